@@ -1,0 +1,42 @@
+"""Whole-second durations as text: 90s, 30m, 12h, 7d, 2w."""
+
+from __future__ import annotations
+
+import re
+
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_PATTERN = re.compile(r"(\d+)([smhdw])")
+
+
+def seconds(text: str) -> int:
+    """Read a duration.
+
+    Months and years are refused: their length depends on the calendar, and a window's must not.
+
+    Examples
+    --------
+    >>> seconds("7d")
+    604800
+    >>> seconds("1mo")
+    Traceback (most recent call last):
+    ValueError: '1mo' is no duration; write a whole number and one unit of s, m, h, d, w, such as '7d'
+    """
+    match = _PATTERN.fullmatch(text.strip())
+    if match is None:
+        units = ", ".join(_SECONDS)
+        raise ValueError(f"'{text}' is no duration; write a whole number and one unit of {units}, such as '7d'")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def text(duration: int) -> str:
+    """Write a duration in the largest unit that divides it, weeks aside.
+
+    Examples
+    --------
+    >>> text(604800), text(5400), text(0)
+    ('7d', '90m', '0d')
+    """
+    for unit in ("d", "h", "m"):
+        if duration % _SECONDS[unit] == 0:
+            return f"{duration // _SECONDS[unit]}{unit}"
+    return f"{duration}s"

@@ -1,0 +1,385 @@
+"""params.yaml as frozen models: every key known, every value checked before any work starts.
+
+A file states only what differs from the defaults below. ``${NAME}`` in a value is expanded from
+the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from fraud3000 import durations
+from fraud3000.errors import ParamsError
+
+DEFAULT_FILE = Path("params.yaml")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _to_timedelta(value: object) -> object:
+    return timedelta(seconds=durations.seconds(value)) if isinstance(value, str) else value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_to_timedelta),
+    PlainSerializer(lambda d: durations.text(int(d.total_seconds())), return_type=str),
+]
+"""A whole-second duration, written as text such as ``7d``."""
+
+Columns = str | tuple[str, ...]
+"""One column of the raw file, or several that together make the value."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SimulateParams(_Section):
+    """A world of cards, terminals and fraudsters (`fraud3000 simulate`)."""
+
+    rows: int = Field(1_000_000, ge=1)
+    days: int = Field(240, ge=1)
+    cards: int = Field(10_000, ge=1)
+    terminals: int = Field(4_000, ge=1)
+    seed: int = Field(2018, ge=0)
+
+
+class ColumnRoles(_Section):
+    """Which column of the raw file plays which role. What is not named is not there."""
+
+    amount: str | None = None
+    transaction_id: Columns | None = None
+    ts: Columns | None = None
+    card_id: Columns | None = None
+    terminal_id: Columns | None = None
+    is_fraud: str | None = None
+    reported_at: Columns | None = None
+    status: str | None = None
+    currency: str | None = None
+    seq: str | None = None
+    card_lat: str | None = None
+    card_long: str | None = None
+    terminal_lat: str | None = None
+    terminal_long: str | None = None
+
+
+class DatedRate(_Section):
+    """Base currency units for one unit of the foreign currency, valid from a date."""
+
+    since: datetime
+    rate: str = Field(pattern=r"^\d+(\.\d{1,8})?$")
+
+
+class AmountFormat(_Section):
+    """How the raw file writes money."""
+
+    unit: Literal["major", "minor"] = "major"
+    decimals: int = Field(2, ge=0, le=4)
+    currency: str | None = None  # the base currency, needed only where a currency column is mapped
+    rates: dict[str, tuple[DatedRate, ...]] = {}
+
+
+class TimeFormat(_Section):
+    """How the raw file writes time.
+
+    ``format`` is ``iso``, ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``seconds_from`` (with ``start``)
+    or a strptime pattern. Times without an offset are read in ``zone``.
+    """
+
+    format: str = "iso"
+    start: datetime | None = None
+    zone: str = "UTC"
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        return _check_zone(value)
+
+    @model_validator(mode="after")
+    def _start_where_needed(self) -> TimeFormat:
+        if (self.format == "seconds_from") != (self.start is not None):
+            raise ValueError("format 'seconds_from' needs a start, and only it takes one")
+        return self
+
+
+class LabelFormat(_Section):
+    """Which values of the label column say what; compared as text, ignoring case."""
+
+    fraud: tuple[str, ...] = ("1", "1.0", "true", "yes", "y", "fraud")
+    legitimate: tuple[str, ...] = ("0", "0.0", "false", "no", "n", "legitimate")
+    unlabelled: tuple[str, ...] = ("", "null", "none", "na", "unknown")
+
+
+class StatusFormat(_Section):
+    """Which values of the status column say what; compared as text, ignoring case.
+
+    A value in none of the lists is ``otherwise``, or quarantined where that is null.
+    """
+
+    approved: tuple[str, ...] = ("", "approved", "reversed")
+    declined: tuple[str, ...] = ("declined",)
+    refund: tuple[str, ...] = ("refund",)
+    otherwise: Literal["approved", "declined"] | None = None
+
+
+class Mapping(_Section):
+    """How a raw file becomes TRANSACTIONS."""
+
+    columns: ColumnRoles = ColumnRoles()
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    amount: AmountFormat = AmountFormat()
+    time: TimeFormat = TimeFormat()
+    label: LabelFormat = LabelFormat()
+    status: StatusFormat = StatusFormat()
+    card_numbers: Literal["detect", "yes", "no"] = "detect"  # does the card column hold card numbers?
+
+
+class LabelsFile(_Section):
+    """Label records in a file of their own, joined to the transactions by transaction id."""
+
+    input: str
+    transaction_id: str = "transaction_id"
+    is_fraud: str = "is_fraud"
+    source: str | None = None
+    reported_at: str | None = None
+    recorded_at: str | None = None
+    time: TimeFormat = TimeFormat()
+    label: LabelFormat = LabelFormat()
+
+
+class PrepareModelParams(_Section):
+    """Raw files to TRANSACTIONS, quarantine and label ledger."""
+
+    input: str = "{workspace}/raw/transactions.parquet"
+    source: Literal["simulated", "handbook", "sparkov", "tabformer", "ulb", "custom"] = "simulated"
+    mapping: dict[str, Any] = {}  # what differs from the source's own mapping; checked as a Mapping
+    labels: LabelsFile | None = None
+    label_delay: Duration = timedelta(days=7)
+    source_precedence: tuple[str, ...] = ()  # label sources, the most trusted first; others come last, as equals
+    earliest: datetime = datetime(1970, 1, 1)
+    latest: datetime = datetime(2100, 1, 1)
+
+
+Span = tuple[datetime, datetime]
+"""A half-open span of event time [first, last), in UTC where no offset is given."""
+
+
+class SplitParams(_Section):
+    """Train, gap, validation, gap, test: by fractions of the time after burn-in, or by dates.
+
+    ``by: random`` is for data without time only, and every summary says so.
+    """
+
+    by: Literal["time", "dates", "random"] = "time"
+    train: float | Span = 0.6
+    valid: float | Span = 0.2
+    test: float | Span = 0.2
+    gap: Duration | None = None  # default: prepare.label_delay
+    seed: int = Field(2018, ge=0)
+
+    @model_validator(mode="after")
+    def _spans_or_fractions(self) -> SplitParams:
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        fractions = {name: part for name, part in parts.items() if isinstance(part, float)}
+        if self.by == "dates":
+            if fractions:
+                raise ValueError(f"by 'dates' needs [first, last) dates, found fractions for {', '.join(fractions)}")
+            if any(first >= last for first, last in (p for p in parts.values() if isinstance(p, tuple))):
+                raise ValueError("the first date of a span must lie before its last")
+        elif len(fractions) < 3:
+            raise ValueError(f"by '{self.by}' needs fractions for train, valid and test")
+        elif abs(sum(fractions.values()) - 1) > 1e-9 or min(fractions.values()) <= 0:
+            raise ValueError(f"train, valid and test must be above 0 and sum to 1, found {sum(fractions.values()):g}")
+        return self
+
+
+class FeaturizeModelParams(_Section):
+    """TRANSACTIONS to FEATURED, and the split."""
+
+    zone: str = "UTC"  # local zone of calendar features; windows never use it
+    late_horizon: Duration = timedelta(days=1)
+    burn_in: Duration | None = None  # default: the catalogue's longest delay + length
+    split: SplitParams = SplitParams()
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        return _check_zone(value)
+
+
+class PolicyParams(_Section):
+    """How a threshold is chosen on validation data, and what things cost, in minor units."""
+
+    threshold: Literal["capacity", "cost"] = "capacity"
+    cards_per_day: int = Field(100, ge=1)  # the alert budget: cards (rows where there are no cards) a day
+    review_cost: int = Field(500, ge=0)
+    fee: int = Field(0, ge=0)  # lost with every missed fraud, on top of its amount
+    review_stops: float = Field(1.0, ge=0, le=1)  # share of fraud that a review stops
+    friction: int = Field(0, ge=0)  # cost of reviewing an honest transaction, on top of the review
+
+
+class TrainModelParams(_Section):
+    """FEATURED to a calibrated scorer."""
+
+    estimator: Literal["hist_gradient_boosting", "random_forest", "logistic_regression"] = "hist_gradient_boosting"
+    estimator_params: dict[str, Any] = {}
+    imbalance: Literal["none", "balanced", "undersample"] = "none"
+    undersample_to: float = Field(0.1, gt=0, lt=1)  # share of fraud after under-sampling
+    calibration: Literal["platt", "beta", "isotonic"] = "beta"
+    seed: int = Field(2018, ge=0)
+
+
+class EvaluateModelParams(_Section):
+    """SCORED to metrics."""
+
+    label_date: datetime | None = None  # default: just after the newest transaction and label record
+    compromised_cards: Literal["keep", "remove"] = "keep"  # remove: cards whose fraud is known before the day
+    top_k: tuple[int, ...] = (100,)
+    fpr: tuple[float, ...] = (0.01,)
+    alert_rate: tuple[float, ...] = (0.01,)
+    replicates: int = Field(200, ge=20)
+    seed: int = Field(2018, ge=0)
+
+
+class RegistryParams(_Section):
+    """Where trained models are kept by name; the place itself comes from MLFLOW_TRACKING_URI."""
+
+    name: str = "fraud3000"
+    experiment: str = "fraud3000"
+
+
+class Params(_Section):
+    """A whole params file."""
+
+    workspace: str = "data"
+    simulate: SimulateParams = SimulateParams()
+    prepare: PrepareModelParams = PrepareModelParams()
+    featurize: FeaturizeModelParams = FeaturizeModelParams()
+    train: TrainModelParams = TrainModelParams()
+    evaluate: EvaluateModelParams = EvaluateModelParams()
+    policy: PolicyParams = PolicyParams()
+    registry: RegistryParams = RegistryParams()
+
+
+def load(path: Path | None = None) -> Params:
+    """Read a params file; without a path ``params.yaml``, or the defaults where that is not there.
+
+    Raises
+    ------
+    ParamsError
+        Naming each key that is unknown or out of range, with what was found.
+    """
+    if path is None and not DEFAULT_FILE.exists():
+        return Params()
+    path = path or DEFAULT_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: cannot be read ({_reason(error)})", hint="Name a params file that exists.") from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML ({' '.join(str(error).split())})", hint="Mend the file.") from error
+    if not isinstance(content or {}, dict):
+        raise ParamsError(f"{path}: holds a {type(content).__name__}, not keys and values", hint="See params.yaml.")
+    return parse(_expand(content or {}, ()), thing=str(path))
+
+
+def parse(content: dict[str, Any], *, thing: str = "params") -> Params:
+    """Check the content of a params file.
+
+    Examples
+    --------
+    >>> parse({"train": {"estimater": "random_forest"}})
+    Traceback (most recent call last):
+    fraud3000.errors.ParamsError: params: train.estimater: unknown key
+    Hint: Keys of train: estimator, estimator_params, imbalance, undersample_to, calibration, seed.
+    """
+    return validate(Params, content, thing=thing)
+
+
+def validate(model: type[_Model], content: object, *, thing: str) -> _Model:
+    """Build a params model and tell every problem in the user's own keys.
+
+    Raises
+    ------
+    ParamsError
+        Naming the key path, what was found and what is allowed.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        text = "; ".join(_problem(problem) for problem in problems)
+        raise ParamsError(f"{thing}: {text}", hint=_keys_hint(model, problems)) from None
+
+
+def _problem(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "the file"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    found = problem["input"]
+    shown = f", found {found!r}" if isinstance(found, str | int | float | bool | None) else ""
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _keys_hint(model: type[BaseModel], problems: list[Any]) -> str:
+    unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
+    if not unknown:
+        return "Correct the value, or leave the key out for its default."
+    section: Any = model
+    for part in unknown[0][:-1]:
+        section = section.model_fields[part].annotation if part in getattr(section, "model_fields", {}) else None
+    fields = getattr(section, "model_fields", {})
+    where = ".".join(str(part) for part in unknown[0][:-1])
+    return f"Keys of {where or 'a params file'}: {', '.join(fields)}." if fields else "Leave the key out."
+
+
+def _expand(value: Any, path: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _expand(item, (*path, str(key))) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, (*path, str(place))) for place, item in enumerate(value)]
+    return _VARIABLE.sub(lambda match: _variable(match[1], path), value) if isinstance(value, str) else value
+
+
+def _variable(name: str, path: tuple[str, ...]) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise ParamsError(
+            f"{'.'.join(path)}: the environment variable {name} is {'empty' if name in os.environ else 'not set'}",
+            hint=f"Set {name}, or write the value itself.",
+        )
+    return value
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
+
+
+def _check_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"'{value}' is no time zone; write one such as 'Europe/Paris'") from error
+    return value

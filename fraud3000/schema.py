@@ -1,0 +1,95 @@
+"""Names and types of the columns that pass between the stages.
+
+A frame goes down the pipeline and each stage returns a new one:
+TRANSACTIONS -> FEATURED -> SCORED. Labels travel apart, in the LEDGER.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from fraud3000.errors import SchemaError
+
+TIME = pl.Datetime("us", "UTC")
+
+APPROVED, DECLINED, REFUND = "approved", "declined", "refund"
+
+TRANSACTIONS: dict[str, pl.DataType] = {
+    "transaction_id": pl.String(),
+    "ts": TIME,  # event time; absent where the data has no time
+    "card_id": pl.String(),  # absent where the data has no cards
+    "terminal_id": pl.String(),  # merchant or terminal; absent where the data has none
+    "amount": pl.Int64(),  # minor units of the base currency, negative for refunds
+    "status": pl.String(),  # approved, declined or refund, as known when the record arrived
+    "is_fraud": pl.Int8(),  # what the file says, null where it says nothing; features read the ledger
+    "reported_at": TIME,  # when the label was reported, null where the file does not say
+    "labelled": pl.Boolean(),  # false where the source has a label column and no label in this row
+    "seq": pl.Int64(),  # place in the order of arrival
+    "card_lat": pl.Float64(),  # degrees; the four coordinates are there only where they are mapped
+    "card_long": pl.Float64(),
+    "terminal_lat": pl.Float64(),
+    "terminal_long": pl.Float64(),
+}
+"""Columns with a role. Passthrough columns follow them: numeric as Float64, categorical as String."""
+
+REQUIRED = ("transaction_id", "amount", "status", "is_fraud", "reported_at", "labelled", "seq")
+"""The columns of TRANSACTIONS that every data set has, if need be filled by prepare."""
+
+LEDGER: dict[str, pl.DataType] = {
+    "transaction_id": pl.String(),
+    "is_fraud": pl.Int8(),
+    "source": pl.String(),
+    "reported_at": TIME,  # a fact, kept as it was given; may be null
+    "recorded_at": TIME,  # when we could know it; null only in data without time
+}
+"""Label records in ledger order."""
+
+QUARANTINE: dict[str, pl.DataType] = {
+    "source_file": pl.String(),
+    "source_row": pl.Int64(),  # the row's place in its file, from 1, header not counted
+    "reason": pl.String(),  # a code
+    "detail": pl.String(),
+    "raw": pl.String(),  # the row as JSON, card numbers masked
+}
+
+SPLITS = ("history", "train", "gap", "valid", "test")
+
+SCORED: dict[str, pl.DataType] = {
+    "transaction_id": pl.String(),
+    "score": pl.Float64(),
+    "alert": pl.Boolean(),
+    "threshold": pl.Float64(),
+    "reason_1": pl.String(),
+    "reason_2": pl.String(),
+    "reason_3": pl.String(),
+    "model_version": pl.String(),
+}
+
+
+def check(frame: pl.DataFrame, schema: Mapping[str, pl.DataType], required: Iterable[str], *, thing: str) -> None:
+    """Refuse a frame that lacks a required column or holds a known one in another type.
+
+    Raises
+    ------
+    SchemaError
+        Naming every fault at once.
+
+    Examples
+    --------
+    >>> check(pl.DataFrame({"amount": ["1"]}), TRANSACTIONS, ["amount"], thing="txns")
+    Traceback (most recent call last):
+    fraud3000.errors.SchemaError: txns: column 'amount' is String, not Int64
+    Hint: Run `fraud3000 prepare` on the raw file first.
+    """
+    missing = [name for name in required if name not in frame.columns]
+    if missing:
+        raise SchemaError.missing_columns(thing, missing, frame.columns)
+    wrong = [
+        f"column '{name}' is {frame.schema[name]}, not {kind}"
+        for name, kind in schema.items()
+        if name in frame.columns and frame.schema[name] != kind
+    ]
+    if wrong:
+        raise SchemaError(f"{thing}: " + "; ".join(wrong), hint="Run `fraud3000 prepare` on the raw file first.")

@@ -1,0 +1,75 @@
+"""Where the files of one data set lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from fraud3000.errors import DataError
+from fraud3000.params import Params
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder that holds all outputs of one params file."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, params: Params) -> Workspace:
+        return cls(Path(params.workspace))
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "raw" / "transactions.parquet"
+
+    @property
+    def transactions(self) -> Path:
+        return self.root / "interim" / "transactions.parquet"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / "interim" / "quarantine.parquet"
+
+    @property
+    def labels(self) -> Path:
+        return self.root / "interim" / "labels.parquet"
+
+    @property
+    def features(self) -> Path:
+        return self.root / "processed" / "features.parquet"
+
+    def split(self, name: str) -> Path:
+        return self.root / "processed" / f"{name}.parquet"
+
+    @property
+    def scored(self) -> Path:
+        return self.root / "processed" / "scored.parquet"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "reports" / "metrics.json"
+
+    def bundle(self, version: str) -> Path:
+        return self.root / "models" / version
+
+
+def read(path: Path, *, made_by: str) -> pl.DataFrame:
+    """Read a file that an earlier stage wrote.
+
+    Raises
+    ------
+    DataError
+        Naming the command that makes the file.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: not found", hint=f"Run `fraud3000 {made_by}` first, with the same params.")
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{path}: cannot be read ({reason})", hint=f"Run `fraud3000 {made_by}` again to write it anew."
+        ) from error
