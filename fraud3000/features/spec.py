@@ -1,0 +1,433 @@
+"""What a feature is: frozen declarations that say what to compute, never how.
+
+A window of x holds the events e of x's key with `t - delay - length <= e.ts < t - delay` that
+arrived before x, where t is x's `ts`. The current row is never inside a window.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal
+
+from fraud3000 import durations
+from fraud3000.errors import LeakageError, ScorerError
+
+CONTRACT_VERSION = 1
+"""Version of the rules of time; part of every catalogue's hash."""
+
+Key = str | tuple[str, ...]
+Kind = Literal["numeric", "boolean", "categorical"]
+Unit = Literal[
+    "count", "money", "share", "seconds", "ratio", "deviations", "flag", "hour", "weekday", "km", "km/h", "category", "number"
+]
+
+_SHORT = {"card_id": "card", "terminal_id": "terminal"}
+
+
+@dataclass(frozen=True)
+class Feature(ABC):
+    """One column of FEATURED; the base of every kind below."""
+
+    kind: ClassVar[Kind] = "numeric"
+    unit: ClassVar[Unit] = "number"
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The column's name, derived from the declaration."""
+
+    @property
+    @abstractmethod
+    def group(self) -> str:
+        """The family that reasons are told by."""
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """What the value is, in words that fit before a colon."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The columns of TRANSACTIONS without which there is no such feature."""
+        return frozenset()
+
+    @property
+    def span(self) -> int:
+        """How far back the feature looks, in seconds: delay + length."""
+        return 0
+
+    def check(self, label_delay: int) -> None:
+        """Refuse a declaration that the rules of time do not allow."""
+
+
+@dataclass(frozen=True)
+class Column(Feature):
+    """A column of the transaction itself."""
+
+    column: str
+    categorical: bool = False
+
+    @property
+    def kind(self) -> Kind:  # type: ignore[override]
+        return "categorical" if self.categorical else "numeric"
+
+    @property
+    def unit(self) -> Unit:  # type: ignore[override]
+        return "money" if self.column == "amount" else "category" if self.categorical else "number"
+
+    @property
+    def name(self) -> str:
+        return self.column
+
+    @property
+    def group(self) -> str:
+        return self.column.replace("_", " ")
+
+    @property
+    def words(self) -> str:
+        return self.column.replace("_", " ")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({self.column})
+
+
+@dataclass(frozen=True)
+class Calendar(Feature):
+    """Hour or weekday in the declared local zone, as a number from 0 (midnight, Monday)."""
+
+    part: Literal["hour", "weekday"]
+
+    @property
+    def unit(self) -> Unit:  # type: ignore[override]
+        return self.part
+
+    @property
+    def name(self) -> str:
+        return self.part
+
+    @property
+    def group(self) -> str:
+        return "time of day" if self.part == "hour" else "day of the week"
+
+    @property
+    def words(self) -> str:
+        return "hour of the transaction" if self.part == "hour" else "weekday of the transaction"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"ts"})
+
+
+@dataclass(frozen=True)
+class FromHome(Feature):
+    """Kilometres between the card's home and the terminal, in steps of a metre."""
+
+    unit: ClassVar[Unit] = "km"
+
+    @property
+    def name(self) -> str:
+        return "home_distance"
+
+    @property
+    def group(self) -> str:
+        return "place"
+
+    @property
+    def words(self) -> str:
+        return "distance of the terminal from the card's home"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"card_lat", "card_long", "terminal_lat", "terminal_long"})
+
+
+@dataclass(frozen=True)
+class Stateful(Feature):
+    """A feature that looks back over the events of a key; the base of the windows."""
+
+    key: Key
+    length: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key's columns."""
+        return (self.key,) if isinstance(self.key, str) else self.key
+
+    @property
+    def owner(self) -> str:
+        """The key in short: card, terminal, card_terminal."""
+        return "_".join(_SHORT.get(column, column) for column in self.keys)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"ts", *self.keys})
+
+    @property
+    def span(self) -> int:
+        return durations.seconds(self.length)
+
+
+@dataclass(frozen=True)
+class Window(Stateful):
+    """An aggregate over a window: counts take approved and declined events, amounts approved ones only."""
+
+    agg: Literal["count", "sum", "mean", "max", "std"]
+    delay: str = "0d"
+
+    @property
+    def unit(self) -> Unit:  # type: ignore[override]
+        return "count" if self.agg == "count" else "money"
+
+    @property
+    def name(self) -> str:
+        what = "count" if self.agg == "count" else f"amount_{self.agg}"
+        return f"{self.owner}_{what}_{self.length}{_delayed(self.delay)}"
+
+    @property
+    def group(self) -> str:
+        return f"{self.owner} activity" if self.agg == "count" else f"{self.owner} amounts"
+
+    @property
+    def words(self) -> str:
+        what = {
+            "count": "transactions",
+            "sum": "money spent",
+            "mean": "mean amount",
+            "max": "largest amount",
+            "std": "spread of amounts",
+        }[self.agg]
+        return f"{what} of this {_said(self.owner)} in {self.length}{_until(self.delay)}"
+
+    @property
+    def span(self) -> int:
+        return durations.seconds(self.length) + durations.seconds(self.delay)
+
+    def check(self, label_delay: int) -> None:
+        if self.agg == "max" and durations.seconds(self.delay):
+            raise ScorerError(f"{self.name}: a largest amount takes no delay", hint="Leave the delay out.")
+
+
+@dataclass(frozen=True)
+class Versus(Stateful):
+    """The current amount against the mean of the key's window: their ratio, or deviations from it."""
+
+    how: Literal["ratio", "zscore"]
+
+    @property
+    def unit(self) -> Unit:  # type: ignore[override]
+        return "ratio" if self.how == "ratio" else "deviations"
+
+    @property
+    def name(self) -> str:
+        return f"{self.owner}_amount_{self.how}_{self.length}"
+
+    @property
+    def group(self) -> str:
+        return f"{self.owner} amounts"
+
+    @property
+    def words(self) -> str:
+        what = "amount as a multiple of" if self.how == "ratio" else "standard deviations of the amount from"
+        return f"{what} the mean of this {_said(self.owner)} in {self.length}"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return super().needs | {"amount"}
+
+
+@dataclass(frozen=True)
+class SinceLast(Stateful):
+    """Seconds since the key's last approved or declined event within the length, else null."""
+
+    unit: ClassVar[Unit] = "seconds"
+
+    @property
+    def name(self) -> str:
+        return f"{self.owner}_since_last_{self.length}"
+
+    @property
+    def group(self) -> str:
+        return f"{self.owner} activity"
+
+    @property
+    def words(self) -> str:
+        return f"time since the last transaction of this {_said(self.owner)}"
+
+
+@dataclass(frozen=True)
+class NotSeen(Stateful):
+    """Whether the key, most often a pair, has no approved or declined event within the length."""
+
+    kind: ClassVar[Kind] = "boolean"
+    unit: ClassVar[Unit] = "flag"
+
+    @property
+    def name(self) -> str:
+        return f"{self.owner}_not_seen_{self.length}"
+
+    @property
+    def group(self) -> str:
+        return f"new {_said(self.owner)}"
+
+    @property
+    def words(self) -> str:
+        return f"first {_said(self.owner)} meeting in {self.length}"
+
+
+@dataclass(frozen=True)
+class FromLast(Stateful):
+    """Distance from where the key's last event within the length was, or the speed it would take."""
+
+    how: Literal["distance", "speed"]
+
+    @property
+    def unit(self) -> Unit:  # type: ignore[override]
+        return "km" if self.how == "distance" else "km/h"
+
+    @property
+    def name(self) -> str:
+        return f"{self.owner}_{self.how}_{self.length}"
+
+    @property
+    def group(self) -> str:
+        return "place"
+
+    @property
+    def words(self) -> str:
+        return f"{self.how} from the last transaction of this {_said(self.owner)}"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return super().needs | {"terminal_lat", "terminal_long"}
+
+
+@dataclass(frozen=True)
+class LabelWindow(Stateful):
+    """Frauds, labelled transactions or their ratio in a window, each label as known at t."""
+
+    agg: Literal["frauds", "labelled", "rate"]
+    delay: str
+
+    @property
+    def unit(self) -> Unit:  # type: ignore[override]
+        return "share" if self.agg == "rate" else "count"
+
+    @property
+    def name(self) -> str:
+        what = {"frauds": "frauds", "labelled": "labelled", "rate": "fraud_rate"}[self.agg]
+        return f"{self.owner}_{what}_{self.length}{_delayed(self.delay)}"
+
+    @property
+    def group(self) -> str:
+        return f"{self.owner} frauds"
+
+    @property
+    def words(self) -> str:
+        what = {"frauds": "known frauds", "labelled": "transactions with a known label", "rate": "share of known fraud"}
+        return f"{what[self.agg]} of this {_said(self.owner)} in {self.length}{_until(self.delay)}"
+
+    @property
+    def span(self) -> int:
+        return durations.seconds(self.length) + durations.seconds(self.delay)
+
+    def check(self, label_delay: int) -> None:
+        if durations.seconds(self.delay) < label_delay:
+            raise LeakageError(
+                f"{self.name}: its delay of {self.delay} is shorter than the label delay of {durations.text(label_delay)}",
+                hint="A label window's delay must be at least prepare.label_delay.",
+            )
+
+
+_KINDS: dict[str, type[Feature]] = {
+    kind.__name__: kind
+    for kind in (Column, Calendar, FromHome, Window, Versus, SinceLast, NotSeen, FromLast, LabelWindow)
+}
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The features of one model and the settings their values depend on.
+
+    Attributes
+    ----------
+    label_delay, late_horizon
+        In seconds.
+    zone
+        Local zone of calendar features.
+    precedence
+        Label sources, the most trusted first.
+    """
+
+    features: tuple[Feature, ...]
+    label_delay: int
+    late_horizon: int = 86_400
+    zone: str = "UTC"
+    precedence: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for feature in self.features:
+            feature.check(self.label_delay)
+
+    @property
+    def names(self) -> list[str]:
+        return [feature.name for feature in self.features]
+
+    @property
+    def span(self) -> int:
+        """The longest delay + length, in seconds; 0 without windows."""
+        return max((feature.span for feature in self.features), default=0)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over every declaration, every setting and the contract's version."""
+        canonical = json.dumps({"contract": CONTRACT_VERSION, **self.to_dict()}, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "features"}
+        return {"features": [{"kind": type(f).__name__, **asdict(f)} for f in self.features], **settings}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Catalogue:
+        """Read what `to_dict` wrote.
+
+        Raises
+        ------
+        ScorerError
+            A kind of feature that this version does not know.
+        """
+        settings = {name: value for name, value in content.items() if name != "features"}
+        settings["precedence"] = tuple(settings.get("precedence", ()))
+        return cls(features=tuple(_feature(item) for item in content["features"]), **settings)
+
+    def without(self, names: Iterable[str]) -> Catalogue:
+        """The catalogue less some features."""
+        left_out = set(names)
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "features"}
+        return Catalogue(features=tuple(f for f in self.features if f.name not in left_out), **settings)
+
+
+def _feature(item: dict[str, Any]) -> Feature:
+    kind = _KINDS.get(item["kind"])
+    if kind is None:
+        known = ", ".join(_KINDS)
+        raise ScorerError(f"unknown kind of feature '{item['kind']}'; known: {known}", hint="Update fraud3000.")
+    arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in item.items() if name != "kind"}
+    return kind(**arguments)
+
+
+def _delayed(delay: str) -> str:
+    return f"_delayed_{delay}" if durations.seconds(delay) else ""
+
+
+def _until(delay: str) -> str:
+    return f" up to {delay} ago" if durations.seconds(delay) else ""
+
+
+def _said(owner: str) -> str:
+    return owner.replace("_", "-and-")
