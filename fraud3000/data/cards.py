@@ -1,0 +1,251 @@
+"""Card numbers: found by their check digits, replaced by keyed hashes.
+
+A card number never leaves prepare: not in a frame, not in a file, not in a message. The text
+side of this, `mask`, lives in `fraud3000.redact` so that logs can use it too.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+
+from fraud3000.errors import ParamsError
+from fraud3000.redact import GAP, mask
+
+__all__ = [
+    "VARIABLE",
+    "CardKey",
+    "hash_cards",
+    "holds_card_numbers",
+    "load_key",
+    "looks_like_card_numbers",
+    "mask",
+    "mask_series",
+    "new_key",
+]
+
+VARIABLE = "FRAUD3000_PAN_KEY"
+
+_SECRET_BYTES = 32
+_KEY = re.compile(r"(k[0-9a-f]{8})\.([A-Za-z0-9_-]+)")
+_HASHED = r"^k[0-9a-f]{8}\.[A-Za-z0-9_-]{43}$"
+_NUMBER = rf"^[0-9](?:(?:{GAP})?[0-9]){{10,18}}$"
+_MAYBE = rf"\d(?:(?:{GAP})?\d){{10}}"
+_FEW = 4  # fewer card-like values than this pass Luhn by chance too easily
+
+
+@dataclass(frozen=True)
+class CardKey:
+    """A secret for hashing card numbers, and the public name that its hashes begin with.
+
+    The name follows from the secret, so a mistyped key is noticed, and hashes under an old key
+    can be told from those under a new one.
+    """
+
+    key_id: str
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, secret: bytes) -> CardKey:
+        return cls("k" + hmac.digest(secret, b"key id", hashlib.sha256).hex()[:8], secret)
+
+    def text(self) -> str:
+        """Write the key as the environment variable holds it."""
+        return f"{self.key_id}.{_encode(self.secret)}"
+
+
+def new_key() -> CardKey:
+    """Make a key from the operating system's random source."""
+    return CardKey.of(secrets.token_bytes(_SECRET_BYTES))
+
+
+def load_key(environ: Mapping[str, str]) -> CardKey:
+    """Read the card key from `FRAUD3000_PAN_KEY`.
+
+    Raises
+    ------
+    ParamsError
+        There is none, or it is not one that `fraud3000 keys pan` would make. The key itself is
+        never part of the message.
+
+    Examples
+    --------
+    >>> load_key({})
+    Traceback (most recent call last):
+    fraud3000.errors.ParamsError: FRAUD3000_PAN_KEY: not set, but card numbers must be hashed with a secret key
+    Hint: Make a key once with `fraud3000 keys pan`, keep it, and set FRAUD3000_PAN_KEY to it.
+    """
+    text = environ.get(VARIABLE, "").strip()
+    if not text:
+        found = "empty" if VARIABLE in environ else "not set"
+        raise _bad_key(f"{found}, but card numbers must be hashed with a secret key")
+    match = _KEY.fullmatch(text)
+    secret = _decode(match[2]) if match else None
+    if match is None or secret is None:
+        raise _bad_key("not a key: it has no key id, a dot and a base64url secret")
+    if len(secret) < _SECRET_BYTES:
+        raise _bad_key(f"too weak: its secret has {len(secret)} bytes, fewer than {_SECRET_BYTES}")
+    if _guessable(secret):
+        raise _bad_key("too weak: its secret is not random")
+    key = CardKey.of(secret)
+    if key.key_id != match[1]:
+        raise _bad_key("damaged: its id and its secret do not belong together")
+    return key
+
+
+def hash_cards(values: pl.Series, key: CardKey) -> pl.Series:
+    """Replace every value of a card column by `key_id.` + base64url(HMAC-SHA-256(key, digits)).
+
+    Blanks, dashes and dots inside a card number do not change its hash. Blank values become
+    null. What already is such a hash stays as it is.
+
+    Parameters
+    ----------
+    values
+        Card numbers as text or integers.
+
+    Returns
+    -------
+    pl.Series
+        String, as long as `values`.
+
+    Examples
+    --------
+    >>> key = CardKey.of(bytes(range(100, 132)))
+    >>> hashed = hash_cards(pl.Series(["4111 1111 1111 1111", "4111111111111111"]), key)
+    >>> hashed.n_unique(), hashed[0][:10]
+    (1, 'k959e5af4.')
+    """
+    text = _text(values)
+    distinct = text.drop_nulls().unique()
+    digits = _digits_of(distinct)
+    hashes = [
+        value
+        if re.fullmatch(_HASHED, value)
+        else f"{key.key_id}.{_encode(hmac.digest(key.secret, plain.encode(), 'sha256'))}"
+        for value, plain in zip(distinct, digits, strict=True)
+    ]
+    return text.replace_strict(distinct, pl.Series(hashes, dtype=pl.String), default=None, return_dtype=pl.String)
+
+
+def holds_card_numbers(values: pl.Series) -> bool:
+    """Tell whether a column of card ids holds card numbers: most of its 11-19-digit values pass Luhn.
+
+    Of random digits one in ten passes, so fewer than four such values must all pass and begin as
+    card numbers of the large networks do (2 to 6). Signed, shorter and longer numbers never count.
+
+    Examples
+    --------
+    >>> holds_card_numbers(pl.Series(["4111-1111-1111-1111", "unknown"]))
+    True
+    >>> holds_card_numbers(pl.Series([596, 4961, 17, -4111111111111111]))
+    False
+    """
+    return _most_pass(_card_like(_text(values).drop_nulls().unique()))
+
+
+def looks_like_card_numbers(values: pl.Series) -> bool:
+    """Tell whether any column holds card numbers: most of its distinct values are some, by `holds_card_numbers`.
+
+    Examples
+    --------
+    >>> looks_like_card_numbers(pl.Series(["4111111111111111", "5500005555555559"]))
+    True
+    >>> looks_like_card_numbers(pl.Series(["4111111111111111", "lost", "found"]))
+    False
+    """
+    distinct = _text(values).drop_nulls().unique()
+    card_like = _card_like(distinct)
+    return 2 * len(card_like) > len(distinct) and _most_pass(card_like)
+
+
+def mask_series(texts: pl.Series) -> pl.Series:
+    """Mask the card numbers in every text of a column.
+
+    Examples
+    --------
+    >>> mask_series(pl.Series(["card 4111111111111111", None, "596"])).to_list()
+    ['card [card number]', None, '596']
+    """
+    suspect = texts.filter(texts.str.contains(_MAYBE)).unique()
+    if suspect.is_empty():
+        return texts
+    return texts.replace(suspect, pl.Series([mask(text) for text in suspect], dtype=pl.String))
+
+
+def _most_pass(card_like: pl.Series) -> bool:
+    count = len(card_like)
+    if count == 0:
+        return False
+    passing = _luhn(card_like)
+    if count < _FEW:
+        return bool(passing.all()) and bool(card_like.str.contains("^[2-6]").all())
+    return 2 * int(passing.sum()) > count
+
+
+def _luhn(digits: pl.Series) -> np.ndarray:
+    """Check all numbers at once, padded with zeros on the left to 19 digits, which Luhn does not see."""
+    padded = "".join(digits.str.zfill(19)).encode()
+    places = np.frombuffer(padded, dtype=np.uint8).reshape(-1, 19) - ord("0")
+    doubled = places[:, 17::-2] * 2
+    total = places[:, 18::-2].sum(axis=1) + (doubled - 9 * (doubled > 9)).sum(axis=1)
+    return np.asarray(total % 10 == 0)
+
+
+def _card_like(distinct: pl.Series) -> pl.Series:
+    """Keep the values made of 11 to 19 digits, without what separates these."""
+    return distinct.filter(distinct.str.contains(_NUMBER)).str.replace_all(GAP, "").unique()
+
+
+def _digits_of(distinct: pl.Series) -> pl.Series:
+    numbers = distinct.str.contains(_NUMBER)
+    return distinct.str.replace_all(GAP, "").zip_with(numbers, distinct)
+
+
+def _text(values: pl.Series) -> pl.Series:
+    """Read a column as text: whole floats as integers, blanks and nested values as null."""
+    if values.dtype.is_nested():
+        return pl.Series([None] * len(values), dtype=pl.String)
+    if values.dtype.is_float():
+        whole = (values.abs() < 2.0**53) & (values == values.round())
+        text = values.cast(pl.Int64, strict=False).cast(pl.String).zip_with(whole, values.cast(pl.String))
+    else:
+        text = values.cast(pl.String)
+    stripped = text.str.strip_chars()
+    return stripped.zip_with(stripped != "", pl.Series([None], dtype=pl.String))
+
+
+def _guessable(secret: bytes) -> bool:
+    """Tell a secret that random bytes practically never are: few distinct bytes or steps, or all printable."""
+    steps = {(after - before) % 256 for before, after in pairwise(secret)}
+    printable = all(0x20 <= byte < 0x7F for byte in secret)
+    return len(set(secret)) < 16 or len(steps) < 12 or printable
+
+
+def _bad_key(problem: str) -> ParamsError:
+    return ParamsError(
+        f"{VARIABLE}: {problem}",
+        hint=f"Make a key once with `fraud3000 keys pan`, keep it, and set {VARIABLE} to it.",
+    )
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes | None:
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error:
+        return None
+    return raw
