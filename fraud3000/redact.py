@@ -71,7 +71,7 @@ def _mask_groups(found: re.Match[str]) -> str:
 def _card_spans(text: str, groups: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     for first, (start, _) in enumerate(groups):
         digits = ""
-        for group_start, end in groups[first:]:
+        for group_start, end in groups[first : first + _LONGEST]:
             digits += text[group_start:end]
             if len(digits) > _LONGEST:
                 break
