@@ -1,0 +1,82 @@
+# Everything a developer or a user runs; `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The interpreter: `make demo PYTHON=python3.13` chooses another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; \
+	done || echo python3)
+UV := $(shell command -v uv || echo .tools/bin/uv)
+# An environment that is already there keeps its interpreter, unless PYTHON is given.
+CHOSEN := $(if $(filter command environment,$(word 1,$(origin PYTHON))),yes,$(if $(wildcard .venv),,yes))
+SYNC := $(UV) sync --frozen --quiet $(if $(CHOSEN),--python $(PYTHON))
+RUN := .venv/bin
+
+export UV_PYTHON_DOWNLOADS := never
+# Each command of the demo is a process of its own: without byte code all of them would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+unexport VIRTUAL_ENV
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.tools/bin/uv:
+	@echo "Fetching uv into .tools"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools uv
+
+.PHONY: environment
+environment: $(UV)
+	@$(SYNC)
+
+.PHONY: install
+install: environment ## Set up the environment and the hooks on commit and push
+	$(RUN)/pre-commit install --hook-type pre-commit --hook-type pre-push
+
+.PHONY: demo
+demo: $(UV) ## Simulated transactions to a trained model and scored rows, in about three minutes
+	@$(SYNC) --no-dev --inexact
+	@PATH="$(CURDIR)/$(RUN):$$PATH" scripts/demo.sh
+
+.PHONY: test
+test: environment ## Every test but the slow ones; coverage must reach 90 %
+	$(RUN)/pytest -m "not slow" -n 2 --dist worksteal --cov --cov-report=term $(ARGS)
+
+.PHONY: test-slow
+test-slow: environment ## The long proofs
+	$(RUN)/pytest -m slow $(ARGS)
+
+.PHONY: lint
+lint: environment ## Style, types, layers
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/lint-imports --no-logo
+	$(RUN)/mypy
+
+.PHONY: types
+types: environment ## Types alone
+	$(RUN)/mypy
+
+.PHONY: format
+format: environment ## Put the code into its one format
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+.PHONY: docs
+docs: environment ## Write the generated pages anew: docs/cli.md and docs/schema.md
+	$(RUN)/python scripts/generate_docs.py
+
+.PHONY: bench
+bench: environment ## Benchmarks: results to benchmarks/results.json and docs/benchmarks.md
+	$(RUN)/python benchmarks/run_all.py
+
+.PHONY: mlflow
+mlflow: environment ## Browse the trained models at http://127.0.0.1:5000
+	$(RUN)/mlflow server --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1 --port 5000
+
+.PHONY: score
+score: environment ## Score a file: make score IN=transactions.csv [ARGS="--model challenger --cold-start"]
+	$(RUN)/fraud3000 score-file $(IN) $(ARGS)

@@ -1,0 +1,44 @@
+"""`fraud3000` and `python -m fraud3000`: run a command and turn what stops it into an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+from fraud3000.errors import FraudError
+from fraud3000.redact import mask
+
+_INTERRUPTED, _TERMINATED = 130, 143
+
+
+def main() -> int:
+    """Run the command line and return its exit code; the codes are those of `fraud3000.errors`."""
+    sys.excepthook = _report_bug
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        from fraud3000.cli import app
+
+        app(prog_name="fraud3000")
+    except FraudError as error:
+        print(mask(f"Error: {error}"), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Leave through every `finally`, so that nothing half-written stays."""
+    raise SystemExit(_TERMINATED)
+
+
+def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    print(mask("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+    print("This is a bug in fraud3000, not in your data: please report it with the lines above.", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

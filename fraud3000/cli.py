@@ -1,0 +1,186 @@
+"""The command line: parse, call one stage, print its summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fraud3000.params import Params
+    from fraud3000.stages.summary import Summary
+
+ParamsFile = Annotated[
+    Path | None, typer.Option("--params", metavar="FILE", help="Params file [default: params.yaml where it exists].")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON document.")]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Log more; twice for everything.")
+]
+Model = Annotated[str, typer.Option("--model", metavar="NAME", help="champion, challenger or a version.")]
+
+
+class Reasons(StrEnum):
+    """For which rows reasons are written."""
+
+    ALERTS = "alerts"
+    ALL = "all"
+    NONE = "none"
+
+
+def _example(command: str) -> str:
+    """Set a command apart so that no terminal width breaks it."""
+    return f"\b\nExample:\n  {command}"
+
+
+app = typer.Typer(
+    name="fraud3000",
+    help="From raw card transactions to fraud decisions a risk team can defend.",
+    epilog=_example("fraud3000 simulate --rows 100000 && fraud3000 prepare"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+keys_app = typer.Typer(help="Make the secrets that fraud3000 needs.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys_app, name="keys", epilog=_example("export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)"))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import fraud3000
+
+        typer.echo(f"fraud3000 {fraud3000.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _fraud3000(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None: ...
+
+
+@app.command(epilog=_example("fraud3000 simulate --rows 100000 --seed 7 --out data/raw/transactions.parquet"))
+def simulate(
+    rows: Annotated[int | None, typer.Option(min=1, help="Transactions.", show_default=False)] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Days they span.", show_default=False)] = None,
+    cards: Annotated[int | None, typer.Option(min=1, help="Cards.", show_default=False)] = None,
+    terminals: Annotated[int | None, typer.Option(min=1, help="Terminals.", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same file.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Parquet file [default: raw/transactions.parquet].")
+    ] = None,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Make a world of card transactions with known fraud, to try everything on.
+
+    Sizes not given are those of the params file.
+    """
+
+    from fraud3000.stages.simulate import simulate as stage
+
+    def make() -> Summary:
+        sizes = {"rows": rows, "days": days, "cards": cards, "terminals": terminals, "seed": seed}
+        given = {name: size for name, size in sizes.items() if size is not None}
+        loaded = _load(params)
+        world = loaded.simulate.model_copy(update=given)
+        return stage(loaded.model_copy(update={"simulate": world}), out)
+
+    _run(make, json, verbose)
+
+
+@app.command(epilog=_example("fraud3000 prepare --params params/handbook-p1.yaml"))
+def prepare(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
+    """Read raw transactions, clean them, and set the rows that are refused apart with their reasons."""
+
+    from fraud3000.stages.prepare import prepare as stage
+
+    _run(lambda: stage(_load(params)), json, verbose)
+
+
+@app.command(epilog=_example("fraud3000 featurize --json"))
+def featurize(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
+    """Compute the features of every transaction as they were at its time, and split by time."""
+
+    from fraud3000.stages.featurize import featurize as stage
+
+    _run(lambda: stage(_load(params)), json, verbose)
+
+
+@app.command(epilog=_example("fraud3000 train -v"))
+def train(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
+    """Fit and calibrate a model, choose its threshold, and register it as challenger."""
+
+    from fraud3000.stages.train import train as stage
+
+    _run(lambda: stage(_load(params)), json, verbose)
+
+
+@app.command(epilog=_example("fraud3000 evaluate --model challenger"))
+def evaluate(
+    model: Model = "challenger", params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0
+) -> None:
+    """Score the test split and tell what the model catches, with intervals and beside naive floors."""
+
+    from fraud3000.stages.evaluate import evaluate as stage
+
+    _run(lambda: stage(_load(params), model=model), json, verbose)
+
+
+@app.command(epilog=_example("fraud3000 score-file data/raw/transactions.parquet --model challenger --cold-start"))
+def score_file(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Raw transactions: a file, a folder or a glob.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Scored rows [default: <IN stem>.scored.parquet beside IN].")
+    ] = None,
+    history: Annotated[str | None, typer.Option(metavar="FILE", help="Transactions before those in IN.")] = None,
+    cold_start: Annotated[
+        bool, typer.Option("--cold-start", help="Score although history is shorter than the longest window.")
+    ] = False,
+    model: Model = "champion",
+    reasons: Annotated[Reasons, typer.Option(help="Rows to give reasons for.")] = Reasons.ALERTS,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Score a file: one answer per accepted row, in the order of the rows."""
+
+    from fraud3000.stages.score_file import score_file as stage
+
+    def score() -> Summary:
+        given = _load(params) if params else None
+        return stage(given, source, out=out, history=history, cold_start=cold_start, model=model, reasons=reasons.value)
+
+    _run(score, json, verbose)
+
+
+@keys_app.command(epilog=_example("export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)"))
+def pan() -> None:
+    """Print a new key for FRAUD3000_PAN_KEY, with which card numbers are hashed."""
+    from fraud3000.stages import keys
+
+    typer.echo(keys.pan())
+
+
+def _load(path: Path | None) -> Params:
+    from fraud3000 import params
+
+    return params.load(path)
+
+
+def _run(stage: Callable[[], Summary], as_json: bool, verbosity: int) -> None:
+    from fraud3000 import logs, show
+
+    logs.set_up(verbosity)
+    start = time.perf_counter()
+    outcome = stage()
+    logs.done(outcome.command, outcome.facts, seconds=time.perf_counter() - start)
+    show.summary(outcome, as_json=as_json)
