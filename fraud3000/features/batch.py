@@ -1,0 +1,266 @@
+"""The catalogue over many transactions at once, by the rules of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from fraud3000 import durations, labels
+from fraud3000.errors import SchemaError
+from fraud3000.features import formulas
+from fraud3000.features.spec import (
+    Calendar,
+    Catalogue,
+    Column,
+    Feature,
+    FromHome,
+    FromLast,
+    LabelWindow,
+    NotSeen,
+    SinceLast,
+    Stateful,
+    Versus,
+    Window,
+)
+from fraud3000.features.formulas import Floats
+from fraud3000.features.timeline import Bools, Clock, Ints, Marks, Timeline
+from fraud3000.schema import APPROVED, REFUND
+
+FOREVER = np.iinfo(np.int64).max
+SECONDS_A_DAY = 86_400
+
+
+def featurize(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
+    """Compute every feature of a catalogue for every transaction.
+
+    A feature is null where it is undefined: an empty window's mean, a key that is missing, a
+    transaction that came later than the late horizon for its key.
+
+    Parameters
+    ----------
+    transactions
+        TRANSACTIONS, in any order.
+    ledger
+        LEDGER; records of transactions that are not there are ignored.
+    catalogue
+        What to compute.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row for each of `transactions`, in their order: `history_days` (days since the first
+        transaction of all, where there is time), then the features by name.
+
+    Raises
+    ------
+    SchemaError
+        A column that the catalogue needs is missing.
+    """
+    needed = frozenset[str]().union(*(feature.needs for feature in catalogue.features))
+    missing = sorted(needed - set(transactions.columns))
+    if missing:
+        raise SchemaError.missing_columns("transactions", missing, transactions.columns)
+    if "ts" not in transactions.columns:
+        return transactions.select(_stateless(feature, catalogue.zone) for feature in catalogue.features)
+    ordered = transactions.with_row_index("row").sort("ts", "seq")
+    stateful = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
+    looked_back = _look_back(ordered, ledger, catalogue, stateful)
+    simple = [_stateless(f, catalogue.zone) for f in catalogue.features if not isinstance(f, Stateful)]
+    history = (pl.col("ts") - pl.col("ts").min()).dt.total_microseconds() / (SECONDS_A_DAY * 1e6)
+    result = ordered.select("row", history.alias("history_days"), *simple).with_columns(looked_back)
+    return result.sort("row").select("history_days", *catalogue.names)
+
+
+def _stateless(feature: Feature, zone: str) -> pl.Expr:
+    match feature:
+        case Column(column=column, categorical=categorical):
+            expression = pl.col(column).cast(pl.String if categorical else pl.Float64)
+        case Calendar(part=part):
+            local = pl.col("ts").dt.convert_time_zone(zone)
+            expression = local.dt.hour() if part == "hour" else local.dt.weekday() - 1
+            expression = expression.cast(pl.Float64)
+        case FromHome():
+            expression = pl.map_batches(
+                ["card_lat", "card_long", "terminal_lat", "terminal_long"],
+                lambda columns: _series(formulas.metres(*(c.to_numpy() for c in columns)) / 1000),
+                return_dtype=pl.Float64,
+            )
+        case _:
+            raise TypeError(f"{type(feature).__name__} looks back")
+    return expression.alias(feature.name)
+
+
+def _look_back(
+    ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, features: Sequence[Stateful]
+) -> list[pl.Series]:
+    """Compute the stateful features key by key, keys side by side."""
+    events = _Events(ordered, ledger, catalogue)
+    keys = list(dict.fromkeys(feature.keys for feature in features))
+
+    def of_key(key: tuple[str, ...]) -> list[pl.Series]:
+        view = _KeyView(events, key)
+        return [view.column(feature) for feature in features if feature.keys == key]
+
+    with ThreadPoolExecutor() as pool:
+        return [column for columns in pool.map(of_key, keys) for column in columns]
+
+
+class _Events:
+    """What the windows of every key read, in global order of (ts, seq)."""
+
+    def __init__(self, ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> None:
+        self.frame = ordered
+        self.catalogue = catalogue
+        self.clock = Clock(ordered["ts"].dt.epoch("us").to_numpy())
+        self.seq = ordered["seq"].to_numpy()
+        self.amount = ordered["amount"].to_numpy()
+        self.approved: Bools = (ordered["status"] == APPROVED).to_numpy()
+        self.counted: Bools = (ordered["status"] != REFUND).to_numpy()
+        self._ledger = ledger
+
+    @cached_property
+    def presumed(self) -> Bools:
+        """Rows that are labelled as soon as they are mature, without any record."""
+        return labels.presumed(self.frame).to_numpy() & self.counted
+
+    @cached_property
+    def _spoken(self) -> pl.DataFrame:
+        spoken = labels.changes(self._ledger, self.catalogue.precedence)
+        rows = self.frame.lazy().select("transaction_id").with_row_index("position").collect()
+        known = spoken.join(rows, on="transaction_id", how="inner")
+        epoch = pl.col("since", "until").dt.epoch("us")
+        return known.select(pl.col("position").cast(pl.Int64), "is_fraud", epoch).with_columns(
+            pl.col("until").fill_null(FOREVER)
+        )
+
+    @cached_property
+    def frauds(self) -> Marks:
+        """When each event was known as fraud."""
+        return self._marks(self._spoken.filter(pl.col("is_fraud") == 1))
+
+    @cached_property
+    def confirmed(self) -> Marks:
+        """When events that are not presumed legitimate had a label at all."""
+        return self._marks(self._spoken, ~self.presumed)
+
+    def _marks(self, spoken: pl.DataFrame, among: Bools | None = None) -> Marks:
+        rows, since, until = (spoken[name].to_numpy() for name in ("position", "since", "until"))
+        kept = self.counted[rows] if among is None else self.counted[rows] & among[rows]
+        return Marks(rows[kept], since[kept], until[kept])
+
+    def codes(self, key: tuple[str, ...]) -> Ints:
+        """Each row's key as a number; -1 where a part of it is missing."""
+        code = np.zeros(self.frame.height, dtype=np.int64)
+        missing = np.zeros(self.frame.height, dtype=np.bool_)
+        for column in key:
+            values = self.frame.select(column)
+            distinct = values.unique().with_row_index("code")
+            part = values.join(distinct, on=column, how="left", maintain_order="left", nulls_equal=True)["code"]
+            code = code * distinct.height + part.to_numpy()
+            missing |= values[column].is_null().to_numpy()
+        return np.where(missing, -1, code)
+
+
+class _KeyView:
+    """The events of one key in its own order, and the features made of them."""
+
+    def __init__(self, events: _Events, key: tuple[str, ...]) -> None:
+        self._events = events
+        self._line = line = Timeline(events.clock, events.codes(key), events.seq, events.catalogue.late_horizon)
+        self._amount = events.amount[line.order]
+        counted = events.counted[line.order] & line.known
+        approved = events.approved[line.order] & line.known
+        self._counted, self._approved = counted, approved
+        self._totals: dict[tuple[str, int, int], Ints] = {}
+        self._summed: dict[str, Ints] = {
+            "counted": counted.astype(np.int64),
+            "approved": approved.astype(np.int64),
+            "spent": np.where(approved, self._amount, 0),
+        }
+
+    def column(self, feature: Stateful) -> pl.Series:
+        """The feature in global order."""
+        values = np.where(self._line.known, self._values(feature), np.nan)
+        series = _series(self._line.scatter(values)).alias(feature.name)
+        return series.cast(pl.Boolean) if feature.kind == "boolean" else series
+
+    def _values(self, feature: Stateful) -> Floats:
+        length = durations.seconds(feature.length)
+        match feature:
+            case Window(agg=agg, delay=delay):
+                return self._window(agg, durations.seconds(delay), length)
+            case LabelWindow(agg=agg, delay=delay):
+                return self._labels(agg, durations.seconds(delay), length)
+            case Versus(how="ratio"):
+                return formulas.ratio(self._amount, self._window("mean", 0, length))
+            case Versus(how="zscore"):
+                mean, deviation = self._window("mean", 0, length), self._window("std", 0, length)
+                return formulas.zscore(self._amount, mean, deviation)
+            case NotSeen():
+                return (self._last(length) < 0).astype(np.float64)
+            case SinceLast():
+                return self._since_last(length)
+            case FromLast(how="distance"):
+                return self._metres_from_last(length) / 1000
+            case FromLast(how="speed"):
+                return formulas.speed(self._metres_from_last(length), self._since_last(length))
+        raise TypeError(f"{type(feature).__name__}: unknown to the batch engine")
+
+    def _window(self, agg: str, delay: int, length: int) -> Floats:
+        reach = self._line.reach(delay, length)
+        if agg == "max":
+            largest = self._line.largest(np.where(self._approved, self._amount, -1), reach)
+            return np.where(largest < 0, np.nan, largest)
+        if agg == "count":
+            return self._total("counted", delay, length).astype(np.float64)
+        spent, count = self._total("spent", delay, length), self._total("approved", delay, length)
+        if agg == "std":
+            return formulas.deviation(count, spent, self._line.total_squares(self._summed["spent"], reach))
+        return formulas.mean(spent, count) if agg == "mean" else spent.astype(np.float64)
+
+    def _labels(self, agg: str, delay: int, length: int) -> Floats:
+        if agg == "frauds":
+            return self._alive("frauds", delay, length).astype(np.float64)
+        if "presumed" not in self._summed:
+            self._summed["presumed"] = (self._events.presumed[self._line.order] & self._line.known).astype(np.int64)
+        labelled = self._total("presumed", delay, length) + self._alive("confirmed", delay, length)
+        if agg == "labelled":
+            return labelled.astype(np.float64)
+        return formulas.rate(self._alive("frauds", delay, length), labelled)
+
+    def _total(self, what: str, delay: int, length: int) -> Ints:
+        asked = (what, delay, length)
+        if asked not in self._totals:
+            self._totals[asked] = self._line.total(self._summed[what], self._line.reach(delay, length))
+        return self._totals[asked]
+
+    def _alive(self, what: str, delay: int, length: int) -> Ints:
+        asked = (what, delay, length)
+        if asked not in self._totals:
+            marks = self._events.frauds if what == "frauds" else self._events.confirmed
+            self._totals[asked] = self._line.alive(marks, delay, length)
+        return self._totals[asked]
+
+    def _last(self, length: int) -> Ints:
+        asked = ("last", 0, length)
+        if asked not in self._totals:
+            self._totals[asked] = self._line.last(self._counted, self._line.reach(0, length))
+        return self._totals[asked]
+
+    def _since_last(self, length: int) -> Floats:
+        last = self._last(length)
+        return np.where(last < 0, np.nan, (self._line.ts - self._line.ts[last]) / 1e6)
+
+    def _metres_from_last(self, length: int) -> Floats:
+        last = self._last(length)
+        places = self._events.frame.select("terminal_lat", "terminal_long")
+        lat, long = (places[name].to_numpy()[self._line.order] for name in places.columns)
+        return np.where(last < 0, np.nan, formulas.metres(lat[last], long[last], lat, long))
+
+
+def _series(values: Floats) -> pl.Series:
+    return pl.Series(values=values, dtype=pl.Float64, nan_to_null=True)

@@ -1,0 +1,226 @@
+"""Transactions laid out by key and time, so that a window is a range of places.
+
+All rows stand in global order of (ts, seq); a row's place there is its position. For one key they
+stand in order of (key, ts, seq). "Before t - d" then is "below a position", which one merge of two
+sorted lists finds for every row at once, and any exact aggregate over a window is a difference of
+running totals.
+
+Rows that arrived out of order are few. What a window over them may see is decided row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+_Value = TypeVar("_Value", bound=np.generic)
+
+
+class Clock:
+    """Event times in global order: how many rows lie before a moment."""
+
+    def __init__(self, ts: Ints) -> None:
+        """Take `ts` in microseconds, ascending, shape (n,)."""
+        self.ts = ts
+        self._before: dict[int, Ints] = {}
+
+    def before(self, seconds: int) -> Ints:
+        """For each row, the number of rows with ts < its own ts - seconds."""
+        if seconds not in self._before:
+            self._before[seconds] = merge(self.ts, self.ts - seconds * 1_000_000)
+        return self._before[seconds]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A window as a half-open range of places [low, high) for each row, in key order."""
+
+    low: Ints
+    high: Ints
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Spans of time in which something holds for an event: every t with `since < t <= until`.
+
+    Attributes
+    ----------
+    rows
+        The event's position in global order.
+    since, until
+        Microseconds since the epoch.
+    """
+
+    rows: Ints
+    since: Ints
+    until: Ints
+
+
+class Timeline:
+    """The rows of all keys in order of (key, ts, seq).
+
+    Parameters
+    ----------
+    clock
+        Event times in global order.
+    codes
+        Each row's key as a number, in global order; -1 where the row has no key.
+    seq
+        Order of arrival, in global order.
+    late_horizon
+        In seconds: a row later than this for its key is not stored there.
+    """
+
+    def __init__(self, clock: Clock, codes: Ints, seq: Ints, late_horizon: int) -> None:
+        n = len(clock.ts)
+        self.clock = clock
+        self._bounds: dict[int, Ints] = {}
+        self._places = np.sort((codes + 1) * (n + 1) + np.arange(n))
+        self._base = self._places // (n + 1) * (n + 1)
+        self.order: Ints = self._places - self._base
+        self.ts = clock.ts[self.order]
+        self.keyed: Bools = self._base > 0
+        self._seq = seq[self.order]
+        self.known: Bools = self.keyed & ~self._too_late(late_horizon)
+
+    def reach(self, delay: int, length: int) -> Reach:
+        """Each row's window [t - delay - length, t - delay), in seconds."""
+        return Reach(low=self._bound(delay + length), high=self._bound(delay))
+
+    def scatter(self, values: NDArray[_Value]) -> NDArray[_Value]:
+        """Bring values from key order back to global order."""
+        result = np.empty_like(values)
+        result[self.order] = values
+        return result
+
+    def total(self, values: Ints, reach: Reach) -> Ints:
+        """The sum over each row's window; `values` is 0 for rows that do not count."""
+        running = _running(values)
+        result = running[reach.high] - running[reach.low]
+        return self._correct(result, reach, lambda seen: int(values[seen].sum()))
+
+    def total_squares(self, values: Ints, reach: Reach) -> pl.Series:
+        """The sum of squares over each row's window, Int128."""
+        exact = pl.Series(values).cast(pl.Int128)
+        running = pl.concat([pl.Series([0], dtype=pl.Int128), (exact * exact).cum_sum()])
+        result = running.gather(reach.high) - running.gather(reach.low)
+        rows = self.disordered
+        if not len(rows):
+            return result
+        right = [sum(int(v) ** 2 for v in values[self.visible(row, reach)]) for row in rows]
+        return result.scatter(rows, pl.Series(right, dtype=pl.Int128))
+
+    def largest(self, values: Ints, reach: Reach) -> Ints:
+        """The maximum over each row's window, -1 for none; `values` is -1 for rows that do not count."""
+        size = reach.high - reach.low
+        level = np.frexp(size.astype(np.float64))[1] - 1
+        table, result = values.copy(), np.full(len(values), -1, dtype=np.int64)
+        for power in range(int(level.max(initial=-1)) + 1):
+            at = np.flatnonzero((level == power) & (size > 0))
+            result[at] = np.maximum(table[reach.low[at]], table[reach.high[at] - (1 << power)])
+            half = 1 << power
+            table[:-half] = np.maximum(table[:-half], table[half:])
+        return self._correct(result, reach, lambda seen: int(values[seen].max(initial=-1)))
+
+    def last(self, counts: Bools, reach: Reach) -> Ints:
+        """The place of the last row of each window that counts, -1 for none."""
+        places = np.where(counts, np.arange(len(counts)), -1)
+        newest = np.concatenate([[-1], np.maximum.accumulate(places)])[reach.high]
+        result = np.where(newest >= reach.low, newest, -1)
+        return self._correct(result, reach, lambda seen: int(places[seen].max(initial=-1)))
+
+    def alive(self, marks: Marks, delay: int, length: int) -> Ints:
+        """How many marked events of each row's window are within their marked time at the row's t.
+
+        Each mark is a step up when both its time and its window have begun, and a step down when
+        either ends; the running total of steps in key order is the answer at each row.
+        """
+        opens = self.clock.ts[marks.rows] + delay * 1_000_000
+        start = np.maximum(marks.since, opens)
+        end = np.minimum(marks.until, opens + length * 1_000_000)
+        counted = (start < end) & self.scatter(self.known)[marks.rows]
+        rows, steps = marks.rows[counted], np.zeros(len(self.ts) + 1, dtype=np.int64)
+        np.add.at(steps, self._first_after(rows, start[counted]), 1)
+        np.add.at(steps, self._first_after(rows, end[counted]), -1)
+        result = np.cumsum(steps[:-1])
+        return self._correct_alive(result, marks, self.reach(delay, length)) if len(self.disordered) else result
+
+    @cached_property
+    def disordered(self) -> Ints:
+        """Rows, in key order, with an earlier event of their key that arrived after them."""
+        arrived = np.where(self.known, self._seq, -1)
+        key = self._base
+        newest = (
+            pl.DataFrame({"key": key, "arrived": arrived})
+            .select(pl.col("arrived").cum_max().over("key"))
+            .to_series()
+            .to_numpy()
+        )
+        first = self._bound(0)
+        seen = np.where(first > 0, newest[np.maximum(first, 1) - 1], -1)
+        same_key = (first > 0) & (key[np.maximum(first, 1) - 1] == key)
+        return np.flatnonzero(same_key & (seen > self._seq) & self.keyed)
+
+    def visible(self, row: int, reach: Reach) -> Ints:
+        """The places in a row's window that arrived before it."""
+        places = np.arange(reach.low[row], reach.high[row])
+        return places[self._seq[places] < self._seq[row]]
+
+    def _correct(self, result: Ints, reach: Reach, exact: Callable[[Ints], int]) -> Ints:
+        for row in self.disordered:
+            result[row] = exact(self.visible(row, reach))
+        return result
+
+    def _correct_alive(self, result: Ints, marks: Marks, reach: Reach) -> Ints:
+        places = self.scatter(np.arange(len(self.ts)))[marks.rows]
+        for row in self.disordered:
+            now = (marks.since < self.ts[row]) & (self.ts[row] <= marks.until) & self.known[places]
+            result[row] = np.isin(places[now], self.visible(row, reach)).sum()
+        return result
+
+    def _first_after(self, rows: Ints, moments: Ints) -> Ints:
+        """The first place of each row's key with ts above a moment, or where the key ends."""
+        base = self.scatter(self._base)[rows]
+        return np.searchsorted(self._places, base + np.searchsorted(self.clock.ts, moments, side="right"))
+
+    def _bound(self, seconds: int) -> Ints:
+        if seconds not in self._bounds:
+            self._bounds[seconds] = merge(self._places, self._base + self.clock.before(seconds)[self.order])
+        return self._bounds[seconds]
+
+    def _too_late(self, late_horizon: int) -> Bools:
+        """Rows further behind the newest event that their key had seen than the horizon allows."""
+        if np.all(np.diff(self._seq) > 0, where=np.diff(self._base) == 0):
+            return np.zeros(len(self.ts), dtype=np.bool_)
+        frame = pl.DataFrame({"key": self._base, "ts": self.ts, "seq": self._seq}).with_row_index("place").sort("key", "seq")
+        lateness = (pl.col("ts").cum_max().shift(1) - pl.col("ts")).over("key")
+        late = frame.select("place", late=(lateness > late_horizon * 1_000_000).fill_null(value=False)).sort("place")
+        return late["late"].to_numpy()
+
+
+def merge(ascending: Ints, queries: Ints) -> Ints:
+    """For each of the ascending queries, how many of the ascending values lie strictly below it.
+
+    Examples
+    --------
+    >>> merge(np.array([1, 2, 2, 5]), np.array([0, 2, 3, 9])).tolist()
+    [0, 1, 3, 4]
+    """
+    values = pl.DataFrame({"at": ascending, "below": np.arange(1, len(ascending) + 1)}).set_sorted("at")
+    asked = pl.DataFrame({"at": queries}).set_sorted("at")
+    found = asked.join_asof(values, on="at", strategy="backward", allow_exact_matches=False)
+    return found["below"].fill_null(0).to_numpy()
+
+
+def _running(values: Ints) -> Ints:
+    running = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=running[1:])
+    return running
