@@ -1,0 +1,122 @@
+"""From FEATURED to the matrix of numbers that an estimator takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from fraud3000.errors import SchemaError
+from fraud3000.features.spec import Feature
+
+Floats = npt.NDArray[np.float64]
+
+MOST_CATEGORIES = 250
+FEWEST_ROWS = 10
+"""A category seen in fewer rows of the fit reads as missing."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The columns of one model and the codes of their categories, learnt on the rows of the fit only.
+
+    Attributes
+    ----------
+    columns
+        The columns of the matrix, in order.
+    categories
+        Of each categorical column its categories, the most frequent first; the place is the code.
+    dropped
+        Features left out because they say nothing in the rows of the fit, with the reason.
+    """
+
+    columns: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
+    dropped: dict[str, str]
+
+    @classmethod
+    def learn(cls, featured: pl.DataFrame, features: Iterable[Feature]) -> Encoder:
+        """Learn categories, and which features say anything at all.
+
+        Parameters
+        ----------
+        featured
+            FEATURED, the rows of the fit only.
+        features
+            The catalogue's features.
+
+        Raises
+        ------
+        SchemaError
+            A feature's column is missing.
+        """
+        listed = tuple(features)
+        _require([feature.name for feature in listed], featured)
+        categories = {f.name: _categories(featured[f.name]) for f in listed if f.kind == "categorical"}
+        names = tuple(feature.name for feature in listed)
+        everything = cls(columns=names, categories=categories, dropped={}).frame(featured)
+        dropped = {name: reason for name in names if (reason := _useless(everything[name]))}
+        kept = tuple(name for name in names if name not in dropped)
+        return cls(kept, {name: codes for name, codes in categories.items() if name in kept}, dropped)
+
+    def frame(self, featured: pl.DataFrame) -> pl.DataFrame:
+        """The model's columns as Float64; missing, infinite, unknown and rare values as null."""
+        _require(self.columns, featured)
+        return featured.select(self._number(name, featured.schema[name]) for name in self.columns)
+
+    def matrix(self, featured: pl.DataFrame) -> Floats:
+        """The model's input, ndarray of shape (n_rows, n_columns), NaN where missing.
+
+        Raises
+        ------
+        SchemaError
+            A column is missing, or holds text where numbers belong.
+        """
+        columns = self.frame(featured)
+        return np.ascontiguousarray(columns.to_numpy(order="c"), dtype=np.float64).reshape(len(featured), -1)
+
+    def _number(self, name: str, kind: pl.DataType) -> pl.Expr:
+        if name in self.categories:
+            codes = {category: float(code) for code, category in enumerate(self.categories[name])}
+            text = pl.col(name).cast(pl.String)
+            return text.replace_strict(codes, default=None, return_dtype=pl.Float64) if codes else _nothing(name)
+        if not (kind.is_numeric() or kind in (pl.Boolean(), pl.Null())):
+            raise SchemaError(f"features: column '{name}' is {kind}, not a number", hint="Run `fraud3000 featurize` again.")
+        number = pl.col(name).cast(pl.Float64)
+        return pl.when(number.is_finite()).then(number).alias(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        categories = {name: list(values) for name, values in self.categories.items()}
+        return {"columns": list(self.columns), "categories": categories, "dropped": dict(self.dropped)}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Encoder:
+        categories = {name: tuple(values) for name, values in content["categories"].items()}
+        return cls(tuple(content["columns"]), categories, dict(content["dropped"]))
+
+
+def _require(names: Iterable[str], featured: pl.DataFrame) -> None:
+    missing = [name for name in names if name not in featured.columns]
+    if missing:
+        hint = "Featurize with the catalogue of the model that is to score."
+        raise SchemaError.missing_columns("features", missing, featured.columns, hint=hint)
+
+
+def _nothing(name: str) -> pl.Expr:
+    return pl.lit(None, pl.Float64).alias(name)
+
+
+def _categories(values: pl.Series) -> tuple[str, ...]:
+    counted = values.cast(pl.String).drop_nulls().alias("category").value_counts(name="rows")
+    frequent = counted.filter(pl.col("rows") >= FEWEST_ROWS).sort(["rows", "category"], descending=[True, False])
+    return tuple(frequent["category"].head(MOST_CATEGORIES).to_list())
+
+
+def _useless(values: pl.Series) -> str | None:
+    if values.null_count() == len(values):
+        return "no values"
+    return "one value only" if values.n_unique() == 1 else None
