@@ -68,19 +68,21 @@ def _fraud3000(
 
 @app.command(epilog=_example("fraud3000 simulate --rows 100000 --seed 7 --out data/raw/transactions.parquet"))
 def simulate(
-    rows: Annotated[int | None, typer.Option(min=1, help="Transactions.", show_default=False)] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="Days they span.", show_default=False)] = None,
-    cards: Annotated[int | None, typer.Option(min=1, help="Cards.", show_default=False)] = None,
-    terminals: Annotated[int | None, typer.Option(min=1, help="Terminals.", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same file.", show_default=False)] = None,
+    rows: Annotated[int | None, typer.Option(min=1, metavar="N", help="Transactions.", show_default=False)] = None,
+    days: Annotated[int | None, typer.Option(min=1, metavar="N", help="Days they span.", show_default=False)] = None,
+    cards: Annotated[int | None, typer.Option(min=1, metavar="N", help="Cards.", show_default=False)] = None,
+    terminals: Annotated[int | None, typer.Option(min=1, metavar="N", help="Terminals.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Same seed, same file.", show_default=False)
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Parquet file [default: raw/transactions.parquet].")
+        Path | None, typer.Option(metavar="FILE", help="Parquet file [default: raw/ of the workspace].")
     ] = None,
     params: ParamsFile = None,
     json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Make a world of card transactions with known fraud, to try everything on.
+    """Make card transactions with known fraud, to try everything on.
 
     Sizes not given are those of the params file.
     """
@@ -99,7 +101,10 @@ def simulate(
 
 @app.command(epilog=_example("fraud3000 prepare --params params/handbook-p1.yaml"))
 def prepare(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
-    """Read raw transactions, clean them, and set the rows that are refused apart with their reasons."""
+    """Read raw transactions, clean them, set refused rows apart.
+
+    Every row read is kept, a duplicate, or in quarantine with its reason.
+    """
 
     from fraud3000.stages.prepare import prepare as stage
 
@@ -108,7 +113,10 @@ def prepare(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 
 
 @app.command(epilog=_example("fraud3000 featurize --json"))
 def featurize(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
-    """Compute the features of every transaction as they were at its time, and split by time."""
+    """Compute every transaction's features, as of its time.
+
+    The rows are then split by time into train, validation and test, with gaps of the label delay.
+    """
 
     from fraud3000.stages.featurize import featurize as stage
 
@@ -117,7 +125,10 @@ def featurize(params: ParamsFile = None, json: AsJson = False, verbose: Verbose 
 
 @app.command(epilog=_example("fraud3000 train -v"))
 def train(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
-    """Fit and calibrate a model, choose its threshold, and register it as challenger."""
+    """Fit, calibrate and register a model as challenger.
+
+    Calibration and threshold come from rows outside the fit.
+    """
 
     from fraud3000.stages.train import train as stage
 
@@ -128,7 +139,10 @@ def train(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0)
 def evaluate(
     model: Model = "challenger", params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0
 ) -> None:
-    """Score the test split and tell what the model catches, with intervals and beside naive floors."""
+    """Score the test split and tell what the model catches.
+
+    Each figure has its interval and stands beside naive floors.
+    """
 
     from fraud3000.stages.evaluate import evaluate as stage
 
@@ -151,7 +165,11 @@ def score_file(
     json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Score a file: one answer per accepted row, in the order of the rows."""
+    """Score a file: one answer per accepted row, in its order.
+
+    IN is in the layout the model was trained on, in that of --params, or already prepared. Refused rows go to
+    <OUT stem>.rejected.parquet.
+    """
 
     from fraud3000.stages.score_file import score_file as stage
 

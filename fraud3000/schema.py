@@ -53,19 +53,21 @@ QUARANTINE: dict[str, pl.DataType] = {
     "detail": pl.String(),
     "raw": pl.String(),  # the row as JSON, card numbers masked
 }
+"""Rows that were refused, each with its reason."""
 
 SPLITS = ("history", "train", "gap", "valid", "test")
 
 SCORED: dict[str, pl.DataType] = {
     "transaction_id": pl.String(),
-    "score": pl.Float64(),
-    "alert": pl.Boolean(),
+    "score": pl.Float64(),  # calibrated probability of fraud
+    "alert": pl.Boolean(),  # the score is at the threshold or above
     "threshold": pl.Float64(),
-    "reason_1": pl.String(),
+    "reason_1": pl.String(),  # the strongest reason in words, null where none was computed
     "reason_2": pl.String(),
     "reason_3": pl.String(),
     "model_version": pl.String(),
 }
+"""What `score-file` writes: one row for each accepted row, in the order of the input."""
 
 
 def check(frame: pl.DataFrame, schema: Mapping[str, pl.DataType], required: Iterable[str], *, thing: str) -> None:
