@@ -192,23 +192,25 @@ class _KeyView:
         length = durations.seconds(feature.length)
         match feature:
             case Window(agg=agg, delay=delay):
-                return self._window(agg, durations.seconds(delay), length)
+                values = self._window(agg, durations.seconds(delay), length)
             case LabelWindow(agg=agg, delay=delay):
-                return self._labels(agg, durations.seconds(delay), length)
+                values = self._labels(agg, durations.seconds(delay), length)
             case Versus(how="ratio"):
-                return formulas.ratio(self._amount, self._window("mean", 0, length))
+                values = formulas.ratio(self._amount, self._window("mean", 0, length))
             case Versus(how="zscore"):
                 mean, deviation = self._window("mean", 0, length), self._window("std", 0, length)
-                return formulas.zscore(self._amount, mean, deviation)
+                values = formulas.zscore(self._amount, mean, deviation)
             case NotSeen():
-                return (self._last(length) < 0).astype(np.float64)
+                values = (self._last(length) < 0).astype(np.float64)
             case SinceLast():
-                return self._since_last(length)
+                values = self._since_last(length)
             case FromLast(how="distance"):
-                return self._metres_from_last(length) / 1000
+                values = self._metres_from_last(length) / 1000
             case FromLast(how="speed"):
-                return formulas.speed(self._metres_from_last(length), self._since_last(length))
-        raise TypeError(f"{type(feature).__name__}: unknown to the batch engine")
+                values = formulas.speed(self._metres_from_last(length), self._since_last(length))
+            case _:
+                raise TypeError(f"{type(feature).__name__}: unknown to the batch engine")
+        return values
 
     def _window(self, agg: str, delay: int, length: int) -> Floats:
         reach = self._line.reach(delay, length)

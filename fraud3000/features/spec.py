@@ -22,7 +22,19 @@ CONTRACT_VERSION = 1
 Key = str | tuple[str, ...]
 Kind = Literal["numeric", "boolean", "categorical"]
 Unit = Literal[
-    "count", "money", "share", "seconds", "ratio", "deviations", "flag", "hour", "weekday", "km", "km/h", "category", "number"
+    "count",
+    "money",
+    "share",
+    "seconds",
+    "ratio",
+    "deviations",
+    "flag",
+    "hour",
+    "weekday",
+    "km",
+    "km/h",
+    "category",
+    "number",
 ]
 
 _SHORT = {"card_id": "card", "terminal_id": "terminal"}
@@ -60,7 +72,7 @@ class Feature(ABC):
         """How far back the feature looks, in seconds: delay + length."""
         return 0
 
-    def check(self, label_delay: int) -> None:
+    def check(self, label_delay: int) -> None:  # noqa: B027  most kinds have nothing to refuse
         """Refuse a declaration that the rules of time do not allow."""
 
 

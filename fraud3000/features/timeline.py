@@ -200,7 +200,11 @@ class Timeline:
         """Rows further behind the newest event that their key had seen than the horizon allows."""
         if np.all(np.diff(self._seq) > 0, where=np.diff(self._base) == 0):
             return np.zeros(len(self.ts), dtype=np.bool_)
-        frame = pl.DataFrame({"key": self._base, "ts": self.ts, "seq": self._seq}).with_row_index("place").sort("key", "seq")
+        frame = (
+            pl.DataFrame({"key": self._base, "ts": self.ts, "seq": self._seq})
+            .with_row_index("place")
+            .sort("key", "seq")
+        )
         lateness = (pl.col("ts").cum_max().shift(1) - pl.col("ts")).over("key")
         late = frame.select("place", late=(lateness > late_horizon * 1_000_000).fill_null(value=False)).sort("place")
         return late["late"].to_numpy()
@@ -217,7 +221,8 @@ def merge(ascending: Ints, queries: Ints) -> Ints:
     values = pl.DataFrame({"at": ascending, "below": np.arange(1, len(ascending) + 1)}).set_sorted("at")
     asked = pl.DataFrame({"at": queries}).set_sorted("at")
     found = asked.join_asof(values, on="at", strategy="backward", allow_exact_matches=False)
-    return found["below"].fill_null(0).to_numpy()
+    below: Ints = found["below"].fill_null(0).to_numpy()
+    return below
 
 
 def _running(values: Ints) -> Ints:

@@ -41,6 +41,14 @@ class Workspace:
     def features(self) -> Path:
         return self.root / "processed" / "features.parquet"
 
+    @property
+    def boundaries(self) -> Path:
+        return self.root / "processed" / "split.json"
+
+    @property
+    def catalogue(self) -> Path:
+        return self.root / "processed" / "catalogue.json"
+
     def split(self, name: str) -> Path:
         return self.root / "processed" / f"{name}.parquet"
 
