@@ -1,0 +1,152 @@
+"""SCORED rows as arrays, ready to be measured again and again under other weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fraud3000.errors import DataError, SchemaError
+from fraud3000.schema import REFUND
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+NEEDED = ("score", "is_fraud", "amount", "alert")
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The rows that are measured, highest score first.
+
+    Attributes
+    ----------
+    score, fraud, amount
+        Arrays of shape (n,): any finite number; 0 or 1; minor units, at least 0.
+    alert
+        Whether the policy alerted the row, shape (n,).
+    place
+        Order of time, shape (n,): the row's rank by (ts, seq), or its place in the frame.
+    keys
+        Codes of ``card`` and ``terminal``, shape (n,), for each of the two that the data has.
+        Codes follow the order of the ids; a row without an id is one of its own.
+    day
+        Codes of the UTC days, in order of time; None for data without time.
+    """
+
+    score: FloatArray
+    fraud: FloatArray
+    amount: FloatArray
+    alert: BoolArray
+    place: IntArray
+    keys: dict[str, IntArray]
+    day: IntArray | None
+
+    @classmethod
+    def of(cls, scored: pl.DataFrame) -> Sample:
+        """Take the rows that count from a SCORED frame; see `counted`.
+
+        Raises
+        ------
+        SchemaError
+            A needed column is missing.
+        DataError
+            A score is null, NaN or infinite.
+        """
+        missing = [name for name in NEEDED if name not in scored.columns]
+        if missing:
+            raise SchemaError.missing_columns("the scored rows", missing, scored.columns, hint="Score them first.")
+        rows = scored.filter(counted(scored))
+        unusable = rows.height - int(rows["score"].is_finite().fill_null(value=False).sum())
+        if unusable:
+            raise DataError(
+                f"the scored rows: {unusable} of {rows.height} scores are null, NaN or infinite",
+                hint="A metric of such scores would mislead; mend what made them.",
+            )
+        keys = {key: codes(rows[f"{key}_id"]) for key in ("card", "terminal") if f"{key}_id" in rows.columns}
+        return cls(
+            score=rows["score"].cast(pl.Float64).to_numpy(),
+            fraud=rows["is_fraud"].cast(pl.Float64).to_numpy(),
+            amount=rows["amount"].clip(lower_bound=0).cast(pl.Float64).to_numpy(),
+            alert=rows["alert"].to_numpy(),
+            place=_place(rows),
+            keys=keys,
+            day=codes(rows["ts"].dt.date()) if "ts" in rows.columns else None,
+        ).ranked()
+
+    def rescored(self, score: FloatArray, alert: BoolArray) -> Sample:
+        """Give the same rows with another score and alert; arrays in this sample's order."""
+        return Sample(score, self.fraud, self.amount, alert, self.place, self.keys, self.day).ranked()
+
+    @property
+    def rows(self) -> int:
+        return len(self.score)
+
+    @property
+    def frauds(self) -> int:
+        return int(self.fraud.sum())
+
+    @property
+    def days(self) -> int:
+        """Number of days that have rows; 0 for data without time."""
+        return 0 if self.day is None or not len(self.day) else int(self.day.max()) + 1
+
+    def ranked(self) -> Sample:
+        """Give the rows by score, the highest first, ties in order of time."""
+        order = np.lexsort((self.place, -self.score))
+        return Sample(
+            self.score[order],
+            self.fraud[order],
+            self.amount[order],
+            self.alert[order],
+            self.place[order],
+            {key: code[order] for key, code in self.keys.items()},
+            None if self.day is None else self.day[order],
+        )
+
+
+def counted(scored: pl.DataFrame) -> pl.Series:
+    """Say which rows count: the label is known, no refund, and not set aside by ``evaluated``.
+
+    Examples
+    --------
+    >>> scored = pl.DataFrame({"is_fraud": [1, None, 0], "status": ["approved", "approved", "refund"]})
+    >>> counted(scored).to_list()
+    [True, False, False]
+    """
+    rule = pl.col("is_fraud").is_not_null()
+    if "status" in scored.columns:
+        rule &= pl.col("status").ne_missing(REFUND)
+    if "evaluated" in scored.columns:
+        rule &= pl.col("evaluated")
+    return scored.select(rule.alias("counted")).to_series()
+
+
+def codes(values: pl.Series) -> IntArray:
+    """Number the distinct values 0, 1, … in their order; each null gets a number of its own.
+
+    Examples
+    --------
+    >>> codes(pl.Series(["b", None, "a", "b"])).tolist()
+    [1, 2, 0, 1]
+    """
+    distinct = values.drop_nulls().unique().sort()
+    known = pl.DataFrame({"value": distinct}).with_row_index("code")
+    found = pl.DataFrame({"value": values}).join(known, on="value", how="left", maintain_order="left")["code"]
+    alone = found.is_null().to_numpy()
+    filled: NDArray[Any] = found.fill_null(0).cast(pl.Int64).to_numpy().copy()
+    filled[alone] = np.arange(len(distinct), len(distinct) + int(alone.sum()))
+    return filled
+
+
+def _place(rows: pl.DataFrame) -> IntArray:
+    by = [name for name in ("ts", "seq") if name in rows.columns]
+    place = np.arange(rows.height, dtype=np.int64)
+    if by:
+        order = rows.select(pl.arg_sort_by(by, maintain_order=True)).to_series().to_numpy()
+        place[order] = np.arange(rows.height)
+    return place
