@@ -1,0 +1,120 @@
+"""Random draws and distributions in whole numbers.
+
+Floating-point functions such as `exp` differ in their last bits between builds of numpy and
+processors. So uniform bits come raw from one pinned generator, every distribution is a table of
+integers made once with the standard library, and money and time are integers throughout.
+Logarithms are natural, in units of 1/1024.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Bits = npt.NDArray[np.uint64]
+
+UNIT = 1024
+"""One in logarithms and in standard deviations."""
+
+_NORMAL_BITS = 14
+_LARGEST_LOG = 17  # exp(17) cents is about 240,000 in major units
+
+
+class Draws:
+    """A stream of random bits that is the same for the same seed, stream and order of calls, everywhere."""
+
+    def __init__(self, seed: int, *stream: int) -> None:
+        self._generator = np.random.PCG64(np.random.SeedSequence([seed, *stream]))
+
+    def bits(self, count: int) -> Bits:
+        """Draw 64 random bits per item."""
+        return self._generator.random_raw(count)
+
+    def below(self, bound: int | Ints, count: int) -> Ints:
+        """Draw whole numbers from 0 to bound - 1, for bounds up to 2³¹."""
+        return scale(self.bits(count), 32, 32, bound)
+
+    def between(self, low: int, high: int, count: int) -> Ints:
+        """Draw whole numbers from low to high, both included."""
+        return low + self.below(high - low + 1, count)
+
+    def normal(self, count: int) -> Ints:
+        """Draw from the standard normal distribution, in units of 1/1024."""
+        return normal(part(self.bits(count), 0, _NORMAL_BITS))
+
+    def order(self, count: int) -> Ints:
+        """Draw an order of `count` things."""
+        return np.argsort(self.bits(count), kind="stable").astype(np.int64)
+
+
+class Choice:
+    """Draws of things by weight, each by a single look-up.
+
+    Examples
+    --------
+    >>> Choice(np.array([0, 3, 1])).at(np.array([0, 2**31, 2**32 - 1], dtype=np.uint64)).tolist()
+    [0, 1, 2]
+    """
+
+    def __init__(self, weights: Ints, *, slots: int = 16) -> None:
+        size = slots * len(weights)
+        total = max(1, int(weights.sum()))
+        self._slots = np.repeat(np.arange(len(weights)), 1 + weights * size // total)
+
+    def at(self, bits: Bits) -> Ints:
+        """Look up by 32 random bits; every thing has at least one slot."""
+        return self._slots[(bits * np.uint64(len(self._slots))) >> np.uint64(32)]
+
+    def draw(self, draws: Draws, count: int) -> Ints:
+        return self.at(draws.bits(count) >> np.uint64(32))
+
+
+def part(bits: Bits, shift: int, width: int) -> Ints:
+    """Cut `width` bits out of each item, as a whole number."""
+    return ((bits >> np.uint64(shift)) & np.uint64((1 << width) - 1)).astype(np.int64)
+
+
+def scale(bits: Bits, shift: int, width: int, bound: int | Ints) -> Ints:
+    """Cut `width` bits out of each item and scale them to 0 ... bound - 1."""
+    return (part(bits, shift, width) * bound) >> width
+
+
+def normal(places: Ints) -> Ints:
+    """Look up the normal quantile of 14 random bits, in units of 1/1024."""
+    return _normal_table()[places]
+
+
+def exp(logs: Ints, jitter: Ints) -> Ints:
+    """Turn logarithms into whole numbers; ten random bits fill the gaps between table entries.
+
+    Examples
+    --------
+    >>> exp(np.array([0, 8 * UNIT]), np.array([0, 0])).tolist()
+    [1, 2981]
+    """
+    table = _exp_table()
+    places = np.clip(logs, 0, len(table) - 2)
+    low = table[places]
+    return low + (((table[places + 1] - low) * jitter) >> 10)
+
+
+def log(value: float) -> int:
+    """Write a factor as a logarithm in units of 1/1024."""
+    return round(math.log(value) * UNIT)
+
+
+@cache
+def _normal_table() -> Ints:
+    size = 1 << _NORMAL_BITS
+    quantile = NormalDist().inv_cdf
+    return np.array([round(quantile((place + 0.5) / size) * UNIT) for place in range(size)], dtype=np.int64)
+
+
+@cache
+def _exp_table() -> Ints:
+    return np.array([round(math.exp(place / UNIT)) for place in range(_LARGEST_LOG * UNIT)], dtype=np.int64)

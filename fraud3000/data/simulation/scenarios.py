@@ -1,0 +1,160 @@
+"""What fraudsters do: each scenario a campaign against a card, or against a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fraud3000.data.simulation import traffic
+from fraud3000.data.simulation import world as worlds
+from fraud3000.data.simulation.draws import Draws, Ints, log
+from fraud3000.data.simulation.traffic import APPROVED, DECLINED, Compromise, Rows
+from fraud3000.data.simulation.world import DAY, FAVOURITES, World
+
+NAMES = (None, "amount_outlier", "compromised_terminal", "stolen_card", "card_testing", "account_takeover")
+
+_PER_100_000 = {  # transactions of each scenario among all
+    traffic.OUTLIER: 60,
+    traffic.STOLEN_CARD: 220,
+    traffic.CARD_TESTING: 120,
+    traffic.TAKEOVER: 160,
+}
+_SKIMMED_PER_100_000 = 260
+
+
+@dataclass(frozen=True)
+class _Campaigns:
+    """Campaigns against one card each, spread over their transactions: one item per transaction."""
+
+    number: Ints  # which campaign
+    place: Ints  # which transaction of it, from 0
+    size: Ints
+    card: Ints
+    start: Ints  # second it begins
+    delay: Ints  # seconds from a transaction to its report
+
+    def each(self, per_campaign: Ints) -> Ints:
+        return per_campaign[self.number]
+
+    @property
+    def count(self) -> int:
+        return int(self.number[-1]) + 1
+
+
+def campaigns(world: World, seed: int, rows: int, span: int) -> Rows:
+    """Make the transactions of all campaigns against cards, their share of `rows`, within `span` seconds."""
+    makers: dict[int, Callable[[World, Draws, int, int], Rows]] = {
+        traffic.OUTLIER: _outliers,
+        traffic.STOLEN_CARD: _stolen_cards,
+        traffic.CARD_TESTING: _card_testing,
+        traffic.TAKEOVER: _takeovers,
+    }
+    shares = {scenario: rows * share // 100_000 for scenario, share in _PER_100_000.items()}
+    made = [
+        replace(makers[scenario](world, Draws(seed, 2, scenario), share, span), scenario=np.full(share, scenario))
+        for scenario, share in shares.items()
+        if share
+    ]
+    return Rows.join(*made) if made else Rows(*[np.zeros(0, dtype=np.int64)] * 7)
+
+
+def compromise(world: World, draws: Draws, span: int) -> Compromise:
+    """Choose which of the busier terminals are skimmed when, until that makes its share of all traffic."""
+    length = draws.between(21, 70, world.terminals) * DAY
+    start = draws.below(span + 70 * DAY, world.terminals) - length
+    order = draws.order(world.terminals)
+    order = order[world.traffic[order] * world.terminals >= world.traffic.sum()]
+    inside = np.minimum(start + length, span) - np.maximum(start, 0)
+    hours = np.maximum(inside[order], 0) // 3_600
+    # of each terminal's traffic, 420 in 1024 while skimmed; in units that stay far below 2⁶³
+    share = world.traffic[order] * (1 << 20) // max(1, int(world.traffic.sum()))
+    wanted = _SKIMMED_PER_100_000 * (1 << 20) * (span // 3_600) // 100_000
+    chosen = order[np.cumsum(share * hours * 420 // 1024) <= wanted]
+    first, last = np.zeros((2, world.terminals), dtype=np.int64)
+    first[chosen], last[chosen] = start[chosen], start[chosen] + length[chosen]
+    return Compromise(first, last)
+
+
+def _outliers(world: World, draws: Draws, budget: int, span: int) -> Rows:
+    """Single transactions, four to twelve times what the card pays."""
+    case = _start(world, draws, budget, span, sizes=(1, 1))
+    return _rows(world, draws, case, case.start, case.card, boost=draws.between(log(4), log(12), budget))
+
+
+def _stolen_cards(world: World, draws: Draws, budget: int, span: int) -> Rows:
+    """For some days, near the card's home, k times what the card pays."""
+    case = _start(world, draws, budget, span, sizes=(3, 14))
+    length = case.each(draws.between(1, 7, case.count)) * DAY
+    boost = case.each(draws.between(log(1.5), log(4.5), case.count))
+    second = case.start + draws.below(length, budget)
+    regular = np.clip(case.card + draws.between(-60, 60, budget), 0, world.cards - 1)
+    return _rows(world, draws, case, second % span, regular, boost=boost)
+
+
+def _card_testing(world: World, draws: Draws, budget: int, span: int) -> Rows:
+    """Tiny amounts at one online shop, seconds apart, many declined; then one try for real money."""
+    case = _start(world, draws, budget, span, sizes=(8, 30), median=2.5)
+    gaps = np.cumsum(draws.between(1, 14, budget))
+    second = case.start + gaps - case.each(gaps[case.place == 0])
+    shop = case.each(world.online[draws.below(len(world.online), case.count)])
+    rows = _rows(world, draws, case, second % span, case.card, boost=log(3), declined=300)
+    real = case.place == case.size - 1
+    tiny = draws.between(50, 400, budget)
+    return replace(rows, terminal=shop, amount=np.where(real, rows.amount, tiny))
+
+
+def _takeovers(world: World, draws: Draws, budget: int, span: int) -> Rows:
+    """For weeks, more and more of someone else's places and of larger amounts."""
+    case = _start(world, draws, budget, span, sizes=(10, 30))
+    length = case.each(draws.between(20, 45, case.count)) * DAY
+    second = case.start + (length * case.place + draws.below(length, budget)) // case.size
+    progress = case.place * 1024 // case.size
+    thief = case.each(draws.below(world.cards, case.count))
+    regular = np.where(draws.below(1024, budget) < progress, thief, case.card)
+    return _rows(world, draws, case, second % span, regular, boost=progress * log(3.5) >> 10)
+
+
+def _start(
+    world: World, draws: Draws, budget: int, span: int, *, sizes: tuple[int, int], median: float = 8.0
+) -> _Campaigns:
+    """Begin campaigns of the given sizes until they make exactly `budget` transactions."""
+    size = draws.between(*sizes, budget // sizes[0] + 1)
+    ends = np.cumsum(size)
+    count = int(np.searchsorted(ends, budget)) + 1
+    number = np.repeat(np.arange(count), size[:count])[:budget]
+    delay = traffic.time_to_report(draws.below(1 << 14, count), draws.below(64, count), median=median)
+    return _Campaigns(
+        number=number,
+        place=np.arange(budget) - (ends - size)[number],
+        size=size[number],
+        card=draws.below(world.cards, count)[number],
+        start=((draws.bits(count) >> np.uint64(32)).astype(np.int64) * span >> 32)[number],
+        delay=delay[number],
+    )
+
+
+def _rows(
+    world: World,
+    draws: Draws,
+    case: _Campaigns,
+    second: Ints,
+    regular: Ints,
+    *,
+    boost: Ints | int,
+    declined: int = 150,
+) -> Rows:
+    """Pay with the victims' cards where `regular` cards go; `declined` in 1024 are refused."""
+    count = len(second)
+    terminal = world.favourites[regular, draws.below(FAVOURITES, count)]
+    refused = draws.below(1024, count) < declined
+    return Rows(
+        second=second,
+        card=case.card,
+        terminal=terminal,
+        amount=worlds.amount(world, case.card, terminal, draws.normal(count), draws.below(1024, count), boost),
+        status=np.where(refused, DECLINED, APPROVED),
+        scenario=np.zeros(count, dtype=np.int64),
+        delay=case.delay,
+    )

@@ -1,0 +1,84 @@
+"""Make a raw file of simulated transactions."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import polars as pl
+from loguru import logger
+
+from fraud3000.data import outputs
+from fraud3000.data.simulate import simulate as simulated
+from fraud3000.errors import ParamsError
+from fraud3000.params import Params
+from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.workspace import Workspace
+
+_SUFFIXES = (".parquet", ".csv", ".csv.gz", ".ndjson", ".jsonl")
+_ROW_GROUP = 250_000
+
+
+def simulate(params: Params, out: Path | None = None) -> Summary:
+    """Write the simulated world to `raw/transactions.parquet`, or to `out`.
+
+    Parameters
+    ----------
+    out
+        A file ending in `.parquet`, `.csv`, `.csv.gz`, `.ndjson` or `.jsonl`.
+
+    Raises
+    ------
+    ParamsError
+        `out` ends in something else.
+    UnavailableError
+        The file cannot be written.
+    """
+    path = out or Workspace.of(params).raw
+    if not path.name.endswith(_SUFFIXES):
+        raise ParamsError(f"{path}: not a kind of file to write", hint=f"End it in one of {', '.join(_SUFFIXES)}.")
+    logger.info("simulating rows={} days={}", params.simulate.rows, params.simulate.days)
+    transactions = simulated(params.simulate)
+    with outputs.whole(path) as (part,):
+        _write(transactions, part, path.name)
+    return _summary(transactions, path)
+
+
+def _write(transactions: pl.DataFrame, part: Path, name: str) -> None:
+    if name.endswith(".parquet"):
+        transactions.write_parquet(part, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP)
+    elif name.endswith(".gz"):
+        with part.open("wb") as plain, gzip.GzipFile(filename="", fileobj=plain, mode="wb", mtime=0) as packed:
+            transactions.write_csv(packed)
+    elif name.endswith(".csv"):
+        transactions.write_csv(part)
+    else:
+        transactions.write_ndjson(part)
+
+
+def _summary(transactions: pl.DataFrame, path: Path) -> Summary:
+    frauds = transactions.filter(pl.col("is_fraud") == 1)
+    scenarios = frauds.group_by("fraud_scenario").agg(pl.len(), pl.col("amount").sum()).sort("fraud_scenario")
+    return Summary(
+        command="simulate",
+        facts={
+            "rows": transactions.height,
+            "cards": transactions["card_id"].n_unique(),
+            "terminals": transactions["terminal_id"].n_unique(),
+            "first": str(transactions["ts"].min()),
+            "last": str(transactions["ts"].max()),
+            "frauds": frauds.height,
+            "fraud_share": round(frauds.height / transactions.height, 6),
+            "declined": transactions.filter(pl.col("status") == "declined").height,
+            "refunds": transactions.filter(pl.col("status") == "refund").height,
+        },
+        tables=(
+            Table(
+                "Frauds by scenario",
+                ("scenario", "transactions", "amount"),
+                tuple((name, f"{rows:,}", f"{amount:,.2f}") for name, rows, amount in scenarios.iter_rows()),
+            ),
+        ),
+        outputs={"transactions": str(path)},
+        next_step="fraud3000 prepare",
+    )
