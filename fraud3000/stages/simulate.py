@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import polars as pl
@@ -48,8 +47,7 @@ def _write(transactions: pl.DataFrame, part: Path, name: str) -> None:
     if name.endswith(".parquet"):
         transactions.write_parquet(part, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP)
     elif name.endswith(".gz"):
-        with part.open("wb") as plain, gzip.GzipFile(filename="", fileobj=plain, mode="wb", mtime=0) as packed:
-            transactions.write_csv(packed)
+        transactions.write_csv(part, compression="gzip", check_extension=False)
     elif name.endswith(".csv"):
         transactions.write_csv(part)
     else:
