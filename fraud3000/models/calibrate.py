@@ -140,7 +140,9 @@ def from_dict(content: dict[str, Any]) -> Calibrator:
         return Isotonic(tuple(values["centres"]), tuple(values["rates"]))
     known: dict[str, Callable[..., Calibrator]] = {"platt": Platt, "beta": Beta}
     if content["method"] not in known:
-        raise ScorerError(f"unknown calibration '{content['method']}'; known: platt, beta, isotonic", hint="Update fraud3000.")
+        raise ScorerError(
+            f"unknown calibration '{content['method']}'; known: platt, beta, isotonic", hint="Update fraud3000."
+        )
     return known[content["method"]](**values)
 
 

@@ -85,7 +85,9 @@ class Encoder:
             text = pl.col(name).cast(pl.String)
             return text.replace_strict(codes, default=None, return_dtype=pl.Float64) if codes else _nothing(name)
         if not (kind.is_numeric() or kind in (pl.Boolean(), pl.Null())):
-            raise SchemaError(f"features: column '{name}' is {kind}, not a number", hint="Run `fraud3000 featurize` again.")
+            raise SchemaError(
+                f"features: column '{name}' is {kind}, not a number", hint="Run `fraud3000 featurize` again."
+            )
         number = pl.col(name).cast(pl.Float64)
         return pl.when(number.is_finite()).then(number).alias(name)
 

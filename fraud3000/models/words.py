@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -23,25 +25,9 @@ def value_in_words(value: float, unit: str, *, decimals: int = 2) -> str:
     >>> value_in_words(1.2, "ratio"), value_in_words(3.0, "count"), value_in_words(2.0, "weekday")
     ('1.2 times', '3', 'Wednesday')
     """
-    match unit:
-        case "share":
-            return f"{100 * value:.1f} %"
-        case "money":
-            return f"{value / 10**decimals:,.{decimals}f}"
-        case "seconds":
-            return _duration(value)
-        case "count":
-            return f"{value:,.0f}"
-        case "hour":
-            return f"{int(value)} h"
-        case "weekday":
-            return _WEEKDAYS[int(value) % 7]
-        case "ratio":
-            return f"{value:.1f} times"
-        case "km" | "km/h":
-            return f"{value:,.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
-        case _:
-            return f"{value:.4g}"
+    if unit == "money":
+        return f"{value / 10**decimals:,.{decimals}f}"
+    return _WRITERS.get(unit, "{:.4g}".format)(value)
 
 
 def _duration(seconds: float) -> str:
@@ -49,3 +35,19 @@ def _duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.1f} {name}".replace(".0 ", " ")
     return f"{seconds:.0f} s"
+
+
+def _far(value: float) -> str:
+    return f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
+
+
+_WRITERS: dict[str, Callable[[float], str]] = {
+    "share": lambda value: f"{100 * value:.1f} %",
+    "seconds": _duration,
+    "count": lambda value: f"{value:,.0f}",
+    "hour": lambda value: f"{value:.0f} h",
+    "weekday": lambda value: _WEEKDAYS[int(value) % 7],
+    "ratio": lambda value: f"{value:.1f} times",
+    "km": lambda value: f"{_far(value)} km",
+    "km/h": lambda value: f"{_far(value)} km/h",
+}

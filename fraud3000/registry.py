@@ -1,0 +1,320 @@
+"""Where trained models are kept by name: MLflow, in a file of its own unless MLFLOW_TRACKING_URI says otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from fraud3000 import bundle
+from fraud3000.data.outputs import whole
+from fraud3000.errors import ScorerError, UnavailableError
+from fraud3000.params import RegistryParams
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
+
+_BUNDLE_TAG = "bundle_sha256"
+_NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+_SECONDS_TO_WAIT = 5.0
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training has to tell the registry.
+
+    Attributes
+    ----------
+    bundle
+        The folder that the scorer was saved to.
+    params
+        The params, nested as in the file.
+    metrics
+        On validation rows.
+    tags
+        Facts to find it by: fingerprint of the data, hash of the catalogue.
+    columns
+        The model's inputs with their kinds: numeric, boolean or categorical.
+    """
+
+    bundle: Path
+    params: dict[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def log_training(training: Training, registry: RegistryParams) -> str:
+    """Record a training and register its bundle as a new version, the challenger from now on.
+
+    Returns
+    -------
+    str
+        The version. Where the recording fails or is interrupted, nothing stays registered.
+
+    Raises
+    ------
+    UnavailableError
+        The store cannot be reached or written.
+    """
+    with _store(write=True) as client:
+        import mlflow
+
+        tags = {**training.tags, **_code(), _BUNDLE_TAG: bundle.fingerprint(training.bundle)}
+        with mlflow.start_run(experiment_id=_experiment(client, registry.experiment), tags=tags) as run:
+            mlflow.log_params(_flat(training.params))
+            mlflow.log_metrics(dict(training.metrics))
+            logged = _log_model(training)
+            return _register(client, registry.name, logged, run.info.run_id, tags)
+
+
+def resolve(model: str, registry: RegistryParams, workspace: Path) -> tuple[str, Path]:
+    """Find a model's version and its bundle's folder.
+
+    The workspace's own copy under ``models/<version>`` is taken where it is what was registered;
+    where there is none it is fetched from the registry.
+
+    Parameters
+    ----------
+    model
+        ``champion``, ``challenger`` or a version.
+    workspace
+        Root folder of the outputs.
+
+    Raises
+    ------
+    ScorerError
+        There is no such model, or the workspace's copy is not what was registered.
+    UnavailableError
+        The store cannot be reached.
+    """
+    if model not in (CHAMPION, CHALLENGER) and not model.isdecimal():
+        raise ScorerError(f"no model '{model}'", hint="Name champion, challenger or the number of a version.")
+    if _default_store() and not Path(STORE).exists():
+        raise ScorerError(f"no {_said(model)}: nothing is registered here, there is no {STORE}", hint=_TRAIN)
+    with _store(write=False) as client:
+        found = _version(client, model, registry.name)
+        folder = workspace / "models" / str(found.version)
+        if folder.exists():
+            _check_copy(folder, str(found.version), found.tags.get(_BUNDLE_TAG, ""))
+        else:
+            _fetch(found.source, folder)
+    return str(found.version), folder
+
+
+def log_evaluation(
+    version: str, metrics: Mapping[str, float | None], files: Sequence[Path], registry: RegistryParams
+) -> None:
+    """Add an evaluation's metrics (those that could be computed) and reports to the version's run.
+
+    Raises
+    ------
+    ScorerError
+        There is no such version.
+    UnavailableError
+        The store cannot be reached or written.
+    """
+    with _store(write=True) as client:
+        run_id = _version(client, version, registry.name).run_id
+        for name, value in metrics.items():
+            if value is not None:
+                client.log_metric(run_id, f"test_{name}", value)
+        for file in files:
+            client.log_artifact(run_id, str(file), artifact_path="reports")
+
+
+_TRAIN = "Run `fraud3000 train` first, in the same folder."
+
+
+@contextlib.contextmanager
+def _store(*, write: bool) -> Iterator[Any]:
+    """A client of the store, with MLflow kept quiet, impatient, and its errors told as ours."""
+    environment = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
+    if _default_store():
+        environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path(STORE).resolve()}"
+    os.environ.update(environment)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield from _client(write=write)
+    finally:
+        for name in environment:
+            os.environ.pop(name, None)
+
+
+def _client(*, write: bool) -> Iterator[Any]:
+    _probe(os.environ["MLFLOW_TRACKING_URI"], write=write)
+    import mlflow
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield mlflow.MlflowClient()
+    except (mlflow.MlflowException, SQLAlchemyError, OSError) as error:
+        raise _unreachable(str(error)) from error
+
+
+def _default_store() -> bool:
+    return not os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def _probe(uri: str, *, write: bool) -> None:
+    """Find out at once what MLflow would retry for minutes: a SQLite file that is locked or cannot be opened."""
+    if not uri.startswith("sqlite:///"):
+        return
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not write and not path.exists():
+        raise _unreachable(f"{path.name} does not exist")
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=_SECONDS_TO_WAIT)) as connection:
+            connection.execute("BEGIN IMMEDIATE" if write else "SELECT count(*) FROM sqlite_master")
+    except sqlite3.Error as error:
+        raise _unreachable(str(error)) from error
+
+
+def _unreachable(reason: str) -> UnavailableError:
+    place = re.sub(r"//[^/@\s]*@", "//", os.environ.get("MLFLOW_TRACKING_URI", STORE))
+    reason = re.sub(r"//[^/@\s]*@", "//", reason.strip().splitlines()[0] if reason.strip() else "no reason given")[:300]
+    return UnavailableError(
+        f"the model registry at {place} cannot be used ({reason})",
+        hint="Wait until no other command uses it, or check MLFLOW_TRACKING_URI; then run the command again.",
+    )
+
+
+def _experiment(client: Any, name: str) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    embedded = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
+    return str(
+        client.create_experiment(name, artifact_location=Path(ARTIFACTS).resolve().as_uri() if embedded else None)
+    )
+
+
+def _log_model(training: Training) -> Any:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    types = {"numeric": "double", "boolean": "boolean", "categorical": "string"}
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(types[kind], name, required=False) for name, kind in training.columns.items()
+    ]
+    return mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(Path(__file__).with_name("pyfunc.py")),
+        artifacts={"bundle": str(training.bundle)},
+        signature=ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec("double")])),
+        pip_requirements=[f"{name}=={installed(name)}" for name in ("fraud3000", "scikit-learn", "skops", "polars")],
+    )
+
+
+def _register(client: Any, name: str, logged: Any, run_id: str, tags: Mapping[str, str]) -> str:
+    _ensure_name(client, name)
+    created = None
+    try:
+        created = client.create_model_version(
+            name, logged.model_uri, run_id=run_id, tags=dict(tags), model_id=logged.model_id
+        )
+        client.set_registered_model_alias(name, CHALLENGER, str(created.version))
+    except BaseException:
+        if created is not None:
+            client.delete_model_version(name, str(created.version))
+        raise
+    return str(created.version)
+
+
+def _ensure_name(client: Any, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _version(client: Any, model: str, name: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        aliases = client.get_registered_model(name).aliases
+        if model.isdecimal():
+            return client.get_model_version(name, model)
+        if model in aliases:
+            return client.get_model_version(name, str(aliases[model]))
+    except MlflowException as error:
+        if error.error_code != _NOT_FOUND:
+            raise
+        aliases = {}
+    hint = "Name --model challenger to use the newest training." if CHALLENGER in aliases else _TRAIN
+    raise ScorerError(f"no {_said(model)} is registered under the name '{name}'", hint=hint)
+
+
+def _said(model: str) -> str:
+    return f"version {model}" if model.isdecimal() else model
+
+
+def _check_copy(folder: Path, version: str, registered: str) -> None:
+    if bundle.fingerprint(folder) == registered:
+        return
+    bundle.read(folder)  # tells what is wrong with it, where that can be told
+    raise ScorerError(
+        f"{folder}: a sound bundle, but not the one registered as version {version}",
+        hint="Move the folder away to have the registered one fetched, or name another model.",
+    )
+
+
+def _fetch(source: str, folder: Path) -> None:
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as place, whole(folder) as (part,):
+        fetched = mlflow.artifacts.download_artifacts(artifact_uri=f"{source}/artifacts/bundle", dst_path=place)
+        shutil.copytree(fetched, part)
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested keys joined by dots.
+
+    Examples
+    --------
+    >>> _flat({"train": {"seed": 1, "estimator_params": {}}})
+    {'train.seed': '1'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = str(value)[:500]
+    return flat
+
+
+def _code() -> dict[str, str]:
+    """The commit of the repository we stand in, where there is one."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return {"git_commit": found.stdout.strip()} if found.returncode == 0 else {}

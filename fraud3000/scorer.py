@@ -1,0 +1,214 @@
+"""The Scorer: everything needed to turn FEATURED into scores, alerts and reasons."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import skops.io
+
+from fraud3000 import bundle
+from fraud3000.errors import ScorerError
+from fraud3000.features.spec import Catalogue
+from fraud3000.models import calibrate, explain
+from fraud3000.models.calibrate import Calibrator
+from fraud3000.models.encoder import Encoder, Floats
+from fraud3000.models.estimators import TRUSTED_TYPES
+from fraud3000.models.explain import Reason, Typical
+from fraud3000.models.fit import Model
+from fraud3000.models.policy import Policy
+from fraud3000.params import Mapping
+
+UNREGISTERED = "unregistered"
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A trained model with its features, calibration and policy.
+
+    Attributes
+    ----------
+    catalogue
+        The features it is scored by; carries zone, label delay and late horizon.
+    mapping
+        How a raw file of its data set becomes TRANSACTIONS.
+    model, calibrator, policy
+        From FEATURED to log-odds, to a probability, to an alert.
+    typical
+        What is usual among legitimate transactions; reasons compare with it.
+    facts
+        Where it comes from: data fingerprint, the date its labels were known at, the estimator.
+    version
+        Of the registry; not part of the bundle's bytes.
+    """
+
+    catalogue: Catalogue
+    mapping: Mapping
+    model: Model
+    calibrator: Calibrator
+    policy: Policy
+    typical: Typical
+    facts: dict[str, Any] = field(default_factory=dict)
+    version: str = UNREGISTERED
+
+    def score(self, featured: pl.DataFrame) -> Floats:
+        """Calibrated probability of fraud, each row's independent of the rows beside it.
+
+        Parameters
+        ----------
+        featured
+            FEATURED, with at least the model's columns.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of shape (n_rows,), in the open interval (0, 1).
+
+        Raises
+        ------
+        SchemaError
+            Columns are missing or hold text where numbers belong.
+        """
+        return self.calibrator.probability(self.model.log_odds(featured))
+
+    def thresholds(self, amounts: npt.NDArray[Any]) -> Floats:
+        """The score from which a row is alerted, for amounts in minor units; of shape (n_rows,)."""
+        return self.policy.thresholds(amounts)
+
+    def alerts(self, scores: Floats, amounts: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Whether each row is alerted; of shape (n_rows,)."""
+        return self.policy.alerts(scores, amounts)
+
+    def reasons(self, featured: pl.DataFrame) -> list[tuple[Reason, ...]]:
+        """At most three reasons for each row's score, the strongest first.
+
+        Costs one prediction for each row and family of features: meant for alerts.
+        """
+        decimals = self.mapping.amount.decimals
+        return explain.reasons(self.model, self.typical, self.catalogue.features, featured, decimals=decimals)
+
+    def save(self, folder: Path) -> str:
+        """Write the bundle, all or nothing; equal scorers give equal bytes.
+
+        Returns
+        -------
+        str
+            SHA-256 that stands for the whole bundle.
+        """
+        files = {
+            "catalogue.json": _json(self.catalogue.to_dict()),
+            "scorer.json": _json(self._parts()),
+            "model.skops": _skops(self.model.pipeline),
+        }
+        return bundle.write(folder, files, catalogue_hash=self.catalogue.hash)
+
+    @classmethod
+    def load(cls, folder: Path, *, version: str | None = None) -> Scorer:
+        """Read a bundle, every file checked against its hash before it is parsed.
+
+        Parameters
+        ----------
+        version
+            By which answers name the model; the folder's own name where it is not given.
+
+        Raises
+        ------
+        ScorerError
+            Missing, changed, of an unknown version, or holding types that no model of ours has.
+        """
+        files = bundle.read(folder)
+        with _readable(folder):
+            catalogue = Catalogue.from_dict(json.loads(files["catalogue.json"]))
+            parts = json.loads(files["scorer.json"])
+            model = Model(Encoder.from_dict(parts["encoder"]), _pipeline(folder, files["model.skops"]), parts["shift"])
+            loaded = cls(
+                catalogue=catalogue,
+                mapping=Mapping.model_validate(parts["mapping"]),
+                model=model,
+                calibrator=calibrate.from_dict(parts["calibrator"]),
+                policy=Policy.from_dict(parts["policy"]),
+                typical=Typical.from_dict(parts["typical"]),
+                facts=parts["facts"],
+            )
+        return replace(loaded, version=version or folder.name)
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "mapping": self.mapping.model_dump(mode="json"),
+            "encoder": self.model.encoder.to_dict(),
+            "shift": self.model.shift,
+            "calibrator": self.calibrator.to_dict(),
+            "policy": self.policy.to_dict(),
+            "typical": self.typical.to_dict(),
+            "facts": self.facts,
+        }
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """A bundle that agrees with its manifest and yet makes no scorer was not written by us."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise ScorerError(
+            f"{folder}: makes no scorer ({type(error).__name__}: {error})", hint="Train again with this fraud3000."
+        ) from error
+
+
+def _pipeline(folder: Path, content: bytes) -> Any:
+    strange = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
+    if strange:
+        raise ScorerError(
+            f"{folder}: model.skops holds types that no model of ours has ({', '.join(strange)}); it was not opened",
+            hint="Do not use this bundle; train again.",
+        )
+    return skops.io.loads(content, trusted=list(TRUSTED_TYPES))
+
+
+def _skops(pipeline: Any) -> bytes:
+    """The pipeline's skops archive, with names and times that do not change from run to run."""
+    numbers: dict[str, int] = {}
+    with zipfile.ZipFile(BytesIO(skops.io.dumps(pipeline))) as raw:
+        schema = _renumbered(json.loads(raw.read("schema.json")), numbers)
+        arrays = {name: raw.read(name) for name in raw.namelist() if name != "schema.json"}
+    files = {_renamed(name, numbers): content for name, content in arrays.items()}
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted({**files, "schema.json": json.dumps(schema).encode()}.items()):
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+
+
+def _renumbered(node: Any, numbers: dict[str, int]) -> Any:
+    """Memory addresses, which skops uses as ids and file names, replaced by their place of first use."""
+    if isinstance(node, list):
+        return [_renumbered(item, numbers) for item in node]
+    if not isinstance(node, dict):
+        return node
+    renumbered: dict[str, Any] = {}
+    for key, value in node.items():
+        if key == "__id__":
+            renumbered[key] = numbers.setdefault(str(value), len(numbers))
+        elif key == "file" and isinstance(value, str):
+            renumbered[key] = _renamed(value, numbers)
+        else:
+            renumbered[key] = _renumbered(value, numbers)
+    return renumbered
+
+
+def _renamed(name: str, numbers: dict[str, int]) -> str:
+    address, dot, ending = name.partition(".")
+    return f"{numbers.setdefault(address, len(numbers))}{dot}{ending}"

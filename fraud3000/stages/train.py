@@ -1,0 +1,230 @@
+"""FEATURED to a registered scorer: fit, calibrate, set the threshold, write the bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fraud3000 import registry
+from fraud3000.data import outputs, sources
+from fraud3000.errors import DataError, UnavailableError
+from fraud3000.features.spec import Catalogue
+from fraud3000.models import estimators, fit, outside
+from fraud3000.models.explain import Typical
+from fraud3000.models.fit import Model
+from fraud3000.models.outside import Outside
+from fraud3000.models.rows import Rows, require_both_classes, usable
+from fraud3000.params import Params
+from fraud3000.scorer import Scorer
+from fraud3000.splits import Boundaries
+from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.workspace import Workspace, read
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    train: Rows
+    valid: Rows
+    catalogue: Catalogue
+    boundaries: Boundaries
+    fingerprint: str
+
+
+def train(params: Params) -> Summary:
+    """Train on the train split, settle on validation, register the result as the challenger.
+
+    Raises
+    ------
+    DataError
+        The features are missing, or no model can learn from their labels.
+    ParamsError
+        Params that the estimator does not take.
+    UnavailableError
+        The registry or the workspace cannot be written; nothing is registered then.
+    """
+    estimators.check(params.train.estimator, params.train.estimator_params)
+    workspace = Workspace.of(params)
+    inputs = _read(workspace)
+    require_both_classes(inputs.train)
+    rows, is_fraud = inputs.train.known
+    model = fit.fit(rows, is_fraud, inputs.catalogue.features, params.train)
+    settled = outside.settle(
+        model, inputs.train, inputs.valid, inputs.catalogue, inputs.boundaries, params.train, params.policy
+    )
+    typical = Typical.learn(model.encoder, rows.filter(pl.Series(is_fraud == 0)), inputs.catalogue.features)
+    scorer = Scorer(
+        catalogue=inputs.catalogue,
+        mapping=sources.resolve(params.prepare),
+        model=model,
+        calibrator=settled.calibrator,
+        policy=settled.threshold.policy,
+        typical=typical,
+        facts=_facts(inputs, params),
+    )
+    metrics = _metrics(inputs.valid, settled)
+    version = _keep(scorer, params, metrics, workspace)
+    return _summary(version, scorer, inputs, settled, metrics, workspace)
+
+
+def _read(workspace: Workspace) -> _Inputs:
+    ledger = read(workspace.labels, made_by="prepare")
+    catalogue = Catalogue.from_dict(_json(workspace.catalogue))
+    boundaries = Boundaries.from_dict(_json(workspace.boundaries))
+    split = {name: read(workspace.split(name), made_by="featurize") for name in ("train", "valid")}
+    return _Inputs(
+        train=usable(split["train"], ledger, catalogue, boundaries, burn_in=True),
+        valid=usable(split["valid"], ledger, catalogue, boundaries, burn_in=False),
+        catalogue=catalogue,
+        boundaries=boundaries,
+        fingerprint=_fingerprint(workspace),
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    hint = "Run `fraud3000 featurize` first, with the same params."
+    if not path.exists():
+        raise DataError(f"{path}: not found", hint=hint)
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error})", hint=hint) from error
+
+
+def _fingerprint(workspace: Workspace) -> str:
+    """SHA-256 over the hashes of all that the training reads."""
+    paths = [workspace.split("train"), workspace.split("valid"), workspace.labels, workspace.boundaries]
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _facts(inputs: _Inputs, params: Params) -> dict[str, Any]:
+    as_of = inputs.boundaries.as_of
+    return {
+        "estimator": params.train.estimator,
+        "imbalance": params.train.imbalance,
+        "calibration": params.train.calibration,
+        "data_fingerprint": inputs.fingerprint,
+        "as_of": as_of.isoformat() if as_of else None,
+        "split": "time" if as_of else "random",
+        "rows": inputs.train.counts,
+    }
+
+
+def _metrics(valid: Rows, settled: Outside) -> dict[str, float]:
+    known = valid.is_fraud.is_not_null().to_numpy()
+    is_fraud, log_odds = valid.is_fraud.drop_nulls().to_numpy(), settled.log_odds[known]
+    if not 0 < is_fraud.sum() < len(is_fraud):
+        return {}
+    return {
+        "valid_average_precision": float(average_precision_score(is_fraud, log_odds)),
+        "valid_auc_roc": float(roc_auc_score(is_fraud, log_odds)),
+        "valid_prevalence": float(is_fraud.mean()),
+    }
+
+
+def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: Workspace) -> str:
+    """Write the bundle beside its future place, register it, then give it the version's name."""
+    models = workspace.bundle("")
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=models, prefix=".candidate-") as place:
+            saved = Path(place) / "bundle"
+            scorer.save(saved)
+            version = registry.log_training(_training(saved, scorer, params, metrics), params.registry)
+            with outputs.whole(workspace.bundle(version)) as (part,):
+                saved.replace(part)
+    except OSError as error:
+        raise UnavailableError(
+            f"{models}: cannot be written ({error.strerror})", hint="Free space, or set another workspace."
+        ) from error
+    return version
+
+
+def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, float]) -> registry.Training:
+    kinds = {feature.name: feature.kind for feature in scorer.catalogue.features}
+    return registry.Training(
+        bundle=saved,
+        params=params.model_dump(mode="json"),
+        metrics=metrics,
+        tags={
+            "data_fingerprint": scorer.facts["data_fingerprint"],
+            "catalogue_hash": scorer.catalogue.hash,
+            "labels_as_of": scorer.facts["as_of"] or "no time",
+        },
+        columns={name: kinds[name] for name in scorer.model.encoder.columns},
+    )
+
+
+def _summary(
+    version: str, scorer: Scorer, inputs: _Inputs, settled: Outside, metrics: dict[str, float], workspace: Workspace
+) -> Summary:
+    as_of = inputs.boundaries.as_of
+    facts = {
+        "version": f"{version} (challenger)",
+        "estimator": scorer.facts["estimator"],
+        "labels as of": f"{as_of:%Y-%m-%d %H:%M} UTC" if as_of else "all known (the data has no time)",
+        "split by": scorer.facts["split"],
+        "features": len(scorer.model.encoder.columns),
+        "calibration": f"{scorer.calibrator.method}, on the {settled.calibrated_on}",
+        **_threshold_facts(settled),
+        "validation average precision": metrics.get("valid_average_precision"),
+        "validation AUC": metrics.get("valid_auc_roc"),
+        "validation prevalence": metrics.get("valid_prevalence"),
+        "data fingerprint": inputs.fingerprint[:12],
+        "catalogue hash": scorer.catalogue.hash[:12],
+    }
+    return Summary(
+        command="train",
+        facts=facts,
+        tables=(_rows_table(inputs),),
+        outputs={"model": str(workspace.bundle(version))},
+        warnings=tuple(_warnings(scorer, inputs, settled, metrics)),
+        next_step="fraud3000 evaluate",
+    )
+
+
+def _threshold_facts(settled: Outside) -> dict[str, Any]:
+    threshold = settled.threshold
+    facts: dict[str, Any] = {"threshold": "by cost, for each amount" if threshold.value is None else threshold.value}
+    if threshold.expected_per_day is not None:
+        spread = "" if threshold.daily_spread is None else f" ± {threshold.daily_spread:.1f}"
+        facts[f"{threshold.unit} alerted a day"] = f"{threshold.expected_per_day:.1f}{spread}"
+    return {**facts, "threshold set on": settled.threshold_on}
+
+
+def _rows_table(inputs: _Inputs) -> Table:
+    splits = {"train": inputs.train.counts, "valid": inputs.valid.counts}
+    columns = ("split", *inputs.train.counts)
+    rows = tuple((name, *(f"{count:,}" for count in counts.values())) for name, counts in splits.items())
+    return Table("Rows, labels as known on that day", columns, rows)
+
+
+def _warnings(scorer: Scorer, inputs: _Inputs, settled: Outside, metrics: dict[str, float]) -> Iterator[str]:
+    if scorer.model.encoder.dropped:
+        left_out = ", ".join(f"{name} ({why})" for name, why in scorer.model.encoder.dropped.items())
+        yield f"features left out: {left_out}"
+    if not scorer.model.converged:
+        yield "the solver stopped before it converged; raise train.estimator_params.max_iter"
+    if inputs.boundaries.as_of is None:
+        yield "the split is random, which flatters every model: the data has no time"
+    later = inputs.train.counts["reported as fraud later"]
+    if later:
+        yield f"{later:,} training rows count as legitimate although they were reported as fraud after that day"
+    wanted = scorer.facts["calibration"]
+    if scorer.calibrator.method != wanted:
+        yield f"too few frauds for {wanted} calibration: {scorer.calibrator.method} was fitted instead"
+    if not settled.threshold.binding:
+        yield "every row can be alerted within the capacity: the threshold is 0"
+    if not metrics:
+        yield "no validation metrics: the known labels of validation are all the same"
