@@ -19,9 +19,9 @@ def main() -> int:
     sys.excepthook = _report_bug
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        from fraud3000.cli import app
+        from fraud3000 import cli
 
-        app(prog_name="fraud3000")
+        cli.run()
     except FraudError as error:
         print(mask(f"Error: {error}"), file=sys.stderr)
         return error.exit_code

@@ -188,6 +188,12 @@ def pan() -> None:
     typer.echo(keys.pan())
 
 
+def run() -> None:
+    """Run the command that the arguments name."""
+    # Not app(): that replaces sys.excepthook, and with it how a bug is told.
+    typer.main.get_command(app)(prog_name="fraud3000")
+
+
 def _load(path: Path | None) -> Params:
     from fraud3000 import params
 

@@ -21,7 +21,7 @@ def summary(outcome: Summary, *, as_json: bool = False) -> None:
     """Print an outcome on stdout, for a reader or (as one JSON document) for a program."""
     if as_json:
         text(json.dumps(outcome.as_dict(), indent=2, ensure_ascii=False, default=str))
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         _in_colour(lines(outcome))
     else:
         text("\n".join(line for line, _ in lines(outcome)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,12 +32,11 @@ def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield parts
-        for part in parts:
-            _flush(part)
         for part, path in zip(parts, paths, strict=True):
-            if path.is_dir():
-                shutil.rmtree(path)
-            os.replace(part, path)
+            _flush(part)
+            _check_kind(part, path)
+        for part, path in zip(parts, paths, strict=True):
+            _move(part, path)
     except (OSError, pl.exceptions.ComputeError) as error:
         if isinstance(error, pl.exceptions.ComputeError) and "os error" not in str(error):
             raise
@@ -46,7 +47,8 @@ def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
 
 
 def _unwritable(paths: tuple[Path, ...], error: Exception) -> UnavailableError:
-    reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    number = re.search(r"os error (\d+)", str(error))
+    reason = getattr(error, "strerror", None) or (os.strerror(int(number[1])) if number else str(error))
     places = ", ".join(str(path) for path in paths)
     return UnavailableError(
         f"{places}: cannot be written ({reason}); what stood there before is unchanged",
@@ -55,14 +57,33 @@ def _unwritable(paths: tuple[Path, ...], error: Exception) -> UnavailableError:
 
 
 def _flush(part: Path) -> None:
-    for path in [part, *part.rglob("*")] if part.is_dir() else [part]:
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+    for path in [path for path in part.rglob("*") if path.is_file()] if part.is_dir() else [part]:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _check_kind(part: Path, path: Path) -> None:
+    """Refuse to put a file where a folder stands, or the reverse: that would take more away than it writes."""
+    if path.exists() and path.is_dir() != part.is_dir():
+        raise FileExistsError(errno.EEXIST, f"a {'folder' if path.is_dir() else 'file'} stands there")
+
+
+def _move(part: Path, path: Path) -> None:
+    if not path.is_dir():
+        part.replace(path)
+        return
+    aside = part.with_suffix(".old")
+    path.replace(aside)
+    try:
+        part.replace(path)
+    except BaseException:
+        aside.replace(path)
+        raise
+    shutil.rmtree(aside)
 
 
 def _remove(part: Path) -> None:
     if part.is_dir():
         shutil.rmtree(part, ignore_errors=True)
-    else:
+    elif part.parent.is_dir():
         part.unlink(missing_ok=True)

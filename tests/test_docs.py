@@ -1,0 +1,74 @@
+"""The docs say what the program does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+import fraud3000
+from fraud3000 import cli, errors
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOP = get_command(cli.app).commands  # type: ignore[attr-defined]
+COMMANDS = {name: command for name, command in TOP.items() if not hasattr(command, "commands")}
+COMMANDS |= {f"{group} {name}": sub for group, of in TOP.items() for name, sub in getattr(of, "commands", {}).items()}
+CODE = re.compile(r"```[a-z]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def test_generated_pages_are_fresh() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "generate_docs.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_a_runnable_example_and_a_place_in_the_docs(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help
+    assert all(getattr(option, "help", None) for option in command.params)
+    example = command.epilog.split("\n")[-1].strip()
+    assert f"fraud3000 {name}" in example
+    assert f"## fraud3000 {name}\n" in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    known = {flag for option in command.params for flag in option.opts}
+    assert set(re.findall(r"--[a-z-]+", example)) <= known
+
+
+@pytest.mark.parametrize("name", set(COMMANDS) - {"keys pan"})
+def test_every_stage_takes_params_json_and_v(name: str) -> None:
+    flags = {flag for option in COMMANDS[name].params for flag in option.opts}
+    assert {"--params", "--json", "-v"} <= flags
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_targets_named_in_the_docs_exist(page: Path) -> None:
+    code = "\n".join("".join(found) for found in CODE.findall(page.read_text(encoding="utf-8")))
+    named = set(re.findall(r"fraud3000 ((?:keys )?[a-z]+(?:-[a-z]+)?)(?=\s|\)|$)", code))
+    assert {name for name in named if name not in COMMANDS and name not in TOP} == set()
+    assert set(re.findall(r"^\s*make ([a-z-]+)", code, re.MULTILINE)) <= set(TARGETS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_readme_names_every_command_and_exit_code() -> None:
+    assert [name for name in COMMANDS if name not in README] == []
+    codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
+    assert [code for code in codes | {0, 2, 130} if not re.search(rf"^\| {code} \|", README, re.MULTILINE)] == []
+
+
+def test_the_newest_change_is_of_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == fraud3000.__version__
