@@ -101,9 +101,8 @@ def _look_back(
     events = _Events(ordered, ledger, catalogue)
     keys = list(dict.fromkeys(feature.keys for feature in features))
 
-    def of_key(key: tuple[str, ...]) -> list[pl.Series]:
-        view = _KeyView(events, key)
-        return [view.column(feature) for feature in features if feature.keys == key]
+    def of_key(key: tuple[str, ...]) -> pl.DataFrame:
+        return _KeyView(events, key).columns([feature for feature in features if feature.keys == key])
 
     with ThreadPoolExecutor() as pool:
         return [column for columns in pool.map(of_key, keys) for column in columns]
@@ -153,15 +152,16 @@ class _Events:
         return Marks(rows[kept], since[kept], until[kept])
 
     def codes(self, key: tuple[str, ...]) -> Ints:
-        """Each row's key as a number; -1 where a part of it is missing."""
-        code = np.zeros(self.frame.height, dtype=np.int64)
-        missing = np.zeros(self.frame.height, dtype=np.bool_)
+        """Each row's key as a number small enough to stand before a place; -1 where a part is missing."""
+        rows = self.frame.height
+        code, missing = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.bool_)
         for column in key:
-            values = self.frame.select(column)
-            distinct = values.unique().with_row_index("code")
-            part = values.join(distinct, on=column, how="left", maintain_order="left", nulls_equal=True)["code"]
-            code = code * distinct.height + part.to_numpy()
-            missing |= values[column].is_null().to_numpy()
+            part = self.frame[column].cast(pl.Categorical).to_physical().cast(pl.Int64)
+            missing |= part.is_null().to_numpy()
+            values = part.fill_null(0).to_numpy()
+            code = code * (values.max(initial=0) + 1) + values
+            if code.max(initial=0) >= FOREVER // (rows + 2):
+                code = np.unique(code, return_inverse=True)[1]
         return np.where(missing, -1, code)
 
 
@@ -182,10 +182,14 @@ class _KeyView:
             "spent": np.where(approved, self._amount, 0),
         }
 
-    def column(self, feature: Stateful) -> pl.Series:
-        """The feature in global order."""
-        values = np.where(self._line.known, self._values(feature), np.nan)
-        series = _series(self._line.scatter(values)).alias(feature.name)
+    def columns(self, features: Sequence[Stateful]) -> pl.DataFrame:
+        """The features in global order."""
+        values = pl.DataFrame([self._column(feature) for feature in features])
+        return values.select(pl.all().gather(pl.lit(pl.Series(self._line.place_of))))
+
+    def _column(self, feature: Stateful) -> pl.Series:
+        values, known = self._values(feature), self._line.known
+        series = _series(values if known.all() else np.where(known, values, np.nan)).alias(feature.name)
         return series.cast(pl.Boolean) if feature.kind == "boolean" else series
 
     def _values(self, feature: Stateful) -> Floats:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -21,7 +20,6 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-_Value = TypeVar("_Value", bound=np.generic)
 
 
 class Clock:
@@ -83,23 +81,25 @@ class Timeline:
         n = len(clock.ts)
         self.clock = clock
         self._bounds: dict[int, Ints] = {}
-        self._places = np.sort((codes + 1) * (n + 1) + np.arange(n))
+        self._places = pl.Series((codes + 1) * (n + 1) + np.arange(n)).sort().to_numpy()
         self._base = self._places // (n + 1) * (n + 1)
         self.order: Ints = self._places - self._base
         self.ts = clock.ts[self.order]
         self.keyed: Bools = self._base > 0
         self._seq = seq[self.order]
-        self.known: Bools = self.keyed & ~self._too_late(late_horizon)
+        self._in_order = bool(np.all((np.diff(self._seq) > 0) | (np.diff(self._base) > 0)))
+        self.known: Bools = self.keyed if self._in_order else self.keyed & ~self._too_late(late_horizon)
 
     def reach(self, delay: int, length: int) -> Reach:
         """Each row's window [t - delay - length, t - delay), in seconds."""
         return Reach(low=self._bound(delay + length), high=self._bound(delay))
 
-    def scatter(self, values: NDArray[_Value]) -> NDArray[_Value]:
-        """Bring values from key order back to global order."""
-        result = np.empty_like(values)
-        result[self.order] = values
-        return result
+    @cached_property
+    def place_of(self) -> Ints:
+        """Each row's place in key order, in global order: what brings results back."""
+        place = np.empty_like(self.order)
+        place[self.order] = np.arange(len(place))
+        return place
 
     def total(self, values: Ints, reach: Reach) -> Ints:
         """The sum over each row's window; `values` is 0 for rows that do not count."""
@@ -146,7 +146,7 @@ class Timeline:
         opens = self.clock.ts[marks.rows] + delay * 1_000_000
         start = np.maximum(marks.since, opens)
         end = np.minimum(marks.until, opens + length * 1_000_000)
-        counted = (start < end) & self.scatter(self.known)[marks.rows]
+        counted = (start < end) & self.known[self.place_of[marks.rows]]
         rows, steps = marks.rows[counted], np.zeros(len(self.ts) + 1, dtype=np.int64)
         np.add.at(steps, self._first_after(rows, start[counted]), 1)
         np.add.at(steps, self._first_after(rows, end[counted]), -1)
@@ -156,6 +156,8 @@ class Timeline:
     @cached_property
     def disordered(self) -> Ints:
         """Rows, in key order, with an earlier event of their key that arrived after them."""
+        if self._in_order:
+            return np.empty(0, dtype=np.int64)
         arrived = np.where(self.known, self._seq, -1)
         key = self._base
         newest = (
@@ -180,7 +182,7 @@ class Timeline:
         return result
 
     def _correct_alive(self, result: Ints, marks: Marks, reach: Reach) -> Ints:
-        places = self.scatter(np.arange(len(self.ts)))[marks.rows]
+        places = self.place_of[marks.rows]
         for row in self.disordered:
             now = (marks.since < self.ts[row]) & (self.ts[row] <= marks.until) & self.known[places]
             result[row] = np.isin(places[now], self.visible(row, reach)).sum()
@@ -188,7 +190,7 @@ class Timeline:
 
     def _first_after(self, rows: Ints, moments: Ints) -> Ints:
         """The first place of each row's key with ts above a moment, or where the key ends."""
-        base = self.scatter(self._base)[rows]
+        base = self._base[self.place_of[rows]]
         return np.searchsorted(self._places, base + np.searchsorted(self.clock.ts, moments, side="right"))
 
     def _bound(self, seconds: int) -> Ints:
@@ -198,8 +200,6 @@ class Timeline:
 
     def _too_late(self, late_horizon: int) -> Bools:
         """Rows further behind the newest event that their key had seen than the horizon allows."""
-        if np.all(np.diff(self._seq) > 0, where=np.diff(self._base) == 0):
-            return np.zeros(len(self.ts), dtype=np.bool_)
         frame = (
             pl.DataFrame({"key": self._base, "ts": self.ts, "seq": self._seq})
             .with_row_index("place")
