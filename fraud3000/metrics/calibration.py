@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fraud3000.metrics.sample import FloatArray
+from fraud3000.metrics.cost import share
+from fraud3000.metrics.ranking import top_rows
+from fraud3000.metrics.sample import FloatArray, IntArray, Sample
 
 EDGE = 1e-12
 """Probabilities are kept this far from 0 and 1 before their log-odds are taken."""
@@ -21,7 +23,10 @@ STEPS = 50
 TOLERANCE = 1e-8
 FLAT = 1e-10
 """Below this share of its diagonal the information has no direction left to tell a slope from."""
+TOP = 0.01
+"""The share of highest scores in which calibration is judged."""
 BINS = 10
+GROUPS = 4096
 
 
 def log_odds(score: FloatArray) -> FloatArray:
@@ -32,7 +37,7 @@ def log_odds(score: FloatArray) -> FloatArray:
 
 
 def slope_intercept(
-    odds: FloatArray, fraud: FloatArray, weight: FloatArray, start: tuple[float, float] = (1.0, 0.0)
+    odds: FloatArray, frauds: FloatArray, rows: FloatArray, start: tuple[float, float] = (1.0, 0.0)
 ) -> tuple[float, float]:
     """Fit the labels to the log-odds by logistic regression without a penalty, by Newton's method.
 
@@ -41,8 +46,8 @@ def slope_intercept(
 
     Parameters
     ----------
-    odds, fraud, weight
-        Shape (n,).
+    odds, frauds, rows
+        Log-odds, and the weight of frauds and of all rows at them, shape (n,).
     start
         Slope and intercept to start from.
 
@@ -51,21 +56,21 @@ def slope_intercept(
     Slope and intercept; both NaN where the rows do not determine them: one class, one score, or
     classes that a score divides.
     """
-    found = _newton(odds, fraud, weight, *start)
+    found = _newton(odds, frauds, rows, *start)
     if np.isfinite(found[0]):
         return found
-    total, frauds = float(weight.sum()), float(weight @ fraud)
-    if not 0 < frauds < total:
+    one, other = float(frauds.sum()), float((rows - frauds).sum())
+    if one <= 0 or other <= 0:
         return np.nan, np.nan
-    return _newton(odds, fraud, weight, 0.0, float(np.log(frauds / (total - frauds))))
+    return _newton(odds, frauds, rows, 0.0, float(np.log(one / other)))
 
 
 def _newton(
-    odds: FloatArray, fraud: FloatArray, weight: FloatArray, slope: float, intercept: float
+    odds: FloatArray, frauds: FloatArray, rows: FloatArray, slope: float, intercept: float
 ) -> tuple[float, float]:
     for _ in range(STEPS):
         p = 1 / (1 + np.exp(-np.clip(intercept + slope * odds, -700, 700)))
-        pull, heft = weight * (fraud - p), weight * p * (1 - p)
+        pull, heft = frauds - rows * p, rows * p * (1 - p)
         g0, g1 = float(pull.sum()), float(pull @ odds)
         h0, h1, h2 = float(heft.sum()), float(heft @ odds), float((heft * odds) @ odds)
         determinant = h0 * h2 - h1 * h1
@@ -78,32 +83,109 @@ def _newton(
     return np.nan, np.nan
 
 
-def brier_skill(score: FloatArray, fraud: FloatArray, weight: FloatArray) -> float:
+def grouped(odds: FloatArray, groups: int = GROUPS) -> tuple[IntArray, FloatArray]:
+    """Cut sorted log-odds into narrow groups, so that a fit need not see each row.
+
+    Parameters
+    ----------
+    odds
+        Shape (n,), sorted either way.
+
+    Returns
+    -------
+    The first index of each group, and the mean log-odds of each.
+    """
+    if not len(odds):
+        return np.empty(0, dtype=np.int64), np.empty(0)
+    width = max(float(np.ptp(odds)) / groups, np.finfo(np.float64).tiny)
+    which = np.floor((odds - odds.min()) / width)
+    starts = np.append(0, np.flatnonzero(np.diff(which)) + 1)
+    sizes = np.diff(np.append(starts, len(odds)))
+    return starts, np.add.reduceat(odds, starts) / sizes
+
+
+def brier_skill(squared: float, frauds: float, rows: float) -> float:
     """Give 1 − Brier score / that of the prevalence; NaN with one class.
+
+    Parameters
+    ----------
+    squared
+        Sum of (score − label)² over the rows.
 
     Examples
     --------
-    >>> brier_skill(np.array([0.0, 0.5, 1.0, 0.5]), np.array([0.0, 0.0, 1.0, 1.0]), np.ones(4))
+    >>> brier_skill(squared=0.5, frauds=2, rows=4)
     0.5
     """
-    total = float(weight.sum())
-    prevalence = float(weight @ fraud) / total if total else np.nan
-    baseline = total * prevalence * (1 - prevalence)
-    return 1 - float(weight @ (score - fraud) ** 2) / baseline if baseline > 0 else np.nan
+    baseline = frauds * (1 - frauds / rows) if rows > 0 else 0.0
+    return 1 - squared / baseline if baseline > 0 else np.nan
 
 
-def calibration_error(score: FloatArray, fraud: FloatArray, weight: FloatArray, bins: int = BINS) -> float:
+def calibration_error(gap: FloatArray, weight: FloatArray, bins: int = BINS) -> float:
     """Give the mean gap between score and fraud rate over bins of equal count.
 
     Parameters
     ----------
-    score, fraud, weight
-        Shape (n,), sorted by score either way.
+    gap, weight
+        Score − label, and weight, of rows sorted by score either way, shape (n,).
     """
-    total = float(weight.sum())
-    if not total:
+    so_far = np.cumsum(weight)
+    if not len(so_far) or so_far[-1] <= 0:
         return np.nan
-    middle = np.cumsum(weight) - weight / 2
-    which = np.minimum((bins * middle / total).astype(np.int64), bins - 1)
-    gaps = np.bincount(which, weight * (score - fraud), minlength=bins)
-    return float(np.abs(gaps).sum() / total)
+    middles = np.searchsorted(so_far, np.arange(1, bins) * so_far[-1] / bins)
+    edges = np.unique(np.append(0, middles))
+    return float(np.abs(np.add.reduceat(weight * gap, edges)).sum() / so_far[-1])
+
+
+class Probabilities:
+    """The calibration figures of one sample of probabilities that need more than sums.
+
+    Parameters
+    ----------
+    sample
+        Scores between 0 and 1, highest first.
+    """
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+        self._gap = sample.score - sample.fraud
+        self._falling = -sample.score
+        odds = log_odds(sample.score)
+        self._starts, self._odds = grouped(odds)
+        self._some = np.flatnonzero(sample.fraud)
+        self._group = np.searchsorted(self._starts, self._some, side="right") - 1
+        self._exact = slope_intercept(odds, sample.fraud, np.ones(sample.rows)) if sample.rows else (np.nan, np.nan)
+
+    def __call__(self, weight: FloatArray) -> dict[str, float]:
+        """Give slope and intercept, observed over expected in the top scores, and the calibration error."""
+        slope, intercept = self._line(weight)
+        return {
+            "calibration_slope": slope,
+            "calibration_intercept": intercept,
+            **self._top(weight),
+            "calibration_error": calibration_error(self._gap, weight),
+        }
+
+    def _line(self, weight: FloatArray) -> tuple[float, float]:
+        """Fit the rows themselves where none is weighted; replicates over narrow groups of log-odds."""
+        if not np.isfinite(self._exact[0]) or bool((weight == 1).all()):
+            return self._exact
+        rows = np.add.reduceat(weight, self._starts)
+        frauds = np.bincount(self._group, weight[self._some], minlength=len(rows)).astype(np.float64)
+        return slope_intercept(self._odds, frauds, rows, self._exact)
+
+    def _top(self, weight: FloatArray) -> dict[str, float]:
+        """Give observed over expected in the top of the scores; the last score's rows in proportion."""
+        sample, so_far = self._sample, np.cumsum(weight)
+        wanted = top_rows(float(so_far[-1]), TOP)
+        edge = sample.score[min(int(np.searchsorted(so_far, wanted)), sample.rows - 1)]
+        first, last = (int(np.searchsorted(self._falling, -edge, side=side)) for side in ("left", "right"))
+        part = weight[:last].copy()
+        tied = float(part[first:].sum())
+        part[first:] *= (wanted - float(part[:first].sum())) / tied if tied else 0.0
+        fraud, score, amount = sample.fraud[:last], sample.score[:last], sample.amount[:last]
+        name = "observed_over_expected"
+        return {
+            f"{name}_frauds_top_{TOP:g}": share(float(part @ fraud), float(part @ score)),
+            f"{name}_money_top_{TOP:g}": share(float(part @ (fraud * amount)), float(part @ (score * amount))),
+        }

@@ -33,31 +33,33 @@ class Costs:
         bother = (1 - fraud) * policy.friction
         return cls(policy.review_cost + (1 - policy.review_stops) * loss + bother, loss)
 
-    def savings(self, alert: FloatArray, weight: FloatArray) -> float:
-        """Give 1 − cost / min(cost of alerting all, cost of alerting none); NaN where that is 0.
-
-        1 is all that could be lost, saved at no cost; 0 is no better than the better of the two; below 0 the
-        alerts cost more than they save.
-        """
-        cost = float(weight @ (alert * self.alerted + (1 - alert) * self.silent))
-        least = min(float(weight @ self.alerted), float(weight @ self.silent))
-        return 1 - cost / least if least > 0 else np.nan
+    def paid(self, alert: FloatArray) -> FloatArray:
+        """Give what each row costs under these alerts."""
+        return alert * self.alerted + (1 - alert) * self.silent
 
 
-def share(part: FloatArray, whole: FloatArray, weight: FloatArray) -> float:
-    """Give the weighted share of a whole that falls on a part, shape (n,) each; NaN where the whole is 0.
+def savings(cost: float, alert_all: float, alert_none: float) -> float:
+    """Give 1 − cost / min(cost of alerting all, cost of alerting none); NaN where that is 0.
 
-    With frauds as the whole and alerted frauds as the part this is recall; with fraud money, the
-    value detection rate; with alerts as the whole, precision.
+    1 is all that could be lost, saved at no cost; 0 is no better than the better of the two; below
+    0 the alerts cost more than they save.
 
     Examples
     --------
-    >>> money, alert = np.array([300.0, 100.0]), np.array([1.0, 0.0])
-    >>> share(money * alert, money, np.ones(2))
-    0.75
+    >>> savings(cost=600, alert_all=5_000, alert_none=1_000)
+    0.4
     """
-    total = float(weight @ whole)
-    return float(weight @ part) / total if total > 0 else np.nan
+    least = min(alert_all, alert_none)
+    return 1 - cost / least if least > 0 else np.nan
+
+
+def share(part: float, whole: float) -> float:
+    """Give the share of a whole that a part is; NaN where the whole is 0.
+
+    With frauds as the whole and alerted frauds as the part this is recall; with fraud money, the
+    value detection rate; with alerts as the whole, precision.
+    """
+    return part / whole if whole > 0 else np.nan
 
 
 def from_first_caught(sample: Sample) -> BoolArray:
@@ -71,9 +73,3 @@ def from_first_caught(sample: Sample) -> BoolArray:
     first = np.full(int(card.max(initial=-1)) + 1, sample.rows)
     np.minimum.at(first, card[caught], sample.place[caught])
     return np.asarray(sample.place >= first[card])
-
-
-def savings(sample: Sample, policy: PolicyParams) -> float:
-    """Give the savings of a sample's alerts, unweighted; see `Costs.savings`."""
-    costs = Costs.of(sample.fraud, sample.amount, policy)
-    return costs.savings(sample.alert.astype(np.float64), np.ones(sample.rows))

@@ -2,47 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
-from fraud3000.metrics.intervals import Draw
 from fraud3000.metrics.measures import Measures
-from fraud3000.metrics.sample import BoolArray, FloatArray, Sample
+from fraud3000.metrics.sample import FloatArray, Sample
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
-SHUFFLES = 20
+SHUFFLES = 10
 """Random orders that are averaged."""
 
 
-def floors(sample: Sample, policy: PolicyParams, evaluate: EvaluateModelParams) -> dict[str, dict[str, float]]:
+@dataclass(frozen=True, eq=False)
+class Floor:
+    """The rows under a floor's scores and alerts, and its metrics by name."""
+
+    sample: Sample
+    values: Mapping[str, float]
+
+
+def floors(sample: Sample, policy: PolicyParams, evaluate: EvaluateModelParams) -> dict[str, Floor]:
     """Measure four ways to alert that look at no model.
 
     ``random`` and ``largest_amount`` alert as many rows as the sample does, and rank by chance
     (the mean of `SHUFFLES` seeded orders) and by amount. ``always`` and ``never`` alert every row
-    and none; they rank nothing, so only what alerts catch and save is there.
-
-    Returns
-    -------
-    Metrics by floor and name; NaN where the rows do not determine one.
+    and none; they rank nothing, so only what alerts catch and save is there. A value is NaN where
+    the rows do not determine it.
     """
     source = np.random.default_rng([evaluate.seed, SHUFFLES])
     shuffled = [_ranked(sample, source.random(sample.rows), policy, evaluate) for _ in range(SHUFFLES)]
+    means = {name: float(np.mean([one.values[name] for one in shuffled])) for name in shuffled[0].values}
     return {
-        "random": {name: float(np.mean([one[name] for one in shuffled])) for name in shuffled[0]},
+        "random": Floor(shuffled[0].sample, means),
         "largest_amount": _ranked(sample, sample.amount, policy, evaluate),
-        "always": _alerting(sample, np.ones(sample.rows, dtype=np.bool_), policy, evaluate),
-        "never": _alerting(sample, np.zeros(sample.rows, dtype=np.bool_), policy, evaluate),
+        "always": _alerting(sample, policy, evaluate, every=True),
+        "never": _alerting(sample, policy, evaluate, every=False),
     }
 
 
-def _ranked(sample: Sample, score: FloatArray, policy: PolicyParams, evaluate: EvaluateModelParams) -> dict[str, float]:
+def _ranked(sample: Sample, score: FloatArray, policy: PolicyParams, evaluate: EvaluateModelParams) -> Floor:
     alert = np.zeros(sample.rows, dtype=np.bool_)
     alert[np.argsort(-score, kind="stable")[: int(sample.alert.sum())]] = True
-    measures = Measures(sample.rescored(score, alert), policy, evaluate)
-    return measures.decisive(Draw("row", np.ones(0), np.ones(sample.rows)))
+    rescored = sample.rescored(score, alert)
+    return Floor(rescored, Measures(rescored, policy, evaluate).decisive())
 
 
-def _alerting(
-    sample: Sample, alert: BoolArray, policy: PolicyParams, evaluate: EvaluateModelParams
-) -> dict[str, float]:
-    measures = Measures(sample.rescored(sample.score, alert), policy, evaluate)
-    return measures.alerts(np.ones(sample.rows))
+def _alerting(sample: Sample, policy: PolicyParams, evaluate: EvaluateModelParams, *, every: bool) -> Floor:
+    rescored = sample.rescored(sample.score, np.full(sample.rows, every))
+    return Floor(rescored, Measures(rescored, policy, evaluate).caught())

@@ -85,7 +85,13 @@ def usable(clusters: Mapping[str, IntArray], rows: int) -> dict[str, IntArray]:
 
 
 def bootstrap(
-    statistics: Statistics, clusters: Mapping[str, IntArray], rows: int, *, replicates: int, seed: int
+    statistics: Statistics,
+    clusters: Mapping[str, IntArray],
+    rows: int,
+    *,
+    replicates: int,
+    seed: int,
+    centres: Mapping[tuple[str, str], float] | None = None,
 ) -> dict[str, Interval]:
     """Give each metric's 95 % interval, the widest over the keys.
 
@@ -97,6 +103,9 @@ def bootstrap(
         As for `draws`.
     replicates
         Draws for each key.
+    centres
+        By metric and key: a share whose replicates lie off the value by design, and the value. Their
+        spread is kept and their median moved to the value, within 0 to 1.
 
     Returns
     -------
@@ -116,15 +125,17 @@ def bootstrap(
             values.setdefault((name, draw.by), []).append(value)
     widest: dict[str, Interval] = {}
     for (name, by), drawn in values.items():
-        interval = _percentiles(np.array(drawn), by)
+        interval = _percentiles(np.array(drawn), by, (centres or {}).get((name, by)))
         if interval is not None and (name not in widest or interval.width > widest[name].width):
             widest[name] = interval
     return widest
 
 
-def _percentiles(drawn: FloatArray, by: str) -> Interval | None:
+def _percentiles(drawn: FloatArray, by: str, centre: float | None) -> Interval | None:
     finite = drawn[np.isfinite(drawn)]
     if not len(finite) or len(finite) < FEWEST_FINITE * len(drawn):
         return None
-    low, high = np.quantile(finite, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    low, middle, high = np.quantile(finite, [(1 - COVERAGE) / 2, 0.5, (1 + COVERAGE) / 2])
+    if centre is not None:
+        low, high = np.clip([low + centre - middle, high + centre - middle], 0.0, 1.0)
     return Interval(float(low), float(high), by)

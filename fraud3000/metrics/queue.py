@@ -12,7 +12,7 @@ Detection: Practical Handbook, 2022, chapter 4 (Card Precision top-k).
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -28,9 +28,9 @@ class Queue:
     ----------
     card_day
         Codes of card and day together, shape (places in the queue,).
-    card, day, copies, compromised
-        The card, the day, how many copies of the card stand there, and whether a fraud of the card
-        lies on that day; same shape.
+    card, day, copies, compromised, best
+        The card, the day, how many copies of the card stand there, whether a fraud of the card lies
+        on that day, and its best score; same shape.
     days
         Number of days.
     """
@@ -40,6 +40,7 @@ class Queue:
     day: IntArray
     copies: FloatArray
     compromised: FloatArray
+    best: FloatArray
     days: int
 
     def precision_at(self, k: int) -> float:
@@ -79,7 +80,8 @@ class CardDays:
     def __init__(self, sample: Sample) -> None:
         if sample.day is None:
             raise ValueError("card days need a sample with time")
-        self._score, self._fraud, self._days = sample.score, sample.fraud, sample.days
+        self._score, self._falling = sample.score, -sample.score
+        self._frauds, self._days = np.flatnonzero(sample.fraud), sample.days
         self.has_cards = "card" in sample.keys
         card = sample.keys.get("card", np.arange(sample.rows))
         # Rows by (day, best score, card): a row's rank here is its claim to a place in the queue.
@@ -94,7 +96,7 @@ class CardDays:
         self.day, self.card = day[self._starts], held[self._starts]
         self._of_row = np.empty(sample.rows, dtype=np.int64)
         self._of_row[self._grouped] = np.cumsum(new) - 1
-        self._of_rank = self._of_row[ranked]
+        self._ranked = ranked
         self._whole = self._line(np.ones(sample.rows), np.ones(len(self._starts)))
 
     def queue(self, weight: FloatArray, copies: FloatArray | None) -> Queue:
@@ -108,26 +110,26 @@ class CardDays:
             Copies of each card, by its code, where whole cards were drawn; None where not.
         """
         if copies is not None and self.has_cards:
-            whole = self._whole
-            return Queue(whole.card_day, whole.card, whole.day, copies[whole.card], whole.compromised, self._days)
+            return replace(self._whole, copies=copies[self._whole.card])
         each = np.ones(len(self._starts)) if self.has_cards else weight[self._grouped]
         return self._line(weight, each)
 
     def alerted(self, queue: Queue, per_day: int) -> FloatArray:
-        """Give the share of each row that a daily budget of cards alerts, shape (n,).
+        """Give the share of each row that a daily budget of cards alerts, shape (m,), m ≤ n.
 
         The rows of the day's first cards that score at least as much as the last of them does at
-        its best: what a threshold set for that day alone would alert.
+        its best: what a threshold set for that day alone would alert. Rows from m on, which score
+        less than any alerted row, are left out.
         """
         taken = queue.taken(per_day)
+        inside = taken > 0
         share = np.zeros(len(self._starts))
-        share[queue.card_day] = taken
-        best = self._best()
+        share[queue.card_day[inside]] = taken[inside]
         edge = np.full(self._days, np.inf)
-        inside = queue.card_day[taken > 0]
-        np.minimum.at(edge, self.day[inside], best[inside])
-        reached = self._score >= edge[self.day[self._of_row]]
-        return share[self._of_row] * reached
+        np.minimum.at(edge, queue.day[inside], queue.best[inside])
+        reach = int(np.searchsorted(self._falling, -edge.min(initial=np.inf), side="right"))
+        card_day = self._of_row[:reach]
+        return share[card_day] * (self._score[:reach] >= edge[self.day[card_day]])
 
     def ceiling(self, k: int) -> float:
         """Give the highest precision at k that anyone could reach by the same rule."""
@@ -135,20 +137,21 @@ class CardDays:
             return np.nan
         return most_found(self._whole.card, self._whole.day, self._whole.compromised, k) / (k * self._days)
 
-    def _best(self) -> FloatArray:
-        return self._score[self._grouped[self._starts]]
-
     def _line(self, weight: FloatArray, copies: FloatArray) -> Queue:
         if not len(self._starts):
             none = np.empty(0, dtype=np.int64)
-            return Queue(none, none, none, np.empty(0), np.empty(0), self._days)
+            return Queue(none, none, none, np.empty(0), np.empty(0), np.empty(0), self._days)
         there = weight[self._grouped] > 0
         claim = np.minimum.reduceat(np.where(there, self._rank, len(there)), self._starts)
         stands = np.zeros(len(there) + 1, dtype=bool)
         stands[claim] = True
-        line = self._of_rank[np.flatnonzero(stands[:-1])]
-        compromised = np.maximum.reduceat(self._fraud[self._grouped] * there, self._starts)
-        return Queue(line, self.card[line], self.day[line], copies[line], compromised[line], self._days)
+        best = self._ranked[np.flatnonzero(stands[:-1])]
+        line = self._of_row[best]
+        compromised = np.zeros(len(self._starts))
+        compromised[self._of_row[self._frauds[weight[self._frauds] > 0]]] = 1.0
+        return Queue(
+            line, self.card[line], self.day[line], copies[line], compromised[line], self._score[best], self._days
+        )
 
 
 def most_found(card: IntArray, day: IntArray, compromised: FloatArray, k: int) -> int:

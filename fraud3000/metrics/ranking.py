@@ -1,8 +1,8 @@
 """How well scores rank: average precision, ROC and recall at a rate.
 
-Every number is a function of two running sums over the distinct scores, highest first: rows and
-frauds so far. Rows carry weights, so that a bootstrap replicate is one pass over rows that were
-sorted once.
+Every number is a function of two running sums, highest score first: rows and frauds so far. Rows
+carry weights, so that a bootstrap replicate is one pass over rows that were sorted once; and only
+the corners of the curve, where frauds come in, are kept.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from fraud3000.metrics.sample import FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Rows and frauds at or above each distinct score, from the highest down.
+    """Rows and frauds so far at each corner, from the highest score down.
 
     Attributes
     ----------
     rows, frauds
-        Running sums of weights, shape (distinct scores,).
+        Running sums of weights, shape (corners,); between two corners both grow evenly.
     """
 
     rows: FloatArray
@@ -31,12 +31,17 @@ class Curve:
     def of(cls, score: FloatArray, fraud: FloatArray) -> Curve:
         """Sort the rows and build their curve; both arrays of shape (n,)."""
         order = np.argsort(-score, kind="stable")
-        return cls.sorted(block_ends(score[order]), fraud[order], np.ones(len(score)))
+        return cls.sorted(corners(score[order], fraud[order]), fraud[order], np.ones(len(score)))
 
     @classmethod
     def sorted(cls, ends: IntArray, fraud: FloatArray, weight: FloatArray) -> Curve:
-        """Build the curve of rows already in order; ``ends`` is the `block_ends` of their scores."""
-        return cls(np.cumsum(weight)[ends], np.cumsum(weight * fraud)[ends])
+        """Build the curve of rows already in order; ``ends`` is what `corners` gives for them."""
+        if not len(ends):
+            return cls(np.empty(0), np.empty(0))
+        starts = np.append(0, ends[:-1] + 1)
+        some = np.flatnonzero(fraud)
+        frauds = np.bincount(np.searchsorted(ends, some), weight[some] * fraud[some], minlength=len(ends))
+        return cls(np.cumsum(np.add.reduceat(weight, starts)), np.cumsum(frauds))
 
     def average_precision(self) -> float:
         """Give Σ (Rₙ − Rₙ₋₁) Pₙ, as scikit-learn does; NaN without a fraud. Its baseline is the prevalence."""
@@ -77,17 +82,27 @@ class Curve:
         return not len(self.rows) or not 0 < self.frauds[-1] < self.rows[-1]
 
 
-def block_ends(score: FloatArray) -> IntArray:
-    """Give the last index of each run of equal scores.
+def corners(score: FloatArray, fraud: FloatArray) -> IntArray:
+    """Give the last index of each run of equal scores that holds a fraud, and of the run before it.
+
+    Between these the curve has no fraud, so it is straight. The last row is always a corner.
+
+    Parameters
+    ----------
+    score, fraud
+        Shape (n,), highest score first.
 
     Examples
     --------
-    >>> block_ends(np.array([0.9, 0.5, 0.5, 0.1])).tolist()
-    [0, 2, 3]
+    >>> corners(np.array([0.9, 0.7, 0.5, 0.5, 0.3, 0.1]), np.array([0.0, 0, 0, 1, 0, 0])).tolist()
+    [1, 3, 5]
     """
     if not len(score):
         return np.empty(0, dtype=np.int64)
-    return np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
+    ends = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
+    holding = np.unique(np.searchsorted(ends, np.flatnonzero(fraud)))
+    before = holding[holding > 0] - 1
+    return np.asarray(ends[np.union1d(np.union1d(holding, before), [len(ends) - 1])])
 
 
 def top_rows(total: float, rate: float) -> float:
@@ -96,7 +111,7 @@ def top_rows(total: float, rate: float) -> float:
 
 
 def at_rate(rows: FloatArray, sums: FloatArray, rate: float) -> float:
-    """Read a running sum at the top ⌈rate·n⌉ rows, in proportion among equal scores."""
+    """Read a running sum at the top ⌈rate·n⌉ rows, even between two entries."""
     wanted = top_rows(float(rows[-1]), rate)
     return float(np.interp(wanted, np.concatenate([[0.0], rows]), np.concatenate([[0.0], sums])))
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from fraud3000.metrics.catalogue import Metric, metrics_of
 from fraud3000.metrics.floors import floors
 from fraud3000.metrics.intervals import COVERAGE, FEWEST_CLUSTERS, Interval, bootstrap, usable
-from fraud3000.metrics.measures import Measures, Metric, catalogue
+from fraud3000.metrics.measures import Measures
 from fraud3000.metrics.sample import Sample, counted
 from fraud3000.params import EvaluateModelParams, PolicyParams
 from fraud3000.schema import REFUND
@@ -64,9 +65,15 @@ def measure(
     """
     sample = Sample.of(scored)
     measures = Measures(sample, policy, evaluate)
-    metrics = catalogue(evaluate)
-    found = bootstrap(measures, sample.keys, sample.rows, replicates=evaluate.replicates, seed=evaluate.seed)
-    values, ceilings = measures.values(), measures.ceilings()
+    metrics, values, ceilings = metrics_of(evaluate), measures.values(), measures.ceilings()
+    found = bootstrap(
+        measures,
+        sample.keys,
+        sample.rows,
+        replicates=evaluate.replicates,
+        seed=evaluate.seed,
+        centres=_centres(sample, metrics, values),
+    )
     return {
         "split": split,
         "rows": sample.rows,
@@ -120,6 +127,14 @@ def _drawn(sample: Sample, evaluate: EvaluateModelParams) -> dict[str, Any]:
     return {**facts, "note": "whole clusters are drawn; of the intervals the wider is given, with what it was drawn by"}
 
 
+def _centres(sample: Sample, metrics: tuple[Metric, ...], values: Mapping[str, float]) -> dict[tuple[str, str], float]:
+    """Name the metrics of a queue of cards: a draw of terminals or rows thins the queue and shifts them all."""
+    if "card" not in sample.keys:
+        return {}
+    queued = [metric.name for metric in metrics if metric.queue and np.isfinite(values.get(metric.name, np.nan))]
+    return {(name, by): values[name] for name in queued for by in ("terminal", "row")}
+
+
 def _entry(
     metric: Metric, sample: Sample, values: Mapping[str, float], interval: Interval | None, ceiling: float | None
 ) -> dict[str, Any]:
@@ -146,6 +161,8 @@ def _floors(
 ) -> dict[str, dict[str, Any]]:
     judged = [metric for metric in metrics if not metric.calibration]
     return {
-        floor: {metric.name: _value(metric, sample, values) for metric in judged if metric.name in values}
-        for floor, values in floors(sample, policy, evaluate).items()
+        name: {
+            metric.name: _value(metric, floor.sample, floor.values) for metric in judged if metric.name in floor.values
+        }
+        for name, floor in floors(sample, policy, evaluate).items()
     }

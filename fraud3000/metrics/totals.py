@@ -1,0 +1,44 @@
+"""Sums over rows, under the weights of any draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraud3000.metrics.intervals import Draw
+from fraud3000.metrics.sample import FloatArray, Sample
+
+
+class Totals:
+    """Columns that are only ever summed, kept as one sum for each card and terminal once asked for.
+
+    Parameters
+    ----------
+    sample
+        The rows.
+    columns
+        Shape (n,) each, in the sample's order.
+
+    Examples
+    --------
+    >>> sample = Sample(np.ones(3), np.ones(3), np.ones(3), np.ones(3, bool), np.arange(3), {"card": np.array([0, 1, 1])}, None)
+    >>> copies = np.array([0.0, 2.0])
+    >>> Totals(sample, {"money": np.array([1.0, 10.0, 100.0])})(Draw("card", copies, copies[[0, 1, 1]]))
+    {'money': 220.0}
+    """
+
+    def __init__(self, sample: Sample, columns: Mapping[str, FloatArray]) -> None:
+        self._keys = sample.keys
+        self._columns = columns
+        self._sums: dict[str, NDArray[np.float64]] = {}
+
+    def __call__(self, draw: Draw) -> dict[str, float]:
+        """Give the weighted sum of each column."""
+        if draw.by not in self._sums:
+            self._sums[draw.by] = np.stack([self._by(draw.by, column) for column in self._columns.values()])
+        return dict(zip(self._columns, (self._sums[draw.by] @ draw.copies).tolist(), strict=True))
+
+    def _by(self, key: str, column: FloatArray) -> FloatArray:
+        return np.bincount(self._keys[key], column).astype(np.float64) if key in self._keys else column
