@@ -76,7 +76,10 @@ def simulate(
         int | None, typer.Option(min=0, metavar="N", help="Same seed, same file.", show_default=False)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Parquet file [default: raw/ of the workspace].")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write: .parquet, .csv, .csv.gz or .ndjson [default: in the workspace]."
+        ),
     ] = None,
     params: ParamsFile = None,
     json: AsJson = False,
