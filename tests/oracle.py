@@ -11,9 +11,11 @@ def label(event, records, t, label_delay, precedence=()):
     if t <= event["ts"] + label_delay:
         return None
     rank = {source: -place for place, source in enumerate(precedence)}
-    known = [(rank.get(r["source"], -math.inf), r["recorded_at"], r["reported_at"] or -math.inf, place, r["is_fraud"])
-             for place, r in enumerate(records)
-             if r["transaction_id"] == event["transaction_id"] and r["recorded_at"] < t]
+    known = [
+        (rank.get(r["source"], -math.inf), r["recorded_at"], r["reported_at"] or -math.inf, place, r["is_fraud"])
+        for place, r in enumerate(records)
+        if r["transaction_id"] == event["transaction_id"] and r["recorded_at"] < t
+    ]
     if known:
         return max(known)[-1]
     return 0 if event["labelled"] and event["status"] != "declined" else None

@@ -12,6 +12,7 @@ import polars as pl
 from fraud3000 import durations, labels
 from fraud3000.errors import SchemaError
 from fraud3000.features import formulas
+from fraud3000.features.formulas import Floats
 from fraud3000.features.spec import (
     Calendar,
     Catalogue,
@@ -26,7 +27,6 @@ from fraud3000.features.spec import (
     Versus,
     Window,
 )
-from fraud3000.features.formulas import Floats
 from fraud3000.features.timeline import Bools, Clock, Ints, Marks, Timeline
 from fraud3000.schema import APPROVED, REFUND
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from fraud3000 import durations
-from fraud3000.errors import LeakageError, ScorerError
+from fraud3000.errors import LeakageError, ParamsError, ScorerError
 
 CONTRACT_VERSION = 1
 """Version of the rules of time; part of every catalogue's hash."""
@@ -221,7 +222,7 @@ class Window(Stateful):
 
     def check(self, label_delay: int) -> None:
         if self.agg == "max" and durations.seconds(self.delay):
-            raise ScorerError(f"{self.name}: a largest amount takes no delay", hint="Leave the delay out.")
+            raise ParamsError(f"{self.name}: a largest amount takes no delay", hint="Leave the delay out.")
 
 
 @dataclass(frozen=True)
@@ -383,7 +384,11 @@ class Catalogue:
 
     def __post_init__(self) -> None:
         for feature in self.features:
+            _check_durations(feature)
             feature.check(self.label_delay)
+        for name, times in Counter(self.names).items():
+            if times > 1:
+                raise ParamsError(f"features: '{name}' is declared twice", hint="Keep one, or rename the column.")
 
     @property
     def names(self) -> list[str]:
@@ -431,6 +436,15 @@ def _feature(item: dict[str, Any]) -> Feature:
         raise ScorerError(f"unknown kind of feature '{item['kind']}'; known: {known}", hint="Update fraud3000.")
     arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in item.items() if name != "kind"}
     return kind(**arguments)
+
+
+def _check_durations(feature: Feature) -> None:
+    try:
+        feature.span  # noqa: B018  reading it parses every duration
+    except ValueError as error:
+        raise ParamsError(
+            f"features: {error}", hint="Windows are whole seconds, minutes, hours, days or weeks."
+        ) from None
 
 
 def _delayed(delay: str) -> str:

@@ -7,14 +7,14 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests import oracle
 
-from fraud3000 import labels
-from fraud3000.errors import LeakageError, SchemaError
+from fraud3000.errors import SchemaError
 from fraud3000.features import batch, formulas
 from fraud3000.features.spec import (
+    Calendar,
     Catalogue,
     Column,
+    FromHome,
     FromLast,
     LabelWindow,
     NotSeen,
@@ -23,6 +23,7 @@ from fraud3000.features.spec import (
     Window,
 )
 from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
+from tests import oracle
 
 SECOND = 1_000_000
 LABEL_DELAY, LATE_HORIZON = 2, 4
@@ -30,7 +31,11 @@ PAIR = ("card_id", "terminal_id")
 CATALOGUE = Catalogue(
     features=(
         Column("amount"),
-        *(Window("card_id", length, agg) for length in ("1s", "3s", "9s") for agg in ("count", "sum", "mean", "max", "std")),
+        *(
+            Window("card_id", length, agg)
+            for length in ("1s", "3s", "9s")
+            for agg in ("count", "sum", "mean", "max", "std")
+        ),
         *(Window("card_id", "3s", agg, "2s") for agg in ("count", "sum", "mean", "std")),
         *(Versus("card_id", "9s", how) for how in ("ratio", "zscore")),
         SinceLast("card_id", "5s"),
@@ -38,7 +43,11 @@ CATALOGUE = Catalogue(
         FromLast("card_id", "5s", "distance"),
         FromLast("card_id", "5s", "speed"),
         Window("terminal_id", "3s", "count"),
-        *(LabelWindow("terminal_id", "4s", agg, delay) for agg in ("frauds", "labelled", "rate") for delay in ("2s", "3s")),
+        *(
+            LabelWindow("terminal_id", "4s", agg, delay)
+            for agg in ("frauds", "labelled", "rate")
+            for delay in ("2s", "3s")
+        ),
     ),
     label_delay=LABEL_DELAY,
     late_horizon=LATE_HORIZON,
@@ -80,7 +89,13 @@ def at(seconds: int | None) -> datetime | None:
 
 def frames(stream: list[dict], notes: list[dict], *, in_order: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
     rows = [
-        {**event, "transaction_id": str(place), "ts": at(event["ts"]), "terminal_lat": float(event["place"]), "terminal_long": 0.0}
+        {
+            **event,
+            "transaction_id": str(place),
+            "ts": at(event["ts"]),
+            "terminal_lat": float(event["place"]),
+            "terminal_long": 0.0,
+        }
         for place, event in enumerate(stream)
     ]
     schema = {name: TRANSACTIONS[name] for name in ("ts", "card_id", "terminal_id", "amount", "status", "labelled")}
@@ -90,8 +105,12 @@ def frames(stream: list[dict], notes: list[dict], *, in_order: bool) -> tuple[pl
         transactions = transactions.sort("ts", maintain_order=True)
     transactions = transactions.with_row_index("seq").with_columns(pl.col("seq").cast(pl.Int64))
     told = [
-        {"transaction_id": str(n["event"]), **{k: n[k] for k in ("is_fraud", "source")},
-         "reported_at": at(n["reported_at"]), "recorded_at": at(n["recorded_at"])}
+        {
+            "transaction_id": str(n["event"]),
+            **{k: n[k] for k in ("is_fraud", "source")},
+            "reported_at": at(n["reported_at"]),
+            "recorded_at": at(n["recorded_at"]),
+        }
         for n in notes
     ]
     return transactions, pl.DataFrame(told, schema=LEDGER)
@@ -153,7 +172,9 @@ def last_value(feature, x, seen, told):
 def label_value(feature, x, seen, told):
     known = [oracle.label(e, told, x["ts"], LABEL_DELAY * SECOND, ("analyst",)) for e in oracle.counted(seen)]
     frauds, labelled = known.count(1), known.count(1) + known.count(0)
-    return {"frauds": float(frauds), "labelled": float(labelled), "rate": frauds / labelled if labelled else None}[feature.agg]
+    return {"frauds": float(frauds), "labelled": float(labelled), "rate": frauds / labelled if labelled else None}[
+        feature.agg
+    ]
 
 
 VALUES = {
@@ -180,3 +201,57 @@ def test_every_cell_equals_the_oracle(stream, notes, in_order):
     transactions, ledger = frames(stream, notes, in_order=in_order)
     found = batch.featurize(transactions, ledger, CATALOGUE)
     assert_equal(found.drop("history_days"), expected(transactions, ledger))
+
+
+def test_rows_come_back_in_their_own_order():
+    stream = [
+        {"ts": ts, "card_id": "a", "terminal_id": "x", "amount": 5, "status": "approved", "labelled": True, "place": 0}
+        for ts in (3, 1, 2)
+    ]
+    transactions, ledger = frames(stream, [], in_order=True)
+    shuffled = transactions.sample(fraction=1, shuffle=True, seed=3)
+    found = batch.featurize(shuffled, ledger, CATALOGUE).with_columns(shuffled["transaction_id"])
+    in_order = batch.featurize(transactions, ledger, CATALOGUE).with_columns(transactions["transaction_id"])
+    assert found.sort("transaction_id").equals(in_order.sort("transaction_id"))
+
+
+def test_empty_frames_give_empty_features():
+    transactions, ledger = frames([], [], in_order=True)
+    assert batch.featurize(transactions, ledger, CATALOGUE).columns == ["history_days", *CATALOGUE.names]
+
+
+def test_columns_that_the_catalogue_needs_are_named():
+    transactions, ledger = frames([], [], in_order=True)
+    with pytest.raises(SchemaError, match="column 'terminal_id' is missing"):
+        batch.featurize(transactions.drop("terminal_id"), ledger, CATALOGUE)
+
+
+def test_data_without_time_gives_what_needs_none():
+    transactions, ledger = frames([], [], in_order=True)
+    catalogue = Catalogue((Column("amount"),), label_delay=LABEL_DELAY)
+    assert batch.featurize(transactions.drop("ts"), ledger, catalogue).columns == ["amount"]
+
+
+def test_calendar_features_use_the_local_zone():
+    transactions = pl.DataFrame(
+        {
+            "ts": [datetime(2024, 1, 7, 23, 30, tzinfo=UTC)],
+            "seq": [0],
+            "transaction_id": ["a"],
+            "amount": [1],
+            "status": ["approved"],
+            "labelled": [True],
+        },
+        schema_overrides={"ts": TIME},
+    )
+    catalogue = Catalogue((Calendar("hour"), Calendar("weekday")), label_delay=LABEL_DELAY, zone="Europe/Paris")
+    found = batch.featurize(transactions, pl.DataFrame(schema=LEDGER), catalogue)
+    assert found.select("hour", "weekday").row(0) == (0.0, 0.0)
+
+
+def test_a_missing_coordinate_gives_no_distance():
+    frame = pl.DataFrame(
+        {"card_lat": [48.0, None], "card_long": [2.0, 2.0], "terminal_lat": [48.0, 48.0], "terminal_long": [2.0, 2.0]}
+    )
+    found = batch.featurize(frame, pl.DataFrame(schema=LEDGER), Catalogue((FromHome(),), label_delay=LABEL_DELAY))
+    assert found["home_distance"].to_list() == [0.0, None]

@@ -1,0 +1,65 @@
+"""Declarations: names, hashes, what is refused."""
+
+import json
+
+import pytest
+
+from fraud3000.errors import LeakageError, ParamsError, ScorerError
+from fraud3000.features.catalogue import default
+from fraud3000.features.spec import Catalogue, Column, LabelWindow, NotSeen, Window
+
+ALL = ["ts", "card_id", "terminal_id", "amount", "card_lat", "card_long", "terminal_lat", "terminal_long"]
+WEEK = 604_800
+
+
+def test_names_come_from_the_declaration():
+    assert Window("card_id", "7d", "sum").name == "card_amount_sum_7d"
+    assert Window("terminal_id", "7d", "count", "7d").name == "terminal_count_7d_delayed_7d"
+    assert NotSeen(("card_id", "terminal_id"), "90d").name == "card_terminal_not_seen_90d"
+    assert LabelWindow("terminal_id", "30d", "rate", "7d").name == "terminal_fraud_rate_30d_delayed_7d"
+
+
+def test_the_default_catalogue_survives_json_and_keeps_its_hash():
+    catalogue = default(ALL, numeric=["age"], categorical=["country"], label_delay=WEEK, precedence=["analyst"])
+    again = Catalogue.from_dict(json.loads(json.dumps(catalogue.to_dict())))
+    assert again == catalogue
+    assert again.hash == catalogue.hash
+
+
+@pytest.mark.parametrize("change", [{"zone": "Europe/Paris"}, {"late_horizon": 3600}, {"precedence": ["analyst"]}])
+def test_every_setting_is_part_of_the_hash(change):
+    assert default(ALL, label_delay=WEEK, **change).hash != default(ALL, label_delay=WEEK).hash
+
+
+def test_every_feature_can_be_told_in_words():
+    for feature in default(ALL, label_delay=WEEK).features:
+        assert feature.words
+        assert feature.group
+        assert feature.needs <= set(ALL)
+
+
+def test_features_whose_columns_are_missing_are_left_out():
+    names = default(["ts", "card_id", "amount"], label_delay=WEEK).names
+    assert "card_count_7d" in names
+    assert not any("terminal" in name or "distance" in name for name in names)
+    assert default(["amount"], label_delay=WEEK).names == ["amount"]
+
+
+def test_a_label_window_that_looks_into_immature_days_is_refused():
+    with pytest.raises(LeakageError, match="terminal_frauds_1d_delayed_6d: its delay of 6d is shorter"):
+        Catalogue((LabelWindow("terminal_id", "1d", "frauds", "6d"),), label_delay=WEEK)
+
+
+def test_calendar_months_are_refused():
+    with pytest.raises(ParamsError, match="'1mo' is no duration"):
+        Catalogue((Window("card_id", "1mo", "count"),), label_delay=WEEK)
+
+
+def test_two_features_of_one_name_are_refused():
+    with pytest.raises(ParamsError, match="'amount' is declared twice"):
+        Catalogue((Column("amount"), Column("amount")), label_delay=WEEK)
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ScorerError, match="unknown kind of feature 'Oracle'"):
+        Catalogue.from_dict({"features": [{"kind": "Oracle"}], "label_delay": WEEK})

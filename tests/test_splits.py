@@ -1,0 +1,90 @@
+"""Splits by time with gaps, and the cards left out of evaluation."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from fraud3000 import splits
+from fraud3000.errors import EmptyDataError, ParamsError
+from fraud3000.params import SplitParams
+
+WEEK = timedelta(days=7)
+NONE = timedelta(0)
+
+
+def day(number: int) -> datetime:
+    return datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=number)
+
+
+def daily(days: int) -> pl.DataFrame:
+    return pl.DataFrame({"transaction_id": [str(n) for n in range(days)], "ts": [day(n) for n in range(days)]})
+
+
+def test_fractions_share_what_is_left_after_burn_in_and_gaps():
+    split, bounds = splits.assign(daily(100), SplitParams(), label_delay=WEEK, burn_in=timedelta(days=20))
+    assert splits.counts(split) == {"history": 20, "train": 40, "gap": 14, "valid": 13, "test": 13}
+    assert bounds.train[0] == day(20)
+    assert bounds.valid[0] - bounds.train[1] == WEEK
+    assert bounds.test[0] - bounds.valid[1] == WEEK
+    assert bounds.as_of == bounds.test[0]
+
+
+def test_dates_allow_validation_before_training():
+    params = SplitParams(by="dates", valid=(day(0), day(7)), train=(day(14), day(21)), test=(day(28), day(35)))
+    split, bounds = splits.assign(daily(40), params, label_delay=WEEK, burn_in=NONE)
+    assert splits.counts(split) == {"train": 7, "gap": 19, "valid": 7, "test": 7}
+    assert bounds.as_of == day(28)
+    assert splits.Boundaries.from_dict(bounds.to_dict()) == bounds
+
+
+@pytest.mark.parametrize(
+    ("spans", "told"),
+    [
+        ({"train": (0, 7), "valid": (8, 14), "test": (28, 35)}, "valid starts 2024-01-09"),
+        ({"train": (0, 7), "valid": (30, 35), "test": (14, 20)}, "test must be the last"),
+    ],
+)
+def test_dates_too_close_or_out_of_order_are_refused(spans, told):
+    params = SplitParams(by="dates", **{part: (day(a), day(b)) for part, (a, b) in spans.items()})
+    with pytest.raises(ParamsError, match=told):
+        splits.assign(daily(40), params, label_delay=WEEK, burn_in=NONE)
+
+
+def test_a_span_without_transactions_is_told():
+    params = SplitParams(by="dates", train=(day(0), day(7)), valid=(day(14), day(20)), test=(day(60), day(70)))
+    with pytest.raises(EmptyDataError, match=r"no transactions in test, \[2024-03-01"):
+        splits.assign(daily(40), params, label_delay=WEEK, burn_in=NONE)
+
+
+def test_too_little_time_for_burn_in_and_gaps_is_told():
+    with pytest.raises(ParamsError, match="leave nothing after"):
+        splits.assign(daily(20), SplitParams(), label_delay=WEEK, burn_in=WEEK)
+
+
+def test_random_is_seeded_and_independent_of_row_order():
+    params = SplitParams(by="random")
+    rows = daily(50).drop("ts")
+    split, bounds = splits.assign(rows, params, label_delay=WEEK, burn_in=NONE)
+    assert splits.counts(split) == {"train": 30, "valid": 10, "test": 10}
+    assert bounds.as_of is None
+    backwards, _ = splits.assign(rows.reverse(), params, label_delay=WEEK, burn_in=NONE)
+    assert backwards.reverse().to_list() == split.to_list()
+
+
+def test_time_asked_of_data_without_time_is_refused():
+    with pytest.raises(ParamsError, match=r"featurize\.split\.by"):
+        splits.assign(daily(9).drop("ts"), SplitParams(), label_delay=WEEK, burn_in=NONE)
+
+
+def test_cards_leave_evaluation_once_their_fraud_is_known():
+    bounds = splits.Boundaries(train=(day(0), day(7)), valid=None, test=(day(14), day(21)), as_of=day(14))
+    rows = pl.DataFrame(
+        {
+            "card_id": ["trained", "gap", "late", "trained", "gap", "gap", "late"],
+            "ts": [day(3), day(7), day(12), day(14), day(14), day(15), day(19)],
+        }
+    )
+    is_fraud = pl.Series([1, 1, 1, 0, 0, 0, 0])
+    left_out = splits.known_compromised(rows, is_fraud, bounds, WEEK)
+    assert left_out.to_list() == [True, False, False, True, False, True, False]
