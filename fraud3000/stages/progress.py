@@ -1,0 +1,23 @@
+"""Progress of long work, on stderr and only where somebody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+
+def track(blocks: Sequence[pl.DataFrame], doing: str, *, rows: int) -> Iterator[pl.DataFrame]:
+    """Hand out blocks of rows one by one and show how many rows are done."""
+    if not sys.stderr.isatty():
+        yield from blocks
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(doing, total=rows)
+        for block in blocks:
+            yield block
+            progress.advance(task, block.height)
