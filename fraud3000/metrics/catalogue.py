@@ -9,15 +9,15 @@ from fraud3000.metrics.sample import Sample
 from fraud3000.params import EvaluateModelParams
 
 NEEDS: dict[str, tuple[Callable[[Sample], bool], str]] = {
-    "rows": (lambda sample: sample.rows > 0, "no row with a known label is left"),
-    "time": (lambda sample: sample.day is not None, "the data has no time, so there are no days"),
+    "rows": (lambda sample: sample.rows > 0, "no row with a known label"),
+    "time": (lambda sample: sample.day is not None, "the data has no time"),
     "cards": (lambda sample: "card" in sample.keys, "the data has no cards"),
     "probabilities": (
         lambda sample: bool(((sample.score >= 0) & (sample.score <= 1)).all()),
-        "the scores are no probabilities: some lie outside 0 to 1",
+        "some scores lie outside 0 to 1",
     ),
-    "frauds": (lambda sample: sample.frauds > 0, "no row is known to be fraud"),
-    "legitimate": (lambda sample: sample.frauds < sample.rows, "every row is fraud"),
+    "frauds": (lambda sample: sample.frauds > 0, "no known fraud"),
+    "legitimate": (lambda sample: sample.frauds < sample.rows, "no known legitimate row"),
     "money": (lambda sample: float(sample.fraud @ sample.amount) > 0, "no fraud carries money"),
     "alerts": (lambda sample: bool(sample.alert.any()), "no row is alerted"),
 }
@@ -67,6 +67,22 @@ def metrics_of(evaluate: EvaluateModelParams) -> tuple[Metric, ...]:
         Metric("savings", "savings", ("rows",)),
         *_CALIBRATION,
     )
+
+
+def words(name: str) -> str:
+    """Give the words for a metric's name, whatever its k or rate.
+
+    Examples
+    --------
+    >>> words("recall_at_fpr_0.01"), words("card_precision_at_100"), words("auc_roc")
+    ('recall at 0.01 FPR', 'card precision@100', 'AUC ROC')
+    """
+    known = {metric.name: metric.words for metric in metrics_of(EvaluateModelParams())}
+    if name in known:
+        return known[name]
+    stem, _, number = name.rpartition("_")
+    shape = {"card_precision_at": "card precision@{}", "recall_at_fpr": "recall at {} FPR"}
+    return shape.get(stem, "recall at {} alert rate").format(number)
 
 
 def _judged(name: str, words: str, *needs: str) -> Metric:

@@ -16,8 +16,8 @@ from fraud3000.metrics.sample import Sample, counted
 from fraud3000.params import EvaluateModelParams, PolicyParams
 from fraud3000.schema import REFUND
 
-UNDETERMINED = "these rows do not determine it"
-NO_INTERVAL = "too many bootstrap replicates do not determine it"
+UNDETERMINED = "not determined by these rows"
+NO_INTERVAL = "too few frauds for an interval"
 
 
 def measure(
@@ -61,7 +61,7 @@ def measure(
     >>> report["rows"], report["frauds"], report["metrics"]["average_precision"]["value"]
     (2, 1, 1.0)
     >>> report["metrics"]["card_precision_at_100"]
-    {'value': None, 'reason': 'the data has no time, so there are no days'}
+    {'value': None, 'reason': 'the data has no time'}
     """
     sample = Sample.of(scored)
     measures = Measures(sample, policy, evaluate)
@@ -110,12 +110,14 @@ def alerts_a_day(scored: pl.DataFrame) -> dict[str, Any]:
     """Count cards (rows where there are none) alerted a day, over every scored row but refunds."""
     unit = "cards" if "card_id" in scored.columns else "rows"
     if "ts" not in scored.columns:
-        return {"unit": unit, "mean": None, "sd": None, "reason": "the data has no time, so there are no days"}
+        return {"unit": unit, "mean": None, "sd": None, "reason": "the data has no time"}
     rows = scored.filter(pl.col("status").ne_missing(REFUND)) if "status" in scored.columns else scored
     number = pl.col("card_id").filter("alert").n_unique() if unit == "cards" else pl.col("alert").sum()
     daily = rows.group_by(pl.col("ts").dt.date()).agg(number.alias("number"))["number"].to_numpy()
-    mean = float(daily.mean()) if len(daily) else None
-    return {"unit": unit, "mean": mean, "sd": float(daily.std(ddof=1)) if len(daily) > 1 else None, "days": len(daily)}
+    if not len(daily):
+        return {"unit": unit, "mean": None, "sd": None, "reason": "no row that is no refund"}
+    spread = float(daily.std(ddof=1)) if len(daily) > 1 else None
+    return {"unit": unit, "mean": float(daily.mean()), "sd": spread, "days": len(daily)}
 
 
 def _drawn(sample: Sample, evaluate: EvaluateModelParams) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""What an evaluation says on the terminal: the verdict, then every metric beside its best floor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fraud3000.metrics.catalogue import words
+from fraud3000.stages.summary import Table
+
+FLOORS = {"random": "random", "largest_amount": "largest", "always": "always", "never": "never"}
+"""Floors and what they are called in a table."""
+EQUAL_ALERTS = ("random", "largest_amount")
+"""Floors that alert as many rows as the model: the fair ones for what alerts catch."""
+
+
+def facts(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what is caught, at how many alerts, on which rows; a metrics.json in, labelled values out."""
+    rows, excluded, removed = report["rows"], report["excluded"], report["compromised_cards"]
+    return {
+        "model version": report["model_version"],
+        "caught by alerts": _caught(report, "metrics"),
+        "largest amounts instead": _caught(report, "floors"),
+        "alerts a day": _alerts(report["alerts_a_day"]),
+        "test rows": f"{rows:,} measured, {report['frauds']:,} frauds"
+        + (f" ({report['prevalence']:.2%})" if rows else ""),
+        "left out": {name.replace("_", " "): number for name, number in excluded.items()},
+        "compromised cards": f"{removed['rule']} ({removed['rows']:,} rows)",
+        "test span": " to ".join(report["test_span"]) if report["test_span"] else "random rows, the data has no time",
+        "labels as known at": report["label_date"] or "any time: the data has no time",
+        "intervals": f"95 %, {report['intervals']['replicates']} replicates by {' and '.join(report['intervals']['by'])}",
+    }
+
+
+def table(report: Mapping[str, Any]) -> Table:
+    """Lay out every metric with its interval, the best floor and what else there is to say."""
+    rows = tuple(_row(name, metric, report["floors"]) for name, metric in report["metrics"].items())
+    return Table("What the scores are worth", ("metric", "value", "95 % interval", "best floor", "note"), rows)
+
+
+def warnings(report: Mapping[str, Any]) -> Iterator[str]:
+    """Say what the reader should not overlook."""
+    if not report["rows"]:
+        yield "no test row has a known label yet: set a later evaluate.label_date, or an earlier test split"
+    elif not report["frauds"]:
+        yield "no test row is known to be fraud: most metrics cannot be computed"
+    if report["intervals"]["by"] == ["row"]:
+        yield f"intervals are {report['intervals']['note']}"
+
+
+def _row(name: str, metric: Mapping[str, Any], floors: Mapping[str, Any]) -> tuple[str, ...]:
+    if metric["value"] is None:
+        return words(name), "–", "", "", metric["reason"]
+    interval = f"{_number(metric['low'])} – {_number(metric['high'])}" if metric["low"] is not None else ""
+    said = [f"by {metric['by']}" if "by" in metric else metric.get("reason", "")]
+    said += [f"ceiling {_number(metric['ceiling'])}"] if "ceiling" in metric else []
+    return words(name), _number(metric["value"]), interval, _best_floor(name, floors), ", ".join(said)
+
+
+def _best_floor(name: str, floors: Mapping[str, Any]) -> str:
+    fair = FLOORS if name == "savings" else EQUAL_ALERTS
+    found = {floor: floors[floor][name]["value"] for floor in fair if name in floors[floor]}
+    known = {floor: value for floor, value in found.items() if value is not None}
+    if not known:
+        return ""
+    best = max(known, key=lambda floor: known[floor])
+    return f"{_number(known[best])} {FLOORS[best]}"
+
+
+def _caught(report: Mapping[str, Any], where: str) -> str:
+    found = report["metrics"] if where == "metrics" else report["floors"]["largest_amount"]
+    recall, money = found["recall"]["value"], found["value_detection_rate"]["value"]
+    if recall is None:
+        return f"unknown: {found['recall']['reason']}"
+    return f"{recall:.1%} of frauds" + (f", {money:.1%} of their money" if money is not None else "")
+
+
+def _alerts(alerts: Mapping[str, Any]) -> str:
+    if alerts["mean"] is None:
+        return f"unknown: {alerts['reason']}"
+    spread = "" if alerts["sd"] is None else f" ± {alerts['sd']:.1f}"
+    return f"{alerts['mean']:.1f}{spread} {alerts['unit']}, over {alerts['days']} days"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
