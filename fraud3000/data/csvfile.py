@@ -1,0 +1,155 @@
+"""CSV read as text, so that no id or amount passes through a float.
+
+Polars reads the file; where it cannot tell rows with too few or too many fields from good ones,
+the csv module reads it again and those rows are set apart.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import polars as pl
+
+from fraud3000.data.raw import RawFile
+from fraud3000.errors import DataError, EmptyDataError, SchemaError
+
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_AGAIN = "Export the file again."
+
+
+def read(path: Path) -> RawFile:
+    """Read a CSV file, plain or gzip, every column as text and empty fields as null.
+
+    Raises
+    ------
+    DataError
+        The file is empty, not UTF-8, not separated by commas or broken by a quote.
+    SchemaError
+        Two columns have one name.
+    """
+    try:
+        names = _header(path)
+        rows = _fast(path, names)
+        return _slow(path, names) if rows is None else RawFile.of(path, rows)
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path) from error
+
+
+def _header(path: Path) -> list[str]:
+    with _text(path) as file:
+        try:
+            names = next((row for row in csv.reader(file) if row), None)
+        except csv.Error as error:
+            raise DataError(f"{path}: its header cannot be read ({error})", hint=_AGAIN) from error
+    if names is None:
+        raise EmptyDataError(f"{path}: an empty file", hint=_AGAIN)
+    _check_delimiter(path, names)
+    repeated = [name for name, count in Counter(filter(None, names)).items() if count > 1]
+    if repeated:
+        listed = ", ".join(f"'{name}'" for name in repeated)
+        raise SchemaError(f"{path}: more than one column is named {listed}", hint="Give each column its own name.")
+    first = names.index("") if "" in names else -1
+    return [name or ("" if place == first else f"column_{place + 1}") for place, name in enumerate(names)]
+
+
+def _check_delimiter(path: Path, names: list[str]) -> None:
+    if len(names) > 1:
+        return
+    for sign, word in _DELIMITERS.items():
+        count = names[0].count(sign)
+        if count:
+            raise DataError(
+                f"{path}: separated by {word}, not by commas (its header has {count} of them and no comma)",
+                hint="Write the file with commas between the fields.",
+            )
+
+
+def _fast(path: Path, names: list[str]) -> pl.DataFrame | None:
+    """Read with polars; None where rows may have too few or too many fields."""
+    try:
+        rows = pl.read_csv(path, infer_schema=False, glob=False)
+    except pl.exceptions.NoDataError:
+        return pl.DataFrame(schema=dict.fromkeys(names, pl.String()))
+    except pl.exceptions.ComputeError as error:
+        if "utf-8" in str(error):
+            raise _not_utf8(path) from error
+        return None
+    if rows.width != len(names):
+        return None
+    last = rows.to_series(rows.width - 1)
+    if last.null_count() and _has_short_lines(path, len(names), rows.height):
+        return None
+    return rows.rename(dict(zip(rows.columns, names, strict=True)))
+
+
+def _has_short_lines(path: Path, width: int, height: int) -> bool:
+    with _bytes(path) as file:
+        lines = pl.read_lines(file).to_series()
+    return len(lines) != height + 1 or bool((lines.str.count_matches(",", literal=True) < width - 1).any())
+
+
+def _slow(path: Path, names: list[str]) -> RawFile:
+    rows: list[list[str]] = []
+    places: list[int] = []
+    refused: list[tuple[int, str, str, str]] = []
+    for place, fields in _records(path):
+        if len(fields) == len(names):
+            rows.append(fields)
+            places.append(place)
+        else:
+            detail = f"{len(fields)} fields, the header has {len(names)}"
+            refused.append((place, "ragged_row", detail, json.dumps(fields, ensure_ascii=False)))
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String()), orient="row")
+    empty_as_null = pl.when(pl.all() != "").then(pl.all())
+    return RawFile.of(path, frame.select(empty_as_null), places, refused)
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    with _text(path) as file:
+        reader = csv.reader(file, strict=True)
+        place = -1
+        try:
+            for fields in reader:
+                if fields:
+                    place += 1
+                    if place:
+                        yield place, fields
+        except csv.Error as error:
+            raise DataError(
+                f"{path}: line {reader.line_num} cannot be read ({error})", hint="Mend its quotes."
+            ) from error
+
+
+def _not_utf8(path: Path) -> DataError:
+    found = ""
+    with _bytes(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                found = f" (byte 0x{line[error.start]:02x} in line {number})"
+                break
+    return DataError(
+        f"{path}: not UTF-8 text{found}",
+        hint=f"Convert it, for instance: iconv -f LATIN1 -t UTF-8 {path.name} > utf8.csv",
+    )
+
+
+@contextmanager
+def _bytes(path: Path) -> Iterator[IO[bytes]]:
+    with gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        yield file  # type: ignore[misc]
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[io.TextIOWrapper]:
+    with _bytes(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+        yield text

@@ -1,0 +1,109 @@
+"""What is wrong with single rows, and the quarantine they go to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from fraud3000.data import cards
+from fraud3000.schema import QUARANTINE
+
+_LONGEST_DETAIL = 200
+_ELEVEN_DIGITS = 1e10
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault, the rows that have it, and what was found there.
+
+    Attributes
+    ----------
+    code
+        The reason, such as ``amount_missing``.
+    rows
+        UInt32 row numbers.
+    details
+        String, one for each of the rows.
+    """
+
+    code: str
+    rows: pl.Series
+    details: pl.Series
+
+    @classmethod
+    def where(cls, code: str, bad: pl.Series, word: str, *found: pl.Series) -> Fault:
+        """Mark the rows where `bad` holds and quote what was found there, or that nothing was.
+
+        Examples
+        --------
+        >>> fault = Fault.where("amount_unreadable", pl.Series([False, True]), "amount", pl.Series(["1", "x"]))
+        >>> fault.rows.to_list(), fault.details.to_list()
+        ([1], ["amount is 'x'"])
+        """
+        rows = bad.fill_null(value=False).arg_true()
+        parts = [part.gather(rows).cast(pl.String, strict=False).alias(str(n)) for n, part in enumerate(found)]
+        joined = pl.DataFrame(parts).select(pl.concat_str(pl.all(), separator=" ", ignore_nulls=True)).to_series()
+        text = joined.str.strip_chars().set(joined == "", None)
+        quoted = pl.select(pl.concat_str(pl.lit(f"{word} is '"), pl.lit(text), pl.lit("'"))).to_series()
+        return cls(code, rows, quoted.fill_null(f"{word} is empty"))
+
+    @classmethod
+    def told(cls, code: str, bad: pl.Series, detail: str) -> Fault:
+        """Mark the rows where `bad` holds, with one text for all of them."""
+        rows = bad.fill_null(value=False).arg_true()
+        return cls(code, rows, pl.Series([detail] * len(rows), dtype=pl.String))
+
+
+def first_faults(faults: Iterable[Fault]) -> pl.DataFrame:
+    """The first fault of each faulty row: columns row UInt32, reason and detail String, by row.
+
+    Examples
+    --------
+    >>> late = Fault.told("b", pl.Series([True, True]), "late")
+    >>> first_faults([Fault.told("a", pl.Series([False, True]), "early"), late])["reason"].to_list()
+    ['b', 'a']
+    """
+    kinds = {"row": pl.UInt32(), "reason": pl.String(), "detail": pl.String()}
+    parts = [
+        pl.DataFrame({"row": fault.rows, "detail": fault.details})
+        .with_columns(reason=pl.lit(fault.code))
+        .select(pl.col(name).cast(kind) for name, kind in kinds.items())
+        for fault in faults
+    ]
+    return pl.concat([pl.DataFrame(schema=kinds), *parts]).unique("row", keep="first", maintain_order=True).sort("row")
+
+
+def as_json(rows: pl.DataFrame) -> pl.Series:
+    """Write each row as one JSON object, card numbers masked.
+
+    Examples
+    --------
+    >>> as_json(pl.DataFrame({"memo": ["card 4111111111111111"], "amount": [0.4111111111111111]})).to_list()
+    ['{"memo":"card [card number]","amount":0.4111111111111111}']
+    """
+    if rows.is_empty() or rows.width == 0:
+        return pl.Series("raw", ["{}"] * rows.height, dtype=pl.String)
+    lines = rows.select(_masked(column) for column in rows).write_ndjson().splitlines()
+    return pl.Series("raw", lines, dtype=pl.String)
+
+
+def _masked(column: pl.Series) -> pl.Series:
+    kind = column.dtype
+    if kind.is_nested():
+        text = pl.Series([None if value is None else str(value) for value in column], dtype=pl.String)
+    elif kind.is_numeric():
+        if not (column.cast(pl.Float64).abs() >= _ELEVEN_DIGITS).any():
+            return column
+        whole = column.cast(pl.Int128, strict=False)
+        text = whole.cast(pl.String).zip_with((whole == column).fill_null(value=False), column.cast(pl.String))
+    else:
+        text = column.cast(pl.String, strict=False)
+    return cards.mask_series(text).alias(column.name)
+
+
+def quarantine(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Join quarantined rows to one QUARANTINE frame, long details cut and card numbers in them masked."""
+    rows = pl.concat([pl.DataFrame(schema=QUARANTINE), *(part.select(*QUARANTINE) for part in parts)])
+    return rows.with_columns(detail=cards.mask_series(rows["detail"]).str.slice(0, _LONGEST_DETAIL))

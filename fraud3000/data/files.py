@@ -1,0 +1,121 @@
+"""Raw files found and read: CSV and JSON lines wholly as text, Parquet in its own types."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from fraud3000.data import csvfile, jsonfile
+from fraud3000.data.raw import RawFile
+from fraud3000.errors import DataError
+
+_READERS: dict[str, Callable[[Path], RawFile]] = {}
+_KINDS = "CSV (.csv, .csv.gz), Parquet (.parquet) or JSON lines (.jsonl, .ndjson, also .gz)"
+_GLOB = "*?["
+
+
+def discover(location: str) -> list[Path]:
+    """Find the data files that a file name, glob or folder stands for, in the order of their names.
+
+    A folder is searched with its subfolders; hidden files and names beginning with ``_`` are left out.
+
+    Raises
+    ------
+    DataError
+        There is no such file, or no data file in the folder.
+
+    Examples
+    --------
+    >>> discover("nowhere/*.csv")
+    Traceback (most recent call last):
+    fraud3000.errors.DataError: nowhere/*.csv: no file matches
+    Hint: Check prepare.input; it names a file, a glob or a folder.
+    """
+    place = Path(location)
+    if place.is_dir():
+        found = sorted(path for path in place.rglob("*") if path.is_file() and _is_data(path, place))
+        if not found:
+            raise DataError(f"{location}: a folder without data files", hint=f"Put {_KINDS} into it.")
+        return found
+    if place.is_file():
+        return [place]
+    if any(sign in location for sign in _GLOB):
+        found = sorted(path for path in _matches(place) if path.is_file())
+        if found:
+            return found
+        raise DataError(
+            f"{location}: no file matches", hint="Check prepare.input; it names a file, a glob or a folder."
+        )
+    raise DataError(f"{location}: no such file", hint="Check prepare.input; it names a file, a glob or a folder.")
+
+
+def read(path: Path) -> RawFile:
+    """Read a raw file.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, is no data file, or has no content at all.
+    """
+    reader = _READERS.get(kind(path))
+    if reader is None:
+        raise DataError(f"{path}: '{path.suffix}' is no format that is read here", hint=f"Give {_KINDS}.")
+    try:
+        return reader(path)
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: not a whole gzip file ({error})", hint="Copy or export the file again.") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{path}: cannot be read ({reason})", hint="Check the file and its permissions.") from error
+
+
+def kind(path: Path) -> str:
+    """The format that a file's name tells, without compression: ``csv``, ``parquet``, ``jsonl`` or other.
+
+    Examples
+    --------
+    >>> kind(Path("a/B.CSV.gz")), kind(Path("part-0.parquet"))
+    ('csv', 'parquet')
+    """
+    name = path.name.lower().removesuffix(".gz") if not path.name.lower().endswith(".parquet.gz") else path.name.lower()
+    return name.rpartition(".")[2]
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes as they lie, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_parquet(path: Path) -> RawFile:
+    """Read a Parquet file with the types it declares."""
+    try:
+        rows = pl.read_parquet(path, glob=False, hive_partitioning=False)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})", hint="Copy or export the file again."
+        ) from error
+    return RawFile.of(path, rows)
+
+
+def _is_data(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    return not hidden and kind(path) in _READERS
+
+
+def _matches(pattern: Path) -> list[Path]:
+    root = Path(pattern.anchor) if pattern.is_absolute() else Path()
+    return list(root.glob(str(pattern.relative_to(pattern.anchor))))
+
+
+_READERS.update(
+    csv=csvfile.read,
+    parquet=read_parquet,
+    pq=read_parquet,
+    jsonl=jsonfile.read,
+    ndjson=jsonfile.read,
+)

@@ -1,0 +1,127 @@
+"""Label records in a file of their own, such as a month's chargebacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from fraud3000.data import files, ids, meanings, times
+from fraud3000.data.columns import normalised
+from fraud3000.data.duplicates import recorded_at
+from fraud3000.data.faults import Fault, as_json, first_faults, quarantine
+from fraud3000.data.raw import RawFile
+from fraud3000.errors import EmptyDataError, SchemaError
+from fraud3000.params import LabelsFile
+from fraud3000.schema import LEDGER, TIME
+
+SOURCE = "labels"
+"""Source of label records whose file names none."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What became of a labels file.
+
+    Attributes
+    ----------
+    ledger
+        LEDGER, in the order of the file.
+    quarantine
+        QUARANTINE: rows without a known transaction, a label or readable times.
+    read
+        Rows read.
+    """
+
+    ledger: pl.DataFrame
+    quarantine: pl.DataFrame
+    read: int
+
+
+def read(paths: Sequence[Path], form: LabelsFile, transactions: pl.DataFrame, label_delay: timedelta) -> Labelled:
+    """Read label records and join them to their transactions.
+
+    A record keeps the `recorded_at` it comes with; without one it is `max(reported_at, ts + label_delay)`.
+
+    Parameters
+    ----------
+    transactions
+        TRANSACTIONS; a record of any other transaction is quarantined as ``label_unknown_transaction``.
+
+    Raises
+    ------
+    SchemaError
+        Columns are missing, all of them named.
+    EmptyDataError
+        The files hold no rows at all.
+    """
+    known = transactions.select("transaction_id", *(["ts"] if "ts" in transactions.columns else []))
+    parts = [_read_file(files.read(path), form, known, label_delay) for path in paths]
+    total = sum(part.read for part in parts)
+    if not total:
+        raise EmptyDataError(f"{paths[0]}: no label records, only a header", hint="Export the file again.")
+    ledger = pl.concat([pl.DataFrame(schema=LEDGER), *(part.ledger for part in parts)])
+    return Labelled(ledger, quarantine(part.quarantine for part in parts), total)
+
+
+def _read_file(raw: RawFile, form: LabelsFile, known: pl.DataFrame, label_delay: timedelta) -> Labelled:
+    if not raw.rows.width:
+        return Labelled(pl.DataFrame(schema=LEDGER), _refused(raw), raw.height)
+    columns = _columns(raw, form)
+    records, faults = _records(columns, form)
+    found = records.join(known, on="transaction_id", how="left", maintain_order="left", nulls_equal=False)
+    is_known = records["transaction_id"].is_in(known["transaction_id"].implode())
+    faults.append(Fault.where("label_unknown_transaction", ~is_known, "transaction_id", records["transaction_id"]))
+    bad = first_faults(faults)
+    stated = pl.col("recorded_at") if "recorded_at" in found.columns else pl.lit(None, dtype=TIME)
+    good = found.with_row_index("row").join(bad, on="row", how="anti", maintain_order="left")
+    ledger = good.with_columns(recorded_at=pl.coalesce(stated, recorded_at(good, label_delay)))
+    rows = pl.DataFrame(
+        {
+            "source_file": pl.Series([str(raw.path)] * bad.height, dtype=pl.String),
+            "source_row": raw.places.gather(bad["row"]),
+            "reason": bad["reason"],
+            "detail": bad["detail"],
+            "raw": as_json(raw.rows[bad["row"]].select(column.name for column in columns.values())),
+        }
+    )
+    refused = pl.concat([rows, _refused(raw)]).sort("source_row")
+    return Labelled(ledger.select(pl.col(name).cast(kind) for name, kind in LEDGER.items()), refused, raw.height)
+
+
+def _refused(raw: RawFile) -> pl.DataFrame:
+    lines = raw.refused.with_columns(source_file=pl.lit(str(raw.path)), raw=pl.lit(None, dtype=pl.String))
+    return lines.select("source_file", "source_row", "reason", "detail", "raw")
+
+
+def _columns(raw: RawFile, form: LabelsFile) -> dict[str, pl.Series]:
+    """The raw columns of a record's parts, by raw or normalised name."""
+    by_name = {norm: name for name, norm in normalised(raw.rows.columns).items()} | {n: n for n in raw.rows.columns}
+    asked = form.model_dump(include={"transaction_id", "is_fraud", "source", "reported_at", "recorded_at"})
+    wanted = {part: name for part, name in asked.items() if name is not None}
+    missing = [name for name in wanted.values() if name not in by_name]
+    if missing:
+        hint = "Rename the column, or name another one under prepare.labels."
+        raise SchemaError.missing_columns(str(raw.path), missing, raw.rows.columns, hint=hint)
+    return {part: raw.rows[by_name[name]] for part, name in wanted.items()}
+
+
+def _records(columns: dict[str, pl.Series], form: LabelsFile) -> tuple[pl.DataFrame, list[Fault]]:
+    transaction_id, faults = ids.read([columns["transaction_id"]], "transaction_id")
+    is_fraud, labelled, more = meanings.read_labels(columns["is_fraud"], form.label)
+    faults += [*more, Fault.told("label_missing", ~labelled, "the record has no label")]
+    height = len(transaction_id)
+    source = pl.Series([SOURCE], dtype=pl.String).new_from_index(0, height)
+    if "source" in columns:
+        source = columns["source"].cast(pl.String).str.strip_chars().fill_null(SOURCE)
+    record = {"transaction_id": transaction_id, "is_fraud": is_fraud, "source": source}
+    record["reported_at"] = pl.Series([None], dtype=TIME).new_from_index(0, height)
+    for name in ("reported_at", "recorded_at"):
+        if name in columns:
+            record[name] = times.read([columns[name]], form.time)
+            given = columns[name].cast(pl.String).str.strip_chars().fill_null("") != ""
+            faults.append(Fault.where(f"{name}_unreadable", record[name].is_null() & given, name, columns[name]))
+    return pl.DataFrame(record), faults

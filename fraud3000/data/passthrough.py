@@ -1,0 +1,57 @@
+"""Columns that are passed through to the features: numbers, categories, coordinates.
+
+What cannot be read there becomes null and is counted: a side column is no reason to lose a transaction.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from fraud3000.errors import SchemaError
+
+_NOTHING = ("", "na", "n/a", "nan", "null", "none")
+LIMITS = {"card_lat": 90.0, "terminal_lat": 90.0, "card_long": 180.0, "terminal_long": 180.0}
+"""Greatest absolute value of each coordinate, in degrees."""
+
+
+def number(values: pl.Series) -> tuple[pl.Series, int]:
+    """Read numbers as Float64; null where there is none, and how many were given but not readable or infinite.
+
+    Examples
+    --------
+    >>> values, lost = number(pl.Series(["1.5", "", "twelve", "inf"]))
+    >>> values.to_list(), lost
+    ([1.5, None, None, None], 2)
+    """
+    if values.dtype == pl.String:
+        given = values.str.strip_chars()
+        given = given.set(given.str.to_lowercase().is_in(_NOTHING), None)
+    elif values.dtype.is_numeric() or values.dtype in {pl.Boolean, pl.Null}:
+        given = values
+    else:
+        raise SchemaError(f"column '{values.name}' is {values.dtype}, not a number", hint="Map it as categorical.")
+    floats = given.cast(pl.Float64, strict=False).fill_nan(None)
+    floats = floats.set(floats.is_infinite().fill_null(value=False), None)
+    not_a_number = int(given.is_nan().sum()) if given.dtype.is_float() else 0
+    return floats, floats.null_count() - given.null_count() - not_a_number
+
+
+def coordinate(values: pl.Series, role: str) -> tuple[pl.Series, int]:
+    """Read degrees as Float64; null where there are none, and how many were unreadable or off the globe.
+
+    Examples
+    --------
+    >>> coordinate(pl.Series([48.85, 91.0]), "card_lat")[1]
+    1
+    """
+    degrees, lost = number(values)
+    off = (degrees.abs() > LIMITS[role]).fill_null(value=False)
+    return degrees.set(off, None), lost + int(off.sum())
+
+
+def category(values: pl.Series) -> pl.Series:
+    """Read categories as text without blanks around it; empty ones are null."""
+    if values.dtype.is_nested() or values.dtype == pl.Binary:
+        raise SchemaError(f"column '{values.name}' is {values.dtype}, not a category", hint="Drop it.")
+    text = values.cast(pl.String).str.strip_chars()
+    return text.set((text == "").fill_null(value=False), None)

@@ -1,0 +1,87 @@
+"""Files that already are TRANSACTIONS, such as what prepare writes."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from fraud3000.data import cards, sensitive
+from fraud3000.data.amounts import LARGEST
+from fraud3000.data.columns import Layout, check_answers, snake_case
+from fraud3000.data.faults import Fault, first_faults
+from fraud3000.data.raw import RawFile
+from fraud3000.data.roles import Cleaned, Rules
+from fraud3000.data.times import outside
+from fraud3000.errors import SchemaError
+from fraud3000.schema import APPROVED, DECLINED, REFUND, REQUIRED, TRANSACTIONS, check
+
+_NEEDED = ("transaction_id", "ts", "card_id", "terminal_id", "amount", "status", "labelled", "seq")
+
+
+def is_prepared(rows: pl.DataFrame) -> bool:
+    """Whether a frame has every required column of TRANSACTIONS in its type.
+
+    Examples
+    --------
+    >>> is_prepared(pl.DataFrame({"transaction_id": ["1"], "amount": [5716]}))
+    False
+    """
+    return all(rows.schema.get(name) == TRANSACTIONS[name] for name in REQUIRED)
+
+
+def clean(raw: RawFile, rules: Rules) -> Cleaned:
+    """Take the columns of TRANSACTIONS as they are, and the passthrough columns that the mapping names.
+
+    Nulls where a value is needed, unknown statuses, times and amounts out of range are faults, as
+    in a raw file.
+
+    Raises
+    ------
+    SchemaError
+        A column is of another type than TRANSACTIONS has it in, or a passthrough column is missing.
+    """
+    thing = str(raw.path)
+    check(raw.rows, TRANSACTIONS, REQUIRED, thing=thing)
+    kinds: dict[str, pl.DataType] = {name: pl.Float64() for name in _names(rules.mapping.numeric)}
+    kinds |= {name: pl.String() for name in _names(rules.mapping.categorical)}
+    missing = [name for name in kinds if name not in raw.rows.columns]
+    if missing:
+        raise SchemaError.missing_columns(thing, missing, raw.rows.columns)
+    roles = [name for name in TRANSACTIONS if name in raw.rows.columns]
+    unused = tuple(name for name in raw.rows.columns if name not in {*roles, *kinds})
+    layout = Layout(
+        {name: (name,) for name in roles}, _same(rules.mapping.numeric), _same(rules.mapping.categorical), (), unused
+    )
+    check_answers(layout, {name: name for name in raw.rows.columns}, thing)
+    sensitive.refuse(raw.rows, layout, thing=thing)
+    rows = raw.rows.select(*roles, *(pl.col(name).cast(kind, strict=False) for name, kind in kinds.items()))
+    faults = first_faults(_faults(rows, rules))
+    if "card_id" in rows.columns and rules.mapping.card_numbers != "no" and cards.holds_card_numbers(rows["card_id"]):
+        rows = rows.with_columns(cards.hash_cards(rows["card_id"], rules.card_key()).alias("card_id"))
+        return Cleaned(rows, faults, ("card_id",), unused)
+    return Cleaned(rows, faults, unused=unused)
+
+
+def _faults(rows: pl.DataFrame, rules: Rules) -> list[Fault]:
+    faults = [
+        Fault.told(f"{name}_missing", rows[name].is_null(), f"{name} is null") for name in _NEEDED if name in rows
+    ]
+    if "ts" in rows.columns:
+        late = outside(rows["ts"], rules.earliest, rules.latest)
+        faults.append(Fault.where("time_out_of_range", late, "time", rows["ts"]))
+    too_large = (rows["amount"] > LARGEST) | (rows["amount"] < -LARGEST)
+    unknown = ~rows["status"].is_in([APPROVED, DECLINED, REFUND])
+    odd_label = ~rows["is_fraud"].is_in([0, 1])
+    return [
+        *faults,
+        Fault.where("amount_too_large", too_large, "amount", rows["amount"]),
+        Fault.where("status_unknown_value", unknown, "status", rows["status"]),
+        Fault.where("label_unknown_value", odd_label, "label", rows["is_fraud"]),
+    ]
+
+
+def _names(columns: tuple[str, ...]) -> list[str]:
+    return [snake_case(name, 0) for name in columns]
+
+
+def _same(columns: tuple[str, ...]) -> dict[str, str]:
+    return {name: name for name in _names(columns)}

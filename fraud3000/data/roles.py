@@ -1,0 +1,198 @@
+"""One raw file brought to TRANSACTIONS, role by role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from fraud3000.data import amounts, cards, currency, ids, meanings, passthrough, sensitive, times
+from fraud3000.data.columns import Layout, resolve
+from fraud3000.data.faults import Fault, first_faults
+from fraud3000.data.raw import RawFile
+from fraud3000.params import Mapping
+from fraud3000.schema import TIME
+
+KeyLoader = Callable[[], cards.CardKey]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What holds for every file of a run.
+
+    Attributes
+    ----------
+    earliest, latest
+        Times must lie in [earliest, latest).
+    card_key
+        Gives the key that card numbers are hashed with; called only if there are any.
+    optional
+        Roles whose columns a file may lack although they are mapped.
+    """
+
+    mapping: Mapping
+    earliest: datetime
+    latest: datetime
+    card_key: KeyLoader
+    optional: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A file's rows in TRANSACTIONS form, and what is wrong with some of them.
+
+    Attributes
+    ----------
+    rows
+        One row for each row of the raw file: columns of TRANSACTIONS, without seq where none is
+        mapped, with currency where one is mapped; then passthrough columns.
+    faults
+        Columns row, reason, detail: the first fault of each faulty row.
+    hidden
+        Raw columns that must not be written anywhere.
+    unused
+        Raw columns that no mapping names.
+    lost
+        Passthrough column to the number of its values that became null.
+    """
+
+    rows: pl.DataFrame
+    faults: pl.DataFrame
+    hidden: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    lost: dict[str, int] = field(default_factory=dict)
+
+
+def clean(raw: RawFile, rules: Rules, stem: Callable[[], str]) -> Cleaned:
+    """Bring a raw file to TRANSACTIONS.
+
+    Parameters
+    ----------
+    stem
+        Gives the first part of made-up transaction ids; called only if there are none.
+
+    Raises
+    ------
+    DataError
+        The file as a whole cannot be taken: columns are missing, of the wrong type or forbidden.
+    """
+    thing = str(raw.path)
+    layout = resolve(raw.rows.columns, rules.mapping, thing=thing, optional=rules.optional)
+    sensitive.refuse(raw.rows, layout, thing=thing)
+    numbers = sensitive.card_columns(raw.rows, layout, rules.mapping)
+    reader = _Reader(raw, layout, rules)
+    reader.transaction_ids(stem)
+    reader.times()
+    reader.other_ids(numbers)
+    reader.money()
+    reader.labels()
+    reader.arrival()
+    reader.passthrough()
+    rows = pl.DataFrame(reader.columns)
+    hidden = (*layout.dropped, *(layout.roles["card_id"] if numbers else ()))
+    return Cleaned(rows, first_faults(reader.faults), hidden, layout.unused, reader.lost)
+
+
+class _Reader:
+    """Reads role after role; columns and faults add up in that order."""
+
+    def __init__(self, raw: RawFile, layout: Layout, rules: Rules) -> None:
+        self._raw, self._layout, self._rules = raw, layout, rules
+        self.columns: dict[str, pl.Series] = {}
+        self.faults: list[Fault] = []
+        self.lost: dict[str, int] = {}
+
+    def _parts(self, role: str) -> list[pl.Series]:
+        return [self._raw.rows[name] for name in self._layout.roles.get(role, ())]
+
+    def _filled(self, value: object, kind: pl.DataType) -> pl.Series:
+        return pl.Series([value], dtype=kind).new_from_index(0, self._raw.rows.height)
+
+    def transaction_ids(self, stem: Callable[[], str]) -> None:
+        parts = self._parts("transaction_id")
+        if parts:
+            self.columns["transaction_id"], faults = ids.read(parts, "transaction_id")
+            self.faults += faults
+        else:
+            made = pl.select(pl.lit(f"{stem()}-") + pl.lit(self._raw.places).cast(pl.String)).to_series()
+            self.columns["transaction_id"] = made
+
+    def times(self) -> None:
+        parts = self._parts("ts")
+        if parts:
+            read = self._time(parts, "time")
+            self.faults.append(Fault.where("time_unreadable", read.is_null(), "time", *parts))
+            self.columns["ts"] = read
+
+    def _time(self, parts: list[pl.Series], word: str) -> pl.Series:
+        read = times.read(parts, self._rules.mapping.time)
+        outside = times.outside(read, self._rules.earliest, self._rules.latest)
+        self.faults.append(Fault.where(f"{word}_out_of_range", outside, word, *parts))
+        return read
+
+    def other_ids(self, numbers: tuple[str, ...]) -> None:
+        for role in ("card_id", "terminal_id"):
+            parts = self._parts(role)
+            if not parts:
+                continue
+            secret = role == "card_id" and bool(numbers)
+            self.columns[role], faults = ids.read(parts, role, secret=secret)
+            self.faults += faults
+            if secret:
+                hashed = [self._hashed(part) if part.name in numbers else part for part in parts]
+                self.columns[role], _ = ids.read(hashed, role)
+
+    def _hashed(self, part: pl.Series) -> pl.Series:
+        return cards.hash_cards(part, self._rules.card_key()).alias(part.name)
+
+    def money(self) -> None:
+        form = self._rules.mapping.amount
+        amount, faults = amounts.read(self._parts("amount")[0], form)
+        self.faults += faults
+        codes = self._parts("currency")
+        if codes:
+            self.columns["currency"], faults = currency.read(codes[0])
+            self.faults += faults
+        status: pl.Series | None = None
+        given = self._parts("status")
+        if given:
+            status, faults = meanings.read_status(given[0], self._rules.mapping.status)
+            self.faults += faults
+        self.columns["amount"], self.columns["status"] = meanings.settle_refunds(amount, status)
+
+    def labels(self) -> None:
+        given = self._parts("is_fraud")
+        if given:
+            is_fraud, labelled, faults = meanings.read_labels(given[0], self._rules.mapping.label)
+            self.faults += faults
+        else:
+            is_fraud, labelled = self._filled(None, pl.Int8()), self._filled(True, pl.Boolean())
+        self.columns["is_fraud"], self.columns["labelled"] = is_fraud, labelled
+        self.columns["reported_at"] = self._reports()
+
+    def _reports(self) -> pl.Series:
+        parts = self._parts("reported_at")
+        if not parts:
+            return self._filled(None, TIME)
+        read = self._time(parts, "reported_at")
+        given = pl.DataFrame([part.cast(pl.String).alias(str(place)) for place, part in enumerate(parts)])
+        there = given.select(pl.any_horizontal(pl.all().str.strip_chars().fill_null("") != "")).to_series()
+        self.faults.append(Fault.where("reported_at_unreadable", read.is_null() & there, "reported_at", *parts))
+        return read
+
+    def arrival(self) -> None:
+        parts = self._parts("seq")
+        if parts:
+            self.columns["seq"], faults = ids.read_arrival(parts[0])
+            self.faults += faults
+
+    def passthrough(self) -> None:
+        for role in passthrough.LIMITS:
+            for part in self._parts(role):
+                self.columns[role], self.lost[role] = passthrough.coordinate(part, role)
+        for name, raw in self._layout.numeric.items():
+            self.columns[name], self.lost[name] = passthrough.number(self._raw.rows[raw])
+        for name, raw in self._layout.categorical.items():
+            self.columns[name] = passthrough.category(self._raw.rows[raw])

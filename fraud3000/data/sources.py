@@ -1,0 +1,156 @@
+"""How the files of each known data set map to TRANSACTIONS."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fraud3000.errors import ParamsError
+from fraud3000.params import ColumnRoles, LabelFormat, Mapping, PrepareModelParams, StatusFormat, TimeFormat, validate
+
+_PLACES = {name: name for name in ("card_lat", "card_long", "terminal_lat", "terminal_long")}
+
+SIMULATED = Mapping(
+    columns=ColumnRoles(
+        amount="amount",
+        transaction_id="transaction_id",
+        ts="ts",
+        card_id="card_id",
+        terminal_id="terminal_id",
+        is_fraud="is_fraud",
+        reported_at="reported_at",
+        status="status",
+        **_PLACES,
+    ),
+    categorical=("category",),
+    drop=("fraud_scenario",),
+    card_numbers="no",
+)
+"""What `fraud3000 simulate` writes."""
+
+HANDBOOK = Mapping(
+    columns=ColumnRoles(
+        amount="TX_AMOUNT",
+        transaction_id="TRANSACTION_ID",
+        ts="TX_DATETIME",
+        card_id="CUSTOMER_ID",
+        terminal_id="TERMINAL_ID",
+        is_fraud="TX_FRAUD",
+    ),
+    drop=("TX_FRAUD_SCENARIO", "TX_TIME_SECONDS", "TX_TIME_DAYS"),
+    card_numbers="no",
+)
+"""The Fraud Detection Handbook's simulated data; the scenario is the answer, its times in numbers repeat TX_DATETIME."""
+
+SPARKOV = Mapping(
+    columns=ColumnRoles(
+        amount="amt",
+        transaction_id="trans_num",
+        ts="trans_date_trans_time",
+        card_id="cc_num",
+        terminal_id="merchant",
+        is_fraud="is_fraud",
+        card_lat="lat",
+        card_long="long",
+        terminal_lat="merch_lat",
+        terminal_long="merch_long",
+    ),
+    numeric=("city_pop",),
+    categorical=("category", "state"),
+    drop=("", "first", "last", "gender", "street", "city", "zip", "job", "dob", "unix_time"),
+    card_numbers="yes",
+)
+"""Sparkov as Kaggle has it (fraudTrain.csv).
+
+cc_num holds card numbers. Names, gender, street, town, postcode, job and birth date are personal
+and left out, and so are the line's number and unix_time, which lies years behind the time. The
+time's zone is not stated; UTC is taken.
+"""
+
+TABFORMER = Mapping(
+    columns=ColumnRoles(
+        amount="Amount",
+        ts=("Year", "Month", "Day", "Time"),
+        card_id=("User", "Card"),
+        terminal_id="Merchant Name",
+        is_fraud="Is Fraud?",
+        status="Errors?",
+    ),
+    categorical=("Use Chip", "MCC", "Merchant State"),
+    drop=("Merchant City", "Zip"),
+    time=TimeFormat(format="%Y %m %d %H:%M"),
+    label=LabelFormat(fraud=("Yes",), legitimate=("No",)),
+    status=StatusFormat(approved=("",), declined=(), refund=(), otherwise="declined"),
+    card_numbers="no",
+)
+"""IBM's TabFormer (card_transaction.v1.csv): no transaction id, a card is a user's nth, any error is a decline."""
+
+ULB = Mapping(
+    columns=ColumnRoles(amount="Amount", ts="Time", is_fraud="Class"),
+    numeric=tuple(f"V{number}" for number in range(1, 29)),
+    time=TimeFormat(format="seconds_from", start=datetime(2013, 9, 1, tzinfo=UTC)),
+    card_numbers="no",
+)
+"""ULB's creditcard.csv: neither cards nor ids.
+
+Its times are seconds after the first row, which came on an unnamed day of September 2013; the
+1st, midnight UTC, stands in for it, so hours are hours since the first row, not of a clock.
+"""
+
+CUSTOM = Mapping()
+
+SOURCES: dict[str, Mapping] = {
+    "simulated": SIMULATED,
+    "handbook": HANDBOOK,
+    "sparkov": SPARKOV,
+    "tabformer": TABFORMER,
+    "ulb": ULB,
+    "custom": CUSTOM,
+}
+
+
+def resolve(params: PrepareModelParams) -> Mapping:
+    """The mapping of a source with what the params say otherwise; lists are replaced, sections merged.
+
+    Raises
+    ------
+    ParamsError
+        The result is no mapping, or one value means two things.
+
+    Examples
+    --------
+    >>> changes = {"columns": {"card_id": None}, "time": {"zone": "Europe/Brussels"}}
+    >>> mapping = resolve(PrepareModelParams(source="handbook", mapping=changes))
+    >>> mapping.columns.card_id, mapping.columns.amount, mapping.time.zone
+    (None, 'TX_AMOUNT', 'Europe/Brussels')
+    """
+    merged = _merge(SOURCES[params.source].model_dump(), params.mapping)
+    mapping = validate(Mapping, merged, thing="prepare.mapping")
+    _check_meanings("label", [mapping.label.fraud, mapping.label.legitimate, mapping.label.unlabelled])
+    _check_meanings("status", [mapping.status.approved, mapping.status.declined, mapping.status.refund])
+    if mapping.columns.currency is not None and mapping.amount.currency is None:
+        raise ParamsError(
+            "prepare.mapping.amount.currency: not stated, but a currency column is mapped",
+            hint="Write the currency that all amounts are brought to, such as EUR.",
+        )
+    return mapping
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if both else value
+    return merged
+
+
+def _check_meanings(section: str, lists: list[tuple[str, ...]]) -> None:
+    seen: set[str] = set()
+    for values in lists:
+        folded = {value.strip().lower() for value in values}
+        if seen & folded:
+            twice = ", ".join(f"'{value}'" for value in sorted(seen & folded))
+            raise ParamsError(
+                f"prepare.mapping.{section}: {twice} stands in two lists", hint="Let each value mean one thing."
+            )
+        seen |= folded

@@ -1,0 +1,121 @@
+"""Raw files to the workspace's transactions, quarantine and label ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from fraud3000 import labels
+from fraud3000.data import clean, files, labelfile, outputs, sources
+from fraud3000.data.faults import quarantine
+from fraud3000.params import Params
+from fraud3000.schema import TIME
+from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.workspace import Workspace
+
+
+def prepare(params: Params) -> Summary:
+    """Clean raw transactions and write them with the refused rows and the label records.
+
+    Raises
+    ------
+    DataError
+        The input cannot be taken; nothing is written then.
+    UnavailableError
+        The workspace cannot be written.
+    """
+    section, workspace = params.prepare, Workspace.of(params)
+    mapping = sources.resolve(section)
+    ingested = clean.ingest(
+        files.discover(_located(section.input, params)),
+        mapping,
+        label_delay=section.label_delay,
+        earliest=section.earliest,
+        latest=section.latest,
+    )
+    told = _labels_of_their_own(params, ingested.transactions)
+    ledger, refused = ingested.ledger, ingested.quarantine
+    if told is not None:
+        ledger = labels.merge(ledger, told.ledger)
+        refused = quarantine([refused, told.quarantine])
+    with outputs.whole(workspace.transactions, workspace.quarantine, workspace.labels) as parts:
+        for frame, part in zip((ingested.transactions, refused, ledger), parts, strict=True):
+            frame.write_parquet(part)
+    return Summary(
+        command="prepare",
+        facts=_facts(params, ingested, told, ledger),
+        tables=_reasons(refused),
+        outputs={
+            "transactions": str(workspace.transactions),
+            "quarantine": str(workspace.quarantine),
+            "labels": str(workspace.labels),
+        },
+        warnings=tuple(_lost(ingested.lost)),
+        next_step="fraud3000 featurize, with the same params",
+    )
+
+
+def _located(location: str, params: Params) -> str:
+    return location.replace("{workspace}", params.workspace)
+
+
+def _labels_of_their_own(params: Params, transactions: pl.DataFrame) -> labelfile.Labelled | None:
+    form = params.prepare.labels
+    if form is None:
+        return None
+    paths = files.discover(_located(form.input, params))
+    return labelfile.read(paths, form, transactions, params.prepare.label_delay)
+
+
+def _facts(
+    params: Params, ingested: clean.Ingested, told: labelfile.Labelled | None, ledger: pl.DataFrame
+) -> dict[str, Any]:
+    transactions = ingested.transactions
+    facts: dict[str, Any] = {
+        "source": params.prepare.source,
+        "rows read": ingested.rows.height,
+        "rows kept": ingested.kept,
+        "duplicates": ingested.duplicates,
+        "quarantined": ingested.quarantined,
+        "frauds": ledger.filter(pl.col("is_fraud") == 1)["transaction_id"].n_unique(),
+        "label records": ledger.height,
+    }
+    if told is not None:
+        facts["label rows read"] = told.read
+        facts["label rows quarantined"] = told.quarantine.height
+    for name, column in (("cards", "card_id"), ("terminals", "terminal_id")):
+        facts[name] = transactions[column].n_unique() if column in transactions.columns else None
+    first, last = _span(transactions)
+    facts |= {"first": first, "last": last, "unused columns": list(ingested.unused)}
+    return facts
+
+
+def _span(transactions: pl.DataFrame) -> tuple[str | None, str | None]:
+    if transactions.schema.get("ts") != TIME:
+        return None, None
+    ends = transactions.select(first=pl.col("ts").min(), last=pl.col("ts").max())
+    return ends["first"].item().isoformat(), ends["last"].item().isoformat()
+
+
+def _reasons(refused: pl.DataFrame) -> tuple[Table, ...]:
+    """How many rows were refused for what, and where the first of each stands."""
+    if refused.is_empty():
+        return ()
+    counts = (
+        refused.group_by("reason", maintain_order=True)
+        .agg(pl.len().alias("rows"), pl.col("source_row").first(), pl.col("detail").first())
+        .sort("rows", "reason", descending=[True, False])
+    )
+    rows = tuple(
+        (reason, f"{count:,}", f"row {row:,}: {detail[:60]}") for reason, count, row, detail in counts.iter_rows()
+    )
+    return (Table("Quarantined", ("reason", "rows", "first"), rows),)
+
+
+def _lost(lost: dict[str, int]) -> list[str]:
+    return [
+        f"Column {name}: {count:,} value{'s' * (count > 1)} could not be read and became null."
+        for name, count in lost.items()
+        if count
+    ]
