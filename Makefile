@@ -26,7 +26,7 @@ help: ## This list
 
 .tools/bin/uv:
 	@echo "Fetching uv into .tools"
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .tools uv
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target .tools uv
 
 .PHONY: environment
 environment: $(UV)
@@ -38,6 +38,7 @@ install: environment ## Set up the environment and the hooks on commit and push
 
 .PHONY: demo
 demo: $(UV) ## Simulated transactions to a trained model and scored rows, in about three minutes
+	@echo "Installing into .venv"
 	@$(SYNC) --no-dev --inexact
 	@PATH="$(CURDIR)/$(RUN):$$PATH" scripts/demo.sh
 

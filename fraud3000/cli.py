@@ -90,16 +90,12 @@ def simulate(
     Sizes not given are those of the params file.
     """
 
+    given = _load(params, verbose)
     from fraud3000.stages.simulate import simulate as stage
 
-    def make() -> Summary:
-        sizes = {"rows": rows, "days": days, "cards": cards, "terminals": terminals, "seed": seed}
-        given = {name: size for name, size in sizes.items() if size is not None}
-        loaded = _load(params)
-        world = loaded.simulate.model_copy(update=given)
-        return stage(loaded.model_copy(update={"simulate": world}), out)
-
-    _run(make, json, verbose)
+    sizes = {"rows": rows, "days": days, "cards": cards, "terminals": terminals, "seed": seed}
+    world = given.simulate.model_copy(update={name: size for name, size in sizes.items() if size is not None})
+    _run(lambda: stage(given.model_copy(update={"simulate": world}), out), json)
 
 
 @app.command(epilog=_example("fraud3000 prepare --params params/handbook-p1.yaml"))
@@ -109,9 +105,10 @@ def prepare(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 
     Every row read is kept, a duplicate, or in quarantine with its reason.
     """
 
+    given = _load(params, verbose)
     from fraud3000.stages.prepare import prepare as stage
 
-    _run(lambda: stage(_load(params)), json, verbose)
+    _run(lambda: stage(given), json)
 
 
 @app.command(epilog=_example("fraud3000 featurize --json"))
@@ -121,9 +118,10 @@ def featurize(params: ParamsFile = None, json: AsJson = False, verbose: Verbose 
     The rows are then split by time into train, validation and test, with gaps of the label delay.
     """
 
+    given = _load(params, verbose)
     from fraud3000.stages.featurize import featurize as stage
 
-    _run(lambda: stage(_load(params)), json, verbose)
+    _run(lambda: stage(given), json)
 
 
 @app.command(epilog=_example("fraud3000 train -v"))
@@ -133,9 +131,10 @@ def train(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0)
     Calibration and threshold come from rows outside the fit.
     """
 
+    given = _load(params, verbose)
     from fraud3000.stages.train import train as stage
 
-    _run(lambda: stage(_load(params)), json, verbose)
+    _run(lambda: stage(given), json)
 
 
 @app.command(epilog=_example("fraud3000 evaluate --model challenger"))
@@ -147,9 +146,10 @@ def evaluate(
     Each figure has its interval and stands beside naive floors.
     """
 
+    given = _load(params, verbose)
     from fraud3000.stages.evaluate import evaluate as stage
 
-    _run(lambda: stage(_load(params), model=model), json, verbose)
+    _run(lambda: stage(given, model=model), json)
 
 
 @app.command(epilog=_example("fraud3000 score-file data/raw/transactions.parquet --model challenger --cold-start"))
@@ -174,13 +174,21 @@ def score_file(
     <OUT stem>.rejected.parquet.
     """
 
+    given = _load(params, verbose)
     from fraud3000.stages.score_file import score_file as stage
 
-    def score() -> Summary:
-        given = _load(params) if params else None
-        return stage(given, source, out=out, history=history, cold_start=cold_start, model=model, reasons=reasons.value)
-
-    _run(score, json, verbose)
+    _run(
+        lambda: stage(
+            given if params else None,
+            source,
+            out=out,
+            history=history,
+            cold_start=cold_start,
+            model=model,
+            reasons=reasons.value,
+        ),
+        json,
+    )
 
 
 @keys_app.command(epilog=_example("export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)"))
@@ -197,16 +205,17 @@ def run() -> None:
     typer.main.get_command(app)(prog_name="fraud3000")
 
 
-def _load(path: Path | None) -> Params:
-    from fraud3000 import params
+def _load(path: Path | None, verbosity: int) -> Params:
+    """Set up the logs and read the params, before anything that takes long to import."""
+    from fraud3000 import logs, params
 
+    logs.set_up(verbosity)
     return params.load(path)
 
 
-def _run(stage: Callable[[], Summary], as_json: bool, verbosity: int) -> None:
+def _run(stage: Callable[[], Summary], as_json: bool) -> None:
     from fraud3000 import logs, show
 
-    logs.set_up(verbosity)
     start = time.perf_counter()
     outcome = stage()
     logs.done(outcome.command, outcome.facts, seconds=time.perf_counter() - start)
