@@ -9,10 +9,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import sklearn
 
 from fraud3000.data.outputs import whole
 from fraud3000.errors import ScorerError
@@ -39,7 +38,7 @@ class Versions:
 
     @classmethod
     def ours(cls) -> Versions:
-        return cls(FORMAT_VERSION, CONTRACT_VERSION, SCHEMA_VERSION, sklearn.__version__)
+        return cls(FORMAT_VERSION, CONTRACT_VERSION, SCHEMA_VERSION, version("scikit-learn"))
 
 
 def write(folder: Path, files: Mapping[str, bytes], *, catalogue_hash: str) -> str:
@@ -156,8 +155,8 @@ def _verified(folder: Path, name: str, expected: dict[str, Any]) -> bytes:
     return content
 
 
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
+def _minor(release: str) -> str:
+    return ".".join(release.split(".")[:2])
 
 
 def _sha256(content: bytes) -> str:

@@ -18,8 +18,11 @@ class ScorerModel(PythonModel):
     def load_context(self, context: Any) -> None:
         self.scorer = Scorer.load(Path(context.artifacts["bundle"]))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002 - MLflow's signature
-        """Calibrated probability of fraud for each row of a pandas frame with the model's columns."""
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
+        """Calibrated probability of fraud for each row of a pandas frame with the model's columns.
+
+        Without annotations, since MLflow would take them for a schema of its own.
+        """
         return self.scorer.score(pl.from_pandas(model_input))
 
 

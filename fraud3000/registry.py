@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import sqlite3
-import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +79,7 @@ def log_training(training: Training, registry: RegistryParams) -> str:
     with _store(write=True) as client:
         import mlflow
 
-        tags = {**training.tags, **_code(), _BUNDLE_TAG: bundle.fingerprint(training.bundle)}
+        tags = {**training.tags, _BUNDLE_TAG: bundle.fingerprint(training.bundle)}
         with mlflow.start_run(experiment_id=_experiment(client, registry.experiment), tags=tags) as run:
             mlflow.log_params(_flat(training.params))
             mlflow.log_metrics(dict(training.metrics))
@@ -309,12 +308,3 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{key}"] = str(value)[:500]
     return flat
-
-
-def _code() -> dict[str, str]:
-    """The commit of the repository we stand in, where there is one."""
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return {"git_commit": found.stdout.strip()} if found.returncode == 0 else {}

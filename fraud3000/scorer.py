@@ -7,22 +7,19 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import skops.io
 
 from fraud3000 import bundle
 from fraud3000.errors import ScorerError
 from fraud3000.features.spec import Catalogue
-from fraud3000.models import calibrate, explain
+from fraud3000.models import archive, calibrate, explain
 from fraud3000.models.calibrate import Calibrator
 from fraud3000.models.encoder import Encoder, Floats
-from fraud3000.models.estimators import TRUSTED_TYPES
 from fraud3000.models.explain import Reason, Typical
 from fraud3000.models.fit import Model
 from fraud3000.models.policy import Policy
@@ -107,7 +104,7 @@ class Scorer:
         files = {
             "catalogue.json": _json(self.catalogue.to_dict()),
             "scorer.json": _json(self._parts()),
-            "model.skops": _skops(self.model.pipeline),
+            "model.skops": archive.dumps(self.model.pipeline),
         }
         return bundle.write(folder, files, catalogue_hash=self.catalogue.hash)
 
@@ -129,7 +126,7 @@ class Scorer:
         with _readable(folder):
             catalogue = Catalogue.from_dict(json.loads(files["catalogue.json"]))
             parts = json.loads(files["scorer.json"])
-            model = Model(Encoder.from_dict(parts["encoder"]), _pipeline(folder, files["model.skops"]), parts["shift"])
+            model = Model(Encoder.from_dict(parts["encoder"]), archive.loads(files["model.skops"]), parts["shift"])
             loaded = cls(
                 catalogue=catalogue,
                 mapping=Mapping.model_validate(parts["mapping"]),
@@ -166,49 +163,3 @@ def _readable(folder: Path) -> Iterator[None]:
         raise ScorerError(
             f"{folder}: makes no scorer ({type(error).__name__}: {error})", hint="Train again with this fraud3000."
         ) from error
-
-
-def _pipeline(folder: Path, content: bytes) -> Any:
-    strange = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
-    if strange:
-        raise ScorerError(
-            f"{folder}: model.skops holds types that no model of ours has ({', '.join(strange)}); it was not opened",
-            hint="Do not use this bundle; train again.",
-        )
-    return skops.io.loads(content, trusted=list(TRUSTED_TYPES))
-
-
-def _skops(pipeline: Any) -> bytes:
-    """The pipeline's skops archive, with names and times that do not change from run to run."""
-    numbers: dict[str, int] = {}
-    with zipfile.ZipFile(BytesIO(skops.io.dumps(pipeline))) as raw:
-        schema = _renumbered(json.loads(raw.read("schema.json")), numbers)
-        arrays = {name: raw.read(name) for name in raw.namelist() if name != "schema.json"}
-    files = {_renamed(name, numbers): content for name, content in arrays.items()}
-    out = BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in sorted({**files, "schema.json": json.dumps(schema).encode()}.items()):
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-    return out.getvalue()
-
-
-def _renumbered(node: Any, numbers: dict[str, int]) -> Any:
-    """Memory addresses, which skops uses as ids and file names, replaced by their place of first use."""
-    if isinstance(node, list):
-        return [_renumbered(item, numbers) for item in node]
-    if not isinstance(node, dict):
-        return node
-    renumbered: dict[str, Any] = {}
-    for key, value in node.items():
-        if key == "__id__":
-            renumbered[key] = numbers.setdefault(str(value), len(numbers))
-        elif key == "file" and isinstance(value, str):
-            renumbered[key] = _renamed(value, numbers)
-        else:
-            renumbered[key] = _renumbered(value, numbers)
-    return renumbered
-
-
-def _renamed(name: str, numbers: dict[str, int]) -> str:
-    address, dot, ending = name.partition(".")
-    return f"{numbers.setdefault(address, len(numbers))}{dot}{ending}"

@@ -17,6 +17,8 @@ from fraud3000.models.fit import Model
 from fraud3000.models.words import value_in_words
 
 MOST_REASONS = 3
+_LEAST_SHARE = 0.1
+"""Of the strongest family's effect, for another to be worth telling."""
 _ROWS_AT_ONCE = 10_000
 
 
@@ -75,7 +77,7 @@ def reasons(
     """The families of features that raise each row's score most, at most three, the strongest first.
 
     Each family in turn is set to its usual values and the row scored anew; a family counts by how
-    far that lowers the log-odds, and not at all where it does not. Costs one prediction for each
+    far that lowers the log-odds; one that does so by less than a tenth of the strongest is not told. Costs one prediction for each
     row and family, so it is meant for alerts.
 
     Parameters
@@ -123,7 +125,8 @@ class _Teller:
 
     def reasons(self, row: Floats, drops: Floats) -> tuple[Reason, ...]:
         names = list(self.families)
-        strongest = [place for place in np.argsort(-drops, kind="stable")[:MOST_REASONS] if drops[place] > 0]
+        enough = max(float(drops.max()) * _LEAST_SHARE, np.finfo(np.float64).tiny)
+        strongest = [place for place in np.argsort(-drops, kind="stable")[:MOST_REASONS] if drops[place] >= enough]
         return tuple(Reason(_code(names[place]), self._text(row, self.families[names[place]])) for place in strongest)
 
     def _text(self, row: Floats, columns: list[int]) -> str:

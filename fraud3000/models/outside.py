@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import numpy as np
 import polars as pl
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fraud3000.features.spec import Catalogue
 from fraud3000.models import calibrate, fit
@@ -84,6 +85,19 @@ def settle(
     where = "second half of validation" if not rest.all() else "all of validation"
     threshold = choose_threshold(scored, policy)
     return Outside(calibrator, threshold, calibrated_on, f"{where}: {scored.height:,} rows", log_odds)
+
+
+def metrics(valid: Rows, log_odds: Floats) -> dict[str, float]:
+    """Average precision and AUC on the validation rows with a known label; empty where these are all the same."""
+    known = valid.is_fraud.is_not_null().to_numpy()
+    is_fraud, known_log_odds = valid.is_fraud.drop_nulls().to_numpy(), log_odds[known]
+    if not 0 < is_fraud.sum() < len(is_fraud):
+        return {}
+    return {
+        "valid_average_precision": float(average_precision_score(is_fraud, known_log_odds)),
+        "valid_auc_roc": float(roc_auc_score(is_fraud, known_log_odds)),
+        "valid_prevalence": float(is_fraud.mean()),
+    }
 
 
 def _said(rows: str, labels: Labels) -> str:

@@ -48,6 +48,7 @@ _WRITERS: dict[str, Callable[[float], str]] = {
     "hour": lambda value: f"{value:.0f} h",
     "weekday": lambda value: _WEEKDAYS[int(value) % 7],
     "ratio": lambda value: f"{value:.1f} times",
+    "deviations": lambda value: f"{value:+.1f}",
     "km": lambda value: f"{_far(value)} km",
     "km/h": lambda value: f"{_far(value)} km/h",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fraud3000 import registry
 from fraud3000.data import outputs, sources
@@ -19,7 +19,6 @@ from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
 from fraud3000.models import estimators, fit, outside
 from fraud3000.models.explain import Typical
-from fraud3000.models.fit import Model
 from fraud3000.models.outside import Outside
 from fraud3000.models.rows import Rows, require_both_classes, usable
 from fraud3000.params import Params
@@ -69,7 +68,7 @@ def train(params: Params) -> Summary:
         typical=typical,
         facts=_facts(inputs, params),
     )
-    metrics = _metrics(inputs.valid, settled)
+    metrics = outside.metrics(inputs.valid, settled.log_odds)
     version = _keep(scorer, params, metrics, workspace)
     return _summary(version, scorer, inputs, settled, metrics, workspace)
 
@@ -121,18 +120,6 @@ def _facts(inputs: _Inputs, params: Params) -> dict[str, Any]:
     }
 
 
-def _metrics(valid: Rows, settled: Outside) -> dict[str, float]:
-    known = valid.is_fraud.is_not_null().to_numpy()
-    is_fraud, log_odds = valid.is_fraud.drop_nulls().to_numpy(), settled.log_odds[known]
-    if not 0 < is_fraud.sum() < len(is_fraud):
-        return {}
-    return {
-        "valid_average_precision": float(average_precision_score(is_fraud, log_odds)),
-        "valid_auc_roc": float(roc_auc_score(is_fraud, log_odds)),
-        "valid_prevalence": float(is_fraud.mean()),
-    }
-
-
 def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: Workspace) -> str:
     """Write the bundle beside its future place, register it, then give it the version's name."""
     models = workspace.bundle("")
@@ -161,9 +148,19 @@ def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, fl
             "data_fingerprint": scorer.facts["data_fingerprint"],
             "catalogue_hash": scorer.catalogue.hash,
             "labels_as_of": scorer.facts["as_of"] or "no time",
+            **_code(),
         },
         columns={name: kinds[name] for name in scorer.model.encoder.columns},
     )
+
+
+def _code() -> dict[str, str]:
+    """The commit of the repository we stand in, where there is one."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return {"git_commit": found.stdout.strip()} if found.returncode == 0 else {}
 
 
 def _summary(
@@ -204,10 +201,9 @@ def _threshold_facts(settled: Outside) -> dict[str, Any]:
 
 
 def _rows_table(inputs: _Inputs) -> Table:
-    splits = {"train": inputs.train.counts, "valid": inputs.valid.counts}
-    columns = ("split", *inputs.train.counts)
-    rows = tuple((name, *(f"{count:,}" for count in counts.values())) for name, counts in splits.items())
-    return Table("Rows, labels as known on that day", columns, rows)
+    counts = {"train": inputs.train.counts, "valid": inputs.valid.counts}
+    rows = tuple((name, *(f"{split[name]:,}" for split in counts.values())) for name in inputs.train.counts)
+    return Table("Rows, labels as known on that day", ("", *counts), rows)
 
 
 def _warnings(scorer: Scorer, inputs: _Inputs, settled: Outside, metrics: dict[str, float]) -> Iterator[str]:
