@@ -62,34 +62,34 @@ def campaigns(world: World, seed: int, rows: int, span: int) -> Rows:
 
 def compromise(world: World, draws: Draws, span: int) -> Compromise:
     """Choose which of the busier terminals are skimmed when, until that makes its share of all traffic."""
-    length = draws.between(21, 70, world.terminals) * DAY
-    start = draws.below(span + 70 * DAY, world.terminals) - length
+    length = draws.between(28, 84, world.terminals) * DAY
+    start = draws.below(span + 84 * DAY, world.terminals) - length
     order = draws.order(world.terminals)
-    order = order[world.traffic[order] * world.terminals >= world.traffic.sum()]
+    order = order[world.traffic[order] * world.terminals >= 2 * world.traffic.sum()]
     inside = np.minimum(start + length, span) - np.maximum(start, 0)
     hours = np.maximum(inside[order], 0) // 3_600
-    # of each terminal's traffic, 420 in 1024 while skimmed; in units that stay far below 2⁶³
+    # of each terminal's traffic, a fixed share while skimmed; in units that stay far below 2⁶³
     share = world.traffic[order] * (1 << 20) // max(1, int(world.traffic.sum()))
     wanted = _SKIMMED_PER_100_000 * (1 << 20) * (span // 3_600) // 100_000
-    chosen = order[np.cumsum(share * hours * 420 // 1024) <= wanted]
+    chosen = order[np.cumsum(share * hours * traffic.SKIMMED // 1024) <= wanted]
     first, last = np.zeros((2, world.terminals), dtype=np.int64)
     first[chosen], last[chosen] = start[chosen], start[chosen] + length[chosen]
     return Compromise(first, last)
 
 
 def _outliers(world: World, draws: Draws, budget: int, span: int) -> Rows:
-    """Single transactions, four to twelve times what the card pays."""
+    """Single transactions, six to twenty times what the card pays."""
     case = _start(world, draws, budget, span, sizes=(1, 1))
-    return _rows(world, draws, case, case.start, case.card, boost=draws.between(log(4), log(12), budget))
+    return _rows(world, draws, case, case.start, case.card, boost=draws.between(log(6), log(20), budget))
 
 
 def _stolen_cards(world: World, draws: Draws, budget: int, span: int) -> Rows:
     """For some days, near the card's home, k times what the card pays."""
-    case = _start(world, draws, budget, span, sizes=(3, 14))
-    length = case.each(draws.between(1, 7, case.count)) * DAY
-    boost = case.each(draws.between(log(1.5), log(4.5), case.count))
+    case = _start(world, draws, budget, span, sizes=(4, 18))
+    length = case.each(draws.between(1, 6, case.count)) * DAY
+    boost = case.each(draws.between(log(2), log(6), case.count))
     second = case.start + draws.below(length, budget)
-    regular = np.clip(case.card + draws.between(-60, 60, budget), 0, world.cards - 1)
+    regular = np.clip(case.card + draws.between(-250, 250, budget), 0, world.cards - 1)
     return _rows(world, draws, case, second % span, regular, boost=boost)
 
 
@@ -107,13 +107,13 @@ def _card_testing(world: World, draws: Draws, budget: int, span: int) -> Rows:
 
 def _takeovers(world: World, draws: Draws, budget: int, span: int) -> Rows:
     """For weeks, more and more of someone else's places and of larger amounts."""
-    case = _start(world, draws, budget, span, sizes=(10, 30))
+    case = _start(world, draws, budget, span, sizes=(12, 40))
     length = case.each(draws.between(20, 45, case.count)) * DAY
     second = case.start + (length * case.place + draws.below(length, budget)) // case.size
     progress = case.place * 1024 // case.size
     thief = case.each(draws.below(world.cards, case.count))
     regular = np.where(draws.below(1024, budget) < progress, thief, case.card)
-    return _rows(world, draws, case, second % span, regular, boost=progress * log(3.5) >> 10)
+    return _rows(world, draws, case, second % span, regular, boost=progress * log(5) >> 10)
 
 
 def _start(

@@ -15,7 +15,8 @@ from fraud3000.data.simulation.world import DAY, World
 APPROVED, DECLINED, REFUND = 0, 1, 2
 HONEST, OUTLIER, COMPROMISED_TERMINAL, STOLEN_CARD, CARD_TESTING, TAKEOVER = range(6)
 
-_OF_1024 = {"neighbour": 80, "anyone": 40, "declined": 12, "refund": 6, "skimmed": 420}
+_OF_1024 = {"neighbour": 80, "anyone": 40, "declined": 12, "refund": 6}
+SKIMMED = 600  # in 1024, of what is paid at a terminal while it is compromised
 _WEEK = (97, 96, 98, 101, 112, 108, 88)  # how busy Monday to Sunday are
 _FIRST_WEEKDAY = 2  # the first simulated day is a Wednesday
 
@@ -84,7 +85,7 @@ def honest(world: World, draws: Draws, days: Ints, compromise: Compromise) -> Ro
         & ~refund
         & (compromise.first[terminal] <= seconds)
         & (seconds < compromise.last[terminal])
-        & (part(third, 34, 10) < _OF_1024["skimmed"])
+        & (part(third, 34, 10) < SKIMMED)
     )
     return Rows(
         second=seconds,

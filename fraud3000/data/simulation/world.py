@@ -16,16 +16,16 @@ DAY = 86_400
 
 CATEGORIES: dict[str, tuple[int, float, float]] = {
     # name: share of terminals, typical amount as a factor, spread of the amounts there
-    "grocery": (24, 0.9, 0.45),
-    "restaurant": (20, 0.7, 0.45),
-    "fuel": (9, 1.1, 0.3),
-    "transport": (8, 0.35, 0.5),
-    "pharmacy": (7, 0.6, 0.5),
-    "clothing": (9, 1.5, 0.55),
-    "entertainment": (6, 0.9, 0.55),
-    "electronics": (5, 3.0, 0.7),
-    "travel": (3, 4.5, 0.7),
-    "online": (9, 1.2, 0.8),
+    "grocery": (24, 0.9, 0.3),
+    "restaurant": (20, 0.7, 0.3),
+    "fuel": (9, 1.1, 0.2),
+    "transport": (8, 0.35, 0.3),
+    "pharmacy": (7, 0.6, 0.3),
+    "clothing": (9, 1.5, 0.35),
+    "entertainment": (6, 0.9, 0.35),
+    "electronics": (5, 2.4, 0.45),
+    "travel": (3, 3.2, 0.45),
+    "online": (9, 1.2, 0.5),
 }
 ONLINE = list(CATEGORIES).index("online")
 
