@@ -54,11 +54,12 @@ def _without_signs(values: pl.Series) -> pl.Series:
     odd = text.filter(~text.str.contains(decimals.PLAIN)).unique()
     frame = odd.alias("x").to_frame()
     x = pl.col("x")
-    money = (x.str.contains(_SIGNED) & (x.str.count_matches(_SIGN) <= 1)) | x.str.contains(_IN_BRACKETS)
-    frame = frame.filter(money)
+    signed = x.str.contains(_SIGNED) & (x.str.count_matches(_SIGN) <= 1)
+    one_currency = x.str.count_matches(_CURRENCY) <= 1
+    frame = frame.filter(one_currency & (signed | x.str.contains(_IN_BRACKETS)))
     if frame.is_empty():
         return text
-    _check_one_currency(text.filter(text.is_in(frame["x"])))
+    _check_one_currency(text.filter(text.is_in(frame["x"].implode())))
     minus = pl.when(x.str.contains(r"[-−(]")).then(pl.lit("-")).otherwise(pl.lit(""))
     bare = frame.select("x", bare=minus + x.str.replace_all(r"[^0-9.]", ""))
     return text.replace(bare["x"], bare["bare"])

@@ -91,9 +91,11 @@ def _fast(path: Path, names: list[str]) -> pl.DataFrame | None:
 
 
 def _has_short_lines(path: Path, width: int, height: int) -> bool:
+    """Whether a line may have too few fields; with quotes only a slow look can tell."""
     with _bytes(path) as file:
         lines = pl.read_lines(file).to_series()
-    return len(lines) != height + 1 or bool((lines.str.count_matches(",", literal=True) < width - 1).any())
+    short = (lines.str.count_matches(",", literal=True) < width - 1) | lines.str.contains('"', literal=True)
+    return len(lines) != height + 1 or bool(short.any())
 
 
 def _slow(path: Path, names: list[str]) -> RawFile:

@@ -114,7 +114,8 @@ def _from_written(values: pl.Series, decimals: int, limit: int) -> pl.DataFrame:
     text = values.str.strip_chars().alias("x")
     floats = text.cast(pl.Float64, strict=False)
     short = (text.str.len_bytes() <= _FLOAT_DIGITS) | text.str.contains(_WRITTEN_FLOAT)
-    quick = short & (floats.abs() < _EXACT_FLOAT64 / 10.0**decimals)
+    not_cut_to_zero = (floats != 0) | ~text.str.contains("[eE]")
+    quick = short & not_cut_to_zero & (floats.abs() < _EXACT_FLOAT64 / 10.0**decimals)
     read = _from_floats(floats.to_frame(), decimals, limit)
     slow = (~quick).fill_null(value=True).arg_true()
     if slow.is_empty():
