@@ -203,7 +203,7 @@ def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:
 
 def _in_input_order(incoming: Ingested, answers: pl.DataFrame) -> pl.DataFrame:
     accepted = incoming.rows.filter(pl.col("outcome") != "quarantined").select("transaction_id")
-    return accepted.join(answers, on="transaction_id", how="left", maintain_order="left").select(SCORED)
+    return accepted.join(answers, on="transaction_id", how="left", maintain_order="left").select(*SCORED)
 
 
 def _summary(scorer: Scorer, incoming: Ingested, past: _Past, scored: pl.DataFrame, written: dict[str, str]) -> Summary:
