@@ -1,0 +1,198 @@
+"""What is wrong with a data set although every row of it is fine.
+
+Findings never stop a run. They speak only where counts and effect are both large, so that a
+small sample does not cry wolf.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import polars as pl
+
+from fraud3000.data import giveaway
+from fraud3000.schema import TRANSACTIONS
+
+_EXPECTED_FRAUDS = 10.0  # a month is expected to have this many before having none is remarkable
+_BREAK_RATIO, _BREAK_Z = 2.0, 5.0  # by how much, and how surely, a rate must move
+_MANY_TIES, _SOME_TIES = 0.01, 0.0001
+_MANY_UNLABELLED = 0.5
+_LISTED = 6  # months named in one finding
+_RESOLUTIONS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
+_COORDINATES = ("card_lat", "card_long", "terminal_lat", "terminal_long")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing about the data that the reader should know.
+
+    Attributes
+    ----------
+    severity
+        `warn` where results would be wrong or flattered, `info` where they are merely limited.
+    """
+
+    code: str
+    severity: Literal["warn", "info"]
+    text: str
+
+
+def examine(transactions: pl.DataFrame, ledger: pl.DataFrame) -> list[Finding]:
+    """Look for what would spoil features, labels or evaluation.
+
+    Parameters
+    ----------
+    transactions
+        TRANSACTIONS.
+    ledger
+        LEDGER; of several records of a transaction the last one counts.
+
+    Returns
+    -------
+    list of Finding
+        Warnings first.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> transactions = pl.DataFrame({"transaction_id": ["a", "b"], "amount": [100, 250], "labelled": [True, True],
+    ...     "is_fraud": pl.Series([0, 0], dtype=pl.Int8), "channel": ["web", "web"]})
+    >>> ledger = pl.DataFrame(schema={"transaction_id": pl.String, "is_fraud": pl.Int8})
+    >>> for finding in examine(transactions, ledger):
+    ...     print(finding.severity, finding.code, "|", finding.text)
+    warn no_frauds | None of 2 transactions is a fraud: there is nothing to learn.
+    info constant_column | Column channel holds 'web' in every row and tells nothing.
+    """
+    labelled = transactions.with_columns(_label(transactions, ledger))
+    looks: list[Callable[[pl.DataFrame], Iterator[Finding]]] = [_unlabelled, _giveaways, _empty_columns]
+    if "ts" in transactions.columns:
+        looks += [_months, _ties]
+    found = [finding for look in looks for finding in look(labelled)]
+    return sorted(found, key=lambda finding: finding.severity != "warn")
+
+
+def _label(transactions: pl.DataFrame, ledger: pl.DataFrame) -> pl.Series:
+    """The label as known at the end: the last record, else legitimate, else null where the row has none."""
+    last = ledger.group_by("transaction_id").agg(pl.col("is_fraud").last().alias("told"))
+    told = transactions.select("transaction_id").join(last, on="transaction_id", how="left", maintain_order="left")
+    presumed = pl.when("labelled").then(pl.col("is_fraud").fill_null(0))
+    return transactions.with_columns(told["told"]).select(label=pl.coalesce("told", presumed)).to_series()
+
+
+def _unlabelled(transactions: pl.DataFrame) -> Iterator[Finding]:
+    frauds, without, rows = transactions["label"].sum(), transactions["label"].null_count(), transactions.height
+    if not frauds:
+        yield Finding("no_frauds", "warn", f"None of {rows:,} transactions is a fraud: there is nothing to learn.")
+    if without:
+        severity: Literal["warn", "info"] = "warn" if without >= _MANY_UNLABELLED * rows else "info"
+        text = f"{without:,} of {rows:,} transactions ({without / rows:.1%}) have no label and teach nothing."
+        yield Finding("unlabelled", severity, text)
+
+
+def _months(transactions: pl.DataFrame) -> Iterator[Finding]:
+    """Compare the months' shares of labels and of frauds."""
+    months = (
+        transactions.lazy()
+        .group_by(month=pl.col("ts").dt.truncate("1mo"))
+        .agg(rows=pl.len(), known=pl.col("label").count(), frauds=pl.col("label").sum().cast(pl.Int64))
+        .sort("month")
+        .collect()
+    )
+    months = months.with_columns(pl.col("month").dt.strftime("%Y-%m"))
+    known, frauds = int(months["known"].sum()), int(months["frauds"].sum())
+    if not frauds:
+        return
+    yield from _silent_months(months, known / transactions.height, frauds / known)
+    yield from _breaks(months, _frauds_per_card(transactions, frauds))
+
+
+def _silent_months(months: pl.DataFrame, known_share: float, fraud_share: float) -> Iterator[Finding]:
+    unlabelled = months.filter((pl.col("known") == 0) & (pl.col("rows") * known_share >= _EXPECTED_FRAUDS))
+    if unlabelled.height:
+        text = f"{_named(unlabelled)}: {int(unlabelled['rows'].sum()):,} transactions and not one label."
+        yield Finding("months_without_labels", "warn", text)
+    expected = pl.col("known") * fraud_share
+    silent = months.filter((pl.col("frauds") == 0) & (expected >= _EXPECTED_FRAUDS))
+    if silent.height:
+        known = int(silent["known"].sum())
+        text = f"{_named(silent)}: no fraud in {known:,} transactions, where {known * fraud_share:,.0f} would be usual."
+        yield Finding("months_without_frauds", "warn", text)
+
+
+def _breaks(months: pl.DataFrame, clustering: float) -> Iterator[Finding]:
+    """Tell where the share of fraud moves from one month to the next by more than chance and twofold."""
+    alive = months.filter(pl.col("frauds") > 0)
+    rows = alive.select("month", "known", "frauds").rows()
+    for (_, known, frauds), (month, known_next, frauds_next) in pairwise(rows):
+        before, after = frauds / known, frauds_next / known_next
+        pooled = (frauds + frauds_next) / (known + known_next)
+        deviation = math.sqrt(clustering * pooled * (1 - pooled) * (1 / known + 1 / known_next))
+        if max(before, after) >= _BREAK_RATIO * min(before, after) and abs(after - before) > _BREAK_Z * deviation:
+            text = (
+                f"{month}: {after:.3%} of transactions are fraud, after {before:.3%} the month before"
+                f" ({frauds_next:,} and {frauds:,} frauds); were labels made in another way?"
+            )
+            yield Finding("label_rate_break", "warn", text)
+
+
+def _frauds_per_card(transactions: pl.DataFrame, frauds: int) -> float:
+    """Frauds come in runs of one card, so a month has fewer independent ones than it counts."""
+    if "card_id" not in transactions.columns:
+        return 1.0
+    return frauds / max(1, transactions.filter(pl.col("label") == 1)["card_id"].n_unique())
+
+
+def _ties(transactions: pl.DataFrame) -> Iterator[Finding]:
+    """Tell what the clock cannot put in order: transactions at equal times do not see each other."""
+    if "card_id" not in transactions.columns or transactions.height < 2:
+        return
+    ts = pl.col("ts")
+    crowded = transactions.filter((ts == ts.shift(1)) | (ts == ts.shift(-1))).select("card_id", "ts")
+    tied = int(crowded.filter(pl.col("card_id").is_not_null() & crowded.is_duplicated()).height)
+    share, unit = tied / transactions.height, _resolution(transactions["ts"])
+    if share < _SOME_TIES and unit is None:
+        return
+    clock = f"All times are whole {unit}: " if unit else ""
+    text = (
+        f"{clock}{tied:,} transactions ({share:.2%}) have the same card and time as another;"
+        " these do not see each other in windows."
+    )
+    yield Finding("ties", "warn" if share >= _MANY_TIES else "info", text)
+
+
+def _resolution(ts: pl.Series) -> str | None:
+    epoch = ts.dt.epoch("us")
+    return next((unit for seconds, unit in _RESOLUTIONS if (epoch % (seconds * 1_000_000) == 0).all()), None)
+
+
+def _giveaways(transactions: pl.DataFrame) -> Iterator[Finding]:
+    for name in ["amount", *_passthrough(transactions)]:
+        reason = giveaway.reason(transactions[name], transactions["label"])
+        if reason:
+            text = f"Column {name} gives the label away: {reason}. If it is known only afterwards, drop it."
+            yield Finding("gives_label_away", "warn", text)
+
+
+def _empty_columns(transactions: pl.DataFrame) -> Iterator[Finding]:
+    coordinates = [name for name in _COORDINATES if name in transactions.columns]
+    for name in ["amount", *coordinates, *_passthrough(transactions)]:
+        values = transactions[name]
+        if values.null_count() == transactions.height:
+            yield Finding("all_null_column", "warn", f"Column {name} is empty in every row.")
+        elif transactions.height > 1 and values.null_count() == 0 and (values == values[0]).all():
+            yield Finding(
+                "constant_column", "info", f"Column {name} holds {values[0]!r} in every row and tells nothing."
+            )
+
+
+def _passthrough(transactions: pl.DataFrame) -> list[str]:
+    return [name for name in transactions.columns if name not in TRANSACTIONS and name != "label"]
+
+
+def _named(months: pl.DataFrame) -> str:
+    names = months["month"].to_list()
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more months" if len(names) > _LISTED else "")
