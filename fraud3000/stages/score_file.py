@@ -218,7 +218,7 @@ def _summary(scorer: Scorer, incoming: Ingested, past: _Past, scored: pl.DataFra
             "model version": scorer.version,
             "rows in": incoming.rows.height,
             "rows scored": scored.height,
-            "of them repeats of an earlier row": incoming.count("duplicate"),
+            "of them repeats of an earlier row": incoming.duplicates,
             "rows refused": incoming.quarantine.height,
             "alerts": int(scored["alert"].sum()),
             "history": past.told,
