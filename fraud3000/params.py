@@ -44,6 +44,9 @@ Duration = Annotated[
 ]
 """A whole-second duration, written as text such as ``7d``."""
 
+Rate = Annotated[float, Field(gt=0, le=1)]
+"""A share of rows."""
+
 Columns = str | tuple[str, ...]
 """One column of the raw file, or several that together make the value."""
 
@@ -254,9 +257,9 @@ class EvaluateModelParams(_Section):
 
     label_date: datetime | None = None  # default: just after the newest transaction and label record
     compromised_cards: Literal["keep", "remove"] = "keep"  # remove: cards whose fraud is known before the day
-    top_k: tuple[int, ...] = (100,)
-    fpr: tuple[float, ...] = (0.01,)
-    alert_rate: tuple[float, ...] = (0.01,)
+    top_k: tuple[Annotated[int, Field(ge=1)], ...] = (100,)
+    fpr: tuple[Rate, ...] = (0.01,)
+    alert_rate: tuple[Rate, ...] = (0.01,)
     replicates: int = Field(200, ge=20)
     seed: int = Field(2018, ge=0)
 
@@ -295,7 +298,9 @@ def load(path: Path | None = None) -> Params:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: cannot be read ({_reason(error)})", hint="Name a params file that exists.") from error
+        raise ParamsError(
+            f"{path}: cannot be read ({_reason(error)})", hint="Name a params file that exists."
+        ) from error
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:

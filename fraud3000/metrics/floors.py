@@ -17,10 +17,11 @@ SHUFFLES = 10
 
 @dataclass(frozen=True, eq=False)
 class Floor:
-    """The rows under a floor's scores and alerts, and its metrics by name."""
+    """The rows under a floor's scores and alerts, its metrics by name, and whether it ranks rows at all."""
 
     sample: Sample
     values: Mapping[str, float]
+    ranks: bool
 
 
 def floors(sample: Sample, policy: PolicyParams, evaluate: EvaluateModelParams) -> dict[str, Floor]:
@@ -35,7 +36,7 @@ def floors(sample: Sample, policy: PolicyParams, evaluate: EvaluateModelParams) 
     shuffled = [_ranked(sample, source.random(sample.rows), policy, evaluate) for _ in range(SHUFFLES)]
     means = {name: float(np.mean([one.values[name] for one in shuffled])) for name in shuffled[0].values}
     return {
-        "random": Floor(shuffled[0].sample, means),
+        "random": Floor(shuffled[0].sample, means, ranks=True),
         "largest_amount": _ranked(sample, sample.amount, policy, evaluate),
         "always": _alerting(sample, policy, evaluate, every=True),
         "never": _alerting(sample, policy, evaluate, every=False),
@@ -46,9 +47,9 @@ def _ranked(sample: Sample, score: FloatArray, policy: PolicyParams, evaluate: E
     alert = np.zeros(sample.rows, dtype=np.bool_)
     alert[np.argsort(-score, kind="stable")[: int(sample.alert.sum())]] = True
     rescored = sample.rescored(score, alert)
-    return Floor(rescored, Measures(rescored, policy, evaluate).decisive())
+    return Floor(rescored, Measures(rescored, policy, evaluate).decisive(), ranks=True)
 
 
 def _alerting(sample: Sample, policy: PolicyParams, evaluate: EvaluateModelParams, *, every: bool) -> Floor:
     rescored = sample.rescored(sample.score, np.full(sample.rows, every))
-    return Floor(rescored, Measures(rescored, policy, evaluate).caught())
+    return Floor(rescored, Measures(rescored, policy, evaluate).caught(), ranks=False)

@@ -113,7 +113,7 @@ def alerts_a_day(scored: pl.DataFrame) -> dict[str, Any]:
         return {"unit": unit, "mean": None, "sd": None, "reason": "the data has no time"}
     rows = scored.filter(pl.col("status").ne_missing(REFUND)) if "status" in scored.columns else scored
     number = pl.col("card_id").filter("alert").n_unique() if unit == "cards" else pl.col("alert").sum()
-    daily = rows.group_by(pl.col("ts").dt.date()).agg(number.alias("number"))["number"].to_numpy()
+    daily = rows.group_by(pl.col("ts").dt.date()).agg(number.alias("number"))["number"].sort().to_numpy()
     if not len(daily):
         return {"unit": unit, "mean": None, "sd": None, "reason": "no row that is no refund"}
     spread = float(daily.std(ddof=1)) if len(daily) > 1 else None
@@ -164,7 +164,9 @@ def _floors(
     judged = [metric for metric in metrics if not metric.calibration]
     return {
         name: {
-            metric.name: _value(metric, floor.sample, floor.values) for metric in judged if metric.name in floor.values
+            metric.name: _value(metric, floor.sample, floor.values)
+            for metric in judged
+            if floor.ranks or metric.name in floor.values
         }
         for name, floor in floors(sample, policy, evaluate).items()
     }

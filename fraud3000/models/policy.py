@@ -232,7 +232,7 @@ def _threshold(rows: pl.DataFrame, alert: NDArray[np.bool_], policy: Policy, *, 
         return Threshold(policy, unit, None, None, binding, rows.height, None)
     counted = pl.col("card_id").filter("alert").n_unique() if unit == "cards" else pl.col("alert").sum()
     by_day = rows.with_columns(alert=pl.Series(alert)).group_by(pl.col("ts").dt.date()).agg(counted.alias("alerted"))
-    daily = by_day["alerted"].to_numpy()
+    daily = by_day["alerted"].sort().to_numpy()  # sums of an order of their own would differ in the last bit
     first, last = (rows.select(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last"))).row(0)
     spread = float(daily.std(ddof=1)) if len(daily) > 1 else None
     return Threshold(policy, unit, float(daily.mean()), spread, binding, rows.height, len(daily), first, last)

@@ -1,0 +1,231 @@
+"""The evaluate stage on a small world that was featurized and trained for real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fraud3000 import labels, show
+from fraud3000 import params as p
+from fraud3000.errors import DataError, ScorerError
+from fraud3000.metrics.report import measure
+from fraud3000.registry import resolve
+from fraud3000.schema import TIME
+from fraud3000.scorer import Scorer
+from fraud3000.splits import Boundaries
+from fraud3000.stages.evaluate import evaluate
+from fraud3000.stages.featurize import featurize
+from fraud3000.stages.train import train
+from fraud3000.stages.workspace import Workspace
+
+START, DAYS, ROWS = datetime(2024, 1, 1, tzinfo=UTC), 60, 6_000
+DELAY = timedelta(days=2)
+PARAMS: dict[str, Any] = {
+    "prepare": {"label_delay": "2d"},
+    "featurize": {"burn_in": "5d"},
+    "train": {"estimator": "logistic_regression"},
+    "policy": {"cards_per_day": 5},
+    "evaluate": {"replicates": 20, "top_k": [5]},
+}
+
+
+def transactions() -> pl.DataFrame:
+    """Cards with steady amounts; fraud is a run of large ones, on some cards for some days."""
+    source = np.random.default_rng(5)
+    card = source.integers(0, 60, ROWS)
+    second = np.sort(source.integers(0, DAYS * 86_400, ROWS))
+    since = source.integers(5, DAYS, 60)[card] * 86_400
+    fraud = (second >= since) & (second < since + 4 * 86_400) & (source.random(ROWS) < 0.6) & (card < 45)
+    amount = source.gamma(4, 800, ROWS) * np.where(fraud, 5, 1)
+    place = np.arange(ROWS)
+    return pl.DataFrame(
+        {
+            "transaction_id": [f"{one:06}" for one in place],
+            "ts": pl.Series([START + timedelta(seconds=int(one)) for one in second], dtype=TIME),
+            "card_id": [f"c{one:02}" for one in card],
+            "terminal_id": [f"t{one:02}" for one in source.integers(0, 40, ROWS)],
+            "amount": amount.astype(np.int64) * np.where(place % 500 == 0, -1, 1),
+            "status": np.where(place % 500 == 0, "refund", np.where(place % 331 == 0, "declined", "approved")),
+            "is_fraud": (fraud & (place % 500 != 0)).astype(np.int8),
+            "reported_at": pl.Series([None] * ROWS, dtype=TIME),
+            "labelled": [True] * ROWS,
+            "seq": place,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[p.Params]:
+    place = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        params = p.parse({**PARAMS, "workspace": str(place / "data")})
+        workspace = Workspace.of(params)
+        workspace.transactions.parent.mkdir(parents=True)
+        rows = transactions()
+        rows.write_parquet(workspace.transactions)
+        labels.ledger_of(rows, DELAY).write_parquet(workspace.labels)
+        featurize(params)
+        train(params)
+        yield params
+
+
+def with_evaluate(params: p.Params, **changes: object) -> p.Params:
+    return params.model_copy(update={"evaluate": params.evaluate.model_copy(update=changes)})
+
+
+def report_of(params: p.Params) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(Workspace.of(params).metrics.read_text(encoding="utf-8"))
+    return content
+
+
+def test_every_test_row_is_scored_and_the_known_ones_are_measured(world):
+    evaluate(world)
+    workspace = Workspace.of(world)
+    scored, test = pl.read_parquet(workspace.scored), pl.read_parquet(workspace.split("test"))
+    assert scored["transaction_id"].to_list() == test["transaction_id"].to_list()
+    assert scored.schema == {
+        "transaction_id": pl.String,
+        "ts": TIME,
+        "card_id": pl.String,
+        "terminal_id": pl.String,
+        "amount": pl.Int64,
+        "status": pl.String,
+        "score": pl.Float64,
+        "threshold": pl.Float64,
+        "alert": pl.Boolean,
+        "model_version": pl.String,
+        "is_fraud": pl.Int8,
+        "evaluated": pl.Boolean,
+    }
+    version, folder = resolve("challenger", world.registry, workspace.root)
+    assert scored["score"].to_list() == Scorer.load(folder).score(test).tolist()
+    assert (scored["alert"] == (scored["score"] >= scored["threshold"])).all()
+    assert scored["model_version"].unique().to_list() == [version]
+    report = report_of(world)
+    assert report["rows"] == scored["evaluated"].sum() == scored.height - sum(report["excluded"].values())
+    assert report["excluded"]["refund"] == (scored["status"] == "refund").sum() > 0
+    assert report["excluded"]["label_unknown"] > 0  # declined rows without a record
+    again = measure(scored, policy=world.policy, evaluate=world.evaluate, split="test")
+    assert again["metrics"] == report["metrics"]
+    assert report["metrics"]["average_precision"]["value"] > 5 * report["prevalence"]
+
+
+def test_the_label_date_is_just_after_all_that_is_on_record(world):
+    evaluate(world)
+    workspace = Workspace.of(world)
+    newest = max(
+        pl.read_parquet(workspace.transactions)["ts"].max(), pl.read_parquet(workspace.labels)["recorded_at"].max()
+    )
+    assert datetime.fromisoformat(report_of(world)["label_date"]) == newest + timedelta(microseconds=1)
+
+
+def test_labels_are_read_as_known_at_the_stated_date(world):
+    begin = Boundaries.from_dict(json.loads(Workspace.of(world).boundaries.read_text(encoding="utf-8"))).test[0]
+    stated = begin + DELAY + timedelta(days=3)
+    evaluate(with_evaluate(world, label_date=stated.replace(tzinfo=None)))
+    scored = pl.read_parquet(Workspace.of(world).scored)
+    known = scored["is_fraud"].is_not_null()
+    assert scored.filter(known)["ts"].max() + DELAY < stated
+    assert scored.filter(~known & (scored["ts"] + DELAY < stated))["status"].unique().to_list() == ["declined"]
+    assert scored["score"].is_not_null().all()
+
+
+def test_known_compromised_cards_are_removed_where_params_say_so(world):
+    evaluate(world)
+    kept = report_of(world)
+    evaluate(with_evaluate(world, compromised_cards="remove"))
+    removed = report_of(world)
+    assert kept["compromised_cards"] == {"rule": "keep", "rows": 0}
+    assert removed["compromised_cards"]["rule"] == "remove"
+    assert removed["excluded"]["set_aside"] == kept["rows"] - removed["rows"] > 0
+    scored = pl.read_parquet(Workspace.of(world).scored)
+    rows = transactions().filter(pl.col("is_fraud") == 1)
+    first, last = Boundaries.from_dict(json.loads(Workspace.of(world).boundaries.read_text(encoding="utf-8"))).train
+    measured = scored.filter("evaluated")
+    in_train = rows.filter(pl.col("ts").is_between(first, last, closed="left"))["card_id"]
+    assert measured.filter(pl.col("card_id").is_in(in_train.implode())).is_empty()
+    set_aside = scored.filter(~pl.col("evaluated") & pl.col("is_fraud").is_not_null() & (pl.col("status") != "refund"))
+    later = rows.filter(pl.col("ts") >= last).select("card_id", seen="ts")
+    explained = set_aside.join(later, on="card_id", how="left").filter(
+        pl.col("card_id").is_in(in_train.implode())
+        | (pl.col("seen").dt.truncate("1d") + timedelta(days=1) + DELAY <= pl.col("ts").dt.truncate("1d"))
+    )
+    assert explained["transaction_id"].n_unique() == set_aside.height
+
+
+def test_the_registry_keeps_the_metrics_and_the_report(world):
+    from mlflow import MlflowClient
+
+    evaluate(world)
+    client = MlflowClient(tracking_uri=f"sqlite:///{Path('mlflow.db').resolve()}")
+    run = client.get_run(client.get_model_version_by_alias("fraud3000", "challenger").run_id)
+    expected = report_of(world)["metrics"]["average_precision"]["value"]
+    assert run.data.metrics["test_average_precision"] == pytest.approx(expected)
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "reports")] == ["reports/metrics.json"]
+
+
+def test_the_summary_fits_the_terminal_and_leads_with_the_verdict(world):
+    outcome = evaluate(world)
+    lines = [line for line, _ in show.lines(outcome)]
+    assert max(map(len, lines)) <= 100
+    assert outcome.facts["caught by alerts"].endswith("of their money")
+    assert list(outcome.facts).index("caught by alerts") < 2
+    assert json.loads(json.dumps(outcome.as_dict()))
+    precision = next(line for line in lines if "card precision@5" in line)
+    assert "ceiling" in precision
+    assert " – " in precision
+
+
+def test_a_label_date_before_any_label_is_known_leaves_nulls_with_their_reason(world):
+    outcome = evaluate(with_evaluate(world, label_date=START))
+    report = report_of(world)
+    assert report["rows"] == 0
+    assert {metric["reason"] for metric in report["metrics"].values()} == {"no row with a known label"}
+    assert any("no test row has a known label" in warning for warning in outcome.warnings)
+    assert outcome.facts["caught by alerts"] == "unknown: no row with a known label"
+
+
+def test_input_is_looked_at_before_a_model(world, tmp_path):
+    empty = world.model_copy(update={"workspace": str(tmp_path)})
+    with pytest.raises(DataError, match=r"test.parquet: not found"):
+        evaluate(empty, model="champion")
+
+
+def test_a_broken_boundaries_file_is_named(world):
+    path = Workspace.of(world).boundaries
+    content = path.read_bytes()
+    try:
+        path.write_text("{}")
+        with pytest.raises(DataError, match=r"split.json: cannot be read \(KeyError"):
+            evaluate(world)
+        path.unlink()
+        with pytest.raises(DataError, match=r"split.json: not found"):
+            evaluate(world)
+    finally:
+        path.write_bytes(content)
+
+
+def test_a_missing_model_changes_nothing(world):
+    evaluate(world)
+    workspace = Workspace.of(world)
+    before = workspace.scored.read_bytes(), workspace.metrics.read_bytes()
+    with pytest.raises(ScorerError, match="champion"):
+        evaluate(world, model="champion")
+    assert (workspace.scored.read_bytes(), workspace.metrics.read_bytes()) == before
+
+
+def test_an_evaluation_repeats_to_the_same_bytes(world):
+    workspace = Workspace.of(world)
+    evaluate(world)
+    first = workspace.scored.read_bytes(), workspace.metrics.read_bytes()
+    evaluate(world)
+    assert (workspace.scored.read_bytes(), workspace.metrics.read_bytes()) == first
