@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from fraud3000 import labels
-from fraud3000.data import clean, files, labelfile, outputs, sources
+from fraud3000.data import clean, doctor, files, labelfile, outputs, sources
 from fraud3000.data.faults import quarantine
 from fraud3000.params import Params
 from fraud3000.schema import TIME
@@ -42,16 +42,17 @@ def prepare(params: Params) -> Summary:
     with outputs.whole(workspace.transactions, workspace.quarantine, workspace.labels) as parts:
         for frame, part in zip((ingested.transactions, refused, ledger), parts, strict=True):
             frame.write_parquet(part)
+    findings = doctor.examine(ingested.transactions, ledger)
     return Summary(
         command="prepare",
         facts=_facts(params, ingested, told, ledger),
-        tables=_reasons(refused),
+        tables=(*_reasons(refused), *_remarks(findings)),
         outputs={
             "transactions": str(workspace.transactions),
             "quarantine": str(workspace.quarantine),
             "labels": str(workspace.labels),
         },
-        warnings=tuple(_lost(ingested.lost)),
+        warnings=(*_lost(ingested.lost), *(finding.text for finding in findings if finding.severity == "warn")),
         next_step="fraud3000 featurize, with the same params",
     )
 
@@ -111,6 +112,12 @@ def _reasons(refused: pl.DataFrame) -> tuple[Table, ...]:
         (reason, f"{count:,}", f"row {row:,}: {detail[:60]}") for reason, count, row, detail in counts.iter_rows()
     )
     return (Table("Quarantined", ("reason", "rows", "first"), rows),)
+
+
+def _remarks(findings: list[doctor.Finding]) -> tuple[Table, ...]:
+    """What limits the data without spoiling it."""
+    rows = tuple((finding.code, finding.text) for finding in findings if finding.severity == "info")
+    return (Table("Data quality", ("finding", "what"), rows),) if rows else ()
 
 
 def _lost(lost: dict[str, int]) -> list[str]:
