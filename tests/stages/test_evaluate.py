@@ -78,6 +78,22 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[p.Params]:
         yield params
 
 
+@pytest.fixture(scope="module")
+def timeless(world: p.Params, tmp_path_factory: pytest.TempPathFactory) -> p.Params:
+    """The same rows without time, cards and terminals."""
+    changes = {"featurize": {"split": {"by": "random"}}, "policy": {"threshold": "cost"}}
+    place = str(tmp_path_factory.mktemp("timeless"))
+    params = p.parse({**PARAMS, **changes, "workspace": place, "registry": {"name": "timeless"}})
+    workspace = Workspace.of(params)
+    workspace.transactions.parent.mkdir(parents=True)
+    rows = transactions().drop("ts", "card_id", "terminal_id")
+    rows.write_parquet(workspace.transactions)
+    labels.ledger_of(rows, DELAY).write_parquet(workspace.labels)
+    featurize(params)
+    train(params)
+    return params
+
+
 def with_evaluate(params: p.Params, **changes: object) -> p.Params:
     return params.model_copy(update={"evaluate": params.evaluate.model_copy(update=changes)})
 
@@ -229,3 +245,17 @@ def test_an_evaluation_repeats_to_the_same_bytes(world):
     first = workspace.scored.read_bytes(), workspace.metrics.read_bytes()
     evaluate(world)
     assert (workspace.scored.read_bytes(), workspace.metrics.read_bytes()) == first
+
+
+def test_data_without_time_has_no_days_and_says_that_its_split_is_random(timeless):
+    outcome = evaluate(timeless)
+    report = report_of(timeless)
+    assert (report["label_date"], report["test_span"], report["split_by"]) == (None, None, "random")
+    assert report["metrics"]["average_precision"]["by"] == "row"
+    assert report["metrics"]["recall_at_alert_budget"] == {"value": None, "reason": "the data has no time"}
+    assert report["metrics"]["savings"]["value"] is not None
+    assert any("random" in warning for warning in outcome.warnings)
+    assert any("drawn by row" in warning for warning in outcome.warnings)
+    thresholds = pl.read_parquet(Workspace.of(timeless).scored).sort("amount")["threshold"]
+    assert thresholds.is_sorted(descending=True)
+    assert thresholds.n_unique() > 1
