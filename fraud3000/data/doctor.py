@@ -22,7 +22,7 @@ _BREAK_RATIO, _BREAK_Z = 2.0, 5.0  # by how much, and how surely, a rate must mo
 _MANY_TIES, _SOME_TIES = 0.01, 0.0001
 _MANY_UNLABELLED = 0.5
 _LISTED = 6  # months named in one finding
-_RESOLUTIONS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
+_RESOLUTIONS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 _COORDINATES = ("card_lat", "card_long", "terminal_lat", "terminal_long")
 
 
@@ -154,13 +154,10 @@ def _ties(transactions: pl.DataFrame) -> Iterator[Finding]:
     crowded = transactions.filter((ts == ts.shift(1)) | (ts == ts.shift(-1))).select("card_id", "ts")
     tied = int(crowded.filter(pl.col("card_id").is_not_null() & crowded.is_duplicated()).height)
     share, unit = tied / transactions.height, _resolution(transactions["ts"])
-    if share < _SOME_TIES and unit is None:
+    if tied == 0 or (share < _SOME_TIES and unit is None):
         return
-    clock = f"All times are whole {unit}: " if unit else ""
-    text = (
-        f"{clock}{tied:,} transactions ({share:.2%}) have the same card and time as another;"
-        " these do not see each other in windows."
-    )
+    clock = f"one whole {unit}" if unit else "time"
+    text = f"{tied:,} transactions ({share:.2%}) share card and {clock} with another and do not see it."
     yield Finding("ties", "warn" if share >= _MANY_TIES else "info", text)
 
 
