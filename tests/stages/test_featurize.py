@@ -1,0 +1,47 @@
+"""The featurize stage: what it writes, and what it says of the data."""
+
+import json
+
+import polars as pl
+
+from fraud3000 import params as params_files
+from fraud3000.features.spec import Catalogue
+from fraud3000.splits import Boundaries
+from fraud3000.stages.featurize import featurize
+
+
+def test_every_row_is_there_once_with_its_split(in_trained):
+    featured = pl.read_parquet("data/processed/features.parquet")
+    transactions = pl.read_parquet("data/interim/transactions.parquet")
+    assert featured["transaction_id"].equals(transactions["transaction_id"])
+    for part in ("train", "valid", "test"):
+        cut = pl.read_parquet(f"data/processed/{part}.parquet")
+        assert cut.equals(featured.filter(pl.col("split") == part))
+
+
+def test_the_split_keeps_the_label_delay_between_its_parts(in_trained):
+    bounds = Boundaries.from_dict(json.loads((in_trained / "data/processed/split.json").read_text()))
+    assert (bounds.valid[0] - bounds.train[1]).days == 7
+    assert (bounds.test[0] - bounds.valid[1]).days == 7
+    assert bounds.as_of == bounds.test[0]
+    assert bounds.burn_in.days == 40
+
+
+def test_the_catalogue_is_written_beside_its_features(in_trained):
+    catalogue = Catalogue.from_dict(json.loads((in_trained / "data/processed/catalogue.json").read_text()))
+    featured = pl.read_parquet_schema("data/processed/features.parquet")
+    assert set(catalogue.names) <= set(featured)
+    assert {"home_distance", "card_speed_30d", "category"} <= set(catalogue.names)
+
+
+def test_data_without_keys_says_which_features_are_left_out(in_trained, tmp_path):
+    loaded = params_files.load()
+    frame = pl.read_parquet("data/interim/transactions.parquet").drop("card_id", "terminal_id")
+    (tmp_path / "interim").mkdir()
+    frame.write_parquet(tmp_path / "interim/transactions.parquet")
+    pl.read_parquet("data/interim/labels.parquet").write_parquet(tmp_path / "interim/labels.parquet")
+    summary = featurize(loaded.model_copy(update={"workspace": str(tmp_path)}))
+    assert [warning.split(":")[0] for warning in summary.warnings] == [
+        "no card_id in the data",
+        "no terminal_id in the data",
+    ]

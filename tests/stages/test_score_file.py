@@ -1,0 +1,125 @@
+"""score-file: same scores whatever the order, the cut or the form of the file; nothing lost."""
+
+import polars as pl
+import pytest
+
+from fraud3000 import params as params_files
+from fraud3000.errors import DataError, ParamsError, ScorerError
+from fraud3000.schema import SCORED
+from fraud3000.stages.score_file import score_file
+
+RAW = "data/raw/transactions.parquet"
+
+
+@pytest.fixture(scope="session")
+def answers(trained, tmp_path_factory):
+    """The whole raw file, scored at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(trained)
+        return run(RAW, tmp_path_factory.mktemp("answers"), cold_start=True)
+
+
+def run(source, place, *, params=None, **how):
+    out = place / "scored.parquet"
+    score_file(params, str(source), out=out, model="challenger", **how)
+    return pl.read_parquet(out)
+
+
+def scores(frame):
+    return frame.select("transaction_id", "score", "alert", "threshold").sort("transaction_id")
+
+
+def test_one_answer_for_each_row_in_input_order(in_trained, answers):
+    assert answers.schema == pl.Schema(SCORED)
+    assert answers["transaction_id"].equals(pl.read_parquet(RAW)["transaction_id"])
+    assert answers["score"].is_between(0, 1, closed="none").all()
+    assert answers["model_version"].unique().to_list() == ["1"]
+
+
+def test_row_order_does_not_matter(in_trained, answers, tmp_path):
+    shuffled = pl.read_parquet(RAW).sample(fraction=1, shuffle=True, seed=1)
+    shuffled.write_parquet(tmp_path / "shuffled.parquet")
+    again = run(tmp_path / "shuffled.parquet", tmp_path, cold_start=True)
+    assert again["transaction_id"].equals(shuffled["transaction_id"])
+    assert scores(again).equals(scores(answers))
+
+
+def test_a_prepared_file_scores_as_its_raw_form(in_trained, answers, tmp_path):
+    again = run("data/interim/transactions.parquet", tmp_path, cold_start=True)
+    assert scores(again).equals(scores(answers))
+
+
+def test_csv_scores_as_parquet(in_trained, answers, tmp_path):
+    pl.read_parquet(RAW).tail(500).write_csv(tmp_path / "new.csv")
+    again = run(tmp_path / "new.csv", tmp_path)
+    assert scores(again).equals(scores(answers.tail(500)))
+
+
+def test_history_given_or_from_the_workspace_is_the_same(in_trained, answers, tmp_path):
+    raw = pl.read_parquet(RAW)
+    raw.head(18_000).write_parquet(tmp_path / "before.parquet")
+    raw.tail(2_000).write_parquet(tmp_path / "new.parquet")
+    from_file = run(tmp_path / "new.parquet", tmp_path, history=str(tmp_path / "before.parquet"))
+    from_workspace = run(tmp_path / "new.parquet", tmp_path)
+    assert scores(from_file).equals(scores(answers.tail(2_000)))
+    assert scores(from_workspace).equals(scores(from_file))
+
+
+def test_scores_do_not_depend_on_later_rows(in_trained, answers, tmp_path):
+    pl.read_parquet(RAW).head(15_000).write_parquet(tmp_path / "early.parquet")
+    loaded = params_files.load().model_copy(update={"workspace": str(tmp_path / "nothing")})
+    early = run(tmp_path / "early.parquet", tmp_path, params=loaded, cold_start=True)
+    assert scores(early).equals(scores(answers.head(15_000)))
+
+
+def test_short_history_is_refused_unless_cold_start(in_trained, tmp_path):
+    with pytest.raises(DataError, match=r"only 0\.0 days lie before the first row .* needs 90d") as refused:
+        run(RAW, tmp_path)
+    assert "--cold-start" in refused.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_duplicates_repeat_and_conflicts_are_rejected(in_trained, answers, tmp_path):
+    raw = pl.read_parquet(RAW).tail(300)
+    other = raw.head(1).with_columns(amount=pl.col("amount") + 1)
+    pl.concat([raw, raw.head(2), other]).write_parquet(tmp_path / "again.parquet")
+    scored = run(tmp_path / "again.parquet", tmp_path)
+    rejected = pl.read_parquet(tmp_path / "scored.rejected.parquet")
+    assert scored.height + rejected.height == 303
+    assert scored.tail(2).equals(scored.head(2))
+    assert rejected["reason"].to_list() == ["conflicting_duplicate"]
+
+
+def test_alerts_have_reasons_and_others_do_not(in_trained, answers):
+    alerted = answers.filter("alert")
+    assert alerted.height
+    assert alerted["reason_1"].is_not_null().mean() > 0.9
+    assert answers.filter(~pl.col("alert"))["reason_1"].is_null().all()
+    ids = set(pl.read_parquet(RAW)["card_id"])
+    assert not any(word in ids for text in alerted["reason_1"].drop_nulls() for word in text.split())
+
+
+@pytest.mark.parametrize(("reasons", "some"), [("all", True), ("none", False)])
+def test_reasons_for_all_or_none(in_trained, tmp_path, reasons, some):
+    pl.read_parquet(RAW).tail(200).write_parquet(tmp_path / "new.parquet")
+    scored = run(tmp_path / "new.parquet", tmp_path, reasons=reasons)
+    assert scored["reason_1"].is_not_null().any() == some
+
+
+def test_the_alert_rule_is_the_threshold(in_trained, answers):
+    assert answers.select(((pl.col("score") >= pl.col("threshold")) == pl.col("alert")).all()).item()
+
+
+def test_files_in_the_way_are_not_overwritten(in_trained, tmp_path):
+    with pytest.raises(ParamsError, match="is an input of this very command"):
+        score_file(None, RAW, out=in_trained / RAW, model="challenger", cold_start=True)
+    with pytest.raises(ParamsError, match=r"'\.xlsx' cannot be written"):
+        score_file(None, RAW, out=tmp_path / "scores.xlsx", model="challenger", cold_start=True)
+
+
+def test_the_inputs_own_faults_come_before_a_missing_model(in_trained, tmp_path):
+    pl.read_parquet(RAW).drop("amount").write_parquet(tmp_path / "bad.parquet")
+    with pytest.raises(DataError, match="column 'amount' is missing"):
+        score_file(None, str(tmp_path / "bad.parquet"), model="champion")
+    with pytest.raises(ScorerError, match="no champion"):
+        score_file(None, RAW, model="champion", cold_start=True)
