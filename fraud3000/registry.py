@@ -53,7 +53,7 @@ class Training:
     tags
         Facts to find it by: fingerprint of the data, hash of the catalogue.
     columns
-        The model's inputs with their kinds: numeric, boolean or categorical.
+        The model's inputs with their kinds: integer, numeric, boolean or categorical.
     """
 
     bundle: Path
@@ -117,7 +117,7 @@ def resolve(model: str, registry: RegistryParams, workspace: Path) -> tuple[str,
         if folder.exists():
             _check_copy(folder, str(found.version), found.tags.get(_BUNDLE_TAG, ""))
         else:
-            _fetch(found.source, folder)
+            _fetch(f"models:/{registry.name}/{found.version}", folder)
     return str(found.version), folder
 
 
@@ -153,23 +153,23 @@ def _store(*, write: bool) -> Iterator[Any]:
         environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path(STORE).resolve()}"
     os.environ.update(environment)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield from _client(write=write)
+        _probe(os.environ["MLFLOW_TRACKING_URI"], write=write)
+        yield from _client()
     finally:
         for name in environment:
             os.environ.pop(name, None)
 
 
-def _client(*, write: bool) -> Iterator[Any]:
-    _probe(os.environ["MLFLOW_TRACKING_URI"], write=write)
+def _client() -> Iterator[Any]:
     import mlflow
     from sqlalchemy.exc import SQLAlchemyError
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        yield mlflow.MlflowClient()
+        with warnings.catch_warnings():  # after the import, which sets filters of its own
+            warnings.simplefilter("ignore")
+            yield mlflow.MlflowClient()
     except (mlflow.MlflowException, SQLAlchemyError, OSError) as error:
         raise _unreachable(str(error)) from error
 
@@ -216,7 +216,7 @@ def _log_model(training: Training) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    types = {"numeric": "double", "boolean": "boolean", "categorical": "string"}
+    types = {"integer": "long", "numeric": "double", "boolean": "boolean", "categorical": "string"}
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(types[kind], name, required=False) for name, kind in training.columns.items()
     ]
@@ -285,12 +285,13 @@ def _check_copy(folder: Path, version: str, registered: str) -> None:
     )
 
 
-def _fetch(source: str, folder: Path) -> None:
+def _fetch(registered: str, folder: Path) -> None:
     import mlflow
 
     with tempfile.TemporaryDirectory() as place, whole(folder) as (part,):
-        fetched = mlflow.artifacts.download_artifacts(artifact_uri=f"{source}/artifacts/bundle", dst_path=place)
-        shutil.copytree(fetched, part)
+        fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{registered}/artifacts", dst_path=place))
+        (only,) = fetched.iterdir()
+        shutil.copytree(only, part)
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -139,7 +139,8 @@ def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: 
 
 
 def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, float]) -> registry.Training:
-    kinds = {feature.name: feature.kind for feature in scorer.catalogue.features}
+    kinds: dict[str, str] = {feature.name: feature.kind for feature in scorer.catalogue.features}
+    kinds["amount"] = "integer"
     return registry.Training(
         bundle=saved,
         params=params.model_dump(mode="json"),

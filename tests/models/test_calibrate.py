@@ -1,0 +1,115 @@
+"""Calibration keeps the order and comes near the truth."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+
+from fraud3000.errors import ScorerError
+from fraud3000.models import calibrate
+from fraud3000.models.calibrate import Beta, Isotonic, Platt
+
+METHODS = ("platt", "beta", "isotonic")
+LOG_ODDS = st.floats(-40, 40).map(lambda z: round(z, 4))
+
+
+def sample(n=20_000, *, slope=0.6, shift=-1.0, seed=0):
+    """Scores that are too sure of themselves."""
+    source = np.random.default_rng(seed)
+    log_odds = source.normal(-3, 2.5, n)
+    return log_odds, (source.random(n) < expit(slope * log_odds + shift)).astype(np.int8)
+
+
+FITTED = {method: calibrate.fit(method, *sample(2_000)) for method in METHODS}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_probabilities_come_near_the_observed_rates(method):
+    log_odds, is_fraud = sample()
+    calibrator = calibrate.fit(method, log_odds, is_fraud)
+    assert calibrator.method == method
+    fresh, answers = sample(seed=1)
+    probability = calibrator.probability(fresh)
+    assert probability.sum() == pytest.approx(answers.sum(), rel=0.1)
+    top = probability > np.quantile(probability, 0.95)
+    assert probability[top].sum() == pytest.approx(answers[top].sum(), rel=0.1)
+
+
+def test_platt_finds_slope_and_shift():
+    calibrator = calibrate.fit("platt", *sample(60_000))
+    assert calibrator.slope == pytest.approx(0.6, abs=0.03)
+    assert calibrator.intercept == pytest.approx(-1.0, abs=0.06)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(deadline=None)
+@given(data=st.data())
+def test_distinct_scores_stay_distinct_and_in_order(method, data):
+    fitted = FITTED[method]
+    log_odds = np.unique(data.draw(st.lists(LOG_ODDS, min_size=2, max_size=50, unique=True)))
+    probability = fitted.probability(log_odds)
+    assert (np.diff(probability) > 0).all()
+    assert probability[0] > 0
+    assert probability[-1] < 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_that_point_the_wrong_way_are_not_turned_round(method):
+    log_odds, is_fraud = sample()
+    probability = calibrate.fit(method, -log_odds, is_fraud).probability(np.linspace(-8, 8, 100))
+    assert (np.diff(probability) > 0).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("frauds", [0, 1, 5, 19, 1000])
+def test_few_frauds_or_nothing_else_give_a_finite_sober_answer(method, frauds):
+    log_odds = np.linspace(-6, 2, 1000)
+    is_fraud = np.zeros(1000, np.int8)
+    is_fraud[1000 - frauds :] = 1
+    calibrator = calibrate.fit(method, log_odds, is_fraud)
+    assert calibrator.method == "platt"
+    probability = calibrator.probability(log_odds)
+    assert ((probability > 0) & (probability < 1)).all()
+    if frauds < calibrate.FEWEST_FOR_SLOPE:
+        assert calibrator.slope == 1
+
+
+def test_without_any_fraud_nothing_is_changed():
+    assert calibrate.fit("beta", np.array([-3.0, -2.0]), np.zeros(2, np.int8)) == Platt(1.0, 0.0)
+    assert calibrate.fit("beta", np.empty(0), np.empty(0, np.int8)) == Platt(1.0, 0.0)
+
+
+def test_isotonic_runs_straight_between_block_centres():
+    calibrator = Isotonic((-2.0, 0.0), (0.1, 0.3))
+    assert calibrator.probability(np.array([-2.0, -1.0, 0.0])) == pytest.approx([0.1, 0.2, 0.3], abs=1e-6)
+
+
+def test_isotonic_blocks_rise_and_stay_off_the_ends():
+    log_odds, is_fraud = sample()
+    calibrator = calibrate.fit("isotonic", log_odds, is_fraud)
+    assert (np.diff(calibrator.centres) > 0).all()
+    assert (np.diff(calibrator.rates) >= 0).all()
+    assert calibrator.rates[0] > 0
+    assert calibrator.rates[-1] < 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_floats_survive_json_to_the_last_bit(method):
+    calibrator = calibrate.fit(method, *sample(3_000))
+    again = calibrate.from_dict(json.loads(json.dumps(calibrator.to_dict())))
+    assert again == calibrator
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ScorerError, match="unknown calibration 'magic'"):
+        calibrate.from_dict({"method": "magic"})
+
+
+def test_beta_of_ones_is_the_identity():
+    log_odds = np.linspace(-10, 10, 50)
+    assert Beta(1.0, 1.0, 0.0).probability(log_odds) == pytest.approx(expit(log_odds), abs=1e-6)

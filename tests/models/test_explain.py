@@ -1,0 +1,148 @@
+"""Reasons name what raised the score, in words."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fraud3000.features.spec import Column, LabelWindow, NotSeen, Window
+from fraud3000.models.explain import Reason, Typical, reasons
+from fraud3000.models.fit import fit
+from fraud3000.models.words import value_in_words
+from fraud3000.params import TrainModelParams
+
+LOGISTIC = TrainModelParams(estimator="logistic_regression")
+
+
+@pytest.fixture(scope="module")
+def trained(small_featured, small_catalogue):
+    labels = small_featured["is_fraud"].to_numpy()
+    model = fit(small_featured, labels, small_catalogue.features, LOGISTIC)
+    typical = Typical.learn(model.encoder, small_featured.filter(pl.col("is_fraud") == 0), small_catalogue.features)
+    return model, typical
+
+
+def row(**changes):
+    usual = {
+        "amount": 3_400,
+        "category": "food",
+        "card_count_7d": 3.0,
+        "card_terminal_not_seen_90d": False,
+        "terminal_fraud_rate_7d_delayed_7d": 0.02,
+    }
+    return pl.DataFrame({**usual, **changes})
+
+
+def test_the_family_that_raised_the_score_comes_first(trained, small_catalogue):
+    (told,) = reasons(*trained, small_catalogue.features, row(amount=123_456))
+    usual = trained[1].values["amount"] / 100
+    assert told[0] == Reason("AMOUNT", f"amount: 1,234.56 (typically {usual:,.2f})")
+    (told,) = reasons(*trained, small_catalogue.features, row(terminal_fraud_rate_7d_delayed_7d=0.9))
+    assert told[0].code == "TERMINAL_FRAUDS"
+    assert told[0].text.startswith("share of known fraud of this terminal in 7d up to 7d ago: 90.0 % (typically ")
+
+
+def test_at_most_three_and_only_what_raises_the_score(trained, small_catalogue, small_featured):
+    told = reasons(*trained, small_catalogue.features, small_featured)
+    assert len(told) == len(small_featured)
+    assert max(map(len, told)) <= 3
+    lowest = row(amount=0, terminal_fraud_rate_7d_delayed_7d=0.0)
+    (few,) = reasons(*trained, small_catalogue.features, lowest)
+    assert not {"AMOUNT", "TERMINAL_FRAUDS"} & {reason.code for reason in few}
+
+
+def test_a_model_of_one_family_gives_that_family_and_no_other():
+    source = np.random.default_rng(0)
+    count = source.poisson(3, 2_000).astype(float)
+    fraud = (count > 6).astype(np.int8)
+    features = [Window("card_id", "7d", "count"), Column("amount"), NotSeen(("card_id", "terminal_id"), "90d")]
+    rows = pl.DataFrame(
+        {"card_count_7d": count, "amount": source.permutation(2_000), "card_terminal_not_seen_90d": False}
+    )
+    rows = rows.with_columns(card_terminal_not_seen_90d=pl.Series(source.random(2_000) < 0.5))
+    model = fit(rows, fraud, features, TrainModelParams(estimator_params={"max_iter": 5, "max_leaf_nodes": 2}))
+    typical = Typical.learn(model.encoder, rows.filter(fraud == 0), features)
+    told = reasons(model, typical, features, rows.filter(fraud == 1))
+    assert {tuple(reason.code for reason in reasons) for reasons in told} == {("CARD_ACTIVITY",)}
+    assert all(reasons[0].text.endswith("(typically 3)") for reasons in told)
+
+
+def test_families_of_an_additive_model_add_up_to_the_whole(trained, small_catalogue):
+    """Ablation of all families at once equals the sum of one at a time where the model is additive."""
+    from fraud3000.models.explain import _drops, _Teller
+
+    model, typical = trained
+    told = _Teller(model.encoder, typical, small_catalogue.features, 2)
+    matrix = model.encoder.matrix(row(amount=[9_000, 70_000], terminal_fraud_rate_7d_delayed_7d=0.4))
+    usual = np.tile(told.values, (2, 1))
+    whole = model.log_odds_of(matrix) - model.log_odds_of(usual)
+    np.testing.assert_allclose(_drops(model, matrix, told).sum(axis=1), whole, rtol=1e-9)
+
+
+def test_flags_categories_and_missing_values_have_words():
+    source = np.random.default_rng(0)
+    n = 1_000
+    new, abroad = source.random(n) < 0.3, source.random(n) < 0.3
+    rate = np.where(source.random(n) < 0.2, np.nan, source.random(n) / 10)
+    fraud = (new | abroad | np.isnan(rate)).astype(np.int8)
+    features = [
+        NotSeen(("card_id", "terminal_id"), "90d"),
+        Column("country", categorical=True),
+        LabelWindow("terminal_id", "7d", "rate", "7d"),
+    ]
+    rows = pl.DataFrame(
+        {
+            "card_terminal_not_seen_90d": new,
+            "country": np.where(abroad, "abroad", "home"),
+            "terminal_fraud_rate_7d_delayed_7d": pl.Series(rate).fill_nan(None),
+        }
+    )
+    model = fit(rows, fraud, features, LOGISTIC)
+    typical = Typical.learn(model.encoder, rows.filter(fraud == 0), features)
+    asked = rows.clear().vstack(
+        pl.DataFrame(
+            {
+                "card_terminal_not_seen_90d": [True],
+                "country": ["abroad"],
+                "terminal_fraud_rate_7d_delayed_7d": pl.Series([None], dtype=pl.Float64),
+            }
+        )
+    )
+    (told,) = reasons(model, typical, features, asked)
+    words = {reason.code: reason.text for reason in told}
+    assert words["NEW_CARD_AND_TERMINAL"] == features[0].words
+    assert words["COUNTRY"] == "country: abroad (typically home)"
+    assert words["TERMINAL_FRAUDS"].startswith("share of known fraud of this terminal in 7d up to 7d ago: unknown (typ")
+
+
+def test_what_is_usual_survives_json(trained):
+    typical = trained[1]
+    assert Typical.from_dict(json.loads(json.dumps(typical.to_dict()))) == typical
+    empty = Typical({"x": math.nan}, {"x": 1.0})
+    assert math.isnan(Typical.from_dict(json.loads(json.dumps(empty.to_dict()))).values["x"])
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (1234.0, "count", "1,234"),
+        (59.0, "seconds", "59 s"),
+        (3600.0, "seconds", "1 h"),
+        (86_400.0 * 3, "seconds", "3 d"),
+        (1.26, "km", "1.3 km"),
+        (912.4, "km/h", "912 km/h"),
+        (-1.24, "deviations", "-1.2"),
+        (23.0, "hour", "23 h"),
+        (0.123456, "number", "0.1235"),
+    ],
+)
+def test_numbers_are_written_with_their_unit(value, unit, said):
+    assert value_in_words(value, unit) == said
+
+
+def test_money_follows_the_currencys_decimals():
+    assert value_in_words(1234.0, "money", decimals=0) == "1,234"

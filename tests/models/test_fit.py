@@ -1,0 +1,121 @@
+"""Estimators by name, fitted, and honest whatever is done about imbalance."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
+
+from fraud3000.errors import EmptyDataError, ParamsError
+from fraud3000.features.spec import Column
+from fraud3000.models import archive, calibrate, estimators
+from fraud3000.models.fit import cross_fitted, fit
+from fraud3000.params import TrainModelParams
+
+SMALL = {
+    "hist_gradient_boosting": {"max_iter": 20},
+    "random_forest": {"n_estimators": 20},
+    "logistic_regression": {},
+}
+
+
+def params_of(name, **others):
+    return TrainModelParams(estimator=name, estimator_params=SMALL[name], **others)
+
+
+@pytest.fixture(scope="module")
+def labels(small_featured):
+    return small_featured["is_fraud"].to_numpy()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_estimator_finds_the_fraud_the_same_way_each_time(name, small_featured, labels, small_catalogue):
+    first, second = (fit(small_featured, labels, small_catalogue.features, params_of(name)) for _ in range(2))
+    log_odds = first.log_odds(small_featured)
+    assert roc_auc_score(labels, log_odds) > 0.85
+    assert np.isfinite(log_odds).all()
+    np.testing.assert_array_equal(log_odds, second.log_odds(small_featured))
+    assert archive.dumps(first.pipeline) == archive.dumps(second.pipeline)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_rows_answer_depends_on_no_other_row(name, small_featured, labels, small_catalogue):
+    model = fit(small_featured, labels, small_catalogue.features, params_of(name))
+    whole = model.log_odds(small_featured)
+    parts = np.concatenate([model.log_odds(part) for part in small_featured.iter_slices(7)])
+    np.testing.assert_array_equal(whole, parts)
+    np.testing.assert_array_equal(whole[::-1], model.log_odds(small_featured.reverse()))
+    assert len(model.log_odds(small_featured.head(0))) == 0
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("imbalance", ["balanced", "undersample"])
+def test_imbalance_is_treated_without_broken_probabilities(name, imbalance, small_featured, labels, small_catalogue):
+    params = params_of(name, imbalance=imbalance, undersample_to=0.4)
+    model = fit(small_featured, labels, small_catalogue.features, params)
+    assert model.shift < -0.5
+    log_odds = model.log_odds(small_featured)
+    assert labels.mean() / 2 < expit(log_odds).mean() < labels.mean() * 2  # treated but not corrected: ten times
+    calibrated = calibrate.fit("beta", log_odds, labels).probability(log_odds)
+    assert calibrated.mean() == pytest.approx(labels.mean(), rel=0.05)
+
+
+def test_undersampling_to_less_than_there_is_changes_nothing(small_featured, labels, small_catalogue):
+    plain = fit(small_featured, labels, small_catalogue.features, params_of("logistic_regression"))
+    params = params_of("logistic_regression", imbalance="undersample", undersample_to=0.01)
+    treated = fit(small_featured, labels, small_catalogue.features, params)
+    assert treated.shift == 0
+    np.testing.assert_array_equal(treated.log_odds(small_featured), plain.log_odds(small_featured))
+
+
+def test_undersampling_shifts_by_the_published_correction(small_featured, labels, small_catalogue):
+    params = params_of("logistic_regression", imbalance="undersample", undersample_to=0.5)
+    model = fit(small_featured, labels, small_catalogue.features, params)
+    kept = labels.sum() / (labels == 0).sum()
+    sampled = expit(model.log_odds(small_featured) - model.shift)
+    corrected = kept * sampled / (kept * sampled - sampled + 1)
+    np.testing.assert_allclose(expit(model.log_odds(small_featured)), corrected, rtol=1e-9)
+
+
+def test_cross_fitting_never_asks_a_model_about_its_own_rows():
+    source = np.random.default_rng(1)
+    rows = pl.DataFrame({"x": source.normal(size=600)})
+    noise = (source.random(600) < 0.2).astype(np.int8)
+    params = TrainModelParams(estimator="random_forest", estimator_params={"n_estimators": 20, "min_samples_leaf": 1})
+    inside = fit(rows, noise, [Column("x")], params).log_odds(rows)
+    across = cross_fitted(rows, noise, [Column("x")], params)
+    assert roc_auc_score(noise, inside) > 0.95
+    assert abs(roc_auc_score(noise, across) - 0.5) < 0.1
+
+
+def test_nothing_to_learn_from_is_said():
+    with pytest.raises(EmptyDataError, match="none of the 1 features has more than one value"):
+        fit(pl.DataFrame({"x": [1.0, 1.0]}), np.array([0, 1], np.int8), [Column("x")], TrainModelParams())
+
+
+def test_a_solver_that_stops_early_is_noticed(small_featured, labels, small_catalogue):
+    params = TrainModelParams(estimator="logistic_regression", estimator_params={"max_iter": 1})
+    assert not fit(small_featured, labels, small_catalogue.features, params).converged
+    assert fit(small_featured, labels, small_catalogue.features, params_of("logistic_regression")).converged
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "said"),
+    [
+        ("hist_gradient_boosting", {"trees": 3}, "train.estimator_params.trees: hist_gradient_boosting takes no such"),
+        ("random_forest", {"random_state": 3}, "train.estimator_params.random_state: random_forest takes no such"),
+        ("random_forest", {"n_estimators": -3}, "train.estimator_params: The n_estimators parameter"),
+    ],
+)
+def test_wrong_params_are_named_before_any_fit(name, params, said):
+    with pytest.raises(ParamsError, match=said):
+        estimators.check(name, params)
+
+
+def test_the_hint_lists_what_there_is():
+    with pytest.raises(ParamsError) as caught:
+        estimators.check("random_forest", {"trees": 3})
+    assert "n_estimators" in str(caught.value.hint)
+    assert "random_state" not in str(caught.value.hint)
