@@ -42,7 +42,7 @@ def measure(
 
     Returns
     -------
-    ``split, rows, frauds, prevalence, excluded, alerts_a_day, intervals, metrics, floors``, JSON-ready. A
+    ``split, rows, frauds, alerts, prevalence, excluded, alerts_a_day, intervals, metrics, floors``, JSON-ready. A
     metric is ``{"value", "low", "high", "by"}``, a card precision with its ``ceiling`` too; what
     cannot be computed is ``{"value": None, "reason": ...}``.
 
@@ -78,6 +78,7 @@ def measure(
         "split": split,
         "rows": sample.rows,
         "frauds": sample.frauds,
+        "alerts": int(sample.alert.sum()),
         "prevalence": sample.frauds / sample.rows if sample.rows else None,
         "excluded": excluded(scored),
         "alerts_a_day": alerts_a_day(scored),

@@ -17,13 +17,13 @@ EQUAL_ALERTS = ("random", "largest_amount")
 def facts(report: Mapping[str, Any]) -> dict[str, Any]:
     """Say what is caught, at how many alerts, on which rows; a metrics.json in, labelled values out."""
     rows, excluded, removed = report["rows"], report["excluded"], report["compromised_cards"]
+    share = f" ({report['prevalence']:.2%})" if rows else ""
     return {
         "model version": report["model_version"],
         "caught by alerts": _caught(report, "metrics"),
         "largest amounts instead": _caught(report, "floors"),
         "alerts a day": _alerts(report["alerts_a_day"]),
-        "test rows": f"{rows:,} measured, {report['frauds']:,} frauds"
-        + (f" ({report['prevalence']:.2%})" if rows else ""),
+        "test rows": f"{rows:,} measured, {report['alerts']:,} alerted, {report['frauds']:,} frauds" + share,
         "left out": {name.replace("_", " "): number for name, number in excluded.items()},
         "compromised cards": f"{removed['rule']} ({removed['rows']:,} rows)",
         "test span": " to ".join(report["test_span"]) if report["test_span"] else "random rows, the data has no time",
@@ -44,6 +44,8 @@ def warnings(report: Mapping[str, Any]) -> Iterator[str]:
         yield "no test row has a known label yet: set a later evaluate.label_date, or an earlier test split"
     elif not report["frauds"]:
         yield "no test row is known to be fraud: most metrics cannot be computed"
+    elif not report["alerts"]:
+        yield "no measured row is alerted: the threshold is above every score"
     if report["intervals"]["by"] == ["row"]:
         yield f"intervals are {report['intervals']['note']}"
 
@@ -69,10 +71,18 @@ def _best_floor(name: str, floors: Mapping[str, Any]) -> str:
 
 def _caught(report: Mapping[str, Any], where: str) -> str:
     found = report["metrics"] if where == "metrics" else report["floors"]["largest_amount"]
-    recall, money = found["recall"]["value"], found["value_detection_rate"]["value"]
-    if recall is None:
-        return f"unknown: {found['recall']['reason']}"
-    return f"{recall:.1%} of frauds" + (f", {money:.1%} of their money" if money is not None else "")
+    recall, money = found["recall"], found["value_detection_rate"]
+    if recall["value"] is None:
+        return f"unknown: {recall['reason']}"
+    return f"{_percent(recall)} of frauds" + (
+        f", {_percent(money)} of their money" if money["value"] is not None else ""
+    )
+
+
+def _percent(entry: Mapping[str, Any]) -> str:
+    if entry.get("low") is None:
+        return f"{entry['value']:.1%}"
+    return f"{entry['value']:.1%} ({entry['low']:.1%} – {entry['high']:.1%})"
 
 
 def _alerts(alerts: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from fraud3000.registry import resolve
 from fraud3000.schema import TIME
 from fraud3000.scorer import Scorer
 from fraud3000.splits import Boundaries
+from fraud3000.stages import evaluation
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.train import train
@@ -193,6 +194,8 @@ def test_the_summary_fits_the_terminal_and_leads_with_the_verdict(world):
     outcome = evaluate(world)
     lines = [line for line, _ in show.lines(outcome)]
     assert max(map(len, lines)) <= 100
+    recall = report_of(world)["metrics"]["recall"]
+    assert outcome.facts["caught by alerts"].startswith(f"{recall['value']:.1%} ({recall['low']:.1%} – ")
     assert outcome.facts["caught by alerts"].endswith("of their money")
     assert list(outcome.facts).index("caught by alerts") < 2
     assert json.loads(json.dumps(outcome.as_dict()))
@@ -259,3 +262,9 @@ def test_data_without_time_has_no_days_and_says_that_its_split_is_random(timeles
     thresholds = pl.read_parquet(Workspace.of(timeless).scored).sort("amount")["threshold"]
     assert thresholds.is_sorted(descending=True)
     assert thresholds.n_unique() > 1
+
+
+def test_a_threshold_that_no_score_reaches_is_told():
+    report = {"rows": 9, "frauds": 2, "alerts": 0, "intervals": {"by": ["card"], "note": ""}}
+    assert list(evaluation.warnings(report)) == ["no measured row is alerted: the threshold is above every score"]
+    assert "no test row is known to be fraud" in next(evaluation.warnings({**report, "frauds": 0}))
