@@ -1,0 +1,97 @@
+"""Calibration and threshold on rows outside the fit, and on different ones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fraud3000.models import calibrate, outside
+from fraud3000.models.fit import cross_fitted, fit
+from fraud3000.models.policy import choose_threshold
+from fraud3000.models.rows import Rows
+from fraud3000.params import PolicyParams, TrainModelParams
+from fraud3000.splits import Boundaries
+
+PARAMS = TrainModelParams(estimator="logistic_regression", calibration="platt")
+POLICY = PolicyParams(cards_per_day=2)
+FIRST = datetime(2024, 3, 1, tzinfo=UTC)
+BOUNDARIES = Boundaries(valid=(FIRST, FIRST + timedelta(days=10)), as_of=FIRST + timedelta(days=17))
+
+
+@pytest.fixture(scope="module")
+def parts(small_featured, small_catalogue):
+    """Train and valid; valid has a time, ten days of it."""
+    step = pl.duration(seconds=pl.int_range(pl.len()) * 864)
+    timed = small_featured.with_columns(ts=pl.lit(FIRST) + step)
+    train, valid = small_featured[1_000:], timed[:1_000]
+    model = fit(train, train["is_fraud"].to_numpy(), small_catalogue.features, PARAMS)
+    return model, Rows(train, train["is_fraud"], {}), Rows(valid, valid["is_fraud"], {})
+
+
+def test_the_first_half_calibrates_and_the_second_sets_the_threshold(parts, small_catalogue):
+    model, train, valid = parts
+    settled = outside.settle(model, train, valid, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    log_odds, labels = model.log_odds(valid.featured), valid.is_fraud.to_numpy()
+    assert settled.calibrator == calibrate.fit("platt", log_odds[:500], labels[:500])
+    scored = valid.featured[500:].with_columns(score=settled.calibrator.probability(log_odds[500:]))
+    assert settled.threshold == choose_threshold(scored, POLICY)
+    assert settled.calibrated_on == f"first half of validation: 500 rows, {labels[:500].sum()} frauds"
+    assert settled.threshold_on == "second half of validation: 500 rows"
+
+
+def test_rows_of_unknown_label_count_for_the_threshold_but_not_for_calibration(parts, small_catalogue):
+    model, train, valid = parts
+    some = pl.Series(np.arange(1_000) % 4 == 0)
+    masked = Rows(valid.featured, valid.is_fraud.set(some, None), {})
+    settled = outside.settle(model, train, masked, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    assert "375 rows" in settled.calibrated_on
+    assert settled.threshold_on == "second half of validation: 500 rows"
+    assert settled.threshold.rows == 500
+
+
+def test_with_few_frauds_calibration_is_cross_fitted_on_training_rows(parts, small_catalogue):
+    model, train, valid = parts
+    barren = Rows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
+    settled = outside.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    labels = train.is_fraud.to_numpy()
+    across = cross_fitted(train.featured, labels, small_catalogue.features, PARAMS)
+    assert settled.calibrator == calibrate.fit("platt", across, labels)
+    assert settled.calibrated_on.startswith("training rows, cross-fitted (the first half of validation knows 0 frauds)")
+    assert settled.threshold_on == "all of validation: 1,000 rows"
+
+
+def test_with_few_frauds_anywhere_nothing_is_pretended(parts, small_catalogue):
+    model, train, valid = parts
+    few = train.is_fraud.to_frame().with_columns(
+        pl.when(pl.col("is_fraud").cum_sum() <= 3).then("is_fraud").otherwise(0)
+    )
+    train = Rows(train.featured, few.to_series().cast(pl.Int8), {})
+    barren = Rows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
+    settled = outside.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    assert settled.calibrator == calibrate.Platt(1.0, 0.0)
+
+
+def test_halves_without_time_are_by_the_id_whatever_the_order(small_featured):
+    first = outside._first_half(small_featured, Boundaries())
+    again = outside._first_half(small_featured.reverse(), Boundaries())
+    assert first.mean() == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_array_equal(first, again[::-1])
+
+
+def test_halves_are_cut_at_midnight_where_there_is_more_than_a_day():
+    ts = pl.DataFrame({"ts": [FIRST + timedelta(hours=h) for h in range(72)]})
+    three_days = Boundaries(valid=(FIRST, FIRST + timedelta(days=3)))
+    assert outside._first_half(ts, three_days).sum() == 24
+    one_day = Boundaries(valid=(FIRST, FIRST + timedelta(days=1)))
+    assert outside._first_half(ts[:24], one_day).sum() == 12
+
+
+def test_validation_metrics_need_both_classes(parts):
+    model, _, valid = parts
+    found = outside.metrics(valid, model.log_odds(valid.featured))
+    assert found["valid_average_precision"] > 3 * found["valid_prevalence"]
+    barren = Rows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
+    assert outside.metrics(barren, model.log_odds(valid.featured)) == {}

@@ -1,0 +1,224 @@
+"""The scorer and its bundle: the same answers before and after, and nothing read that was tampered with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import skops.io
+from sklearn.preprocessing import FunctionTransformer
+
+from fraud3000 import bundle
+from fraud3000.errors import SchemaError, ScorerError, UnavailableError
+from fraud3000.models import archive, calibrate
+from fraud3000.models.explain import Typical
+from fraud3000.models.fit import fit
+from fraud3000.models.policy import Policy
+from fraud3000.params import Mapping, TrainModelParams
+from fraud3000.scorer import UNREGISTERED, Scorer
+
+SMALL = {
+    "hist_gradient_boosting": {"max_iter": 10},
+    "random_forest": {"n_estimators": 10},
+    "logistic_regression": {},
+}
+
+
+def make(featured, catalogue, name="logistic_regression"):
+    labels = featured["is_fraud"].to_numpy()
+    model = fit(featured, labels, catalogue.features, TrainModelParams(estimator=name, estimator_params=SMALL[name]))
+    log_odds = model.log_odds(featured)
+    return Scorer(
+        catalogue=catalogue,
+        mapping=Mapping(numeric=("same",)),
+        model=model,
+        calibrator=calibrate.fit("beta", log_odds, labels),
+        policy=Policy("capacity", 0.25),
+        typical=Typical.learn(model.encoder, featured.filter(pl.col("is_fraud") == 0), catalogue.features),
+        facts={"estimator": name},
+    )
+
+
+@pytest.fixture(scope="module")
+def scorer(small_featured, small_catalogue):
+    return make(small_featured, small_catalogue)
+
+
+@pytest.fixture
+def folder(scorer, tmp_path):
+    scorer.save(tmp_path / "7")
+    return tmp_path / "7"
+
+
+def edit_manifest(folder, **changes):
+    path = folder / bundle.MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def replace_file(folder, name, content):
+    """Change a file and the manifest with it, as a forger would."""
+    (folder / name).write_bytes(content)
+    files = json.loads((folder / bundle.MANIFEST).read_text())["files"]
+    files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    edit_manifest(folder, files=files)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_loaded_scorer_answers_to_the_last_bit_as_the_saved_one(name, small_featured, small_catalogue, tmp_path):
+    scorer = make(small_featured, small_catalogue, name)
+    scorer.save(tmp_path / "7")
+    loaded = Scorer.load(tmp_path / "7")
+    scores = scorer.score(small_featured)
+    np.testing.assert_array_equal(scores, loaded.score(small_featured))
+    parts = np.concatenate([loaded.score(part) for part in small_featured.iter_slices(13)])
+    np.testing.assert_array_equal(scores, parts)
+    assert ((scores > 0) & (scores < 1)).all()
+    alerted = small_featured.filter(pl.Series(loaded.alerts(scores, small_featured["amount"].to_numpy())))
+    assert loaded.reasons(alerted) == scorer.reasons(alerted)
+    assert loaded.reasons(alerted)[0][0].text
+    assert (loaded.version, scorer.version) == ("7", UNREGISTERED)
+    assert Scorer.load(tmp_path / "7", version="9").version == "9"
+    assert (loaded.catalogue, loaded.mapping, loaded.policy) == (scorer.catalogue, scorer.mapping, scorer.policy)
+
+
+def test_alerts_are_scores_at_or_above_the_threshold(scorer):
+    amounts = np.array([100, 100, 100])
+    assert scorer.alerts(np.array([0.24, 0.25, 0.26]), amounts).tolist() == [False, True, True]
+    assert scorer.thresholds(amounts).tolist() == [0.25] * 3
+
+
+def test_missing_features_are_named(scorer, small_featured):
+    with pytest.raises(SchemaError, match="column 'category' is missing"):
+        scorer.score(small_featured.drop("category"))
+
+
+def test_equal_trainings_give_equal_bytes(small_featured, small_catalogue, tmp_path):
+    hashes = {make(small_featured, small_catalogue, "random_forest").save(tmp_path / name) for name in ("a", "b")}
+    assert len(hashes) == 1
+    assert hashes == {bundle.fingerprint(tmp_path / "a")}
+
+
+def test_a_bundle_names_no_card_and_no_transaction(folder, small_featured):
+    text = b"".join(path.read_bytes() for path in folder.glob("*.json")).decode()
+    assert not any(f'"{one}"' in text for one in small_featured["transaction_id"])
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "catalogue.json", "manifest.json", "model.skops", "scorer.json"]  # fmt: skip
+
+
+def test_a_bundle_is_read_without_mlflow(folder):
+    code = (
+        "import sys; from pathlib import Path; from fraud3000.scorer import Scorer;"
+        "Scorer.load(Path(sys.argv[1])); print('mlflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_bundle_that_cannot_be_written_leaves_the_old_one(scorer, folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder.parent / "file").write_text("in the way")
+    with pytest.raises(UnavailableError):
+        scorer.save(folder.parent / "file" / "7")
+    scorer.save(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_no_bundle_is_said(tmp_path):
+    with pytest.raises(ScorerError, match="no bundle here"):
+        Scorer.load(tmp_path / "8")
+    (tmp_path / "8").mkdir()
+    with pytest.raises(ScorerError, match=r"manifest.json is missing"):
+        Scorer.load(tmp_path / "8")
+
+
+@pytest.mark.parametrize("name", ["catalogue.json", "model.skops", "scorer.json"])
+def test_changed_cut_or_missing_files_are_refused(folder, name):
+    content = (folder / name).read_bytes()
+    for changed in (content[:-1], content[:-1] + bytes([content[-1] ^ 1]), b""):
+        (folder / name).write_bytes(changed)
+        with pytest.raises(ScorerError, match=f"{name} is not what the manifest says"):
+            Scorer.load(folder)
+    (folder / name).unlink()
+    with pytest.raises(ScorerError, match=f"{name} is named in the manifest and missing"):
+        Scorer.load(folder)
+
+
+def test_unknown_files_and_folders_are_refused(folder):
+    (folder / "notes.txt").write_text("hello")
+    with pytest.raises(ScorerError, match=r"notes.txt is not named in the manifest"):
+        Scorer.load(folder)
+    (folder / "notes.txt").unlink()
+    (folder / "more").mkdir()
+    with pytest.raises(ScorerError, match="'more' is not a plain file"):
+        Scorer.load(folder)
+    (folder / "more").rmdir()
+    (folder / "link").symlink_to("/etc/hostname")
+    with pytest.raises(ScorerError, match="'link' is not a plain file"):
+        Scorer.load(folder)
+
+
+class _Bomb:
+    def __reduce__(self):
+        return (Path.touch, (Path("exploded"),))
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "extra.joblib", "model.skops"])
+def test_a_pickle_is_refused_and_never_read(folder, name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    replace_file(folder, name, pickle.dumps(_Bomb()))
+    with pytest.raises(ScorerError, match=f"'{name}' is a pickle"):
+        Scorer.load(folder)
+    assert not Path("exploded").exists()
+
+
+@pytest.mark.parametrize("thing", ["bundle", "contract", "schema"])
+def test_an_unknown_version_is_refused(folder, thing):
+    edit_manifest(folder, **{thing: 99})
+    with pytest.raises(ScorerError, match=f"{thing} version 99 is unknown; this fraud3000 knows 1"):
+        Scorer.load(folder)
+
+
+def test_another_minor_of_scikit_learn_is_refused_and_another_patch_is_not(folder):
+    ours = bundle.Versions.ours().scikit_learn
+    major, minor = ours.split(".")[:2]
+    edit_manifest(folder, scikit_learn=f"{major}.{minor}.99")
+    Scorer.load(folder)
+    edit_manifest(folder, scikit_learn=f"{major}.{int(minor) + 1}.0")
+    with pytest.raises(ScorerError, match=rf"trained with scikit-learn {major}\.{int(minor) + 1}\.0; here is {ours}"):
+        Scorer.load(folder)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"files": 3}', b"\xff"])
+def test_a_manifest_that_is_none_is_refused(folder, content):
+    (folder / bundle.MANIFEST).write_bytes(content)
+    with pytest.raises(ScorerError, match=r"not valid JSON|not a manifest"):
+        Scorer.load(folder)
+
+
+def test_types_that_no_model_of_ours_has_are_not_opened(folder):
+    replace_file(folder, "model.skops", skops.io.dumps(FunctionTransformer(subprocess.run)))
+    with pytest.raises(ScorerError, match=r"types that no model of ours has .*subprocess.run.*; it was not opened"):
+        Scorer.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("model.skops", b"not a zip"), ("scorer.json", b"{}"), ("catalogue.json", b"{}"), ("scorer.json", b"\xff")],
+)
+def test_a_forged_bundle_that_makes_no_scorer_is_told_as_one(folder, name, content):
+    replace_file(folder, name, content)
+    with pytest.raises(ScorerError, match="makes no scorer"):
+        Scorer.load(folder)
+
+
+def test_an_archive_gives_back_the_pipeline(scorer, small_featured):
+    pipeline = archive.loads(archive.dumps(scorer.model.pipeline))
+    matrix = scorer.model.encoder.matrix(small_featured)
+    np.testing.assert_array_equal(pipeline.predict_proba(matrix), scorer.model.pipeline.predict_proba(matrix))
