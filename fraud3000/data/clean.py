@@ -184,7 +184,7 @@ class _Stems:
         same = self._files.setdefault(stem, raw.path)
         if same != raw.path:
             raise DataError(
-                f"{raw.path} and {same}: the same file twice, and its rows have no ids to tell them apart by",
+                f"the same file as {same}, and its rows have no ids to tell them apart by",
                 hint="Remove one of the two.",
             )
         return stem

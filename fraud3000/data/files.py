@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 
 from fraud3000.data import csvfile, jsonfile
 from fraud3000.data.raw import RawFile
@@ -33,7 +34,7 @@ def discover(location: str) -> list[Path]:
     >>> discover("nowhere/*.csv")
     Traceback (most recent call last):
     fraud3000.errors.DataError: nowhere/*.csv: no file matches
-    Hint: Check prepare.input; it names a file, a glob or a folder.
+    Hint: Check the path; it may name a file, a glob or a folder.
     """
     place = Path(location)
     if place.is_dir():
@@ -47,10 +48,8 @@ def discover(location: str) -> list[Path]:
         found = sorted(path for path in _matches(place) if path.is_file())
         if found:
             return found
-        raise DataError(
-            f"{location}: no file matches", hint="Check prepare.input; it names a file, a glob or a folder."
-        )
-    raise DataError(f"{location}: no such file", hint="Check prepare.input; it names a file, a glob or a folder.")
+        raise DataError(f"{location}: no file matches", hint="Check the path; it may name a file, a glob or a folder.")
+    raise DataError(f"{location}: no such file", hint="Check the path; it may name a file, a glob or a folder.")
 
 
 def read(path: Path) -> RawFile:
@@ -92,14 +91,14 @@ def digest(path: Path) -> str:
 
 
 def read_parquet(path: Path) -> RawFile:
-    """Read a Parquet file with the types it declares."""
+    """Read a Parquet file with the types it declares, categories as text."""
     try:
         rows = pl.read_parquet(path, glob=False, hive_partitioning=False)
     except pl.exceptions.PolarsError as error:
         raise DataError(
             f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})", hint="Copy or export the file again."
         ) from error
-    return RawFile.of(path, rows)
+    return RawFile.of(path, rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String)))
 
 
 def _is_data(path: Path, folder: Path) -> bool:

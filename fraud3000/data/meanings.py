@@ -26,10 +26,9 @@ def read_labels(values: pl.Series, form: LabelFormat) -> tuple[pl.Series, pl.Ser
     >>> is_fraud.to_list(), labelled.to_list()
     ([1, 0, None], [True, True, False])
     """
-    text = _folded(values)
-    said = _meaning(text, {form.fraud: 1, form.legitimate: 0, form.unlabelled: _UNLABELLED}).cast(pl.Int8)
+    said = _meaning(values, {form.fraud: 1, form.legitimate: 0, form.unlabelled: _UNLABELLED}, pl.Int8())
     labelled = said != _UNLABELLED
-    faults = [Fault.where("label_unknown_value", said.is_null(), "label", text)]
+    faults = [Fault.where("label_unknown_value", said.is_null(), "label", values)]
     return said.set(~labelled, None).alias("is_fraud"), labelled.fill_null(value=False).alias("labelled"), faults
 
 
@@ -42,10 +41,9 @@ def read_status(values: pl.Series, form: StatusFormat) -> tuple[pl.Series, list[
     >>> read_status(pl.Series(["", None, "Bad PIN", "refund"]), form)[0].to_list()
     ['approved', 'approved', 'declined', 'refund']
     """
-    text = _folded(values)
-    said = _meaning(text, {form.approved: APPROVED, form.declined: DECLINED, form.refund: REFUND})
-    said = said.cast(pl.String).fill_null(form.otherwise) if form.otherwise else said.cast(pl.String)
-    return said.alias("status"), [Fault.where("status_unknown_value", said.is_null(), "status", text)]
+    said = _meaning(values, {form.approved: APPROVED, form.declined: DECLINED, form.refund: REFUND}, pl.String())
+    said = said.fill_null(form.otherwise) if form.otherwise else said
+    return said.alias("status"), [Fault.where("status_unknown_value", said.is_null(), "status", values)]
 
 
 def settle_refunds(amount: pl.Series, status: pl.Series | None) -> tuple[pl.Series, pl.Series]:
@@ -71,16 +69,15 @@ def settle_refunds(amount: pl.Series, status: pl.Series | None) -> tuple[pl.Seri
     return settled["amount"], settled["status"]
 
 
-def _folded(values: pl.Series) -> pl.Series:
-    return values.cast(pl.String).str.strip_chars().str.to_lowercase().fill_null("")
-
-
-def _meaning(text: pl.Series, meanings: dict[tuple[str, ...], int] | dict[tuple[str, ...], str]) -> pl.Series:
-    said = {value.strip().lower(): meaning for values, meaning in meanings.items() for value in values}
-    distinct = text.unique()
-    known = [said.get(value, said.get(value.removesuffix(".0"))) for value in distinct]
-    return text.replace_strict(distinct, pl.Series(known, dtype=pl.Int64 if _is_number(meanings) else pl.String))
-
-
-def _is_number(meanings: dict[tuple[str, ...], int] | dict[tuple[str, ...], str]) -> bool:
-    return all(isinstance(meaning, int) for meaning in meanings.values())
+def _meaning(
+    values: pl.Series, meanings: dict[tuple[str, ...], int] | dict[tuple[str, ...], str], kind: pl.DataType
+) -> pl.Series:
+    """Look each value up, as text without blanks around it and in small letters; no value is the empty text."""
+    said = {value.strip().lower(): meaning for listed, meaning in meanings.items() for value in listed}
+    given = values.fill_nan(None) if values.dtype.is_float() else values
+    distinct = given.drop_nulls().unique()
+    folded = distinct.cast(pl.String).str.strip_chars().str.to_lowercase()
+    known = [said.get(text, said.get(text.removesuffix(".0"))) for text in folded]
+    looked_up = given.replace_strict(distinct, pl.Series(known, dtype=kind), default=None, return_dtype=kind)
+    nothing = pl.Series([said.get("")], dtype=kind).new_from_index(0, len(values))
+    return looked_up.zip_with(given.is_not_null(), nothing)

@@ -12,6 +12,7 @@ from fraud3000.data import amounts, cards, currency, ids, meanings, passthrough,
 from fraud3000.data.columns import Layout, resolve
 from fraud3000.data.faults import Fault, first_faults
 from fraud3000.data.raw import RawFile
+from fraud3000.errors import DataError
 from fraud3000.params import Mapping
 from fraud3000.schema import TIME
 
@@ -83,13 +84,10 @@ def clean(raw: RawFile, rules: Rules, stem: Callable[[], str]) -> Cleaned:
     sensitive.refuse(raw.rows, layout, thing=thing)
     numbers = sensitive.card_columns(raw.rows, layout, rules.mapping)
     reader = _Reader(raw, layout, rules)
-    reader.transaction_ids(stem)
-    reader.times()
-    reader.other_ids(numbers)
-    reader.money()
-    reader.labels()
-    reader.arrival()
-    reader.passthrough()
+    try:
+        reader.read(stem, numbers)
+    except DataError as error:
+        raise type(error)(f"{thing}: {error.message}", hint=error.hint) from error
     rows = pl.DataFrame(reader.columns)
     hidden = (*layout.dropped, *(layout.roles["card_id"] if numbers else ()))
     return Cleaned(rows, first_faults(reader.faults), hidden, layout.unused, reader.lost)
@@ -104,13 +102,22 @@ class _Reader:
         self.faults: list[Fault] = []
         self.lost: dict[str, int] = {}
 
+    def read(self, stem: Callable[[], str], numbers: tuple[str, ...]) -> None:
+        self._transaction_ids(stem)
+        self._times()
+        self._other_ids(numbers)
+        self._money()
+        self._labels()
+        self._arrival()
+        self._passthrough()
+
     def _parts(self, role: str) -> list[pl.Series]:
         return [self._raw.rows[name] for name in self._layout.roles.get(role, ())]
 
     def _filled(self, value: object, kind: pl.DataType) -> pl.Series:
         return pl.Series([value], dtype=kind).new_from_index(0, self._raw.rows.height)
 
-    def transaction_ids(self, stem: Callable[[], str]) -> None:
+    def _transaction_ids(self, stem: Callable[[], str]) -> None:
         parts = self._parts("transaction_id")
         if parts:
             self.columns["transaction_id"], faults = ids.read(parts, "transaction_id")
@@ -119,7 +126,7 @@ class _Reader:
             made = pl.select(pl.lit(f"{stem()}-") + pl.lit(self._raw.places).cast(pl.String)).to_series()
             self.columns["transaction_id"] = made
 
-    def times(self) -> None:
+    def _times(self) -> None:
         parts = self._parts("ts")
         if parts:
             read = self._time(parts, "time")
@@ -132,7 +139,7 @@ class _Reader:
         self.faults.append(Fault.where(f"{word}_out_of_range", outside, word, *parts))
         return read
 
-    def other_ids(self, numbers: tuple[str, ...]) -> None:
+    def _other_ids(self, numbers: tuple[str, ...]) -> None:
         for role in ("card_id", "terminal_id"):
             parts = self._parts(role)
             if not parts:
@@ -147,7 +154,7 @@ class _Reader:
     def _hashed(self, part: pl.Series) -> pl.Series:
         return cards.hash_cards(part, self._rules.card_key()).alias(part.name)
 
-    def money(self) -> None:
+    def _money(self) -> None:
         form = self._rules.mapping.amount
         amount, faults = amounts.read(self._parts("amount")[0], form)
         self.faults += faults
@@ -162,7 +169,7 @@ class _Reader:
             self.faults += faults
         self.columns["amount"], self.columns["status"] = meanings.settle_refunds(amount, status)
 
-    def labels(self) -> None:
+    def _labels(self) -> None:
         given = self._parts("is_fraud")
         if given:
             is_fraud, labelled, faults = meanings.read_labels(given[0], self._rules.mapping.label)
@@ -182,13 +189,13 @@ class _Reader:
         self.faults.append(Fault.where("reported_at_unreadable", read.is_null() & there, "reported_at", *parts))
         return read
 
-    def arrival(self) -> None:
+    def _arrival(self) -> None:
         parts = self._parts("seq")
         if parts:
             self.columns["seq"], faults = ids.read_arrival(parts[0])
             self.faults += faults
 
-    def passthrough(self) -> None:
+    def _passthrough(self) -> None:
         for role in passthrough.LIMITS:
             for part in self._parts(role):
                 self.columns[role], self.lost[role] = passthrough.coordinate(part, role)

@@ -9,10 +9,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from fraud3000.data import cards, clean
 from fraud3000.data.clean import Ingested
 from fraud3000.params import Mapping
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 KEY = cards.CardKey.of(bytes(range(100, 132)))
 

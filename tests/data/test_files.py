@@ -9,6 +9,7 @@ import pytest
 from fraud3000.data import files
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
 
+CUT_GZIP = gzip.compress(b"id,amount\n" + b"1,2\n" * 9999)[:-30]
 FRAME = pl.DataFrame({"id": [1, 2], "amount": ["5.00", "6.00"]})
 
 
@@ -124,7 +125,7 @@ class TestCsv:
             files.read(write(tmp_path / "a.csv", content))
         assert caught.value.hint
 
-    @pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"id,amount\n" + b"1,2\n" * 9999)[:-30]])
+    @pytest.mark.parametrize("content", [b"no gzip at all", CUT_GZIP], ids=["no gzip", "cut"])
     def test_a_broken_gzip_file_is_told(self, tmp_path: Path, content: bytes) -> None:
         with pytest.raises(DataError, match="gzip"):
             files.read(write(tmp_path / "a.csv.gz", content))
@@ -141,7 +142,11 @@ class TestJsonLines:
             {"id": "x", "amount": None, "on": None, "more": '["1", "2"]'},
         ]
 
-    @pytest.mark.parametrize("line", ['{"id": 1', "[1]", '"x"', '{"id": "\\ud800"}', "[" * 100_000])
+    @pytest.mark.parametrize(
+        "line",
+        ['{"id": 1', "[1]", '"x"', '{"id": "\\ud800"}', "[" * 100_000],
+        ids=["cut", "list", "text", "half a character", "deep"],
+    )
     def test_a_line_that_is_no_object_is_set_apart(self, tmp_path: Path, line: str) -> None:
         raw = files.read(write(tmp_path / "a.ndjson", f'{{"id": 1}}\n{line}\n{{"id": 2}}\n'))
         assert raw.rows["id"].to_list() == ["1", "2"]

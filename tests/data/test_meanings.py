@@ -14,6 +14,7 @@ from fraud3000.params import LabelFormat, StatusFormat
         pl.Series(["Yes", " no", "NULL"]),
         pl.Series([1, 0, None]),
         pl.Series([1.0, 0.0, None]),
+        pl.Series([1.0, 0.0, float("nan")]),
         pl.Series([True, False, None]),
     ],
 )
