@@ -64,7 +64,7 @@ class Choice:
     def __init__(self, weights: Ints, *, slots: int = 16) -> None:
         size = slots * len(weights)
         total = max(1, int(weights.sum()))
-        self._slots = np.repeat(np.arange(len(weights)), 1 + weights * size // total)
+        self._slots: Ints = np.repeat(np.arange(len(weights)), 1 + weights * size // total)
 
     def at(self, bits: Bits) -> Ints:
         """Look up by 32 random bits; every thing has at least one slot."""

@@ -61,19 +61,22 @@ def campaigns(world: World, seed: int, rows: int, span: int) -> Rows:
 
 
 def compromise(world: World, draws: Draws, span: int) -> Compromise:
-    """Choose which of the busier terminals are skimmed when, until that makes its share of all traffic."""
+    """Choose which of the busier terminals are skimmed when, until that makes its share of all traffic.
+
+    No terminal makes more than a third of that share: in a small world it is skimmed for a shorter time.
+    """
     length = draws.between(28, 84, world.terminals) * DAY
-    start = draws.below(span + 84 * DAY, world.terminals) - length
+    begin = draws.below(span + 84 * DAY, world.terminals) - length
     order = draws.order(world.terminals)
     order = order[world.traffic[order] * world.terminals >= 2 * world.traffic.sum()]
-    inside = np.minimum(start + length, span) - np.maximum(start, 0)
-    hours = np.maximum(inside[order], 0) // 3_600
-    # of each terminal's traffic, a fixed share while skimmed; in units that stay far below 2⁶³
-    share = world.traffic[order] * (1 << 20) // max(1, int(world.traffic.sum()))
-    wanted = _SKIMMED_PER_100_000 * (1 << 20) * (span // 3_600) // 100_000
-    chosen = order[np.cumsum(share * hours * traffic.SKIMMED // 1024) <= wanted]
+    start, end = np.maximum(begin[order], 0), np.minimum((begin + length)[order], span)
+    # frauds in an hour at each terminal, as its share of all traffic in units of 2⁻²⁰
+    hourly = 1 + (world.traffic[order] << 20) // max(1, int(world.traffic.sum())) * traffic.SKIMMED // 1024
+    wanted = (_SKIMMED_PER_100_000 << 20) * (span // 3_600) // 100_000
+    hours = np.minimum(np.maximum(end - start, 0) // 3_600, wanted // 3 // hourly)
+    chosen = (np.cumsum(hourly * hours) <= wanted) & (hours > 0)
     first, last = np.zeros((2, world.terminals), dtype=np.int64)
-    first[chosen], last[chosen] = start[chosen], start[chosen] + length[chosen]
+    first[order[chosen]], last[order[chosen]] = start[chosen], (start + hours * 3_600)[chosen]
     return Compromise(first, last)
 
 

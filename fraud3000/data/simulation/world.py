@@ -30,7 +30,6 @@ CATEGORIES: dict[str, tuple[int, float, float]] = {
 ONLINE = list(CATEGORIES).index("online")
 
 FAVOURITES = 12  # terminals that a card goes to
-_FAVOURITE_BITS = 6
 _FAVOURITE_WEIGHTS = (14, 10, 8, 6, 5, 5, 4, 3, 3, 2, 2, 2)  # in 1/64
 _ONLINE_FAVOURITES = (2, 5, 9)  # which of them are anywhere in the country
 
@@ -118,7 +117,8 @@ def names(prefix: str, count: int) -> pl.Series:
 
 def favourite(bits: Ints) -> Ints:
     """Choose which favourite a card goes to, by six random bits."""
-    return np.repeat(np.arange(FAVOURITES), _FAVOURITE_WEIGHTS)[bits]
+    ranks: Ints = np.repeat(np.arange(FAVOURITES), _FAVOURITE_WEIGHTS)
+    return ranks[bits]
 
 
 def second_of_day(world: World, cards: Ints, off: Ints, cell: Ints, within: Ints) -> Ints:
@@ -135,7 +135,7 @@ def amount(world: World, cards: Ints, terminals: Ints, noise: Ints, jitter: Ints
     typical, spread = _prices()
     category = world.category[terminals]
     width = world.spread[cards] + spread[category]
-    logs = world.level[cards] + typical[category] + ((width * noise) >> 10) + boost
+    logs: Ints = world.level[cards] + typical[category] + ((width * noise) >> 10) + boost
     return np.maximum(exponential(logs, jitter), 50)
 
 
@@ -186,8 +186,8 @@ def _lognormal(draws: Draws, count: int, *, mean: int, spread: float) -> Ints:
 
 @cache
 def _prices() -> tuple[Ints, Ints]:
-    typical = np.array([log(factor) for _, factor, _ in CATEGORIES.values()])
-    spread = np.array([round(width * UNIT) for _, _, width in CATEGORIES.values()])
+    typical = np.array([log(factor) for _, factor, _ in CATEGORIES.values()], dtype=np.int64)
+    spread = np.array([round(width * UNIT) for _, _, width in CATEGORIES.values()], dtype=np.int64)
     return typical, spread
 
 
