@@ -68,7 +68,7 @@ class Choice:
 
     def at(self, bits: Bits) -> Ints:
         """Look up by 32 random bits; every thing has at least one slot."""
-        return self._slots[(bits * np.uint64(len(self._slots))) >> np.uint64(32)]
+        return self._slots[scale(bits, 0, 32, len(self._slots))]
 
     def draw(self, draws: Draws, count: int) -> Ints:
         return self.at(draws.bits(count) >> np.uint64(32))

@@ -127,7 +127,8 @@ def second_of_day(world: World, cards: Ints, off: Ints, cell: Ints, within: Ints
     row = 2 * world.life[cards] + off
     first = bounds[row, cell]
     second = first + (((bounds[row, cell + 1] - first) * within) >> 20)
-    return (second + world.shift[cards]) % DAY
+    shifted: Ints = (second + world.shift[cards]) % DAY
+    return shifted
 
 
 def amount(world: World, cards: Ints, terminals: Ints, noise: Ints, jitter: Ints, boost: Ints | int = 0) -> Ints:
@@ -135,7 +136,8 @@ def amount(world: World, cards: Ints, terminals: Ints, noise: Ints, jitter: Ints
     typical, spread = _prices()
     category = world.category[terminals]
     width = world.spread[cards] + spread[category]
-    logs: Ints = world.level[cards] + typical[category] + ((width * noise) >> 10) + boost
+    logs: Ints = world.level[cards] + typical[category] + boost
+    logs = logs + ((width * noise) >> 10)
     return np.maximum(exponential(logs, jitter), 50)
 
 
