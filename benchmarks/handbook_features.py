@@ -181,6 +181,7 @@ def load(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def main() -> int:
+    """Print one JSON object: each row's figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--row", choices=ROWS)
     wanted = parser.parse_args().row

@@ -81,7 +81,8 @@ def metres(lat_1: Floats, long_1: Floats, lat_2: Floats, long_2: Floats) -> Floa
     phi_1, phi_2 = np.radians(lat_1), np.radians(lat_2)
     half_phi, half_lambda = (phi_2 - phi_1) / 2, np.radians(long_2 - long_1) / 2
     chord = np.sin(half_phi) ** 2 + np.cos(phi_1) * np.cos(phi_2) * np.sin(half_lambda) ** 2
-    return np.rint(2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(chord, 1.0))))
+    whole: Floats = np.rint(2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(chord, 1.0))))
+    return whole
 
 
 def speed(metres_: Floats, seconds: Floats) -> Floats:

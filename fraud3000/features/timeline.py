@@ -191,7 +191,8 @@ class Timeline:
     def _first_after(self, rows: Ints, moments: Ints) -> Ints:
         """The first place of each row's key with ts above a moment, or where the key ends."""
         base = self._base[self.place_of[rows]]
-        return np.searchsorted(self._places, base + np.searchsorted(self.clock.ts, moments, side="right"))
+        places: Ints = np.searchsorted(self._places, base + np.searchsorted(self.clock.ts, moments, side="right"))
+        return places
 
     def _bound(self, seconds: int) -> Ints:
         if seconds not in self._bounds:

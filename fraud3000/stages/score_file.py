@@ -208,7 +208,7 @@ def _in_input_order(incoming: Ingested, answers: pl.DataFrame) -> pl.DataFrame:
 
 def _summary(scorer: Scorer, incoming: Ingested, past: _Past, scored: pl.DataFrame, written: dict[str, str]) -> Summary:
     refused = incoming.quarantine["reason"].value_counts(sort=True)
-    tables = ()
+    tables: tuple[Table, ...] = ()
     if refused.height:
         rows = tuple((reason, f"{count:,}") for reason, count in refused.iter_rows())
         tables = (Table("Refused rows", ("reason", "rows"), rows),)
