@@ -77,7 +77,9 @@ class Encoder:
             A column is missing, or holds text where numbers belong.
         """
         columns = self.frame(featured)
-        return np.ascontiguousarray(columns.to_numpy(order="c"), dtype=np.float64).reshape(len(featured), len(self.columns))
+        return np.ascontiguousarray(columns.to_numpy(order="c"), dtype=np.float64).reshape(
+            len(featured), len(self.columns)
+        )
 
     def _number(self, name: str, kind: pl.DataType) -> pl.Expr:
         if name in self.categories:
