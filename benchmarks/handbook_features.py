@@ -69,21 +69,21 @@ def published(transactions: pl.DataFrame) -> pl.DataFrame:
     by_card, by_terminal = (frame.groupby(key, sort=False) for key in ("card_id", "terminal_id"))
     card_rows, terminal_rows = (pd.concat([group["row"] for _, group in by]) for by in (by_card, by_terminal))
     for days in DAYS:
-        spent = by_card["amount"].rolling(f"{days}d")
+        spent = by_card["amount"].rolling(f"{days}D")
         count = spent.count().to_numpy()
         columns[f"card_count_{days}d"] = pd.Series(count, index=card_rows.to_numpy())
         columns[f"card_amount_mean_{days}d"] = pd.Series(spent.sum().to_numpy() / count, index=card_rows.to_numpy())
     seen, frauds = (_rolled(by_terminal["is_fraud"], DELAY, how) for how in ("count", "sum"))
     for days in DAYS:
         count = _rolled(by_terminal["is_fraud"], DELAY + days, "count") - seen
-        rate = (_rolled(by_terminal["is_fraud"], DELAY + days, "sum") - frauds) / count
+        found = _rolled(by_terminal["is_fraud"], DELAY + days, "sum") - frauds
         columns[f"terminal_count_{days}d"] = pd.Series(count, index=terminal_rows.to_numpy())
-        columns[f"terminal_rate_{days}d"] = pd.Series(rate, index=terminal_rows.to_numpy()).fillna(0)
+        columns[f"terminal_rate_{days}d"] = pd.Series(found / count.clip(1), index=terminal_rows.to_numpy())
     return pl.DataFrame({name: values.sort_index().to_numpy() for name, values in columns.items()})
 
 
 def _rolled(grouped: Any, days: int, how: str) -> Any:
-    return getattr(grouped.rolling(f"{days}d"), how)().to_numpy()
+    return getattr(grouped.rolling(f"{days}D"), how)().to_numpy()
 
 
 def derived(transactions: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
@@ -104,7 +104,7 @@ def derived(transactions: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
 
 
 def compare(transactions: pl.DataFrame, ledger: pl.DataFrame) -> dict[str, dict[str, int]]:
-    """For each window: rows, rows that differ, and how many of these a tie, an edge or nothing explains."""
+    """For each window: rows, rows in a tie, other rows on an edge, rows that differ, and those that neither explains."""
     theirs, ours = published(transactions), derived(transactions, ledger)
     found = {}
     for name in theirs.columns:
@@ -117,17 +117,17 @@ def compare(transactions: pl.DataFrame, ledger: pl.DataFrame) -> dict[str, dict[
         edge = transactions.select(pl.any_horizontal(_on_edge(transactions, key, at) for at in edges)).to_series()
         found[name] = {
             "rows": len(differs),
+            "tied": int(tied.sum()),
+            "on_edge": int((edge & ~tied).sum()),
             "differ": int(differs.sum()),
-            "by_ties": int((differs & tied).sum()),
-            "by_edge": int((differs & edge & ~tied).sum()),
             "unexplained": int((differs & ~tied & ~edge).sum()),
         }
     return found
 
 
 def _tied(transactions: pl.DataFrame) -> pl.Series:
-    """Rows with an earlier row of their card at the same moment."""
-    return transactions.select(pl.int_range(pl.len()).over("card_id", "ts") > 0).to_series()
+    """Rows with another row of their card at the same moment."""
+    return transactions.select(pl.len().over("card_id", "ts") > 1).to_series()
 
 
 def _on_edge(transactions: pl.DataFrame, key: str, days: int) -> pl.Series:

@@ -169,11 +169,12 @@ class Timeline:
         first = self._bound(0)
         seen = np.where(first > 0, newest[np.maximum(first, 1) - 1], -1)
         same_key = (first > 0) & (key[np.maximum(first, 1) - 1] == key)
-        return np.flatnonzero(same_key & (seen > self._seq) & self.keyed)
+        rows: Ints = np.flatnonzero(same_key & (seen > self._seq) & self.keyed)
+        return rows
 
     def visible(self, row: int, reach: Reach) -> Ints:
         """The places in a row's window that arrived before it."""
-        places = np.arange(reach.low[row], reach.high[row])
+        places: Ints = np.arange(reach.low[row], reach.high[row])
         return places[self._seq[places] < self._seq[row]]
 
     def _correct(self, result: Ints, reach: Reach, exact: Callable[[Ints], int]) -> Ints:
