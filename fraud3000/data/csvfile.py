@@ -109,7 +109,8 @@ def _slow(path: Path, names: list[str]) -> RawFile:
         else:
             detail = f"{len(fields)} fields, the header has {len(names)}"
             refused.append((place, "ragged_row", detail, json.dumps(fields, ensure_ascii=False)))
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String()), orient="row")
+    columns = zip(*rows, strict=True) if rows else [[]] * len(names)
+    frame = pl.DataFrame([pl.Series(name, c, dtype=pl.String) for name, c in zip(names, columns, strict=True)])
     empty_as_null = pl.when(pl.all() != "").then(pl.all())
     return RawFile.of(path, frame.select(empty_as_null), places, refused)
 

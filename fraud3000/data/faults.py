@@ -98,6 +98,8 @@ def _masked(column: pl.Series) -> pl.Series:
             return column
         whole = column.cast(pl.Int128, strict=False)
         text = whole.cast(pl.String).zip_with((whole == column).fill_null(value=False), column.cast(pl.String))
+    elif kind.is_temporal():
+        return column.cast(pl.String)
     else:
         text = column.cast(pl.String, strict=False)
     return cards.mask_series(text).alias(column.name)

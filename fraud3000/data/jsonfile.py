@@ -14,6 +14,7 @@ from fraud3000.data.raw import RawFile
 from fraud3000.errors import DataError, EmptyDataError
 
 _CHUNK = 50_000
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
 
 def read(path: Path) -> RawFile:
@@ -30,7 +31,7 @@ def read(path: Path) -> RawFile:
     chunks: list[pl.DataFrame] = []
     places: list[int] = []
     refused: list[tuple[int, str, str, str]] = []
-    objects: list[dict[str, str | None]] = []
+    objects: list[dict[str, Any]] = []
     for place, line in enumerate(_lines(path), start=1):
         content = _parse(line)
         if isinstance(content, str):
@@ -56,31 +57,35 @@ def _lines(path: Path) -> Iterator[str]:
             raise DataError(f"{path}: not UTF-8 text", hint="Convert the file to UTF-8.") from error
 
 
-def _parse(line: str) -> dict[str, str | None] | str:
+def _parse(line: str) -> dict[str, Any] | str:
     try:
-        content = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
-    except (json.JSONDecodeError, RecursionError) as error:
-        return f"not JSON ({error})" if isinstance(error, json.JSONDecodeError) else "not JSON (nested too deep)"
+        content = _DECODER.decode(line)
+    except json.JSONDecodeError as error:
+        return f"not JSON ({error})"
+    except RecursionError:
+        return "not JSON (nested too deep)"
     if not isinstance(content, dict):
         return f"a {type(content).__name__}, not an object"
-    values = {key: _text(value) for key, value in content.items()}
-    return "half a character (a lone surrogate)" if "\\ud" in line.lower() and _is_halved(values) else values
+    return "half a character (a lone surrogate)" if "\\ud" in line.lower() and _is_halved(content) else content
 
 
-def _is_halved(values: dict[str, str | None]) -> bool:
+def _is_halved(content: dict[str, Any]) -> bool:
     try:
-        "".join([*values, *filter(None, values.values())]).encode()
+        json.dumps(content, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return True
     return False
 
 
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value or None
-    return json.dumps(value)
-
-
-def _frame(objects: list[dict[str, str | None]]) -> pl.DataFrame:
+def _frame(objects: list[dict[str, Any]]) -> pl.DataFrame:
     names = list(dict.fromkeys(name for content in objects for name in content))
-    return pl.DataFrame({name: pl.Series([row.get(name) for row in objects], dtype=pl.String) for name in names})
+    columns = {name: [content.get(name) for content in objects] for name in names}
+    return pl.DataFrame({name: _as_text(values) for name, values in columns.items()})
+
+
+def _as_text(values: list[Any]) -> pl.Series:
+    """Empty text as null, and what is neither text nor a number as JSON."""
+    if not all(value is None or isinstance(value, str) for value in values):
+        values = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    text = pl.Series(values, dtype=pl.String)
+    return text.set((text == "").fill_null(value=False), None)

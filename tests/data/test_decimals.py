@@ -43,7 +43,7 @@ def test_more_decimals_than_there_are_is_a_problem_unless_they_are_zeros(value: 
         assert (problem(given_value) is None) == fits
 
 
-@pytest.mark.parametrize("amount", [17.13, 0.07, 1.1, 33.33, 24.59])
+@pytest.mark.parametrize("amount", [17.13, 0.07, 1.1, 33.33, 24.59, 1.56, 0.47, 1.39, 0.019e3])
 def test_the_noise_of_float_arithmetic_is_not_a_decimal(amount: float) -> None:
     noisy = amount * 5
     assert scaled(pl.Series([noisy])) == [round(amount * 500)]
