@@ -27,7 +27,7 @@ from fraud3000.features.spec import (
     Versus,
     Window,
 )
-from fraud3000.features.timeline import Bools, Clock, Ints, Marks, Timeline
+from fraud3000.features.timeline import Bools, Clock, Ints, Marks, Timeline, position_bits
 from fraud3000.schema import APPROVED, REFUND
 
 FOREVER = np.iinfo(np.int64).max
@@ -114,8 +114,7 @@ class _Events:
     def __init__(self, ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> None:
         self.frame = ordered
         self.catalogue = catalogue
-        self.clock = Clock(ordered["ts"].dt.epoch("us").to_numpy())
-        self.seq = ordered["seq"].to_numpy()
+        self.clock = Clock(ordered["ts"].dt.epoch("us").to_numpy(), ordered["seq"].to_numpy())
         self.amount = ordered["amount"].to_numpy()
         self.approved: Bools = (ordered["status"] == APPROVED).to_numpy()
         self.counted: Bools = (ordered["status"] != REFUND).to_numpy()
@@ -160,7 +159,7 @@ class _Events:
             missing |= part.is_null().to_numpy()
             values = part.fill_null(0).to_numpy()
             code = code * (values.max(initial=0) + 1) + values
-            if code.max(initial=0) >= FOREVER // (rows + 2):
+            if int(code.max(initial=0)) + 1 >= FOREVER >> position_bits(rows):
                 code = np.unique(code, return_inverse=True)[1]
         return np.where(missing, -1, code)
 
@@ -170,7 +169,7 @@ class _KeyView:
 
     def __init__(self, events: _Events, key: tuple[str, ...]) -> None:
         self._events = events
-        self._line = line = Timeline(events.clock, events.codes(key), events.seq, events.catalogue.late_horizon)
+        self._line = line = Timeline(events.clock, events.codes(key), events.catalogue.late_horizon)
         self._amount = events.amount[line.order]
         counted = events.counted[line.order] & line.known
         approved = events.approved[line.order] & line.known

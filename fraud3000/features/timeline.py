@@ -22,18 +22,40 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+class Ascending:
+    """Whole numbers in ascending order, to be asked how many lie below others."""
+
+    def __init__(self, values: Ints) -> None:
+        self._values = pl.DataFrame({"at": values, "below": np.arange(1, len(values) + 1)}).set_sorted("at")
+
+    def below(self, queries: Ints) -> Ints:
+        """For each of the ascending queries, how many values lie strictly below it.
+
+        Examples
+        --------
+        >>> Ascending(np.array([1, 2, 2, 5])).below(np.array([0, 2, 3, 9])).tolist()
+        [0, 1, 3, 4]
+        """
+        asked = pl.DataFrame({"at": queries}).set_sorted("at")
+        found = asked.join_asof(self._values, on="at", strategy="backward", allow_exact_matches=False)
+        below: Ints = found["below"].fill_null(0).to_numpy()
+        return below
+
+
 class Clock:
     """Event times in global order: how many rows lie before a moment."""
 
-    def __init__(self, ts: Ints) -> None:
-        """Take `ts` in microseconds, ascending, shape (n,)."""
-        self.ts = ts
+    def __init__(self, ts: Ints, seq: Ints) -> None:
+        """Take `ts` in microseconds and the order of arrival, both in order of (ts, seq), shape (n,)."""
+        self.ts, self.seq = ts, seq
+        self.in_order = bool((np.diff(seq) > 0).all())
+        self._times = Ascending(ts)
         self._before: dict[int, Ints] = {}
 
     def before(self, seconds: int) -> Ints:
         """For each row, the number of rows with ts < its own ts - seconds."""
         if seconds not in self._before:
-            self._before[seconds] = merge(self.ts, self.ts - seconds * 1_000_000)
+            self._before[seconds] = self._times.below(self.ts - seconds * 1_000_000)
         return self._before[seconds]
 
 
@@ -68,27 +90,25 @@ class Timeline:
     Parameters
     ----------
     clock
-        Event times in global order.
+        Event times and arrivals in global order.
     codes
         Each row's key as a number, in global order; -1 where the row has no key.
-    seq
-        Order of arrival, in global order.
     late_horizon
         In seconds: a row later than this for its key is not stored there.
     """
 
-    def __init__(self, clock: Clock, codes: Ints, seq: Ints, late_horizon: int) -> None:
-        n = len(clock.ts)
+    def __init__(self, clock: Clock, codes: Ints, late_horizon: int) -> None:
         self.clock = clock
         self._bounds: dict[int, Ints] = {}
-        self._places = pl.Series((codes + 1) * (n + 1) + np.arange(n)).sort().to_numpy()
-        self._base = self._places // (n + 1) * (n + 1)
+        bits = position_bits(len(codes))
+        self._places = pl.Series(((codes + 1) << bits) + np.arange(len(codes))).sort().to_numpy()
+        self._ascending = Ascending(self._places)
+        self._base: Ints = (self._places >> bits) << bits
         self.order: Ints = self._places - self._base
         self.ts = clock.ts[self.order]
-        self.keyed: Bools = self._base > 0
-        self._seq = seq[self.order]
-        self._in_order = bool(np.all((np.diff(self._seq) > 0) | (np.diff(self._base) > 0)))
-        self.known: Bools = self.keyed if self._in_order else self.keyed & ~self._too_late(late_horizon)
+        self._seq = clock.seq[self.order]
+        keyed: Bools = self._base > 0
+        self.known: Bools = keyed if clock.in_order else keyed & ~self._too_late(late_horizon)
 
     def reach(self, delay: int, length: int) -> Reach:
         """Each row's window [t - delay - length, t - delay), in seconds."""
@@ -156,7 +176,7 @@ class Timeline:
     @cached_property
     def disordered(self) -> Ints:
         """Rows, in key order, with an earlier event of their key that arrived after them."""
-        if self._in_order:
+        if self.clock.in_order:
             return np.empty(0, dtype=np.int64)
         arrived = np.where(self.known, self._seq, -1)
         key = self._base
@@ -169,13 +189,14 @@ class Timeline:
         first = self._bound(0)
         seen = np.where(first > 0, newest[np.maximum(first, 1) - 1], -1)
         same_key = (first > 0) & (key[np.maximum(first, 1) - 1] == key)
-        rows: Ints = np.flatnonzero(same_key & (seen > self._seq) & self.keyed)
+        rows: Ints = np.flatnonzero(same_key & (seen > self._seq) & self.known)
         return rows
 
     def visible(self, row: int, reach: Reach) -> Ints:
         """The places in a row's window that arrived before it."""
-        places: Ints = np.arange(reach.low[row], reach.high[row])
-        return places[self._seq[places] < self._seq[row]]
+        places = np.arange(reach.low[row], reach.high[row])
+        arrived: Ints = places[self._seq[places] < self._seq[row]]
+        return arrived
 
     def _correct(self, result: Ints, reach: Reach, exact: Callable[[Ints], int]) -> Ints:
         for row in self.disordered:
@@ -197,7 +218,7 @@ class Timeline:
 
     def _bound(self, seconds: int) -> Ints:
         if seconds not in self._bounds:
-            self._bounds[seconds] = merge(self._places, self._base + self.clock.before(seconds)[self.order])
+            self._bounds[seconds] = self._ascending.below(self._base + self.clock.before(seconds)[self.order])
         return self._bounds[seconds]
 
     def _too_late(self, late_horizon: int) -> Bools:
@@ -212,19 +233,9 @@ class Timeline:
         return late["late"].to_numpy()
 
 
-def merge(ascending: Ints, queries: Ints) -> Ints:
-    """For each of the ascending queries, how many of the ascending values lie strictly below it.
-
-    Examples
-    --------
-    >>> merge(np.array([1, 2, 2, 5]), np.array([0, 2, 3, 9])).tolist()
-    [0, 1, 3, 4]
-    """
-    values = pl.DataFrame({"at": ascending, "below": np.arange(1, len(ascending) + 1)}).set_sorted("at")
-    asked = pl.DataFrame({"at": queries}).set_sorted("at")
-    found = asked.join_asof(values, on="at", strategy="backward", allow_exact_matches=False)
-    below: Ints = found["below"].fill_null(0).to_numpy()
-    return below
+def position_bits(rows: int) -> int:
+    """Bits that hold every position and the number of rows itself."""
+    return rows.bit_length()
 
 
 def _running(values: Ints) -> Ints:
