@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,8 +37,9 @@ def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
         for part, path in zip(parts, paths, strict=True):
             _flush(part)
             _check_kind(part, path)
-        for part, path in zip(parts, paths, strict=True):
-            _move(part, path)
+        with _uninterrupted():
+            for part, path in zip(parts, paths, strict=True):
+                _move(part, path)
     except (OSError, pl.exceptions.ComputeError) as error:
         if isinstance(error, pl.exceptions.ComputeError) and "os error" not in str(error):
             raise
@@ -66,6 +69,25 @@ def _check_kind(part: Path, path: Path) -> None:
     """Refuse to put a file where a folder stands, or the reverse: that would take more away than it writes."""
     if path.exists() and path.is_dir() != part.is_dir():
         raise FileExistsError(errno.EEXIST, f"a {'folder' if path.is_dir() else 'file'} stands there")
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until several files have all been moved."""
+    waiting: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread() or None in handlers.values():
+        yield
+        return
+    for number in handlers:
+        signal.signal(number, lambda received, _frame: waiting.append(received))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for received in waiting:
+            signal.raise_signal(received)
 
 
 def _move(part: Path, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -17,10 +18,12 @@ from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Mapping, Params
 from fraud3000.schema import LEDGER, SCORED, TRANSACTIONS
-from fraud3000.scorer import Scorer
 from fraud3000.stages.progress import track
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace, read
+
+if TYPE_CHECKING:
+    from fraud3000.scorer import Scorer
 
 BLOCK = 200_000
 """Rows scored at a time; a score does not depend on the rows beside it."""
@@ -114,6 +117,8 @@ def _destinations(source: str, paths: list[Path], out: Path | None) -> tuple[Pat
 def _find(model: str, settings: Params) -> tuple[Scorer | None, ScorerError | UnavailableError | None]:
     try:
         version, folder = registry.resolve(model, settings.registry, Workspace.of(settings).root)
+        from fraud3000.scorer import Scorer  # loads scikit-learn, which a faulty input need not wait for
+
         return Scorer.load(folder, version=version), None
     except (ScorerError, UnavailableError) as error:
         return None, error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,17 @@ try:
 except UnavailableError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
+"""
+
+
+MANY = """
+import sys
+from pathlib import Path
+from fraud3000.data.outputs import whole
+
+with whole(*(Path(sys.argv[1]) / f"{number}.txt" for number in range(300))) as parts:
+    for part in parts:
+        part.write_text("after")
 """
 
 
@@ -116,6 +128,28 @@ def test_ctrl_c_in_mid_write_changes_nothing(tmp_path: Path) -> None:
     running.send_signal(2)
     running.communicate(timeout=30)
     assert files(tmp_path) == {"a.txt": "before"}
+
+
+def test_ctrl_c_between_two_files_waits_for_the_second(tmp_path: Path) -> None:
+    """All of them, then: not one new file beside one old."""
+    paths = [tmp_path / f"{number}.txt" for number in range(300)]
+    for path in paths:
+        path.write_text("before")
+    command = [sys.executable, "-c", MANY, str(tmp_path)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    while running.poll() is None and paths[0].read_text() == "before":
+        pass
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert set(files(tmp_path).values()) == {"after"}
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_handlers_are_as_before(tmp_path: Path, sent: signal.Signals) -> None:
+    before = signal.getsignal(sent)
+    with whole(tmp_path / "a.txt") as parts:
+        write_all(parts)
+    assert signal.getsignal(sent) is before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
