@@ -165,7 +165,7 @@ def _client() -> Iterator[Any]:
     from sqlalchemy.exc import SQLAlchemyError
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():  # after the import, which sets filters of its own
             warnings.simplefilter("ignore")
