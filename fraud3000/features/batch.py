@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import polars as pl
@@ -27,7 +29,7 @@ from fraud3000.features.spec import (
     Versus,
     Window,
 )
-from fraud3000.features.timeline import Bools, Clock, Ints, Marks, Timeline, position_bits
+from fraud3000.features.timeline import Bools, Clock, Ints, KeyOrder, Marks, Timeline, position_bits
 from fraud3000.schema import APPROVED, REFUND
 
 FOREVER = np.iinfo(np.int64).max
@@ -97,15 +99,38 @@ def _stateless(feature: Feature, zone: str) -> pl.Expr:
 def _look_back(
     ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, features: Sequence[Stateful]
 ) -> list[pl.Series]:
-    """Compute the stateful features key by key, keys side by side."""
+    """Compute the stateful features key by key, blocks of a key side by side."""
     events = _Events(ordered, ledger, catalogue)
-    keys = list(dict.fromkeys(feature.keys for feature in features))
+    by_key: dict[tuple[str, ...], list[Stateful]] = {}
+    for feature in features:
+        by_key.setdefault(feature.keys, []).append(feature)
+    edges = {feature.span for feature in features}
+    edges |= {feature.span - durations.seconds(feature.length) for feature in features}
+    columns: list[pl.Series] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        deque(pool.map(events.clock.before, edges), maxlen=0)
+        for key, of_key in by_key.items():
+            order = KeyOrder(events.clock, events.codes(key))
+            blocks = order.blocks(catalogue.late_horizon)
+            columns += _in_global_order(order, of_key, pool.map(partial(_block, events, of_key), blocks))
+    return columns
 
-    def of_key(key: tuple[str, ...]) -> pl.DataFrame:
-        return _KeyView(events, key).columns([feature for feature in features if feature.keys == key])
 
-    with ThreadPoolExecutor() as pool:
-        return [column for columns in pool.map(of_key, keys) for column in columns]
+def _in_global_order(
+    order: KeyOrder, features: Sequence[Stateful], blocks: Iterable[list[Floats]]
+) -> Iterator[pl.Series]:
+    """Put the blocks' columns end to end and each row back to its place."""
+    place_of = pl.Series(order.place_of)
+    for feature, *parts in zip(features, *blocks, strict=True):
+        series = _series(np.concatenate(parts) if parts else np.empty(0)).gather(place_of).alias(feature.name)
+        yield series.cast(pl.Boolean) if feature.kind == "boolean" else series
+
+
+def _block(events: _Events, features: Sequence[Stateful], line: Timeline) -> list[Floats]:
+    """The features of a block's rows, in its own order; NaN for rows that its keys do not keep."""
+    view = _Block(events, line)
+    values = [view.values(feature) for feature in features]
+    return values if line.known.all() else [np.where(line.known, column, np.nan) for column in values]
 
 
 class _Events:
@@ -164,34 +189,24 @@ class _Events:
         return np.where(missing, -1, code)
 
 
-class _KeyView:
-    """The events of one key in its own order, and the features made of them."""
+class _Block:
+    """The events of a block of keys, and the features made of them."""
 
-    def __init__(self, events: _Events, key: tuple[str, ...]) -> None:
+    def __init__(self, events: _Events, line: Timeline) -> None:
         self._events = events
-        self._line = line = Timeline(events.clock, events.codes(key), events.catalogue.late_horizon)
-        self._amount = events.amount[line.order]
-        counted = events.counted[line.order] & line.known
-        approved = events.approved[line.order] & line.known
-        self._counted, self._approved = counted, approved
+        self._line = line
+        self._amount = events.amount[line.rows]
+        self._counted: Bools = events.counted[line.rows] & line.known
+        self._approved: Bools = events.approved[line.rows] & line.known
         self._totals: dict[tuple[str, int, int], Ints] = {}
         self._summed: dict[str, Ints] = {
-            "counted": counted.astype(np.int64),
-            "approved": approved.astype(np.int64),
-            "spent": np.where(approved, self._amount, 0),
+            "counted": self._counted.astype(np.int64),
+            "approved": self._approved.astype(np.int64),
+            "spent": np.where(self._approved, self._amount, 0),
         }
 
-    def columns(self, features: Sequence[Stateful]) -> pl.DataFrame:
-        """The features in global order."""
-        values = pl.DataFrame([self._column(feature) for feature in features])
-        return values.select(pl.all().gather(pl.lit(pl.Series(self._line.place_of))))
-
-    def _column(self, feature: Stateful) -> pl.Series:
-        values, known = self._values(feature), self._line.known
-        series = _series(values if known.all() else np.where(known, values, np.nan)).alias(feature.name)
-        return series.cast(pl.Boolean) if feature.kind == "boolean" else series
-
-    def _values(self, feature: Stateful) -> Floats:
+    def values(self, feature: Stateful) -> Floats:
+        """The feature for each row, in the block's order."""
         length = durations.seconds(feature.length)
         match feature:
             case Window(agg=agg, delay=delay):
@@ -231,7 +246,7 @@ class _KeyView:
         if agg == "frauds":
             return self._alive("frauds", delay, length).astype(np.float64)
         if "presumed" not in self._summed:
-            self._summed["presumed"] = (self._events.presumed[self._line.order] & self._line.known).astype(np.int64)
+            self._summed["presumed"] = (self._events.presumed[self._line.rows] & self._line.known).astype(np.int64)
         labelled = self._total("presumed", delay, length) + self._alive("confirmed", delay, length)
         if agg == "labelled":
             return labelled.astype(np.float64)
@@ -263,7 +278,7 @@ class _KeyView:
     def _metres_from_last(self, length: int) -> Floats:
         last = self._last(length)
         places = self._events.frame.select("terminal_lat", "terminal_long")
-        lat, long = (places[name].to_numpy()[self._line.order] for name in places.columns)
+        lat, long = (places[name].to_numpy()[self._line.rows] for name in places.columns)
         return np.where(last < 0, np.nan, formulas.metres(lat[last], long[last], lat, long))
 
 

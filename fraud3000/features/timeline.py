@@ -10,7 +10,7 @@ Rows that arrived out of order are few. What a window over them may see is decid
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+BLOCK = 1 << 16
+"""Rows worked on at a time, at least: the arrays of a block stay in cache."""
 
 
 class Ascending:
@@ -74,7 +77,7 @@ class Marks:
     Attributes
     ----------
     rows
-        The event's position in global order.
+        Each event's row, in global order.
     since, until
         Microseconds since the epoch.
     """
@@ -84,8 +87,8 @@ class Marks:
     until: Ints
 
 
-class Timeline:
-    """The rows of all keys in order of (key, ts, seq).
+class KeyOrder:
+    """All rows in order of (key, ts, seq), to be worked on in blocks of whole keys.
 
     Parameters
     ----------
@@ -93,33 +96,67 @@ class Timeline:
         Event times and arrivals in global order.
     codes
         Each row's key as a number, in global order; -1 where the row has no key.
-    late_horizon
-        In seconds: a row later than this for its key is not stored there.
     """
 
-    def __init__(self, clock: Clock, codes: Ints, late_horizon: int) -> None:
+    def __init__(self, clock: Clock, codes: Ints) -> None:
         self.clock = clock
-        self._bounds: dict[int, Ints] = {}
-        bits = position_bits(len(codes))
-        self._places = pl.Series(((codes + 1) << bits) + np.arange(len(codes))).sort().to_numpy()
+        self._bits = position_bits(len(codes))
+        self.places: Ints = pl.Series(((codes + 1) << self._bits) + np.arange(len(codes))).sort().to_numpy()
+        self.rows: Ints = self.places & ((1 << self._bits) - 1)
+        self.place_of = np.empty_like(self.rows)
+        self.place_of[self.rows] = np.arange(len(codes))
+
+    def base(self, places: Ints) -> Ints:
+        """The part of a place that tells the key."""
+        return (places >> self._bits) << self._bits
+
+    def blocks(self, late_horizon: int) -> Iterator[Timeline]:
+        """Cut between keys, into blocks small enough to stay in a processor's cache."""
+        start, rows = 0, len(self.places)
+        while start < rows:
+            end = min(start + BLOCK, rows)
+            next_key = self.base(self.places[end - 1 : end]) + (1 << self._bits)
+            end = int(np.searchsorted(self.places, next_key)[0])
+            yield Timeline(self, slice(start, end), late_horizon)
+            start = end
+
+
+class Timeline:
+    """Some keys' rows in order of (key, ts, seq); places are counted within the block.
+
+    Parameters
+    ----------
+    order
+        All rows.
+    span
+        The block's places among them, whole keys.
+    late_horizon
+        In seconds: a row later than this for its key is not stored there.
+
+    Attributes
+    ----------
+    rows
+        Each place's row in global order.
+    known
+        False for rows without a key and for rows that came too late for theirs.
+    """
+
+    def __init__(self, order: KeyOrder, span: slice, late_horizon: int) -> None:
+        self.clock, self.span = order.clock, span
+        self._order = order
+        self._places = order.places[span]
+        self._base = order.base(self._places)
         self._ascending = Ascending(self._places)
-        self._base: Ints = (self._places >> bits) << bits
-        self.order: Ints = self._places - self._base
-        self.ts = clock.ts[self.order]
-        self._seq = clock.seq[self.order]
+        self._bounds: dict[int, Ints] = {}
+        self.rows = order.rows[span]
+        self.ts = self.clock.ts[self.rows]
+        self._seq = self.clock.seq[self.rows]
         keyed: Bools = self._base > 0
-        self.known: Bools = keyed if clock.in_order else keyed & ~self._too_late(late_horizon)
+        self.known: Bools = keyed if self.clock.in_order else keyed & ~self._too_late(late_horizon)
 
     def reach(self, delay: int, length: int) -> Reach:
         """Each row's window [t - delay - length, t - delay), in seconds."""
         return Reach(low=self._bound(delay + length), high=self._bound(delay))
-
-    @cached_property
-    def place_of(self) -> Ints:
-        """Each row's place in key order, in global order: what brings results back."""
-        place = np.empty_like(self.order)
-        place[self.order] = np.arange(len(place))
-        return place
 
     def total(self, values: Ints, reach: Reach) -> Ints:
         """The sum over each row's window; `values` is 0 for rows that do not count."""
@@ -163,15 +200,19 @@ class Timeline:
         Each mark is a step up when both its time and its window have begun, and a step down when
         either ends; the running total of steps in key order is the answer at each row.
         """
-        opens = self.clock.ts[marks.rows] + delay * 1_000_000
+        marks = self._own(marks)
+        opens = self.ts[marks.rows] + delay * 1_000_000
         start = np.maximum(marks.since, opens)
         end = np.minimum(marks.until, opens + length * 1_000_000)
-        counted = (start < end) & self.known[self.place_of[marks.rows]]
-        rows, steps = marks.rows[counted], np.zeros(len(self.ts) + 1, dtype=np.int64)
-        np.add.at(steps, self._first_after(rows, start[counted]), 1)
-        np.add.at(steps, self._first_after(rows, end[counted]), -1)
+        counted = start < end
+        steps = np.zeros(len(self.ts) + 1, dtype=np.int64)
+        np.add.at(steps, self._first_after(marks.rows[counted], start[counted]), 1)
+        np.add.at(steps, self._first_after(marks.rows[counted], end[counted]), -1)
         result = np.cumsum(steps[:-1])
-        return self._correct_alive(result, marks, self.reach(delay, length)) if len(self.disordered) else result
+        for row in self.disordered:
+            now = (marks.since < self.ts[row]) & (self.ts[row] <= marks.until)
+            result[row] = np.isin(marks.rows[now], self.visible(row, self.reach(delay, length))).sum()
+        return result
 
     @cached_property
     def disordered(self) -> Ints:
@@ -203,22 +244,22 @@ class Timeline:
             result[row] = exact(self.visible(row, reach))
         return result
 
-    def _correct_alive(self, result: Ints, marks: Marks, reach: Reach) -> Ints:
-        places = self.place_of[marks.rows]
-        for row in self.disordered:
-            now = (marks.since < self.ts[row]) & (self.ts[row] <= marks.until) & self.known[places]
-            result[row] = np.isin(places[now], self.visible(row, reach)).sum()
-        return result
+    def _own(self, marks: Marks) -> Marks:
+        """The marks of events that this block keeps, told by place."""
+        places = self._order.place_of[marks.rows]
+        here = np.flatnonzero((places >= self.span.start) & (places < self.span.stop))
+        here = here[self.known[places[here] - self.span.start]]
+        return Marks(places[here] - self.span.start, marks.since[here], marks.until[here])
 
-    def _first_after(self, rows: Ints, moments: Ints) -> Ints:
-        """The first place of each row's key with ts above a moment, or where the key ends."""
-        base = self._base[self.place_of[rows]]
-        places: Ints = np.searchsorted(self._places, base + np.searchsorted(self.clock.ts, moments, side="right"))
-        return places
+    def _first_after(self, places: Ints, moments: Ints) -> Ints:
+        """The first place of each event's key with ts above a moment, or where the key ends."""
+        position = np.searchsorted(self.clock.ts, moments, side="right")
+        first: Ints = np.searchsorted(self._places, self._base[places] + position)
+        return first
 
     def _bound(self, seconds: int) -> Ints:
         if seconds not in self._bounds:
-            self._bounds[seconds] = self._ascending.below(self._base + self.clock.before(seconds)[self.order])
+            self._bounds[seconds] = self._ascending.below(self._base + self.clock.before(seconds)[self.rows])
         return self._bounds[seconds]
 
     def _too_late(self, late_horizon: int) -> Bools:
