@@ -85,7 +85,7 @@ def score_file(
     mapping = scorer.mapping if scorer and params is None else sources.resolve(settings.prepare)
     incoming = _ingest(paths, mapping, settings, scorer)
     if scorer is None:
-        raise missing or ScorerError(f"no model '{model}'")
+        raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
     past = _past(history, mapping, settings, scorer)
     transactions, ledger = _together(incoming, past, mapping)
     _require_history(transactions, incoming, scorer.catalogue, cold_start=cold_start)
