@@ -68,13 +68,21 @@ def featurize(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catal
         raise SchemaError.missing_columns("transactions", missing, transactions.columns)
     if "ts" not in transactions.columns:
         return transactions.select(_stateless(feature, catalogue.zone) for feature in catalogue.features)
-    ordered = transactions.with_row_index("row").sort("ts", "seq")
+    ordered = _in_order(transactions.with_row_index("row"))
     stateful = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
     looked_back = _look_back(ordered, ledger, catalogue, stateful)
     simple = [_stateless(f, catalogue.zone) for f in catalogue.features if not isinstance(f, Stateful)]
     history = (pl.col("ts") - pl.col("ts").min()).dt.total_microseconds() / (SECONDS_A_DAY * 1e6)
     result = ordered.select("row", history.alias("history_days"), *simple).with_columns(looked_back)
-    return result.sort("row").select("history_days", *catalogue.names)
+    return (result if ordered["row"].is_sorted() else result.sort("row")).select("history_days", *catalogue.names)
+
+
+def _in_order(transactions: pl.DataFrame) -> pl.DataFrame:
+    """Sort by (ts, seq), which most files already are."""
+    later = pl.col("ts").diff() > pl.duration()
+    same = (pl.col("ts").diff() == pl.duration()) & (pl.col("seq").diff() > 0)
+    sorted_ = transactions.select((later | same).all()).item()
+    return transactions if sorted_ else transactions.sort("ts", "seq")
 
 
 def _stateless(feature: Feature, zone: str) -> pl.Expr:
@@ -99,21 +107,25 @@ def _stateless(feature: Feature, zone: str) -> pl.Expr:
 def _look_back(
     ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, features: Sequence[Stateful]
 ) -> list[pl.Series]:
-    """Compute the stateful features key by key, blocks of a key side by side."""
+    """Compute the stateful features key by key, edges and then blocks of a key side by side."""
     events = _Events(ordered, ledger, catalogue)
     by_key: dict[tuple[str, ...], list[Stateful]] = {}
     for feature in features:
         by_key.setdefault(feature.keys, []).append(feature)
-    edges = {feature.span for feature in features}
-    edges |= {feature.span - durations.seconds(feature.length) for feature in features}
     columns: list[pl.Series] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        deque(pool.map(events.clock.before, edges), maxlen=0)
+        deque(pool.map(events.clock.before, _edges(features)), maxlen=0)
         for key, of_key in by_key.items():
             order = KeyOrder(events.clock, events.codes(key))
+            deque(pool.map(order.bound, _edges(of_key)), maxlen=0)
             blocks = order.blocks(catalogue.late_horizon)
             columns += _in_global_order(order, of_key, pool.map(partial(_block, events, of_key), blocks))
     return columns
+
+
+def _edges(features: Sequence[Stateful]) -> set[int]:
+    """How many seconds back the windows begin and end."""
+    return {edge for f in features for edge in (f.span, f.span - durations.seconds(f.length))}
 
 
 def _in_global_order(

@@ -2,7 +2,7 @@
 
 All rows stand in global order of (ts, seq); a row's place there is its position. For one key they
 stand in order of (key, ts, seq). "Before t - d" then is "below a position", which one merge of two
-sorted lists finds for every row at once, and any exact aggregate over a window is a difference of
+sorted lists finds for all rows at once, and any exact aggregate over a window is a difference of
 running totals.
 
 Rows that arrived out of order are few. What a window over them may see is decided row by row.
@@ -25,26 +25,6 @@ BLOCK = 1 << 16
 """Rows worked on at a time, at least: the arrays of a block stay in cache."""
 
 
-class Ascending:
-    """Whole numbers in ascending order, to be asked how many lie below others."""
-
-    def __init__(self, values: Ints) -> None:
-        self._values = pl.DataFrame({"at": values, "below": np.arange(1, len(values) + 1)}).set_sorted("at")
-
-    def below(self, queries: Ints) -> Ints:
-        """For each of the ascending queries, how many values lie strictly below it.
-
-        Examples
-        --------
-        >>> Ascending(np.array([1, 2, 2, 5])).below(np.array([0, 2, 3, 9])).tolist()
-        [0, 1, 3, 4]
-        """
-        asked = pl.DataFrame({"at": queries}).set_sorted("at")
-        found = asked.join_asof(self._values, on="at", strategy="backward", allow_exact_matches=False)
-        below: Ints = found["below"].fill_null(0).to_numpy()
-        return below
-
-
 class Clock:
     """Event times in global order: how many rows lie before a moment."""
 
@@ -52,13 +32,12 @@ class Clock:
         """Take `ts` in microseconds and the order of arrival, both in order of (ts, seq), shape (n,)."""
         self.ts, self.seq = ts, seq
         self.in_order = bool((np.diff(seq) > 0).all())
-        self._times = Ascending(ts)
         self._before: dict[int, Ints] = {}
 
     def before(self, seconds: int) -> Ints:
         """For each row, the number of rows with ts < its own ts - seconds."""
         if seconds not in self._before:
-            self._before[seconds] = self._times.below(self.ts - seconds * 1_000_000)
+            self._before[seconds] = merge(self.ts, self.ts - seconds * 1_000_000)
         return self._before[seconds]
 
 
@@ -103,8 +82,15 @@ class KeyOrder:
         self._bits = position_bits(len(codes))
         self.places: Ints = pl.Series(((codes + 1) << self._bits) + np.arange(len(codes))).sort().to_numpy()
         self.rows: Ints = self.places & ((1 << self._bits) - 1)
+        self._bounds: dict[int, Ints] = {}
         self.place_of = np.empty_like(self.rows)
         self.place_of[self.rows] = np.arange(len(codes))
+
+    def bound(self, seconds: int) -> Ints:
+        """For each place, the first place of its key whose ts is not before its own ts - seconds."""
+        if seconds not in self._bounds:
+            self._bounds[seconds] = merge(self.places, self.base(self.places) + self.clock.before(seconds)[self.rows])
+        return self._bounds[seconds]
 
     def base(self, places: Ints) -> Ints:
         """The part of a place that tells the key."""
@@ -146,13 +132,18 @@ class Timeline:
         self._order = order
         self._places = order.places[span]
         self._base = order.base(self._places)
-        self._ascending = Ascending(self._places)
-        self._bounds: dict[int, Ints] = {}
         self.rows = order.rows[span]
-        self.ts = self.clock.ts[self.rows]
-        self._seq = self.clock.seq[self.rows]
         keyed: Bools = self._base > 0
         self.known: Bools = keyed if self.clock.in_order else keyed & ~self._too_late(late_horizon)
+
+    @cached_property
+    def ts(self) -> Ints:
+        """Each place's event time, in microseconds."""
+        return self.clock.ts[self.rows]
+
+    @cached_property
+    def _seq(self) -> Ints:
+        return self.clock.seq[self.rows]
 
     def reach(self, delay: int, length: int) -> Reach:
         """Each row's window [t - delay - length, t - delay), in seconds."""
@@ -205,7 +196,7 @@ class Timeline:
         start = np.maximum(marks.since, opens)
         end = np.minimum(marks.until, opens + length * 1_000_000)
         counted = start < end
-        steps = np.zeros(len(self.ts) + 1, dtype=np.int64)
+        steps = np.zeros(len(self.rows) + 1, dtype=np.int64)
         np.add.at(steps, self._first_after(marks.rows[counted], start[counted]), 1)
         np.add.at(steps, self._first_after(marks.rows[counted], end[counted]), -1)
         result = np.cumsum(steps[:-1])
@@ -258,9 +249,8 @@ class Timeline:
         return first
 
     def _bound(self, seconds: int) -> Ints:
-        if seconds not in self._bounds:
-            self._bounds[seconds] = self._ascending.below(self._base + self.clock.before(seconds)[self.rows])
-        return self._bounds[seconds]
+        bound: Ints = self._order.bound(seconds)[self.span] - self.span.start
+        return bound
 
     def _too_late(self, late_horizon: int) -> Bools:
         """Rows further behind the newest event that their key had seen than the horizon allows."""
@@ -272,6 +262,21 @@ class Timeline:
         lateness = (pl.col("ts").cum_max().shift(1) - pl.col("ts")).over("key")
         late = frame.select("place", late=(lateness > late_horizon * 1_000_000).fill_null(value=False)).sort("place")
         return late["late"].to_numpy()
+
+
+def merge(ascending: Ints, queries: Ints) -> Ints:
+    """For each of the ascending queries, how many of the ascending values lie strictly below it.
+
+    Examples
+    --------
+    >>> merge(np.array([1, 2, 2, 5]), np.array([0, 2, 3, 9])).tolist()
+    [0, 1, 3, 4]
+    """
+    values = pl.DataFrame({"at": ascending, "below": np.arange(1, len(ascending) + 1)}).set_sorted("at")
+    asked = pl.DataFrame({"at": queries}).set_sorted("at")
+    found = asked.join_asof(values, on="at", strategy="backward", allow_exact_matches=False)
+    below: Ints = found["below"].fill_null(0).to_numpy()
+    return below
 
 
 def position_bits(rows: int) -> int:
