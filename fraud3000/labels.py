@@ -36,7 +36,9 @@ def ledger_of(transactions: pl.DataFrame, label_delay: timedelta, *, source: str
     polars.DataFrame
         LEDGER, in the order of the rows.
     """
-    says_something = (pl.col("is_fraud") == 1) | (pl.col("is_fraud").is_not_null() & pl.col("reported_at").is_not_null())
+    says_something = (pl.col("is_fraud") == 1) | (
+        pl.col("is_fraud").is_not_null() & pl.col("reported_at").is_not_null()
+    )
     mature = pl.col("ts") + label_delay if "ts" in transactions.columns else pl.lit(None, dtype=LEDGER["recorded_at"])
     return transactions.filter(says_something).select(
         "transaction_id",
@@ -49,7 +51,7 @@ def ledger_of(transactions: pl.DataFrame, label_delay: timedelta, *, source: str
 
 def merge(*ledgers: pl.DataFrame) -> pl.DataFrame:
     """Ledgers one after the other: the place in the ledger is the order in which records are given."""
-    return pl.concat([ledger.select(LEDGER) for ledger in ledgers])
+    return pl.concat([ledger.select(*LEDGER) for ledger in ledgers])
 
 
 def changes(ledger: pl.DataFrame, precedence: Sequence[str] = ()) -> pl.DataFrame:
@@ -74,7 +76,9 @@ def changes(ledger: pl.DataFrame, precedence: Sequence[str] = ()) -> pl.DataFram
     trust = pl.col("source").replace_strict(
         list(precedence), list(range(len(precedence), 0, -1)), default=0, return_dtype=pl.Int64
     )
-    strength = pl.struct("trust", "recorded_at", pl.col("reported_at").fill_null(pl.datetime(1, 1, 1, time_zone="UTC")), "place")
+    strength = pl.struct(
+        "trust", "recorded_at", pl.col("reported_at").fill_null(pl.datetime(1, 1, 1, time_zone="UTC")), "place"
+    )
     ranked = (
         ledger.with_row_index("place")
         .with_columns(trust=trust if precedence else pl.lit(0))

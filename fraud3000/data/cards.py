@@ -26,6 +26,7 @@ from fraud3000.redact import GAP, mask
 __all__ = [
     "VARIABLE",
     "CardKey",
+    "are_hashes",
     "hash_cards",
     "holds_card_numbers",
     "load_key",
@@ -154,6 +155,18 @@ def holds_card_numbers(values: pl.Series) -> bool:
     False
     """
     return _most_pass(_card_like(_text(values).drop_nulls().unique()))
+
+
+def are_hashes(values: pl.Series) -> bool:
+    """Tell whether every value is what `hash_cards` makes; false for no values at all.
+
+    Examples
+    --------
+    >>> are_hashes(pl.Series(["596", "4961"]))
+    False
+    """
+    known = values.drop_nulls()
+    return bool(len(known) and known.cast(pl.String).str.contains(_HASHED).all())
 
 
 def looks_like_card_numbers(values: pl.Series) -> bool:

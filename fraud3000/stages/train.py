@@ -14,14 +14,14 @@ from typing import Any
 import polars as pl
 
 from fraud3000 import registry
-from fraud3000.data import outputs, sources
+from fraud3000.data import cards, outputs, sources
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
 from fraud3000.models import estimators, fit, outside
 from fraud3000.models.explain import Typical
 from fraud3000.models.outside import Outside
 from fraud3000.models.rows import Rows, require_both_classes, usable
-from fraud3000.params import Params
+from fraud3000.params import Mapping, Params
 from fraud3000.scorer import Scorer
 from fraud3000.splits import Boundaries
 from fraud3000.stages.summary import Summary, Table
@@ -61,7 +61,7 @@ def train(params: Params) -> Summary:
     typical = Typical.learn(model.encoder, rows.filter(pl.Series(is_fraud == 0)), inputs.catalogue.features)
     scorer = Scorer(
         catalogue=inputs.catalogue,
-        mapping=sources.resolve(params.prepare),
+        mapping=_mapping(params, inputs.train.known[0]),
         model=model,
         calibrator=settled.calibrator,
         policy=settled.threshold.policy,
@@ -105,6 +105,14 @@ def _fingerprint(workspace: Workspace) -> str:
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _mapping(params: Params, rows: pl.DataFrame) -> Mapping:
+    """How raw files are read from now on: what was found in the card column once holds for every later file."""
+    mapping = sources.resolve(params.prepare)
+    if mapping.card_numbers == "detect" and "card_id" in rows.columns and cards.are_hashes(rows["card_id"]):
+        return mapping.model_copy(update={"card_numbers": "yes"})
+    return mapping
 
 
 def _facts(inputs: _Inputs, params: Params) -> dict[str, Any]:
