@@ -12,6 +12,7 @@ import pytest
 
 from fraud3000 import labels, registry
 from fraud3000 import params as p
+from fraud3000.data import cards
 from fraud3000.errors import DataError, EmptyDataError, ParamsError, UnavailableError
 from fraud3000.schema import TIME
 from fraud3000.scorer import Scorer
@@ -188,3 +189,13 @@ def test_a_workspace_that_cannot_be_written_is_told(own_store):
     (own_store / "data" / "models").write_text("in the way")
     with pytest.raises(UnavailableError, match="models: cannot be written"):
         train(params)
+
+
+def test_a_card_column_once_found_to_hold_numbers_is_hashed_in_every_later_file(own_store):
+    key = cards.new_key()
+    hashed = transactions().with_columns(card_id=cards.hash_cards(transactions()["card_id"], key))
+    train(world(own_store, hashed, prepare={"label_delay": "2d", "source": "custom", "mapping": CUSTOM}))
+    assert Scorer.load(own_store / "data/models/1").mapping.card_numbers == "yes"
+
+
+CUSTOM = {"columns": {"amount": "amount", "ts": "when", "card_id": "card", "terminal_id": "shop"}}
