@@ -22,21 +22,6 @@ CONTRACT_VERSION = 1
 
 Key = str | tuple[str, ...]
 Kind = Literal["numeric", "boolean", "categorical"]
-Unit = Literal[
-    "count",
-    "money",
-    "share",
-    "seconds",
-    "ratio",
-    "deviations",
-    "flag",
-    "hour",
-    "weekday",
-    "km",
-    "km/h",
-    "category",
-    "number",
-]
 
 _SHORT = {"card_id": "card", "terminal_id": "terminal"}
 
@@ -46,22 +31,11 @@ class Feature(ABC):
     """One column of FEATURED; the base of every kind below."""
 
     kind: ClassVar[Kind] = "numeric"
-    unit: ClassVar[Unit] = "number"
 
     @property
     @abstractmethod
     def name(self) -> str:
         """The column's name, derived from the declaration."""
-
-    @property
-    @abstractmethod
-    def group(self) -> str:
-        """The family that reasons are told by."""
-
-    @property
-    @abstractmethod
-    def words(self) -> str:
-        """What the value is, in words that fit before a colon."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -89,20 +63,8 @@ class Column(Feature):
         return "categorical" if self.categorical else "numeric"
 
     @property
-    def unit(self) -> Unit:  # type: ignore[override]
-        return "money" if self.column == "amount" else "category" if self.categorical else "number"
-
-    @property
     def name(self) -> str:
         return self.column
-
-    @property
-    def group(self) -> str:
-        return self.column.replace("_", " ")
-
-    @property
-    def words(self) -> str:
-        return self.column.replace("_", " ")
 
     @property
     def needs(self) -> frozenset[str]:
@@ -116,20 +78,8 @@ class Calendar(Feature):
     part: Literal["hour", "weekday"]
 
     @property
-    def unit(self) -> Unit:  # type: ignore[override]
-        return self.part
-
-    @property
     def name(self) -> str:
         return self.part
-
-    @property
-    def group(self) -> str:
-        return "time of day" if self.part == "hour" else "day of the week"
-
-    @property
-    def words(self) -> str:
-        return "hour of the transaction" if self.part == "hour" else "weekday of the transaction"
 
     @property
     def needs(self) -> frozenset[str]:
@@ -140,19 +90,9 @@ class Calendar(Feature):
 class FromHome(Feature):
     """Kilometres between the card's home and the terminal, in steps of a metre."""
 
-    unit: ClassVar[Unit] = "km"
-
     @property
     def name(self) -> str:
         return "home_distance"
-
-    @property
-    def group(self) -> str:
-        return "place"
-
-    @property
-    def words(self) -> str:
-        return "distance of the terminal from the card's home"
 
     @property
     def needs(self) -> frozenset[str]:
@@ -193,36 +133,13 @@ class Window(Stateful):
     delay: str = "0d"
 
     @property
-    def unit(self) -> Unit:  # type: ignore[override]
-        return "count" if self.agg == "count" else "money"
-
-    @property
     def name(self) -> str:
         what = "count" if self.agg == "count" else f"amount_{self.agg}"
         return f"{self.owner}_{what}_{self.length}{_delayed(self.delay)}"
 
     @property
-    def group(self) -> str:
-        return f"{self.owner} activity" if self.agg == "count" else f"{self.owner} amounts"
-
-    @property
-    def words(self) -> str:
-        what = {
-            "count": "transactions",
-            "sum": "money spent",
-            "mean": "mean amount",
-            "max": "largest amount",
-            "std": "spread of amounts",
-        }[self.agg]
-        return f"{what} of this {_said(self.owner)} in {self.length}{_until(self.delay)}"
-
-    @property
     def span(self) -> int:
         return durations.seconds(self.length) + durations.seconds(self.delay)
-
-    def check(self, label_delay: int) -> None:
-        if self.agg == "max" and durations.seconds(self.delay):
-            raise ParamsError(f"{self.name}: a largest amount takes no delay", hint="Leave the delay out.")
 
 
 @dataclass(frozen=True)
@@ -232,21 +149,8 @@ class Versus(Stateful):
     how: Literal["ratio", "zscore"]
 
     @property
-    def unit(self) -> Unit:  # type: ignore[override]
-        return "ratio" if self.how == "ratio" else "deviations"
-
-    @property
     def name(self) -> str:
         return f"{self.owner}_amount_{self.how}_{self.length}"
-
-    @property
-    def group(self) -> str:
-        return f"{self.owner} amounts"
-
-    @property
-    def words(self) -> str:
-        what = "amount as a multiple of" if self.how == "ratio" else "standard deviations of the amount from"
-        return f"{what} the mean of this {_said(self.owner)} in {self.length}"
 
     @property
     def needs(self) -> frozenset[str]:
@@ -257,19 +161,9 @@ class Versus(Stateful):
 class SinceLast(Stateful):
     """Seconds since the key's last approved or declined event within the length, else null."""
 
-    unit: ClassVar[Unit] = "seconds"
-
     @property
     def name(self) -> str:
         return f"{self.owner}_since_last_{self.length}"
-
-    @property
-    def group(self) -> str:
-        return f"{self.owner} activity"
-
-    @property
-    def words(self) -> str:
-        return f"time since the last transaction of this {_said(self.owner)}"
 
 
 @dataclass(frozen=True)
@@ -277,19 +171,10 @@ class NotSeen(Stateful):
     """Whether the key, most often a pair, has no approved or declined event within the length."""
 
     kind: ClassVar[Kind] = "boolean"
-    unit: ClassVar[Unit] = "flag"
 
     @property
     def name(self) -> str:
         return f"{self.owner}_not_seen_{self.length}"
-
-    @property
-    def group(self) -> str:
-        return f"new {_said(self.owner)}"
-
-    @property
-    def words(self) -> str:
-        return f"first {_said(self.owner)} meeting in {self.length}"
 
 
 @dataclass(frozen=True)
@@ -299,20 +184,8 @@ class FromLast(Stateful):
     how: Literal["distance", "speed"]
 
     @property
-    def unit(self) -> Unit:  # type: ignore[override]
-        return "km" if self.how == "distance" else "km/h"
-
-    @property
     def name(self) -> str:
         return f"{self.owner}_{self.how}_{self.length}"
-
-    @property
-    def group(self) -> str:
-        return "place"
-
-    @property
-    def words(self) -> str:
-        return f"{self.how} from the last transaction of this {_said(self.owner)}"
 
     @property
     def needs(self) -> frozenset[str]:
@@ -327,22 +200,9 @@ class LabelWindow(Stateful):
     delay: str
 
     @property
-    def unit(self) -> Unit:  # type: ignore[override]
-        return "share" if self.agg == "rate" else "count"
-
-    @property
     def name(self) -> str:
         what = {"frauds": "frauds", "labelled": "labelled", "rate": "fraud_rate"}[self.agg]
         return f"{self.owner}_{what}_{self.length}{_delayed(self.delay)}"
-
-    @property
-    def group(self) -> str:
-        return f"{self.owner} frauds"
-
-    @property
-    def words(self) -> str:
-        what = {"frauds": "known frauds", "labelled": "transactions with a known label", "rate": "share of known fraud"}
-        return f"{what[self.agg]} of this {_said(self.owner)} in {self.length}{_until(self.delay)}"
 
     @property
     def span(self) -> int:
@@ -449,11 +309,3 @@ def _check_durations(feature: Feature) -> None:
 
 def _delayed(delay: str) -> str:
     return f"_delayed_{delay}" if durations.seconds(delay) else ""
-
-
-def _until(delay: str) -> str:
-    return f" up to {delay} ago" if durations.seconds(delay) else ""
-
-
-def _said(owner: str) -> str:
-    return owner.replace("_", "-and-")

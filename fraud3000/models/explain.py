@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from fraud3000.features.spec import Feature
+from fraud3000.features.words import tell
 from fraud3000.models.encoder import Encoder, Floats
 from fraud3000.models.fit import Model
 from fraud3000.models.words import value_in_words
@@ -121,7 +122,7 @@ class _Teller:
         self.spreads = np.array([typical.spreads[name] for name in encoder.columns])
         self.families: dict[str, list[int]] = {}
         for place, feature in enumerate(self.features):
-            self.families.setdefault(feature.group, []).append(place)
+            self.families.setdefault(tell(feature).family, []).append(place)
 
     def reasons(self, row: Floats, drops: Floats) -> tuple[Reason, ...]:
         names = list(self.families)
@@ -134,17 +135,18 @@ class _Teller:
         one_missing = np.isnan(row[columns]) != np.isnan(self.values[columns])
         place = columns[int(np.argmax(np.where(one_missing, 1.0, np.nan_to_num(distance))))]
         feature = self.features[place]
-        if feature.unit == "flag":
-            return feature.words if row[place] == 1 else f"{feature.words}: no (typically yes)"
+        told = tell(feature)
+        if told.unit == "flag":
+            return told.words if row[place] == 1 else f"{told.words}: no (typically yes)"
         value, usual = (self._value(feature, float(number)) for number in (row[place], self.values[place]))
-        return f"{feature.words}: {value} (typically {usual})"
+        return f"{told.words}: {value} (typically {usual})"
 
     def _value(self, feature: Feature, number: float) -> str:
         if math.isnan(number):
             return "unknown"
         if feature.kind == "categorical":
             return self.encoder.categories[feature.name][int(number)]
-        return value_in_words(number, feature.unit, decimals=self.decimals)
+        return value_in_words(number, tell(feature).unit, decimals=self.decimals)
 
 
 def _code(group: str) -> str:

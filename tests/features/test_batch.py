@@ -36,7 +36,7 @@ CATALOGUE = Catalogue(
             for length in ("1s", "3s", "9s")
             for agg in ("count", "sum", "mean", "max", "std")
         ),
-        *(Window("card_id", "3s", agg, "2s") for agg in ("count", "sum", "mean", "std")),
+        *(Window("card_id", "3s", agg, "2s") for agg in ("count", "sum", "mean", "max", "std")),
         *(Versus("card_id", "9s", how) for how in ("ratio", "zscore")),
         SinceLast("card_id", "5s"),
         NotSeen(PAIR, "6s"),

@@ -7,6 +7,7 @@ import pytest
 from fraud3000.errors import LeakageError, ParamsError, ScorerError
 from fraud3000.features.catalogue import default
 from fraud3000.features.spec import Catalogue, Column, LabelWindow, NotSeen, Window
+from fraud3000.features.words import tell
 
 ALL = ["ts", "card_id", "terminal_id", "amount", "card_lat", "card_long", "terminal_lat", "terminal_long"]
 WEEK = 604_800
@@ -33,8 +34,8 @@ def test_every_setting_is_part_of_the_hash(change):
 
 def test_every_feature_can_be_told_in_words():
     for feature in default(ALL, label_delay=WEEK).features:
-        assert feature.words
-        assert feature.group
+        assert tell(feature).words
+        assert tell(feature).family
         assert feature.needs <= set(ALL)
 
 

@@ -114,7 +114,7 @@ def test_flags_categories_and_missing_values_have_words():
     )
     (told,) = reasons(model, typical, features, asked)
     words = {reason.code: reason.text for reason in told}
-    assert words["NEW_CARD_AND_TERMINAL"] == features[0].words
+    assert words["NEW_CARD_AND_TERMINAL"] == "first transaction of this card with this terminal in 90d"
     assert words["COUNTRY"] == "country: abroad (typically home)"
     assert words["TERMINAL_FRAUDS"].startswith("share of known fraud of this terminal in 7d up to 7d ago: unknown (typ")
 
