@@ -19,7 +19,7 @@ def words(metrics: dict[str, Any], scored: pl.DataFrame) -> str:
     share, alerts = metrics["metrics"]["value_detection_rate"], metrics["alerts_a_day"]
     naive = metrics["floors"]["largest_amount"]["value_detection_rate"]
     return (
-        f"In the test weeks {judged.height:,} frauds took {stolen:,.2f}. With {alerts['mean']:.0f} {alerts['unit']} alerted "
+        f"In the test weeks of the simulated data {judged.height:,} frauds took {stolen:,.2f}. With {alerts['mean']:.0f} {alerts['unit']} alerted "
         f"a day the model catches {caught:,.2f} of it, {_percent(share['value'])} ({_percent(share['low'])} to "
         f"{_percent(share['high'])}). As many alerts on the largest amounts would catch {_percent(naive['value'])}."
     )
