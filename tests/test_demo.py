@@ -31,7 +31,7 @@ def test_closing_words_tell_money_alerts_and_the_naive_rule() -> None:
         "floors": {"largest_amount": {"value_detection_rate": {"value": 0.25}}},
     }
     assert script("closing_words.py")["words"](metrics, scored) == (
-        "In the test weeks 2 frauds took 1,500.00. With 99 cards alerted a day the model catches 1,000.00 of it, "
+        "In the test weeks of the simulated data 2 frauds took 1,500.00. With 99 cards alerted a day the model catches 1,000.00 of it, "
         "67 % (60 % to 72 %). As many alerts on the largest amounts would catch 25 %."
     )
 
