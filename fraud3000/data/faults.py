@@ -85,7 +85,8 @@ def as_json(rows: pl.DataFrame) -> pl.Series:
     """
     if rows.is_empty() or rows.width == 0:
         return pl.Series("raw", ["{}"] * rows.height, dtype=pl.String)
-    lines = rows.select(_masked(column) for column in rows).write_ndjson().splitlines()
+    # Not splitlines(): that also breaks at the separators of Unicode, which JSON leaves as they are.
+    lines = rows.select(_masked(column) for column in rows).write_ndjson().removesuffix("\n").split("\n")
     return pl.Series("raw", lines, dtype=pl.String)
 
 

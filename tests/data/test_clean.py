@@ -204,3 +204,10 @@ def test_any_order_of_rows_gives_the_same_transactions(ingest: Ingest) -> None:
     expected = ingest(RAW, **MAPPED)
     for turned in (lines[::-1], lines[1:] + lines[:1]):
         assert ingest("\n".join([header, *turned]), **MAPPED).transactions.equals(expected.transactions)
+
+
+def test_a_refused_row_may_hold_the_line_separators_of_unicode(ingest: Ingest) -> None:
+    memos = ["a\u2028b", "c\x85d", "e\u2029f"]
+    content = "id,amount,memo\n" + "".join(f"{row},none,{memo}\n" for row, memo in enumerate(memos)) + "9,1.00,kept\n"
+    quarantine = ingest(content, categorical=["memo"]).quarantine
+    assert [json.loads(raw)["memo"] for raw in quarantine["raw"]] == memos
