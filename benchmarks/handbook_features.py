@@ -57,33 +57,41 @@ TWELVE = CATALOGUE.without(f"card_amount_sum_{days}d" for days in DAYS)
 
 
 def published(transactions: pl.DataFrame) -> pl.DataFrame:
-    """The Handbook's 12 windows: counts, means and delayed fraud rates by time-based rolling of pandas.
+    """The Handbook's 12 windows as it computes them: pandas, one customer and one terminal after the other.
 
     References
     ----------
     Le Borgne et al., "Reproducible Machine Learning for Credit Card Fraud Detection" (2022), chapter 3.3.
     """
-    frame = transactions.select("ts", "card_id", "terminal_id", "amount", "is_fraud").to_pandas().set_index("ts")
-    frame["row"] = range(len(frame))
-    columns: dict[str, pd.Series[Any]] = {}
-    by_card, by_terminal = (frame.groupby(key, sort=False) for key in ("card_id", "terminal_id"))
-    card_rows, terminal_rows = (pd.concat([group["row"] for _, group in by]) for by in (by_card, by_terminal))
-    for days in DAYS:
-        spent = by_card["amount"].rolling(f"{days}D")
-        count = spent.count().to_numpy()
-        columns[f"card_count_{days}d"] = pd.Series(count, index=card_rows.to_numpy())
-        columns[f"card_amount_mean_{days}d"] = pd.Series(spent.sum().to_numpy() / count, index=card_rows.to_numpy())
-    seen, frauds = (_rolled(by_terminal["is_fraud"], DELAY, how) for how in ("count", "sum"))
-    for days in DAYS:
-        count = _rolled(by_terminal["is_fraud"], DELAY + days, "count") - seen
-        found = _rolled(by_terminal["is_fraud"], DELAY + days, "sum") - frauds
-        columns[f"terminal_count_{days}d"] = pd.Series(count, index=terminal_rows.to_numpy())
-        columns[f"terminal_rate_{days}d"] = pd.Series(found / count.clip(1), index=terminal_rows.to_numpy())
-    return pl.DataFrame({name: values.sort_index().to_numpy() for name, values in columns.items()})
+    frame = transactions.select("ts", "card_id", "terminal_id", "amount", "is_fraud").to_pandas()
+    cards = frame.groupby("card_id", group_keys=False)[["ts", "amount"]].apply(_of_card)
+    terminals = frame.groupby("terminal_id", group_keys=False)[["ts", "is_fraud"]].apply(_of_terminal)
+    both = pd.concat([cards.sort_index(), terminals.sort_index()], axis=1)
+    return pl.DataFrame({name: both[name].to_numpy() for name in both.columns})
 
 
-def _rolled(grouped: Any, days: int, how: str) -> Any:
-    return getattr(grouped.rolling(f"{days}D"), how)().to_numpy()
+def _of_card(rows: pd.DataFrame) -> pd.DataFrame:
+    """Count and mean amount of one card's rows in (t - days, t]."""
+    spent = rows.set_index("ts")["amount"]
+    columns = {}
+    for days in DAYS:
+        total, count = spent.rolling(f"{days}D").sum(), spent.rolling(f"{days}D").count()
+        columns[f"card_count_{days}d"] = count.to_numpy()
+        columns[f"card_amount_mean_{days}d"] = (total / count).to_numpy()
+    return pd.DataFrame(columns, index=rows.index)
+
+
+def _of_terminal(rows: pd.DataFrame) -> pd.DataFrame:
+    """Count and fraud rate of one terminal's rows in (t - delay - days, t - delay]."""
+    fraud = rows.set_index("ts")["is_fraud"]
+    seen, frauds = fraud.rolling(f"{DELAY}D").count(), fraud.rolling(f"{DELAY}D").sum()
+    columns = {}
+    for days in DAYS:
+        count = fraud.rolling(f"{DELAY + days}D").count() - seen
+        found = fraud.rolling(f"{DELAY + days}D").sum() - frauds
+        columns[f"terminal_count_{days}d"] = count.to_numpy()
+        columns[f"terminal_rate_{days}d"] = (found / count).fillna(0).to_numpy()
+    return pd.DataFrame(columns, index=rows.index)
 
 
 def derived(transactions: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
