@@ -60,8 +60,13 @@ def set_up(verbosity: int = 0, *, style: str | None = None, stream: TextIO | Non
 
 def done(stage: str, facts: Mapping[str, Any], *, seconds: float) -> None:
     """Log that a stage is done, in one line of key=value; only numbers are told, never an id."""
-    counts = {name.replace(" ", "_"): value for name, value in facts.items() if type(value) in (int, float)}
+    counts = {name.replace(" ", "_"): _short(value) for name, value in facts.items() if type(value) in (int, float)}
     logger.bind(**counts, seconds=round(seconds, 2)).info("{} done", stage)
+
+
+def _short(value: float) -> float:
+    """Keep six digits of a fraction: more of them could pass for a card number and be masked."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _as_text(record: Record) -> str:

@@ -40,6 +40,12 @@ def test_text_tells_time_level_message_and_fields() -> None:
     assert stream.getvalue()[9:] == "info    prepare done rows_read=7 seconds=1.23\n"
 
 
+def test_no_fraction_passes_for_a_card_number() -> None:
+    stream = logged()
+    logs.done("train", {"prevalence": 0.013670000000000001, "share": 1 / 3, "rows": 17_208}, seconds=2.0)
+    assert stream.getvalue()[9:] == "info    train done prevalence=0.01367 share=0.333333 rows=17208 seconds=2.0\n"
+
+
 def test_json_is_one_object_a_line() -> None:
     stream = logged(style="json")
     logs.done("prepare", {"rows read": 7}, seconds=2.0)
