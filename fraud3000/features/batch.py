@@ -114,9 +114,9 @@ def _look_back(
         by_key.setdefault(feature.keys, []).append(feature)
     columns: list[pl.Series] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        orders = pool.map(lambda key: KeyOrder(events.clock, events.codes(key)), by_key)
         deque(pool.map(events.clock.before, _edges(features)), maxlen=0)
-        for key, of_key in by_key.items():
-            order = KeyOrder(events.clock, events.codes(key))
+        for of_key, order in zip(by_key.values(), orders, strict=True):
             deque(pool.map(order.bound, _edges(of_key)), maxlen=0)
             blocks = order.blocks(catalogue.late_horizon)
             columns += _in_global_order(order, of_key, pool.map(partial(_block, events, of_key), blocks))
@@ -192,10 +192,11 @@ class _Events:
         rows = self.frame.height
         code, missing = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.bool_)
         for column in key:
-            part = self.frame[column].cast(pl.Categorical).to_physical().cast(pl.Int64)
-            missing |= part.is_null().to_numpy()
+            part = self.frame[column].cast(pl.Categorical).to_physical()
+            if part.has_nulls():
+                missing |= part.is_null().to_numpy()
             values = part.fill_null(0).to_numpy()
-            code = code * (values.max(initial=0) + 1) + values
+            code = code * (int(values.max(initial=0)) + 1) + values
             if int(code.max(initial=0)) + 1 >= FOREVER >> position_bits(rows):
                 code = np.unique(code, return_inverse=True)[1]
         return np.where(missing, -1, code)

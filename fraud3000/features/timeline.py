@@ -25,6 +25,26 @@ BLOCK = 1 << 16
 """Rows worked on at a time, at least: the arrays of a block stay in cache."""
 
 
+class Ascending:
+    """Whole numbers in ascending order, asked how many of them lie below others."""
+
+    def __init__(self, values: Ints) -> None:
+        self._values = pl.DataFrame({"at": values, "below": np.arange(1, len(values) + 1)}).set_sorted("at")
+
+    def below(self, queries: Ints) -> Ints:
+        """For each of the ascending queries, how many values lie strictly below it.
+
+        Examples
+        --------
+        >>> Ascending(np.array([1, 2, 2, 5])).below(np.array([0, 2, 3, 9])).tolist()
+        [0, 1, 3, 4]
+        """
+        asked = pl.DataFrame({"at": queries}).set_sorted("at")
+        found = asked.join_asof(self._values, on="at", strategy="backward", allow_exact_matches=False)
+        below: Ints = found["below"].fill_null(0).to_numpy()
+        return below
+
+
 class Clock:
     """Event times in global order: how many rows lie before a moment."""
 
@@ -32,12 +52,13 @@ class Clock:
         """Take `ts` in microseconds and the order of arrival, both in order of (ts, seq), shape (n,)."""
         self.ts, self.seq = ts, seq
         self.in_order = bool((np.diff(seq) > 0).all())
+        self._times = Ascending(ts)
         self._before: dict[int, Ints] = {}
 
     def before(self, seconds: int) -> Ints:
         """For each row, the number of rows with ts < its own ts - seconds."""
         if seconds not in self._before:
-            self._before[seconds] = merge(self.ts, self.ts - seconds * 1_000_000)
+            self._before[seconds] = self._times.below(self.ts - seconds * 1_000_000)
         return self._before[seconds]
 
 
@@ -81,7 +102,9 @@ class KeyOrder:
         self.clock = clock
         self._bits = position_bits(len(codes))
         self.places: Ints = pl.Series(((codes + 1) << self._bits) + np.arange(len(codes))).sort().to_numpy()
-        self.rows: Ints = self.places & ((1 << self._bits) - 1)
+        self.bases: Ints = (self.places >> self._bits) << self._bits
+        self.rows: Ints = self.places - self.bases
+        self._ascending = Ascending(self.places)
         self._bounds: dict[int, Ints] = {}
         self.place_of = np.empty_like(self.rows)
         self.place_of[self.rows] = np.arange(len(codes))
@@ -89,20 +112,15 @@ class KeyOrder:
     def bound(self, seconds: int) -> Ints:
         """For each place, the first place of its key whose ts is not before its own ts - seconds."""
         if seconds not in self._bounds:
-            self._bounds[seconds] = merge(self.places, self.base(self.places) + self.clock.before(seconds)[self.rows])
+            self._bounds[seconds] = self._ascending.below(self.bases + self.clock.before(seconds)[self.rows])
         return self._bounds[seconds]
-
-    def base(self, places: Ints) -> Ints:
-        """The part of a place that tells the key."""
-        return (places >> self._bits) << self._bits
 
     def blocks(self, late_horizon: int) -> Iterator[Timeline]:
         """Cut between keys, into blocks small enough to stay in a processor's cache."""
         start, rows = 0, len(self.places)
         while start < rows:
             end = min(start + BLOCK, rows)
-            next_key = self.base(self.places[end - 1 : end]) + (1 << self._bits)
-            end = int(np.searchsorted(self.places, next_key)[0])
+            end = int(np.searchsorted(self.places, self.bases[end - 1] + (1 << self._bits)))
             yield Timeline(self, slice(start, end), late_horizon)
             start = end
 
@@ -131,7 +149,7 @@ class Timeline:
         self.clock, self.span = order.clock, span
         self._order = order
         self._places = order.places[span]
-        self._base = order.base(self._places)
+        self._base = order.bases[span]
         self.rows = order.rows[span]
         keyed: Bools = self._base > 0
         self.known: Bools = keyed if self.clock.in_order else keyed & ~self._too_late(late_horizon)
@@ -262,21 +280,6 @@ class Timeline:
         lateness = (pl.col("ts").cum_max().shift(1) - pl.col("ts")).over("key")
         late = frame.select("place", late=(lateness > late_horizon * 1_000_000).fill_null(value=False)).sort("place")
         return late["late"].to_numpy()
-
-
-def merge(ascending: Ints, queries: Ints) -> Ints:
-    """For each of the ascending queries, how many of the ascending values lie strictly below it.
-
-    Examples
-    --------
-    >>> merge(np.array([1, 2, 2, 5]), np.array([0, 2, 3, 9])).tolist()
-    [0, 1, 3, 4]
-    """
-    values = pl.DataFrame({"at": ascending, "below": np.arange(1, len(ascending) + 1)}).set_sorted("at")
-    asked = pl.DataFrame({"at": queries}).set_sorted("at")
-    found = asked.join_asof(values, on="at", strategy="backward", allow_exact_matches=False)
-    below: Ints = found["below"].fill_null(0).to_numpy()
-    return below
 
 
 def position_bits(rows: int) -> int:
