@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float64]
 MOST_CATEGORIES = 250
 FEWEST_ROWS = 10
 """A category seen in fewer rows of the fit reads as missing."""
+SCARCEST = 10_000
+"""A column needs a value in one of this many rows, lest the sample that boosting cuts its bins from holds none."""
 
 
 @dataclass(frozen=True)
@@ -123,4 +125,6 @@ def _categories(values: pl.Series) -> tuple[str, ...]:
 def _useless(values: pl.Series) -> str | None:
     if values.null_count() == len(values):
         return "no values"
+    if (len(values) - values.null_count()) * SCARCEST < len(values):
+        return f"values in fewer than one of {SCARCEST:,} rows"
     return "one value only" if values.n_unique() == 1 else None

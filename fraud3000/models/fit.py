@@ -76,16 +76,16 @@ def fit(featured: pl.DataFrame, is_fraud: Labels, features: Sequence[Feature], p
     Unbalanced Classification. With legitimate rows kept at rate β, p = β·pₛ / (β·pₛ − pₛ + 1),
     which is log-odds plus ln β.
     """
-    encoder = Encoder.learn(featured, features)
+    kept, weights, shift = _treat(is_fraud, params)
+    rows, labels = (featured, is_fraud) if kept is None else (featured[kept], is_fraud[kept])
+    encoder = Encoder.learn(rows, features)
     if not encoder.columns:
         raise EmptyDataError(
             f"training: none of the {len(features)} features has more than one value",
             hint="Give more history, or map columns that differ between transactions.",
         )
-    kept, weights, shift = _treat(is_fraud, params)
     pipeline = estimators.build(params.estimator, params.estimator_params, encoder, seed=params.seed)
-    matrix = encoder.matrix(featured if kept is None else featured[kept])
-    _fit(pipeline, matrix, is_fraud if kept is None else is_fraud[kept], weights)
+    _fit(pipeline, encoder.matrix(rows), labels, weights)
     return Model(encoder, pipeline, shift)
 
 
@@ -114,7 +114,7 @@ def _treat(is_fraud: Labels, params: TrainModelParams) -> tuple[npt.NDArray[np.i
     if params.imbalance == "balanced":
         weights = np.where(is_fraud == 1, len(is_fraud) / (2 * frauds), len(is_fraud) / (2 * legitimate))
         return None, weights, math.log(frauds / legitimate)
-    wanted = round(frauds * (1 - params.undersample_to) / params.undersample_to)
+    wanted = max(1, round(frauds * (1 - params.undersample_to) / params.undersample_to))
     if params.imbalance == "undersample" and wanted < legitimate:
         drawn = np.random.default_rng(params.seed).choice(np.flatnonzero(is_fraud == 0), wanted, replace=False)
         return np.sort(np.concatenate([np.flatnonzero(is_fraud == 1), drawn])), None, math.log(wanted / legitimate)

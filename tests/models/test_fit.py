@@ -79,6 +79,29 @@ def test_undersampling_shifts_by_the_published_correction(small_featured, labels
     np.testing.assert_allclose(expit(model.log_odds(small_featured)), corrected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_undersampling_leaves_no_column_without_values(name):
+    frauds = (np.arange(2_000) < 50).astype(np.int8)
+    rows = pl.DataFrame({"x": np.arange(2_000.0), "scarce": pl.Series([None] * 1_998 + [1.0, 2.0])})
+    params = params_of(name, imbalance="undersample", undersample_to=0.9)
+    model = fit(rows, frauds, [Column("x"), Column("scarce")], params)
+    assert model.encoder.dropped == {"scarce": "no values"}
+    assert np.isfinite(model.log_odds(rows)).all()
+
+
+def test_undersampling_keeps_at_least_one_legitimate_row(small_featured, labels, small_catalogue):
+    params = params_of("random_forest", imbalance="undersample", undersample_to=0.9999)
+    assert np.isfinite(fit(small_featured, labels, small_catalogue.features, params).log_odds(small_featured)).all()
+
+
+def test_a_column_with_hardly_any_values_does_not_stop_boosting_on_many_rows():
+    rows = pl.DataFrame({"x": np.arange(300_000) % 977, "scarce": pl.Series([1.0, 2.0] + [None] * 299_998)})
+    frauds = (np.arange(300_000) % 100 == 0).astype(np.int8)
+    params = TrainModelParams(estimator_params={"max_iter": 2}, seed=3)
+    dropped = fit(rows, frauds, [Column("x"), Column("scarce")], params).encoder.dropped
+    assert dropped == {"scarce": "values in fewer than one of 10,000 rows"}
+
+
 def test_cross_fitting_never_asks_a_model_about_its_own_rows():
     source = np.random.default_rng(1)
     rows = pl.DataFrame({"x": source.normal(size=600)})
