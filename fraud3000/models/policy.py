@@ -1,7 +1,7 @@
 """From a probability to an alert: thresholds by capacity or by cost.
 
-Both are fixed before the day they are used on, from validation rows. Capacity: the smallest
-threshold at which no more cards a day than reviewers can handle are alerted on average. Cost: an
+Both are fixed before the day they are used on, from validation rows. Capacity: the threshold at
+which as many cards a day are alerted on average as reviewers can handle, and no more. Cost: an
 alert is worth its review when the expected loss that it prevents is larger, so the threshold
 falls with the amount.
 """
