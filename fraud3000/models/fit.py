@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
-from fraud3000.errors import EmptyDataError
+from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.features.spec import Feature
 from fraud3000.models import estimators
 from fraud3000.models.encoder import Encoder, Floats
@@ -69,6 +69,8 @@ def fit(featured: pl.DataFrame, is_fraud: Labels, features: Sequence[Feature], p
     ------
     EmptyDataError
         No feature says anything in these rows.
+    ParamsError
+        Estimator params that do not go together, or not with these features.
 
     References
     ----------
@@ -85,7 +87,15 @@ def fit(featured: pl.DataFrame, is_fraud: Labels, features: Sequence[Feature], p
             hint="Give more history, or map columns that differ between transactions.",
         )
     pipeline = estimators.build(params.estimator, params.estimator_params, encoder, seed=params.seed)
-    _fit(pipeline, encoder.matrix(rows), labels, weights)
+    try:
+        _fit(pipeline, encoder.matrix(rows), labels, weights)
+    except ValueError as error:
+        if not params.estimator_params:
+            raise
+        raise ParamsError(
+            f"train.estimator_params: {params.estimator} cannot be fitted with these ({str(error).splitlines()[0]})",
+            hint="Correct them, or leave them out for their defaults.",
+        ) from error
     return Model(encoder, pipeline, shift)
 
 

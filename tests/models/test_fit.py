@@ -137,6 +137,20 @@ def test_wrong_params_are_named_before_any_fit(name, params, said):
         estimators.check(name, params)
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("logistic_regression", {"l1_ratio": 1.0, "solver": "lbfgs"}),
+        ("random_forest", {"bootstrap": False, "max_samples": 0.5}),
+        ("hist_gradient_boosting", {"monotonic_cst": [1]}),
+    ],
+)
+def test_params_that_do_not_go_together_are_told(name, given, small_featured, labels, small_catalogue):
+    estimators.check(name, given)
+    with pytest.raises(ParamsError, match=rf"train\.estimator_params: {name} cannot be fitted with these \(.+\)"):
+        fit(small_featured, labels, small_catalogue.features, TrainModelParams(estimator=name, estimator_params=given))
+
+
 def test_the_hint_lists_what_there_is():
     with pytest.raises(ParamsError) as caught:
         estimators.check("random_forest", {"trees": 3})
