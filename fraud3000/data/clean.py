@@ -127,8 +127,8 @@ def _settled(
     rows, bad = _in_base_currency(batch.rows, batch.bad, form)
     content = [name for name in rows.columns if name not in {"place", "currency"}]
     good = rows.filter(~rows["place"].is_in(bad["place"].implode()))
-    settled = duplicates.settle(good, content)
-    kept, taken = duplicates.distinct_arrivals(settled.kept)
+    settled, taken = duplicates.settle_arrivals(good, content)
+    kept = settled.kept
     bad = pl.concat([bad, *_late_faults(settled.conflicts, taken)])
     transactions = _finished(kept.select(content))
     quarantine = batch.quarantine(bad)

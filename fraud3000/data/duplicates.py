@@ -83,12 +83,22 @@ def settle(rows: pl.DataFrame, content: Sequence[str]) -> Settled:
     return Settled(kept, repeats.filter(same), repeats.filter(~same))
 
 
-def distinct_arrivals(kept: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Part rows in order of arrival into those with a place of their own, and those whose `seq` is taken."""
-    if "seq" not in kept.columns or kept["seq"].n_unique() == kept.height:
-        return kept, kept.clear()
-    first = kept["seq"].is_first_distinct()
-    return kept.filter(first), kept.filter(~first)
+def settle_arrivals(rows: pl.DataFrame, content: Sequence[str]) -> tuple[Settled, pl.DataFrame]:
+    """Settle rows as `settle` does, but none at a `seq` that is another transaction's.
+
+    Returns
+    -------
+    tuple
+        The settled rows, and those whose `seq` is taken. A row that repeats one of these stands for
+        itself, so that no duplicate is left without the row it repeats.
+    """
+    settled, taken = settle(rows, content), rows.clear()
+    while "seq" in rows.columns and settled.kept["seq"].n_unique() < settled.kept.height:
+        late = settled.kept.filter(~settled.kept["seq"].is_first_distinct())
+        taken = pl.concat([taken, late])
+        rows = rows.join(late, on="place", how="anti", maintain_order="left")
+        settled = settle(rows, content)
+    return settled, taken
 
 
 def differing_labels(kept: pl.DataFrame, repeats: pl.DataFrame, label_delay: timedelta) -> pl.DataFrame:

@@ -89,6 +89,14 @@ def test_a_place_in_the_order_of_arrival_belongs_to_one_transaction(ingest: Inge
     assert ingested.quarantine["reason"].to_list() == ["seq_taken", "seq_unreadable"]
 
 
+def test_a_row_that_repeats_one_whose_place_is_taken_stands_for_itself(ingest: Ingest) -> None:
+    header = "id,time,amount,card,label,n"
+    lines = [f"a,{DAY}1,5,c,0,1", f"b,{DAY}2,5,c,0,1", f"b,{DAY}2,5,c,0,2", f"b,{DAY}2,5,c,0,3", f"a,{DAY}1,5,c,0,1"]
+    ingested = ingest(csv(*lines, header=header), columns={"is_fraud": "label", "seq": "n"})
+    assert outcomes(ingested) == ["kept", "quarantined", "kept", "duplicate", "duplicate"]
+    assert ingested.transactions.select("transaction_id", "seq").rows() == [("a", 1), ("b", 2)]
+
+
 def test_a_refused_row_takes_no_id(ingest: Ingest) -> None:
     ingested = ingest(csv(f"a,{DAY}1,oops,c,0", f"a,{DAY}1,5,c,0"), **LABEL)
     assert outcomes(ingested) == ["quarantined", "kept"]
