@@ -74,11 +74,17 @@ def assign(
     Raises
     ------
     ParamsError
-        Dates that overlap or leave less than the gap between them; time asked of data without it.
+        Dates that overlap or leave less than the gap between them; time asked of data without it,
+        or a random split of data that has time.
     EmptyDataError
         A span that holds no transactions.
     """
     if params.by == "random":
+        if "ts" in transactions.columns:
+            raise ParamsError(
+                "featurize.split.by: 'random' is for data without time, and these transactions have times",
+                hint="Split by time or dates: a random split lets a model learn from what came later.",
+            )
         return _random(transactions, params), Boundaries()
     if "ts" not in transactions.columns:
         raise ParamsError(

@@ -77,6 +77,11 @@ def test_time_asked_of_data_without_time_is_refused():
         splits.assign(daily(9).drop("ts"), SplitParams(), label_delay=WEEK, burn_in=NONE)
 
 
+def test_a_random_split_of_data_with_time_is_refused():
+    with pytest.raises(ParamsError, match=r"featurize\.split\.by: 'random' is for data without time"):
+        splits.assign(daily(50), SplitParams(by="random"), label_delay=WEEK, burn_in=NONE)
+
+
 def test_cards_leave_evaluation_once_their_fraud_is_known():
     bounds = splits.Boundaries(train=(day(0), day(7)), valid=None, test=(day(14), day(21)), as_of=day(14))
     rows = pl.DataFrame(
