@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -14,8 +14,8 @@ from fraud3000.data.columns import normalised
 from fraud3000.data.duplicates import recorded_at
 from fraud3000.data.faults import Fault, as_json, first_faults, quarantine
 from fraud3000.data.raw import RawFile
-from fraud3000.errors import EmptyDataError, SchemaError
-from fraud3000.params import LabelsFile
+from fraud3000.errors import DataError, EmptyDataError, SchemaError
+from fraud3000.params import LabelsFile, Span
 from fraud3000.schema import LEDGER, TIME
 
 SOURCE = "labels"
@@ -41,7 +41,15 @@ class Labelled:
     read: int
 
 
-def read(paths: Sequence[Path], form: LabelsFile, transactions: pl.DataFrame, label_delay: timedelta) -> Labelled:
+def read(
+    paths: Sequence[Path],
+    form: LabelsFile,
+    transactions: pl.DataFrame,
+    label_delay: timedelta,
+    *,
+    earliest: datetime,
+    latest: datetime,
+) -> Labelled:
     """Read label records and join them to their transactions.
 
     A record keeps the `recorded_at` it comes with; without one it is `max(reported_at, ts + label_delay)`.
@@ -50,6 +58,8 @@ def read(paths: Sequence[Path], form: LabelsFile, transactions: pl.DataFrame, la
     ----------
     transactions
         TRANSACTIONS; a record of any other transaction is quarantined as ``label_unknown_transaction``.
+    earliest, latest
+        Records with times outside [earliest, latest) are quarantined; UTC where no offset is given.
 
     Raises
     ------
@@ -59,7 +69,7 @@ def read(paths: Sequence[Path], form: LabelsFile, transactions: pl.DataFrame, la
         The files hold no rows at all.
     """
     known = transactions.select("transaction_id", *(["ts"] if "ts" in transactions.columns else []))
-    parts = [_read_file(files.read(path), form, known, label_delay) for path in paths]
+    parts = [_read_file(files.read(path), form, known, label_delay, (earliest, latest)) for path in paths]
     total = sum(part.read for part in parts)
     if not total:
         raise EmptyDataError(f"{paths[0]}: no label records, only a header", hint="Export the file again.")
@@ -67,11 +77,14 @@ def read(paths: Sequence[Path], form: LabelsFile, transactions: pl.DataFrame, la
     return Labelled(ledger, quarantine(part.quarantine for part in parts), total)
 
 
-def _read_file(raw: RawFile, form: LabelsFile, known: pl.DataFrame, label_delay: timedelta) -> Labelled:
+def _read_file(raw: RawFile, form: LabelsFile, known: pl.DataFrame, label_delay: timedelta, span: Span) -> Labelled:
     if not raw.rows.width:
         return Labelled(pl.DataFrame(schema=LEDGER), _refused(raw), raw.height)
     columns = _columns(raw, form)
-    records, faults = _records(columns, form)
+    try:
+        records, faults = _records(columns, form, span)
+    except DataError as error:
+        raise type(error)(f"{raw.path}: {error.message}", hint=error.hint) from error
     found = records.join(known, on="transaction_id", how="left", maintain_order="left", nulls_equal=False)
     is_known = records["transaction_id"].is_in(known["transaction_id"].implode())
     faults.append(Fault.where("label_unknown_transaction", ~is_known, "transaction_id", records["transaction_id"]))
@@ -109,7 +122,7 @@ def _columns(raw: RawFile, form: LabelsFile) -> dict[str, pl.Series]:
     return {part: raw.rows[by_name[name]] for part, name in wanted.items()}
 
 
-def _records(columns: dict[str, pl.Series], form: LabelsFile) -> tuple[pl.DataFrame, list[Fault]]:
+def _records(columns: dict[str, pl.Series], form: LabelsFile, span: Span) -> tuple[pl.DataFrame, list[Fault]]:
     transaction_id, faults = ids.read([columns["transaction_id"]], "transaction_id")
     is_fraud, labelled, more = meanings.read_labels(columns["is_fraud"], form.label)
     faults += [*more, Fault.told("label_missing", ~labelled, "the record has no label")]
@@ -124,4 +137,5 @@ def _records(columns: dict[str, pl.Series], form: LabelsFile) -> tuple[pl.DataFr
             record[name] = times.read([columns[name]], form.time)
             given = columns[name].cast(pl.String).str.strip_chars().fill_null("") != ""
             faults.append(Fault.where(f"{name}_unreadable", record[name].is_null() & given, name, columns[name]))
+            faults.append(Fault.where(f"{name}_out_of_range", times.outside(record[name], *span), name, columns[name]))
     return pl.DataFrame(record), faults

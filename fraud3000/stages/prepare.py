@@ -62,11 +62,14 @@ def _located(location: str, params: Params) -> str:
 
 
 def _labels_of_their_own(params: Params, transactions: pl.DataFrame) -> labelfile.Labelled | None:
-    form = params.prepare.labels
+    section = params.prepare
+    form = section.labels
     if form is None:
         return None
     paths = files.discover(_located(form.input, params))
-    return labelfile.read(paths, form, transactions, params.prepare.label_delay)
+    return labelfile.read(
+        paths, form, transactions, section.label_delay, earliest=section.earliest, latest=section.latest
+    )
 
 
 def _facts(

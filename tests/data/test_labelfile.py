@@ -14,6 +14,7 @@ from fraud3000.schema import LEDGER, QUARANTINE
 
 DAY = datetime(2024, 1, 1, tzinfo=UTC)
 WEEK = timedelta(days=7)
+EARLIEST, LATEST = datetime(1970, 1, 1), datetime(2100, 1, 1)
 TRANSACTIONS = pl.DataFrame({"transaction_id": ["a", "b"], "ts": [DAY, DAY + WEEK]}).cast(
     {"ts": pl.Datetime("us", "UTC")}
 )
@@ -22,7 +23,7 @@ TRANSACTIONS = pl.DataFrame({"transaction_id": ["a", "b"], "ts": [DAY, DAY + WEE
 def read(path: Path, content: str, known: pl.DataFrame = TRANSACTIONS, **form: Any) -> labelfile.Labelled:
     (path / "labels.csv").write_text(content)
     settings = LabelsFile.model_validate({"input": "unused"} | form)
-    return labelfile.read([path / "labels.csv"], settings, known, WEEK)
+    return labelfile.read([path / "labels.csv"], settings, known, WEEK, earliest=EARLIEST, latest=LATEST)
 
 
 def test_records_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -63,6 +64,13 @@ def test_bad_records_are_quarantined(tmp_path: Path) -> None:
     assert labelled.read == labelled.ledger.height + labelled.quarantine.height
 
 
+@pytest.mark.parametrize("when", ["9999-12-31", "1969-12-31 23:59:59"])
+def test_a_record_from_out_of_time_is_quarantined(tmp_path: Path, when: str) -> None:
+    content = f"transaction_id,is_fraud,reported_at,recorded_at\na,1,{when},\nb,1,,{when}\n"
+    labelled = read(tmp_path, content, reported_at="reported_at", recorded_at="recorded_at")
+    assert labelled.quarantine["reason"].to_list() == ["reported_at_out_of_range", "recorded_at_out_of_range"]
+
+
 def test_data_without_time(tmp_path: Path) -> None:
     labelled = read(tmp_path, "transaction_id,is_fraud\na,1\n", known=TRANSACTIONS.drop("ts"))
     assert labelled.ledger.rows() == [("a", 1, "labels", None, None)]
@@ -75,3 +83,7 @@ def test_files_that_cannot_be_taken(tmp_path: Path) -> None:
         read(tmp_path, "transaction_id,is_fraud\n")
     with pytest.raises(DataError, match="an empty file"):
         read(tmp_path, "")
+    floats = tmp_path / "floats.parquet"
+    pl.DataFrame({"transaction_id": [1.0], "is_fraud": [1]}).write_parquet(floats)
+    with pytest.raises(SchemaError, match=r"floats\.parquet: column 'transaction_id' is Float64"):
+        labelfile.read([floats], LabelsFile(input="unused"), TRANSACTIONS, WEEK, earliest=EARLIEST, latest=LATEST)
