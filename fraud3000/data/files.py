@@ -84,6 +84,19 @@ def kind(path: Path) -> str:
     return name.rpartition(".")[2]
 
 
+def stem(path: Path) -> str:
+    """A data file's name without what tells its format and compression.
+
+    Examples
+    --------
+    >>> stem(Path("a/march.2024.csv.gz")), stem(Path("b.parquet"))
+    ('march.2024', 'b')
+    """
+    ends = [f".{kind}{compressed}" for kind in _READERS for compressed in (".gz", "")]
+    end = next((end for end in ends if path.name.lower().endswith(end)), "")
+    return path.name[: len(path.name) - len(end)] or path.name
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file's bytes as they lie, in hex."""
     with path.open("rb") as file:

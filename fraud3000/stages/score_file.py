@@ -103,7 +103,8 @@ def _destinations(source: str, paths: list[Path], out: Path | None) -> tuple[Pat
         place = Path(source)
         if not place.exists():
             raise ParamsError(f"{source}: a glob has no place of its own for the scores", hint="Name one with --out.")
-        out = place.with_name(f"{place.name.split('.')[0] or place.name}.scored.parquet")
+        place = place.resolve() if place.name in ("", "..") else place
+        out = place.with_name(f"{place.name if place.is_dir() else files.stem(place)}.scored.parquet")
     if out.suffix not in (".parquet", ".csv"):
         raise ParamsError(f"--out {out}: '{out.suffix}' cannot be written", hint="Use .parquet or .csv.")
     rejected = out.with_name(f"{out.stem}.rejected.parquet")

@@ -110,6 +110,36 @@ def test_the_alert_rule_is_the_threshold(in_trained, answers):
     assert answers.select(((pl.col("score") >= pl.col("threshold")) == pl.col("alert")).all()).item()
 
 
+@pytest.mark.parametrize(
+    ("source", "scored"),
+    [
+        ("march.2024.csv", "march.2024.scored.parquet"),
+        ("march.2024.csv.gz", "march.2024.scored.parquet"),
+        ("2024.03", "2024.03.scored.parquet"),
+        ("2024.03/.", "2024.03.scored.parquet"),
+        ("2024.03/in/..", "2024.03.scored.parquet"),
+    ],
+)
+def test_scores_lie_beside_the_input_under_its_name(in_trained, tmp_path, source, scored):
+    new = pl.read_parquet(RAW).tail(20)
+    (tmp_path / "2024.03" / "in").mkdir(parents=True)
+    new.write_parquet(tmp_path / "2024.03" / "new.parquet")
+    new.write_csv(tmp_path / "march.2024.csv")
+    new.write_csv(tmp_path / "march.2024.csv.gz", compression="gzip")
+    summary = score_file(None, f"{tmp_path}/{source}", model="challenger")
+    assert (tmp_path / scored).samefile(summary.outputs["scored"])
+
+
+def test_a_folder_may_be_the_one_we_are_in(in_trained, tmp_path, monkeypatch):
+    trained = params_files.load().model_copy(update={"workspace": str(in_trained / "data")})
+    (tmp_path / "in").mkdir()
+    pl.read_parquet(RAW).tail(20).write_parquet(tmp_path / "in" / "new.parquet")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{in_trained}/mlflow.db")
+    monkeypatch.chdir(tmp_path / "in")
+    score_file(trained, ".", model="challenger")
+    assert (tmp_path / "in.scored.parquet").exists()
+
+
 def test_files_in_the_way_are_not_overwritten(in_trained, tmp_path):
     with pytest.raises(ParamsError, match="is an input of this very command"):
         score_file(None, RAW, out=in_trained / RAW, model="challenger", cold_start=True)
