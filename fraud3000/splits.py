@@ -25,7 +25,7 @@ class Boundaries:
     ----------
     as_of
         The date whose knowledge of labels the model is made with: fit, calibration and threshold.
-        None for data without time, where every label is known.
+        Never after the test span begins, however short the gap. None for data without time, where every label is known.
     burn_in
         How much history a row needs before it is trained on.
     """
@@ -93,7 +93,7 @@ def assign(
         )
     gap = label_delay if params.gap is None else params.gap
     bounds = _by_dates(params, gap) if params.by == "dates" else _by_fractions(transactions, params, gap, burn_in)
-    as_of = max(bounds["train"][1], bounds["valid"][1]) + label_delay
+    as_of = min(max(bounds["train"][1], bounds["valid"][1]) + label_delay, bounds["test"][0])
     split = transactions.select(_label_rows(bounds)).to_series()
     for part in PARTS:
         if not (split == part).any():

@@ -30,6 +30,13 @@ def test_fractions_share_what_is_left_after_burn_in_and_gaps():
     assert bounds.as_of == bounds.test[0]
 
 
+def test_a_short_gap_lets_no_label_of_the_test_span_in():
+    params = SplitParams(gap=timedelta(days=1))
+    _, bounds = splits.assign(daily(100), params, label_delay=WEEK, burn_in=NONE)
+    assert bounds.test[0] - bounds.valid[1] == timedelta(days=1)
+    assert bounds.as_of == bounds.test[0]
+
+
 def test_dates_allow_validation_before_training():
     params = SplitParams(by="dates", valid=(day(0), day(7)), train=(day(14), day(21)), test=(day(28), day(35)))
     split, bounds = splits.assign(daily(40), params, label_delay=WEEK, burn_in=NONE)
