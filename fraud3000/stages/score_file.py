@@ -80,7 +80,7 @@ def score_file(
     """
     settings = params or params_files.load()
     paths = files.discover(source)
-    scored_path, rejected_path = _destinations(source, paths, out)
+    scored_path, rejected_path = _destinations(source, [*paths, *_history_files(history, settings)], out)
     scorer, missing = _find(model, settings)
     mapping = scorer.mapping if scorer and params is None else sources.resolve(settings.prepare)
     incoming = _ingest(paths, mapping, settings, scorer)
@@ -98,7 +98,13 @@ def score_file(
     return _summary(scorer, incoming, past, scored, {"scored": str(scored_path), "rejected": str(rejected_path)})
 
 
-def _destinations(source: str, paths: list[Path], out: Path | None) -> tuple[Path, Path]:
+def _history_files(history: str | None, settings: Params) -> list[Path]:
+    """The files that history is read from."""
+    workspace = Workspace.of(settings)
+    return [workspace.transactions, workspace.labels] if history is None else files.discover(history)
+
+
+def _destinations(source: str, read_from: list[Path], out: Path | None) -> tuple[Path, Path]:
     if out is None:
         place = Path(source)
         if not place.exists():
@@ -108,7 +114,7 @@ def _destinations(source: str, paths: list[Path], out: Path | None) -> tuple[Pat
     if out.suffix not in (".parquet", ".csv"):
         raise ParamsError(f"--out {out}: '{out.suffix}' cannot be written", hint="Use .parquet or .csv.")
     rejected = out.with_name(f"{out.stem}.rejected.parquet")
-    taken = {path.resolve() for path in paths}
+    taken = {path.resolve() for path in read_from}
     for path in (out, rejected):
         if path.resolve() in taken:
             raise ParamsError(f"{path}: is an input of this very command", hint="Name another file with --out.")

@@ -1,5 +1,7 @@
 """score-file: same scores whatever the order, the cut or the form of the file; nothing lost."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -143,6 +145,10 @@ def test_a_folder_may_be_the_one_we_are_in(in_trained, tmp_path, monkeypatch):
 def test_files_in_the_way_are_not_overwritten(in_trained, tmp_path):
     with pytest.raises(ParamsError, match="is an input of this very command"):
         score_file(None, RAW, out=in_trained / RAW, model="challenger", cold_start=True)
+    pl.read_parquet(RAW).tail(20).write_parquet(tmp_path / "new.parquet")
+    for history, out in ((str(in_trained / RAW), RAW), (None, "data/interim/transactions.parquet")):
+        with pytest.raises(ParamsError, match="is an input of this very command"):
+            score_file(None, str(tmp_path / "new.parquet"), history=history, out=Path(out), model="challenger")
     with pytest.raises(ParamsError, match=r"'\.xlsx' cannot be written"):
         score_file(None, RAW, out=tmp_path / "scores.xlsx", model="challenger", cold_start=True)
 
