@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import re
@@ -61,6 +62,20 @@ class Training:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def require(registry: RegistryParams) -> None:
+    """Ask the store for an answer before work whose result it is to keep; a store not made yet is no fault.
+
+    Raises
+    ------
+    UnavailableError
+        The store cannot be reached or written.
+    """
+    if _default_store() and not Path(STORE).exists():
+        return
+    with _store(write=True) as client:
+        client.get_experiment_by_name(registry.experiment)
 
 
 def log_training(training: Training, registry: RegistryParams) -> str:
@@ -161,16 +176,17 @@ def _store(*, write: bool) -> Iterator[Any]:
 
 
 def _client() -> Iterator[Any]:
+    importlib.import_module("skops.io")  # before MLflow, since it looks through every module loaded so far
     import mlflow
     from sqlalchemy.exc import SQLAlchemyError
 
-    for name in ("mlflow", "alembic"):
+    for name in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():  # after the import, which sets filters of its own
             warnings.simplefilter("ignore")
             yield mlflow.MlflowClient()
-    except (mlflow.MlflowException, SQLAlchemyError, OSError) as error:
+    except (mlflow.MlflowException, SQLAlchemyError, OSError, ModuleNotFoundError) as error:
         raise _unreachable(str(error)) from error
 
 

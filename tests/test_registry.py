@@ -174,12 +174,21 @@ def test_a_store_that_is_none_is_told(own_store):
         ("http://someone:secret@127.0.0.1:9", "the model registry at http://127.0.0.1:9 cannot be used"),
         ("sqlite:////nowhere/at/all/mlflow.db", "does not exist"),
         ("gopher://x", "the model registry at gopher://x cannot be used"),
+        ("mssql+nodriver://x:secret@y/z", "the model registry at mssql.nodriver://y/z cannot be used"),
+        ("postgresql://x:secret@127.0.0.1:9/z", "the model registry at postgresql://127.0.0.1:9/z cannot be used"),
     ],
 )
-def test_a_store_that_cannot_be_reached_is_told_without_its_password(uri, said, monkeypatch, tmp_path):
+def test_a_store_that_cannot_be_reached_is_told_without_its_password(uri, said, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UnavailableError, match=said) as caught:
         resolve("challenger", NAMES, tmp_path)
     assert "secret" not in str(caught.value)
     assert caught.value.exit_code == 7
+    assert not caplog.records
+
+
+def test_a_store_not_made_yet_is_not_made_by_asking(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    registry.require(NAMES)
+    assert not list(tmp_path.iterdir())

@@ -172,7 +172,12 @@ def choose_threshold(scored: pl.DataFrame, params: PolicyParams) -> Threshold:
     (0.3, 1.0)
     """
     rows = scored.filter(pl.col("status").ne_missing(REFUND)) if "status" in scored.columns else scored
-    _check(rows, params)
+    require_rows(rows, params)
+    if not rows["score"].is_between(0, 1).fill_null(False).all():
+        raise DataError(
+            "the threshold: a validation score is not between 0 and 1",
+            hint="Calibrate the scores before a policy reads them.",
+        )
     best = _daily_best(rows)
     if params.threshold == "capacity":
         policy = Policy("capacity", _capacity_threshold(best, params.cards_per_day), **_costs(params))
@@ -182,15 +187,19 @@ def choose_threshold(scored: pl.DataFrame, params: PolicyParams) -> Threshold:
     return _threshold(rows, alert, policy, binding=policy.kind == "cost" or not alert.all())
 
 
-def _check(rows: pl.DataFrame, params: PolicyParams) -> None:
+def require_rows(rows: pl.DataFrame, params: PolicyParams) -> None:
+    """Refuse validation rows that no policy of this kind can be set on, before a model is fitted for it.
+
+    Raises
+    ------
+    EmptyDataError
+        There are none.
+    ParamsError
+        A capacity is wanted of data without time, where there are no days.
+    """
     if rows.is_empty():
         raise EmptyDataError(
             "the threshold: no validation row to set it on", hint="Give featurize.split.valid a part that has rows."
-        )
-    if not rows["score"].is_between(0, 1).fill_null(False).all():
-        raise DataError(
-            "the threshold: a validation score is not between 0 and 1",
-            hint="Calibrate the scores before a policy reads them.",
         )
     if params.threshold == "capacity" and "ts" not in rows.columns:
         raise ParamsError(

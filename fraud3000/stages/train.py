@@ -17,7 +17,7 @@ from fraud3000 import registry
 from fraud3000.data import cards, outputs, sources
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
-from fraud3000.models import estimators, fit, outside
+from fraud3000.models import estimators, fit, outside, policy
 from fraud3000.models.explain import Typical
 from fraud3000.models.outside import Outside
 from fraud3000.models.rows import Rows, require_both_classes, usable
@@ -45,7 +45,7 @@ def train(params: Params) -> Summary:
     DataError
         The features are missing, or no model can learn from their labels.
     ParamsError
-        Params that the estimator does not take.
+        Params that the estimator does not take, or a policy that the data has no days for.
     UnavailableError
         The registry or the workspace cannot be written; nothing is registered then.
     """
@@ -53,6 +53,8 @@ def train(params: Params) -> Summary:
     workspace = Workspace.of(params)
     inputs = _read(workspace)
     require_both_classes(inputs.train)
+    policy.require_rows(inputs.valid.featured, params.policy)
+    registry.require(params.registry)
     rows, is_fraud = inputs.train.known
     model = fit.fit(rows, is_fraud, inputs.catalogue.features, params.train)
     settled = outside.settle(

@@ -14,6 +14,7 @@ from fraud3000 import labels, registry
 from fraud3000 import params as p
 from fraud3000.data import cards
 from fraud3000.errors import DataError, EmptyDataError, ParamsError, UnavailableError
+from fraud3000.models import fit
 from fraud3000.schema import TIME
 from fraud3000.scorer import Scorer
 from fraud3000.stages.featurize import featurize
@@ -166,9 +167,22 @@ def test_where_the_registry_is_out_of_reach_nothing_is_left(own_store, monkeypat
     params = world(own_store, transactions())
     before = files_of(own_store / "data")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{own_store}/none/at/all.db")
+    monkeypatch.setattr(fit, "fit", never)
     with pytest.raises(UnavailableError, match="the model registry"):
         train(params)
     assert files_of(own_store / "data") == before
+
+
+def never(*_):
+    pytest.fail("a model was fitted for nothing")
+
+
+def test_a_capacity_of_data_without_days_is_refused_before_any_fit(own_store, monkeypatch):
+    rows = transactions().drop("ts").with_columns(reported_at=pl.lit(None, TIME))
+    params = world(own_store, rows, featurize={"split": {"by": "random"}})
+    monkeypatch.setattr(fit, "fit", never)
+    with pytest.raises(ParamsError, match=r"policy\.threshold: 'capacity' counts cards a day"):
+        train(params)
 
 
 def test_an_interrupted_training_leaves_nothing(own_store, monkeypatch):
