@@ -28,6 +28,7 @@ __all__ = [
     "CardKey",
     "are_hashes",
     "hash_cards",
+    "hold_hashes",
     "holds_card_numbers",
     "load_key",
     "looks_like_card_numbers",
@@ -40,7 +41,8 @@ VARIABLE = "FRAUD3000_PAN_KEY"
 
 _SECRET_BYTES = 32
 _KEY = re.compile(r"(k[0-9a-f]{8})\.([A-Za-z0-9_-]+)")
-_HASHED = r"^k[0-9a-f]{8}\.[A-Za-z0-9_-]{43}$"
+_HASH = r"k[0-9a-f]{8}\.[A-Za-z0-9_-]{43}"
+_HASHED = rf"^{_HASH}$"
 _NUMBER = rf"^[0-9](?:(?:{GAP})?[0-9]){{10,18}}$"
 _MAYBE = rf"\d(?:(?:{GAP})?\d){{10}}"
 _DOUBLED = np.array([0, 2, 4, 6, 8, 1, 3, 5, 7, 9], dtype=np.uint8)
@@ -167,6 +169,17 @@ def are_hashes(values: pl.Series) -> bool:
     """
     known = values.drop_nulls()
     return bool(len(known) and known.cast(pl.String).str.contains(_HASHED).all())
+
+
+def hold_hashes(values: pl.Series) -> bool:
+    """Tell whether any value is, or has as a part, what `hash_cards` makes.
+
+    Examples
+    --------
+    >>> hold_hashes(pl.Series(["7_k959e5af4." + 43 * "A"])), hold_hashes(pl.Series(["7_596"]))
+    (True, False)
+    """
+    return bool(values.cast(pl.String).str.contains(_HASH).any())
 
 
 def looks_like_card_numbers(values: pl.Series) -> bool:

@@ -82,7 +82,7 @@ def score_file(
     paths = files.discover(source)
     scored_path, rejected_path = _destinations(source, [*paths, *_history_files(history, settings)], out)
     scorer, missing = _find(model, settings)
-    mapping = scorer.mapping if scorer and params is None else sources.resolve(settings.prepare)
+    mapping = _mapping(scorer, params, settings)
     incoming = _ingest(paths, mapping, settings, scorer)
     if scorer is None:
         raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
@@ -129,6 +129,16 @@ def _find(model: str, settings: Params) -> tuple[Scorer | None, ScorerError | Un
         return Scorer.load(folder, version=version), None
     except (ScorerError, UnavailableError) as error:
         return None, error
+
+
+def _mapping(scorer: Scorer | None, params: Params | None, settings: Params) -> Mapping:
+    """The mapping of the params, else the bundle's; few rows do not tell card numbers, so training's finding holds."""
+    if scorer and params is None:
+        return scorer.mapping
+    mapping = sources.resolve(settings.prepare)
+    if scorer is None or mapping.card_numbers != "detect":
+        return mapping
+    return mapping.model_copy(update={"card_numbers": scorer.mapping.card_numbers})
 
 
 def _ingest(paths: list[Path], mapping: Mapping, settings: Params, scorer: Scorer | None) -> Ingested:

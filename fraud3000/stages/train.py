@@ -112,9 +112,11 @@ def _fingerprint(workspace: Workspace) -> str:
 def _mapping(params: Params, rows: pl.DataFrame) -> Mapping:
     """How raw files are read from now on: what was found in the card column once holds for every later file."""
     mapping = sources.resolve(params.prepare)
-    if mapping.card_numbers == "detect" and "card_id" in rows.columns and cards.are_hashes(rows["card_id"]):
+    if mapping.card_numbers != "detect" or "card_id" not in rows.columns:
+        return mapping
+    if cards.are_hashes(rows["card_id"]):
         return mapping.model_copy(update={"card_numbers": "yes"})
-    return mapping
+    return mapping if cards.hold_hashes(rows["card_id"]) else mapping.model_copy(update={"card_numbers": "no"})
 
 
 def _facts(inputs: _Inputs, params: Params) -> dict[str, Any]:

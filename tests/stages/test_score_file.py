@@ -142,6 +142,15 @@ def test_a_folder_may_be_the_one_we_are_in(in_trained, tmp_path, monkeypatch):
     assert (tmp_path / "in.scored.parquet").exists()
 
 
+def test_what_training_found_of_card_numbers_holds_for_few_rows(in_trained, tmp_path, monkeypatch):
+    monkeypatch.delenv("FRAUD3000_PAN_KEY", raising=False)
+    detecting = params_files.parse({"prepare": {"mapping": {"card_numbers": "detect"}}})
+    pl.read_parquet(RAW).tail(1).with_columns(card_id=pl.lit("4111111111111111")).write_parquet(
+        tmp_path / "new.parquet"
+    )
+    assert run(tmp_path / "new.parquet", tmp_path, params=detecting).height == 1
+
+
 def test_files_in_the_way_are_not_overwritten(in_trained, tmp_path):
     with pytest.raises(ParamsError, match="is an input of this very command"):
         score_file(None, RAW, out=in_trained / RAW, model="challenger", cold_start=True)

@@ -212,4 +212,9 @@ def test_a_card_column_once_found_to_hold_numbers_is_hashed_in_every_later_file(
     assert Scorer.load(own_store / "data/models/1").mapping.card_numbers == "yes"
 
 
+def test_a_card_column_once_found_to_hold_none_is_not_judged_again_by_few_rows(own_store):
+    train(world(own_store, transactions(), prepare={"label_delay": "2d", "source": "custom", "mapping": CUSTOM}))
+    assert Scorer.load(own_store / "data/models/1").mapping.card_numbers == "no"
+
+
 CUSTOM = {"columns": {"amount": "amount", "ts": "when", "card_id": "card", "terminal_id": "shop"}}
