@@ -17,6 +17,7 @@ _SECRETS = {
 }
 _AMBIGUOUS = "cid"  # a card's code at one network, a customer's id in many a table
 _FLAG = r"^(?:.{0,2}|yes|no|true|false|none|null)$"
+_MANY_IDS = 20  # of fewer ids, most may pass Luhn by chance
 _ID_ROLES = ("transaction_id", "card_id", "terminal_id")
 
 
@@ -49,8 +50,9 @@ prepare.mapping.drop.
             hint="It must not be kept after authorisation, not even encrypted: remove it at the source, "
             "or list it under prepare.mapping.drop.",
         )
-    others = [raw for raw in kept if raw not in layout.roles.get("card_id", ())]
-    stray = [raw for raw in others if _may_hold_numbers(rows[raw]) and cards.looks_like_card_numbers(rows[raw])]
+    others = [raw for raw in kept if raw not in layout.roles.get("card_id", ()) and _may_hold_numbers(rows[raw])]
+    judged = [raw for raw in others if raw not in ids or rows[raw].n_unique() >= _MANY_IDS]
+    stray = [raw for raw in judged if cards.looks_like_card_numbers(rows[raw])]
     if stray:
         raise DataError(
             f"{thing}: column {_listed(stray)} holds card numbers, and is not mapped as the card",

@@ -7,6 +7,7 @@ import pytest
 
 from fraud3000.data.clean import Ingested
 from fraud3000.errors import DataError, SchemaError
+from fraud3000.redact import passes_luhn
 
 Ingest = Callable[..., Ingested]
 CARDS = ["4111111111111111", "5500005555555559", "4012888888881881", "340000000000009", "6011000000000004"]
@@ -70,6 +71,16 @@ def test_ids_negative_hashes_and_terminals_are_no_card_numbers(ingest: Ingest) -
         card=pl.int_range(1_000_000_000_000_000, 1_000_000_000_000_005, eager=True),
     )
     assert ingest(frame).transactions["card_id"].to_list()[0] == "1000000000000000"
+
+
+@pytest.mark.parametrize("role", ["id", "shop"])
+def test_few_ids_may_pass_luhn_by_chance_but_many_do_not(ingest: Ingest, role: str) -> None:
+    few = FRAME.head(1).with_columns(pl.lit(CARDS[0]).alias(role))
+    assert ingest(few).kept == 1
+    passing = [str(number) for number in range(4 * 10**15, 4 * 10**15 + 400) if passes_luhn(str(number))]
+    many = pl.concat([FRAME.head(1).with_columns(id=pl.lit(number), shop=pl.lit(number)) for number in passing])
+    with pytest.raises(DataError, match=f"column .*'{role}' holds card numbers"):
+        ingest(many.with_columns(pl.lit("1").alias("shop" if role == "id" else "card")))
 
 
 @pytest.mark.parametrize("said", ["detect", "yes"])
