@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fraud3000 import bundle
-from fraud3000.errors import ScorerError
+from fraud3000.errors import LeakageError, ParamsError, ScorerError
 from fraud3000.features.spec import Catalogue
 from fraud3000.models import archive, calibrate, explain
 from fraud3000.models.calibrate import Calibrator
@@ -159,6 +159,10 @@ def _readable(folder: Path) -> Iterator[None]:
     """A bundle that agrees with its manifest and yet makes no scorer was not written by us."""
     try:
         yield
+    except (ParamsError, LeakageError) as error:  # of a catalogue that could not have been declared
+        raise ScorerError(
+            f"{folder}: makes no scorer ({error.message})", hint="Train again with this fraud3000."
+        ) from error
     except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise ScorerError(
             f"{folder}: makes no scorer ({type(error).__name__}: {error})", hint="Train again with this fraud3000."

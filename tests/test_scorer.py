@@ -218,6 +218,23 @@ def test_a_forged_bundle_that_makes_no_scorer_is_told_as_one(folder, name, conte
         Scorer.load(folder)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda catalogue: catalogue["features"].append(catalogue["features"][0]),
+        lambda catalogue: catalogue.update(label_delay=catalogue["label_delay"] + 1),
+        lambda catalogue: catalogue["features"][2].update(length="1 fortnight"),
+    ],
+)
+def test_a_forged_catalogue_that_could_not_be_declared_is_told_as_a_bundle(change, folder):
+    catalogue = json.loads((folder / "catalogue.json").read_text())
+    change(catalogue)
+    replace_file(folder, "catalogue.json", json.dumps(catalogue).encode())
+    with pytest.raises(ScorerError, match="7: makes no scorer") as caught:
+        Scorer.load(folder)
+    assert caught.value.exit_code == 5
+
+
 def test_an_archive_gives_back_the_pipeline(scorer, small_featured):
     pipeline = archive.loads(archive.dumps(scorer.model.pipeline))
     matrix = scorer.model.encoder.matrix(small_featured)
