@@ -40,8 +40,11 @@ class Batch:
     origins: pl.DataFrame
 
     @classmethod
-    def of(cls, raws: Sequence[RawFile], cleaned: Mapping[int, Cleaned]) -> Batch:
-        """Stack cleaned files, given by their numbers; seq is kept only where all of them have it.
+    def of(cls, raws: Sequence[RawFile], cleaned: Mapping[int, Cleaned], *, one_arrival: bool) -> Batch:
+        """Stack cleaned files, given by their numbers.
+
+        seq is kept only where all of them have it, and where it is the place in one order of arrival:
+        files that were prepared one by one have each its own.
 
         Raises
         ------
@@ -52,7 +55,8 @@ class Batch:
         _check_same_columns(raws, cleaned)
         stacked = pl.concat([part.rows for part in cleaned.values()], how="diagonal_relaxed")
         names = [name for name in dict.fromkeys((*TRANSACTIONS, *stacked.columns)) if name in stacked.columns]
-        if not all("seq" in part.rows.columns for part in cleaned.values()):
+        numbered = all("seq" in part.rows.columns for part in cleaned.values())
+        if not numbered or (len(cleaned) > 1 and not one_arrival):
             names = [name for name in names if name != "seq"]
         first = (
             origins.group_by("file").agg(pl.len()).sort("file").select("file", pl.col("len").cum_sum() - pl.col("len"))

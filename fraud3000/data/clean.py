@@ -117,7 +117,8 @@ def ingest(
     for part in cleaned.values():
         lost.update(part.lost)
     unused = tuple(dict.fromkeys(name for part in cleaned.values() for name in part.unused))
-    return _settled(Batch.of(raws, cleaned), mapping.amount, label_delay, unused, dict(lost))
+    batch = Batch.of(raws, cleaned, one_arrival=mapping.columns.seq is not None)
+    return _settled(batch, mapping.amount, label_delay, unused, dict(lost))
 
 
 def _settled(

@@ -86,3 +86,20 @@ def test_files_of_different_kinds_are_not_mixed(
     columns = {"amount": "amount", "transaction_id": "id"}
     with pytest.raises(SchemaError, match=r"b\.csv: has no card_id, ts, which other files"):
         ingest_files([tmp_path / "a.parquet", tmp_path / "b.csv"], columns=columns)
+
+
+def test_files_prepared_one_by_one_are_numbered_anew(
+    ingest_files: Ingest, transactions: pl.DataFrame, tmp_path: Path
+) -> None:
+    paths = [tmp_path / "1.parquet", tmp_path / "2.parquet"]
+    for path, name in zip(paths, ("new", "old"), strict=True):
+        year = 2 if name == "new" else 1
+        later = pl.col("ts").dt.offset_by(f"{year}y")
+        transactions.with_columns(pl.col("transaction_id") + name, ts=later).write_parquet(path)
+    ingested = ingest_files(paths, **(MAPPED | {"columns": {"amount": "v"}}))
+    assert ingested.transactions.select("transaction_id", "seq").rows() == [
+        ("aold", 0),
+        ("bold", 1),
+        ("anew", 2),
+        ("bnew", 3),
+    ]
