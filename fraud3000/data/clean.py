@@ -125,7 +125,11 @@ def _settled(
     batch: Batch, form: AmountFormat, label_delay: timedelta, unused: tuple[str, ...], lost: dict[str, int]
 ) -> Ingested:
     """Bring amounts to one currency and every transaction to one row, and give account of all rows."""
-    rows, bad = _in_base_currency(batch.rows, batch.bad, form)
+    try:
+        rows, bad = _in_base_currency(batch.rows, batch.bad, form)
+    except DataError as error:
+        named = _named([raw.path for raw in batch.raws])
+        raise type(error)(f"{named}: {error.message}", hint=error.hint) from error
     content = [name for name in rows.columns if name not in {"place", "currency"}]
     good = rows.filter(~rows["place"].is_in(bad["place"].implode()))
     settled, taken = duplicates.settle_arrivals(good, content)
