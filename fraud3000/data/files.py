@@ -68,6 +68,8 @@ def read(path: Path) -> RawFile:
     except (EOFError, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: not a whole gzip file ({error})", hint="Copy or export the file again.") from error
     except OSError as error:
+        if error.errno is None:  # not the system's: polars found that the content breaks off
+            raise DataError(f"{path}: not a whole file ({error})", hint="Copy or export the file again.") from error
         reason = error.strerror or str(error)
         raise DataError(f"{path}: cannot be read ({reason})", hint="Check the file and its permissions.") from error
 

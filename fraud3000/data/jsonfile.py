@@ -66,6 +66,8 @@ def _parse(line: str) -> dict[str, Any] | str:
         return "not JSON (nested too deep)"
     if not isinstance(content, dict):
         return f"a {type(content).__name__}, not an object"
+    if not content:
+        return "an object without any value"
     return "half a character (a lone surrogate)" if "\\ud" in line.lower() and _is_halved(content) else content
 
 

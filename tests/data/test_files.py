@@ -125,6 +125,12 @@ class TestCsv:
             files.read(write(tmp_path / "a.csv", content))
         assert caught.value.hint
 
+    def test_a_gzip_file_cut_after_its_header_is_told(self, tmp_path: Path) -> None:
+        lines = "id,amount\n" + "".join(f"{row},{row * 7919 % 9973}\n" for row in range(40_000))
+        with pytest.raises(DataError, match="not a whole file") as caught:
+            files.read(write(tmp_path / "a.csv.gz", gzip.compress(lines.encode())[:-20_000]))
+        assert caught.value.hint == "Copy or export the file again."
+
     @pytest.mark.parametrize("content", [b"no gzip at all", CUT_GZIP], ids=["no gzip", "cut"])
     def test_a_broken_gzip_file_is_told(self, tmp_path: Path, content: bytes) -> None:
         with pytest.raises(DataError, match="gzip"):
@@ -144,8 +150,8 @@ class TestJsonLines:
 
     @pytest.mark.parametrize(
         "line",
-        ['{"id": 1', "[1]", '"x"', '{"id": "\\ud800"}', "[" * 100_000],
-        ids=["cut", "list", "text", "half a character", "deep"],
+        ['{"id": 1', "[1]", '"x"', '{"id": "\\ud800"}', "[" * 100_000, "{}"],
+        ids=["cut", "list", "text", "half a character", "deep", "nothing"],
     )
     def test_a_line_that_is_no_object_is_set_apart(self, tmp_path: Path, line: str) -> None:
         raw = files.read(write(tmp_path / "a.ndjson", f'{{"id": 1}}\n{line}\n{{"id": 2}}\n'))
