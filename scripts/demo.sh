@@ -22,6 +22,6 @@ printf '\n'
 python scripts/closing_words.py data
 printf '\nTry next:\n'
 printf '  %s\n' \
-    ".venv/bin/fraud3000 score-file --help" \
+    ".venv/bin/fraud3000 score-file data/external/newest.parquet --model challenger --out newest.csv" \
     "make mlflow                            # the run, its params and figures, in a browser" \
-    ".venv/bin/fraud3000 prepare --help     # then your own file: copy params.yaml and name its columns"
+    ".venv/bin/fraud3000 prepare --help     # then your own file: params/tabformer.yaml shows how to name columns"
