@@ -97,6 +97,17 @@ def check(name: str, params: dict[str, Any]) -> None:
     _estimator(name, params, 0)
 
 
+def used(name: str, params: dict[str, Any]) -> dict[str, Any]:
+    """What an estimator is built with: its defaults here, and what differs from them.
+
+    Examples
+    --------
+    >>> used("logistic_regression", {"C": 0.5})
+    {'C': 0.5, 'max_iter': 1000}
+    """
+    return {**ESTIMATORS[name].defaults, **params}
+
+
 def log_odds(pipeline: Pipeline, matrix: Floats) -> Floats:
     """What the fitted pipeline says of each row, as log-odds of fraud, finite.
 
@@ -131,7 +142,7 @@ def _estimator(name: str, params: dict[str, Any], seed: int) -> Any:
             raise ParamsError(
                 f"train.estimator_params.{key}: {name} takes no such key", hint=f"It takes {', '.join(named.allowed)}."
             )
-    estimator = named.estimator(**{**named.defaults, **params}, random_state=seed)
+    estimator = named.estimator(**used(name, params), random_state=seed)
     try:
         estimator._validate_params()  # noqa: SLF001 - the check that fit begins with, before any data
     except ValueError as error:

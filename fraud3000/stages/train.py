@@ -155,7 +155,7 @@ def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, fl
     kinds["amount"] = "integer"
     return registry.Training(
         bundle=saved,
-        params=params.model_dump(mode="json"),
+        params=_used(params),
         metrics=metrics,
         tags={
             "data_fingerprint": scorer.facts["data_fingerprint"],
@@ -165,6 +165,13 @@ def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, fl
         },
         columns={name: kinds[name] for name in scorer.model.encoder.columns},
     )
+
+
+def _used(params: Params) -> dict[str, Any]:
+    """The params with those of the estimator that no file states."""
+    content = params.model_dump(mode="json")
+    content["train"]["estimator_params"] = estimators.used(params.train.estimator, params.train.estimator_params)
+    return content
 
 
 def _code() -> dict[str, str]:
@@ -186,6 +193,7 @@ def _summary(
         "labels as of": f"{as_of:%Y-%m-%d %H:%M} UTC" if as_of else "all known (the data has no time)",
         "split by": scorer.facts["split"],
         "features": len(scorer.model.encoder.columns),
+        "validation": _validation(inputs.boundaries),
         "calibration": f"{scorer.calibrator.method}, on the {settled.calibrated_on}",
         **_threshold_facts(settled),
         "validation average precision": metrics.get("valid_average_precision"),
@@ -202,6 +210,15 @@ def _summary(
         warnings=tuple(_warnings(scorer, inputs, settled, metrics)),
         next_step="fraud3000 evaluate",
     )
+
+
+def _validation(boundaries: Boundaries) -> str:
+    """Say which rows outside the fit there are, and on which side of it."""
+    if boundaries.valid is None or boundaries.train is None:
+        return "random rows"
+    first, last = boundaries.valid
+    side = "before" if last <= boundaries.train[0] else "after"
+    return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, {side} training"
 
 
 def _threshold_facts(settled: Outside) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from mlflow import MlflowClient
 
 from fraud3000 import labels, registry
 from fraud3000 import params as p
@@ -95,6 +96,23 @@ def test_every_row_of_the_splits_is_told(own_store):
     heights = [pl.read_parquet(Workspace.of(params).split(name)).height for name in ("train", "valid")]
     assert counts["rows"] == heights
     assert counts["refunds"][0] > 0
+
+
+def test_the_run_names_the_estimators_params_that_no_file_states(own_store):
+    params = world(own_store, transactions())
+    train(params)
+    client = MlflowClient(tracking_uri=f"sqlite:///{own_store / 'mlflow.db'}")
+    run = client.get_run(client.get_model_version_by_alias("fraud3000", "challenger").run_id)
+    assert run.data.params["train.estimator_params.max_iter"] == "1000"
+    assert run.data.params["train.estimator"] == "logistic_regression"
+
+
+def test_validation_before_training_is_said(own_store):
+    spans = {"valid": (10, 20), "train": (22, 40), "test": (42, 60)}
+    dates = {part: [(START + timedelta(days=day)).isoformat() for day in span] for part, span in spans.items()}
+    params = world(own_store, transactions(), featurize={"burn_in": "5d", "split": {"by": "dates", **dates}})
+    said = train(params).facts["validation"]
+    assert said == "2024-01-11 00:00 to 2024-01-21 00:00 UTC, before training"
 
 
 def test_frauds_reported_after_the_day_are_legitimate_in_it_and_counted(own_store):
