@@ -173,10 +173,22 @@ def _together(incoming: Ingested, past: _Past, mapping: Mapping) -> tuple[pl.Dat
     shared = [name for name in incoming.transactions.columns if name in past.transactions.columns]
     before = past.transactions.join(incoming.transactions, on="transaction_id", how="anti").select(shared)
     together = pl.concat([before, incoming.transactions], how="diagonal")
-    if mapping.columns.seq is None and "ts" in together.columns:
+    if mapping.columns.seq is not None:
+        _check_arrivals(before, incoming.transactions)
+    elif "ts" in together.columns:
         place = pl.struct("ts", "transaction_id").rank("ordinal").cast(TRANSACTIONS["seq"]) - 1
         together = together.with_columns(seq=place)
     return together, ledger
+
+
+def _check_arrivals(before: pl.DataFrame, incoming: pl.DataFrame) -> None:
+    shared = before.join(incoming, on="seq", how="semi")["seq"]
+    if len(shared):
+        raise DataError(
+            f"seq: {len(shared):,} rows of the history arrived at places that rows of the input have too, "
+            f"such as {shared[0]}",
+            hint="Number arrivals on from the history, or give the history that belongs to the input with --history.",
+        )
 
 
 def _require_history(transactions: pl.DataFrame, incoming: Ingested, catalogue: Catalogue, *, cold_start: bool) -> None:

@@ -151,6 +151,15 @@ def test_what_training_found_of_card_numbers_holds_for_few_rows(in_trained, tmp_
     assert run(tmp_path / "new.parquet", tmp_path, params=detecting).height == 1
 
 
+def test_a_place_of_arrival_in_history_and_input_is_refused(in_trained, tmp_path):
+    numbered = params_files.parse({"prepare": {"mapping": {"columns": {"seq": "n"}}}})
+    raw = pl.read_parquet(RAW).with_row_index("n")
+    raw.head(18_000).write_parquet(tmp_path / "before.parquet")
+    raw.tail(2_000).with_columns(n=pl.int_range(pl.len())).write_parquet(tmp_path / "new.parquet")
+    with pytest.raises(DataError, match="seq: 2,000 rows of the history arrived at places that rows of the input have"):
+        run(tmp_path / "new.parquet", tmp_path, params=numbered, history=str(tmp_path / "before.parquet"))
+
+
 def test_files_in_the_way_are_not_overwritten(in_trained, tmp_path):
     with pytest.raises(ParamsError, match="is an input of this very command"):
         score_file(None, RAW, out=in_trained / RAW, model="challenger", cold_start=True)
