@@ -95,7 +95,8 @@ def score_file(
     with outputs.whole(scored_path, rejected_path) as (scored_part, rejected_part):
         scored.write_csv(scored_part) if scored_path.suffix == ".csv" else scored.write_parquet(scored_part)
         incoming.quarantine.write_parquet(rejected_part)
-    return _summary(scorer, incoming, past, scored, {"scored": str(scored_path), "rejected": str(rejected_path)})
+    written = {"scored": str(scored_path), "rejected": str(rejected_path)}
+    return _summary(scorer, incoming, past, scored, written, _perhaps_twice(incoming, past, mapping))
 
 
 def _history_files(history: str | None, settings: Params) -> list[Path]:
@@ -181,6 +182,19 @@ def _together(incoming: Ingested, past: _Past, mapping: Mapping) -> tuple[pl.Dat
     return together, ledger
 
 
+def _perhaps_twice(incoming: Ingested, past: _Past, mapping: Mapping) -> tuple[str, ...]:
+    """Warn where the input may be in the history already, but has no ids to tell it by."""
+    transactions = incoming.transactions
+    if mapping.columns.transaction_id is not None or past.transactions is None or "ts" not in transactions.columns:
+        return ()
+    before = past.transactions.join(transactions, on="transaction_id", how="anti")
+    within = before.filter(pl.col("ts") >= transactions["ts"].min()).height
+    text = (
+        f"The rows have no ids, and {within:,} rows of the history lie in their time: any that are in both count twice."
+    )
+    return (text,) if within else ()
+
+
 def _check_arrivals(before: pl.DataFrame, incoming: pl.DataFrame) -> None:
     shared = before.join(incoming, on="seq", how="semi")["seq"]
     if len(shared):
@@ -240,7 +254,14 @@ def _in_input_order(incoming: Ingested, answers: pl.DataFrame) -> pl.DataFrame:
     return accepted.join(answers, on="transaction_id", how="left", maintain_order="left").select(*SCORED)
 
 
-def _summary(scorer: Scorer, incoming: Ingested, past: _Past, scored: pl.DataFrame, written: dict[str, str]) -> Summary:
+def _summary(
+    scorer: Scorer,
+    incoming: Ingested,
+    past: _Past,
+    scored: pl.DataFrame,
+    written: dict[str, str],
+    warnings: tuple[str, ...],
+) -> Summary:
     refused = incoming.quarantine["reason"].value_counts(sort=True)
     tables: tuple[Table, ...] = ()
     if refused.height:
@@ -259,4 +280,5 @@ def _summary(scorer: Scorer, incoming: Ingested, past: _Past, scored: pl.DataFra
         },
         tables=tables,
         outputs=written,
+        warnings=warnings,
     )

@@ -160,6 +160,17 @@ def test_a_place_of_arrival_in_history_and_input_is_refused(in_trained, tmp_path
         run(tmp_path / "new.parquet", tmp_path, params=numbered, history=str(tmp_path / "before.parquet"))
 
 
+def test_rows_without_ids_that_may_be_in_the_history_are_told(in_trained, tmp_path):
+    nameless = params_files.parse({"prepare": {"mapping": {"columns": {"transaction_id": None}}}})
+    pl.read_parquet(RAW).tail(100).write_parquet(tmp_path / "new.parquet")
+    how = {"out": tmp_path / "scored.parquet", "model": "challenger"}
+    (warning,) = score_file(nameless, str(tmp_path / "new.parquet"), **how).warnings
+    assert "100 rows of the history lie in their time" in warning
+    pl.read_parquet(RAW).head(19_900).write_parquet(tmp_path / "before.parquet")
+    history = str(tmp_path / "before.parquet")
+    assert not score_file(nameless, str(tmp_path / "new.parquet"), history=history, **how).warnings
+
+
 def test_files_in_the_way_are_not_overwritten(in_trained, tmp_path):
     with pytest.raises(ParamsError, match="is an input of this very command"):
         score_file(None, RAW, out=in_trained / RAW, model="challenger", cold_start=True)
