@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import polars as pl
 
 from fraud3000 import labels, registry, splits
 from fraud3000.data import outputs
-from fraud3000.errors import DataError
+from fraud3000.errors import DataError, ScorerError
+from fraud3000.features.spec import Catalogue
 from fraud3000.metrics.report import measure
 from fraud3000.params import Params
 from fraud3000.schema import REFUND
@@ -20,6 +22,8 @@ from fraud3000.scorer import Scorer
 from fraud3000.stages import evaluation
 from fraud3000.stages.summary import Summary
 from fraud3000.stages.workspace import Workspace, read
+
+Declared = TypeVar("Declared")
 
 KEPT = ("transaction_id", "ts", "card_id", "terminal_id", "amount", "status")
 
@@ -54,7 +58,7 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
     DataError
         The features are missing.
     ScorerError
-        There is no such model, or its bundle cannot be trusted.
+        There is no such model, its bundle cannot be trusted, or it reads other features than there are.
     UnavailableError
         The registry or the workspace cannot be written.
     """
@@ -62,6 +66,7 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
     inputs = _read(workspace, params)
     version, folder = registry.resolve(model, params.registry, workspace.root)
     scorer = Scorer.load(folder, version=version)
+    _require_its_features(scorer, workspace)
     scored = _score(scorer, inputs)
     report = {
         **measure(scored, policy=params.policy, evaluate=params.evaluate, split="test"),
@@ -100,13 +105,33 @@ def _read(workspace: Workspace, params: Params) -> _Inputs:
 
 
 def _boundaries(workspace: Workspace) -> splits.Boundaries:
-    path, hint = workspace.boundaries, "Run `fraud3000 featurize` first, with the same params."
+    return _declared(workspace.boundaries, splits.Boundaries.from_dict)
+
+
+def _declared(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> Declared:
+    """What featurize wrote beside the features."""
+    hint = "Run `fraud3000 featurize` first, with the same params."
     if not path.exists():
         raise DataError(f"{path}: not found", hint=hint)
     try:
-        return splits.Boundaries.from_dict(json.loads(path.read_bytes()))
+        return from_dict(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({type(error).__name__}: {error})", hint=hint) from error
+
+
+def _require_its_features(scorer: Scorer, workspace: Workspace) -> None:
+    """Refuse features that bear the names of the model's own and were declared or set otherwise."""
+    here, its_own = _declared(workspace.catalogue, Catalogue.from_dict), scorer.catalogue
+    read = [feature for feature in its_own.features if feature.name in scorer.model.encoder.columns]
+    other = [feature.name for feature in read if feature.name in here.names and feature not in here.features]
+    settings = ("label_delay", "late_horizon", "zone", "precedence")
+    other += [name for name in settings if getattr(here, name) != getattr(its_own, name)]
+    if other:
+        raise ScorerError(
+            f"model {scorer.version} reads other features than those in {workspace.root}: they differ in "
+            f"{', '.join(other)}",
+            hint="Run `fraud3000 featurize` with the params that the model was trained with, or train again.",
+        )
 
 
 def _label_date(params: Params, transactions: pl.DataFrame, ledger: pl.DataFrame) -> datetime | None:

@@ -233,6 +233,19 @@ def test_a_broken_boundaries_file_is_named(world):
         path.write_bytes(content)
 
 
+@pytest.mark.parametrize("changes", [{"zone": "Asia/Tokyo"}, {"late_horizon": 3_600, "precedence": ["analyst"]}])
+def test_features_made_otherwise_than_the_models_own_are_refused(world, changes):
+    path = Workspace.of(world).catalogue
+    content = path.read_bytes()
+    try:
+        path.write_text(json.dumps({**json.loads(content), **changes}))
+        with pytest.raises(ScorerError, match=f"they differ in {', '.join(changes)}") as caught:
+            evaluate(world)
+    finally:
+        path.write_bytes(content)
+    assert "featurize" in caught.value.hint
+
+
 def test_a_missing_model_changes_nothing(world):
     evaluate(world)
     workspace = Workspace.of(world)
