@@ -30,6 +30,7 @@ __all__ = [
     "hash_cards",
     "hold_hashes",
     "holds_card_numbers",
+    "key_ids",
     "load_key",
     "looks_like_card_numbers",
     "mask",
@@ -180,6 +181,17 @@ def hold_hashes(values: pl.Series) -> bool:
     (True, False)
     """
     return bool(values.cast(pl.String).str.contains(_HASH).any())
+
+
+def key_ids(values: pl.Series) -> set[str]:
+    """The names of the keys that a column of cards was hashed with.
+
+    Examples
+    --------
+    >>> key_ids(pl.Series(["k959e5af4." + 43 * "A", "596"]))
+    {'k959e5af4'}
+    """
+    return set(values.cast(pl.String).str.extract(f"({_HASH})").drop_nulls().str.slice(0, 9).unique())
 
 
 def looks_like_card_numbers(values: pl.Series) -> bool:

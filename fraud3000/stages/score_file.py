@@ -11,7 +11,7 @@ import polars as pl
 
 from fraud3000 import durations, labels, registry
 from fraud3000 import params as params_files
-from fraud3000.data import clean, files, outputs, sources
+from fraud3000.data import cards, clean, files, outputs, sources
 from fraud3000.data.clean import Ingested
 from fraud3000.errors import DataError, ParamsError, ScorerError, UnavailableError
 from fraud3000.features import batch
@@ -96,7 +96,7 @@ def score_file(
         scored.write_csv(scored_part) if scored_path.suffix == ".csv" else scored.write_parquet(scored_part)
         incoming.quarantine.write_parquet(rejected_part)
     written = {"scored": str(scored_path), "rejected": str(rejected_path)}
-    return _summary(scorer, incoming, past, scored, written, _perhaps_twice(incoming, past, mapping))
+    return _summary(scorer, incoming, past, scored, written, _doubts(incoming, past, mapping))
 
 
 def _history_files(history: str | None, settings: Params) -> list[Path]:
@@ -180,6 +180,22 @@ def _together(incoming: Ingested, past: _Past, mapping: Mapping) -> tuple[pl.Dat
         place = pl.struct("ts", "transaction_id").rank("ordinal").cast(TRANSACTIONS["seq"]) - 1
         together = together.with_columns(seq=place)
     return together, ledger
+
+
+def _doubts(incoming: Ingested, past: _Past, mapping: Mapping) -> tuple[str, ...]:
+    """What makes it doubtful that history and input speak of the same cards and rows."""
+    return (*_perhaps_twice(incoming, past, mapping), *_other_keys(incoming, past))
+
+
+def _other_keys(incoming: Ingested, past: _Past) -> tuple[str, ...]:
+    """Warn where no card of the input can be found in the history, since another key hashed its number."""
+    if past.transactions is None or "card_id" not in incoming.transactions.columns:
+        return ()
+    new, old = cards.key_ids(incoming.transactions["card_id"]), cards.key_ids(past.transactions["card_id"])
+    if not new or not old or new & old:
+        return ()
+    text = f"Card numbers were hashed with the key {', '.join(sorted(new))}, those of the history with {', '.join(sorted(old))}"
+    return (f"{text}: no card of the input has a history.",)
 
 
 def _perhaps_twice(incoming: Ingested, past: _Past, mapping: Mapping) -> tuple[str, ...]:

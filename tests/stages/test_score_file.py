@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from fraud3000 import params as params_files
+from fraud3000.data import cards
 from fraud3000.errors import DataError, ParamsError, ScorerError
 from fraud3000.schema import SCORED
 from fraud3000.stages.score_file import score_file
@@ -169,6 +170,20 @@ def test_rows_without_ids_that_may_be_in_the_history_are_told(in_trained, tmp_pa
     pl.read_parquet(RAW).head(19_900).write_parquet(tmp_path / "before.parquet")
     history = str(tmp_path / "before.parquet")
     assert not score_file(nameless, str(tmp_path / "new.parquet"), history=history, **how).warnings
+
+
+def test_cards_hashed_with_another_key_than_the_history_are_told(in_trained, tmp_path):
+    def hashed(name, rows):
+        with_key = rows.with_columns(card_id=cards.hash_cards(rows["card_id"], cards.new_key()))
+        with_key.write_parquet(tmp_path / name)
+        return str(tmp_path / name)
+
+    raw = pl.read_parquet(RAW)
+    new, before = hashed("new.parquet", raw.tail(50)), hashed("before.parquet", raw.head(19_950))
+    how = {"out": tmp_path / "scored.parquet", "model": "challenger"}
+    (warning,) = score_file(None, new, history=before, **how).warnings
+    assert "no card of the input has a history" in warning
+    assert not score_file(None, new, history=new, cold_start=True, **how).warnings
 
 
 def test_files_in_the_way_are_not_overwritten(in_trained, tmp_path):
