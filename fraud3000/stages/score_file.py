@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from fraud3000 import durations, labels, registry
 from fraud3000 import params as params_files
-from fraud3000.data import cards, clean, files, outputs, sources
+from fraud3000 import registry
+from fraud3000.data import clean, files, outputs, sources
 from fraud3000.data.clean import Ingested
-from fraud3000.errors import DataError, ParamsError, ScorerError, UnavailableError
+from fraud3000.errors import ParamsError, ScorerError, UnavailableError
 from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Mapping, Params
-from fraud3000.schema import LEDGER, SCORED, TRANSACTIONS
+from fraud3000.schema import SCORED
+from fraud3000.stages.history import History, require_span
 from fraud3000.stages.progress import track
 from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace, read
+from fraud3000.stages.workspace import Workspace
 
 if TYPE_CHECKING:
     from fraud3000.scorer import Scorer
@@ -29,15 +29,6 @@ BLOCK = 200_000
 """Rows scored at a time; a score does not depend on the rows beside it."""
 
 _REASONS = ("reason_1", "reason_2", "reason_3")
-
-
-@dataclass(frozen=True)
-class _Past:
-    """Transactions before those to be scored, with what was recorded about them."""
-
-    transactions: pl.DataFrame | None
-    ledger: pl.DataFrame
-    told: str
 
 
 def score_file(
@@ -80,15 +71,18 @@ def score_file(
     """
     settings = params or params_files.load()
     paths = files.discover(source)
-    scored_path, rejected_path = _destinations(source, [*paths, *_history_files(history, settings)], out)
+    past_files = files.discover(history) if history else []
+    scored_path, rejected_path = _destinations(source, [*paths, *(past_files or _own_history(settings))], out)
     scorer, missing = _find(model, settings)
     mapping = _mapping(scorer, params, settings)
     incoming = _ingest(paths, mapping, settings, scorer)
     if scorer is None:
         raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
-    past = _past(history, mapping, settings, scorer)
-    transactions, ledger = _together(incoming, past, mapping)
-    _require_history(transactions, incoming, scorer.catalogue, cold_start=cold_start)
+    given = _ingest(past_files, mapping, settings, scorer) if past_files else None
+    past = History.given(given, told=str(history)) if given else History.of(Workspace.of(settings))
+    transactions, ledger = past.joined_by(incoming, mapping)
+    if not cold_start:
+        require_span(transactions, incoming, scorer.catalogue)
     featured = _featured(transactions, ledger, incoming, scorer.catalogue)
     answers = _answer(scorer, featured, reasons)
     scored = _in_input_order(incoming, answers)
@@ -96,13 +90,12 @@ def score_file(
         scored.write_csv(scored_part) if scored_path.suffix == ".csv" else scored.write_parquet(scored_part)
         incoming.quarantine.write_parquet(rejected_part)
     written = {"scored": str(scored_path), "rejected": str(rejected_path)}
-    return _summary(scorer, incoming, past, scored, written, _doubts(incoming, past, mapping))
+    return _summary(scorer, incoming, past, scored, written, past.doubts(incoming, mapping))
 
 
-def _history_files(history: str | None, settings: Params) -> list[Path]:
-    """The files that history is read from."""
+def _own_history(settings: Params) -> list[Path]:
     workspace = Workspace.of(settings)
-    return [workspace.transactions, workspace.labels] if history is None else files.discover(history)
+    return [workspace.transactions, workspace.labels]
 
 
 def _destinations(source: str, read_from: list[Path], out: Path | None) -> tuple[Path, Path]:
@@ -154,86 +147,6 @@ def _ingest(paths: list[Path], mapping: Mapping, settings: Params, scorer: Score
     )
 
 
-def _past(history: str | None, mapping: Mapping, settings: Params, scorer: Scorer) -> _Past:
-    workspace = Workspace.of(settings)
-    if history is not None:
-        earlier = _ingest(files.discover(history), mapping, settings, scorer)
-        return _Past(earlier.transactions, earlier.ledger, f"{history}, {earlier.transactions.height:,} rows")
-    if not workspace.transactions.exists():
-        return _Past(None, pl.DataFrame(schema=LEDGER), "none")
-    transactions = read(workspace.transactions, made_by="prepare")
-    told = f"{workspace.transactions}, {transactions.height:,} rows"
-    return _Past(transactions, read(workspace.labels, made_by="prepare"), told)
-
-
-def _together(incoming: Ingested, past: _Past, mapping: Mapping) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """History and input as one stream; an id that is in both counts once, as the input has it."""
-    ledger = labels.merge(past.ledger, incoming.ledger)
-    if past.transactions is None:
-        return incoming.transactions, ledger
-    shared = [name for name in incoming.transactions.columns if name in past.transactions.columns]
-    before = past.transactions.join(incoming.transactions, on="transaction_id", how="anti").select(shared)
-    together = pl.concat([before, incoming.transactions], how="diagonal")
-    if mapping.columns.seq is not None:
-        _check_arrivals(before, incoming.transactions)
-    elif "ts" in together.columns:
-        place = pl.struct("ts", "transaction_id").rank("ordinal").cast(TRANSACTIONS["seq"]) - 1
-        together = together.with_columns(seq=place)
-    return together, ledger
-
-
-def _doubts(incoming: Ingested, past: _Past, mapping: Mapping) -> tuple[str, ...]:
-    """What makes it doubtful that history and input speak of the same cards and rows."""
-    return (*_perhaps_twice(incoming, past, mapping), *_other_keys(incoming, past))
-
-
-def _other_keys(incoming: Ingested, past: _Past) -> tuple[str, ...]:
-    """Warn where no card of the input can be found in the history, since another key hashed its number."""
-    if past.transactions is None or "card_id" not in incoming.transactions.columns:
-        return ()
-    new, old = cards.key_ids(incoming.transactions["card_id"]), cards.key_ids(past.transactions["card_id"])
-    if not new or not old or new & old:
-        return ()
-    text = f"Card numbers were hashed with the key {', '.join(sorted(new))}, those of the history with {', '.join(sorted(old))}"
-    return (f"{text}: no card of the input has a history.",)
-
-
-def _perhaps_twice(incoming: Ingested, past: _Past, mapping: Mapping) -> tuple[str, ...]:
-    """Warn where the input may be in the history already, but has no ids to tell it by."""
-    transactions = incoming.transactions
-    if mapping.columns.transaction_id is not None or past.transactions is None or "ts" not in transactions.columns:
-        return ()
-    before = past.transactions.join(transactions, on="transaction_id", how="anti")
-    within = before.filter(pl.col("ts") >= transactions["ts"].min()).height
-    text = (
-        f"The rows have no ids, and {within:,} rows of the history lie in their time: any that are in both count twice."
-    )
-    return (text,) if within else ()
-
-
-def _check_arrivals(before: pl.DataFrame, incoming: pl.DataFrame) -> None:
-    shared = before.join(incoming, on="seq", how="semi")["seq"]
-    if len(shared):
-        raise DataError(
-            f"seq: {len(shared):,} rows of the history arrived at places that rows of the input have too, "
-            f"such as {shared[0]}",
-            hint="Number arrivals on from the history, or give the history that belongs to the input with --history.",
-        )
-
-
-def _require_history(transactions: pl.DataFrame, incoming: Ingested, catalogue: Catalogue, *, cold_start: bool) -> None:
-    if cold_start or not catalogue.span or "ts" not in transactions.columns:
-        return
-    first = incoming.transactions.select(pl.col("ts").min()).item()
-    reach = first - transactions.select(pl.col("ts").min()).item()
-    if reach < timedelta(seconds=catalogue.span):
-        raise DataError(
-            f"history: only {reach.total_seconds() / 86_400:.1f} days lie before the first row to be scored, "
-            f"{first:%Y-%m-%d %H:%M}, and the longest window needs {durations.text(catalogue.span)}",
-            hint="Give earlier transactions with --history, or accept incomplete features with --cold-start.",
-        )
-
-
 def _featured(
     transactions: pl.DataFrame, ledger: pl.DataFrame, incoming: Ingested, catalogue: Catalogue
 ) -> pl.DataFrame:
@@ -273,7 +186,7 @@ def _in_input_order(incoming: Ingested, answers: pl.DataFrame) -> pl.DataFrame:
 def _summary(
     scorer: Scorer,
     incoming: Ingested,
-    past: _Past,
+    past: History,
     scored: pl.DataFrame,
     written: dict[str, str],
     warnings: tuple[str, ...],

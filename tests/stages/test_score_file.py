@@ -9,6 +9,7 @@ from fraud3000 import params as params_files
 from fraud3000.data import cards
 from fraud3000.errors import DataError, ParamsError, ScorerError
 from fraud3000.schema import SCORED
+from fraud3000.stages.history import _labelled_as_before
 from fraud3000.stages.score_file import score_file
 
 RAW = "data/raw/transactions.parquet"
@@ -203,3 +204,14 @@ def test_the_inputs_own_faults_come_before_a_missing_model(in_trained, tmp_path)
         score_file(None, str(tmp_path / "bad.parquet"), model="champion")
     with pytest.raises(ScorerError, match="no champion"):
         score_file(None, RAW, model="champion", cold_start=True)
+
+
+def test_a_row_unlabelled_in_the_history_stays_so_when_it_comes_again_without_a_label():
+    before = pl.DataFrame({"transaction_id": ["a", "b"], "labelled": [False, True]})
+    again = pl.DataFrame(
+        {"transaction_id": ["a", "b"], "labelled": [True, True], "is_fraud": [None, None]},
+        schema_overrides={"is_fraud": pl.Int8},
+    )
+    assert _labelled_as_before(again, before)["labelled"].to_list() == [False, True]
+    said = again.with_columns(is_fraud=pl.lit(0, pl.Int8))
+    assert _labelled_as_before(said, before)["labelled"].to_list() == [True, True]
