@@ -21,7 +21,7 @@ from fraud3000.models import estimators, fit, outside, policy
 from fraud3000.models.explain import Typical
 from fraud3000.models.outside import Outside
 from fraud3000.models.rows import Rows, require_both_classes, usable
-from fraud3000.params import Mapping, Params
+from fraud3000.params import Mapping, Params, Span
 from fraud3000.scorer import Scorer
 from fraud3000.splits import Boundaries
 from fraud3000.stages.summary import Summary, Table
@@ -193,6 +193,7 @@ def _summary(
         "labels as of": f"{as_of:%Y-%m-%d %H:%M} UTC" if as_of else "all known (the data has no time)",
         "split by": scorer.facts["split"],
         "features": len(scorer.model.encoder.columns),
+        "training": _span(inputs.boundaries.train),
         "validation": _validation(inputs.boundaries),
         "calibration": f"{scorer.calibrator.method}, on the {settled.calibrated_on}",
         **_threshold_facts(settled),
@@ -215,10 +216,13 @@ def _summary(
 def _validation(boundaries: Boundaries) -> str:
     """Say which rows outside the fit there are, and on which side of it."""
     if boundaries.valid is None or boundaries.train is None:
-        return "random rows"
-    first, last = boundaries.valid
-    side = "before" if last <= boundaries.train[0] else "after"
-    return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, {side} training"
+        return _span(None)
+    side = "before" if boundaries.valid[1] <= boundaries.train[0] else "after"
+    return f"{_span(boundaries.valid)}, {side} training"
+
+
+def _span(span: Span | None) -> str:
+    return f"{span[0]:%Y-%m-%d %H:%M} to {span[1]:%Y-%m-%d %H:%M} UTC" if span else "random rows"
 
 
 def _threshold_facts(settled: Outside) -> dict[str, Any]:
