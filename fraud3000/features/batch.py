@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 
@@ -114,12 +114,15 @@ def _look_back(
         by_key.setdefault(feature.keys, []).append(feature)
     columns: list[pl.Series] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        orders = pool.map(lambda key: KeyOrder(events.clock, events.codes(key)), by_key)
+        # Keys are numbered one after the other: side by side they would wait for each other's lock.
+        orders = [pool.submit(KeyOrder, events.clock, events.codes(key)) for key in by_key]
         deque(pool.map(events.clock.before, _edges(features)), maxlen=0)
-        for of_key, order in zip(by_key.values(), orders, strict=True):
+        for of_key, made in zip(by_key.values(), orders, strict=True):
+            order = made.result()
             deque(pool.map(order.bound, _edges(of_key)), maxlen=0)
-            blocks = order.blocks(catalogue.late_horizon)
-            columns += _in_global_order(order, of_key, pool.map(partial(_block, events, of_key), blocks))
+            values = {feature: np.empty(ordered.height) for feature in of_key}
+            deque(pool.map(partial(_fill, events, values), order.blocks(catalogue.late_horizon)), maxlen=0)
+            columns += pool.map(_column, *zip(*values.items(), strict=True))
     return columns
 
 
@@ -128,21 +131,17 @@ def _edges(features: Sequence[Stateful]) -> set[int]:
     return {edge for f in features for edge in (f.span, f.span - durations.seconds(f.length))}
 
 
-def _in_global_order(
-    order: KeyOrder, features: Sequence[Stateful], blocks: Iterable[list[Floats]]
-) -> Iterator[pl.Series]:
-    """Put the blocks' columns end to end and each row back to its place."""
-    place_of = pl.Series(order.place_of)
-    for feature, *parts in zip(features, *blocks, strict=True):
-        series = _series(np.concatenate(parts) if parts else np.empty(0)).gather(place_of).alias(feature.name)
-        yield series.cast(pl.Boolean) if feature.kind == "boolean" else series
+def _fill(events: _Events, columns: dict[Stateful, Floats], line: Timeline) -> None:
+    """Compute a block's features, each row's at its own place; NaN for rows that the keys do not keep."""
+    block = _Block(events, line)
+    for feature, column in columns.items():
+        values = block.values(feature)
+        column[line.rows] = values if line.known.all() else np.where(line.known, values, np.nan)
 
 
-def _block(events: _Events, features: Sequence[Stateful], line: Timeline) -> list[Floats]:
-    """The features of a block's rows, in its own order; NaN for rows that its keys do not keep."""
-    view = _Block(events, line)
-    values = [view.values(feature) for feature in features]
-    return values if line.known.all() else [np.where(line.known, column, np.nan) for column in values]
+def _column(feature: Stateful, values: Floats) -> pl.Series:
+    series = _series(values).alias(feature.name)
+    return series.cast(pl.Boolean) if feature.kind == "boolean" else series
 
 
 class _Events:

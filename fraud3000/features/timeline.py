@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Places = NDArray[np.uint32]
 
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 """Rows worked on at a time, at least: the arrays of a block stay in cache."""
 
 
@@ -29,9 +30,9 @@ class Ascending:
     """Whole numbers in ascending order, asked how many of them lie below others."""
 
     def __init__(self, values: Ints) -> None:
-        self._values = pl.DataFrame({"at": values, "below": np.arange(1, len(values) + 1)}).set_sorted("at")
+        self._values = pl.DataFrame({"at": values}).with_row_index("below", offset=1).set_sorted("at")
 
-    def below(self, queries: Ints) -> Ints:
+    def below(self, queries: Ints) -> Places:
         """For each of the ascending queries, how many values lie strictly below it.
 
         Examples
@@ -41,7 +42,7 @@ class Ascending:
         """
         asked = pl.DataFrame({"at": queries}).set_sorted("at")
         found = asked.join_asof(self._values, on="at", strategy="backward", allow_exact_matches=False)
-        below: Ints = found["below"].fill_null(0).to_numpy()
+        below: Places = found["below"].fill_null(0).to_numpy()
         return below
 
 
@@ -53,9 +54,9 @@ class Clock:
         self.ts, self.seq = ts, seq
         self.in_order = bool((np.diff(seq) > 0).all())
         self._times = Ascending(ts)
-        self._before: dict[int, Ints] = {}
+        self._before: dict[int, Places] = {}
 
-    def before(self, seconds: int) -> Ints:
+    def before(self, seconds: int) -> Places:
         """For each row, the number of rows with ts < its own ts - seconds."""
         if seconds not in self._before:
             self._before[seconds] = self._times.below(self.ts - seconds * 1_000_000)
@@ -105,11 +106,11 @@ class KeyOrder:
         self.bases: Ints = (self.places >> self._bits) << self._bits
         self.rows: Ints = self.places - self.bases
         self._ascending = Ascending(self.places)
-        self._bounds: dict[int, Ints] = {}
+        self._bounds: dict[int, Places] = {}
         self.place_of = np.empty_like(self.rows)
         self.place_of[self.rows] = np.arange(len(codes))
 
-    def bound(self, seconds: int) -> Ints:
+    def bound(self, seconds: int) -> Places:
         """For each place, the first place of its key whose ts is not before its own ts - seconds."""
         if seconds not in self._bounds:
             self._bounds[seconds] = self._ascending.below(self.bases + self.clock.before(seconds)[self.rows])
@@ -267,7 +268,7 @@ class Timeline:
         return first
 
     def _bound(self, seconds: int) -> Ints:
-        bound: Ints = self._order.bound(seconds)[self.span] - self.span.start
+        bound: Ints = self._order.bound(seconds)[self.span].astype(np.int64) - self.span.start
         return bound
 
     def _too_late(self, late_horizon: int) -> Bools:
