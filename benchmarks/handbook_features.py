@@ -57,41 +57,45 @@ TWELVE = CATALOGUE.without(f"card_amount_sum_{days}d" for days in DAYS)
 
 
 def published(transactions: pl.DataFrame) -> pl.DataFrame:
-    """The Handbook's 12 windows as it computes them: pandas, one customer and one terminal after the other.
+    """The Handbook's 12 windows as it computes them: pandas, one customer after the other, then one terminal.
+
+    Each group is put in order of time, given its columns, and all groups are put together and in order again.
 
     References
     ----------
     Le Borgne et al., "Reproducible Machine Learning for Credit Card Fraud Detection" (2022), chapter 3.3.
     """
-    frame = transactions.select("ts", "card_id", "terminal_id", "amount", "is_fraud").to_pandas()
-    cards = frame.groupby("card_id", group_keys=False)[["ts", "amount"]].apply(_of_card)
-    terminals = frame.groupby("terminal_id", group_keys=False)[["ts", "is_fraud"]].apply(_of_terminal)
-    both = pd.concat([cards.sort_index(), terminals.sort_index()], axis=1)
-    return pl.DataFrame({name: both[name].to_numpy() for name in both.columns})
+    ids = pl.col("transaction_id", "card_id", "terminal_id").cast(pl.Int64)  # whole numbers, as in the published file
+    frame = transactions.select(ids, "ts", "amount", "is_fraud", "seq").to_pandas()
+    for key, windows in (("card_id", _of_card), ("terminal_id", _of_terminal)):
+        frame = frame.groupby(key)[list(frame.columns)].apply(windows)
+        frame = frame.reset_index(drop=True).sort_values(["ts", "seq"]).reset_index(drop=True)
+    names = [name for name in frame.columns if name not in transactions.columns]
+    return pl.DataFrame({name: frame[name].to_numpy() for name in names})
 
 
 def _of_card(rows: pd.DataFrame) -> pd.DataFrame:
-    """Count and mean amount of one card's rows in (t - days, t]."""
+    """Add count and mean amount of one card's rows in (t - days, t]."""
+    rows = rows.sort_values(["ts", "seq"])
     spent = rows.set_index("ts")["amount"]
-    columns = {}
     for days in DAYS:
         total, count = spent.rolling(f"{days}D").sum(), spent.rolling(f"{days}D").count()
-        columns[f"card_count_{days}d"] = count.to_numpy()
-        columns[f"card_amount_mean_{days}d"] = (total / count).to_numpy()
-    return pd.DataFrame(columns, index=rows.index)
+        rows[f"card_count_{days}d"] = list(count)
+        rows[f"card_amount_mean_{days}d"] = list(total / count)
+    return rows
 
 
 def _of_terminal(rows: pd.DataFrame) -> pd.DataFrame:
-    """Count and fraud rate of one terminal's rows in (t - delay - days, t - delay]."""
+    """Add count and fraud rate of one terminal's rows in (t - delay - days, t - delay]."""
+    rows = rows.sort_values(["ts", "seq"])
     fraud = rows.set_index("ts")["is_fraud"]
     seen, frauds = fraud.rolling(f"{DELAY}D").count(), fraud.rolling(f"{DELAY}D").sum()
-    columns = {}
     for days in DAYS:
         count = fraud.rolling(f"{DELAY + days}D").count() - seen
         found = fraud.rolling(f"{DELAY + days}D").sum() - frauds
-        columns[f"terminal_count_{days}d"] = count.to_numpy()
-        columns[f"terminal_rate_{days}d"] = (found / count).fillna(0).to_numpy()
-    return pd.DataFrame(columns, index=rows.index)
+        rows[f"terminal_count_{days}d"] = list(count)
+        rows[f"terminal_rate_{days}d"] = list((found / count).fillna(0))
+    return rows
 
 
 def derived(transactions: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
