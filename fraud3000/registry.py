@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -137,9 +137,9 @@ def resolve(model: str, registry: RegistryParams, workspace: Path) -> tuple[str,
 
 
 def log_evaluation(
-    version: str, metrics: Mapping[str, float | None], files: Sequence[Path], registry: RegistryParams
+    version: str, metrics: Mapping[str, float | None], report: dict[str, Any], registry: RegistryParams
 ) -> None:
-    """Add an evaluation's metrics (those that could be computed) and reports to the version's run.
+    """Add an evaluation's metrics (those that could be computed) and its report to the version's run.
 
     Raises
     ------
@@ -153,8 +153,7 @@ def log_evaluation(
         for name, value in metrics.items():
             if value is not None:
                 client.log_metric(run_id, f"test_{name}", value)
-        for file in files:
-            client.log_artifact(run_id, str(file), artifact_path="reports")
+        client.log_dict(run_id, report, "reports/metrics.json")
 
 
 _TRAIN = "Run `fraud3000 train` first, in the same folder."

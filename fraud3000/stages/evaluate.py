@@ -72,11 +72,11 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
         **measure(scored, policy=params.policy, evaluate=params.evaluate, split="test"),
         **_facts(scorer, inputs, params),
     }
+    values = {name: metric["value"] for name, metric in report["metrics"].items()}
     with outputs.whole(workspace.scored, workspace.metrics) as (rows, metrics):
         scored.write_parquet(rows)
         metrics.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    values = {name: metric["value"] for name, metric in report["metrics"].items()}
-    registry.log_evaluation(version, values, [workspace.metrics], params.registry)
+        registry.log_evaluation(version, values, report, params.registry)  # where it fails, no file changes
     return Summary(
         command="evaluate",
         facts=evaluation.facts(report),
