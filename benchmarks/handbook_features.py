@@ -208,7 +208,7 @@ def main() -> int:
     if wanted in (None, "speed"):
         rows["handbook_windows_speed"] = speed(path, transactions, ledger)
     if wanted in (None, "equality"):
-        rows["handbook_windows_equality"] = compare(transactions, ledger)
+        rows |= {f"handbook_{name}": figures for name, figures in compare(transactions, ledger).items()}
     print(json.dumps(rows))
     return 0
 
