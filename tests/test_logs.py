@@ -86,7 +86,7 @@ def test_verbosity(verbosity: int, lines: list[str]) -> None:
 @pytest.mark.parametrize(("verbosity", "quiet"), [(0, True), (2, False)])
 def test_other_libraries_are_heard_from_warning_on(verbosity: int, quiet: bool) -> None:
     stream = logged(verbosity=verbosity)
-    other = logging.getLogger("other.library")
+    other = logging.getLogger("other_package")
     other.info("starting")
     other.warning("slow disk, card %s", CARD)
     other.log(35, "unusual level")

@@ -188,7 +188,9 @@ def _fit_isotonic(log_odds: Floats, is_fraud: Labels) -> Isotonic:
     centres = np.bincount(block, weights=values * counts) / weight
     targets = _smoothed(is_fraud)
     blocks = np.clip(np.bincount(block, weights=fitted * counts) / weight, targets.min(), targets.max())
-    return Isotonic(tuple(centres.tolist()), tuple(blocks.tolist()))
+    # Lines between centres run above the steps that they replace: bring the sum back to the frauds there are.
+    excess = float(np.interp(log_odds, centres, blocks).sum()) / float(is_fraud.sum())
+    return Isotonic(tuple(centres.tolist()), tuple(np.minimum(blocks / excess, targets.max()).tolist()))
 
 
 def _logistic(terms: Sequence[Floats], offset: Floats, targets: Floats) -> list[float]:

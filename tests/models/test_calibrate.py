@@ -113,3 +113,13 @@ def test_an_unknown_method_is_refused():
 def test_beta_of_ones_is_the_identity():
     log_odds = np.linspace(-10, 10, 50)
     assert Beta(1.0, 1.0, 0.0).probability(log_odds) == pytest.approx(expit(log_odds), abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["platt", "beta", "isotonic"])
+@pytest.mark.parametrize("seed", range(4))
+def test_probabilities_sum_to_the_frauds_they_were_fitted_on(method, seed):
+    source = np.random.default_rng(seed)
+    log_odds = source.normal(-5, 2, 4_000)
+    is_fraud = (source.random(4_000) < 1 / (1 + np.exp(-log_odds))).astype(np.int8)
+    predicted = calibrate.fit(method, log_odds, is_fraud).probability(log_odds).sum()
+    assert predicted == pytest.approx(is_fraud.sum(), rel=0.03)
