@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from fraud3000 import durations
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.params import Span, SplitParams
 from fraud3000.schema import SPLITS
@@ -159,7 +160,7 @@ def _by_fractions(
     usable = end - start - 2 * gap
     if usable <= timedelta(0):
         raise ParamsError(
-            f"featurize.split: {end - first} of transactions leave nothing after {burn_in} of burn-in and two gaps of {gap}",
+            f"featurize.split: {(end - first) / timedelta(days=1):.1f} days of transactions leave nothing after {_said(burn_in)} of burn-in and two gaps of {_said(gap)}",
             hint="Set a shorter featurize.burn_in, prepare.label_delay or featurize.split.gap, or bring more data.",
         )
     train, valid, _ = (_fraction(getattr(params, part)) for part in PARTS)
@@ -174,7 +175,7 @@ def _by_dates(params: SplitParams, gap: timedelta) -> dict[str, Span]:
     for earlier, later in itertools.pairwise(in_order):
         if bounds[earlier][1] + gap > bounds[later][0]:
             raise ParamsError(
-                f"featurize.split: {later} starts {bounds[later][0]:%Y-%m-%d %H:%M}, less than the gap of {gap} "
+                f"featurize.split: {later} starts {bounds[later][0]:%Y-%m-%d %H:%M}, less than the gap of {_said(gap)} "
                 f"after {earlier} ends, {bounds[earlier][1]:%Y-%m-%d %H:%M}",
                 hint="Move the dates apart, or set featurize.split.gap.",
             )
@@ -203,6 +204,10 @@ def _random(transactions: pl.DataFrame, params: SplitParams) -> pl.Series:
             raise EmptyDataError(f"split: no transactions in {part}", hint="Choose other fractions.")
         split[rows] = part
     return pl.Series("split", split, dtype=pl.String)
+
+
+def _said(span: timedelta) -> str:
+    return durations.text(int(span.total_seconds()))
 
 
 def _fraction(part: float | Span) -> float:
