@@ -76,7 +76,7 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
     with outputs.whole(workspace.scored, workspace.metrics) as (rows, metrics):
         scored.write_parquet(rows)
         metrics.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        registry.log_evaluation(version, values, report, params.registry)  # where it fails, no file changes
+    registry.log_evaluation(version, values, report, params.registry)
     return Summary(
         command="evaluate",
         facts=evaluation.facts(report),
