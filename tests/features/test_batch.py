@@ -255,3 +255,14 @@ def test_a_missing_coordinate_gives_no_distance():
     )
     found = batch.featurize(frame, pl.DataFrame(schema=LEDGER), Catalogue((FromHome(),), label_delay=LABEL_DELAY))
     assert found["home_distance"].to_list() == [0.0, None]
+
+
+def test_a_label_recorded_at_the_very_moment_is_not_known_even_to_a_row_out_of_order():
+    event = {"card_id": "a", "terminal_id": "x", "amount": 5, "status": "approved", "labelled": True, "place": 0}
+    stream = [{**event, "ts": ts} for ts in (0, 5, 3)]  # the last arrives after one that it precedes
+    note = {"event": 0, "is_fraud": 1, "source": "file", "reported_at": None, "recorded_at": 5}
+    for recorded_at, frauds in ((5, 0.0), (4, 1.0)):
+        transactions, ledger = frames(stream, [{**note, "recorded_at": recorded_at}], in_order=False)
+        found = batch.featurize(transactions, ledger, CATALOGUE)
+        assert found["terminal_frauds_4s_delayed_3s"].to_list()[1] == frauds
+        assert_equal(found.drop("history_days"), expected(transactions, ledger))
