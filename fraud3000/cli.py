@@ -24,6 +24,13 @@ Verbose = Annotated[
 Model = Annotated[str, typer.Option("--model", metavar="NAME", help="champion, challenger or a version.")]
 
 
+class Stage(StrEnum):
+    """What a version is to become."""
+
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
 class Reasons(StrEnum):
     """For which rows reasons are written."""
 
@@ -125,16 +132,24 @@ def featurize(params: ParamsFile = None, json: AsJson = False, verbose: Verbose 
 
 
 @app.command(epilog=_example("fraud3000 train -v"))
-def train(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
+def train(
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Then evaluate it, and promote it if every check holds.")
+    ] = False,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
     """Fit, calibrate and register a model as challenger.
 
     Calibration and threshold come from rows outside the fit.
     """
 
     given = _load(params, verbose)
-    from fraud3000.stages.train import train as stage
+    from fraud3000.stages import promote as gate
+    from fraud3000.stages import train as stage
 
-    _run(lambda: stage(given), json)
+    _run(lambda: (gate.train_and_promote if promote else stage.train)(given), json)
 
 
 @app.command(epilog=_example("fraud3000 evaluate --model challenger"))
@@ -150,6 +165,40 @@ def evaluate(
     from fraud3000.stages.evaluate import evaluate as stage
 
     _run(lambda: stage(given, model=model), json)
+
+
+@app.command(epilog=_example('fraud3000 promote --dry-run && fraud3000 promote --why "first model"'))
+def promote(
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="Registered model [default: that of the params].")
+    ] = None,
+    stage: Annotated[
+        Stage, typer.Option(help="staging names the challenger, production the champion.")
+    ] = Stage.PRODUCTION,
+    version: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Candidate [default: the challenger].", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge only; change nothing.")] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the champion before this one.")] = False,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="For the history.", show_default=False)] = "",
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Make a version the champion, if it is better.
+
+    It must beat the naive floors, and be no worse than the champion on the same rows, none of whose labels either
+    of the two could know. A refusal ends with exit code 6.
+    """
+
+    given = _load(params, verbose, model)
+    from fraud3000.stages.promote import promote as ask
+
+    candidate = None if version is None else str(version)
+    _run(
+        lambda: ask(given, stage=stage.value, version=candidate, dry_run=dry_run, rollback=rollback, why=why),
+        json,
+    )
 
 
 @app.command(epilog=_example("fraud3000 score-file data/raw/transactions.parquet --model challenger --cold-start"))
@@ -205,18 +254,23 @@ def run() -> None:
     typer.main.get_command(app)(prog_name="fraud3000")
 
 
-def _load(path: Path | None, verbosity: int) -> Params:
+def _load(path: Path | None, verbosity: int, model: str | None = None) -> Params:
     """Set up the logs and read the params, before anything that takes long to import."""
     from fraud3000 import logs, params
 
     logs.set_up(verbosity)
-    return params.load(path)
+    given = params.load(path)
+    if model is None:
+        return given
+    return given.model_copy(update={"registry": given.registry.model_copy(update={"name": model})})
 
 
 def _run(stage: Callable[[], Summary], as_json: bool) -> None:
-    from fraud3000 import logs, show
+    from fraud3000 import errors, logs, show
 
     start = time.perf_counter()
     outcome = stage()
     logs.done(outcome.command, outcome.facts, seconds=time.perf_counter() - start)
     show.summary(outcome, as_json=as_json)
+    if outcome.refused:
+        raise errors.CheckFailed(outcome.refused)

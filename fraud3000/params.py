@@ -264,6 +264,12 @@ class EvaluateModelParams(_Section):
     seed: int = Field(2018, ge=0)
 
 
+class PromoteParams(_Section):
+    """What a challenger must be no worse in than the champion, both measured on the same rows."""
+
+    metrics: tuple[str, ...] = ("average_precision",)
+
+
 class RegistryParams(_Section):
     """Where trained models are kept by name; the place itself comes from MLFLOW_TRACKING_URI."""
 
@@ -281,6 +287,7 @@ class Params(_Section):
     train: TrainModelParams = TrainModelParams()
     evaluate: EvaluateModelParams = EvaluateModelParams()
     policy: PolicyParams = PolicyParams()
+    promote: PromoteParams = PromoteParams()
     registry: RegistryParams = RegistryParams()
 
 

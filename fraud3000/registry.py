@@ -25,7 +25,7 @@ from fraud3000.params import RegistryParams
 CHAMPION, CHALLENGER = "champion", "challenger"
 STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
 
-_BUNDLE_TAG = "bundle_sha256"
+BUNDLE_TAG = "bundle_sha256"
 _NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -74,7 +74,7 @@ def require(registry: RegistryParams) -> None:
     """
     if _default_store() and not Path(STORE).exists():
         return
-    with _store(write=True) as client:
+    with store(write=True) as client:
         client.get_experiment_by_name(registry.experiment)
 
 
@@ -91,10 +91,10 @@ def log_training(training: Training, registry: RegistryParams) -> str:
     UnavailableError
         The store cannot be reached or written.
     """
-    with _store(write=True) as client:
+    with store(write=True) as client:
         import mlflow
 
-        tags = {**training.tags, _BUNDLE_TAG: bundle.fingerprint(training.bundle)}
+        tags = {**training.tags, BUNDLE_TAG: bundle.fingerprint(training.bundle)}
         with mlflow.start_run(experiment_id=_experiment(client, registry.experiment), tags=tags) as run:
             mlflow.log_params(_flat(training.params))
             mlflow.log_metrics(dict(training.metrics))
@@ -124,16 +124,27 @@ def resolve(model: str, registry: RegistryParams, workspace: Path) -> tuple[str,
     """
     if model not in (CHAMPION, CHALLENGER) and not model.isdecimal():
         raise ScorerError(f"no model '{model}'", hint="Name champion, challenger or the number of a version.")
-    if _default_store() and not Path(STORE).exists():
-        raise ScorerError(f"no {_said(model)}: nothing is registered here, there is no {STORE}", hint=_TRAIN)
-    with _store(write=False) as client:
-        found = _version(client, model, registry.name)
+    require_trained(_said(model))
+    with store(write=False) as client:
+        found = version_of(client, model, registry.name)
         folder = workspace / "models" / str(found.version)
         if folder.exists():
-            _check_copy(folder, str(found.version), found.tags.get(_BUNDLE_TAG, ""))
+            _check_copy(folder, str(found.version), found.tags.get(BUNDLE_TAG, ""))
         else:
             _fetch(f"models:/{registry.name}/{found.version}", folder)
     return str(found.version), folder
+
+
+def require_trained(wanted: str) -> None:
+    """Refuse where nothing was ever registered, before MLflow makes an empty store.
+
+    Raises
+    ------
+    ScorerError
+        Naming what is wanted.
+    """
+    if _default_store() and not Path(STORE).exists():
+        raise ScorerError(f"no {wanted}: nothing is registered here, there is no {STORE}", hint=_TRAIN)
 
 
 def log_evaluation(
@@ -148,8 +159,8 @@ def log_evaluation(
     UnavailableError
         The store cannot be reached or written.
     """
-    with _store(write=True) as client:
-        run_id = _version(client, version, registry.name).run_id
+    with store(write=True) as client:
+        run_id = version_of(client, version, registry.name).run_id
         for name, value in metrics.items():
             if value is not None:
                 client.log_metric(run_id, f"test_{name}", value)
@@ -160,8 +171,8 @@ _TRAIN = "Run `fraud3000 train` first, in the same folder."
 
 
 @contextlib.contextmanager
-def _store(*, write: bool) -> Iterator[Any]:
-    """A client of the store, with MLflow kept quiet, impatient, and its errors told as ours."""
+def store(*, write: bool) -> Iterator[Any]:
+    """Give a client of the store, with MLflow kept quiet, impatient, and its errors told as ours."""
     environment = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
     if _default_store():
         environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path(STORE).resolve()}"
@@ -269,7 +280,14 @@ def _ensure_name(client: Any, name: str) -> None:
             raise
 
 
-def _version(client: Any, model: str, name: str) -> Any:
+def version_of(client: Any, model: str, name: str) -> Any:
+    """Find a registered version by its number or its alias.
+
+    Raises
+    ------
+    ScorerError
+        There is none.
+    """
     from mlflow.exceptions import MlflowException
 
     try:

@@ -18,6 +18,7 @@ import random
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -243,6 +244,21 @@ def in_the_way(*places: str) -> Callable[[Path], None]:
     return damage
 
 
+def lock_the_registry(folder: Path) -> None:
+    connection = sqlite3.connect(folder / "mlflow.db")
+    connection.execute("BEGIN EXCLUSIVE")
+    LOCKS.append(connection)
+
+
+def lock_the_models(folder: Path) -> None:
+    held = os.open(folder / "data" / "models", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    LOCKS.append(held)
+
+
+LOCKS: list[object] = []
+"""What is held open until the tests end."""
+
 MODEL_USERS = (("evaluate",), SCORE)
 EVERY_STAGE = (("simulate",), *STAGES, SCORE_BY_PARAMS)
 FULL = "File too large"
@@ -313,6 +329,14 @@ CASES = [
         (("featurize",), ("evaluate",), SCORE),
         trained=True,
     ),
+    Case("nothing to promote", lambda _: None, ("nothing is registered here", "train"), 5, (("promote",),)),
+    Case("unknown version to promote", lambda _: None, ("no version 77",), 5, (("promote", "--version", "77"),), trained=True),
+    Case("unknown model to promote", lambda _: None, ("'other'",), 5, (("promote", "--model", "other"),), trained=True),
+    Case("nothing to roll back to", lambda _: None, ("no earlier champion",), 5, (("promote", "--rollback"),), trained=True),
+    Case("no champion to serve", lambda _: None, ("no champion",), 5, ((*SCORE[:-2], "champion", "--cold-start"),), trained=True),
+    Case("registry locked", lock_the_registry, ("registry", "locked"), 7, (("promote",), ("evaluate",)), trained=True),
+    Case("registry no database", write("mlflow.db", "no database" * 99), ("registry", "not a database"), 7, (("promote",),), trained=True),
+    Case("two promotions at once", lock_the_models, ("data/models", "under way"), 7, (("promote",),), trained=True),
     Case("disk full", lambda _: None, (FULL,), 7, (("simulate",), ("prepare",)), file_size=10_000),
     Case(
         "disk full after training",

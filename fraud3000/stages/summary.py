@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -29,6 +29,8 @@ class Summary:
         Sentences the reader should act on.
     next_step
         One line: the command to run next.
+    refused
+        Why a check said no; the command then ends with exit code 6.
     """
 
     command: str
@@ -37,6 +39,18 @@ class Summary:
     outputs: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     next_step: str | None = None
+    refused: str | None = None
+
+    def then(self, later: Summary) -> Summary:
+        """Tell two stages that one command ran as one: what comes later adds to what came before."""
+        return replace(
+            later,
+            command=self.command,
+            facts={**self.facts, **later.facts},
+            tables=(*self.tables, *later.tables),
+            outputs={**self.outputs, **later.outputs},
+            warnings=(*self.warnings, *later.warnings),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

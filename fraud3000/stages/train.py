@@ -24,6 +24,7 @@ from fraud3000.models.rows import Rows, require_both_classes, usable
 from fraud3000.params import Mapping, Params, Span
 from fraud3000.scorer import Scorer
 from fraud3000.splits import Boundaries
+from fraud3000.stages import exported
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace, read
 
@@ -141,8 +142,10 @@ def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: 
             saved = Path(place) / "bundle"
             scorer.save(saved)
             version = registry.log_training(_training(saved, scorer, params, metrics), params.registry)
-            with outputs.whole(workspace.bundle(version)) as (part,):
+            told = exported.pointer(registry.CHALLENGER, version, saved)
+            with outputs.whole(workspace.bundle(version), workspace.pointer(registry.CHALLENGER)) as (part, pointer):
                 saved.replace(part)
+                pointer.write_text(told, encoding="utf-8")
     except OSError as error:
         raise UnavailableError(
             f"{models}: cannot be written ({error.strerror})", hint="Free space, or set another workspace."

@@ -60,8 +60,19 @@ class Workspace:
     def metrics(self) -> Path:
         return self.root / "reports" / "metrics.json"
 
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
     def bundle(self, version: str) -> Path:
-        return self.root / "models" / version
+        return self.models / version
+
+    def pointer(self, alias: str) -> Path:
+        return self.models / f"{alias}.json"
+
+    @property
+    def promotions(self) -> Path:
+        return self.models / "history.jsonl"
 
 
 def read(path: Path, *, made_by: str) -> pl.DataFrame:

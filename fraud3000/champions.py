@@ -1,0 +1,257 @@
+"""Which version is in production, and how it came to be: aliases in the registry, with a history that only grows.
+
+MLflow moves an alias without a trace. Here each move is an entry of the registered model's tags,
+numbered, and each entry holds the hash of the one before it, so that a changed or missing entry shows.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from fraud3000.errors import CheckFailed, ScorerError, UnavailableError
+from fraud3000.params import RegistryParams
+from fraud3000.registry import BUNDLE_TAG, CHALLENGER, CHAMPION, require_trained, store, version_of
+
+Action = Literal["promote", "rollback", "stage"]
+
+_TAG = "promotion."
+_EVALUATION = "reports/metrics.json"
+_START = "0" * 64
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One move of an alias.
+
+    Attributes
+    ----------
+    number
+        From 1 on, without gaps.
+    at
+        UTC, ISO 8601.
+    by
+        Name of the user who ran the command.
+    version, before
+        Where the alias points to now, and where it did; None for the first.
+    figures, hashes
+        What the decision rests on: metrics of the verdict; bundle, data, catalogue and rows.
+    parent
+        SHA-256 of the entry before.
+    """
+
+    number: int
+    at: str
+    by: str
+    action: Action
+    alias: str
+    version: str
+    before: str | None
+    why: str
+    figures: dict[str, Any] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    parent: str = _START
+
+    @property
+    def line(self) -> str:
+        """The entry as one line of JSON."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.line.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the aliases of a registered model point to, and every move that led there."""
+
+    aliases: dict[str, str]
+    history: tuple[Entry, ...]
+
+    @property
+    def champion(self) -> str | None:
+        return self.aliases.get(CHAMPION)
+
+    @property
+    def challenger(self) -> str | None:
+        return self.aliases.get(CHALLENGER)
+
+    def earlier_champion(self) -> str:
+        """Give the version that was champion before the present one.
+
+        A rollback takes the last promotion back, so a second one goes a step further.
+
+        Raises
+        ------
+        ScorerError
+            There was none.
+        """
+        stack: list[str] = []
+        for entry in self.history:
+            if entry.alias == CHAMPION:
+                stack = stack[:-1] if entry.action == "rollback" else [*stack, entry.version]
+        if len(stack) < 2:
+            now = f"version {self.champion} is the first" if self.champion else "there is none at all"
+            raise ScorerError(f"no earlier champion to go back to: {now}", hint="Promote another version instead.")
+        return stack[-2]
+
+
+def standing(registry: RegistryParams) -> Standing:
+    """Read the aliases and their history.
+
+    Raises
+    ------
+    ScorerError
+        Nothing is registered under this name.
+    CheckFailed
+        The history is not as it was written.
+    UnavailableError
+        The store cannot be reached.
+    """
+    require_trained(f"model '{registry.name}'")
+    with store(write=False) as client:
+        return _standing(client, registry.name)
+
+
+def logged_evaluation(version: str, registry: RegistryParams) -> dict[str, Any] | None:
+    """Read what `evaluate` found of a version; None where it was never evaluated.
+
+    Raises
+    ------
+    ScorerError
+        There is no such version.
+    UnavailableError
+        The store cannot be reached.
+    """
+    require_trained(f"version {version}")
+    with store(write=False) as client:
+        import mlflow
+
+        run_id = version_of(client, version, registry.name).run_id
+        folder = _EVALUATION.rpartition("/")[0]
+        if _EVALUATION not in [file.path for file in client.list_artifacts(run_id, folder)]:
+            return None
+        return dict(mlflow.artifacts.load_dict(f"runs:/{run_id}/{_EVALUATION}"))
+
+
+def move(
+    action: Action,
+    alias: str,
+    version: str,
+    registry: RegistryParams,
+    *,
+    seen: Standing,
+    why: str,
+    figures: dict[str, Any] | None = None,
+    hashes: dict[str, str] | None = None,
+) -> Standing:
+    """Point an alias to a version and write the entry for it; both or neither.
+
+    Parameters
+    ----------
+    seen
+        The standing that the decision rests on.
+
+    Returns
+    -------
+    Standing
+        As it is now.
+
+    Raises
+    ------
+    ScorerError
+        There is no such version.
+    UnavailableError
+        Another move came between, or the store cannot be written.
+    """
+    with store(write=True) as client:
+        now = _standing(client, registry.name)
+        if now != seen:
+            raise UnavailableError(
+                f"the champion or challenger of '{registry.name}' changed while this command ran",
+                hint="Run the command again: it will judge by the models as they are now.",
+            )
+        registered = version_of(client, version, registry.name)
+        entry = Entry(
+            number=len(now.history) + 1,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            by=_user(),
+            action=action,
+            alias=alias,
+            version=version,
+            before=now.aliases.get(alias),
+            why=why,
+            figures=figures or {},
+            hashes={"bundle": registered.tags.get(BUNDLE_TAG, ""), **(hashes or {})},
+            parent=now.history[-1].sha256 if now.history else _START,
+        )
+        _write(client, registry.name, entry)
+        return Standing({**now.aliases, alias: version}, (*now.history, entry))
+
+
+def _write(client: Any, name: str, entry: Entry) -> None:
+    """Entry first, then the alias; where that fails the entry is taken away again."""
+    tag = f"{_TAG}{entry.number:06}"
+    client.set_registered_model_tag(name, tag, entry.line)
+    try:
+        client.set_registered_model_alias(name, entry.alias, entry.version)
+    except BaseException:
+        client.delete_registered_model_tag(name, tag)
+        raise
+
+
+def _standing(client: Any, name: str) -> Standing:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise ScorerError(
+            f"no model is registered under the name '{name}'", hint="Run `fraud3000 train` first."
+        ) from None
+    aliases = {alias: str(version) for alias, version in model.aliases.items()}
+    lines = [model.tags[tag] for tag in sorted(model.tags) if tag.startswith(_TAG)]
+    return Standing(aliases, tuple(chained(lines, thing=f"the promotion history of '{name}'")))
+
+
+def chained(lines: Sequence[str], *, thing: str) -> Iterable[Entry]:
+    """Read entries and follow their hashes from the first to the last.
+
+    Raises
+    ------
+    CheckFailed
+        An entry was changed, or one is missing.
+    """
+    parent = _START
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = Entry(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise _changed(thing, number) from error
+        if (entry.number, entry.parent) != (number, parent):
+            raise _changed(thing, number)
+        parent = entry.sha256
+        yield entry
+
+
+def _changed(thing: str, number: int) -> CheckFailed:
+    return CheckFailed(
+        f"{thing}: entry {number} is not as it was written, or one before it is missing",
+        hint="Find out who changed it; compare the registry's tags with models/history.jsonl.",
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"

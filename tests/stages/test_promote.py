@@ -1,0 +1,302 @@
+"""promote: a worse model is refused, a better one gets in, a rollback goes back, and all of it is on record."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fraud3000 import champions, labels, registry
+from fraud3000 import params as p
+from fraud3000.data import lock
+from fraud3000.errors import CheckFailed, ParamsError, ScorerError, UnavailableError
+from fraud3000.schema import TIME
+from fraud3000.scorer import Scorer
+from fraud3000.stages import exported
+from fraud3000.stages.evaluate import evaluate
+from fraud3000.stages.featurize import featurize
+from fraud3000.stages.promote import promote, train_and_promote
+from fraud3000.stages.train import train
+from fraud3000.stages.workspace import Workspace
+
+START, DAYS, ROWS = datetime(2024, 1, 1, tzinfo=UTC), 60, 6_000
+DELAY = timedelta(days=2)
+FOREST = {"estimator": "random_forest", "estimator_params": {"n_estimators": 20, "min_samples_leaf": 5}}
+STUMP = {"estimator": "random_forest", "estimator_params": {"n_estimators": 3, "max_depth": 2}}
+BLIND = {"estimator": "random_forest", "estimator_params": {"n_estimators": 1, "min_samples_leaf": 100_000}}
+
+
+def transactions() -> pl.DataFrame:
+    """Cards with amounts of their own; fraud is a run of larger ones on some of them, large for the card only."""
+    source = np.random.default_rng(5)
+    card = source.integers(0, 60, ROWS)
+    second = np.sort(source.integers(0, DAYS * 86_400, ROWS))
+    since = source.integers(5, DAYS, 60)[card] * 86_400
+    fraud = (second >= since) & (second < since + 4 * 86_400) & (source.random(ROWS) < 0.6) & (card < 45)
+    usual = source.lognormal(6, 1, 60)[card]
+    return pl.DataFrame(
+        {
+            "transaction_id": [f"{one:06}" for one in range(ROWS)],
+            "ts": pl.Series([START + timedelta(seconds=int(one)) for one in second], dtype=TIME),
+            "card_id": [f"c{one:02}" for one in card],
+            "terminal_id": [f"t{one:02}" for one in source.integers(0, 40, ROWS)],
+            "amount": (usual * source.gamma(4, 0.5, ROWS) * np.where(fraud, 4, 1)).astype(np.int64),
+            "status": "approved",
+            "is_fraud": fraud.astype(np.int8),
+            "reported_at": pl.Series([None] * ROWS, dtype=TIME),
+            "labelled": True,
+            "seq": np.arange(ROWS),
+        }
+    )
+
+
+def params(**sections: Any) -> p.Params:
+    usual = {
+        "prepare": {"label_delay": "2d"},
+        "featurize": {"burn_in": "5d"},
+        "train": FOREST,
+        "policy": {"cards_per_day": 5},
+        "evaluate": {"replicates": 20, "top_k": [5]},
+    }
+    return p.parse({**usual, **sections})
+
+
+@pytest.fixture(scope="module")
+def featurized(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("featurized")
+    shutil.copy(_migrated_store, place / "mlflow.db")
+    workspace = Workspace(place / "data")
+    workspace.transactions.parent.mkdir(parents=True)
+    rows = transactions()
+    rows.write_parquet(workspace.transactions)
+    labels.ledger_of(rows, DELAY).write_parquet(workspace.labels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        featurize(params())
+    return place
+
+
+@pytest.fixture
+def world(featurized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A featurized world of one's own, with an empty registry."""
+    shutil.copytree(featurized, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Workspace(Path("data"))
+
+
+def made(**train_params: Any) -> str:
+    """Train and evaluate; the version."""
+    given = params(train=train_params)
+    train(given)
+    version = champions.standing(given.registry).challenger
+    evaluate(given, model=str(version))
+    return str(version)
+
+
+def test_worse_is_refused_better_gets_in_and_a_rollback_goes_back(world: Workspace) -> None:
+    first = made(**STUMP)
+    assert promote(params()).refused is None
+    assert promote(params(), version=first).refused == (
+        "version 1 is not promoted: another version: version 1 is the champion already, needed one that is not"
+    )
+    second = made(**FOREST)
+    done = promote(params(), why="a forest, not a stump")
+    assert (done.refused, champions.standing(params().registry).champion) == (None, second)
+    made(**STUMP)
+    refused = promote(params())
+    assert refused.refused is not None
+    assert "average precision no worse than version 2" in refused.refused
+    assert champions.standing(params().registry).champion == second
+    back = promote(params(), rollback=True, why="for the test")
+    assert back.facts["verdict"] == "version 1 is the champion again"
+    assert json.loads(world.pointer("champion").read_text())["version"] == first
+    with pytest.raises(ScorerError, match="no earlier champion to go back to: version 1 is the first"):
+        promote(params(), rollback=True)
+    entries = [json.loads(line) for line in world.promotions.read_text().splitlines()]
+    assert [(one["action"], one["before"], one["version"]) for one in entries] == [
+        ("promote", None, "1"), ("promote", "1", "2"), ("rollback", "2", "1"),
+    ]  # fmt: skip
+    assert entries[1]["why"] == "a forest, not a stump"
+    assert 0 < entries[1]["figures"]["average_precision"] <= 1
+    assert set(entries[1]["hashes"]) == {"bundle", "catalogue", "data", "rows"}
+    assert all(one["by"] for one in entries)
+
+
+def test_a_model_no_better_than_the_floors_is_refused(world: Workspace) -> None:
+    made(**BLIND)
+    refused = promote(params()).refused
+    assert refused is not None
+    assert "average precision above the floors" in refused
+    assert not world.pointer("champion").exists()
+    assert not world.promotions.exists()
+
+
+def test_a_version_without_evaluation_is_refused(world: Workspace) -> None:
+    train(params())
+    assert promote(params()).refused == (
+        "version 1 is not promoted: evaluation: none on record, needed one by `fraud3000 evaluate`"
+    )
+
+
+def test_a_dry_run_judges_and_changes_nothing(world: Workspace) -> None:
+    made(**FOREST)
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()}
+    dry = promote(params(), dry_run=True)
+    assert dry.facts["verdict"] == "version 1 is the champion (dry run: nothing was changed)"
+    assert {row[3] for row in dry.tables[0].rows} == {"yes"}
+    assert champions.standing(params().registry).champion is None
+    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()} == before
+
+
+def test_a_champion_whose_labels_reach_into_the_rows_is_not_compared(world: Workspace) -> None:
+    made(**STUMP)
+    promote(params())
+    late = params(featurize={"burn_in": "5d", "split": {"train": 0.7, "valid": 0.2, "test": 0.1}})
+    featurize(late)
+    train(late)
+    evaluate(late)
+    promote(late)
+    assert champions.standing(params().registry).champion == "2"
+    featurize(params())
+    made(**FOREST)
+    refused = promote(params()).refused
+    assert refused is not None
+    assert "rows after both label cut-offs" in refused
+
+
+def test_a_champion_of_another_catalogue_is_scored_by_its_own(world: Workspace) -> None:
+    made(**STUMP)
+    promote(params())
+    zone = params(featurize={"burn_in": "5d", "zone": "Asia/Tokyo"})
+    featurize(zone)
+    train(zone)
+    evaluate(zone)
+    done = promote(zone)
+    assert done.refused is None, done.refused
+    checks = {row[0]: row for row in done.tables[0].rows}
+    assert checks["average precision no worse than version 1"][3] == "yes"
+
+
+def test_an_evaluation_on_other_rows_than_those_at_hand_is_asked_for_again(world: Workspace) -> None:
+    made(**STUMP)
+    promote(params())
+    made(**FOREST)
+    featurize(params(featurize={"burn_in": "8d"}))
+    refused = promote(params()).refused
+    assert refused is not None
+    assert "evaluated on the rows at hand: others" in refused
+
+
+def test_training_may_ask_the_gate_itself(world: Workspace) -> None:
+    done = train_and_promote(params())
+    assert done.command == "train"
+    assert done.refused is None
+    assert done.facts["verdict"] == "version 1 is the champion"
+    assert {"model", "scored", "metrics", "champion", "history"} <= set(done.outputs)
+    assert train_and_promote(params(train=BLIND)).refused is not None
+
+
+def test_the_exported_champion_needs_no_registry(world: Workspace) -> None:
+    made(**FOREST)
+    promote(params())
+    Path("mlflow.db").unlink()
+    found = exported.exported(world, "champion")
+    assert found is not None
+    version, folder = found
+    assert Scorer.load(folder, version=version).version == "1"
+
+
+def test_an_exported_bundle_that_was_changed_is_refused(world: Workspace) -> None:
+    made(**FOREST)
+    promote(params())
+    manifest = world.bundle("1") / "manifest.json"
+    manifest.write_text(manifest.read_text() + " ")
+    with pytest.raises(ScorerError, match="not the bundle that"):
+        exported.exported(world, "champion")
+
+
+def test_staging_names_the_challenger(world: Workspace) -> None:
+    made(**STUMP)
+    made(**FOREST)
+    done = promote(params(), stage="staging", version="1", why="look at it again")
+    assert done.facts["verdict"] == "version 1 is the challenger"
+    assert registry.resolve("challenger", params().registry, world.root)[0] == "1"
+    assert json.loads(world.pointer("challenger").read_text())["version"] == "1"
+
+
+def test_a_history_that_was_changed_stops_everything(world: Workspace) -> None:
+    made(**FOREST)
+    promote(params(), why="good")
+    world.promotions.write_text(world.promotions.read_text().replace("good", "bad"))
+    with pytest.raises(CheckFailed, match="not the history that the registry has"):
+        promote(params(), dry_run=True)
+    world.promotions.unlink()
+    with sqlite3.connect("mlflow.db") as store:
+        store.execute("update registered_model_tags set value = replace(value, '\"number\": 1', '\"number\": 2')")
+    with pytest.raises(CheckFailed, match="entry 1 is not as it was written"):
+        promote(params(), dry_run=True)
+
+
+def test_a_history_file_that_is_missing_is_written_anew(world: Workspace) -> None:
+    made(**STUMP)
+    promote(params())
+    world.promotions.unlink()
+    made(**FOREST)
+    promote(params())
+    assert len(world.promotions.read_text().splitlines()) == 2
+
+
+def test_of_two_promotions_at_once_one_is_told_to_wait(world: Workspace) -> None:
+    made(**FOREST)
+    with lock.only_one(world.models, doing="promotion"), pytest.raises(UnavailableError, match="is under way"):
+        promote(params())
+
+
+def test_a_move_between_judging_and_moving_is_noticed(world: Workspace) -> None:
+    made(**STUMP)
+    seen = champions.standing(params().registry)
+    made(**FOREST)
+    with pytest.raises(UnavailableError, match="changed while this command ran"):
+        champions.move("promote", "champion", "1", params().registry, seen=seen, why="")
+
+
+def test_an_alias_that_cannot_be_moved_leaves_no_entry(world: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    made(**FOREST)
+    seen = champions.standing(params().registry)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        champions.move("promote", "champion", "1", params().registry, seen=seen, why="")
+    assert champions.standing(params().registry) == seen
+
+
+def test_what_there_is_not_is_said(world: Workspace) -> None:
+    with pytest.raises(ScorerError, match="no model is registered under the name 'fraud3000'"):
+        promote(params())
+    made(**FOREST)
+    with pytest.raises(ScorerError, match="no version 9"):
+        promote(params(), version="9")
+    with pytest.raises(ParamsError, match="'auc' is not among the metrics"):
+        promote(params(promote={"metrics": ["auc"]}))
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("uid")
+
+    monkeypatch.setattr(champions.getpass, "getuser", nameless)
+    assert champions._user() == f"uid {os.getuid()}"

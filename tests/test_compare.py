@@ -1,0 +1,82 @@
+"""The gate's checks, on literal figures."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from fraud3000 import compare
+from fraud3000.compare import Check, Verdict
+
+DAY = datetime(2018, 8, 8, tzinfo=UTC)
+
+
+def figures(**values: float | None) -> dict[str, Any]:
+    return {name: {"value": value, "reason": "no known fraud"} for name, value in values.items()}
+
+
+def report(ranking: float | None, floor: float, **facts: Any) -> dict[str, Any]:
+    both = figures(average_precision=floor, recall=0.1)
+    metrics = figures(average_precision=ranking, recall=0.9)
+    return {"metrics": metrics, "floors": {"random": both, "largest_amount": both}, **facts}
+
+
+@pytest.mark.parametrize(("ranking", "passed"), [(0.31, True), (0.3, False), (0.2, False), (None, False)])
+def test_a_model_must_beat_the_best_floor(ranking: float | None, passed: bool) -> None:
+    assert [check.passed for check in compare.above_floors(report(ranking, 0.3))] == [passed, True]
+
+
+def test_money_is_judged_by_the_best_measure_that_the_data_allows() -> None:
+    known = report(0.5, 0.1)
+    known["metrics"] |= figures(value_detection_rate=0.6, value_detection_rate_at_alert_budget=None)
+    assert compare.above_floors(known)[1].name == "value detection rate above the floors"
+    known["metrics"] |= figures(value_detection_rate_at_alert_budget=0.6)
+    assert compare.above_floors(known)[1].name == "value detection at budget above the floors"
+
+
+def test_a_floor_that_cannot_be_known_is_no_obstacle() -> None:
+    unknown = report(0.5, 0.1)
+    unknown["floors"] = {name: figures(average_precision=None, recall=None) for name in compare.FLOORS}
+    assert [check.needed for check in compare.above_floors(unknown)] == ["no floor known"] * 2
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion", "passed"),
+    [("2018-08-01", "2018-08-08", True), ("2018-08-01", "2018-08-09", False), ("2018-08-09", "2018-08-01", False)],
+)
+def test_rows_must_lie_after_the_cut_offs_of_both(candidate: str, champion: str, passed: bool) -> None:
+    cuts = [{"model_as_of": f"{cut}T00:00:00+00:00", "data_fingerprint": "a"} for cut in (candidate, champion)]
+    assert compare.comparable(*cuts, DAY).passed == passed
+
+
+@pytest.mark.parametrize(("fingerprint", "passed"), [("a", True), ("b", False)])
+def test_without_time_only_models_of_the_same_training_rows_compare(fingerprint: str, passed: bool) -> None:
+    ours, theirs = ({"model_as_of": None, "data_fingerprint": of} for of in ("a", fingerprint))
+    assert compare.comparable(ours, theirs, None).passed == passed
+
+
+def test_a_model_with_time_does_not_compare_with_one_without() -> None:
+    ours = {"model_as_of": "2018-08-01T00:00:00+00:00", "data_fingerprint": "a"}
+    assert not compare.comparable(ours, {"model_as_of": None, "data_fingerprint": "a"}, DAY).passed
+
+
+@pytest.mark.parametrize(("ours", "passed"), [(0.6, True), (0.5, True), (0.4999, False), (None, False)])
+def test_a_candidate_must_be_no_worse_than_the_champion(ours: float | None, passed: bool) -> None:
+    candidate, champion = {"metrics": figures(auc_roc=ours)}, {"metrics": figures(auc_roc=0.5)}
+    (check,) = compare.no_worse(candidate, champion, ["auc_roc"], version="version 3")
+    assert (check.name, check.passed) == ("AUC ROC no worse than version 3", passed)
+
+
+def test_an_evaluation_on_rows_that_the_model_knew_does_not_count() -> None:
+    early = {"test_span": ["2018-08-01T00:00:00+00:00", "x"], "model_as_of": "2018-08-02T00:00:00+00:00"}
+    assert not compare.unseen(early).passed
+    assert compare.unseen({"test_span": None, "model_as_of": None}).passed
+
+
+def test_one_failed_check_refuses_and_says_why() -> None:
+    verdict = Verdict((Check("one", "1", "1", passed=True), Check("two", "found", "more", passed=False)))
+    assert not verdict.accept
+    assert verdict.reasons == ("two: found, needed more",)
+    assert verdict.to_dict()["checks"][1]["passed"] is False
