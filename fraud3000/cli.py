@@ -240,6 +240,35 @@ def score_file(
     )
 
 
+@app.command(epilog=_example("fraud3000 serve --port 8000 --history data/interim/transactions.parquet"))
+def serve(
+    host: Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on [default: 127.0.0.1].")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, metavar="N", help="Port; 0 takes any that is free [default: 8000].")
+    ] = None,
+    history: Annotated[str | None, typer.Option(metavar="FILE", help="Transactions before the first request.")] = None,
+    cold_start: Annotated[
+        bool, typer.Option("--cold-start", help="Serve although history is shorter than the longest window.")
+    ] = False,
+    model: Model = "champion",
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Answer POST /score over HTTP, by the same scorer.
+
+    A promoted model needs no registry. Listening on anything but this machine's own address needs a key in
+    FRAUD3000_API_KEY, which requests bring as X-API-Key.
+    """
+
+    given = _load(params, verbose)
+    from fraud3000.stages.serve import Service
+
+    service = Service.open(given, host=host, port=port, history=history, cold_start=cold_start, model=model)
+    _run(lambda: service.summary, json)
+    service.run()
+
+
 @keys_app.command(epilog=_example("export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)"))
 def pan() -> None:
     """Print a new key for FRAUD3000_PAN_KEY, with which card numbers are hashed."""

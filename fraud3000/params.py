@@ -270,6 +270,13 @@ class PromoteParams(_Section):
     metrics: tuple[str, ...] = ("average_precision",)
 
 
+class ServeParams(_Section):
+    """Where the service listens; keys come from the environment."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65_535)
+
+
 class RegistryParams(_Section):
     """Where trained models are kept by name; the place itself comes from MLFLOW_TRACKING_URI."""
 
@@ -288,6 +295,7 @@ class Params(_Section):
     evaluate: EvaluateModelParams = EvaluateModelParams()
     policy: PolicyParams = PolicyParams()
     promote: PromoteParams = PromoteParams()
+    serve: ServeParams = ServeParams()
     registry: RegistryParams = RegistryParams()
 
 

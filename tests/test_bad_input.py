@@ -18,7 +18,6 @@ import random
 import resource
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -245,9 +244,13 @@ def in_the_way(*places: str) -> Callable[[Path], None]:
 
 
 def lock_the_registry(folder: Path) -> None:
-    connection = sqlite3.connect(folder / "mlflow.db")
-    connection.execute("BEGIN EXCLUSIVE")
-    LOCKS.append(connection)
+    """By another process: this one would let go of the lock as soon as it reads the file."""
+    hold = "import sqlite3, sys; c = sqlite3.connect('mlflow.db'); c.execute('BEGIN EXCLUSIVE'); print(1, flush=True); sys.stdin.read()"
+    pipe = subprocess.PIPE
+    holder = subprocess.Popen([sys.executable, "-c", hold], cwd=folder, stdin=pipe, stdout=pipe)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"1\n"
+    LOCKS.append(holder)
 
 
 def lock_the_models(folder: Path) -> None:

@@ -1,0 +1,147 @@
+"""A request's transactions, checked one by one and brought to TRANSACTIONS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ValidationError
+
+from fraud3000.data import cards, passthrough
+from fraud3000.data.columns import snake_case
+from fraud3000.data.meanings import settle_refunds
+from fraud3000.data.roles import KeyLoader
+from fraud3000.params import Mapping, Span
+from fraud3000.redact import mask
+from fraud3000.schema import TIME, TRANSACTIONS
+from fraud3000.service.messages import Fault, transaction_model
+
+AHEAD = timedelta(minutes=5)
+"""How far a transaction's time may lie after that of its arrival: clocks differ."""
+
+Now = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of a request's transactions.
+
+    Attributes
+    ----------
+    rows
+        TRANSACTIONS without `seq`: those that can be decided, in the order of the request.
+    faults
+        Place in the request to what is wrong with the transaction there.
+    """
+
+    rows: pl.DataFrame
+    faults: dict[int, Fault]
+
+
+class Counter:
+    """Takes transactions as they are sent by users of one data set.
+
+    Parameters
+    ----------
+    mapping
+        Of the bundle: which fields there are.
+    span
+        Times must lie in [first, last).
+    card_key
+        Gives the key for card numbers, called only where there are any.
+    now
+        The clock.
+    """
+
+    def __init__(self, mapping: Mapping, span: Span, card_key: KeyLoader, now: Now) -> None:
+        self.model = transaction_model(mapping)
+        self._mapping, self._span, self._card_key, self._now = mapping, span, card_key, now
+        role = mapping.columns.card_id
+        self._hashed = mapping.card_numbers == "yes" and (
+            isinstance(role, str) or (role is not None and len(role) == 1)
+        )
+        if self._hashed:
+            card_key()  # a missing key is told when the service starts, not with the first card
+        self._numbers = [snake_case(name, 0) for name in mapping.numeric]
+        self._categories = [snake_case(name, 0) for name in mapping.categorical]
+
+    def check(self, items: Sequence[Any]) -> Checked:
+        """Check each transaction on its own; one that is wrong does not keep the others back."""
+        good: list[BaseModel] = []
+        faults: dict[int, Fault] = {}
+        latest = self._now() + AHEAD
+        for place, item in enumerate(items):
+            try:
+                made = self.model.model_validate(item)
+            except ValidationError as error:
+                faults[place] = self._invalid(error)
+                continue
+            fault = self._out_of_time(made, latest) or self._bare_number(made)
+            if fault is None:
+                good.append(made)
+            else:
+                faults[place] = fault
+        return Checked(self._frame(good), faults)
+
+    def _invalid(self, error: ValidationError) -> Fault:
+        problems = error.errors(include_url=False, include_context=False)
+        hint = "Amounts are integers in minor units, times ISO 8601 with an offset; see /openapi.json."
+        if any(problem["type"] == "extra_forbidden" for problem in problems):
+            hint = f"Fields of a transaction: {', '.join(self.model.model_fields)}."
+        told = "; ".join(_problem(problem) for problem in problems[:5])
+        return Fault(code="invalid_transaction", message=mask(told), hint=hint)
+
+    def _out_of_time(self, made: BaseModel, latest: datetime) -> Fault | None:
+        at = getattr(made, "ts", None)
+        if at is None:
+            return None
+        if at > latest:
+            said = f"ts: {at.isoformat()} lies more than {AHEAD.seconds // 60} minutes after its arrival"
+            return Fault(code="future_event", message=said, hint="Check the sender's clock and its time zone.")
+        first, last = self._span
+        if not first <= at < last:
+            said = f"ts: {at.isoformat()} lies outside {first.isoformat()} to {last.isoformat()}"
+            return Fault(code="time_out_of_range", message=said, hint="See prepare.earliest and latest of the params.")
+        return None
+
+    def _bare_number(self, made: BaseModel) -> Fault | None:
+        """Refuse a card number where nothing says that it is to be hashed."""
+        card = getattr(made, "card_id", None)
+        if self._hashed or card is None or self._mapping.card_numbers == "no" or mask(card) == card:
+            return None
+        hint = "Send the card as it stands in the prepared transactions: its number hashed."
+        return Fault(code="card_number", message="card_id: holds a card number", hint=hint)
+
+    def _frame(self, items: Sequence[BaseModel]) -> pl.DataFrame:
+        kinds: dict[str, pl.DataType] = {
+            name: TRANSACTIONS[name] for name in self.model.model_fields if name in TRANSACTIONS
+        }
+        kinds |= {name: pl.Float64() for name in self._numbers} | {name: pl.String() for name in self._categories}
+        columns = {
+            name: pl.Series(name, [getattr(one, name) for one in items], dtype=kind) for name, kind in kinds.items()
+        }
+        columns["amount"], columns["status"] = settle_refunds(columns["amount"], columns["status"])
+        for role in passthrough.LIMITS:
+            if role in columns:
+                columns[role], _ = passthrough.coordinate(columns[role], role)
+        for name in self._categories:
+            columns[name] = passthrough.category(columns[name])
+        if self._hashed:
+            columns["card_id"] = cards.hash_cards(columns["card_id"], self._card_key()).alias("card_id")
+        return pl.DataFrame(columns).with_columns(
+            is_fraud=pl.lit(None, TRANSACTIONS["is_fraud"]), reported_at=pl.lit(None, TIME), labelled=pl.lit(value=True)
+        )
+
+
+def _problem(problem: Any) -> str:
+    field = ".".join(str(part) for part in problem["loc"]) or "the transaction"
+    if problem["type"] == "extra_forbidden":
+        return f"{field}: unknown field"
+    if problem["type"] == "missing":
+        return f"{field}: missing"
+    found = problem["input"]
+    shown = f", found {str(found)[:40]!r}" if isinstance(found, str | int | float | bool | None) else ""
+    return f"{field}: {problem['msg']}{shown}"

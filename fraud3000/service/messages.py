@@ -1,0 +1,134 @@
+"""What is sent and what is answered, as pydantic models; the service's OpenAPI page is made of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    create_model,
+)
+
+from fraud3000.data.amounts import LARGEST
+from fraud3000.data.columns import snake_case
+from fraud3000.params import Mapping
+from fraud3000.schema import APPROVED, DECLINED, REFUND
+
+MOST_ROWS = 10_000
+"""Transactions of one request."""
+
+Id = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Minor = Annotated[int, Strict(), Field(ge=-LARGEST, le=LARGEST)]
+Number = Annotated[float, Field(allow_inf_nan=False), Strict()]
+Text = Annotated[str, Strict(), StringConstraints(strip_whitespace=True)]
+
+
+def _to_utc(at: datetime) -> datetime:
+    return at.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+
+_PLACES = ("card_lat", "card_long", "terminal_lat", "terminal_long")
+_EXAMPLE = {
+    "transaction_id": "1236698",
+    "ts": "2018-08-08T00:01:14Z",
+    "card_id": "596",
+    "terminal_id": "3156",
+    "amount": 5716,
+}
+
+
+class Message(BaseModel):
+    """The base of all that is sent: no field that is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Why(Message):
+    """A reason for a score."""
+
+    code: str = Field(examples=["CARD_AMOUNTS"])
+    text: str = Field(examples=["amount as a multiple of the mean of this card in 7d: 8.1 times (typically 1.0 times)"])
+
+
+class Fault(Message):
+    """What is wrong with a request or with one of its transactions."""
+
+    code: str = Field(examples=["invalid_transaction"])
+    message: str = Field(examples=["amount: Input should be a valid integer, found 'abc'"])
+    hint: str = Field(examples=["Send the amount as an integer in minor units: 57.16 is 5716."])
+
+
+class Failure(Message):
+    """The answer where nothing could be decided."""
+
+    error: Fault
+
+
+class Decision(Message):
+    """What was decided about one transaction, or what is wrong with it."""
+
+    transaction_id: str | None
+    decision_id: str | None = Field(None, description="Names this decision: the same transaction, model and id again.")
+    score: float | None = Field(None, description="Calibrated probability of fraud.")
+    threshold: float | None = Field(None, description="The score from which on there is an alert.")
+    alert: bool | None = None
+    decision: Literal["approve", "review"] | None = None
+    reasons: list[Why] = []
+    error: Fault | None = None
+
+
+class Decisions(Message):
+    """The answer to a request, one result for each transaction in the order of the request."""
+
+    model_version: str = Field(examples=["3"])
+    results: list[Decision]
+
+
+class Facts(Message):
+    """Which model answers, and what it was made of."""
+
+    model_version: str
+    model_as_of: str | None = Field(description="The labels known at this time made the model.")
+    trained: dict[str, Any]
+    catalogue_hash: str
+    contract_version: int
+    features: list[str]
+    policy: dict[str, Any]
+    transaction: list[str] = Field(description="The fields of a transaction.")
+    history: dict[str, Any]
+
+
+def transaction_model(mapping: Mapping) -> type[BaseModel]:
+    """Make the model of a transaction as a data set has it.
+
+    Parameters
+    ----------
+    mapping
+        Roles that the data set has are fields that must be sent; coordinates, status and passthrough columns may be.
+
+    Examples
+    --------
+    >>> from fraud3000.data.sources import HANDBOOK
+    >>> list(transaction_model(HANDBOOK).model_fields)
+    ['transaction_id', 'ts', 'card_id', 'terminal_id', 'amount', 'status']
+    """
+    kinds: dict[str, Any] = {"transaction_id": (Id, ...)}
+    kinds |= {"ts": (Moment, ...)} if mapping.columns.ts else {}
+    kinds |= {role: (Id, ...) for role in ("card_id", "terminal_id") if getattr(mapping.columns, role)}
+    kinds["amount"] = (Minor, Field(description=f"Minor units: 1 is 10^-{mapping.amount.decimals} of the currency."))
+    kinds["status"] = (Literal[APPROVED, DECLINED, REFUND], APPROVED)
+    kinds |= {place: (Number | None, None) for place in _PLACES if getattr(mapping.columns, place)}
+    kinds |= {snake_case(name, 0): (Number | None, None) for name in mapping.numeric}
+    kinds |= {snake_case(name, 0): (Text | None, None) for name in mapping.categorical}
+    example: dict[str, Any] = {name: value for name, value in _EXAMPLE.items() if name in kinds}
+    config = ConfigDict(extra="forbid", frozen=True, title="Transaction", json_schema_extra={"examples": [example]})
+    return create_model("Transaction", __config__=config, **kinds)

@@ -1,0 +1,204 @@
+"""A promoted model and its history to a running service."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import polars as pl
+from starlette.types import ASGIApp
+
+from fraud3000 import bundle, durations, registry
+from fraud3000.data import cards, clean, files
+from fraud3000.errors import DataError, UnavailableError
+from fraud3000.features.spec import Catalogue
+from fraud3000.params import Params, Span
+from fraud3000.scorer import Scorer
+from fraud3000.service import access
+from fraud3000.service.app import create_app
+from fraud3000.service.desk import Desk
+from fraud3000.service.incoming import Counter
+from fraud3000.stages.exported import exported
+from fraud3000.stages.history import History
+from fraud3000.stages.summary import Summary
+from fraud3000.stages.workspace import Workspace
+
+_GRACE = 30
+"""Seconds that requests under way have when the service is asked to end."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that has loaded all it needs and holds its port; it answers once it runs."""
+
+    app: ASGIApp
+    listening: socket.socket
+    summary: Summary
+
+    @classmethod
+    def open(
+        cls,
+        params: Params,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        history: str | None = None,
+        cold_start: bool = False,
+        model: str = registry.CHAMPION,
+    ) -> Service:
+        """Load model and history, and take the port.
+
+        Parameters
+        ----------
+        host, port
+            Instead of those of the params; port 0 takes any that is free.
+        history
+            Transactions before the first request; without, those of the workspace.
+        cold_start
+            Serve although the history is shorter than the longest window.
+        model
+            ``champion``, ``challenger`` or a version. A promoted one needs no registry.
+
+        Raises
+        ------
+        DataError
+            The history cannot be read, or is too short.
+        ParamsError
+            Others could reach the service and there is no key.
+        ScorerError
+            There is no such model, or its bundle cannot be trusted.
+        UnavailableError
+            The port cannot be taken.
+        """
+        host, port = host or params.serve.host, params.serve.port if port is None else port
+        key = access.api_key(os.environ, host)
+        listening = _bound(host, port)
+        try:
+            return cls._loaded(params, listening, key, history=history, cold_start=cold_start, model=model)
+        except BaseException:
+            listening.close()
+            raise
+
+    @classmethod
+    def _loaded(
+        cls,
+        params: Params,
+        listening: socket.socket,
+        key: str | None,
+        *,
+        history: str | None,
+        cold_start: bool,
+        model: str,
+    ) -> Service:
+        workspace = Workspace.of(params)
+        version, folder = exported(workspace, model) or registry.resolve(model, params.registry, workspace.root)
+        scorer = Scorer.load(folder, version=version)
+        past = _history(history, scorer, params)
+        if not cold_start:
+            _require_span(past.transactions, scorer.catalogue)
+        desk = Desk(scorer, bundle.fingerprint(folder), past.transactions, past.ledger)
+        counter = Counter(scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC))
+        app = create_app(desk, counter, key=key)
+        return cls(app, listening, _summary(scorer, past, listening, keyed=key is not None))
+
+    def run(self) -> None:
+        """Answer requests until the process is asked to end; those under way are answered still."""
+        import uvicorn
+
+        config = uvicorn.Config(
+            self.app,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE,
+        )
+        try:
+            uvicorn.Server(config).run(sockets=[self.listening])
+        finally:
+            self.listening.close()
+
+
+def _history(given: str | None, scorer: Scorer, params: Params) -> History:
+    if given is None:
+        return History.of(Workspace.of(params))
+    ingested = clean.ingest(
+        files.discover(given),
+        scorer.mapping,
+        label_delay=timedelta(seconds=scorer.catalogue.label_delay),
+        earliest=params.prepare.earliest,
+        latest=params.prepare.latest,
+        optional=("is_fraud", "reported_at"),
+    )
+    return History.given(ingested, told=given)
+
+
+def _require_span(transactions: pl.DataFrame | None, catalogue: Catalogue) -> None:
+    """Refuse to serve where the newest row of the history has less before it than the longest window.
+
+    Raises
+    ------
+    DataError
+        Saying how much history there is and how much is needed.
+    """
+    if not catalogue.span or (transactions is not None and "ts" not in transactions.columns):
+        return
+    reach = timedelta(0)
+    if transactions is not None and transactions.height:
+        ends = transactions.select(first=pl.col("ts").min(), last=pl.col("ts").max()).row(0)
+        reach = ends[1] - ends[0]
+    if reach < timedelta(seconds=catalogue.span):
+        raise DataError(
+            f"history: spans {reach.total_seconds() / 86_400:.1f} days, and the longest window needs "
+            f"{durations.text(catalogue.span)}",
+            hint="Give earlier transactions with --history, or accept incomplete features with --cold-start.",
+        )
+
+
+def _span(params: Params) -> Span:
+    first, last = (
+        at.replace(tzinfo=UTC) if at.tzinfo is None else at for at in (params.prepare.earliest, params.prepare.latest)
+    )
+    return first, last
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Take the port before anything is loaded; nothing listens there until the service runs.
+
+    Raises
+    ------
+    UnavailableError
+        Another program has it, or the host is none of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        busy = error.errno == errno.EADDRINUSE
+        reason = "another program listens there" if busy else (error.strerror or str(error))
+        raise UnavailableError(
+            f"{host} port {port}: cannot be listened on ({reason})", hint="Choose another with --port, or 0 for any."
+        ) from error
+    return bound
+
+
+def _summary(scorer: Scorer, past: History, listening: socket.socket, *, keyed: bool) -> Summary:
+    host, port = listening.getsockname()[:2]
+    place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return Summary(
+        command="serve",
+        facts={
+            "model version": scorer.version,
+            "labels as of": scorer.facts.get("as_of"),
+            "history": past.told,
+            "listening at": place,
+            "key needed": keyed,
+        },
+        next_step=f"curl {place}/model (Ctrl-C ends the service)",
+    )
