@@ -42,6 +42,7 @@ evaluate: {replicates: 20}
 """
 STAGES = (("prepare",), ("featurize",), ("train",), ("evaluate",))
 SCORE = ("score-file", "in.csv", "--model", "challenger", "--cold-start")
+SERVE = ("serve", "--port", "0", "--model", "challenger")
 SCORE_BY_PARAMS = (*SCORE, "--params", "params.yaml")
 
 Arguments = tuple[str, ...]
@@ -337,6 +338,10 @@ CASES = [
     Case("unknown model to promote", lambda _: None, ("'other'",), 5, (("promote", "--model", "other"),), trained=True),
     Case("nothing to roll back to", lambda _: None, ("no earlier champion",), 5, (("promote", "--rollback"),), trained=True),
     Case("no champion to serve", lambda _: None, ("no champion",), 5, ((*SCORE[:-2], "champion", "--cold-start"),), trained=True),
+    Case("no model to serve", lambda _: None, ("no champion",), 5, (("serve", "--port", "0"),), trained=True),
+    Case("no history to serve with", lambda _: None, ("nowhere.csv", "no such file"), 3, ((*SERVE, "--history", "nowhere.csv"),), trained=True),
+    Case("bad history to serve with", semicolons, ("in.csv", "separated by semicolons"), 3, ((*SERVE, "--history", "in.csv"),), trained=True),
+    Case("served to others without a key", lambda _: None, ("0.0.0.0", "FRAUD3000_API_KEY"), 4, ((*SERVE, "--host", "0.0.0.0"),), trained=True),
     Case("registry locked", lock_the_registry, ("registry", "locked"), 7, (("promote",), ("evaluate",)), trained=True),
     Case("registry no database", write("mlflow.db", "no database" * 99), ("registry", "not a database"), 7, (("promote",),), trained=True),
     Case("two promotions at once", lock_the_models, ("data/models", "under way"), 7, (("promote",),), trained=True),

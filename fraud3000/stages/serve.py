@@ -31,6 +31,10 @@ _GRACE = 30
 """Seconds that requests under way have when the service is asked to end."""
 
 
+_WAITING = 2048
+"""Connections that may wait to be taken."""
+
+
 @dataclass(frozen=True)
 class Service:
     """A service that has loaded all it needs and holds its port; it answers once it runs."""
@@ -103,6 +107,7 @@ class Service:
         desk = Desk(scorer, bundle.fingerprint(folder), past.transactions, past.ledger)
         counter = Counter(scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC))
         app = create_app(desk, counter, key=key)
+        listening.listen(_WAITING)  # requests may come as soon as the summary is told
         return cls(app, listening, _summary(scorer, past, listening, keyed=key is not None))
 
     def run(self) -> None:
@@ -167,19 +172,22 @@ def _span(params: Params) -> Span:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """Take the port before anything is loaded; nothing listens there until the service runs.
+    """Take the port before anything is loaded; nothing listens there until all is.
 
     Raises
     ------
     UnavailableError
         Another program has it, or the host is none of this machine.
     """
+    bound = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except OSError as error:
+        if bound is not None:
+            bound.close()
         busy = error.errno == errno.EADDRINUSE
         reason = "another program listens there" if busy else (error.strerror or str(error))
         raise UnavailableError(

@@ -1,0 +1,333 @@
+"""The service answers as score-file does, each transaction for itself, and tells what is wrong in one form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from starlette.testclient import TestClient
+
+from fraud3000 import params as params_files
+from fraud3000.data import cards, sources
+from fraud3000.errors import DataError, ParamsError, ScorerError, UnavailableError
+from fraud3000.params import Mapping
+from fraud3000.service.incoming import Counter
+from fraud3000.stages.score_file import score_file
+from fraud3000.stages.serve import Service
+
+RAW = "data/raw/transactions.parquet"
+FIELDS = [
+    "transaction_id",
+    "card_id",
+    "terminal_id",
+    "card_lat",
+    "card_long",
+    "terminal_lat",
+    "terminal_long",
+    "category",
+    "status",
+]
+NEWEST = 400
+
+
+def items(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Raw simulated rows as they are sent: amounts in minor units, times with an offset."""
+    sent = rows.select(
+        *FIELDS,
+        amount=(pl.col("amount") * 100).round().cast(pl.Int64),
+        ts=pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
+    )
+    return sent.to_dicts()
+
+
+@pytest.fixture(scope="module")
+def history(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All but the newest rows, as a file."""
+    place = tmp_path_factory.mktemp("history") / "history.parquet"
+    pl.read_parquet(trained / RAW).sort("ts", "transaction_id").head(-NEWEST).write_parquet(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def newest(trained: Path) -> pl.DataFrame:
+    return pl.read_parquet(trained / RAW).sort("ts", "transaction_id").tail(NEWEST)
+
+
+@pytest.fixture
+def opened(in_trained: Path, history: Path) -> Iterator[Service]:
+    service = Service.open(params_files.load(), port=0, history=str(history), model="challenger")
+    yield service
+    service.listening.close()
+
+
+@pytest.fixture
+def client(opened: Service) -> TestClient:
+    return TestClient(opened.app, raise_server_exceptions=False)
+
+
+def post(client: TestClient, body: Any, **how: Any) -> Any:
+    return client.post("/score", json=body, **how)
+
+
+def test_the_same_answers_as_score_file(
+    client: TestClient, history: Path, newest: pl.DataFrame, tmp_path: Path
+) -> None:
+    newest.write_parquet(tmp_path / "newest.parquet")
+    score_file(None, str(tmp_path / "newest.parquet"), out=tmp_path / "out.parquet", history=str(history), model="challenger", reasons="all")  # fmt: skip
+    scored = pl.read_parquet(tmp_path / "out.parquet")
+    sent, results = items(newest), []
+    for start, size in ((0, 1), (1, 1), (2, 30), (32, NEWEST)):
+        answer = post(client, {"transactions": sent[start : start + size]}, params={"reasons": "all"})
+        assert answer.status_code == 200, answer.text
+        results += answer.json()["results"]
+    answered = pl.DataFrame(
+        {
+            **{name: [one[name] for one in results] for name in ("transaction_id", "score", "alert", "threshold")},
+            **{
+                f"reason_{n + 1}": [one["reasons"][n]["text"] if n < len(one["reasons"]) else None for one in results]
+                for n in range(3)
+            },
+        },
+        schema_overrides={f"reason_{n}": pl.String for n in (1, 2, 3)},
+    )
+    assert answered.equals(scored.select(answered.columns))
+    assert {one["decision"] for one in results} <= {"approve", "review"}
+
+
+def test_a_retry_is_answered_as_before_and_another_content_is_a_conflict(
+    client: TestClient, newest: pl.DataFrame
+) -> None:
+    first, second, third = items(newest)[:3]
+    before = post(client, first).json()
+    post(client, second)
+    assert post(client, first).json() == before
+    other = post(client, {**first, "amount": first["amount"] + 1})
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "conflicting_duplicate")
+    both = post(
+        client, {"transactions": [{**first, "amount": 1}, third, third, {**third, "status": "declined"}]}
+    ).json()["results"]
+    assert [one.get("error", {}).get("code") for one in both] == [
+        "conflicting_duplicate",
+        None,
+        None,
+        "conflicting_duplicate",
+    ]
+    assert both[1] == both[2]
+
+
+def test_a_transaction_of_the_history_is_known_too(client: TestClient, history: Path) -> None:
+    (known,) = items(pl.read_parquet(history).tail(1))
+    assert post(client, known).status_code == 200
+    assert post(client, {**known, "terminal_id": "elsewhere"}).status_code == 409
+
+
+def test_transactions_of_a_card_see_those_that_came_before(client: TestClient, newest: pl.DataFrame) -> None:
+    one = items(newest)[-1]
+    later = datetime.fromisoformat(one["ts"]) + timedelta(seconds=1)
+    burst = [{**one, "transaction_id": f"b{n}", "ts": (later + timedelta(seconds=n)).isoformat()} for n in range(9)]
+    told = post(client, {"transactions": burst}, params={"reasons": "all"}).json()["results"]
+    assert len({result["score"] for result in told}) > 1
+
+
+def test_reasons_come_with_alerts_or_as_asked(client: TestClient, newest: pl.DataFrame) -> None:
+    sent = {"transactions": items(newest)}
+    alerts = post(client, sent).json()["results"]
+    assert all(one["alert"] or not one["reasons"] for one in alerts)
+    none = post(client, sent, params={"reasons": "none"}).json()["results"]
+    assert not any(one["reasons"] for one in none)
+    wrong = post(client, sent, params={"reasons": "some"})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (422, "invalid_request")
+
+
+def test_a_faulty_transaction_does_not_keep_the_others_back(client: TestClient, newest: pl.DataFrame) -> None:
+    good = items(newest)[0]
+    faulty = [
+        {**good, "transaction_id": "1", "amount": "12.50"},
+        {**good, "transaction_id": "2", "is_fraud": True},
+        {**good, "transaction_id": "3", "ts": "2024-01-01T00:00:00"},
+        {**good, "transaction_id": "4", "ts": (datetime.now(UTC) + timedelta(minutes=6)).isoformat()},
+        {**good, "transaction_id": "5", "ts": "1969-01-01T00:00:00Z"},
+        {**good, "transaction_id": "6", "card_lat": "north"},
+        {name: value for name, value in good.items() if name != "card_id"},
+        {**good, "transaction_id": 7},
+        {**good, "transaction_id": "8", "amount": 10**13 + 1},
+        {**good, "transaction_id": "9", "amount": True},
+    ]
+    answer = post(client, {"transactions": [*faulty, good]})
+    assert answer.status_code == 200
+    *wrong, right = answer.json()["results"]
+    assert right["score"] > 0
+    assert [one["error"]["code"] for one in wrong] == [
+        *["invalid_transaction"] * 3, "future_event", "time_out_of_range", *["invalid_transaction"] * 5,
+    ]  # fmt: skip
+    said = [one["error"]["message"] for one in wrong]
+    assert said[0] == "amount: Input should be a valid integer, found '12.50'"
+    assert said[1] == "is_fraud: unknown field"
+    assert wrong[1]["error"]["hint"].startswith("Fields of a transaction: transaction_id, ts, card_id")
+    assert said[6] == "card_id: missing"
+    assert all(one["error"]["hint"] for one in wrong)
+
+
+def test_with_no_decision_at_all_the_status_says_so(client: TestClient, newest: pl.DataFrame) -> None:
+    bad = {**items(newest)[0], "amount": None}
+    single = post(client, bad)
+    assert (single.status_code, set(single.json())) == (422, {"error"})
+    several = post(client, {"transactions": [bad, bad]})
+    assert several.status_code == 422
+    assert set(several.json()) == {"error", "model_version", "results"}
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "code"),
+    [
+        (b"amount=5", "application/json", 422, "not_json"),
+        (b"", "application/json", 422, "not_json"),
+        (b"[1, 2]", "application/json", 422, "no_transactions"),
+        (b'{"transactions": 5}', "application/json", 422, "no_transactions"),
+        (b'{"transactions": []}', "application/json", 422, "no_transactions"),
+        (b'{"transactions": [5]}', "application/json", 422, "no_transactions"),
+        (b'{"transactions": [{}], "more": 1}', "application/json", 422, "no_transactions"),
+        (b'{"amount": NaN}', "application/json", 422, "not_json"),
+        (b"<a/>", "text/xml", 415, "media_type"),
+        (json.dumps({"transactions": [{}] * 10_001}).encode(), "application/json", 413, "too_large"),
+        (b" " * (16 * 1024 * 1024 + 1), "application/json", 413, "too_large"),
+        (b"{}\n" * 10_001, "application/x-ndjson", 413, "too_large"),
+    ],
+)
+def test_a_body_that_is_none_is_refused(client: TestClient, content: bytes, kind: str, status: int, code: str) -> None:
+    answer = client.post("/score", content=content, headers={"content-type": kind})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert set(answer.json()["error"]) == {"code", "message", "hint"}
+
+
+def test_json_lines_are_answered_in_lines(client: TestClient, newest: pl.DataFrame) -> None:
+    lines = "\n".join(json.dumps(one) for one in items(newest)[:3])
+    answer = client.post("/score", content=lines, headers={"content-type": "application/x-ndjson"})
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    told = [json.loads(line) for line in answer.text.splitlines()]
+    assert [one["transaction_id"] for one in told] == newest["transaction_id"].head(3).to_list()
+    assert {one["model_version"] for one in told} == {"1"}
+
+
+def test_a_request_that_fails_leaves_nothing_known(
+    opened: Service, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = TestClient(opened.app, raise_server_exceptions=False)
+    before = client.get("/model").json()["history"]
+    with monkeypatch.context() as patch:
+        patch.setattr("fraud3000.features.batch.featurize", lambda *_: 1 / 0)
+        broken = post(client, items(newest)[0])
+    assert (broken.status_code, broken.json()["error"]["code"]) == (500, "internal")
+    assert client.get("/model").json()["history"] == before
+
+
+def test_it_says_that_it_lives_and_who_it_is(client: TestClient, newest: pl.DataFrame) -> None:
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/ready").json() == {"status": "ready", "model_version": "1"}
+    post(client, {"transactions": items(newest)[:5]})
+    facts = client.get("/model").json()
+    assert facts["history"]["since_start"] == 5
+    assert facts["history"]["rows"] == 20_000 - NEWEST + 5
+    assert facts["trained"]["estimator"] == "random_forest"
+    assert {"amount", "card_count_7d"} <= set(facts["features"])
+
+
+def test_requests_are_named(client: TestClient) -> None:
+    assert client.get("/health", headers={"X-Request-ID": "mine"}).headers["X-Request-ID"] == "mine"
+    assert len(client.get("/health").headers["X-Request-ID"]) == 36
+    missing = client.get("/nothing")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+    assert client.get("/score").json()["error"]["code"] == "method_not_allowed"
+
+
+def test_openapi_has_the_data_sets_own_fields_and_examples(client: TestClient) -> None:
+    page = client.get("/openapi.json").json()
+    body = page["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
+    assert {"category", "card_lat", "terminal_id"} <= set(body["schema"]["oneOf"][1]["properties"])
+    example = body["examples"]["one"]["value"]
+    assert post(client, example).status_code == 200
+    assert "is_fraud" not in body["schema"]["oneOf"][1]["properties"]
+
+
+def test_a_key_is_asked_for_where_there_is_one(
+    in_trained: Path, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAUD3000_API_KEY", "correct horse battery")
+    service = Service.open(params_files.load(), host="0.0.0.0", port=0, history=str(history), model="challenger")
+    client = TestClient(service.app)
+    assert client.get("/health").status_code == 200
+    without, wrong = client.get("/model"), client.get("/model", headers={"X-API-Key": "correct horse"})
+    assert (without.status_code, wrong.status_code) == (401, 401)
+    assert without.json()["error"]["message"] == "the header X-API-Key is missing"
+    assert client.get("/model", headers={"X-API-Key": "correct horse battery"}).status_code == 200
+    service.listening.close()
+
+
+def test_nobody_else_is_let_in_without_a_key(in_trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FRAUD3000_API_KEY", raising=False)
+    with pytest.raises(ParamsError, match=r"--host 0\.0\.0\.0: others could reach the service"):
+        Service.open(params_files.load(), host="0.0.0.0", port=0, model="challenger")
+    monkeypatch.setenv("FRAUD3000_API_KEY", "short")
+    with pytest.raises(ParamsError, match="too short to be a secret"):
+        Service.open(params_files.load(), port=0, model="challenger")
+
+
+def test_what_keeps_it_from_serving_is_told(in_trained: Path, history: Path, opened: Service, tmp_path: Path) -> None:
+    given = params_files.load()
+    busy = opened.listening.getsockname()[1]
+    with pytest.raises(UnavailableError, match=f"port {busy}: cannot be listened on .another program listens there"):
+        Service.open(given, port=busy, model="challenger")
+    with pytest.raises(ScorerError, match="no champion"):
+        Service.open(given, port=0)
+    with pytest.raises(DataError, match="no such file"):
+        Service.open(given, port=0, model="challenger", history="nowhere.parquet")
+    pl.read_parquet(history).head(500).write_parquet(tmp_path / "short.parquet")
+    with pytest.raises(DataError, match=r"history: spans \d+\.\d days, and the longest window needs 90d"):
+        Service.open(given, port=0, model="challenger", history=str(tmp_path / "short.parquet"))
+    cold = Service.open(given, port=0, model="challenger", history=str(tmp_path / "short.parquet"), cold_start=True)
+    cold.listening.close()
+
+
+NUMBER = "4111111111111111"
+
+
+def counter(mapping: Mapping, key: cards.CardKey | None = None) -> Counter:
+    span = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    return Counter(mapping, span, lambda: key or cards.load_key({}), lambda: datetime(2018, 9, 1, tzinfo=UTC))
+
+
+def sent(**fields: Any) -> dict[str, Any]:
+    return {
+        "transaction_id": "1",
+        "ts": "2018-08-08T00:00:00Z",
+        "card_id": NUMBER,
+        "terminal_id": "t",
+        "amount": 5,
+        **fields,
+    }
+
+
+def test_card_numbers_are_hashed_as_prepare_hashes_them() -> None:
+    key = cards.new_key()
+    mapping = sources.HANDBOOK.model_copy(update={"card_numbers": "yes"})
+    checked = counter(mapping, key).check([sent()])
+    assert checked.rows["card_id"].equals(cards.hash_cards(pl.Series("card_id", [NUMBER]), key))
+    with pytest.raises(ParamsError, match="FRAUD3000_PAN_KEY: not set"):
+        counter(mapping)
+
+
+def test_a_card_number_where_none_is_expected_is_refused_without_repeating_it() -> None:
+    mapping = sources.HANDBOOK.model_copy(update={"card_numbers": "detect"})
+    checked = counter(mapping).check([sent(), sent(card_id="596", terminal_id=4111111111111111)])
+    assert [fault.code for fault in checked.faults.values()] == ["card_number", "invalid_transaction"]
+    assert NUMBER not in str(checked.faults)
+
+
+def test_refunds_are_settled_as_in_files() -> None:
+    rows = counter(sources.HANDBOOK).check([sent(amount=-5), sent(status="refund"), sent(status="declined")]).rows
+    assert rows.select("amount", "status").rows() == [(-5, "refund"), (-5, "refund"), (5, "declined")]
