@@ -2,8 +2,8 @@
 
 A page is one bash session in a folder of its own, with the project's environment on PATH:
 
-- ```` ```console ````: lines that begin with ``$ `` are run (one that ends with a backslash goes on in the next line);
-  what follows is what they print, stderr included. ``...`` stands for anything, as in a doctest.
+- ```` ```console ````: lines that begin with ``$ `` are run (with an open quote or a backslash at the end they go on
+  in the next line); what follows is what they print, stderr included. ``...`` stands for anything, as in a doctest.
 - ```` ```yaml file=params.yaml ````, with any language: the block is written to that file before the next command.
 - ```` ```console notest reason="takes a day" ````: shown, not run. Without a reason it is refused.
 - ``<!-- files: params.yaml scripts -->``: files and folders of the project that the folder holds from the start.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import doctest
+import itertools
 import os
 import re
 import shlex
@@ -37,7 +38,7 @@ LONGEST = 1_800
 _FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILES = re.compile(r"^<!-- files: (.+?) -->$", re.MULTILINE)
 _END = "\x1e"
-_SETTINGS = ("FRAUD3000_", "MLFLOW_", "AWS_", "DVC_", "GIT_")
+_SETTINGS = ("FRAUD3000_", "MLFLOW_", "AWS_", "DVC_", "GIT_", "PYTHON")
 """Variables of who runs the page, which a reader does not have."""
 
 
@@ -122,10 +123,7 @@ def examples(body: str) -> list[Example]:
     lines = iter(body.splitlines())
     for line in lines:
         if line.startswith("$ "):
-            command = line[2:]
-            while command.endswith("\\"):
-                command += "\n" + next(lines, "")
-            found.append(Example(command, ""))
+            found.append(Example(_whole(line[2:], lines), ""))
         elif found:
             found[-1] = replace(found[-1], expected=found[-1].expected + line.rstrip() + "\n")
         else:
@@ -142,13 +140,12 @@ def run(page: str) -> list[Example]:
         folder = Path(place).resolve() / "page"
         _fill(folder, page)
         printed = _session(_script(blocks(page)), folder)
-        *parts, _ = [*(part.replace(str(folder), "...") for part in printed.split(_END)), ""]
-    found = []
-    for number, example in enumerate(wanted):
-        text, status = [*parts[2 * number : 2 * number + 2], "", ""][:2]
-        told = "".join(line.rstrip() + "\n" for line in text.splitlines())
-        found.append(replace(example, found=told, status=int(status) if status else None))
-    return found
+    parts = re.split(f"{_END}([0-9]+){_END}", printed.replace(str(folder), "..."))
+    told = itertools.zip_longest(parts[::2], (int(status) for status in parts[1::2]))
+    ends = itertools.chain(told, itertools.repeat(("", None)))
+    return [
+        replace(one, found=_stripped(text), status=status) for one, (text, status) in zip(wanted, ends, strict=False)
+    ]
 
 
 def problems(ran: Sequence[Example]) -> Iterator[str]:
@@ -175,6 +172,20 @@ def written(page: str, ran: Iterable[Example]) -> str:
     return "".join([*parts, page[at:]])
 
 
+def _whole(command: str, more: Iterator[str]) -> str:
+    """Take more lines while a quote is open or the last one ends with a backslash."""
+    while True:
+        try:
+            shlex.split(command, comments=True)
+        except ValueError as error:
+            following = next(more, None)
+            if following is None:
+                raise ValueError(f"a command does not end: {command}") from error
+            command += "\n" + following
+        else:
+            return command
+
+
 def is_slow(page: str) -> bool:
     """Whether the page asks to be run by the slow tests."""
     return bool(re.search(r"^<!-- slow -->$", page, re.MULTILINE))
@@ -187,6 +198,11 @@ def _shown(example: Example) -> str:
     elided = [line for line in example.expected.splitlines() if "..." in line and line.strip(". ")]
     lines = (next((old for old in elided if _matches(old, line)), line) for line in example.found.splitlines())
     return "".join(line + "\n" for line in lines)
+
+
+def _stripped(text: str) -> str:
+    """Lines without blanks at their ends, which no reader sees."""
+    return "".join(line.rstrip() + "\n" for line in text.splitlines())
 
 
 def _matches(expected: str, found: str) -> bool:
