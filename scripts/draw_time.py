@@ -17,7 +17,7 @@ PAPER, INK, GREY, PALE = "#fdfdfc", "#1f2328", "#6e7781", "#d8dce1"
 SEEN, FRAUD = "#1f6fb2", "#c2410c"
 """One colour for what x sees and the model learns from, one for fraud; grey for the rest."""
 SMALL, LARGE = 10, 12.5
-_LOOK = {
+_LOOK: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
     "svg.fonttype": "none",

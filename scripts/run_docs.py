@@ -97,7 +97,7 @@ def blocks(page: str) -> list[Block]:
 
     Examples
     --------
-    >>> [found] = blocks('```console notest reason="takes a day"\\n$ make bench\\n```\\n')
+    >>> [found] = blocks('```console notest reason="takes a day"\n$ make bench\n```\n')
     >>> found.language, found.attributes["reason"], found.runs
     ('console', 'takes a day', False)
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from pathlib import Path
 
@@ -28,6 +29,10 @@ def test_commands_stand_in_blocks_that_are_run(name: str) -> None:
     assert [
         line for body in others for line in body.splitlines() if re.match(r"(\$ |fraud3000 [a-z]|make [a-z])", line)
     ] == []
+
+
+def test_the_runner_does_what_its_own_examples_show() -> None:
+    assert doctest.testmod(run_docs).failed == 0
 
 
 def test_one_session_carries_exports_files_and_exit_codes() -> None:
