@@ -267,8 +267,8 @@ def _stop(session: subprocess.Popen[bytes]) -> None:
     """Ask what is left of a session to stop, then make it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(session.pid, signal.SIGTERM)
-        session.wait()
         for _ in range(100):
+            session.poll()
             os.killpg(session.pid, 0)
             time.sleep(0.1)
         os.killpg(session.pid, signal.SIGKILL)
