@@ -67,8 +67,9 @@ format: environment ## Put the code into its one format
 	$(RUN)/ruff format .
 
 .PHONY: docs
-docs: environment ## Write the generated pages anew: docs/cli.md and docs/schema.md
+docs: environment ## Write the generated pages and pictures of docs/ anew
 	$(RUN)/python scripts/generate_docs.py
+	$(RUN)/python scripts/draw_time.py
 
 .PHONY: bench
 bench: environment ## Benchmarks: results to benchmarks/results.json and docs/benchmarks.md

@@ -58,11 +58,11 @@ class _Section(BaseModel):
 class SimulateParams(_Section):
     """A world of cards, terminals and fraudsters (`fraud3000 simulate`)."""
 
-    rows: int = Field(1_000_000, ge=1)
-    days: int = Field(240, ge=1)
+    rows: int = Field(1_000_000, ge=1)  # transactions
+    days: int = Field(240, ge=1)  # that they span
     cards: int = Field(10_000, ge=1)
     terminals: int = Field(4_000, ge=1)
-    seed: int = Field(2018, ge=0)
+    seed: int = Field(2018, ge=0)  # same seed, same file
 
 
 class ColumnRoles(_Section):
@@ -94,10 +94,10 @@ class DatedRate(_Section):
 class AmountFormat(_Section):
     """How the raw file writes money."""
 
-    unit: Literal["major", "minor"] = "major"
-    decimals: int = Field(2, ge=0, le=4)
+    unit: Literal["major", "minor"] = "major"  # minor: the file holds cents already
+    decimals: int = Field(2, ge=0, le=4)  # of the currency
     currency: str | None = None  # the base currency, needed only where a currency column is mapped
-    rates: dict[str, tuple[DatedRate, ...]] = {}
+    rates: dict[str, tuple[DatedRate, ...]] = {}  # by currency code
 
 
 class TimeFormat(_Section):
@@ -107,9 +107,9 @@ class TimeFormat(_Section):
     or a strptime pattern. Times without an offset are read in ``zone``.
     """
 
-    format: str = "iso"
-    start: datetime | None = None
-    zone: str = "UTC"
+    format: str = "iso"  # see above
+    start: datetime | None = None  # of `seconds_from`
+    zone: str = "UTC"  # of times without an offset
 
     @field_validator("zone")
     @classmethod
@@ -140,16 +140,16 @@ class StatusFormat(_Section):
     approved: tuple[str, ...] = ("", "approved", "reversed")
     declined: tuple[str, ...] = ("declined",)
     refund: tuple[str, ...] = ("refund",)
-    otherwise: Literal["approved", "declined"] | None = None
+    otherwise: Literal["approved", "declined"] | None = None  # what every other value means
 
 
 class Mapping(_Section):
     """How a raw file becomes TRANSACTIONS."""
 
     columns: ColumnRoles = ColumnRoles()
-    numeric: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()  # columns passed on as numbers
+    categorical: tuple[str, ...] = ()  # columns passed on as categories
+    drop: tuple[str, ...] = ()  # columns kept out of every output
     amount: AmountFormat = AmountFormat()
     time: TimeFormat = TimeFormat()
     label: LabelFormat = LabelFormat()
@@ -160,12 +160,12 @@ class Mapping(_Section):
 class LabelsFile(_Section):
     """Label records in a file of their own, joined to the transactions by transaction id."""
 
-    input: str
-    transaction_id: str = "transaction_id"
+    input: str  # a file, a glob or a folder
+    transaction_id: str = "transaction_id"  # the column of each part of a record
     is_fraud: str = "is_fraud"
-    source: str | None = None
+    source: str | None = None  # who said so; all records are of one source without it
     reported_at: str | None = None
-    recorded_at: str | None = None
+    recorded_at: str | None = None  # without it: when reported, but not before the label delay has passed
     time: TimeFormat = TimeFormat()
     label: LabelFormat = LabelFormat()
 
@@ -173,13 +173,13 @@ class LabelsFile(_Section):
 class PrepareModelParams(_Section):
     """Raw files to TRANSACTIONS, quarantine and label ledger."""
 
-    input: str = "{workspace}/raw/transactions.parquet"
-    source: Literal["simulated", "handbook", "sparkov", "tabformer", "ulb", "custom"] = "simulated"
+    input: str = "{workspace}/raw/transactions.parquet"  # a file, a glob or a folder: CSV, Parquet, JSON lines
+    source: Literal["simulated", "handbook", "sparkov", "tabformer", "ulb", "custom"] = "simulated"  # whose files
     mapping: dict[str, Any] = {}  # what differs from the source's own mapping; checked as a Mapping
-    labels: LabelsFile | None = None
-    label_delay: Duration = timedelta(days=7)
+    labels: LabelsFile | None = None  # label records in a file of their own
+    label_delay: Duration = timedelta(days=7)  # how long after a transaction its label can be trusted
     source_precedence: tuple[str, ...] = ()  # label sources, the most trusted first; others come last, as equals
-    earliest: datetime = datetime(1970, 1, 1)
+    earliest: datetime = datetime(1970, 1, 1)  # rows outside [earliest, latest) are refused
     latest: datetime = datetime(2100, 1, 1)
 
 
@@ -193,12 +193,12 @@ class SplitParams(_Section):
     ``by: random`` is for data without time only, and every summary says so.
     """
 
-    by: Literal["time", "dates", "random"] = "time"
+    by: Literal["time", "dates", "random"] = "time"  # dates: spans instead of fractions
     train: float | Span = 0.6
     valid: float | Span = 0.2
     test: float | Span = 0.2
     gap: Duration | None = None  # default: prepare.label_delay
-    seed: int = Field(2018, ge=0)
+    seed: int = Field(2018, ge=0)  # of the random split
 
     @model_validator(mode="after")
     def _spans_or_fractions(self) -> SplitParams:
@@ -220,7 +220,7 @@ class FeaturizeModelParams(_Section):
     """TRANSACTIONS to FEATURED, and the split."""
 
     zone: str = "UTC"  # local zone of calendar features; windows never use it
-    late_horizon: Duration = timedelta(days=1)
+    late_horizon: Duration = timedelta(days=1)  # how late an event may come and still be counted for its key
     burn_in: Duration | None = None  # default: the catalogue's longest delay + length
     split: SplitParams = SplitParams()
 
@@ -233,9 +233,9 @@ class FeaturizeModelParams(_Section):
 class PolicyParams(_Section):
     """How a threshold is chosen on validation data, and what things cost, in minor units."""
 
-    threshold: Literal["capacity", "cost"] = "capacity"
+    threshold: Literal["capacity", "cost"] = "capacity"  # capacity: spend the alert budget; cost: what costs least
     cards_per_day: int = Field(100, ge=1)  # the alert budget: cards (rows where there are no cards) a day
-    review_cost: int = Field(500, ge=0)
+    review_cost: int = Field(500, ge=0)  # of one alert
     fee: int = Field(0, ge=0)  # lost with every missed fraud, on top of its amount
     review_stops: float = Field(1.0, ge=0, le=1)  # share of fraud that a review stops
     friction: int = Field(0, ge=0)  # cost of reviewing an honest transaction, on top of the review
@@ -245,10 +245,10 @@ class TrainModelParams(_Section):
     """FEATURED to a calibrated scorer."""
 
     estimator: Literal["hist_gradient_boosting", "random_forest", "logistic_regression"] = "hist_gradient_boosting"
-    estimator_params: dict[str, Any] = {}
-    imbalance: Literal["none", "balanced", "undersample"] = "none"
+    estimator_params: dict[str, Any] = {}  # as scikit-learn takes them
+    imbalance: Literal["none", "balanced", "undersample"] = "none"  # undersample: leave out legitimate rows
     undersample_to: float = Field(0.1, gt=0, lt=1)  # share of fraud after under-sampling
-    calibration: Literal["platt", "beta", "isotonic"] = "beta"
+    calibration: Literal["platt", "beta", "isotonic"] = "beta"  # from scores to probabilities
     seed: int = Field(2018, ge=0)
 
 
@@ -257,10 +257,10 @@ class EvaluateModelParams(_Section):
 
     label_date: datetime | None = None  # default: just after the newest transaction and label record
     compromised_cards: Literal["keep", "remove"] = "keep"  # remove: cards whose fraud is known before the day
-    top_k: tuple[Annotated[int, Field(ge=1)], ...] = (100,)
-    fpr: tuple[Rate, ...] = (0.01,)
-    alert_rate: tuple[Rate, ...] = (0.01,)
-    replicates: int = Field(200, ge=20)
+    top_k: tuple[Annotated[int, Field(ge=1)], ...] = (100,)  # cards alerted a day at which card precision is measured
+    fpr: tuple[Rate, ...] = (0.01,)  # false-positive rates at which recall is measured
+    alert_rate: tuple[Rate, ...] = (0.01,)  # shares of rows alerted at which recall is measured
+    replicates: int = Field(200, ge=20)  # of the bootstrap behind every interval
     seed: int = Field(2018, ge=0)
 
 
@@ -280,14 +280,14 @@ class ServeParams(_Section):
 class RegistryParams(_Section):
     """Where trained models are kept by name; the place itself comes from MLFLOW_TRACKING_URI."""
 
-    name: str = "fraud3000"
-    experiment: str = "fraud3000"
+    name: str = "fraud3000"  # of the registered model
+    experiment: str = "fraud3000"  # in which runs are kept
 
 
 class Params(_Section):
     """A whole params file."""
 
-    workspace: str = "data"
+    workspace: str = "data"  # the folder of all outputs
     simulate: SimulateParams = SimulateParams()
     prepare: PrepareModelParams = PrepareModelParams()
     featurize: FeaturizeModelParams = FeaturizeModelParams()

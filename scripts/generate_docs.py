@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import io
 import sys
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from fraud3000 import schema
+from fraud3000 import durations, params, schema
 from fraud3000.cli import app
+from fraud3000.features import catalogue, spec
+from fraud3000.features.words import tell
 
 ROOT = Path(__file__).parents[1]
 _TYPES = {schema.TIME: "Datetime, µs, UTC"}
+_CHECKED_AS = {"prepare.mapping": params.Mapping}
+"""Keys that take any content and check it later."""
+_FEATURES = """What the model sees of a transaction x at time t. A feature whose columns the data does not have is left out; columns that
+`prepare.mapping` passes on as `numeric` or `categorical` are features too, under their own names.
+
+A window with a length and a delay holds the earlier transactions of the same key in [t − delay − length, t − delay), if
+they arrived before x: [the rules of time](concepts.md). Delays are those of the default `prepare.label_delay`. A value is null
+where it is undefined: the mean of an empty window, a ratio to nothing, a missing key, a row that came too late.
+"""
+_PARAMS = """A file states only what differs from the defaults. `${NAME}` in a value is expanded from the environment. An unknown key,
+or a value that is not allowed, stops a command before any work.
+
+Durations are whole numbers with a unit: `90s`, `30m`, `12h`, `7d`, `2w`. Money is in minor units: 500 is 5.00.
+`params.yaml` of the project states the defaults, `params/` holds files for published data sets, and
+[Your own data](mapping.md) shows one from scratch.
+"""
 _MADE = "<!-- Made by `make docs` from {source}; do not edit. -->\n"
 
 
@@ -30,7 +56,28 @@ def schema_page() -> str:
     return f"# Frames\n\n{_MADE.format(source='`fraud3000/schema.py`')}\n{schema.__doc__}\n{tables}"
 
 
-PAGES = {ROOT / "docs" / "cli.md": cli_page, ROOT / "docs" / "schema.md": schema_page}
+def features_page() -> str:
+    """Every feature of the default catalogue, by the key whose events it reads, then the kinds of features."""
+    label_delay = params.Params().prepare.label_delay
+    groups: dict[str, list[spec.Feature]] = {}
+    for feature in catalogue.declared(_plain(label_delay)):
+        groups.setdefault(_key(feature), []).append(feature)
+    head = ("feature", "what it says", "unit", "kind", "aggregate", "length", "delay", "needs")
+    tables = "\n".join(f"## {key}\n\n{_table(head, map(_feature, of_key))}" for key, of_key in groups.items())
+    kinds = _table(("kind", "what it is"), ((f"`{kind.__name__}`", _first_sentence(kind)) for kind in _kinds()))
+    return f"# Features\n\n{_MADE.format(source='`fraud3000/features/`')}\n{_FEATURES}\n{tables}\n## Kinds\n\n{kinds}"
+
+
+def params_page() -> str:
+    """Every key of a params file."""
+    sections = "\n".join(_section("", params.Params))
+    return f"# The params file\n\n{_MADE.format(source='`fraud3000/params.py`')}\n{_PARAMS}\n{sections}"
+
+
+PAGES = {
+    ROOT / "docs" / f"{name}.md": page
+    for name, page in {"cli": cli_page, "schema": schema_page, "features": features_page, "params": params_page}.items()
+}
 
 
 def main() -> int:
@@ -64,18 +111,152 @@ def _frame(name: str) -> str:
     columns = statements[place].value  # type: ignore[attr-defined]
     assert isinstance(columns, ast.Dict)
     lines = source.splitlines()
-    rows = "\n".join(
-        f"| `{column}` | {_TYPES.get(kind, kind)} | {lines[key.lineno - 1].partition('#')[2].strip()} |"
+    rows = [
+        (f"`{column}`", str(_TYPES.get(kind, kind)), lines[key.lineno - 1].partition("#")[2].strip())
         for (column, kind), key in zip(getattr(schema, name).items(), columns.keys, strict=True)
         if key is not None
-    )
+    ]
     after = statements[place + 1]
     said = ast.literal_eval(after.value) if isinstance(after, ast.Expr) else ""
-    return f"## {name}\n\n{said}\n\n| column | type | meaning |\n|---|---|---|\n{rows}\n"
+    return f"## {name}\n\n{said}\n\n{_table(('column', 'type', 'meaning'), rows)}"
 
 
 def _target(node: ast.AnnAssign) -> str:
     return node.target.id if isinstance(node.target, ast.Name) else ""
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [tuple(head), *(tuple(row) for row in rows)]
+    head_, *body = ("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return "".join([head_, "|" + "---|" * len(lines[0]) + "\n", *body])
+
+
+def _key(feature: spec.Feature) -> str:
+    return " and ".join(feature.keys) if isinstance(feature, spec.Stateful) else "The transaction itself"
+
+
+def _feature(feature: spec.Feature) -> tuple[str, ...]:
+    told = tell(feature)
+    aggregate = getattr(feature, "agg", getattr(feature, "how", ""))
+    length, delay = (getattr(feature, name, "") for name in ("length", "delay"))
+    delay = delay if delay and durations.seconds(delay) else ""
+    needs = ", ".join(f"`{column}`" for column in sorted(feature.needs))
+    return f"`{feature.name}`", told.words, told.unit, type(feature).__name__, aggregate, length, delay, needs
+
+
+def _kinds() -> Iterator[type[spec.Feature]]:
+    for kind in vars(spec).values():
+        if isinstance(kind, type) and issubclass(kind, spec.Feature) and not inspect.isabstract(kind):
+            yield kind
+
+
+def _first_sentence(kind: type) -> str:
+    return _said(kind).partition("\n\n")[0].replace("\n", " ")
+
+
+def _said(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").replace("``", "`")
+
+
+def _section(path: str, model: type[BaseModel]) -> Iterator[str]:
+    """A section's own keys, then the sections below it."""
+    said = _comments(model)
+    keys = {f"{path}.{name}".lstrip("."): (name, field) for name, field in model.model_fields.items()}
+    below = {key: _CHECKED_AS.get(key) or _model(field.annotation) for key, (_, field) in keys.items()}
+    own = [
+        (
+            f"`{key}`",
+            _type(field.annotation, field.metadata) if below[key] is None else "a section",
+            _default(field),
+            field.description or said.get(name, ""),
+        )
+        for key, (name, field) in keys.items()
+        if below[key] is None or field.default is None
+    ]
+    rows = _table(("key", "value", "default", "meaning"), own) if own else ""
+    yield f"## {path}\n\n{_said(model)}\n\n{rows}" if path else f"## The whole file\n\n{rows}"
+    for key, part in below.items():
+        if part is not None:
+            yield from _section(key, part)
+
+
+def _comments(model: type[BaseModel]) -> dict[str, str]:
+    """What the comments behind a model's fields say."""
+    source = inspect.getsource(model)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    [described] = ast.parse(source).body
+    assert isinstance(described, ast.ClassDef)
+    fields = [node for node in described.body if isinstance(node, ast.AnnAssign)]
+    return {_target(node): comments.get(node.end_lineno or 0, "") for node in fields}
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds, be it optional."""
+    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not NoneType]
+    kind = kinds[0] if len(kinds) == 1 else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+_PLAIN_TYPES = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "`true` or `false`",
+    datetime: "time",
+    timedelta: "duration",
+    Any: "anything",
+}
+_BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}", "pattern": "as `{}`"}
+
+
+def _type(annotation: Any, limits: Iterable[Any] = ()) -> str:
+    """What may stand there, in words."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        found = _type(parts[0], parts[1:])
+    elif origin is Literal:
+        found = ", ".join(f"`{value}`" for value in parts)
+    elif annotation == params.Span:
+        found = "`[first, last)`"
+    elif origin in {tuple, list}:
+        found = f"list: {_type(parts[0])}"
+    elif origin is dict:
+        found = f"by name: {_type(parts[1])}"
+    elif parts:
+        found = " or ".join(_type(part) for part in parts if part is not NoneType)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = annotation.model_fields.items()
+        found = "; ".join(f"`{name}` {_type(field.annotation, field.metadata)}" for name, field in fields)
+    else:
+        found = _PLAIN_TYPES.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    return ", ".join([found, *_bounds(limits)])
+
+
+def _bounds(limits: Iterable[Any]) -> Iterator[str]:
+    for limit in limits:
+        if isinstance(limit, FieldInfo):
+            yield from _bounds(limit.metadata)
+        for name, words in _BOUNDS.items():
+            if getattr(limit, name, None) is not None:
+                yield words.format(getattr(limit, name))
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True, validated_data={})
+    return "required" if field.is_required() else f"`{_plain(default)}`" if default is not None else ""
+
+
+def _plain(value: object) -> str:
+    match value:
+        case timedelta():
+            return durations.text(int(value.total_seconds()))
+        case tuple():
+            return f"[{', '.join(_plain(one) for one in value)}]"
+        case "":
+            return '""'
+        case _:
+            return str(value)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ CODE = re.compile(r"```[a-z]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
-def test_generated_pages_are_fresh() -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "generate_docs.py"), "--check"]
+@pytest.mark.parametrize("script", ["generate_docs.py", "draw_time.py"])
+def test_what_make_docs_writes_is_fresh(script: str) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / script), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -59,6 +60,27 @@ def test_commands_and_targets_named_in_the_docs_exist(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_every_rule_of_time_names_tests_that_there_are() -> None:
+    rules = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
+    told = [line for line in rules.splitlines() if line.startswith("Tests: ")]
+    assert len(told) == len(re.findall(r"^\*\*", rules, re.MULTILINE))
+    named = [re.findall(r"`(\S+?)::(\S+?)`", line) for line in told]
+    assert all(named)
+    there = {path: (ROOT / path).read_text(encoding="utf-8") for tests in named for path, _ in tests}
+    assert [test for tests in named for path, test in tests if f"def {test}(" not in there[path]] == []
+
+
+def test_the_index_of_decisions_is_complete() -> None:
+    folder = ROOT / "docs" / "adr"
+    lines = []
+    for path in sorted(folder.glob("[0-9]*.md"))[1:]:  # the first is the template
+        number, title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").split(". ", 1)
+        assert int(number) == int(path.name[:4])
+        lines.append(f"- {path.name[:4]} [{title}]({path.name})")
+    listed = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in listed if line.startswith("- ")] == lines
 
 
 def test_readme_names_every_command_and_exit_code() -> None:

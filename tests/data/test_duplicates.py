@@ -103,8 +103,8 @@ def test_a_refused_row_takes_no_id(ingest: Ingest) -> None:
 
 
 def test_arrival_follows_time_then_id_then_content(ingest: Ingest) -> None:
-    ingested = ingest(csv(f"b,{DAY}1,5,c,0", f"a,{DAY}1,5,c,0", f"c,{DAY}0,5,c,0".replace("00", "01")), **LABEL)
-    assert ingested.transactions.select("transaction_id", "seq").rows() == [("a", 0), ("b", 1), ("c", 2)]
+    ingested = ingest(csv(f"b,{DAY}2,5,c,0", f"a,{DAY}2,5,c,0", f"c,{DAY}1,5,c,0"), **LABEL)
+    assert ingested.transactions.select("transaction_id", "seq").rows() == [("c", 0), ("a", 1), ("b", 2)]
 
 
 def test_nulls_in_content_are_equal(ingest: Ingest) -> None:

@@ -1,0 +1,298 @@
+"""Run the examples of a page and compare what they print; with --write put what they print into the page.
+
+A page is one bash session in a folder of its own, with the project's environment on PATH:
+
+- ```` ```console ````: lines that begin with ``$ `` are run (with an open quote or a backslash at the end they go on
+  in the next line); what follows is what they print, stderr included. ``...`` stands for anything, as in a doctest.
+- ```` ```yaml file=params.yaml ````, with any language: the block is written to that file before the next command.
+- ```` ```console notest reason="takes a day" ````: shown, not run. Without a reason it is refused.
+- ``<!-- files: params.yaml scripts -->``: files and folders of the project that the folder holds from the start.
+- ``<!-- slow -->``: the page is run by the slow tests.
+
+A command must succeed, unless the next one is ``echo $?``. What runs in the background is stopped with the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import doctest
+import itertools
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LONGEST = 1_800
+"""Seconds after which a page has hung."""
+
+_FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
+_FILES = re.compile(r"^<!-- files: (.+?) -->$", re.MULTILINE)
+_END = "\x1e"
+_SETTINGS = ("FRAUD3000_", "MLFLOW_", "AWS_", "DVC_", "GIT_", "PYTHON")
+"""Variables of who runs the page, which a reader does not have."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block.
+
+    Attributes
+    ----------
+    language, attributes
+        The words of its info string; an attribute without a value has the empty text.
+    body
+        Its text.
+    start, end
+        Where the body stands in the page.
+    """
+
+    language: str
+    attributes: dict[str, str]
+    body: str
+    start: int
+    end: int
+
+    @property
+    def runs(self) -> bool:
+        return self.language == "console" and "notest" not in self.attributes
+
+
+@dataclass(frozen=True)
+class Example:
+    """A command of a page, what it should print, and once it ran what it printed.
+
+    Attributes
+    ----------
+    status
+        Its exit code; None where the session ended before.
+    """
+
+    command: str
+    expected: str
+    found: str = ""
+    status: int | None = None
+
+    @property
+    def matches(self) -> bool:
+        return _matches(self.expected, self.found)
+
+
+def blocks(page: str) -> list[Block]:
+    r"""Find the fenced blocks of a page.
+
+    Raises
+    ------
+    ValueError
+        A block is not run and gives no reason.
+
+    Examples
+    --------
+    >>> [found] = blocks('```console notest reason="takes a day"\n$ make bench\n```\n')
+    >>> found.language, found.attributes["reason"], found.runs
+    ('console', 'takes a day', False)
+    """
+    found = []
+    for match in _FENCE.finditer(page):
+        language, *words = shlex.split(match["info"]) or [""]
+        attributes = {name: value for name, _, value in (word.partition("=") for word in words)}
+        if "notest" in attributes and not attributes.get("reason"):
+            raise ValueError(f"a block is not run and gives no reason: {match['body'].splitlines()[0]}")
+        found.append(Block(language, attributes, match["body"], match.start("body"), match.end("body")))
+    return found
+
+
+def examples(body: str) -> list[Example]:
+    r"""Cut a console block into commands and what they should print.
+
+    Examples
+    --------
+    >>> [(one.command, one.expected) for one in examples("$ echo 1 \\\n  2\n1 2\n$ true\n")]
+    [('echo 1 \\\n  2', '1 2\n'), ('true', '')]
+    """
+    found: list[Example] = []
+    lines = iter(body.splitlines())
+    for line in lines:
+        if line.startswith("$ "):
+            found.append(Example(_whole(line[2:], lines), ""))
+        elif found:
+            found[-1] = replace(found[-1], expected=found[-1].expected + line.rstrip() + "\n")
+        else:
+            raise ValueError(f"a console block begins with what a command prints: {line}")
+    return found
+
+
+def run(page: str) -> list[Example]:
+    """Run the commands of a page, in order, and return them with what they printed."""
+    wanted = [example for block in blocks(page) if block.runs for example in examples(block.body)]
+    if not wanted:
+        return []
+    with tempfile.TemporaryDirectory(prefix="page-") as place:
+        folder = Path(place).resolve() / "page"
+        _fill(folder, page)
+        printed = _session(_script(blocks(page)), folder)
+    parts = re.split(f"{_END}([0-9]+){_END}", printed.replace(str(folder), "..."))
+    told = itertools.zip_longest(parts[::2], (int(status) for status in parts[1::2]))
+    ends = itertools.chain(told, itertools.repeat(("", None)))
+    return [
+        replace(one, found=_stripped(text), status=status) for one, (text, status) in zip(wanted, ends, strict=False)
+    ]
+
+
+def problems(ran: Sequence[Example]) -> Iterator[str]:
+    """Say which commands did not do what the page says."""
+    for place, example in enumerate(ran):
+        asked = place + 1 < len(ran) and ran[place + 1].command == "echo $?"
+        if example.status is None:
+            yield f"$ {example.command}\n(the session ended before)"
+        elif example.status and not asked:
+            yield f"$ {example.command}\n(exit code {example.status})\n{example.found}"
+        elif not example.matches:
+            yield f"$ {example.command}\n--- as shown\n{example.expected}--- as printed\n{example.found}"
+
+
+def written(page: str, ran: Iterable[Example]) -> str:
+    """Put what commands printed into the page; text that still matches stays, with its ``...``."""
+    results = iter(ran)
+    parts, at = [], 0
+    for block in blocks(page):
+        if block.runs:
+            shown = "".join(f"$ {one.command}\n{_shown(one)}" for one in (next(results) for _ in examples(block.body)))
+            parts += [page[at : block.start], shown]
+            at = block.end
+    return "".join([*parts, page[at:]])
+
+
+def _whole(command: str, more: Iterator[str]) -> str:
+    """Take more lines while a quote is open or the last one ends with a backslash."""
+    while True:
+        try:
+            shlex.split(command, comments=True)
+        except ValueError as error:
+            following = next(more, None)
+            if following is None:
+                raise ValueError(f"a command does not end: {command}") from error
+            command += "\n" + following
+        else:
+            return command
+
+
+def is_slow(page: str) -> bool:
+    """Whether the page asks to be run by the slow tests."""
+    return bool(re.search(r"^<!-- slow -->$", page, re.MULTILINE))
+
+
+def _shown(example: Example) -> str:
+    """What is printed, where lines that match a line with ``...`` in it stay as that line."""
+    if example.matches:
+        return example.expected
+    elided = [line for line in example.expected.splitlines() if "..." in line and line.strip(". ")]
+    lines = (next((old for old in elided if _matches(old, line)), line) for line in example.found.splitlines())
+    return "".join(line + "\n" for line in lines)
+
+
+def _stripped(text: str) -> str:
+    """Lines without blanks at their ends, which no reader sees."""
+    return "".join(line.rstrip() + "\n" for line in text.splitlines())
+
+
+def _matches(expected: str, found: str) -> bool:
+    return doctest.OutputChecker().check_output(expected, found, doctest.ELLIPSIS)
+
+
+def _fill(folder: Path, page: str) -> None:
+    folder.mkdir()
+    for name in (name for listed in _FILES.findall(page) for name in listed.split()):
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy(source, target)
+
+
+def _script(found: Iterable[Block]) -> str:
+    """The whole page as one script that prints each command's exit code between two marks."""
+    lines = ["page=$PWD"]
+    for block in found:
+        if block.runs:
+            for example in examples(block.body):
+                mark = f"printf '{_END}%s{_END}' \"$status\""
+                lines += [example.command, f'status=$?; {mark}; (exit "$status")']
+        elif "file" in block.attributes:
+            target = f'"$page"/{shlex.quote(block.attributes["file"])}'
+            lines += [f"mkdir -p \"$(dirname {target})\" && cat > {target} <<'{_END}'", block.body + _END]
+    return "\n".join(lines) + "\n"
+
+
+def _session(script: str, folder: Path) -> str:
+    """Run a script in a process group of its own, of which nothing is left afterwards."""
+    place = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+    place |= {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "NO_COLOR": "1",
+    }
+    file = folder.parent / "page.sh"
+    file.write_text(script, encoding="utf-8")
+    printed = folder.parent / "printed"
+    with printed.open("wb") as output:
+        session = subprocess.Popen(
+            ["bash", "--noprofile", "--norc", str(file)],
+            cwd=folder,
+            env=place,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            session.wait(timeout=LONGEST)
+        finally:
+            _stop(session)
+    return printed.read_text(encoding="utf-8", errors="replace").replace(f"{file}: ", "")
+
+
+def _stop(session: subprocess.Popen[bytes]) -> None:
+    """Ask what is left of a session to stop, then make it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(session.pid, signal.SIGTERM)
+        for _ in range(100):
+            session.poll()
+            os.killpg(session.pid, 0)
+            time.sleep(0.1)
+        os.killpg(session.pid, signal.SIGKILL)
+    session.wait()
+
+
+def main() -> int:
+    """Check or write the pages that are named."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--write", action="store_true", help="Put what the commands print into the page.")
+    parser.add_argument("pages", nargs="+", type=Path)
+    asked = parser.parse_args()
+    failed = 0
+    for path in asked.pages:
+        page = path.read_text(encoding="utf-8")
+        ran = run(page)
+        if asked.write and None not in {one.status for one in ran}:
+            path.write_text(written(page, ran), encoding="utf-8")
+            ran = [replace(one, expected=_shown(one)) for one in ran]
+        for problem in problems(ran):
+            failed += 1
+            print(f"{path}: {problem}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

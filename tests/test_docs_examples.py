@@ -1,0 +1,115 @@
+"""Every command that a page shows does what the page says."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts import run_docs
+
+ROOT = Path(__file__).parents[1]
+GENERATED = {"cli.md", "schema.md", "features.md", "params.md", "benchmarks.md"}
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")}
+RUN = [name for name, page in PAGES.items() if any(block.runs for block in run_docs.blocks(page))]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * run_docs.is_slow(PAGES[name])) for name in sorted(RUN)]
+)
+def test_a_page_does_what_it_shows(name: str) -> None:
+    assert list(run_docs.problems(run_docs.run(PAGES[name]))) == []
+
+
+@pytest.mark.parametrize("name", sorted(name for name in PAGES if Path(name).name not in GENERATED))
+def test_commands_stand_in_blocks_that_are_run(name: str) -> None:
+    others = [block.body for block in run_docs.blocks(PAGES[name]) if block.language != "console"]
+    assert [
+        line for body in others for line in body.splitlines() if re.match(r"(\$ |fraud3000 [a-z]|make [a-z])", line)
+    ] == []
+
+
+def test_the_runner_does_what_its_own_examples_show() -> None:
+    assert doctest.testmod(run_docs).failed == 0
+
+
+def test_one_session_carries_exports_files_and_exit_codes() -> None:
+    page = """
+```yaml file=sub/params.yaml
+seed: 7
+```
+```console
+$ export SEED=$(cat sub/params.yaml)
+$ echo "$SEED," \\
+    "said"
+seed: 7, said
+$ echo 'two
+
+lines'
+two
+
+lines
+$ false
+$ echo $?
+1
+$ date
+... 20...
+$ sleep 600 &
+```
+"""
+    assert list(run_docs.problems(run_docs.run(page))) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        ("$ echo 1\n2\n", "--- as shown\n2\n--- as printed\n1\n"),
+        ("$ echo 1\n1\n1\n", "--- as shown\n1\n1\n--- as printed\n1\n"),
+        ("$ false\n", "(exit code 1)"),
+        ("$ exit 3\n$ echo 1\n1\n", "(the session ended before)"),
+    ],
+)
+def test_what_is_not_as_shown_is_told(shown: str, told: str) -> None:
+    assert told in next(run_docs.problems(run_docs.run(f"```console\n{shown}```\n")))
+
+
+def test_files_of_the_project_are_there_where_the_page_asks_for_them() -> None:
+    page = "<!-- files: params.yaml params -->\n```console\n$ ls params.yaml params/ulb.yaml\nparams.yaml\nparams/ulb.yaml\n```\n"
+    assert list(run_docs.problems(run_docs.run(page))) == []
+
+
+def test_what_is_printed_is_written_into_the_page_but_for_what_was_elided() -> None:
+    page = "# Page\n```console\n$ echo 10; echo 21 s\n1\n2... s\n$ echo a\n...\n```\nEnd\n"
+    once = run_docs.written(page, run_docs.run(page))
+    assert once == "# Page\n```console\n$ echo 10; echo 21 s\n10\n2... s\n$ echo a\n...\n```\nEnd\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ("```console notest\n$ make bench\n```\n", "gives no reason: \\$ make bench"),
+        ("```console\n1\n```\n", "begins with what a command prints: 1"),
+        ("```console\n$ echo 'a\n```\n", "does not end: echo 'a"),
+    ],
+)
+def test_a_page_that_cannot_be_run_is_refused(page: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        run_docs.run(page)
+
+
+def test_a_page_may_ask_for_time() -> None:
+    assert run_docs.is_slow("# Page\n\n<!-- slow -->\n")
+    assert not run_docs.is_slow("# Page\n")
+
+
+REASON = re.compile(r'Fault\.(?:where|told)\(\s*f?"([a-z_]+)"|(?:reason=pl\.lit\(|place, )"([a-z_]+_[a-z_]+)"')
+
+
+def test_the_guide_names_every_reason_of_quarantine() -> None:
+    named = set(re.findall(r"`([a-z_]+)`", PAGES["docs/mapping.md"].partition("## What quarantine tells")[2]))
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "fraud3000" / "data").glob("*.py"))
+    reasons = {one or other for one, other in REASON.findall(code)} - {"a", "b"}
+    assert len(reasons) > 10
+    assert reasons - named == set()
