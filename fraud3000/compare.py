@@ -88,7 +88,7 @@ def unseen(report: Report) -> Check:
     if span is None or as_of is None:
         return Check(name, "random rows: no time", "rows outside the fit", passed=True)
     first, cut = datetime.fromisoformat(span[0]), datetime.fromisoformat(as_of)
-    return Check(name, f"from {_minute(first)}", f"≥ {_minute(cut)}", first >= cut)
+    return Check(name, _minute(first), f"≥ {_minute(cut)}", first >= cut)
 
 
 def comparable(candidate: Report, champion: Report, first: datetime | None) -> Check:
@@ -109,7 +109,7 @@ def comparable(candidate: Report, champion: Report, first: datetime | None) -> C
         same = first is None and candidate["data_fingerprint"] == champion["data_fingerprint"]
         return Check(name, f"no time, {'the same' if same else 'other'} rows", "the same training rows", same)
     cut = max(map(datetime.fromisoformat, cuts))
-    return Check(name, f"first at {_minute(first)}", f"≥ {_minute(cut)}", first >= cut)
+    return Check(name, _minute(first), f"≥ {_minute(cut)}", first >= cut)
 
 
 def no_worse(
