@@ -82,3 +82,17 @@ mlflow: environment ## Browse the trained models at http://127.0.0.1:5000
 .PHONY: score
 score: environment ## Score a file: make score IN=transactions.csv [ARGS="--model challenger --cold-start"]
 	$(RUN)/fraud3000 score-file $(IN) $(ARGS)
+
+.PHONY: repro
+repro: environment ## Run the DVC pipeline: what changed, and what depends on it
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "Error: DVC needs a git repository, and this folder is none" >&2; \
+		echo "Hint: git init && git add . && git commit -m 'Start', then make repro again." >&2; exit 3; }
+	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/dvc repro $(ARGS)
+
+.PHONY: serve
+serve: environment ## Serve the champion at http://127.0.0.1:8000
+	$(RUN)/fraud3000 serve $(ARGS)
+
+.PHONY: promote-model
+promote-model: environment ## Ask the gate: make promote-model [ARGS="--dry-run"]
+	$(RUN)/fraud3000 promote $(ARGS)

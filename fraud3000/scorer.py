@@ -16,6 +16,7 @@ import polars as pl
 
 from fraud3000 import bundle
 from fraud3000.errors import LeakageError, ParamsError, ScorerError
+from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
 from fraud3000.models import archive, calibrate, explain
 from fraud3000.models.calibrate import Calibrator
@@ -24,6 +25,7 @@ from fraud3000.models.explain import Reason, Typical
 from fraud3000.models.fit import Model
 from fraud3000.models.policy import Policy
 from fraud3000.params import Mapping
+from fraud3000.schema import LEDGER
 
 UNREGISTERED = "unregistered"
 
@@ -56,6 +58,49 @@ class Scorer:
     typical: Typical
     facts: dict[str, Any] = field(default_factory=dict)
     version: str = UNREGISTERED
+
+    def featurize(self, transactions: pl.DataFrame, ledger: pl.DataFrame | None = None) -> pl.DataFrame:
+        """Compute the model's own features of every transaction, each as of its time.
+
+        Parameters
+        ----------
+        transactions
+            TRANSACTIONS: those to score with all that came before them, as `prepare` writes them.
+        ledger
+            LEDGER: what was reported about them; None where nothing was.
+
+        Returns
+        -------
+        polars.DataFrame
+            FEATURED, one row for each of `transactions` in their order.
+
+        Raises
+        ------
+        SchemaError
+            A column that the catalogue needs is missing.
+        """
+        return batch.assemble(transactions, pl.DataFrame(schema=LEDGER) if ledger is None else ledger, self.catalogue)
+
+    def answer(self, featured: pl.DataFrame) -> pl.DataFrame:
+        """Score rows and say which of them the policy alerts.
+
+        Parameters
+        ----------
+        featured
+            FEATURED.
+
+        Returns
+        -------
+        polars.DataFrame
+            `transaction_id, score, alert, threshold, model_version`, in the order of the rows.
+        """
+        scores, amounts = self.score(featured), featured["amount"].to_numpy()
+        return featured.select("transaction_id").with_columns(
+            score=pl.Series(scores, dtype=pl.Float64),
+            alert=pl.Series(self.alerts(scores, amounts), dtype=pl.Boolean),
+            threshold=pl.Series(self.thresholds(amounts), dtype=pl.Float64),
+            model_version=pl.lit(self.version, dtype=pl.String),
+        )
 
     def score(self, featured: pl.DataFrame) -> Floats:
         """Calibrated probability of fraud, each row's independent of the rows beside it.

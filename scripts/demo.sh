@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to scored transactions, by the commands a user would type. `make demo` installs, then runs this.
+# From nothing to a champion and scored transactions, by the commands a user would type. `make demo` installs, then runs this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,15 +13,18 @@ step fraud3000 prepare
 step fraud3000 featurize
 step fraud3000 train
 step fraud3000 evaluate
+# A second demo with other params may well be refused; that is a verdict, not a fault.
+step fraud3000 promote --why "make demo" || [ $? -eq 6 ]
 
 printf '\n# The newest two weeks of the raw file, as if they had just come in\n'
 python scripts/newest_weeks.py data/raw/transactions.parquet data/external/newest.parquet
-step fraud3000 score-file data/external/newest.parquet --model challenger
+step fraud3000 score-file data/external/newest.parquet
 
 printf '\n'
 python scripts/closing_words.py data
+printf '\nThe report: %s\n' "$PWD/data/reports/report.html"
 printf '\nTry next:\n'
 printf '  %s\n' \
-    ".venv/bin/fraud3000 score-file data/external/newest.parquet --model challenger --out newest.csv" \
-    "make mlflow                            # the run, its params and figures, in a browser" \
-    ".venv/bin/fraud3000 prepare --help     # then your own file: params/tabformer.yaml shows how to name columns"
+    "make serve                             # the champion at http://127.0.0.1:8000" \
+    "make mlflow                            # runs, params and figures of every training, in a browser" \
+    ".venv/bin/fraud3000 prepare --help     # then your own file: docs/mapping.md"

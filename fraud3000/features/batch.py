@@ -32,6 +32,9 @@ from fraud3000.features.spec import (
 from fraud3000.features.timeline import Bools, Clock, Ints, KeyOrder, Marks, Timeline, position_bits
 from fraud3000.schema import APPROVED, REFUND
 
+KEPT = ("transaction_id", "ts", "card_id", "terminal_id", "amount", "status", "labelled", "seq")
+"""Columns of TRANSACTIONS that stay beside the features."""
+
 FOREVER = np.iinfo(np.int64).max
 SECONDS_A_DAY = 86_400
 
@@ -75,6 +78,19 @@ def featurize(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catal
     history = (pl.col("ts") - pl.col("ts").min()).dt.total_microseconds() / (SECONDS_A_DAY * 1e6)
     result = ordered.select("row", history.alias("history_days"), *simple).with_columns(looked_back)
     return (result if ordered["row"].is_sorted() else result.sort("row")).select("history_days", *catalogue.names)
+
+
+def assemble(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
+    """Put the features beside the transactions they belong to; see `featurize`.
+
+    Returns
+    -------
+    polars.DataFrame
+        FEATURED: the columns of `KEPT` that the data has, then `history_days` and the features.
+    """
+    features = featurize(transactions, ledger, catalogue)
+    kept = [name for name in KEPT if name in transactions.columns]
+    return transactions.select(kept).hstack(features.drop("amount", strict=False))
 
 
 def _in_order(transactions: pl.DataFrame) -> pl.DataFrame:

@@ -148,8 +148,7 @@ class Desk:
         asked = pl.col("transaction_id").is_in(wanted.implode())
         near = self._near(known, known.filter(asked))
         ledger = self._ledger.join(near, on="transaction_id", how="semi")
-        features = batch.featurize(near, ledger, self.scorer.catalogue).drop("amount", strict=False)
-        return near.select("transaction_id", "amount").hstack(features).filter(asked)
+        return batch.assemble(near, ledger, self.scorer.catalogue).filter(asked)
 
     def _near(self, known: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows that share a key of any feature with the given ones, and these themselves."""

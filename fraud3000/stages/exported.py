@@ -9,6 +9,7 @@ from fraud3000 import bundle
 from fraud3000.champions import Standing, chained
 from fraud3000.data import outputs
 from fraud3000.errors import CheckFailed, ScorerError
+from fraud3000.scorer import Scorer
 from fraud3000.stages.workspace import Workspace
 
 
@@ -79,3 +80,36 @@ def exported(workspace: Workspace, alias: str) -> tuple[str, Path] | None:
     if bundle.fingerprint(folder) != expected:
         raise ScorerError(f"{folder}: not the bundle that {path} means", hint=again)
     return version, folder
+
+
+def load(model: str = "champion", *, workspace: str | Path = "data") -> Scorer:
+    """Load a trained model from a workspace, without the registry.
+
+    Parameters
+    ----------
+    model
+        ``champion``, ``challenger`` or a version whose bundle lies there.
+    workspace
+        The folder of all outputs.
+
+    Raises
+    ------
+    ScorerError
+        There is none, or its bundle cannot be trusted.
+
+    Examples
+    --------
+    >>> load("challenger", workspace="nowhere")
+    Traceback (most recent call last):
+    fraud3000.errors.ScorerError: nowhere/models: no challenger there
+    Hint: Run `fraud3000 train`, and `fraud3000 promote` for a champion, or name another workspace.
+    """
+    place = Workspace(Path(workspace))
+    found = (model, place.bundle(model)) if model.isdecimal() else exported(place, model)
+    if found is None:
+        raise ScorerError(
+            f"{place.models}: no {model} there",
+            hint="Run `fraud3000 train`, and `fraud3000 promote` for a champion, or name another workspace.",
+        )
+    version, folder = found
+    return Scorer.load(folder, version=version)

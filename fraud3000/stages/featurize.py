@@ -17,8 +17,6 @@ from fraud3000.schema import REQUIRED, TRANSACTIONS, check
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace, read
 
-KEPT = ("transaction_id", "ts", "card_id", "terminal_id", "amount", "status", "labelled", "seq")
-
 
 def featurize(params: Params) -> Summary:
     """Read interim transactions and labels; write processed features and their splits."""
@@ -32,7 +30,7 @@ def featurize(params: Params) -> Summary:
     split, boundaries = splits.assign(
         transactions, params.featurize.split, label_delay=params.prepare.label_delay, burn_in=burn_in
     )
-    featured = assemble(transactions, ledger, catalogue).with_columns(split)
+    featured = batch.assemble(transactions, ledger, catalogue).with_columns(split)
     paths = [workspace.features, workspace.boundaries, workspace.catalogue, *map(workspace.split, splits.PARTS)]
     with outputs.whole(*paths) as (features, bounds, declared, *cut):
         featured.write_parquet(features)
@@ -55,13 +53,6 @@ def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
         zone=params.featurize.zone,
         precedence=params.prepare.source_precedence,
     )
-
-
-def assemble(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
-    """Put the features beside the transactions they belong to."""
-    features = batch.featurize(transactions, ledger, catalogue)
-    kept = [name for name in KEPT if name in transactions.columns]
-    return transactions.select(kept).hstack(features.drop("amount", strict=False))
 
 
 def _summary(

@@ -238,10 +238,8 @@ def _featured_for(scorer: Scorer, rows: Judged, workspace: Workspace) -> Judged:
     """The same rows with the features that a model of another catalogue reads."""
     transactions = read(workspace.transactions, made_by="prepare")
     ledger = read(workspace.labels, made_by="prepare")
-    features = batch.featurize(transactions, ledger, scorer.catalogue).drop("amount", strict=False)
-    beside = transactions.select("transaction_id").hstack(features)
-    own = [name for name in rows.test.columns if name not in features.columns]
-    test = rows.test.select(own).join(beside, on="transaction_id", how="left", maintain_order="left")
+    beside = batch.assemble(transactions, ledger, scorer.catalogue)
+    test = rows.test.select("transaction_id").join(beside, on="transaction_id", how="left", maintain_order="left")
     return replace(rows, test=test)
 
 

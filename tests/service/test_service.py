@@ -220,7 +220,7 @@ def test_a_request_that_fails_leaves_nothing_known(
     client = TestClient(opened.app, raise_server_exceptions=False)
     before = client.get("/model").json()["history"]
     with monkeypatch.context() as patch:
-        patch.setattr("fraud3000.features.batch.featurize", lambda *_: 1 / 0)
+        patch.setattr("fraud3000.features.batch.assemble", lambda *_: 1 / 0)
         broken = post(client, items(newest)[0])
     assert (broken.status_code, broken.json()["error"]["code"]) == (500, "internal")
     assert client.get("/model").json()["history"] == before
