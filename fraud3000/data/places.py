@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from fraud3000.data import files, outputs, s3, uploads
 from fraud3000.data.raw import DataFile
@@ -51,10 +52,11 @@ def fetched(location: str | None) -> Iterator[list[DataFile]]:
     if location is None or not s3.is_uri(location):
         yield [DataFile(path, str(path)) for path in files.discover(location)] if location is not None else []
         return
-    found = _find(Address.of(location))
+    wanted, store = Address.of(location), s3.client()
+    found = _find(store, wanted)
     with tempfile.TemporaryDirectory(prefix="fraud3000-") as folder:
         copies = [DataFile(Path(folder, str(n), one.name[-60:]), str(one)) for n, one in enumerate(found)]
-        s3.download({one: copy.path for one, copy in zip(found, copies, strict=True)})
+        s3.download(store, {one: copy.path for one, copy in zip(found, copies, strict=True)})
         yield copies
 
 
@@ -117,19 +119,19 @@ def _resolved(one: Place) -> Place:
     return one.resolve() if isinstance(one, Path) else one
 
 
-def _find(wanted: Address) -> list[Address]:
+def _find(store: Any, wanted: Address) -> list[Address]:
     """As `files.discover` does it; the order is that of the same files on a disk."""
     sign = re.search(r"[*?\[]", wanted.key)
     if sign:
         start = Address(wanted.bucket, wanted.key[: sign.start()])
-        below = s3.listed(start)
+        below = s3.listed(store, start)
         found = [wanted] if wanted in below else [one for one in below if _matches(one.key, wanted.key)]
         missing = "no object matches"
-    elif wanted.key and not wanted.key.endswith("/") and s3.exists(wanted):
+    elif wanted.key and not wanted.key.endswith("/") and s3.exists(store, wanted):
         return [wanted]
     else:
         start = Address(wanted.bucket, f"{wanted.key.rstrip('/')}/" if wanted.key.strip("/") else "")
-        below = s3.listed(start)
+        below = s3.listed(store, start)
         found = [one for one in below if files.is_data(PurePosixPath(one.key[len(start.key) :]))]
         missing = "a prefix without data files" if below else "no such object, and none below it"
     if not found:

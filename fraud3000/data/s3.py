@@ -101,7 +101,7 @@ def without_secret(text: str) -> str:
 
 
 def client() -> Any:
-    """A client that tries again, with a wait that grows, where trying again can help.
+    """A client of the store, which tries again after a growing wait where trying again can help.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def client() -> Any:
         ) from error
 
 
-def exists(address: Address) -> bool:
+def exists(store: Any, address: Address) -> bool:
     """Whether there is an object at just this address.
 
     Raises
@@ -138,7 +138,7 @@ def exists(address: Address) -> bool:
 
     with told(address, "read"):
         try:
-            client().head_object(Bucket=address.bucket, Key=address.key)
+            store.head_object(Bucket=address.bucket, Key=address.key)
         except ClientError as error:
             if _status(error) != 404:  # of a bucket that is missing, listing tells more
                 raise
@@ -146,7 +146,7 @@ def exists(address: Address) -> bool:
     return True
 
 
-def listed(start: Address) -> list[Address]:
+def listed(store: Any, start: Address) -> list[Address]:
     """All objects whose keys begin as the address's does, without those that only stand for a folder.
 
     Raises
@@ -157,12 +157,12 @@ def listed(start: Address) -> list[Address]:
         The endpoint does not answer.
     """
     with told(start, "read"):
-        pages = client().get_paginator("list_objects_v2").paginate(Bucket=start.bucket, Prefix=start.key)
+        pages = store.get_paginator("list_objects_v2").paginate(Bucket=start.bucket, Prefix=start.key)
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
     return [replace(start, key=key) for key in keys if not key.endswith("/")]
 
 
-def download(copies: Mapping[Address, Path]) -> None:
+def download(store: Any, copies: Mapping[Address, Path]) -> None:
     """Copy objects to files, large ones in several parts at a time.
 
     Raises
@@ -174,14 +174,13 @@ def download(copies: Mapping[Address, Path]) -> None:
     """
     from boto3.s3.transfer import TransferConfig
 
-    receiver = client()
     for address, path in copies.items():
         logger.info("fetching {}", address)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with told(address, "read"):
                 settings = TransferConfig(preferred_transfer_client="classic")
-                receiver.download_file(address.bucket, address.key, str(path), Config=settings)
+                store.download_file(address.bucket, address.key, str(path), Config=settings)
         except OSError as error:
             raise UnavailableError(
                 f"{address}: cannot be copied to {path.parent} ({error.strerror or error})",
