@@ -123,16 +123,15 @@ def _find(store: Any, wanted: Address) -> list[Address]:
     """As `files.discover` does it; the order is that of the same files on a disk."""
     sign = re.search(r"[*?\[]", wanted.key)
     if sign:
-        start = Address(wanted.bucket, wanted.key[: sign.start()])
-        below = s3.listed(store, start)
+        below = s3.listed(store, wanted.key[: sign.start()], wanted=wanted)
         found = [wanted] if wanted in below else [one for one in below if _matches(one.key, wanted.key)]
         missing = "no object matches"
     elif wanted.key and not wanted.key.endswith("/") and s3.exists(store, wanted):
         return [wanted]
     else:
-        start = Address(wanted.bucket, f"{wanted.key.rstrip('/')}/" if wanted.key.strip("/") else "")
-        below = s3.listed(store, start)
-        found = [one for one in below if files.is_data(PurePosixPath(one.key[len(start.key) :]))]
+        folder = f"{wanted.key.rstrip('/')}/" if wanted.key.strip("/") else ""
+        below = s3.listed(store, folder, wanted=wanted)
+        found = [one for one in below if files.is_data(PurePosixPath(one.key.removeprefix(folder)))]
         missing = "a prefix without data files" if below else "no such object, and none below it"
     if not found:
         raise DataError(f"{wanted}: {missing}", hint="Check the key; it may name an object, a glob or a prefix.")

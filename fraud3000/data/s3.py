@@ -146,8 +146,8 @@ def exists(store: Any, address: Address) -> bool:
     return True
 
 
-def listed(store: Any, start: Address) -> list[Address]:
-    """All objects whose keys begin as the address's does, without those that only stand for a folder.
+def listed(store: Any, prefix: str, *, wanted: Address) -> list[Address]:
+    """All objects of the wanted one's bucket below a prefix, without those that only stand for a folder.
 
     Raises
     ------
@@ -156,10 +156,10 @@ def listed(store: Any, start: Address) -> list[Address]:
     UnavailableError
         The endpoint does not answer.
     """
-    with told(start, "read"):
-        pages = store.get_paginator("list_objects_v2").paginate(Bucket=start.bucket, Prefix=start.key)
+    with told(wanted, "read"):
+        pages = store.get_paginator("list_objects_v2").paginate(Bucket=wanted.bucket, Prefix=prefix)
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-    return [replace(start, key=key) for key in keys if not key.endswith("/")]
+    return [replace(wanted, key=key) for key in keys if not key.endswith("/")]
 
 
 def download(store: Any, copies: Mapping[Address, Path]) -> None:
