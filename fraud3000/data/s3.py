@@ -22,7 +22,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _SECRET = re.compile(r"(?<=//)[^/@\s]*@")
 _DENIED = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "AuthorizationHeaderMalformed"}
 _OTHERWISE = "Check the address, and that the AWS keys belong to this endpoint and have not run out."
-_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 4, 30, 4  # an endpoint that is not there is told in less than 20 s
+_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 4, 30, 4  # no answer at all is told in about 20 s
 
 Purpose = Literal["read", "write"]
 

@@ -10,6 +10,7 @@ import polars as pl
 from fraud3000 import labels
 from fraud3000.data import clean, doctor, labelfile, outputs, places, sources, uploads
 from fraud3000.data.faults import quarantine
+from fraud3000.data.raw import DataFile
 from fraud3000.data.s3 import Address
 from fraud3000.params import Params
 from fraud3000.schema import TIME
@@ -33,7 +34,7 @@ def prepare(params: Params) -> Summary:
     published = _published(section.publish, written)
     places.require_writable(*published)
     with places.fetched(_located(section.input, params)) as raw:
-        places.refuse_inputs(published, places.of_files(raw), hint="Name another prefix under prepare.publish.")
+        _refuse_inputs(published, raw)
         ingested = clean.ingest(
             raw,
             mapping,
@@ -41,7 +42,7 @@ def prepare(params: Params) -> Summary:
             earliest=section.earliest,
             latest=section.latest,
         )
-    told = _labels_of_their_own(params, ingested.transactions)
+    told = _labels_of_their_own(params, ingested.transactions, published)
     ledger, refused = ingested.ledger, ingested.quarantine
     if told is not None:
         ledger = labels.merge(ledger, told.ledger)
@@ -71,12 +72,15 @@ def _located(location: str, params: Params) -> str:
     return location.replace("{workspace}", params.workspace)
 
 
-def _labels_of_their_own(params: Params, transactions: pl.DataFrame) -> labelfile.Labelled | None:
+def _labels_of_their_own(
+    params: Params, transactions: pl.DataFrame, published: tuple[Address, ...]
+) -> labelfile.Labelled | None:
     section = params.prepare
     form = section.labels
     if form is None:
         return None
     with places.fetched(_located(form.input, params)) as told:
+        _refuse_inputs(published, told)
         return labelfile.read(
             told, form, transactions, section.label_delay, earliest=section.earliest, latest=section.latest
         )
@@ -88,6 +92,10 @@ def _published(prefix: str | None, written: tuple[Path, ...]) -> tuple[Address, 
         return ()
     start = Address.of(f"{prefix.rstrip('/')}/")
     return tuple(start.with_name(path.name) for path in written)
+
+
+def _refuse_inputs(published: tuple[Address, ...], read_from: list[DataFile]) -> None:
+    places.refuse_inputs(published, places.of_files(read_from), hint="Name another prefix under prepare.publish.")
 
 
 def _facts(

@@ -64,6 +64,9 @@ class TestPrepare:
         prepare(params(raw, input="s3://bank/raw/a.csv", publish="s3://bank/clean/"))
         with pytest.raises(ParamsError, match=r"^s3://bank/clean/transactions\.parquet: is an input"):
             prepare(params(raw, input="s3://bank/clean/trans*", publish="s3://bank/clean/"))
+        labels = {"input": "s3://bank/clean/labels.parquet"}
+        with pytest.raises(ParamsError, match=r"^s3://bank/clean/labels\.parquet: is an input"):
+            prepare(params(raw, input="s3://bank/raw/", labels=labels, publish="s3://bank/clean/"))
 
     def test_a_bucket_that_cannot_be_written_is_told_before_the_input_is_read(self, raw: Path) -> None:
         with pytest.raises(UnavailableError, match="there is no bucket 'elsewhere'"):
