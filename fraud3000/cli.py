@@ -83,9 +83,10 @@ def simulate(
         int | None, typer.Option(min=0, metavar="N", help="Same seed, same file.", show_default=False)
     ] = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FILE", help="File to write: .parquet, .csv, .csv.gz or .ndjson [default: in the workspace]."
+            metavar="FILE",
+            help="File to write, here or s3://: .parquet, .csv, .csv.gz or .ndjson [default: in the workspace].",
         ),
     ] = None,
     params: ParamsFile = None,
@@ -203,11 +204,16 @@ def promote(
 
 @app.command(epilog=_example("fraud3000 score-file data/raw/transactions.parquet --model challenger --cold-start"))
 def score_file(
-    source: Annotated[str, typer.Argument(metavar="IN", help="Raw transactions: a file, a folder or a glob.")],
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="Raw transactions: a file, a folder or a glob, here or s3://.")
+    ],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Scored rows [default: <IN stem>.scored.parquet beside IN].")
+        str | None,
+        typer.Option(metavar="FILE", help="Scored rows, here or s3:// [default: <IN stem>.scored.parquet beside IN]."),
     ] = None,
-    history: Annotated[str | None, typer.Option(metavar="FILE", help="Transactions before those in IN.")] = None,
+    history: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Transactions before those in IN, here or s3://.")
+    ] = None,
     cold_start: Annotated[
         bool, typer.Option("--cold-start", help="Score although history is shorter than the longest window.")
     ] = False,

@@ -181,6 +181,14 @@ class PrepareModelParams(_Section):
     source_precedence: tuple[str, ...] = ()  # label sources, the most trusted first; others come last, as equals
     earliest: datetime = datetime(1970, 1, 1)  # rows outside [earliest, latest) are refused
     latest: datetime = datetime(2100, 1, 1)
+    publish: str | None = None  # a prefix in S3 under which the files written appear too, as one set
+
+    @field_validator("publish")
+    @classmethod
+    def _in_s3(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("s3://"):
+            raise ValueError("must be a prefix in S3, such as s3://bucket/prepared/")
+        return value
 
 
 Span = tuple[datetime, datetime]
@@ -297,6 +305,13 @@ class Params(_Section):
     promote: PromoteParams = PromoteParams()
     serve: ServeParams = ServeParams()
     registry: RegistryParams = RegistryParams()
+
+    @field_validator("workspace")
+    @classmethod
+    def _of_this_machine(cls, value: str) -> str:
+        if value.startswith("s3:"):
+            raise ValueError("must be a folder of this machine; prepare.publish brings its files to S3")
+        return value
 
 
 def load(path: Path | None = None) -> Params:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from fraud3000.features.spec import Catalogue, Column, LabelWindow, NotSeen, Window
+from tests.between import Between
 
 Console = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -131,3 +135,68 @@ def in_trained(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(trained)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return trained
+
+
+@pytest.fixture(scope="session")
+def _object_store() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(_object_store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """A client of an object store that is there for this test alone, with an empty bucket `bank`; its environment too."""
+    import boto3
+
+    _ask(f"{_object_store}/moto-api/reset")
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ENDPOINT_URL": _object_store,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "very-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="bank")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def between(s3: Any, _object_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Between]:
+    """What stands between the object store and all who take its address from the environment."""
+    host, _, port = _object_store.removeprefix("http://").partition(":")
+    proxy = Between((host, int(port)))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    yield proxy
+    proxy.listener.close()
+
+
+@pytest.fixture
+def denied_s3(s3: Any, _object_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The same, for a user who is allowed nothing."""
+    import boto3
+
+    iam = boto3.client("iam")
+    iam.create_user(UserName="nobody")
+    key = iam.create_access_key(UserName="nobody")["AccessKey"]
+    _ask(f"{_object_store}/moto-api/reset-auth", b"0")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    yield s3
+    _ask(f"{_object_store}/moto-api/reset-auth", b"inf")
+
+
+def _ask(url: str, body: bytes = b"") -> None:
+    request = urllib.request.Request(url, body, {"Content-Type": "text/plain"}, method="POST")
+    urllib.request.urlopen(request).close()

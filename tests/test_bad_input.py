@@ -137,6 +137,8 @@ class Case:
         Whether the folder holds a trained model.
     file_size
         The size at which writing a file fails, in bytes.
+    fixture
+        What else must be there, such as an object store.
     """
 
     name: str
@@ -146,6 +148,7 @@ class Case:
     commands: tuple[Arguments, ...] = (("prepare",), SCORE_BY_PARAMS)
     trained: bool = False
     file_size: int | None = None
+    fixture: str | None = None
 
 
 def rows_of(folder: Path) -> pl.DataFrame:
@@ -197,6 +200,16 @@ def latin_1(folder: Path) -> None:
 
 def semicolons(folder: Path) -> None:
     (folder / "in.csv").write_text((folder / "in.csv").read_text().replace(",", ";"))
+
+
+def in_s3(uri: str) -> Callable[[Path], object]:
+    """Read the input from an address."""
+    return write("params.yaml", PARAMS.replace("in.csv", uri))
+
+
+def published(uri: str) -> Callable[[Path], object]:
+    """Publish what is prepared under a prefix."""
+    return write("params.yaml", PARAMS.replace("input: in.csv", f"input: in.csv\n  publish: {uri}"))
 
 
 def bundle(edit: Callable[[Path], object]) -> Callable[[Path], object]:
@@ -262,6 +275,15 @@ def lock_the_models(folder: Path) -> None:
 
 LOCKS: list[object] = []
 """What is held open until the tests end."""
+
+
+def scored(source: str, *more: str) -> Arguments:
+    return ("score-file", source, *SCORE[2:], *more)
+
+
+def to_s3(uri: str) -> tuple[Arguments, ...]:
+    return (("prepare",), scored("in.csv", "--out", f"{uri}scored.parquet"))
+
 
 MODEL_USERS = (("evaluate",), SCORE)
 EVERY_STAGE = (("simulate",), *STAGES, SCORE_BY_PARAMS)
@@ -355,6 +377,57 @@ CASES = [
         trained=True,
         file_size=10_000,
     ),
+    Case(
+        "no bucket to read",
+        in_s3("s3://elsewhere/in.csv"),
+        ("s3://elsewhere/in.csv: there is no bucket 'elsewhere'",),
+        commands=(("prepare",), scored("s3://elsewhere/in.csv")),
+        fixture="s3",
+    ),
+    Case(
+        "no object",
+        in_s3("s3://bank/in.csv"),
+        ("s3://bank/in.csv: no such object",),
+        commands=(("prepare",), scored("s3://bank/in.csv")),
+        fixture="s3",
+    ),
+    Case(
+        "reading denied",
+        in_s3("s3://bank/in.csv"),
+        ("s3://bank/in.csv: may not be read: access denied",),
+        commands=(("prepare",), scored("s3://bank/in.csv")),
+        fixture="denied_s3",
+    ),
+    Case(
+        "no bucket to write",
+        published("s3://elsewhere/"),
+        ("s3://elsewhere/", "there is no bucket 'elsewhere'"),
+        7,
+        (*to_s3("s3://elsewhere/"), ("simulate", "--out", "s3://elsewhere/a.csv")),
+        fixture="s3",
+    ),
+    Case(
+        "writing denied",
+        published("s3://bank/"),
+        ("s3://bank/", "may not be written: access denied"),
+        7,
+        to_s3("s3://bank/"),
+        fixture="denied_s3",
+    ),
+    Case(
+        "no bucket in the address",
+        in_s3("s3:///in.csv"),
+        ("s3:///in.csv: it names no bucket",),
+        4,
+        (("prepare",), scored("s3:///in.csv")),
+    ),
+    Case(
+        "workspace in S3",
+        params("workspace: s3://bank/data\n"),
+        ("workspace: must be a folder of this machine",),
+        4,
+        EVERY_STAGE,
+    ),
 ]  # fmt: skip
 RUNS = [pytest.param(case, words, id=f"{case.name}: {words[0]}") for case in CASES for words in case.commands]
 
@@ -363,6 +436,8 @@ RUNS = [pytest.param(case, words, id=f"{case.name}: {words[0]}") for case in CAS
 def test_bad_input(case: Case, arguments: Arguments, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     folder = tmp_path / "world"
     shutil.copytree(request.getfixturevalue("trained" if case.trained else "raw"), folder)
+    if case.fixture:
+        request.getfixturevalue(case.fixture)
     case.damage(folder)
     before = tree(folder)
     done = run(folder, *arguments, file_size=case.file_size)

@@ -97,7 +97,7 @@ class Batch:
         """Lines that are no rows; their text is left out where any column of the file must not be seen."""
         raw = self.raws[number]
         text = pl.lit(None, dtype=pl.String) if self.hidden.get(number) else cards.mask_series(raw.refused["raw"])
-        return raw.refused.with_columns(source_file=pl.lit(str(raw.path)), raw=text)
+        return raw.refused.with_columns(source_file=pl.lit(raw.name), raw=text)
 
     def outcomes(self, duplicates: pl.Series, bad: pl.Series) -> pl.DataFrame:
         """What became of each row, in input order: source_file, source_row, transaction_id, outcome."""
@@ -111,7 +111,7 @@ class Batch:
         lines = [
             raw.refused.select(
                 "source_row",
-                source_file=pl.lit(str(raw.path)),
+                source_file=pl.lit(raw.name),
                 file=pl.lit(number, dtype=pl.UInt32),
                 outcome=pl.lit(QUARANTINED),
             )
@@ -125,7 +125,7 @@ class Batch:
 
 def _origins(raw: RawFile, number: int) -> pl.DataFrame:
     return raw.places.to_frame().select(
-        source_file=pl.lit(str(raw.path)),
+        source_file=pl.lit(raw.name),
         source_row="source_row",
         file=pl.lit(number, dtype=pl.UInt32),
         row=pl.int_range(pl.len(), dtype=pl.UInt32),
@@ -138,6 +138,6 @@ def _check_same_columns(raws: Sequence[RawFile], cleaned: Mapping[int, Cleaned])
         lacking = sorted(everything - set(part.rows.columns))
         if lacking:
             raise SchemaError(
-                f"{raws[number].path}: has no {', '.join(lacking)}, which other files of the same input have",
+                f"{raws[number].name}: has no {', '.join(lacking)}, which other files of the same input have",
                 hint="Prepare files of different kinds apart, each with its own params.",
             )

@@ -16,7 +16,7 @@ from fraud3000 import labels
 from fraud3000.data import cards, currency, duplicates, files, prepared, roles
 from fraud3000.data.batch import DUPLICATE, KEPT, QUARANTINED, Batch
 from fraud3000.data.faults import first_faults
-from fraud3000.data.raw import RawFile
+from fraud3000.data.raw import DataFile, RawFile
 from fraud3000.errors import DataError, EmptyDataError
 from fraud3000.params import AmountFormat, Mapping
 
@@ -67,7 +67,7 @@ class Ingested:
 
 
 def ingest(
-    paths: Sequence[Path],
+    paths: Sequence[DataFile | Path],
     mapping: Mapping,
     *,
     label_delay: timedelta,
@@ -128,7 +128,7 @@ def _settled(
     try:
         rows, bad = _in_base_currency(batch.rows, batch.bad, form)
     except DataError as error:
-        named = _named([raw.path for raw in batch.raws])
+        named = _named([raw.name for raw in batch.raws])
         raise type(error)(f"{named}: {error.message}", hint=error.hint) from error
     content = [name for name in rows.columns if name not in {"place", "currency"}]
     good = rows.filter(~rows["place"].is_in(bad["place"].implode()))
@@ -138,7 +138,7 @@ def _settled(
     transactions = _finished(kept.select(content))
     quarantine = batch.quarantine(bad)
     if transactions.is_empty():
-        raise _nothing_left(_named([raw.path for raw in batch.raws]), quarantine)
+        raise _nothing_left(_named([raw.name for raw in batch.raws]), quarantine)
     ledger = labels.merge(
         labels.ledger_of(transactions, label_delay),
         duplicates.differing_labels(kept, settled.duplicates, label_delay),
@@ -182,12 +182,12 @@ class _Stems:
     """First parts of made-up transaction ids: the start of a file's SHA-256."""
 
     def __init__(self) -> None:
-        self._files: dict[str, Path] = {}
+        self._files: dict[str, str] = {}
 
     def of(self, raw: RawFile) -> str:
         stem = files.digest(raw.path)[:12]
-        same = self._files.setdefault(stem, raw.path)
-        if same != raw.path:
+        same = self._files.setdefault(stem, raw.name)
+        if same != raw.name:
             raise DataError(
                 f"the same file as {same}, and its rows have no ids to tell them apart by",
                 hint="Remove one of the two.",
@@ -211,5 +211,5 @@ def _check_account(ingested: Ingested, read: int) -> None:
         raise RuntimeError(f"{read} rows read, but {told} kept, duplicate and quarantined")
 
 
-def _named(paths: Sequence[Path]) -> str:
+def _named(paths: Sequence[object]) -> str:
     return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1:,} more"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePath
 
 import polars as pl
 import polars.selectors as cs
 
 from fraud3000.data import csvfile, jsonfile
-from fraud3000.data.raw import RawFile
-from fraud3000.errors import DataError
+from fraud3000.data.raw import DataFile, RawFile
+from fraud3000.errors import DataError, FraudError
 
 _READERS: dict[str, Callable[[Path], RawFile]] = {}
 _KINDS = "CSV (.csv, .csv.gz), Parquet (.parquet) or JSON lines (.jsonl, .ndjson, also .gz)"
-_GLOB = "*?["
+GLOB = "*?["
 
 
 def discover(location: str) -> list[Path]:
@@ -38,13 +40,13 @@ def discover(location: str) -> list[Path]:
     """
     place = Path(location)
     if place.is_dir():
-        found = sorted(path for path in place.rglob("*") if path.is_file() and _is_data(path, place))
+        found = sorted(path for path in place.rglob("*") if path.is_file() and is_data(path.relative_to(place)))
         if not found:
             raise DataError(f"{location}: a folder without data files", hint=f"Put {_KINDS} into it.")
         return found
     if place.is_file():
         return [place]
-    if any(sign in location for sign in _GLOB):
+    if any(sign in location for sign in GLOB):
         found = sorted(path for path in _matches(place) if path.is_file())
         if found:
             return found
@@ -52,14 +54,30 @@ def discover(location: str) -> list[Path]:
     raise DataError(f"{location}: no such file", hint="Check the path; it may name a file, a glob or a folder.")
 
 
-def read(path: Path) -> RawFile:
-    """Read a raw file.
+def read(file: DataFile | Path) -> RawFile:
+    """Read a raw file; messages and rows name it as the user does.
 
     Raises
     ------
     DataError
         It cannot be read, is no data file, or has no content at all.
     """
+    path = file if isinstance(file, Path) else file.path
+    with named(path, str(file)):
+        return replace(_read(path), name=str(file))
+
+
+@contextmanager
+def named(path: Path, name: str) -> Iterator[None]:
+    """Let errors speak of a file by the name that the user knows it by."""
+    try:
+        yield
+    except FraudError as error:
+        error.message = error.message.replace(str(path), name)
+        raise
+
+
+def _read(path: Path) -> RawFile:
     reader = _READERS.get(kind(path))
     if reader is None:
         raise DataError(f"{path}: '{path.suffix}' is no format that is read here", hint=f"Give {_KINDS}.")
@@ -74,7 +92,7 @@ def read(path: Path) -> RawFile:
         raise DataError(f"{path}: cannot be read ({reason})", hint="Check the file and its permissions.") from error
 
 
-def kind(path: Path) -> str:
+def kind(path: PurePath) -> str:
     """The format that a file's name tells, without compression: ``csv``, ``parquet``, ``jsonl`` or other.
 
     Examples
@@ -86,7 +104,7 @@ def kind(path: Path) -> str:
     return name.rpartition(".")[2]
 
 
-def stem(path: Path) -> str:
+def stem(path: PurePath) -> str:
     """A data file's name without what tells its format and compression.
 
     Examples
@@ -97,6 +115,18 @@ def stem(path: Path) -> str:
     ends = [f".{kind}{compressed}" for kind in _READERS for compressed in (".gz", "")]
     end = next((end for end in ends if path.name.lower().endswith(end)), "")
     return path.name[: len(path.name) - len(end)] or path.name
+
+
+def is_data(inside: PurePath) -> bool:
+    """Whether a file is taken from a folder that is searched, by its path inside the folder.
+
+    Examples
+    --------
+    >>> is_data(PurePath("2026/march.csv")), is_data(PurePath(".old/march.csv")), is_data(PurePath("notes.md"))
+    (True, False, False)
+    """
+    hidden = any(part.startswith((".", "_")) for part in inside.parts)
+    return not hidden and kind(inside) in _READERS
 
 
 def digest(path: Path) -> str:
@@ -114,11 +144,6 @@ def read_parquet(path: Path) -> RawFile:
             f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})", hint="Copy or export the file again."
         ) from error
     return RawFile.of(path, rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String)))
-
-
-def _is_data(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    return not hidden and kind(path) in _READERS
 
 
 def _matches(pattern: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from fraud3000.data import files, ids, meanings, times
 from fraud3000.data.columns import normalised
 from fraud3000.data.duplicates import recorded_at
 from fraud3000.data.faults import Fault, as_json, first_faults, quarantine
-from fraud3000.data.raw import RawFile
+from fraud3000.data.raw import DataFile, RawFile
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
 from fraud3000.params import LabelsFile, Span
 from fraud3000.schema import LEDGER, TIME
@@ -42,7 +42,7 @@ class Labelled:
 
 
 def read(
-    paths: Sequence[Path],
+    paths: Sequence[DataFile | Path],
     form: LabelsFile,
     transactions: pl.DataFrame,
     label_delay: timedelta,
@@ -84,7 +84,7 @@ def _read_file(raw: RawFile, form: LabelsFile, known: pl.DataFrame, label_delay:
     try:
         records, faults = _records(columns, form, span)
     except DataError as error:
-        raise type(error)(f"{raw.path}: {error.message}", hint=error.hint) from error
+        raise type(error)(f"{raw.name}: {error.message}", hint=error.hint) from error
     found = records.join(known, on="transaction_id", how="left", maintain_order="left", nulls_equal=False)
     is_known = records["transaction_id"].is_in(known["transaction_id"].implode())
     faults.append(Fault.where("label_unknown_transaction", ~is_known, "transaction_id", records["transaction_id"]))
@@ -94,7 +94,7 @@ def _read_file(raw: RawFile, form: LabelsFile, known: pl.DataFrame, label_delay:
     ledger = good.with_columns(recorded_at=pl.coalesce(stated, recorded_at(good, label_delay)))
     rows = pl.DataFrame(
         {
-            "source_file": pl.Series([str(raw.path)] * bad.height, dtype=pl.String),
+            "source_file": pl.Series([raw.name] * bad.height, dtype=pl.String),
             "source_row": raw.places.gather(bad["row"]),
             "reason": bad["reason"],
             "detail": bad["detail"],
@@ -106,7 +106,7 @@ def _read_file(raw: RawFile, form: LabelsFile, known: pl.DataFrame, label_delay:
 
 
 def _refused(raw: RawFile) -> pl.DataFrame:
-    lines = raw.refused.with_columns(source_file=pl.lit(str(raw.path)), raw=pl.lit(None, dtype=pl.String))
+    lines = raw.refused.with_columns(source_file=pl.lit(raw.name), raw=pl.lit(None, dtype=pl.String))
     return lines.select("source_file", "source_row", "reason", "detail", "raw")
 
 
@@ -118,7 +118,7 @@ def _columns(raw: RawFile, form: LabelsFile) -> dict[str, pl.Series]:
     missing = [name for name in wanted.values() if name not in by_name]
     if missing:
         hint = "Rename the column, or name another one under prepare.labels."
-        raise SchemaError.missing_columns(str(raw.path), missing, raw.rows.columns, hint=hint)
+        raise SchemaError.missing_columns(raw.name, missing, raw.rows.columns, hint=hint)
     return {part: raw.rows[by_name[name]] for part, name in wanted.items()}
 
 

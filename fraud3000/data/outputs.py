@@ -37,7 +37,7 @@ def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
         for part, path in zip(parts, paths, strict=True):
             _flush(part)
             _check_kind(part, path)
-        with _uninterrupted():
+        with uninterrupted():
             for part, path in zip(parts, paths, strict=True):
                 _move(part, path)
     except (OSError, pl.exceptions.ComputeError) as error:
@@ -72,8 +72,8 @@ def _check_kind(part: Path, path: Path) -> None:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until several files have all been moved."""
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block ends, so that what belongs together is done together."""
     waiting: list[int] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if threading.current_thread() is not threading.main_thread() or None in handlers.values():

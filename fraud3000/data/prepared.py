@@ -39,7 +39,7 @@ def clean(raw: RawFile, rules: Rules) -> Cleaned:
     SchemaError
         A column is of another type than TRANSACTIONS has it in, or a passthrough column is missing.
     """
-    thing = str(raw.path)
+    thing = raw.name
     check(raw.rows, TRANSACTIONS, REQUIRED, thing=thing)
     kinds: dict[str, pl.DataType] = {name: pl.Float64() for name in _names(rules.mapping.numeric)}
     kinds |= {name: pl.String() for name in _names(rules.mapping.categorical)}

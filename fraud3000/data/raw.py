@@ -18,6 +18,17 @@ REFUSED: dict[str, pl.DataType] = {
 
 
 @dataclass(frozen=True)
+class DataFile:
+    """A data file to read: where its bytes lie on this machine, and the name that the user knows it by."""
+
+    path: Path
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
 class RawFile:
     """What a file holds, before any meaning is given to it.
 
@@ -29,12 +40,15 @@ class RawFile:
         Int64: each row's place in the file, from 1, header not counted.
     refused
         REFUSED: lines that are no rows.
+    name
+        What the file is called in messages and in quarantine.
     """
 
     path: Path
     rows: pl.DataFrame
     places: pl.Series
     refused: pl.DataFrame
+    name: str
 
     @classmethod
     def of(
@@ -46,7 +60,7 @@ class RawFile:
     ) -> RawFile:
         numbers = pl.int_range(1, rows.height + 1, eager=True) if places is None else pl.Series(list(places))
         lines = pl.DataFrame(list(refused), schema=REFUSED, orient="row")
-        return cls(path, rows, numbers.cast(pl.Int64).alias("source_row"), lines)
+        return cls(path, rows, numbers.cast(pl.Int64).alias("source_row"), lines, str(path))
 
     @property
     def height(self) -> int:

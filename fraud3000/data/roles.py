@@ -79,7 +79,7 @@ def clean(raw: RawFile, rules: Rules, stem: Callable[[], str]) -> Cleaned:
     DataError
         The file as a whole cannot be taken: columns are missing, of the wrong type or forbidden.
     """
-    thing = str(raw.path)
+    thing = raw.name
     layout = resolve(raw.rows.columns, rules.mapping, thing=thing, optional=rules.optional)
     sensitive.refuse(raw.rows, layout, thing=thing)
     numbers = sensitive.card_columns(raw.rows, layout, rules.mapping)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from fraud3000 import labels
-from fraud3000.data import clean, doctor, files, labelfile, outputs, sources
+from fraud3000.data import clean, doctor, labelfile, outputs, places, sources, uploads
 from fraud3000.data.faults import quarantine
+from fraud3000.data.raw import DataFile
+from fraud3000.data.s3 import Address
 from fraud3000.params import Params
 from fraud3000.schema import TIME
 from fraud3000.stages.summary import Summary, Table
@@ -23,25 +26,32 @@ def prepare(params: Params) -> Summary:
     DataError
         The input cannot be taken; nothing is written then.
     UnavailableError
-        The workspace cannot be written.
+        The workspace, or the prefix to publish under, cannot be written.
     """
     section, workspace = params.prepare, Workspace.of(params)
     mapping = sources.resolve(section)
-    ingested = clean.ingest(
-        files.discover(_located(section.input, params)),
-        mapping,
-        label_delay=section.label_delay,
-        earliest=section.earliest,
-        latest=section.latest,
-    )
-    told = _labels_of_their_own(params, ingested.transactions)
+    written = (workspace.transactions, workspace.quarantine, workspace.labels)
+    published = _published(section.publish, written)
+    places.require_writable(*published)
+    with places.fetched(_located(section.input, params)) as raw:
+        _refuse_inputs(published, raw)
+        ingested = clean.ingest(
+            raw,
+            mapping,
+            label_delay=section.label_delay,
+            earliest=section.earliest,
+            latest=section.latest,
+        )
+    told = _labels_of_their_own(params, ingested.transactions, published)
     ledger, refused = ingested.ledger, ingested.quarantine
     if told is not None:
         ledger = labels.merge(ledger, told.ledger)
         refused = quarantine([refused, told.quarantine])
-    with outputs.whole(workspace.transactions, workspace.quarantine, workspace.labels) as parts:
+    with outputs.whole(*written) as parts:
         for frame, part in zip((ingested.transactions, refused, ledger), parts, strict=True):
             frame.write_parquet(part)
+        if published:
+            uploads.upload(dict(zip(published, parts, strict=True)))
     findings = doctor.examine(ingested.transactions, ledger)
     return Summary(
         command="prepare",
@@ -51,6 +61,7 @@ def prepare(params: Params) -> Summary:
             "transactions": str(workspace.transactions),
             "quarantine": str(workspace.quarantine),
             "labels": str(workspace.labels),
+            **{f"published {one.stem}": str(one) for one in published},
         },
         warnings=(*_lost(ingested.lost), *(finding.text for finding in findings if finding.severity == "warn")),
         next_step="fraud3000 featurize, with the same params",
@@ -61,15 +72,30 @@ def _located(location: str, params: Params) -> str:
     return location.replace("{workspace}", params.workspace)
 
 
-def _labels_of_their_own(params: Params, transactions: pl.DataFrame) -> labelfile.Labelled | None:
+def _labels_of_their_own(
+    params: Params, transactions: pl.DataFrame, published: tuple[Address, ...]
+) -> labelfile.Labelled | None:
     section = params.prepare
     form = section.labels
     if form is None:
         return None
-    paths = files.discover(_located(form.input, params))
-    return labelfile.read(
-        paths, form, transactions, section.label_delay, earliest=section.earliest, latest=section.latest
-    )
+    with places.fetched(_located(form.input, params)) as told:
+        _refuse_inputs(published, told)
+        return labelfile.read(
+            told, form, transactions, section.label_delay, earliest=section.earliest, latest=section.latest
+        )
+
+
+def _published(prefix: str | None, written: tuple[Path, ...]) -> tuple[Address, ...]:
+    """Where in S3 each of the files written has its copy."""
+    if prefix is None:
+        return ()
+    start = Address.of(f"{prefix.rstrip('/')}/")
+    return tuple(start.with_name(path.name) for path in written)
+
+
+def _refuse_inputs(published: tuple[Address, ...], read_from: list[DataFile]) -> None:
+    places.refuse_inputs(published, places.of_files(read_from), hint="Name another prefix under prepare.publish.")
 
 
 def _facts(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from fraud3000 import params as params_files
 from fraud3000 import registry
-from fraud3000.data import clean, files, outputs, sources
+from fraud3000.data import clean, files, places, sources
 from fraud3000.data.clean import Ingested
+from fraud3000.data.places import Place
+from fraud3000.data.raw import DataFile
+from fraud3000.data.s3 import Address
 from fraud3000.errors import ParamsError, ScorerError, UnavailableError
 from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
@@ -35,7 +38,7 @@ def score_file(
     params: Params | None,
     source: str,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
     history: str | None = None,
     cold_start: bool = False,
     model: str = registry.CHAMPION,
@@ -50,7 +53,7 @@ def score_file(
     params
         Whose mapping to read the input with; without, the mapping in the bundle.
     source
-        A file, glob or folder, raw or already TRANSACTIONS.
+        A file, glob or folder, here or in S3, raw or already TRANSACTIONS.
     out
         Parquet or CSV; refused rows go to `<stem>.rejected.parquet` beside it.
     history
@@ -70,15 +73,17 @@ def score_file(
         The output cannot be written.
     """
     settings = params or params_files.load()
-    paths = files.discover(source)
-    past_files = files.discover(history) if history else []
-    scored_path, rejected_path = _destinations(source, [*paths, *(past_files or _own_history(settings))], out)
-    scorer, missing = _find(model, settings)
-    mapping = _mapping(scorer, params, settings)
-    incoming = _ingest(paths, mapping, settings, scorer)
-    if scorer is None:
-        raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
-    given = _ingest(past_files, mapping, settings, scorer) if past_files else None
+    with places.fetched(source) as raw, places.fetched(history) as past_raw:
+        read_from = places.of_files([*raw, *past_raw]) + ([] if past_raw else _own_history(settings))
+        destinations = _destinations(source, raw, out)
+        places.refuse_inputs(destinations, read_from, hint="Name another file with --out.")
+        places.require_writable(*destinations)
+        scorer, missing = _find(model, settings)
+        mapping = _mapping(scorer, params, settings)
+        incoming = _ingest(raw, mapping, settings, scorer)
+        if scorer is None:
+            raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
+        given = _ingest(past_raw, mapping, settings, scorer) if past_raw else None
     past = History.given(given, told=str(history)) if given else History.of(Workspace.of(settings))
     transactions, ledger = past.joined_by(incoming, mapping)
     if not cold_start:
@@ -86,33 +91,48 @@ def score_file(
     featured = _featured(transactions, ledger, incoming, scorer.catalogue)
     answers = _answer(scorer, featured, reasons)
     scored = _in_input_order(incoming, answers)
-    with outputs.whole(scored_path, rejected_path) as (scored_part, rejected_part):
-        scored.write_csv(scored_part) if scored_path.suffix == ".csv" else scored.write_parquet(scored_part)
+    with places.whole(*destinations) as (scored_part, rejected_part):
+        scored.write_csv(scored_part) if destinations[0].suffix == ".csv" else scored.write_parquet(scored_part)
         incoming.quarantine.write_parquet(rejected_part)
-    written = {"scored": str(scored_path), "rejected": str(rejected_path)}
+    written = {name: str(one) for name, one in zip(("scored", "rejected"), destinations, strict=True)}
     return _summary(scorer, incoming, past, scored, written, past.doubts(incoming, mapping))
 
 
-def _own_history(settings: Params) -> list[Path]:
+def _own_history(settings: Params) -> list[Place]:
     workspace = Workspace.of(settings)
     return [workspace.transactions, workspace.labels]
 
 
-def _destinations(source: str, read_from: list[Path], out: Path | None) -> tuple[Path, Path]:
-    if out is None:
-        place = Path(source)
-        if not place.exists():
-            raise ParamsError(f"{source}: a glob has no place of its own for the scores", hint="Name one with --out.")
-        place = place.resolve() if place.name in ("", "..") else place
-        out = place.with_name(f"{place.name if place.is_dir() else files.stem(place)}.scored.parquet")
-    if out.suffix not in (".parquet", ".csv"):
-        raise ParamsError(f"--out {out}: '{out.suffix}' cannot be written", hint="Use .parquet or .csv.")
-    rejected = out.with_name(f"{out.stem}.rejected.parquet")
-    taken = {path.resolve() for path in read_from}
-    for path in (out, rejected):
-        if path.resolve() in taken:
-            raise ParamsError(f"{path}: is an input of this very command", hint="Name another file with --out.")
-    return out, rejected
+def _destinations(source: str, read_from: list[DataFile], out: Path | str | None) -> tuple[Place, Place]:
+    scored = _beside(source, read_from) if out is None else places.place(out)
+    if scored.suffix not in (".parquet", ".csv"):
+        raise ParamsError(f"--out {scored}: '{scored.suffix}' cannot be written", hint="Use .parquet or .csv.")
+    return scored, scored.with_name(f"{scored.stem}.rejected.parquet")
+
+
+def _beside(source: str, read_from: list[DataFile]) -> Place:
+    """Where scores go if nothing is said: beside the file or folder, under its name."""
+    given = places.place(source)
+    if isinstance(given, Address):
+        return _beside_object(given, is_file=[source] == [str(one) for one in read_from])
+    if not given.exists():
+        raise _homeless(source)
+    given = given.resolve() if given.name in ("", "..") else given
+    return given.with_name(f"{given.name if given.is_dir() else files.stem(given)}.scored.parquet")
+
+
+def _beside_object(given: Address, *, is_file: bool) -> Address:
+    folder = Address(given.bucket, given.key.rstrip("/"))
+    if not folder.name or (not is_file and any(sign in given.key for sign in files.GLOB)):
+        raise _homeless(str(given))
+    stem = files.stem(PurePosixPath(given.name)) if is_file else folder.name
+    return folder.with_name(f"{stem}.scored.parquet")
+
+
+def _homeless(source: str) -> ParamsError:
+    return ParamsError(
+        f"{source}: a glob or a whole bucket has no place of its own for the scores", hint="Name one with --out."
+    )
 
 
 def _find(model: str, settings: Params) -> tuple[Scorer | None, ScorerError | UnavailableError | None]:
@@ -135,10 +155,10 @@ def _mapping(scorer: Scorer | None, params: Params | None, settings: Params) -> 
     return mapping.model_copy(update={"card_numbers": scorer.mapping.card_numbers})
 
 
-def _ingest(paths: list[Path], mapping: Mapping, settings: Params, scorer: Scorer | None) -> Ingested:
+def _ingest(raw: list[DataFile], mapping: Mapping, settings: Params, scorer: Scorer | None) -> Ingested:
     delay = timedelta(seconds=scorer.catalogue.label_delay) if scorer else settings.prepare.label_delay
     return clean.ingest(
-        paths,
+        raw,
         mapping,
         label_delay=delay,
         earliest=settings.prepare.earliest,

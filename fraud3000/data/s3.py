@@ -1,0 +1,254 @@
+"""Objects in S3, or in what speaks its protocol: named, found, fetched, and what went wrong told in words.
+
+Keys, region, profile, endpoint and certificates come from the usual AWS variables and files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from loguru import logger
+
+from fraud3000.errors import DataError, FraudError, ParamsError, UnavailableError
+
+SCHEME = "s3://"
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_SECRET = re.compile(r"(?<=//)[^/@\s]*@")
+_DENIED = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "AuthorizationHeaderMalformed"}
+_OTHERWISE = "Check the address, and that the AWS keys belong to this endpoint and have not run out."
+_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 4, 30, 4  # no answer at all is told in about 20 s
+
+Purpose = Literal["read", "write"]
+
+
+@dataclass(frozen=True, order=True)
+class Address:
+    """The place of an object; its name has the parts that a path's has.
+
+    Examples
+    --------
+    >>> place = Address.of("s3://bank/2026/march.csv")
+    >>> place.bucket, place.key, place.stem, place.suffix
+    ('bank', '2026/march.csv', 'march', '.csv')
+    >>> str(place.with_name("april.csv"))
+    's3://bank/2026/april.csv'
+    """
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def of(cls, uri: str) -> Address:
+        """Take ``s3://bucket/key`` apart; the key is taken as it is written.
+
+        Raises
+        ------
+        ParamsError
+            It names no bucket, or one that cannot be.
+        """
+        bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+        if not _BUCKET.fullmatch(bucket):
+            found = f"'{bucket}' cannot be a bucket" if bucket and "@" not in bucket else "it names no bucket"
+            raise ParamsError(f"{without_secret(uri)}: {found}", hint="Write s3://bucket/key.")
+        return cls(bucket, key)
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.bucket}/{self.key}"
+
+    @property
+    def name(self) -> str:
+        return self.key.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        return Path(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        return Path(self.name).suffix
+
+    def with_name(self, name: str) -> Address:
+        above, slash, _ = self.key.rpartition("/")
+        return replace(self, key=f"{above}{slash}{name}")
+
+
+def is_uri(location: object) -> bool:
+    """Whether a location lies in S3.
+
+    Examples
+    --------
+    >>> is_uri("s3://bank/march.csv"), is_uri("data/march.csv")
+    (True, False)
+    """
+    return str(location).startswith(SCHEME)
+
+
+def without_secret(text: str) -> str:
+    """A text with what stands before the @ of its addresses taken out.
+
+    Examples
+    --------
+    >>> without_secret("no answer from http://me:secret@store:9000")
+    'no answer from http://store:9000'
+    """
+    return _SECRET.sub("", text)
+
+
+def client() -> Any:
+    """A client of the store, which tries again after a growing wait where trying again can help.
+
+    Raises
+    ------
+    ParamsError
+        The AWS variables or files are wrong.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    retries: dict[str, Any] = {"mode": "standard"}
+    if "AWS_MAX_ATTEMPTS" not in os.environ:
+        retries["total_max_attempts"] = _ATTEMPTS
+    config = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
+    try:
+        return boto3.Session().client("s3", config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise ParamsError(
+            f"AWS settings: {without_secret(str(error))}", hint="Check the AWS_… variables and ~/.aws/config."
+        ) from error
+
+
+def exists(store: Any, address: Address) -> bool:
+    """Whether there is an object at just this address.
+
+    Raises
+    ------
+    DataError
+        It may not be read.
+    UnavailableError
+        The endpoint does not answer.
+    """
+    from botocore.exceptions import ClientError
+
+    with told(address, "read"):
+        try:
+            store.head_object(Bucket=address.bucket, Key=address.key)
+        except ClientError as error:
+            if _status(error) != 404:  # of a bucket that is missing, listing tells more
+                raise
+            return False
+    return True
+
+
+def listed(store: Any, prefix: str, *, wanted: Address) -> list[Address]:
+    """All objects of the wanted one's bucket below a prefix, without those that only stand for a folder.
+
+    Raises
+    ------
+    DataError
+        There is no such bucket, or it may not be listed.
+    UnavailableError
+        The endpoint does not answer.
+    """
+    with told(wanted, "read"):
+        pages = store.get_paginator("list_objects_v2").paginate(Bucket=wanted.bucket, Prefix=prefix)
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+    return [replace(wanted, key=key) for key in keys if not key.endswith("/")]
+
+
+def download(store: Any, copies: Mapping[Address, Path]) -> None:
+    """Copy objects to files, large ones in several parts at a time.
+
+    Raises
+    ------
+    DataError
+        An object is not there, or may not be read.
+    UnavailableError
+        The endpoint does not answer, or there is no room for a copy.
+    """
+    from boto3.s3.transfer import TransferConfig
+
+    for address, path in copies.items():
+        logger.info("fetching {}", address)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with told(address, "read"):
+                settings = TransferConfig(preferred_transfer_client="classic")
+                store.download_file(address.bucket, address.key, str(path), Config=settings)
+        except OSError as error:
+            raise UnavailableError(
+                f"{address}: cannot be copied to {path.parent} ({error.strerror or error})",
+                hint="Free space there, or name another folder for temporary files with TMPDIR.",
+            ) from error
+
+
+@contextmanager
+def told(address: Address, purpose: Purpose) -> Iterator[None]:
+    """Tell what the AWS library raises in words of ours, with the address and without any secret."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise _refusal(error, address, purpose) from error
+    except (BotoCoreError, Boto3Error) as error:
+        raise _failure(error, address, purpose) from error
+
+
+def _refusal(error: Any, address: Address, purpose: Purpose) -> FraudError:
+    """What the endpoint answered."""
+    code, status = error.response.get("Error", {}).get("Code", ""), _status(error)
+    verb = "read" if purpose == "read" else "written"
+    kind = DataError if purpose == "read" else UnavailableError
+    if code == "NoSuchBucket":
+        return kind(f"{address}: there is no bucket '{address.bucket}'", hint="Check the name and AWS_ENDPOINT_URL.")
+    if status == 404 and code != "NoSuchUpload":
+        return kind(f"{address}: no such object", hint="Check the key: it is taken as written, capitals and all.")
+    if status in (401, 403) or code in _DENIED:
+        reason = "" if code in ("", str(status), "AccessDenied") else f" ({code})"
+        return kind(
+            f"{address}: may not be {verb}: access denied{reason}",
+            hint="Check AWS_PROFILE or the keys, and that they are allowed what docs/s3.md lists.",
+        )
+    if status >= 500 or status in (412, 429):
+        return UnavailableError(
+            f"{address}: cannot be {verb} now ({code or status})", hint="Wait, and run the command again."
+        )
+    said = without_secret(error.response.get("Error", {}).get("Message", "")) or f"status {status}"
+    return kind(f"{address}: cannot be {verb} ({code}: {said})", hint=_OTHERWISE)
+
+
+def _failure(error: Exception, address: Address, purpose: Purpose) -> FraudError:
+    """What kept a request from being answered; only connections are worth another try."""
+    from boto3.exceptions import RetriesExceededError
+    from botocore import exceptions
+
+    kind = DataError if purpose == "read" else UnavailableError
+    said = without_secret(str(error))
+    if isinstance(error, exceptions.SSLError):
+        return UnavailableError(
+            f"{address}: the certificate of the endpoint is not accepted ({said})",
+            hint="Name the authority that signed it with AWS_CA_BUNDLE.",
+        )
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | RetriesExceededError):
+        return UnavailableError(
+            f"{address}: the endpoint does not answer ({said})",
+            hint="Check AWS_ENDPOINT_URL and the network, and run the command again.",
+        )
+    if isinstance(error, exceptions.ParamValidationError):
+        return ParamsError(f"{address}: not an address ({' '.join(said.split())})", hint="Write s3://bucket/key.")
+    return kind(
+        f"{address}: no AWS credentials that can be used ({said})",
+        hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
+    )
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
