@@ -13,7 +13,7 @@ import polars as pl
 from starlette.types import ASGIApp
 
 from fraud3000 import bundle, durations, registry
-from fraud3000.data import cards, clean, files
+from fraud3000.data import cards, clean, places
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Params, Span
@@ -131,14 +131,15 @@ class Service:
 def _history(given: str | None, scorer: Scorer, params: Params) -> History:
     if given is None:
         return History.of(Workspace.of(params))
-    ingested = clean.ingest(
-        files.discover(given),
-        scorer.mapping,
-        label_delay=timedelta(seconds=scorer.catalogue.label_delay),
-        earliest=params.prepare.earliest,
-        latest=params.prepare.latest,
-        optional=("is_fraud", "reported_at"),
-    )
+    with places.fetched(given) as files:
+        ingested = clean.ingest(
+            files,
+            scorer.mapping,
+            label_delay=timedelta(seconds=scorer.catalogue.label_delay),
+            earliest=params.prepare.earliest,
+            latest=params.prepare.latest,
+            optional=("is_fraud", "reported_at"),
+        )
     return History.given(ingested, told=given)
 
 
