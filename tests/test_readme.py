@@ -11,11 +11,22 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-SMALL = "simulate: {rows: 20000, days: 150, cards: 300, terminals: 100}\nevaluate: {replicates: 20}\n"
+SMALL = """
+simulate: {rows: 60000, days: 200, cards: 600, terminals: 240}
+policy: {cards_per_day: 8}
+evaluate: {replicates: 20}
+serve: {port: 18797}
+"""
 NEWEST = """
 import polars as pl
 raw = pl.read_parquet("data/raw/transactions.parquet")
 raw.filter(pl.col("ts") > pl.col("ts").max() - pl.duration(days=14)).write_csv("newest.csv")
+"""
+
+
+ASK = """curl --silent --retry 60 --retry-delay 1 --retry-connrefused http://127.0.0.1:18797/ready
+kill $!
+wait
 """
 
 
@@ -24,6 +35,8 @@ def test_its_commands_lead_from_raw_to_scored_transactions(tmp_path: Path) -> No
     block = re.search(r"## Use it\n\n```\n(.*?)```", README, re.DOTALL)
     assert block is not None
     lines = block[1].strip().replace("FILE", "newest.csv").splitlines()
+    assert lines[-1].startswith("fraud3000 serve")
+    lines[-1:] = ["fraud3000 serve >/dev/null &", ASK]
     lines.insert(1, f"{sys.executable} -c '{NEWEST}'")
     (tmp_path / "params.yaml").write_text(SMALL)
     place = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -32,3 +45,4 @@ def test_its_commands_lead_from_raw_to_scored_transactions(tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "newest.scored.parquet").exists()
+    assert '"status":"ready"' in done.stdout
