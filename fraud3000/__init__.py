@@ -2,6 +2,16 @@
 
 The names below are the public API. Each is imported when it is first used, so that
 ``import fraud3000`` costs next to nothing.
+
+Stages do what the commands do, files in and files out; `load` gives the model they made, whose
+`featurize`, `answer` and `reasons` work on frames; `measure` judges scored rows.
+
+>>> import fraud3000
+>>> params = fraud3000.parse_params({"policy": {"cards_per_day": 50}})
+>>> params.policy.cards_per_day, params.train.estimator
+(50, 'hist_gradient_boosting')
+>>> fraud3000.Workspace.of(params).scored.as_posix()
+'data/processed/scored.parquet'
 """
 
 from __future__ import annotations
@@ -21,15 +31,21 @@ if TYPE_CHECKING:
         ScorerError,
         UnavailableError,
     )
+    from fraud3000.metrics.report import measure
     from fraud3000.params import Params
+    from fraud3000.params import load as load_params
+    from fraud3000.params import parse as parse_params
     from fraud3000.scorer import Scorer
     from fraud3000.stages.evaluate import evaluate
+    from fraud3000.stages.exported import load
     from fraud3000.stages.featurize import featurize
     from fraud3000.stages.prepare import prepare
+    from fraud3000.stages.promote import promote
     from fraud3000.stages.score_file import score_file
     from fraud3000.stages.simulate import simulate
     from fraud3000.stages.summary import Summary
     from fraud3000.stages.train import train
+    from fraud3000.stages.workspace import Workspace
 
     __version__: str
 
@@ -46,22 +62,35 @@ __all__ = [
     "ScorerError",
     "Summary",
     "UnavailableError",
+    "Workspace",
     "__version__",
     "evaluate",
     "featurize",
+    "load",
+    "load_params",
+    "measure",
+    "parse_params",
     "prepare",
+    "promote",
     "score_file",
     "simulate",
     "train",
 ]
 
-_STAGES = ("evaluate", "featurize", "prepare", "score_file", "simulate", "train")
+_STAGES = ("evaluate", "featurize", "prepare", "promote", "score_file", "simulate", "train")
 _PLACES = {
     "Params": "fraud3000.params",
     "Scorer": "fraud3000.scorer",
     "Summary": "fraud3000.stages.summary",
+    "Workspace": "fraud3000.stages.workspace",
+    "load": "fraud3000.stages.exported",
+    "load_params": "fraud3000.params",
+    "measure": "fraud3000.metrics.report",
+    "parse_params": "fraud3000.params",
     **{stage: f"fraud3000.stages.{stage}" for stage in _STAGES},
 }
+_NAMES = {"load_params": "load", "parse_params": "parse"}
+"""Names there, where they are not the same."""
 
 
 def __getattr__(name: str) -> Any:
@@ -69,7 +98,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("importlib.metadata").version("fraud3000")
     if name not in __all__:
         raise AttributeError(f"module 'fraud3000' has no attribute '{name}'")
-    return getattr(importlib.import_module(_PLACES.get(name, "fraud3000.errors")), name)
+    return getattr(importlib.import_module(_PLACES.get(name, "fraud3000.errors")), _NAMES.get(name, name))
 
 
 def __dir__() -> list[str]:

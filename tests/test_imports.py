@@ -45,7 +45,9 @@ def test_public_names_are_sorted_and_resolve() -> None:
 def test_type_checkers_see_the_public_names() -> None:
     module = ast.parse(Path(fraud3000.__file__).read_text(encoding="utf-8"))
     guarded = next(node for node in module.body if isinstance(node, ast.If))
-    imported = {alias.name for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    imported = {
+        alias.asname or alias.name for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
     assert imported | {"__version__"} == set(fraud3000.__all__)
 
 
