@@ -17,6 +17,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 ACCENT, INK, MUTED, FLOOR, RULE, PAPER, WARNING = (
@@ -68,6 +69,7 @@ _STYLE: dict[str, Any] = {
     "xtick.labelsize": TEXT,
     "ytick.labelsize": TEXT,
     "ytick.major.size": 0,
+    "xtick.major.pad": 6,
     "figure.constrained_layout.use": True,
 }
 
@@ -148,27 +150,34 @@ def _drawn(draw: Draw, width: int, height: int, *, narrow: bool) -> Figure:
     figure = Figure(figsize=(width / 72, height / 72))
     FigureCanvasAgg(figure)
     draw(Sheet(figure, narrow))
+    figure.draw_without_rendering()  # lays it out, once for all the forms it is saved in
+    figure.set_layout_engine("none")
     return figure
 
 
 def _entitle(figure: Figure, title: str, height: int) -> None:
     """Give a picture that leaves the page its title and a ground."""
-    lines = textwrap.wrap(title, 78)
-    figure.set_size_inches(WIDE / 72, (height + _TITLE_LINE * len(lines) + 8) / 72)
+    lines = textwrap.wrap(title, 74)
+    whole = height + _TITLE_LINE * len(lines) + 16
+    for axes in figure.axes:
+        place = axes.get_position()
+        axes.set_position((place.x0, place.y0 * height / whole, place.width, place.height * height / whole))
+    figure.set_size_inches(WIDE / 72, whole / 72)
     figure.set_facecolor(PAPER)
-    figure.suptitle("\n".join(lines), x=0.006, ha="left", fontsize=TEXT, fontweight="bold")
+    figure.text(0.006, 1 - 6 / whole, "\n".join(lines), va="top", fontweight="bold", linespacing=1.3)
 
 
 def _svg(figure: Figure) -> str:
     place = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(place, format="svg", metadata=nothing)
+    FigureCanvasSVG(figure).print_svg(place, metadata=nothing)
     return place.getvalue()
 
 
 def _png(figure: Figure) -> bytes:
     place = io.BytesIO()
-    figure.savefig(place, format="png", dpi=_DOTS, metadata={"Software": None})
+    figure.set_dpi(_DOTS)
+    FigureCanvasAgg(figure).print_png(place, metadata={"Software": None})
     return place.getvalue()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fraud3000 import durations
 from fraud3000.report.evidence import Evidence
+from fraud3000.report.verdict import FEW
 from fraud3000.report.words import day, listed, money, number, per_day, percent, span
 
 Facts = list[tuple[str, str]]
@@ -41,7 +42,7 @@ def left_out(evidence: Evidence) -> str:
 
 
 def _counts(counts: Any) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items())
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
 def splits(evidence: Evidence) -> Facts:
@@ -120,7 +121,7 @@ def limits(evidence: Evidence) -> list[str]:
         found.append("The split is random since the data has no time: the model may know what came later, which flatters it.")
     if evidence.params.prepare.source in {"simulated", "handbook", "sparkov", "tabformer"}:
         found.append("The transactions are simulated: the figures say nothing of how it does on real ones.")
-    if metrics["rows"] and metrics["frauds"] < 30:
+    if metrics["rows"] and metrics["frauds"] < FEW:
         found.append(f"Only {metrics['frauds']:,} frauds were measured: the figures could be far off.")
     later = counts.get("reported as fraud later", 0)
     if later:

@@ -15,10 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from fraud3000.metrics.calibration import log_odds
-from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, RULE, WIDE, Picture, Sheet, picture
+from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, PAPER, Picture, Sheet, picture
 from fraud3000.report.words import GAP, day, per_day, percent
 
 SHARE = FuncFormatter(lambda share, _place: f"{100 * share:.0f}{GAP}%")
+_TICK = FuncFormatter(lambda share, _place: f"{100 * share:g}{GAP}%")
 _ODDS = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
 
@@ -37,7 +38,7 @@ def caught(table: pl.DataFrame, title: str) -> Picture:
         for place, row in enumerate(table.iter_rows(named=True)):
             axes.barh(place, row["share"], height=0.46, color=ACCENT)
             if row["low"] is not None:
-                axes.plot([row["low"], row["high"]], [place, place], color=INK, linewidth=1.5)
+                _interval(axes, row["low"], row["high"], place)
             if row["floor"] is not None:
                 axes.plot([row["floor"]] * 2, [place - 0.36, place + 0.36], color=FLOOR, linewidth=3)
                 axes.text(row["floor"], place - 0.42, row["by"], color=MUTED, ha=_side(row["floor"]), va="bottom")
@@ -98,7 +99,7 @@ def workload(table: pl.DataFrame, title: str, *, unit: str, own: tuple[float, fl
             _band(axes, known, alerts, f"{what}_low", f"{what}_high")
             _from_zero(axes, alerts, known[f"{what}_largest_amount"].to_numpy(), FLOOR, 1.2)
             _from_zero(axes, alerts, known[what].to_numpy(), ACCENT, 2.5)
-            _say(axes, alerts, known[f"{what}_largest_amount"].to_numpy(), "largest amounts", MUTED, at=0.98, end=True)
+            _say(axes, alerts, known[f"{what}_largest_amount"].to_numpy(), "largest amounts", MUTED, at=0.99, end=True)
             if mine is not None:
                 _mark(axes, own[0], mine, percent(mine))
             axes.set_title(f"share of {what} caught", fontsize="medium", color=INK, loc="left", fontweight="bold")
@@ -133,7 +134,7 @@ def calibration(table: pl.DataFrame, title: str) -> Picture:
             axes.plot([row["score"]] * 2, [max(row["low"], lowest), row["high"]], color=ACCENT, linewidth=4, alpha=0.35)
         axes.scatter(seen["score"], seen["observed"], color=ACCENT, s=46, zorder=3)
         for scale in (axes.xaxis, axes.yaxis):
-            scale.set_major_formatter(FuncFormatter(lambda share, _place: percent(share)))
+            scale.set_major_formatter(_TICK)
             scale.set_minor_locator(NullLocator())
             scale.set_major_locator(FixedLocator([10.0**-power for power in range(6) if 10.0**-power >= lowest]))
         axes.set_xlim(lowest, 1.15)
@@ -175,7 +176,7 @@ def scores(table: pl.DataFrame, title: str, *, threshold: float | None) -> Pictu
                 axes.axvline(log_odds(np.array([threshold]))[0], color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
         ticks = [share for share in _ODDS if edges[0] <= log_odds(np.array([share]))[0] <= edges[-1]]
         both[-1].xaxis.set_major_locator(FixedLocator(log_odds(np.array(ticks)).tolist()))
-        both[-1].xaxis.set_major_formatter(FuncFormatter(lambda _odds, place: percent(ticks[place])))
+        both[-1].xaxis.set_major_formatter(FuncFormatter(lambda _odds, place: _TICK(ticks[place])))
         said = "" if threshold is None else f"; dashed: the threshold, {percent(threshold)}"
         both[-1].set_xlabel(f"score (log-odds scale{'' if sheet.narrow else said})")
 
@@ -237,10 +238,14 @@ def groups(table: pl.DataFrame, name: str, title: str, mean: float | None) -> Pi
                 axes.text(0.01, place, "no fraud", color=MUTED, va="center")
                 continue
             axes.barh(place, row["recall"], height=0.55, color=ACCENT)
-            axes.plot([row["recall_low"], row["recall_high"]], [place, place], color=INK, linewidth=1.5)
+            _interval(axes, row["recall_low"], row["recall_high"], place)
         if mean is not None:
             axes.axvline(mean, color=FLOOR, linewidth=1.2)
-            axes.text(mean, -0.62, f"all: {percent(mean)}", color=MUTED, ha=_side(mean), va="bottom")
+            right = mean < 0.8
+            axes.annotate(
+                f"all: {percent(mean)}", (mean, -1.2), xytext=(5 if right else -5, -2), textcoords="offset points", color=MUTED,
+                ha="left" if right else "right", va="top",
+            )  # fmt: skip
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(SHARE)
         axes.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
@@ -255,15 +260,15 @@ def features(table: pl.DataFrame, title: str) -> Picture:
     Parameters
     ----------
     table
-        words String; drop, low, high Float64, the largest drop first.
+        words String; fall, low, high Float64, the largest fall first.
     """
 
     def draw(sheet: Sheet) -> None:
         axes = sheet.axes()
         _bars(axes, table["words"].to_list(), wrap=20 if sheet.narrow else 40)
         for place, row in enumerate(table.iter_rows(named=True)):
-            axes.barh(place, row["drop"], height=0.55, color=ACCENT)
-            axes.plot([row["low"], row["high"]], [place, place], color=INK, linewidth=1.5)
+            axes.barh(place, row["fall"], height=0.55, color=ACCENT)
+            _interval(axes, row["low"], row["high"], place)
         axes.set_ylim(table.height - 0.4, -0.6)
         axes.set_xlim(min(0, float(table["low"].min())), float(table["high"].max()) * 1.04)  # type: ignore[arg-type]
         axes.xaxis.set_major_locator(MaxNLocator(3 if sheet.narrow else 5))
@@ -286,6 +291,12 @@ def _bars(axes: Axes, labels: Sequence[str], *, wrap: int) -> None:
     axes.yaxis.set_ticklabels(cut, color=INK)
 
 
+def _interval(axes: Axes, low: float, high: float, place: float) -> None:
+    """Draw an interval that stands out from its bar and from the page."""
+    axes.plot([low, high], [place, place], color=PAPER, linewidth=4.5, solid_capstyle="butt")
+    axes.plot([low, high], [place, place], color=INK, linewidth=1.8, solid_capstyle="butt")
+
+
 def _band(axes: Axes, table: pl.DataFrame, x: np.ndarray, low: str, high: str) -> None:
     known = table[low].is_not_null().to_numpy()
     if known.any():
@@ -304,10 +315,11 @@ def _say(
     known = np.isfinite(y)
     if not known.any():
         return
-    place = int(round(at * (int(known.sum()) - 1)))
+    place = round(at * (int(known.sum()) - 1))
+    below = end and y[known][place] > 0.2
     axes.annotate(
-        words, (x[known][place], y[known][place]), xytext=(0 if end else 6, 6), textcoords="offset points", color=colour,
-        fontweight="bold" if bold else "normal", ha="right" if end else "left", va="bottom",
+        words, (x[known][place], y[known][place]), xytext=(0 if end else 6, -9 if below else 6), textcoords="offset points",
+        color=colour, fontweight="bold" if bold else "normal", ha="right" if end else "left", va="top" if below else "bottom",
     )  # fmt: skip
 
 

@@ -12,12 +12,14 @@ from fraud3000.redact import mask
 from fraud3000.report import groups, plots, tables
 from fraud3000.report.canvas import Picture
 from fraud3000.report.evidence import Evidence
-from fraud3000.report.verdict import CAUGHT, best_floor, verdict
-from fraud3000.report.words import between, day, money, number, per_day, percent
+from fraud3000.report.verdict import CAUGHT, FLOORS, best_floor, verdict
+from fraud3000.report.words import between, day, interval, money, number, per_day, percent, points
 
 FEWEST = 10
 """Frauds that a group or a week needs before the finding speaks of it."""
 MOST_FEATURES = 12
+_MULTIPLES = (0.25, 0.5, 1, 2, 3)
+"""Of the alert budget: the rows of the workload's table."""
 _FLOOR_MARKS = {"largest_amount": "largest amounts", "random": "at random"}
 _WILSON = "Black lines: Wilson's 95 % interval, as if transactions were independent."
 
@@ -122,7 +124,8 @@ def _workload(evidence: Evidence) -> Section:
     if reason:
         return _without(name, topic, reason)
     own, budget, unit = _own_alerts(evidence), _budget(evidence), tables.workload_unit(scored)
-    data = tables.workload(scored, evidence.params.evaluate, budget=max(own, budget))
+    marks = [budget * times for times in _MULTIPLES]
+    data = tables.workload(scored, evidence.params.evaluate, marks=[*marks, 1.2 * own])
     row = data.sort((pl.col("alerts") - budget).abs()).row(0, named=True)
     has_money = row["money"] is not None
     title = (
@@ -138,7 +141,7 @@ def _workload(evidence: Evidence) -> Section:
         " whose threshold was set before these days. Band: 95 % interval. Grey: alerts on the largest amounts."
     )
     drawn = plots.workload(data, title, unit=unit, own=mine)
-    return Section(name, topic, title, said, drawn, _workload_shown(data, budget, unit), data)
+    return Section(name, topic, title, said, drawn, _workload_shown(data, marks, unit), data)
 
 
 def _own_alerts(evidence: Evidence) -> float:
@@ -152,19 +155,19 @@ def _budget(evidence: Evidence) -> float:
     return float(evidence.params.policy.cards_per_day) if capacity else max(_own_alerts(evidence), 0.1)
 
 
-def _workload_shown(data: pl.DataFrame, budget: float, unit: str) -> Shown:
-    nearest = [
-        data.sort((pl.col("alerts") - budget * part).abs(), "alerts").row(0, named=True) for part in (0.25, 0.5, 1, 2, 3)
-    ]
-    distinct = {row["alerts"]: row for row in nearest}.values()
+def _workload_shown(data: pl.DataFrame, marks: list[float], unit: str) -> Shown:
     rows = tuple(
         (
             per_day(row["alerts"]),
-            *(text for what in ("frauds", "money") for text in (_share(row[what]), between(row[f"{what}_low"], row[f"{what}_high"]))),
+            *(_with_interval(row[what], row[f"{what}_low"], row[f"{what}_high"]) for what in ("frauds", "money")),
         )
-        for row in distinct
+        for row in data.filter(pl.col("alerts").is_in(marks)).iter_rows(named=True)
     )
-    return Shown((unit, "frauds", "95 % interval", "money", "95 % interval"), rows)
+    return Shown((unit, "frauds caught", "money caught"), rows)
+
+
+def _with_interval(share: float | None, low: float | None, high: float | None) -> str:
+    return "–" if share is None else interval({"value": share, "low": low, "high": high})
 
 
 def _share(value: float | None) -> str:
@@ -238,11 +241,11 @@ def _weeks(evidence: Evidence) -> Section:
         span = f"{data.height} period{'s' if data.height > 1 else ''} of at most {length} days"
         return Section(name, topic, f"No deviation from week to week can be told from {span}", shown=shown, data=data)
     unit = "week" if length == 7 else f"period of {length} days"
-    title = f"Recall varies by ± {percent(recall['sd'])} from {unit} to {unit}, between {between(whole.min(), whole.max())}"  # type: ignore[arg-type]
+    ends = f"{percent(float(whole.min()))} and {percent(float(whole.max()))}"  # type: ignore[arg-type]
+    title = f"Recall varies by ± {points(recall['sd'])} from {unit} to {unit}, between {ends}"
     short = data.height - data.filter(pl.col("days") == length).height
     said = f"Grey line and band: mean and standard deviation of {recall['weeks']} whole {'weeks' if length == 7 else 'periods'}."
     said += " A shorter one at the end does not count there." if short else ""
-    said += " The last weeks may lack frauds that are not reported yet."
     drawn = plots.weeks(data, recall["mean"], recall["sd"], title)
     return Section(name, topic, title, said, drawn, shown, data)
 
@@ -297,17 +300,15 @@ def _categories(evidence: Evidence) -> Iterator[Section]:
 def _grouped(evidence: Evidence, name: str, topic: str, data: pl.DataFrame, said: str) -> Section:
     title, recall = _extremes(data), evidence.metrics["metrics"]["recall"]["value"]
     shown = Shown(
-        (topic.lower().removeprefix("by "), "transactions", "frauds", "fraud rate", "alerts", "precision", "recall", "95 % interval", "fraud money", "of it caught"),
+        (topic.lower().removeprefix("by "), "transactions", "frauds", "fraud rate", "precision", "recall", "fraud money", "of it caught"),
         tuple(
             (
                 row["group"],
                 f"{row['rows']:,}",
                 f"{row['frauds']:,}",
                 _share(row["fraud_rate"]),
-                f"{row['alerts']:,}",
                 _share(row["precision"]),
-                _share(row["recall"]),
-                between(row["recall_low"], row["recall_high"]),
+                _with_interval(row["recall"], row["recall_low"], row["recall_high"]),
                 money(row["money"], evidence.decimals),
                 _share(row["value_detection_rate"]),
             )
@@ -323,7 +324,7 @@ def _extremes(data: pl.DataFrame) -> str:
         return f"Too few frauds to tell the groups apart: fewer than two have {FEWEST}"
     least, best = told.row(0, named=True), told.row(-1, named=True)
     if best["recall_low"] <= least["recall_high"]:
-        return f"Recall lies between {between(least['recall'], best['recall'])}; the intervals do not tell the groups apart"
+        return f"Recall lies between {percent(least['recall'])} and {percent(best['recall'])}; the intervals do not tell the groups apart"
     return f"Recall is highest for {best['group']} ({percent(best['recall'])}) and lowest for {least['group']} ({percent(least['recall'])})"
 
 
@@ -333,17 +334,17 @@ def _features(evidence: Evidence) -> Section:
         return _without(name, topic, "no known fraud")
     top = data.head(MOST_FEATURES)
     first = top.row(0, named=True)
-    title = f"The model leans most on the {first['words']}: without it, average precision falls by {number(first['drop'])}"
-    if first["drop"] <= 0:
+    title = f"The model leans most on “{first['words']}”: without it, average precision falls by {number(first['fall'])}"
+    if first["fall"] <= 0:
         title = "No single feature carries the model: average precision does not fall without any one of them"
     said = (
         f"Each feature in turn gets the values of other rows, drawn at random; the {top.height} of {data.height} features"
-        " whose loss lowers average precision most. Black lines: least and most of three draws. Features that say the same"
+        " whose loss lowers average precision most. Black lines: the two draws. Features that say the same"
         " share their weight, so a small fall does not prove a feature useless."
     )
     shown = Shown(
         ("feature", "fall", "least", "most"),
-        tuple((row["feature"], number(row["drop"]), number(row["low"]), number(row["high"])) for row in top.iter_rows(named=True)),
+        tuple((row["feature"], number(row["fall"]), number(row["low"]), number(row["high"])) for row in top.iter_rows(named=True)),
     )
     return Section(name, topic, title, said, plots.features(top, title), shown, data)
 
@@ -360,8 +361,8 @@ def figures(evidence: Evidence) -> Shown:
         ends = f"{number(entry['low'])} – {number(entry['high'])}" if entry.get("low") is not None else ""
         floor = best_floor(evidence.metrics, name)
         notes = [f"by {entry['by']}" if "by" in entry else entry.get("reason", "")]
-        notes += [f"{number(entry['ceiling'])} is the most anyone could"] if "ceiling" in entry else []
-        said = f"{number(floor[1])} {_FLOOR_MARKS.get(floor[0], floor[0])}" if floor else ""
+        notes += [f"ceiling {number(entry['ceiling'])}"] if "ceiling" in entry else []
+        said = f"{number(floor[1])} {FLOORS[floor[0]]}" if floor else ""
         rows.append((words(name).strip(), number(entry["value"]), ends, said, ", ".join(notes)))
     return Shown(("metric", "value", "95 % interval", "best floor", "note"), tuple(rows))
 

@@ -6,7 +6,7 @@ takes, counts the rows that it counts, and gives shares between 0 and 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
@@ -24,8 +24,6 @@ POINTS = 200
 BINS = 10
 FEWEST_EXPECTED = 5
 """Frauds that a bin of the calibration needs at least."""
-REACH = 3
-"""The workload goes up to this many times the alert budget, or the model's own alerts where they are more."""
 
 
 def missing(scored: pl.DataFrame, *needs: str) -> str | None:
@@ -110,7 +108,7 @@ def workload_unit(scored: pl.DataFrame) -> str:
     return "cards a day" if "card_id" in scored.columns else "transactions a day"
 
 
-def workload(scored: pl.DataFrame, evaluate: EvaluateModelParams, *, budget: float) -> pl.DataFrame:
+def workload(scored: pl.DataFrame, evaluate: EvaluateModelParams, *, marks: Sequence[float]) -> pl.DataFrame:
     """Set alerts a day against the frauds and the money that they catch.
 
     One threshold holds for all days, so that a day has as many alerts as stated on average.
@@ -118,8 +116,8 @@ def workload(scored: pl.DataFrame, evaluate: EvaluateModelParams, *, budget: flo
 
     Parameters
     ----------
-    budget
-        Alerts a day, in `workload_unit`; the table reaches `REACH` times as far.
+    marks
+        Alerts a day, in `workload_unit`, that the table is to hold; it reaches as far as the largest.
 
     Returns
     -------
@@ -131,11 +129,11 @@ def workload(scored: pl.DataFrame, evaluate: EvaluateModelParams, *, budget: flo
     --------
     >>> scored = pl.DataFrame({"score": [0.9, 0.5, 0.1, 0.0], "alert": [True, False, False, False],
     ...                        "is_fraud": [1, 0, 1, 0], "amount": [300, 500, 100, 50]})
-    >>> workload(scored, EvaluateModelParams(replicates=20), budget=250).filter(alerts=250).select("frauds", "money").row(0)
+    >>> workload(scored, EvaluateModelParams(replicates=20), marks=[250]).filter(alerts=250).select("frauds", "money").row(0)
     (0.5, 0.75)
     """
     sample, rows = Sample.of(scored), _acted_on(scored)
-    alerts = _grid(rows, budget)
+    alerts = _grid(rows, marks)
     found = np.flatnonzero(sample.fraud)
     columns: dict[str, FloatArray] = {"alerts": alerts, "threshold": _thresholds(rows, "score", alerts)}
     edge, largest = columns["threshold"], _thresholds(rows, "amount", alerts)
@@ -171,10 +169,10 @@ def _claims(rows: pl.DataFrame, by: str) -> FloatArray:
     return best.cast(pl.Float64).sort(descending=True).to_numpy()
 
 
-def _grid(rows: pl.DataFrame, budget: float) -> FloatArray:
-    most = min(REACH * budget, len(_claims(rows, "score")) / _periods(rows))
+def _grid(rows: pl.DataFrame, marks: Sequence[float]) -> FloatArray:
+    most = min(max(marks), len(_claims(rows, "score")) / _periods(rows))
     even = np.linspace(most / 100, most, 100)
-    return np.unique(np.append(np.ceil(even) if most >= 100 else even, min(budget, most)))
+    return np.unique(np.append(even, [mark for mark in marks if mark <= most]))
 
 
 def _thresholds(rows: pl.DataFrame, by: str, alerts: FloatArray) -> FloatArray:
@@ -223,8 +221,8 @@ def calibration(scored: pl.DataFrame) -> pl.DataFrame:
     ordered = pl.DataFrame({"score": sample.score, "fraud": sample.fraud.astype(np.int64)}).reverse()
     before = (pl.col("score").cum_sum() - pl.col("score")) / pl.col("score").sum()
     table = (
-        # equal scores stay together, in the bin where the first of them falls
-        ordered.with_columns(bin=(before * max(bins, 1)).floor().first().over("score"))
+        ordered.with_columns(bin=(before * max(bins, 1)).floor())
+        .with_columns(pl.col("bin").first().over("score"))  # equal scores stay together
         .group_by("bin", maintain_order=True)
         .agg(rows=pl.len().cast(pl.Int64), frauds=pl.col("fraud").sum(), score=pl.col("score").mean())
         .drop("bin")

@@ -14,6 +14,8 @@ FLOORS = {"random": "random", "largest_amount": "largest", "always": "always", "
 EQUAL_ALERTS = ("random", "largest_amount")
 """Floors that alert as many rows as the model: the fair ones for what alerts catch."""
 _IN_WORDS = {"random": "random alerts", "largest_amount": "the largest amounts"}
+FEW = 30
+"""With fewer frauds than this the verdict says that they are few."""
 CAUGHT = {"recall": "frauds", "value_detection_rate": "money"}
 """The two metrics of the verdict and what they are a share of."""
 
@@ -26,6 +28,8 @@ class Verdict:
     ----------
     headline
         What is caught at how many alerts.
+    budget
+        What the alert budget catches, spent anew each day; empty where the policy has none.
     against
         What as many alerts would catch without the model.
     bad
@@ -35,6 +39,7 @@ class Verdict:
     """
 
     headline: str
+    budget: str = ""
     against: str = ""
     bad: str = ""
     doubt: str = ""
@@ -75,7 +80,7 @@ def verdict(metrics: Mapping[str, Any]) -> Verdict:
         )
     headline = f"With {alerts_in_words(metrics)}, the model catches {_caught(found)}."
     below, level = _compared(metrics)
-    return Verdict(headline, _against(metrics), _bad(metrics, below), _doubt(metrics, level))
+    return Verdict(headline, _budget(metrics), _against(metrics), _bad(metrics, below), _doubt(metrics, level))
 
 
 def _nothing_known(metrics: Mapping[str, Any]) -> str:
@@ -84,8 +89,21 @@ def _nothing_known(metrics: Mapping[str, Any]) -> str:
     return f"None of the {metrics['rows']:,} measured transactions is known to be fraud: take a longer test split."
 
 
-def _caught(found: Mapping[str, Any]) -> str:
-    parts = [f"{interval(found[name])} of {what}" for name, what in CAUGHT.items() if found[name]["value"] is not None]
+def _budget(metrics: Mapping[str, Any]) -> str:
+    policy = metrics["policy"]
+    if policy["threshold"] != "capacity" or metrics["metrics"]["recall_at_alert_budget"]["value"] is None:
+        return ""
+    unit = "cards" if metrics["alerts_a_day"]["unit"] == "cards" else "transactions"
+    caught = _caught(metrics["metrics"], "_at_alert_budget")
+    return f"The {policy['cards_per_day']:,} {unit} with the highest scores of each day, the alert budget, hold {caught}."
+
+
+def _caught(found: Mapping[str, Any], at: str = "") -> str:
+    parts = [
+        f"{interval(found[name + at])} of {what}"
+        for name, what in CAUGHT.items()
+        if found[name + at]["value"] is not None
+    ]
     return " and ".join(parts).replace("of money", "of their money")
 
 
@@ -121,8 +139,10 @@ def _compared(metrics: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def _bad(metrics: Mapping[str, Any], below: list[str]) -> str:
+    savings = metrics["metrics"]["savings"]["value"]
+    losing = "The alerts cost more than they save." if savings is not None and savings < 0 else ""
     if not below:
-        return ""
+        return losing
     reasons = []
     for name in below:
         floor, value = best_floor(metrics, name) or ("", 0.0)
@@ -131,16 +151,18 @@ def _bad(metrics: Mapping[str, Any], below: list[str]) -> str:
             reasons.append(f"an average precision of {number(own)} against {number(value)} by {_IN_WORDS[floor]}")
         else:
             reasons.append(f"{percent(own)} of {CAUGHT[name]} against {percent(value)} by {_IN_WORDS[floor]}")
-    return f"The model is no better than no model: {listed(reasons)}."
+    return f"The model is no better than no model: {listed(reasons)}. {losing}".rstrip()
 
 
 def _doubt(metrics: Mapping[str, Any], level: list[str]) -> str:
     said = []
     if metrics["split_by"] == "random":
         said.append("The split is random since the data has no time: that flatters every model.")
-    if metrics["metrics"]["recall"].get("low") is None:
-        frauds = metrics["frauds"]
-        said.append(f"{frauds:,} fraud{'s are' if frauds > 1 else ' is'} too few for intervals: chance alone could give these figures.")
+    if metrics["frauds"] < FEW:
+        frauds = "one fraud was" if metrics["frauds"] == 1 else f"{metrics['frauds']:,} frauds were"
+        said.append(f"Only {frauds} measured: chance alone could give these figures.")
     elif level:
-        said.append(f"In {listed(level)} these rows do not tell the model from no model: the interval reaches down to that.")
+        said.append(
+            f"These rows do not tell the model from no model by {listed(level)}: the interval reaches down to the floor."
+        )
     return " ".join(said)

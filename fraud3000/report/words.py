@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -68,17 +68,28 @@ def money(minor: float, decimals: int, currency: str | None = None) -> str:
     return f"{major:,.{0 if whole else decimals}f}" + (f"{GAP}{currency}" if currency else "")
 
 
+def points(difference: float) -> str:
+    """Write a difference of shares.
+
+    Examples
+    --------
+    >>> points(0.106).replace(GAP, " "), points(0.0123).replace(GAP, " ")
+    ('11 points', '1.2 points')
+    """
+    return f"{100 * difference:.{0 if difference >= 0.0995 else 1}f}{GAP}points"
+
+
 def interval(entry: Mapping[str, Any]) -> str:
-    """Write a metric's share and its interval, as in "75 % (63 – 91 %)".
+    """Write a metric's share and its interval, where it has one of any width.
 
     Examples
     --------
     >>> interval({"value": 0.748, "low": 0.634, "high": 0.911}).replace(GAP, " ")
     '75 % (63 – 91 %)'
-    >>> interval({"value": 0.748, "low": None, "high": None}).replace(GAP, " ")
-    '75 %'
+    >>> interval({"value": 1.0, "low": 1.0, "high": 1.0}).replace(GAP, " ")
+    '100 %'
     """
-    if entry.get("low") is None:
+    if entry.get("low") is None or entry["low"] == entry["high"]:
         return percent(entry["value"])
     return f"{percent(entry['value'])} ({between(entry['low'], entry['high'])})"
 
@@ -109,8 +120,15 @@ def day(at: date | datetime | str) -> str:
 
 
 def span(first: datetime | str, last: datetime | str) -> str:
-    """Write a span of time; to the minute where it begins and ends on one day."""
+    """Write a span [first, last) by its first and last day; to the minute where that is one day.
+
+    Examples
+    --------
+    >>> span("2018-08-08T00:00:00+00:00", "2018-08-15T00:00:00+00:00").replace(GAP, " ")
+    '8 August 2018 to 14 August 2018'
+    """
     begin, end = (datetime.fromisoformat(at) if isinstance(at, str) else at for at in (first, last))
+    end = max(begin, end - timedelta(microseconds=1))
     if begin.date() == end.date():
         return f"{day(begin)}, {begin:%H:%M}{GAP}–{GAP}{end:%H:%M}"
     return f"{day(begin)} to {day(end)}"

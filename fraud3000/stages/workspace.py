@@ -60,8 +60,24 @@ class Workspace:
     def metrics(self) -> Path:
         return self.root / "reports" / "metrics.json"
 
+    @property
+    def report(self) -> Path:
+        return self.root / "reports" / "report.html"
+
+    @property
+    def plots(self) -> Path:
+        return self.root / "reports" / "plots"
+
+    @property
+    def card(self) -> Path:
+        return self.root / "reports" / "model-card.md"
+
     def bundle(self, version: str) -> Path:
         return self.root / "models" / version
+
+    def bundle_card(self, version: str) -> Path:
+        """Beside the bundle, which holds nothing but what its manifest names."""
+        return self.root / "models" / f"{version}.card.md"
 
 
 def read(path: Path, *, made_by: str) -> pl.DataFrame:
