@@ -24,9 +24,7 @@ MOST_FRAUDS, HIGHEST, MOST_OTHERS = 1_000, 800, 1_200
 DRAWS = 2
 
 
-def permutation(
-    model: Model, featured: pl.DataFrame, is_fraud: Labels, score: Floats, *, seed: int
-) -> pl.DataFrame:
+def permutation(model: Model, featured: pl.DataFrame, is_fraud: Labels, score: Floats, *, seed: int) -> pl.DataFrame:
     """Measure by how much the average precision falls when a feature has the values of other rows.
 
     A few thousand rows stand for all, each with the weight of those that it stands for: the
@@ -70,7 +68,11 @@ def _drawn(is_fraud: Labels, score: Floats, seed: int) -> tuple[Ints, Floats]:
     source = np.random.default_rng([seed, len(is_fraud)])
     legitimate = np.flatnonzero(is_fraud == 0)
     falling = legitimate[np.argsort(-score[legitimate], kind="stable")]
-    groups = ((np.flatnonzero(is_fraud == 1), MOST_FRAUDS), (falling[:HIGHEST], HIGHEST), (falling[HIGHEST:], MOST_OTHERS))
+    groups = (
+        (np.flatnonzero(is_fraud == 1), MOST_FRAUDS),
+        (falling[:HIGHEST], HIGHEST),
+        (falling[HIGHEST:], MOST_OTHERS),
+    )
     taken = [source.choice(rows, most, replace=False) if len(rows) > most else rows for rows, most in groups]
     weight = [np.full(len(some), len(rows) / max(len(some), 1)) for some, (rows, _) in zip(taken, groups, strict=True)]
     return np.concatenate(taken), np.concatenate(weight)

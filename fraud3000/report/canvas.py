@@ -20,6 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from fraud3000.report.words import plain
+
 ACCENT, INK, MUTED, FLOOR, RULE, PAPER, WARNING = (
     "#0b63a8",
     "#1c2127",
@@ -37,7 +39,7 @@ VARIABLES = {
 WIDE, NARROW, TEXT = 700, 340, 15
 """Widths in CSS pixels, and the size of all text."""
 _TITLE_LINE, _DOTS = 22, 144
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -157,7 +159,7 @@ def _drawn(draw: Draw, width: int, height: int, *, narrow: bool) -> Figure:
 
 def _entitle(figure: Figure, title: str, height: int) -> None:
     """Give a picture that leaves the page its title and a ground."""
-    lines = textwrap.wrap(title, 74)
+    lines = textwrap.wrap(plain(title), 74)
     whole = height + _TITLE_LINE * len(lines) + 16
     for axes in figure.axes:
         place = axes.get_position()
@@ -170,14 +172,14 @@ def _entitle(figure: Figure, title: str, height: int) -> None:
 def _svg(figure: Figure) -> str:
     place = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    FigureCanvasSVG(figure).print_svg(place, metadata=nothing)
+    FigureCanvasSVG(figure).print_svg(place, metadata=nothing)  # type: ignore[no-untyped-call]
     return place.getvalue()
 
 
 def _png(figure: Figure) -> bytes:
     place = io.BytesIO()
     figure.set_dpi(_DOTS)
-    FigureCanvasAgg(figure).print_png(place, metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(place, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return place.getvalue()
 
 

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from fraud3000.features.words import tell
 from fraud3000.report import facts
 from fraud3000.report.evidence import Evidence
-from fraud3000.report.sections import Section, Shown, figures
+from fraud3000.report.section import Section, Shown
+from fraud3000.report.sections import figures
 from fraud3000.report.verdict import verdict
-from fraud3000.report.words import GAP, day
+from fraud3000.report.words import day, plain
 
 SEGMENTS = ("amounts", "weeks", "by-")
 
@@ -56,14 +57,14 @@ def card(evidence: Evidence, sections: list[Section]) -> str:
         "## Versions and hashes",
         _list(facts.versions(evidence)),
     ]
-    return "\n\n".join(block for block in blocks if block).replace(GAP, " ") + "\n"
+    return plain("\n\n".join(block for block in blocks if block)) + "\n"
 
 
 def summary(evidence: Evidence) -> str:
     """Say in a few lines what a registry shows of a version: the verdict, the data, what limits it."""
     limits = "\n".join(f"- {_plain(limit)}" for limit in facts.limits(evidence))
     told = [_paragraph(verdict(evidence.metrics)), f"Evaluated on {evidence.source}.", limits]
-    return "\n\n".join(part for part in told if part).replace(GAP, " ")
+    return plain("\n\n".join(part for part in told if part))
 
 
 def _paragraph(said: object) -> str:
@@ -74,10 +75,14 @@ def _paragraph(said: object) -> str:
 
 def _what(evidence: Evidence) -> Iterator[str]:
     scorer = evidence.scorer
-    estimator = str(scorer.facts.get("estimator", "model")).replace("_", " ")
-    yield f"A {estimator} that gives each card transaction a probability of fraud, calibrated by {scorer.calibrator.method}."
+    yield (
+        f"A model by {facts.estimator(evidence)} that gives each card transaction a probability of fraud"
+        f" (calibration: {scorer.calibrator.method})."
+    )
     as_of = scorer.facts.get("as_of")
-    yield f"It was made with what was known on {day(as_of)}." if as_of else "Its data has no time: every label was known."
+    yield (
+        f"It was made with what was known on {day(as_of)}." if as_of else "Its data has no time: every label was known."
+    )
     if scorer.policy.kind == "capacity":
         yield f"A transaction is alerted from one threshold on, set for {evidence.params.policy.cards_per_day:,} alerts a day."
     else:

@@ -8,10 +8,14 @@ from typing import Any
 from fraud3000 import durations
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.verdict import FEW
-from fraud3000.report.words import day, listed, money, number, per_day, percent, span
+from fraud3000.report.words import day, listed, money, per_day, percent, span
 
 Facts = list[tuple[str, str]]
-_LEFT_OUT = {"refund": "refunds", "label_unknown": "without a known label", "set_aside": "of cards already known as compromised"}
+_LEFT_OUT = {
+    "refund": "refunds",
+    "label_unknown": "without a known label",
+    "set_aside": "of cards already known as compromised",
+}
 
 
 def data(evidence: Evidence) -> Facts:
@@ -64,13 +68,18 @@ def model(evidence: Evidence) -> Facts:
     encoder, counts = scorer.model.encoder, scorer.facts.get("rows") or {}
     return [
         ("model version", scorer.version),
-        ("estimator", str(scorer.facts.get("estimator", "not on record")).replace("_", " ")),
+        ("estimator", estimator(evidence)),
         ("imbalance", str(scorer.facts.get("imbalance", "not on record"))),
         ("calibration", scorer.calibrator.method),
         ("features", f"{len(encoder.columns)} used of {len(scorer.catalogue.features)}"),
         *([("features left out", ", ".join(f"{name} ({why})" for name, why in encoder.dropped.items()))] if encoder.dropped else []),
         *([("training rows", _counts(counts))] if counts else []),
     ]  # fmt: skip
+
+
+def estimator(evidence: Evidence) -> str:
+    """Name the estimator in words."""
+    return str(evidence.scorer.facts.get("estimator", "an estimator not on record")).replace("_", " ")
 
 
 def policy(evidence: Evidence) -> Facts:
@@ -84,14 +93,24 @@ def policy(evidence: Evidence) -> Facts:
     )
     costs = [
         (name, money(getattr(own, field), evidence.decimals, evidence.currency))
-        for name, field in (("cost of a review", "review_cost"), ("fee of a missed fraud", "fee"), ("friction", "friction"))
+        for name, field in (
+            ("cost of a review", "review_cost"),
+            ("fee of a missed fraud", "fee"),
+            ("friction", "friction"),
+        )
     ]
     if own.kind == "capacity":
         budget = f"{evidence.params.policy.cards_per_day:,} a day"
-        threshold = "above every score" if own.value is None or own.value > 1 else number(own.value)
-        rule = [("policy", "capacity: one threshold that spends the alert budget"), ("alert budget", budget), ("threshold", threshold)]
+        threshold = "above every score" if own.value is None or own.value > 1 else percent(own.value)
+        rule = [
+            ("policy", "capacity: one threshold that spends the alert budget"),
+            ("alert budget", budget),
+            ("threshold", threshold),
+        ]
     else:
-        rule = [("policy", "cost: alert where the expected loss exceeds the review; the threshold falls with the amount")]
+        rule = [
+            ("policy", "cost: alert where the expected loss exceeds the review; the threshold falls with the amount")
+        ]
     return [*rule, ("alerted a day", alerted), *costs, ("share of fraud a review stops", percent(own.review_stops))]
 
 
@@ -118,21 +137,29 @@ def limits(evidence: Evidence) -> list[str]:
     metrics, scorer, found = evidence.metrics, evidence.scorer, []
     counts, bounds = scorer.facts.get("rows") or {}, evidence.boundaries
     if metrics["split_by"] == "random":
-        found.append("The split is random since the data has no time: the model may know what came later, which flatters it.")
+        found.append(
+            "The split is random since the data has no time: the model may know what came later, which flatters it."
+        )
     if evidence.params.prepare.source in {"simulated", "handbook", "sparkov", "tabformer"}:
         found.append("The transactions are simulated: the figures say nothing of how it does on real ones.")
     if metrics["rows"] and metrics["frauds"] < FEW:
         found.append(f"Only {metrics['frauds']:,} frauds were measured: the figures could be far off.")
     later = counts.get("reported as fraud later", 0)
     if later:
-        found.append(f"{later:,} training rows counted as legitimate and were reported as fraud after the day the model was made.")
+        found.append(
+            f"{later:,} training rows counted as legitimate and were reported as fraud after the day the model was made."
+        )
     unknown = metrics["excluded"]["label_unknown"]
     if unknown:
-        found.append(f"{unknown:,} test rows have no known label and are not measured: a fraud among them counts neither as caught nor as missed.")
+        found.append(
+            f"{unknown:,} test rows have no known label and are not measured: a fraud among them counts neither as caught nor as missed."
+        )
     if metrics["intervals"]["by"] == ["row"]:
         found.append(f"Intervals are {metrics['intervals']['note']}: they may be too narrow.")
     if metrics["compromised_cards"]["rows"]:
-        found.append(f"{metrics['compromised_cards']['rows']:,} test rows of cards already known as compromised are not measured.")
+        found.append(
+            f"{metrics['compromised_cards']['rows']:,} test rows of cards already known as compromised are not measured."
+        )
     if scorer.model.encoder.dropped:
         found.append(f"{len(scorer.model.encoder.dropped)} features say nothing in the training rows and are not used.")
     if bounds.as_of and bounds.test and _late(scorer.facts.get("as_of"), bounds.test[0]):
@@ -142,5 +169,3 @@ def limits(evidence: Evidence) -> list[str]:
 
 def _late(as_of: str | None, begin: datetime) -> bool:
     return bool(as_of) and datetime.fromisoformat(str(as_of)) > begin
-
-

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import math
+from collections.abc import Iterator
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import polars as pl
 
 from fraud3000.metrics.ranking import average_precision
 from fraud3000.metrics.report import alerts_a_day
-from fraud3000.metrics.sample import counted
+from fraud3000.metrics.sample import FloatArray, counted
 from fraud3000.report.tables import wilson
 from fraud3000.report.words import money
 
@@ -42,26 +46,31 @@ def by_week(scored: pl.DataFrame) -> pl.DataFrame:
     [(7, 1, 1, 1.0), (2, 1, 0, None)]
     """
     day = scored["ts"].dt.date()
-    first, last = day.min(), day.max()
-    length = 7 * max(1, -(-((last - first).days + 1) // (7 * MOST_PERIODS)))  # type: ignore[operator]
-    period = ((day - first).dt.total_days() // length).alias("period")  # type: ignore[operator]
+    first, last = cast(date, day.min()), cast(date, day.max())
+    length = 7 * max(1, math.ceil(((last - first).days + 1) / (7 * MOST_PERIODS)))
+    period = (day - first).dt.total_days() // length
     found = []
-    for (number,), rows in scored.group_by(period, maintain_order=True):
-        begin = first + timedelta(days=int(number) * length)  # type: ignore[call-overload,operator]
+    for number, rows in _periods(scored, period):
+        begin = first + timedelta(days=number * length)
         end = min(begin + timedelta(days=length - 1), last)
         found.append({"first": begin, "last": end, "days": (end - begin).days + 1, **_measured(rows)})
-    kinds = {name: pl.Float64 for name in _MEASURES}
-    return pl.DataFrame(found, schema_overrides=kinds, nan_to_null=True, infer_schema_length=None).sort("first")
+    return pl.DataFrame(found, schema_overrides=dict.fromkeys(_MEASURES, pl.Float64), infer_schema_length=None)
+
+
+def _periods(scored: pl.DataFrame, period: pl.Series) -> Iterator[tuple[int, pl.DataFrame]]:
+    for number in period.unique().sort().to_list():
+        yield int(number), scored.filter(period == number)
 
 
 def _measured(rows: pl.DataFrame) -> dict[str, float | int | None]:
     measured = rows.filter(counted(rows))
     fraud = measured["is_fraud"].cast(pl.Float64).to_numpy()
     totals = measured.select(**_SUMS).row(0, named=True)
+    average = average_precision(measured["score"].to_numpy(), fraud)
     return {
         "rows": measured.height,
         "frauds": int(fraud.sum()),
-        "average_precision": average_precision(measured["score"].to_numpy(), fraud),
+        "average_precision": average if fraud.any() else None,
         "recall": _ratio(totals["caught"], totals["frauds"]),
         "value_detection_rate": _ratio(totals["money_caught"], totals["money"]),
         "alerts_a_day": alerts_a_day(rows)["mean"],
@@ -137,7 +146,7 @@ def by_amount(scored: pl.DataFrame, *, decimals: int = 2) -> pl.DataFrame:
     measured = scored.filter(counted(scored))
     edges = _round_edges(measured["amount"], decimals)
     names = [money(edge, decimals) for edge in edges]
-    inner = [f"{low} – {high}" for low, high in zip(names, names[1:], strict=False)]
+    inner = [f"{low} – {high}" for low, high in pairwise(names)]
     labels = [f"under {names[0]}", *inner, f"{names[-1]} and more"] if names else ["all amounts"]
     band = pl.Series("band", np.searchsorted(edges, measured["amount"].to_numpy(), side="right"), dtype=pl.UInt32)
     return _grouped(measured.with_columns(band)).with_columns(
@@ -145,7 +154,7 @@ def by_amount(scored: pl.DataFrame, *, decimals: int = 2) -> pl.DataFrame:
     )
 
 
-def _round_edges(amounts: pl.Series, decimals: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _round_edges(amounts: pl.Series, decimals: int) -> FloatArray:
     """Give the steps 1, 2, 5, 10, … of major units that lie nearest to the quantiles, in minor units."""
     positive = amounts.filter(amounts > 0).to_numpy() / 10**decimals
     if not len(positive):
@@ -155,7 +164,8 @@ def _round_edges(amounts: pl.Series, decimals: int) -> np.ndarray[tuple[int], np
     choices = powers[:, None] * np.array(_STEPS)
     nearest = np.abs(np.log(choices / wanted[:, None])).argmin(axis=1)
     edges = np.unique(choices[np.arange(len(wanted)), nearest].round(8))
-    return edges[(edges > positive.min()) & (edges <= positive.max())] * 10.0**decimals
+    inside: FloatArray = edges[(edges > positive.min()) & (edges <= positive.max())] * 10.0**decimals
+    return inside
 
 
 def by_category(scored: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -179,7 +189,7 @@ def by_category(scored: pl.DataFrame, column: str) -> pl.DataFrame:
     return table.sort("rows", "group", descending=[True, False])
 
 
-def told_categories(scored: pl.DataFrame, columns: list[str]) -> dict[str, int]:
+def values_of(scored: pl.DataFrame, columns: list[str]) -> dict[str, int]:
     """Give the number of values of each categorical column, null among them."""
     measured = scored.filter(counted(scored))
     return {name: measured[name].n_unique() for name in columns if name in measured.columns}

@@ -9,7 +9,8 @@ from jinja2 import Environment, StrictUndefined
 
 from fraud3000.report import facts
 from fraud3000.report.evidence import Evidence
-from fraud3000.report.sections import Section, figures
+from fraud3000.report.section import Section
+from fraud3000.report.sections import figures
 from fraud3000.report.verdict import verdict
 from fraud3000.report.words import day, span
 

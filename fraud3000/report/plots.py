@@ -7,19 +7,16 @@ lines are labelled where they run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from fraud3000.metrics.calibration import log_odds
-from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, PAPER, Picture, Sheet, picture
+from fraud3000.report import strokes
+from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, Picture, Sheet, picture
 from fraud3000.report.words import GAP, day, per_day, percent
 
-SHARE = FuncFormatter(lambda share, _place: f"{100 * share:.0f}{GAP}%")
-_TICK = FuncFormatter(lambda share, _place: f"{100 * share:g}{GAP}%")
 _ODDS = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
 
@@ -34,24 +31,22 @@ def caught(table: pl.DataFrame, title: str) -> Picture:
 
     def draw(sheet: Sheet) -> None:
         axes = sheet.axes()
-        _bars(axes, table["what"].to_list(), wrap=16 if sheet.narrow else 30)
+        strokes.bars(axes, table["what"].to_list(), wrap=16 if sheet.narrow else 30)
         for place, row in enumerate(table.iter_rows(named=True)):
             axes.barh(place, row["share"], height=0.46, color=ACCENT)
             if row["low"] is not None:
-                _interval(axes, row["low"], row["high"], place)
+                strokes.interval(axes, row["low"], row["high"], place)
             if row["floor"] is not None:
                 axes.plot([row["floor"]] * 2, [place - 0.36, place + 0.36], color=FLOOR, linewidth=3)
-                axes.text(row["floor"], place - 0.42, row["by"], color=MUTED, ha=_side(row["floor"]), va="bottom")
+                axes.text(
+                    row["floor"], place - 0.42, row["by"], color=MUTED, ha=strokes.side(row["floor"]), va="bottom"
+                )
         axes.set_xlim(0, 1)
-        axes.xaxis.set_major_formatter(SHARE)
-        axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+        axes.xaxis.set_major_formatter(strokes.SHARE)
+        axes.xaxis.set_major_locator(FixedLocator(strokes.quarters(sheet)))
         axes.set_ylim(table.height - 0.45, -0.85)
 
     return picture("caught", title, draw, height=60 + 74 * table.height)
-
-
-def _side(share: float) -> str:
-    return "left" if share < 0.2 else "right" if share > 0.8 else "center"
 
 
 def precision_recall(table: pl.DataFrame, title: str, *, at: tuple[float, float] | None) -> Picture:
@@ -68,14 +63,20 @@ def precision_recall(table: pl.DataFrame, title: str, *, at: tuple[float, float]
     def draw(sheet: Sheet) -> None:
         axes = sheet.axes()
         recall = table["recall"].to_numpy()
-        _band(axes, table, recall, "low", "high")
+        strokes.band(axes, table, recall, "low", "high")
         axes.plot(recall, table["largest_amount"], color=FLOOR, linewidth=1.2)
         axes.plot(recall, table["precision"], color=ACCENT)
-        _say(axes, recall, table["precision"].to_numpy(), "the model", ACCENT, at=0.3, bold=True)
-        _say(axes, recall, table["largest_amount"].to_numpy(), "largest amounts", MUTED, at=0.55)
+        strokes.say(axes, recall, table["precision"].to_numpy(), "the model", ACCENT, at=0.3, bold=True)
+        strokes.say(axes, recall, table["largest_amount"].to_numpy(), "largest amounts", MUTED, at=0.55)
         if at is not None:
-            _mark(axes, *at, "the alerts")
-        _shares(axes, "recall: share of frauds found", "precision")
+            strokes.mark(axes, *at, "the alerts")
+        strokes.shares(axes, "recall: share of frauds found", "precision")
+        axes.xaxis.set_major_locator(FixedLocator(strokes.quarters(sheet)))
+        highest = float(table.select(pl.max_horizontal("precision", "high", "largest_amount").max()).item())
+        if highest < 0.5:
+            axes.set_ylim(0, highest * 1.2)
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.yaxis.set_major_formatter(strokes.TICK)
 
     return picture("precision-recall", title, draw, height=360, narrow_height=300)
 
@@ -96,16 +97,18 @@ def workload(table: pl.DataFrame, title: str, *, unit: str, own: tuple[float, fl
         for axes, what, mine in zip(pair, ("frauds", "money"), own[1:], strict=True):
             known = table.filter(pl.col(what).is_not_null())
             alerts = known["alerts"].to_numpy()
-            _band(axes, known, alerts, f"{what}_low", f"{what}_high")
-            _from_zero(axes, alerts, known[f"{what}_largest_amount"].to_numpy(), FLOOR, 1.2)
-            _from_zero(axes, alerts, known[what].to_numpy(), ACCENT, 2.5)
-            _say(axes, alerts, known[f"{what}_largest_amount"].to_numpy(), "largest amounts", MUTED, at=0.99, end=True)
+            strokes.band(axes, known, alerts, f"{what}_low", f"{what}_high")
+            strokes.from_zero(axes, alerts, known[f"{what}_largest_amount"].to_numpy(), FLOOR, 1.2)
+            strokes.from_zero(axes, alerts, known[what].to_numpy(), ACCENT, 2.5)
+            strokes.say(
+                axes, alerts, known[f"{what}_largest_amount"].to_numpy(), "largest amounts", MUTED, at=0.99, end=True
+            )
             if mine is not None:
-                _mark(axes, own[0], mine, percent(mine))
+                strokes.mark(axes, own[0], mine, percent(mine))
             axes.set_title(f"share of {what} caught", fontsize="medium", color=INK, loc="left", fontweight="bold")
             axes.set_ylim(0, 1)
-            axes.yaxis.set_major_formatter(SHARE)
-            axes.set_xlim(0, table["alerts"].max())
+            axes.yaxis.set_major_formatter(strokes.SHARE)
+            axes.set_xlim(0, float(table["alerts"].to_numpy().max()))
             axes.xaxis.set_major_locator(MaxNLocator(4))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda alerts, _place: per_day(alerts)))
             if not sheet.narrow or axes is pair[-1]:
@@ -134,14 +137,21 @@ def calibration(table: pl.DataFrame, title: str) -> Picture:
             axes.plot([row["score"]] * 2, [max(row["low"], lowest), row["high"]], color=ACCENT, linewidth=4, alpha=0.35)
         axes.scatter(seen["score"], seen["observed"], color=ACCENT, s=46, zorder=3)
         for scale in (axes.xaxis, axes.yaxis):
-            scale.set_major_formatter(_TICK)
+            scale.set_major_formatter(strokes.TICK)
             scale.set_minor_locator(NullLocator())
             scale.set_major_locator(FixedLocator([10.0**-power for power in range(6) if 10.0**-power >= lowest]))
         axes.set_xlim(lowest, 1.15)
         axes.set_ylim(lowest, 1.15)
-        axes.text(
-            0.62, 0.42, "scores come true", color=MUTED, transform=axes.transAxes, ha="left", va="top",
-        )  # fmt: skip
+        middle = math.sqrt(lowest)
+        axes.annotate(
+            "scores come true",
+            (middle, middle),
+            xytext=(8, -4),
+            textcoords="offset points",
+            color=MUTED,
+            ha="left",
+            va="top",
+        )
         axes.set_xlabel("score (log scale)")
         axes.set_ylabel("fraud rate observed (log scale)")
 
@@ -169,14 +179,15 @@ def scores(table: pl.DataFrame, title: str, *, threshold: float | None) -> Pictu
             axes.bar(edges[:-1], share, width=np.diff(edges) * 0.92, align="edge", color=colour)
             axes.set_ylim(0, max(float(share.max()), 1e-9) * 1.18)
             axes.yaxis.set_major_locator(MaxNLocator(2))
-            axes.yaxis.set_major_formatter(SHARE)
+            axes.yaxis.set_major_formatter(strokes.SHARE)
             said = f"{table[name].sum():,} {name}"
             axes.set_title(said, loc="left", fontsize="medium", fontweight="bold", color=words)
             if threshold is not None and edges[0] < log_odds(np.array([threshold]))[0] < edges[-1]:
                 axes.axvline(log_odds(np.array([threshold]))[0], color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
-        ticks = [share for share in _ODDS if edges[0] <= log_odds(np.array([share]))[0] <= edges[-1]]
+        marks = _ODDS[1::2] if sheet.narrow else _ODDS
+        ticks = [share for share in marks if edges[0] <= log_odds(np.array([share]))[0] <= edges[-1]]
         both[-1].xaxis.set_major_locator(FixedLocator(log_odds(np.array(ticks)).tolist()))
-        both[-1].xaxis.set_major_formatter(FuncFormatter(lambda _odds, place: _TICK(ticks[place])))
+        both[-1].xaxis.set_major_formatter(FuncFormatter(lambda _odds, place: strokes.TICK(ticks[place])))
         said = "" if threshold is None else f"; dashed: the threshold, {percent(threshold)}"
         both[-1].set_xlabel(f"score (log-odds scale{'' if sheet.narrow else said})")
 
@@ -205,7 +216,7 @@ def weeks(table: pl.DataFrame, mean: float, sd: float | None, title: str) -> Pic
                 axes.text(where, share, percent(share), ha="center", va="bottom", color=INK)
         axes.set_xlim(-0.6, table.height - 0.4)
         axes.set_ylim(0, 1)
-        axes.yaxis.set_major_formatter(SHARE)
+        axes.yaxis.set_major_formatter(strokes.SHARE)
         step = math.ceil(table.height / (3 if sheet.narrow else 6))
         axes.xaxis.set_major_locator(FixedLocator(place[::step].tolist()))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda where, _place: _short(table["first"][int(where)])))
@@ -232,13 +243,13 @@ def groups(table: pl.DataFrame, name: str, title: str, mean: float | None) -> Pi
     def draw(sheet: Sheet) -> None:
         axes = sheet.axes()
         labels = [f"{group} ({frauds:,})" for group, frauds in table.select("group", "frauds").iter_rows()]
-        _bars(axes, labels, wrap=18 if sheet.narrow else 34)
+        strokes.bars(axes, labels, wrap=18 if sheet.narrow else 34)
         for place, row in enumerate(table.iter_rows(named=True)):
             if row["recall"] is None:
                 axes.text(0.01, place, "no fraud", color=MUTED, va="center")
                 continue
             axes.barh(place, row["recall"], height=0.55, color=ACCENT)
-            _interval(axes, row["recall_low"], row["recall_high"], place)
+            strokes.interval(axes, row["recall_low"], row["recall_high"], place)
         if mean is not None:
             axes.axvline(mean, color=FLOOR, linewidth=1.2)
             right = mean < 0.8
@@ -247,7 +258,7 @@ def groups(table: pl.DataFrame, name: str, title: str, mean: float | None) -> Pi
                 ha="left" if right else "right", va="top",
             )  # fmt: skip
         axes.set_xlim(0, 1)
-        axes.xaxis.set_major_formatter(SHARE)
+        axes.xaxis.set_major_formatter(strokes.SHARE)
         axes.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
         axes.set_ylim(table.height - 0.4, -1.2 if mean is not None else -0.6)
 
@@ -265,79 +276,15 @@ def features(table: pl.DataFrame, title: str) -> Picture:
 
     def draw(sheet: Sheet) -> None:
         axes = sheet.axes()
-        _bars(axes, table["words"].to_list(), wrap=20 if sheet.narrow else 40)
+        strokes.bars(axes, table["words"].to_list(), wrap=20 if sheet.narrow else 40)
         for place, row in enumerate(table.iter_rows(named=True)):
             axes.barh(place, row["fall"], height=0.55, color=ACCENT)
-            _interval(axes, row["low"], row["high"], place)
+            strokes.interval(axes, row["low"], row["high"], place)
         axes.set_ylim(table.height - 0.4, -0.6)
         axes.set_xlim(min(0, float(table["low"].min())), float(table["high"].max()) * 1.04)  # type: ignore[arg-type]
         axes.xaxis.set_major_locator(MaxNLocator(3 if sheet.narrow else 5))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda fall, _place: f"{fall:g}"))
         axes.set_xlabel("fall in average precision")
 
     height = 66 + 36 * table.height
     return picture("features", title, draw, height=height, narrow_height=66 + 62 * table.height)
-
-
-def _bars(axes: Axes, labels: Sequence[str], *, wrap: int) -> None:
-    """Lay out lying bars, each with its label."""
-    import textwrap
-
-    axes.grid(visible=False, axis="y")
-    axes.grid(visible=True, axis="x")
-    axes.spines["bottom"].set_visible(False)
-    axes.tick_params(axis="x", length=0)
-    axes.yaxis.set_major_locator(FixedLocator(list(range(len(labels)))))
-    cut = ["\n".join(textwrap.wrap(label, wrap)[:3]) for label in labels]
-    axes.yaxis.set_ticklabels(cut, color=INK)
-
-
-def _interval(axes: Axes, low: float, high: float, place: float) -> None:
-    """Draw an interval that stands out from its bar and from the page."""
-    axes.plot([low, high], [place, place], color=PAPER, linewidth=4.5, solid_capstyle="butt")
-    axes.plot([low, high], [place, place], color=INK, linewidth=1.8, solid_capstyle="butt")
-
-
-def _band(axes: Axes, table: pl.DataFrame, x: np.ndarray, low: str, high: str) -> None:
-    known = table[low].is_not_null().to_numpy()
-    if known.any():
-        ends = (table[name].to_numpy()[known] for name in (low, high))
-        axes.fill_between(x[known], *ends, color=ACCENT, alpha=0.17, linewidth=0)
-
-
-def _from_zero(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, width: float) -> None:
-    axes.plot(np.append(0, x), np.append(0, y), color=colour, linewidth=width)
-
-
-def _say(
-    axes: Axes, x: np.ndarray, y: np.ndarray, words: str, colour: str, *, at: float, bold: bool = False, end: bool = False
-) -> None:
-    """Write a line's name just above it, at a share of its length."""
-    known = np.isfinite(y)
-    if not known.any():
-        return
-    place = round(at * (int(known.sum()) - 1))
-    below = end and y[known][place] > 0.2
-    axes.annotate(
-        words, (x[known][place], y[known][place]), xytext=(0 if end else 6, -9 if below else 6), textcoords="offset points",
-        color=colour, fontweight="bold" if bold else "normal", ha="right" if end else "left", va="top" if below else "bottom",
-    )  # fmt: skip
-
-
-def _mark(axes: Axes, x: float, y: float, words: str) -> None:
-    """Mark where the model's own alerts stand."""
-    axes.scatter([x], [y], color=INK, s=52, zorder=4, clip_on=False)
-    right = x < 0.6 * axes.get_xlim()[1]
-    axes.annotate(
-        words, (x, y), xytext=(9 if right else -9, -9), textcoords="offset points", color=INK, fontweight="bold",
-        ha="left" if right else "right", va="top",
-    )  # fmt: skip
-
-
-def _shares(axes: Axes, across: str, up: str) -> None:
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    for scale in (axes.xaxis, axes.yaxis):
-        scale.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-        scale.set_major_formatter(SHARE)
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)

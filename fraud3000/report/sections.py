@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import cast
 
 import polars as pl
 
 from fraud3000.metrics.sample import counted
-from fraud3000.redact import mask
-from fraud3000.report import groups, plots, tables
-from fraud3000.report.canvas import Picture
+from fraud3000.report import breakdown, plots, tables
 from fraud3000.report.evidence import Evidence
+from fraud3000.report.section import Section, Shown, without
 from fraud3000.report.verdict import CAUGHT, FLOORS, best_floor, verdict
-from fraud3000.report.words import between, day, interval, money, number, per_day, percent, points
+from fraud3000.report.words import between, number, per_day, percent, share
 
-FEWEST = 10
-"""Frauds that a group or a week needs before the finding speaks of it."""
-MOST_FEATURES = 12
 _MULTIPLES = (0.25, 0.5, 1, 2, 3)
 """Of the alert budget: the rows of the workload's table."""
 _FLOOR_MARKS = {"largest_amount": "largest amounts", "random": "at random"}
-_WILSON = "Black lines: Wilson's 95 % interval, as if transactions were independent."
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A table as the page shows it; the first column names the rows, the others are numbers."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Section:
-    """One question and its answer.
-
-    Attributes
-    ----------
-    name
-        Of its files and of its place in the page.
-    topic
-        What it is about, in a word or two.
-    finding
-        The answer in words: the title of its picture.
-    said
-        How to read the picture.
-    data
-        The numbers behind it; empty where there is nothing to show.
-    """
-
-    name: str
-    topic: str
-    finding: str
-    said: str = ""
-    picture: Picture | None = None
-    shown: Shown | None = None
-    data: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 def sections(evidence: Evidence) -> list[Section]:
@@ -67,15 +26,11 @@ def sections(evidence: Evidence) -> list[Section]:
         _workload(evidence),
         _calibration(evidence),
         _scores(evidence),
-        _weeks(evidence),
-        _amounts(evidence),
-        *_categories(evidence),
-        _features(evidence),
+        breakdown.weeks(evidence),
+        breakdown.amounts(evidence),
+        *breakdown.categories(evidence),
+        breakdown.features(evidence),
     ]
-
-
-def _without(name: str, topic: str, reason: str) -> Section:
-    return Section(name, topic, f"Not shown: {reason}.")
 
 
 def _caught(evidence: Evidence) -> Section:
@@ -88,8 +43,15 @@ def _caught(evidence: Evidence) -> Section:
             by = (floor[1], _FLOOR_MARKS[floor[0]]) if floor else (None, None)
             rows.append((f"share of {what} caught", entry["value"], *ends, *by))
     if not rows:
-        return _without(name, topic, metrics["metrics"]["recall"]["reason"])
-    kinds = {"what": pl.String, "share": pl.Float64, "low": pl.Float64, "high": pl.Float64, "floor": pl.Float64, "by": pl.String}
+        return without(name, topic, metrics["metrics"]["recall"]["reason"])
+    kinds = {
+        "what": pl.String,
+        "share": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "floor": pl.Float64,
+        "by": pl.String,
+    }
     data = pl.DataFrame(rows, schema=kinds, orient="row")
     title = verdict(metrics).headline
     said = "Bars: the model. Black lines: 95 % intervals. Grey marks: as many alerts without the model, the best of random ones and the largest amounts."
@@ -100,7 +62,7 @@ def _precision_recall(evidence: Evidence) -> Section:
     name, topic, metrics = "precision-recall", "Precision and recall", evidence.metrics
     reason = tables.missing(evidence.scored, "rows", "frauds", "legitimate")
     if reason:
-        return _without(name, topic, reason)
+        return without(name, topic, reason)
     data = tables.precision_recall(evidence.scored, evidence.params.evaluate)
     half = data.row(by_predicate=pl.col("recall") == 0.5, named=True)
     title = (
@@ -111,7 +73,10 @@ def _precision_recall(evidence: Evidence) -> Section:
     at = (found["recall"], found["precision"]) if None not in found.values() else None
     average = metrics["metrics"]["average_precision"]
     ends = f" ({number(average['low'])} – {number(average['high'])})" if average.get("low") is not None else ""
-    floors = [f"{_FLOOR_MARKS[floor]} {number(metrics['floors'][floor]['average_precision']['value'])}" for floor in _FLOOR_MARKS]
+    floors = [
+        f"{_FLOOR_MARKS[floor]} {number(metrics['floors'][floor]['average_precision']['value'])}"
+        for floor in _FLOOR_MARKS
+    ]
     said = f"Average precision {number(average['value'])}{ends}; {', '.join(floors)}."
     said += " Band: 95 % interval at each recall." if data["low"].is_not_null().any() else ""
     said += " Dot: the model's alerts." if at else ""
@@ -122,14 +87,14 @@ def _workload(evidence: Evidence) -> Section:
     name, topic, scored = "workload", "Alerts and what they catch", evidence.scored
     reason = tables.missing(scored, "rows", "frauds")
     if reason:
-        return _without(name, topic, reason)
+        return without(name, topic, reason)
     own, budget, unit = _own_alerts(evidence), _budget(evidence), tables.workload_unit(scored)
     marks = [budget * times for times in _MULTIPLES]
     data = tables.workload(scored, evidence.params.evaluate, marks=[*marks, 1.2 * own])
     row = data.sort((pl.col("alerts") - budget).abs()).row(0, named=True)
     has_money = row["money"] is not None
     title = (
-        f"At {per_day(row['alerts'])} {unit}, {percent(row['frauds'])} of frauds"
+        f"At {_so_many(row['alerts'], unit)}, {percent(row['frauds'])} of frauds"
         + (f" and {percent(row['money'])} of their money" if has_money else "")
         + f" are caught; the largest amounts alone would catch {percent(row['frauds_largest_amount'])}"
         + (f" and {percent(row['money_largest_amount'])}" if has_money else "")
@@ -144,9 +109,14 @@ def _workload(evidence: Evidence) -> Section:
     return Section(name, topic, title, said, drawn, _workload_shown(data, marks, unit), data)
 
 
+def _so_many(alerts: float, unit: str) -> str:
+    said = per_day(alerts)
+    return f"{said} {unit.replace('s ', ' ', 1) if said == '1' else unit}"
+
+
 def _own_alerts(evidence: Evidence) -> float:
     daily = evidence.metrics["alerts_a_day"]["mean"]
-    return float(daily if daily is not None else 1_000 * evidence.scored["alert"].mean())  # type: ignore[operator]
+    return float(daily) if daily is not None else 1_000 * float(evidence.scored.select(pl.col("alert").mean()).item())
 
 
 def _budget(evidence: Evidence) -> float:
@@ -159,43 +129,42 @@ def _workload_shown(data: pl.DataFrame, marks: list[float], unit: str) -> Shown:
     rows = tuple(
         (
             per_day(row["alerts"]),
-            *(_with_interval(row[what], row[f"{what}_low"], row[f"{what}_high"]) for what in ("frauds", "money")),
+            *(share(row[what], row[f"{what}_low"], row[f"{what}_high"]) for what in ("frauds", "money")),
         )
         for row in data.filter(pl.col("alerts").is_in(marks)).iter_rows(named=True)
     )
     return Shown((unit, "frauds caught", "money caught"), rows)
 
 
-def _with_interval(share: float | None, low: float | None, high: float | None) -> str:
-    return "–" if share is None else interval({"value": share, "low": low, "high": high})
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else percent(value)
-
-
 def _calibration(evidence: Evidence) -> Section:
     name, topic, scored, metrics = "calibration", "Calibration", evidence.scored, evidence.metrics["metrics"]
     reason = tables.missing(scored, "rows", "probabilities", "frauds", "legitimate")
     if reason:
-        return _without(name, topic, reason)
+        return without(name, topic, reason)
     data = tables.calibration(scored)
     if data.is_empty():
-        return _without(name, topic, f"{evidence.metrics['frauds']:,} known frauds are too few for a calibration curve")
+        return without(name, topic, f"{evidence.metrics['frauds']:,} known frauds are too few for a calibration curve")
     ratio = metrics["observed_over_expected_frauds"]
     title = f"{_calibrated(ratio)}: {ratio['value']:.2f} frauds for each one that the scores expect"
     title += f" ({ratio['low']:.2f} – {ratio['high']:.2f})" if ratio.get("low") is not None else ""
     slope = metrics["calibration_slope"]["value"]
+    fewest, most = cast(int, data["rows"].min()), cast(int, data["rows"].max())
     said = (
-        f"Each bin expects as many frauds as the others; {data.height} bins of {data['rows'].min():,} to"
-        f" {data['rows'].max():,} transactions. Bars: Wilson's 95 % interval, as if transactions were independent."
+        f"Each bin expects as many frauds as the others; {data.height} bins of {fewest:,} to"
+        f" {most:,} transactions. Bars: Wilson's 95 % interval, as if transactions were independent."
         " Grey line: scores that come true; points above it are scores that are too low."
     )
     said += f" Calibration slope {slope:.2f}; 1 is ideal." if slope is not None else ""
     shown = Shown(
         ("mean score", "transactions", "frauds", "observed", "95 % interval"),
         tuple(
-            (percent(row["score"]), f"{row['rows']:,}", f"{row['frauds']:,}", percent(row["observed"]), between(row["low"], row["high"]))
+            (
+                percent(row["score"]),
+                f"{row['rows']:,}",
+                f"{row['frauds']:,}",
+                percent(row["observed"]),
+                between(row["low"], row["high"]),
+            )
             for row in data.iter_rows(named=True)
         ),
     )
@@ -215,138 +184,22 @@ def _scores(evidence: Evidence) -> Section:
     name, topic = "scores", "Scores"
     reason = tables.missing(evidence.scored, "rows", "probabilities", "frauds", "legitimate")
     if reason:
-        return _without(name, topic, reason)
+        return without(name, topic, reason)
     data = tables.distribution(evidence.scored)
     measured = evidence.scored.filter(counted(evidence.scored))
     middle = float(measured.filter(pl.col("is_fraud") == 1)["score"].median())  # type: ignore[arg-type]
     below = float((measured.filter(pl.col("is_fraud") == 0)["score"] < middle).mean())  # type: ignore[arg-type]
-    title = f"Half of the frauds score {percent(middle)} or more; {percent(below)} of legitimate transactions score less"
+    title = (
+        f"Half of the frauds score {percent(middle)} or more; {percent(below)} of legitimate transactions score less"
+    )
     threshold = evidence.scorer.policy.value
-    line = f"Dashed: the threshold, {percent(threshold)}." if threshold is not None and threshold <= 1 else "The threshold depends on the amount."
+    line = (
+        f"Dashed: the threshold, {percent(threshold)}."
+        if threshold is not None and threshold <= 1
+        else "The threshold depends on the amount."
+    )
     said = f"Share of each class by score, in bins of even width in log-odds. {line}"
     return Section(name, topic, title, said, plots.scores(data, title, threshold=threshold), data=data)
-
-
-def _weeks(evidence: Evidence) -> Section:
-    name, topic = "weeks", "Week by week"
-    reason = tables.missing(evidence.scored, "rows", "time", "frauds")
-    if reason:
-        return _without(name, topic, reason)
-    data = groups.by_week(evidence.scored)
-    over = {row["measure"]: row for row in groups.spread(data).iter_rows(named=True)}
-    recall, length = over["recall"], int(data["days"].max())  # type: ignore[call-overload]
-    whole = data.filter(pl.col("days") == length)["recall"].drop_nulls()
-    shown = _weeks_shown(data, over)
-    if recall["mean"] is None or recall["sd"] is None:
-        span = f"{data.height} period{'s' if data.height > 1 else ''} of at most {length} days"
-        return Section(name, topic, f"No deviation from week to week can be told from {span}", shown=shown, data=data)
-    unit = "week" if length == 7 else f"period of {length} days"
-    ends = f"{percent(float(whole.min()))} and {percent(float(whole.max()))}"  # type: ignore[arg-type]
-    title = f"Recall varies by ± {points(recall['sd'])} from {unit} to {unit}, between {ends}"
-    short = data.height - data.filter(pl.col("days") == length).height
-    said = f"Grey line and band: mean and standard deviation of {recall['weeks']} whole {'weeks' if length == 7 else 'periods'}."
-    said += " A shorter one at the end does not count there." if short else ""
-    drawn = plots.weeks(data, recall["mean"], recall["sd"], title)
-    return Section(name, topic, title, said, drawn, shown, data)
-
-
-def _weeks_shown(data: pl.DataFrame, over: dict[str, dict[str, float]]) -> Shown:
-    columns = ("week from", "transactions", "frauds", "average precision", "recall", "money", "alerts a day")
-    writers = {
-        "average_precision": number,
-        "recall": percent,
-        "value_detection_rate": percent,
-        "alerts_a_day": per_day,
-    }
-    rows = [
-        (
-            day(row["first"]) + ("" if row["days"] == data["days"].max() else f" ({row['days']} days)"),
-            f"{row['rows']:,}",
-            f"{row['frauds']:,}",
-            *("–" if row[name] is None else write(row[name]) for name, write in writers.items()),
-        )
-        for row in data.iter_rows(named=True)
-    ]
-    for statistic, label in (("mean", "mean"), ("sd", "standard deviation")):
-        values = ((over[name][statistic], write) for name, write in writers.items())
-        rows.append((label, "", "", *("–" if value is None else write(value) for value, write in values)))
-    return Shown(columns, tuple(rows))
-
-
-def _amounts(evidence: Evidence) -> Section:
-    name, topic = "amounts", "By amount"
-    reason = tables.missing(evidence.scored, "rows", "frauds")
-    if reason:
-        return _without(name, topic, reason)
-    data = groups.by_amount(evidence.scored, decimals=evidence.decimals)
-    unit = evidence.currency or "units of the data's currency"
-    return _grouped(evidence, name, topic, data, f"Amounts in {unit}; number of frauds in brackets. {_WILSON}")
-
-
-def _categories(evidence: Evidence) -> Iterator[Section]:
-    if tables.missing(evidence.scored, "rows", "frauds"):
-        return
-    for column, values in groups.told_categories(evidence.scored, evidence.categories).items():
-        label = column.replace("_", " ")
-        name, topic = f"by-{column.replace('_', '-')}", f"By {label}"
-        if values > groups.MOST_VALUES:
-            yield _without(name, topic, f"{label} has {values:,} values, more than {groups.MOST_VALUES}")
-            continue
-        data = groups.by_category(evidence.scored, column)
-        data = data.with_columns(group=pl.Series([mask(value) for value in data["group"]], dtype=pl.String))
-        yield _grouped(evidence, name, topic, data, f"Number of frauds in brackets. {_WILSON}")
-
-
-def _grouped(evidence: Evidence, name: str, topic: str, data: pl.DataFrame, said: str) -> Section:
-    title, recall = _extremes(data), evidence.metrics["metrics"]["recall"]["value"]
-    shown = Shown(
-        (topic.lower().removeprefix("by "), "transactions", "frauds", "fraud rate", "precision", "recall", "fraud money", "of it caught"),
-        tuple(
-            (
-                row["group"],
-                f"{row['rows']:,}",
-                f"{row['frauds']:,}",
-                _share(row["fraud_rate"]),
-                _share(row["precision"]),
-                _with_interval(row["recall"], row["recall_low"], row["recall_high"]),
-                money(row["money"], evidence.decimals),
-                _share(row["value_detection_rate"]),
-            )
-            for row in data.iter_rows(named=True)
-        ),
-    )  # fmt: skip
-    return Section(name, topic, title, said, plots.groups(data, name, title, recall), shown, data)
-
-
-def _extremes(data: pl.DataFrame) -> str:
-    told = data.filter(pl.col("frauds") >= FEWEST).sort("recall", maintain_order=True)
-    if told.height < 2:
-        return f"Too few frauds to tell the groups apart: fewer than two have {FEWEST}"
-    least, best = told.row(0, named=True), told.row(-1, named=True)
-    if best["recall_low"] <= least["recall_high"]:
-        return f"Recall lies between {percent(least['recall'])} and {percent(best['recall'])}; the intervals do not tell the groups apart"
-    return f"Recall is highest for {best['group']} ({percent(best['recall'])}) and lowest for {least['group']} ({percent(least['recall'])})"
-
-
-def _features(evidence: Evidence) -> Section:
-    name, topic, data = "features", "What the model leans on", evidence.told_importance()
-    if data.is_empty():
-        return _without(name, topic, "no known fraud")
-    top = data.head(MOST_FEATURES)
-    first = top.row(0, named=True)
-    title = f"The model leans most on “{first['words']}”: without it, average precision falls by {number(first['fall'])}"
-    if first["fall"] <= 0:
-        title = "No single feature carries the model: average precision does not fall without any one of them"
-    said = (
-        f"Each feature in turn gets the values of other rows, drawn at random; the {top.height} of {data.height} features"
-        " whose loss lowers average precision most. Black lines: the two draws. Features that say the same"
-        " share their weight, so a small fall does not prove a feature useless."
-    )
-    shown = Shown(
-        ("feature", "fall", "least", "most"),
-        tuple((row["feature"], number(row["fall"]), number(row["low"]), number(row["high"])) for row in top.iter_rows(named=True)),
-    )
-    return Section(name, topic, title, said, plots.features(top, title), shown, data)
 
 
 def figures(evidence: Evidence) -> Shown:
@@ -365,5 +218,3 @@ def figures(evidence: Evidence) -> Shown:
         said = f"{number(floor[1])} {FLOORS[floor[0]]}" if floor else ""
         rows.append((words(name).strip(), number(entry["value"]), ends, said, ", ".join(notes)))
     return Shown(("metric", "value", "95 % interval", "best floor", "note"), tuple(rows))
-
-

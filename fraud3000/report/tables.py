@@ -82,7 +82,7 @@ def precision_recall(scored: pl.DataFrame, evaluate: EvaluateModelParams) -> pl.
 
 
 def precision_at(curve: Curve, recall: FloatArray) -> FloatArray:
-    """Give the precision where each recall is reached first, shape (m,); NaN without a fraud.
+    """Give the precision at the fraud with which each recall is reached, shape (m,); NaN without a fraud.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def precision_at(curve: Curve, recall: FloatArray) -> FloatArray:
     if not len(curve.frauds) or curve.frauds[-1] <= 0:
         return np.full(len(recall), np.nan)
     frauds, rows = (np.concatenate([[0.0], sums]) for sums in (curve.frauds, curve.rows))
-    wanted = recall * frauds[-1]
+    wanted = np.minimum(np.ceil(np.round(recall * frauds[-1], 9)), frauds[-1])
     after = np.clip(np.searchsorted(frauds, wanted), 1, len(frauds) - 1)
     before = after - 1
     needed = rows[before] + (wanted - frauds[before]) / (frauds[after] - frauds[before]) * (rows[after] - rows[before])

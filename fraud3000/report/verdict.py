@@ -93,9 +93,12 @@ def _budget(metrics: Mapping[str, Any]) -> str:
     policy = metrics["policy"]
     if policy["threshold"] != "capacity" or metrics["metrics"]["recall_at_alert_budget"]["value"] is None:
         return ""
-    unit = "cards" if metrics["alerts_a_day"]["unit"] == "cards" else "transactions"
+    unit = "card" if metrics["alerts_a_day"]["unit"] == "cards" else "transaction"
+    many, s = (f"{policy['cards_per_day']:,} ", "s") if policy["cards_per_day"] > 1 else ("", "")
     caught = _caught(metrics["metrics"], "_at_alert_budget")
-    return f"The {policy['cards_per_day']:,} {unit} with the highest scores of each day, the alert budget, hold {caught}."
+    return (
+        f"The {many}{unit}{s} with the highest score{s} of each day, the alert budget, hold{'' if s else 's'} {caught}."
+    )
 
 
 def _caught(found: Mapping[str, Any], at: str = "") -> str:

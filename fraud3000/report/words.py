@@ -10,6 +10,8 @@ import numpy as np
 
 GAP = "\u00a0"
 """Keeps a number and its unit on one line."""
+TO = f"{GAP}–\u2060{GAP}"
+"""Stands between the ends of an interval and keeps them on one line."""
 
 
 def percent(share: float) -> str:
@@ -26,6 +28,8 @@ def percent(share: float) -> str:
 def _hundred(share: float) -> str:
     if share in {0.0, 1.0}:
         return f"{100 * share:.0f}"
+    if 0.9994 < share < 1:
+        return "99.9"
     if abs(share) < 0.00995:
         return f"{100 * share:.2g}" if abs(share) >= 1e-6 else "0"
     return f"{100 * share:.{1 if abs(share) < 0.0995 or 0.99 < share < 1 else 0}f}"
@@ -84,7 +88,7 @@ def interval(entry: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> interval({"value": 0.748, "low": 0.634, "high": 0.911}).replace(GAP, " ")
+    >>> plain(interval({"value": 0.748, "low": 0.634, "high": 0.911}))
     '75 % (63 – 91 %)'
     >>> interval({"value": 1.0, "low": 1.0, "high": 1.0}).replace(GAP, " ")
     '100 %'
@@ -94,17 +98,28 @@ def interval(entry: Mapping[str, Any]) -> str:
     return f"{percent(entry['value'])} ({between(entry['low'], entry['high'])})"
 
 
+def share(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Write a share that there may not be, and its interval where it is given.
+
+    Examples
+    --------
+    >>> plain(share(0.5)), share(None), plain(share(0.5, 0.4, 0.6))
+    ('50 %', '–', '50 % (40 – 60 %)')
+    """
+    return "–" if value is None else interval({"value": value, "low": low, "high": high})
+
+
 def between(low: float | None, high: float | None) -> str:
     """Write an interval of shares; empty where there is none.
 
     Examples
     --------
-    >>> between(0.634, 0.911).replace(GAP, " "), between(None, None)
+    >>> plain(between(0.634, 0.911)), between(None, None)
     ('63 – 91 %', '')
     """
     if low is None or high is None or not np.isfinite(low) or not np.isfinite(high):
         return ""
-    return f"{_hundred(low)}{GAP}–{GAP}{percent(high)}"
+    return f"{_hundred(low)}{TO}{percent(high)}"
 
 
 def day(at: date | datetime | str) -> str:
@@ -130,7 +145,7 @@ def span(first: datetime | str, last: datetime | str) -> str:
     begin, end = (datetime.fromisoformat(at) if isinstance(at, str) else at for at in (first, last))
     end = max(begin, end - timedelta(microseconds=1))
     if begin.date() == end.date():
-        return f"{day(begin)}, {begin:%H:%M}{GAP}–{GAP}{end:%H:%M}"
+        return f"{day(begin)}, {begin:%H:%M}{TO}{end:%H:%M}"
     return f"{day(begin)} to {day(end)}"
 
 
@@ -143,3 +158,14 @@ def listed(items: list[str]) -> str:
     'frauds, money and cards'
     """
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def plain(text: str) -> str:
+    """Write the blanks of a text as plain ones.
+
+    Examples
+    --------
+    >>> plain(percent(0.5))
+    '50 %'
+    """
+    return text.replace(GAP, " ").replace("\u2060", "")

@@ -14,7 +14,8 @@ from fraud3000.models.importance import permutation
 from fraud3000.params import Params
 from fraud3000.report import card, html
 from fraud3000.report.evidence import Evidence
-from fraud3000.report.sections import Section, sections
+from fraud3000.report.section import Section
+from fraud3000.report.sections import sections
 from fraud3000.scorer import Scorer
 from fraud3000.stages.judged import Judged
 from fraud3000.stages.workspace import Workspace
@@ -54,7 +55,12 @@ def places(workspace: Workspace, version: str) -> tuple[Path, Path, Path, Path]:
 
 
 def gather(
-    workspace: Workspace, params: Params, scorer: Scorer, judged: Judged, scored: pl.DataFrame, metrics: Mapping[str, Any]
+    workspace: Workspace,
+    params: Params,
+    scorer: Scorer,
+    judged: Judged,
+    scored: pl.DataFrame,
+    metrics: Mapping[str, Any],
 ) -> Evidence:
     """Bring together what the report is made from; the importance of features is measured here."""
     counted = judged.counted
