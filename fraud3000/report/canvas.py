@@ -10,8 +10,10 @@ import io
 import re
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from matplotlib import rc_context
@@ -102,31 +104,16 @@ def _plain(axes: Axes) -> Axes:
 Draw = Callable[[Sheet], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
-    """One drawing in every form that is needed.
+    """One drawing in every form that is needed; each form is made when it is first asked for.
+
+    Equal input gives equal bytes.
 
     Attributes
     ----------
-    wide, narrow
-        ``<svg>`` elements for the page, in the variables of its style sheet.
-    svg, png
-        Files of their own, with the title, on white.
-    """
-
-    wide: str
-    narrow: str
-    svg: str
-    png: bytes
-
-
-def picture(name: str, title: str, draw: Draw, *, height: int, narrow_height: int | None = None) -> Picture:
-    """Draw once for each width; equal input gives equal bytes.
-
-    Parameters
-    ----------
     name
-        Of the picture; its ids in the page begin with it.
+        Its ids in the page begin with it.
     title
         The answer in words; what a screen reader says of the picture.
     draw
@@ -134,18 +121,63 @@ def picture(name: str, title: str, draw: Draw, *, height: int, narrow_height: in
     height, narrow_height
         In CSS pixels.
     """
-    with warnings.catch_warnings(), rc_context({**_STYLE, "svg.hashsalt": name}):
-        warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the PNG's font lacks
-        narrow = _svg(_drawn(draw, NARROW, narrow_height or height, narrow=True))
-        figure = _drawn(draw, WIDE, height, narrow=False)
-        wide = _svg(figure)
-        _entitle(figure, title, height)
-        return Picture(
-            _for_page(wide, f"{name}-wide", title),
-            _for_page(narrow, f"{name}-narrow", title),
-            _alone(_svg(figure), title),
-            _png(figure),
-        )
+
+    name: str
+    title: str
+    draw: Draw
+    height: int
+    narrow_height: int
+
+    @cached_property
+    def wide(self) -> str:
+        """An ``<svg>`` element for the page, in the variables of its style sheet."""
+        return _for_page(self._svg(self._figure), f"{self.name}-wide", self.title)
+
+    @cached_property
+    def narrow(self) -> str:
+        """The same for a phone."""
+        with self._hand():
+            figure = _drawn(self.draw, NARROW, self.narrow_height, narrow=True)
+        return _for_page(self._svg(figure), f"{self.name}-narrow", self.title)
+
+    @cached_property
+    def svg(self) -> str:
+        """A file of its own, with the title, on white."""
+        return _alone(self._svg(self._titled), self.title)
+
+    @cached_property
+    def png(self) -> bytes:
+        """The same in dots."""
+        place = io.BytesIO()
+        self._titled.set_dpi(_DOTS)
+        with self._hand():
+            FigureCanvasAgg(self._titled).print_png(place, metadata={"Software": None})  # type: ignore[no-untyped-call]
+        return place.getvalue()
+
+    @cached_property
+    def _figure(self) -> Figure:
+        with self._hand():
+            return _drawn(self.draw, WIDE, self.height, narrow=False)
+
+    @cached_property
+    def _titled(self) -> Figure:
+        assert self.wide  # is made before the figure gets its title
+        with self._hand():
+            _entitle(self._figure, self.title, self.height)
+        return self._figure
+
+    def _svg(self, figure: Figure) -> str:
+        place = io.StringIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        with self._hand():
+            FigureCanvasSVG(figure).print_svg(place, metadata=nothing)  # type: ignore[no-untyped-call]
+        return place.getvalue()
+
+    @contextmanager
+    def _hand(self) -> Iterator[None]:
+        with warnings.catch_warnings(), rc_context({**_STYLE, "svg.hashsalt": self.name}):
+            warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the PNG's font lacks
+            yield
 
 
 def _drawn(draw: Draw, width: int, height: int, *, narrow: bool) -> Figure:
@@ -167,20 +199,6 @@ def _entitle(figure: Figure, title: str, height: int) -> None:
     figure.set_size_inches(WIDE / 72, whole / 72)
     figure.set_facecolor(PAPER)
     figure.text(0.006, 1 - 6 / whole, "\n".join(lines), va="top", fontweight="bold", linespacing=1.3)
-
-
-def _svg(figure: Figure) -> str:
-    place = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    FigureCanvasSVG(figure).print_svg(place, metadata=nothing)  # type: ignore[no-untyped-call]
-    return place.getvalue()
-
-
-def _png(figure: Figure) -> bytes:
-    place = io.BytesIO()
-    figure.set_dpi(_DOTS)
-    FigureCanvasAgg(figure).print_png(place, metadata={"Software": None})  # type: ignore[no-untyped-call]
-    return place.getvalue()
 
 
 _FAMILY = re.compile(r"font-family: [^;\"]*")

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from fraud3000.metrics.calibration import log_odds
 from fraud3000.report import strokes
-from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, Picture, Sheet, picture
+from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, Picture, Sheet
 from fraud3000.report.words import GAP, day, per_day, percent
 
 _ODDS = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
@@ -46,7 +46,7 @@ def caught(table: pl.DataFrame, title: str) -> Picture:
         axes.xaxis.set_major_locator(FixedLocator(strokes.quarters(sheet)))
         axes.set_ylim(table.height - 0.45, -0.85)
 
-    return picture("caught", title, draw, height=60 + 74 * table.height)
+    return Picture("caught", title, draw, 60 + 74 * table.height, 60 + 74 * table.height)
 
 
 def precision_recall(table: pl.DataFrame, title: str, *, at: tuple[float, float] | None) -> Picture:
@@ -78,7 +78,7 @@ def precision_recall(table: pl.DataFrame, title: str, *, at: tuple[float, float]
             axes.yaxis.set_major_locator(MaxNLocator(4))
             axes.yaxis.set_major_formatter(strokes.TICK)
 
-    return picture("precision-recall", title, draw, height=360, narrow_height=300)
+    return Picture("precision-recall", title, draw, 360, 300)
 
 
 def workload(table: pl.DataFrame, title: str, *, unit: str, own: tuple[float, float | None, float | None]) -> Picture:
@@ -114,7 +114,7 @@ def workload(table: pl.DataFrame, title: str, *, unit: str, own: tuple[float, fl
             if not sheet.narrow or axes is pair[-1]:
                 axes.set_xlabel(unit)
 
-    return picture("workload", title, draw, height=340, narrow_height=560)
+    return Picture("workload", title, draw, 340, 560)
 
 
 def calibration(table: pl.DataFrame, title: str) -> Picture:
@@ -155,7 +155,7 @@ def calibration(table: pl.DataFrame, title: str) -> Picture:
         axes.set_xlabel("score (log scale)")
         axes.set_ylabel("fraud rate observed (log scale)")
 
-    return picture("calibration", title, draw, height=380, narrow_height=330)
+    return Picture("calibration", title, draw, 380, 330)
 
 
 def scores(table: pl.DataFrame, title: str, *, threshold: float | None) -> Picture:
@@ -191,7 +191,7 @@ def scores(table: pl.DataFrame, title: str, *, threshold: float | None) -> Pictu
         said = "" if threshold is None else f"; dashed: the threshold, {percent(threshold)}"
         both[-1].set_xlabel(f"score (log-odds scale{'' if sheet.narrow else said})")
 
-    return picture("scores", title, draw, height=340, narrow_height=340)
+    return Picture("scores", title, draw, 340, 340)
 
 
 def weeks(table: pl.DataFrame, mean: float, sd: float | None, title: str) -> Picture:
@@ -222,7 +222,7 @@ def weeks(table: pl.DataFrame, mean: float, sd: float | None, title: str) -> Pic
         axes.xaxis.set_major_formatter(FuncFormatter(lambda where, _place: _short(table["first"][int(where)])))
         axes.set_xlabel("week from")
 
-    return picture("weeks", title, draw, height=260, narrow_height=260)
+    return Picture("weeks", title, draw, 260, 260)
 
 
 def _short(at: object) -> str:
@@ -262,7 +262,7 @@ def groups(table: pl.DataFrame, name: str, title: str, mean: float | None) -> Pi
         axes.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
         axes.set_ylim(table.height - 0.4, -1.2 if mean is not None else -0.6)
 
-    return picture(name, title, draw, height=74 + 34 * table.height, narrow_height=74 + 44 * table.height)
+    return Picture(name, title, draw, 74 + 34 * table.height, 74 + 44 * table.height)
 
 
 def features(table: pl.DataFrame, title: str) -> Picture:
@@ -287,4 +287,4 @@ def features(table: pl.DataFrame, title: str) -> Picture:
         axes.set_xlabel("fall in average precision")
 
     height = 66 + 36 * table.height
-    return picture("features", title, draw, height=height, narrow_height=66 + 62 * table.height)
+    return Picture("features", title, draw, height, 66 + 62 * table.height)

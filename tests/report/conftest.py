@@ -39,7 +39,11 @@ def scorer(small_featured: pl.DataFrame, small_catalogue: Any) -> Scorer:
         calibrator=calibrate.fit("beta", model.log_odds(small_featured), labels),
         policy=Policy("capacity", 0.5, review_cost=500),
         typical=Typical.learn(model.encoder, small_featured.filter(pl.col("is_fraud") == 0), small_catalogue.features),
-        facts={"estimator": "logistic_regression", "as_of": "2024-02-20T00:00:00+00:00", "rows": {"rows": 900, "fraud": 30}},
+        facts={
+            "estimator": "logistic_regression",
+            "as_of": "2024-02-20T00:00:00+00:00",
+            "rows": {"rows": 900, "fraud": 30},
+        },
         version="7",
     )
 
@@ -69,7 +73,9 @@ def scored(small_featured: pl.DataFrame, scorer: Scorer) -> pl.DataFrame:
 @pytest.fixture(scope="session")
 def make(scorer: Scorer, scored: pl.DataFrame, small_featured: pl.DataFrame) -> Make:
     """Evidence of some scored rows, the small evaluation's own where none are given."""
-    importance = permutation(scorer.model, small_featured, small_featured["is_fraud"].to_numpy(), scored["score"].to_numpy(), seed=1)
+    importance = permutation(
+        scorer.model, small_featured, small_featured["is_fraud"].to_numpy(), scored["score"].to_numpy(), seed=1
+    )
 
     def made(rows: pl.DataFrame = scored, params: Params = PARAMS, **changes: Any) -> Evidence:
         timed = "ts" in rows.columns
@@ -87,7 +93,9 @@ def make(scorer: Scorer, scored: pl.DataFrame, small_featured: pl.DataFrame) -> 
             "rows_sha256": "e" * 64,
         }
         boundaries = Boundaries(test=spans, train=spans, valid=spans, as_of=START) if timed else Boundaries()
-        given = Evidence(metrics, rows, importance, scorer, params, boundaries, {"train": 900, "test": rows.height}, {"no_amount": 3})
+        given = Evidence(
+            metrics, rows, importance, scorer, params, boundaries, {"train": 900, "test": rows.height}, {"no_amount": 3}
+        )
         return replace(given, **changes)
 
     return made
