@@ -134,7 +134,7 @@ def features(evidence: Evidence) -> Section:
     name, topic, data = "features", "What the model leans on", evidence.told_importance()
     if data.is_empty():
         return without(name, topic, "no known fraud")
-    top = data.head(MOST_FEATURES)
+    top = pl.concat([data.head(1), data[1:].filter(pl.col("fall") > 0)]).head(MOST_FEATURES)
     first = top.row(0, named=True)
     title = (
         f"The model leans most on “{first['words']}”: without it, average precision falls by {number(first['fall'])}"

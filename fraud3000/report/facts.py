@@ -161,7 +161,8 @@ def limits(evidence: Evidence) -> list[str]:
             f"{metrics['compromised_cards']['rows']:,} test rows of cards already known as compromised are not measured."
         )
     if scorer.model.encoder.dropped:
-        found.append(f"{len(scorer.model.encoder.dropped)} features say nothing in the training rows and are not used.")
+        names = listed(list(scorer.model.encoder.dropped))
+        found.append(f"Features that say nothing in the training rows are not used: {names}.")
     if bounds.as_of and bounds.test and _late(scorer.facts.get("as_of"), bounds.test[0]):
         found.append("The model was made with labels known after the test split begins.")
     return found

@@ -67,7 +67,9 @@ def precision_recall(table: pl.DataFrame, title: str, *, at: tuple[float, float]
         axes.plot(recall, table["largest_amount"], color=FLOOR, linewidth=1.2)
         axes.plot(recall, table["precision"], color=ACCENT)
         strokes.say(axes, recall, table["precision"].to_numpy(), "the model", ACCENT, at=0.3, bold=True)
-        strokes.say(axes, recall, table["largest_amount"].to_numpy(), "largest amounts", MUTED, at=0.55)
+        strokes.say(
+            axes, recall, table["largest_amount"].to_numpy(), "largest amounts", MUTED, at=0.25 if sheet.narrow else 0.5
+        )
         if at is not None:
             strokes.mark(axes, *at, "the alerts")
         strokes.shares(axes, "recall: share of frauds found", "precision")
