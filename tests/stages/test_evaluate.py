@@ -301,7 +301,7 @@ def test_the_report_its_plots_and_the_model_card_lie_beside_the_metrics(world):
     assert report["bundle_sha256"] in page
     assert not re.findall(r">c\d\d<|>t\d\d<", page)
     names = {path.name for path in workspace.plots.iterdir()}
-    drawn = {"caught", "precision-recall", "workload", "scores", "weeks", "features"}
+    drawn = {"caught", "precision-recall", "workload", "scores", "features"}
     assert {f"{name}.{kind}" for name in drawn for kind in ("svg", "png", "csv")} <= names
     assert pl.read_csv(workspace.plots / "workload.csv").columns[:3] == ["alerts", "threshold", "frauds"]
     card = workspace.card.read_text(encoding="utf-8")
