@@ -24,6 +24,8 @@ from fraud3000.params import RegistryParams
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
+LONGEST_DESCRIPTION = 5_000
+"""What MLflow's stores hold of a version's description."""
 
 BUNDLE_TAG = "bundle_sha256"
 _NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
@@ -148,9 +150,22 @@ def require_trained(wanted: str) -> None:
 
 
 def log_evaluation(
-    version: str, metrics: Mapping[str, float | None], report: dict[str, Any], registry: RegistryParams
+    version: str,
+    metrics: Mapping[str, float | None],
+    report: dict[str, Any],
+    registry: RegistryParams,
+    *,
+    texts: Mapping[str, str] | None = None,
+    description: str | None = None,
 ) -> None:
     """Add an evaluation's metrics (those that could be computed) and its report to the version's run.
+
+    Parameters
+    ----------
+    texts
+        Further files by their path among the run's artifacts.
+    description
+        What the registry shows beside the version; cut at `LONGEST_DESCRIPTION` characters.
 
     Raises
     ------
@@ -165,6 +180,10 @@ def log_evaluation(
             if value is not None:
                 client.log_metric(run_id, f"test_{name}", value)
         client.log_dict(run_id, report, "reports/metrics.json")
+        for path, text in (texts or {}).items():
+            client.log_text(run_id, text, path)
+        if description is not None:
+            client.update_model_version(registry.name, version, description=description[:LONGEST_DESCRIPTION])
 
 
 _TRAIN = "Run `fraud3000 train` first, in the same folder."

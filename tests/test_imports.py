@@ -12,7 +12,7 @@ import pytest
 import fraud3000
 
 HEAVY = {
-    "alembic", "boto3", "botocore", "dvc", "fastapi", "loguru", "mlflow", "numpy", "pandas", "polars", "pyarrow",
+    "alembic", "boto3", "botocore", "dvc", "fastapi", "jinja2", "loguru", "matplotlib", "mlflow", "numpy", "pandas", "polars", "pyarrow",
     "pydantic_settings", "scipy", "skops", "sklearn", "sqlalchemy", "uvicorn", "yaml",
 }  # fmt: skip
 """pydantic is not among them: typer itself may load it."""

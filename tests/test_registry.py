@@ -17,7 +17,7 @@ from fraud3000.models.explain import Typical
 from fraud3000.models.fit import fit
 from fraud3000.models.policy import Policy
 from fraud3000.params import Mapping, RegistryParams, TrainModelParams
-from fraud3000.registry import Training, log_evaluation, log_training, resolve
+from fraud3000.registry import LONGEST_DESCRIPTION, Training, log_evaluation, log_training, resolve
 from fraud3000.scorer import Scorer
 
 NAMES = RegistryParams()
@@ -127,6 +127,16 @@ def test_an_evaluation_joins_the_training_it_judges(own_store, training):
     run = client().get_run(client().get_model_version("fraud3000", version).run_id)
     assert run.data.metrics == {"valid_average_precision": 0.5, "test_average_precision": 0.4}
     assert [file.path for file in client().list_artifacts(run.info.run_id, "reports")] == ["reports/metrics.json"]
+
+
+def test_an_evaluation_brings_files_and_describes_the_version(own_store, training):
+    version = log_training(training, NAMES)
+    texts = {"reports/model-card.md": "# Card – 87 %\n"}
+    log_evaluation(version, {}, {"rows": 3}, NAMES, texts=texts, description="x" * (LONGEST_DESCRIPTION + 1))
+    found = client().get_model_version("fraud3000", version)
+    assert found.description == "x" * LONGEST_DESCRIPTION
+    kept = client().download_artifacts(found.run_id, "reports/model-card.md", str(own_store))
+    assert Path(kept).read_text(encoding="utf-8") == "# Card – 87 %\n"
 
 
 def test_an_interrupted_training_registers_nothing(own_store, training, monkeypatch):

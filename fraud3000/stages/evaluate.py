@@ -1,4 +1,4 @@
-"""Test rows and a registered model to scores, metrics and what they mean."""
+"""Test rows and a registered model to scores, metrics, a report and a model card."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from fraud3000.data import outputs
 from fraud3000.metrics.report import measure
 from fraud3000.params import Params
 from fraud3000.scorer import Scorer
-from fraud3000.stages import evaluation
+from fraud3000.stages import evaluation, reporting
 from fraud3000.stages.judged import Judged, judged_rows, require_its_features, score
+from fraud3000.stages.progress import doing
 from fraud3000.stages.summary import Summary
 from fraud3000.stages.workspace import Workspace
 
@@ -48,16 +49,28 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
         **_facts(scorer, judged, params),
         "bundle_sha256": bundle.fingerprint(folder),
     }
-    values = {name: metric["value"] for name, metric in report["metrics"].items()}
-    with outputs.whole(workspace.scored, workspace.metrics) as (rows, metrics):
+    with doing("drawing the report"):
+        told = reporting.tell(reporting.gather(workspace, params, scorer, judged, scored, report))
+    places = (workspace.scored, workspace.metrics, *reporting.places(workspace, version))
+    with outputs.whole(*places) as (rows, metrics, *others):
         scored.write_parquet(rows)
         metrics.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    registry.log_evaluation(version, values, report, params.registry)
+        told.write(*others)
+    values = {name: metric["value"] for name, metric in report["metrics"].items()}
+    registry.log_evaluation(
+        version, values, report, params.registry, texts=told.artifacts, description=told.description
+    )
     return Summary(
         command="evaluate",
         facts=evaluation.facts(report),
         tables=(evaluation.table(report),),
-        outputs={"scored": str(workspace.scored), "metrics": str(workspace.metrics)},
+        outputs={
+            "scored": str(workspace.scored),
+            "metrics": str(workspace.metrics),
+            "report": str(workspace.report),
+            "plots": str(workspace.plots),
+            "model card": str(workspace.card),
+        },
         warnings=(*evaluation.warnings(report), *_warnings(scorer, judged)),
         next_step=f"fraud3000 score-file FILE --model {model}",
     )

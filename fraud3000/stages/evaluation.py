@@ -6,12 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fraud3000.metrics.catalogue import words
+from fraud3000.report.verdict import FLOORS, best_floor
 from fraud3000.stages.summary import Table
-
-FLOORS = {"random": "random", "largest_amount": "largest", "always": "always", "never": "never"}
-"""Floors and what they are called in a table."""
-EQUAL_ALERTS = ("random", "largest_amount")
-"""Floors that alert as many rows as the model: the fair ones for what alerts catch."""
 
 
 def facts(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +30,7 @@ def facts(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def table(report: Mapping[str, Any]) -> Table:
     """Lay out every metric with its interval, the best floor and what else there is to say."""
-    rows = tuple(_row(name, metric, report["floors"]) for name, metric in report["metrics"].items())
+    rows = tuple(_row(name, metric, report) for name, metric in report["metrics"].items())
     return Table("What the scores are worth", ("metric", "value", "95 % interval", "best floor", "note"), rows)
 
 
@@ -50,23 +46,18 @@ def warnings(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"intervals are {report['intervals']['note']}"
 
 
-def _row(name: str, metric: Mapping[str, Any], floors: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(name: str, metric: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[str, ...]:
     if metric["value"] is None:
         return words(name), "–", "", "", metric["reason"]
     interval = f"{_number(metric['low'])} – {_number(metric['high'])}" if metric["low"] is not None else ""
     said = [f"by {metric['by']}" if "by" in metric else metric.get("reason", "")]
     said += [f"ceiling {_number(metric['ceiling'])}"] if "ceiling" in metric else []
-    return words(name), _number(metric["value"]), interval, _best_floor(name, floors), ", ".join(said)
+    return words(name), _number(metric["value"]), interval, _floor(name, report), ", ".join(said)
 
 
-def _best_floor(name: str, floors: Mapping[str, Any]) -> str:
-    fair = FLOORS if name == "savings" else EQUAL_ALERTS
-    found = {floor: floors[floor][name]["value"] for floor in fair if name in floors[floor]}
-    known = {floor: value for floor, value in found.items() if value is not None}
-    if not known:
-        return ""
-    best = max(known, key=lambda floor: known[floor])
-    return f"{_number(known[best])} {FLOORS[best]}"
+def _floor(name: str, report: Mapping[str, Any]) -> str:
+    found = best_floor(report, name)
+    return f"{_number(found[1])} {FLOORS[found[0]]}" if found else ""
 
 
 def _caught(report: Mapping[str, Any], where: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import polars as pl
 
@@ -21,3 +22,15 @@ def track(blocks: Sequence[pl.DataFrame], doing: str, *, rows: int) -> Iterator[
         for block in blocks:
             yield block
             progress.advance(task, block.height)
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Say what takes its time while it does."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

@@ -61,6 +61,18 @@ class Workspace:
         return self.root / "reports" / "metrics.json"
 
     @property
+    def report(self) -> Path:
+        return self.root / "reports" / "report.html"
+
+    @property
+    def plots(self) -> Path:
+        return self.root / "reports" / "plots"
+
+    @property
+    def card(self) -> Path:
+        return self.root / "reports" / "model-card.md"
+
+    @property
     def models(self) -> Path:
         return self.root / "models"
 
@@ -73,6 +85,10 @@ class Workspace:
     @property
     def promotions(self) -> Path:
         return self.models / "history.jsonl"
+
+    def bundle_card(self, version: str) -> Path:
+        """Beside the bundle, which holds nothing but what its manifest names."""
+        return self.models / f"{version}.card.md"
 
 
 def read(path: Path, *, made_by: str) -> pl.DataFrame:

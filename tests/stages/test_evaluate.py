@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,15 +15,17 @@ import pytest
 
 from fraud3000 import labels, show
 from fraud3000 import params as p
-from fraud3000.errors import DataError, ScorerError
+from fraud3000.errors import DataError, ScorerError, UnavailableError
 from fraud3000.metrics.report import measure
 from fraud3000.registry import resolve
+from fraud3000.report.words import percent
 from fraud3000.schema import TIME
 from fraud3000.scorer import Scorer
 from fraud3000.splits import Boundaries
 from fraud3000.stages import evaluation
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.featurize import featurize
+from fraud3000.stages.summary import Summary
 from fraud3000.stages.train import train
 from fraud3000.stages.workspace import Workspace
 
@@ -95,6 +98,18 @@ def timeless(world: p.Params, tmp_path_factory: pytest.TempPathFactory) -> p.Par
     return params
 
 
+_LAST: dict[str, Any] = {}
+
+
+def evaluated(params: p.Params) -> Summary:
+    """Evaluate, unless the files of just these params stand there from the test before."""
+    if _LAST.get("params") != params:
+        _LAST.clear()
+        _LAST.update(summary=evaluate(params), params=params)
+    summary: Summary = _LAST["summary"]
+    return summary
+
+
 def with_evaluate(params: p.Params, **changes: object) -> p.Params:
     return params.model_copy(update={"evaluate": params.evaluate.model_copy(update=changes)})
 
@@ -105,7 +120,7 @@ def report_of(params: p.Params) -> dict[str, Any]:
 
 
 def test_every_test_row_is_scored_and_the_known_ones_are_measured(world):
-    evaluate(world)
+    evaluated(world)
     workspace = Workspace.of(world)
     scored, test = pl.read_parquet(workspace.scored), pl.read_parquet(workspace.split("test"))
     assert scored["transaction_id"].to_list() == test["transaction_id"].to_list()
@@ -137,7 +152,7 @@ def test_every_test_row_is_scored_and_the_known_ones_are_measured(world):
 
 
 def test_the_label_date_is_just_after_all_that_is_on_record(world):
-    evaluate(world)
+    evaluated(world)
     workspace = Workspace.of(world)
     newest = max(
         pl.read_parquet(workspace.transactions)["ts"].max(), pl.read_parquet(workspace.labels)["recorded_at"].max()
@@ -148,7 +163,7 @@ def test_the_label_date_is_just_after_all_that_is_on_record(world):
 def test_labels_are_read_as_known_at_the_stated_date(world):
     begin = Boundaries.from_dict(json.loads(Workspace.of(world).boundaries.read_text(encoding="utf-8"))).test[0]
     stated = begin + DELAY + timedelta(days=3)
-    evaluate(with_evaluate(world, label_date=stated.replace(tzinfo=None)))
+    evaluated(with_evaluate(world, label_date=stated.replace(tzinfo=None)))
     scored = pl.read_parquet(Workspace.of(world).scored)
     known = scored["is_fraud"].is_not_null()
     assert scored.filter(known)["ts"].max() + DELAY < stated
@@ -157,9 +172,9 @@ def test_labels_are_read_as_known_at_the_stated_date(world):
 
 
 def test_known_compromised_cards_are_removed_where_params_say_so(world):
-    evaluate(world)
+    evaluated(world)
     kept = report_of(world)
-    evaluate(with_evaluate(world, compromised_cards="remove"))
+    evaluated(with_evaluate(world, compromised_cards="remove"))
     removed = report_of(world)
     assert kept["compromised_cards"] == {"rule": "keep", "rows": 0}
     assert removed["compromised_cards"]["rule"] == "remove"
@@ -182,16 +197,23 @@ def test_known_compromised_cards_are_removed_where_params_say_so(world):
 def test_the_registry_keeps_the_metrics_and_the_report(world):
     from mlflow import MlflowClient
 
-    evaluate(world)
+    evaluated(world)
     client = MlflowClient(tracking_uri=f"sqlite:///{Path('mlflow.db').resolve()}")
     run = client.get_run(client.get_model_version_by_alias("fraud3000", "challenger").run_id)
     expected = report_of(world)["metrics"]["average_precision"]["value"]
     assert run.data.metrics["test_average_precision"] == pytest.approx(expected)
-    assert [file.path for file in client.list_artifacts(run.info.run_id, "reports")] == ["reports/metrics.json"]
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "reports")] == [
+        "reports/metrics.json",
+        "reports/model-card.md",
+        "reports/report.html",
+    ]
+    described = client.get_model_version_by_alias("fraud3000", "challenger").description
+    assert described.startswith("**With ")
+    assert "alerted a day, the model catches" in described
 
 
 def test_the_summary_fits_the_terminal_and_leads_with_the_verdict(world):
-    outcome = evaluate(world)
+    outcome = evaluated(world)
     lines = [line for line, _ in show.lines(outcome)]
     assert max(map(len, lines)) <= 100
     recall = report_of(world)["metrics"]["recall"]
@@ -205,7 +227,7 @@ def test_the_summary_fits_the_terminal_and_leads_with_the_verdict(world):
 
 
 def test_a_label_date_before_any_label_is_known_leaves_nulls_with_their_reason(world):
-    outcome = evaluate(with_evaluate(world, label_date=START))
+    outcome = evaluated(with_evaluate(world, label_date=START))
     report = report_of(world)
     assert report["rows"] == 0
     assert {metric["reason"] for metric in report["metrics"].values()} == {"no row with a known label"}
@@ -247,7 +269,7 @@ def test_features_made_otherwise_than_the_models_own_are_refused(world, changes)
 
 
 def test_a_missing_model_changes_nothing(world):
-    evaluate(world)
+    evaluated(world)
     workspace = Workspace.of(world)
     before = workspace.scored.read_bytes(), workspace.metrics.read_bytes()
     with pytest.raises(ScorerError, match="champion"):
@@ -258,13 +280,53 @@ def test_a_missing_model_changes_nothing(world):
 def test_an_evaluation_repeats_to_the_same_bytes(world):
     workspace = Workspace.of(world)
     evaluate(world)
-    first = workspace.scored.read_bytes(), workspace.metrics.read_bytes()
+    written = [
+        workspace.scored,
+        workspace.metrics,
+        workspace.report,
+        workspace.card,
+        *sorted(workspace.plots.iterdir()),
+    ]
+    first = {path: path.read_bytes() for path in written}
     evaluate(world)
-    assert (workspace.scored.read_bytes(), workspace.metrics.read_bytes()) == first
+    assert {path: path.read_bytes() for path in written} == first
+
+
+def test_the_report_its_plots_and_the_model_card_lie_beside_the_metrics(world):
+    outcome = evaluated(world)
+    workspace, report = Workspace.of(world), report_of(world)
+    assert outcome.outputs["report"] == str(workspace.report)
+    page = workspace.report.read_text(encoding="utf-8")
+    assert percent(report["metrics"]["recall"]["value"]) in page
+    assert report["bundle_sha256"] in page
+    assert not re.findall(r">c\d\d<|>t\d\d<", page)
+    names = {path.name for path in workspace.plots.iterdir()}
+    drawn = {"caught", "precision-recall", "workload", "scores", "features"}
+    assert {f"{name}.{kind}" for name in drawn for kind in ("svg", "png", "csv")} <= names
+    assert pl.read_csv(workspace.plots / "workload.csv").columns[:3] == ["alerts", "threshold", "frauds"]
+    card = workspace.card.read_text(encoding="utf-8")
+    assert workspace.bundle_card(report["model_version"]).read_text(encoding="utf-8") == card
+    assert Scorer.load(workspace.bundle(report["model_version"]))
+
+
+def test_a_report_that_cannot_be_written_changes_nothing(world):
+    evaluated(world)
+    workspace = Workspace.of(world)
+    before = workspace.scored.read_bytes(), workspace.metrics.read_bytes()
+    workspace.report.unlink()
+    workspace.report.mkdir()
+    _LAST.clear()
+    try:
+        with pytest.raises(UnavailableError, match="cannot be written"):
+            evaluate(with_evaluate(world, seed=3))
+        assert (workspace.scored.read_bytes(), workspace.metrics.read_bytes()) == before
+        assert not [path.name for path in workspace.metrics.parent.iterdir() if path.name.endswith(".part")]
+    finally:
+        workspace.report.rmdir()
 
 
 def test_data_without_time_has_no_days_and_says_that_its_split_is_random(timeless):
-    outcome = evaluate(timeless)
+    outcome = evaluated(timeless)
     report = report_of(timeless)
     assert (report["label_date"], report["test_span"], report["split_by"]) == (None, None, "random")
     assert report["metrics"]["average_precision"]["by"] == "row"

@@ -1,0 +1,1 @@
+"""The report of an evaluation: tables, pictures, the page and the model card."""

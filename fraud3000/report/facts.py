@@ -1,0 +1,172 @@
+"""The facts below the figures: data, labels, splits, model, policy, versions and hashes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from fraud3000 import durations
+from fraud3000.report.evidence import Evidence
+from fraud3000.report.verdict import FEW
+from fraud3000.report.words import day, listed, money, per_day, percent, span
+
+Facts = list[tuple[str, str]]
+_LEFT_OUT = {
+    "refund": "refunds",
+    "label_unknown": "without a known label",
+    "set_aside": "of cards already known as compromised",
+}
+
+
+def data(evidence: Evidence) -> Facts:
+    """Say which rows and labels there are, and what was left out."""
+    metrics, catalogue = evidence.metrics, evidence.scorer.catalogue
+    label_date = metrics["label_date"]
+    return [
+        ("data", evidence.source),
+        *([("rows by split", _counts(evidence.split_rows))] if evidence.split_rows else []),
+        ("refused by prepare", _counts(evidence.refused) if evidence.refused else "none"),
+        ("test span", span(*metrics["test_span"]) if metrics["test_span"] else "random rows, since the data has no time"),
+        ("test rows measured", f"{metrics['rows']:,}, of them {metrics['frauds']:,} frauds" + _rate(metrics)),
+        ("test rows left out", left_out(evidence)),
+        ("label date", f"{day(label_date)}: labels count as known then" if label_date else "none: the data has no time"),
+        ("label delay", f"{durations.text(catalogue.label_delay)} until a transaction without a report counts as legitimate"),
+        ("compromised cards", "kept" if metrics["compromised_cards"]["rule"] == "keep" else "left out once their fraud is known"),
+    ]  # fmt: skip
+
+
+def _rate(metrics: Any) -> str:
+    return f" ({percent(metrics['prevalence'])})" if metrics["rows"] else ""
+
+
+def left_out(evidence: Evidence) -> str:
+    """Say how many test rows are not measured, and why."""
+    parts = [f"{count:,} {_LEFT_OUT[why]}" for why, count in evidence.metrics["excluded"].items() if count]
+    return listed(parts) if parts else "none"
+
+
+def _counts(counts: Any) -> str:
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+
+
+def splits(evidence: Evidence) -> Facts:
+    """Give the spans, the gap's reason and the date that the model was made on."""
+    bounds = evidence.boundaries
+    if bounds.test is None:
+        return [("split", "random: the data has no time; this flatters every model")]
+    spans = {"training": bounds.train, "validation": bounds.valid, "test": bounds.test}
+    return [
+        ("split", "by time, with a gap so that labels can be known"),
+        *((name, span(*ends)) for name, ends in spans.items() if ends),
+        ("model made as of", day(bounds.as_of) if bounds.as_of else "–"),
+    ]
+
+
+def model(evidence: Evidence) -> Facts:
+    """Say what the model is and how it was fitted."""
+    scorer = evidence.scorer
+    encoder, counts = scorer.model.encoder, scorer.facts.get("rows") or {}
+    return [
+        ("model version", scorer.version),
+        ("estimator", estimator(evidence)),
+        ("imbalance", str(scorer.facts.get("imbalance", "not on record"))),
+        ("calibration", scorer.calibrator.method),
+        ("features", f"{len(encoder.columns)} used of {len(scorer.catalogue.features)}"),
+        *([("features left out", ", ".join(f"{name} ({why})" for name, why in encoder.dropped.items()))] if encoder.dropped else []),
+        *([("training rows", _counts(counts))] if counts else []),
+    ]  # fmt: skip
+
+
+def estimator(evidence: Evidence) -> str:
+    """Name the estimator in words."""
+    return str(evidence.scorer.facts.get("estimator", "an estimator not on record")).replace("_", " ")
+
+
+def policy(evidence: Evidence) -> Facts:
+    """Say when a transaction is alerted."""
+    own, metrics = evidence.scorer.policy, evidence.metrics
+    daily = metrics["alerts_a_day"]
+    alerted = (
+        f"{per_day(daily['mean'])} {daily['unit']}" + (f" ± {per_day(daily['sd'])}" if daily["sd"] is not None else "")
+        if daily["mean"] is not None
+        else daily["reason"]
+    )
+    costs = [
+        (name, money(getattr(own, field), evidence.decimals, evidence.currency))
+        for name, field in (
+            ("cost of a review", "review_cost"),
+            ("fee of a missed fraud", "fee"),
+            ("friction", "friction"),
+        )
+    ]
+    if own.kind == "capacity":
+        budget = f"{evidence.params.policy.cards_per_day:,} a day"
+        threshold = "above every score" if own.value is None or own.value > 1 else percent(own.value)
+        rule = [
+            ("policy", "capacity: one threshold that spends the alert budget"),
+            ("alert budget", budget),
+            ("threshold", threshold),
+        ]
+    else:
+        rule = [
+            ("policy", "cost: alert where the expected loss exceeds the review; the threshold falls with the amount")
+        ]
+    return [*rule, ("alerted a day", alerted), *costs, ("share of fraud a review stops", percent(own.review_stops))]
+
+
+def versions(evidence: Evidence) -> Facts:
+    """Give everything that the figures can be traced by."""
+    metrics = evidence.metrics
+    hashes = {
+        "bundle": metrics.get("bundle_sha256"),
+        "training data": metrics.get("data_fingerprint"),
+        "catalogue": metrics.get("catalogue_hash"),
+        "measured rows": metrics.get("rows_sha256"),
+    }
+    drawn = metrics["intervals"]
+    return [
+        *((name, f"{value}") for name, value in evidence.versions.items()),
+        *((f"{name} (SHA-256)", value) for name, value in hashes.items() if value),
+        ("seed of the evaluation", str(evidence.params.evaluate.seed)),
+        ("intervals", f"95 %, {drawn['replicates']} replicates by {listed(drawn['by'])}; {drawn['note']}"),
+    ]  # fmt: skip
+
+
+def limits(evidence: Evidence) -> list[str]:
+    """Name what limits these figures, each from a fact."""
+    metrics, scorer, found = evidence.metrics, evidence.scorer, []
+    counts, bounds = scorer.facts.get("rows") or {}, evidence.boundaries
+    if metrics["split_by"] == "random":
+        found.append(
+            "The split is random since the data has no time: the model may know what came later, which flatters it."
+        )
+    if evidence.params.prepare.source in {"simulated", "handbook", "sparkov", "tabformer"}:
+        found.append("The transactions are simulated: the figures say nothing of how it does on real ones.")
+    if metrics["rows"] and metrics["frauds"] < FEW:
+        found.append(f"Only {metrics['frauds']:,} frauds were measured: the figures could be far off.")
+    later = counts.get("reported as fraud later", 0)
+    if later:
+        found.append(
+            f"{later:,} training rows counted as legitimate and were reported as fraud after the day the model was made."
+        )
+    unknown = metrics["excluded"]["label_unknown"]
+    if unknown:
+        found.append(
+            f"{unknown:,} test rows have no known label and are not measured: a fraud among them counts neither as caught nor as missed."
+        )
+    if metrics["intervals"]["by"] == ["row"]:
+        found.append(f"Intervals are {metrics['intervals']['note']}: they may be too narrow.")
+    if metrics["compromised_cards"]["rows"]:
+        found.append(
+            f"{metrics['compromised_cards']['rows']:,} test rows of cards already known as compromised are not measured."
+        )
+    if scorer.model.encoder.dropped:
+        names = listed(list(scorer.model.encoder.dropped))
+        found.append(f"Features that say nothing in the training rows are not used: {names}.")
+    if bounds.as_of and bounds.test and _late(scorer.facts.get("as_of"), bounds.test[0]):
+        found.append("The model was made with labels known after the test split begins.")
+    return found
+
+
+def _late(as_of: str | None, begin: datetime) -> bool:
+    return bool(as_of) and datetime.fromisoformat(str(as_of)) > begin

@@ -1,0 +1,107 @@
+"""The strokes that the pictures share: bars, lines, bands, marks and words beside them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter
+
+from fraud3000.metrics.sample import FloatArray
+from fraud3000.report.canvas import ACCENT, INK, PAPER, Sheet
+from fraud3000.report.words import GAP
+
+SHARE = FuncFormatter(lambda share, _place: f"{100 * share:.0f}{GAP}%")
+"""Writes shares as whole percents."""
+TICK = FuncFormatter(lambda share, _place: f"{100 * share:g}{GAP}%")
+"""Writes shares as percents, with as many digits as they have."""
+
+
+def bars(axes: Axes, labels: Sequence[str], *, wrap: int) -> None:
+    """Lay out lying bars, each with its label."""
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x")
+    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(axis="x", length=0)
+    axes.yaxis.set_major_locator(FixedLocator(list(range(len(labels)))))
+    cut = ["\n".join(textwrap.wrap(label, wrap)[:3]) for label in labels]
+    axes.yaxis.set_ticklabels(cut, color=INK)
+
+
+def interval(axes: Axes, low: float, high: float, place: float) -> None:
+    """Draw an interval that stands out from its bar and from the page."""
+    axes.plot([low, high], [place, place], color=PAPER, linewidth=4.5, solid_capstyle="butt")
+    axes.plot([low, high], [place, place], color=INK, linewidth=1.8, solid_capstyle="butt")
+
+
+def band(axes: Axes, table: pl.DataFrame, x: FloatArray, low: str, high: str) -> None:
+    """Shade an interval along a line, where there is one."""
+    known = table[low].is_not_null().to_numpy()
+    if known.any():
+        ends = (table[name].to_numpy()[known] for name in (low, high))
+        axes.fill_between(x[known], *ends, color=ACCENT, alpha=0.17, linewidth=0)
+
+
+def from_zero(axes: Axes, x: FloatArray, y: FloatArray, colour: str, width: float) -> None:
+    """Draw a line that begins where both axes do."""
+    axes.plot(np.append(0, x), np.append(0, y), color=colour, linewidth=width)
+
+
+def say(
+    axes: Axes,
+    x: FloatArray,
+    y: FloatArray,
+    words: str,
+    colour: str,
+    *,
+    at: float,
+    bold: bool = False,
+    end: bool = False,
+) -> None:
+    """Write a line's name just above it, at a share of its length."""
+    known = np.isfinite(y)
+    if not known.any():
+        return
+    place = round(at * (int(known.sum()) - 1))
+    below = end and y[known][place] > 0.2
+    at_height = (
+        max(y[known][len(x[known]) // 3], 0.12) if below else y[known][place]
+    )  # a rising line leaves room below its end
+    axes.annotate(
+        words, (x[known][place], at_height), xytext=(0 if end else 6, -2 if below else 6), textcoords="offset points",
+        color=colour, fontweight="bold" if bold else "normal", ha="right" if end else "left", va="top" if below else "bottom",
+    )  # fmt: skip
+
+
+def mark(axes: Axes, x: float, y: float, words: str) -> None:
+    """Mark where the model's own alerts stand."""
+    axes.scatter([x], [y], color=INK, s=52, zorder=4, clip_on=False)
+    right = x < 0.6 * axes.get_xlim()[1]
+    axes.annotate(
+        words, (x, y), xytext=(9 if right else -9, -9), textcoords="offset points", color=INK, fontweight="bold",
+        ha="left" if right else "right", va="top",
+    )  # fmt: skip
+
+
+def shares(axes: Axes, across: str, up: str) -> None:
+    """Scale both axes from nothing to all."""
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    for scale in (axes.xaxis, axes.yaxis):
+        scale.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+        scale.set_major_formatter(SHARE)
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+
+
+def quarters(sheet: Sheet) -> list[float]:
+    """Give the ticks of a share; fewer on a phone."""
+    return [0, 0.5, 1] if sheet.narrow else [0, 0.25, 0.5, 0.75, 1]
+
+
+def side(share: float) -> str:
+    """Say on which side of a point its words have room."""
+    return "left" if share < 0.2 else "right" if share > 0.8 else "center"

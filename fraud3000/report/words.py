@@ -1,0 +1,171 @@
+"""Numbers, money and dates as a reader wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+GAP = "\u00a0"
+"""Keeps a number and its unit on one line."""
+TO = f"{GAP}–\u2060{GAP}"
+"""Stands between the ends of an interval and keeps them on one line."""
+
+
+def percent(share: float) -> str:
+    """Write a share: whole percents, with one decimal near 0 and 1 and a second below one percent.
+
+    Examples
+    --------
+    >>> [percent(share).replace(GAP, " ") for share in (0.712, 0.0871, 0.996, 0.00123, 1.0)]
+    ['71 %', '8.7 %', '99.6 %', '0.12 %', '100 %']
+    """
+    return f"{_hundred(share)}{GAP}%"
+
+
+def _hundred(share: float) -> str:
+    if share in {0.0, 1.0}:
+        return f"{100 * share:.0f}"
+    if 0.9994 < share < 1:
+        return "99.9"
+    if abs(share) < 0.00995:
+        return f"{100 * share:.2g}" if abs(share) >= 1e-6 else "0"
+    return f"{100 * share:.{1 if abs(share) < 0.0995 or 0.99 < share < 1 else 0}f}"
+
+
+def number(value: float) -> str:
+    """Write a metric's value: three decimals, none for a hundred and more.
+
+    Examples
+    --------
+    >>> number(0.52549), number(12_345.6), number(-0.0002)
+    ('0.525', '12,346', '0.000')
+    """
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{round(value, 3) + 0.0:.3f}"
+
+
+def per_day(value: float) -> str:
+    """Write a number of alerts.
+
+    Examples
+    --------
+    >>> per_day(120.93), per_day(4.25), per_day(0.034), per_day(0.0)
+    ('121', '4.2', '0.034', '0')
+    """
+    if value >= 10:
+        return f"{value:,.0f}"
+    return f"{value:.1f}".replace(".0", "") if value >= 1 or value == 0 else f"{value:.2g}"
+
+
+def money(minor: float, decimals: int, currency: str | None = None) -> str:
+    """Write an amount of minor units in major ones, whole from a hundred on.
+
+    Examples
+    --------
+    >>> money(1_234_567, 2), money(1_050, 2, "EUR").replace(GAP, " "), money(500, 2)
+    ('12,346', '10.50 EUR', '5')
+    """
+    major = minor / 10**decimals
+    whole = abs(major) >= 100 or major == int(major)
+    return f"{major:,.{0 if whole else decimals}f}" + (f"{GAP}{currency}" if currency else "")
+
+
+def points(difference: float) -> str:
+    """Write a difference of shares.
+
+    Examples
+    --------
+    >>> points(0.106).replace(GAP, " "), points(0.0123).replace(GAP, " ")
+    ('11 points', '1.2 points')
+    """
+    return f"{100 * difference:.{0 if difference >= 0.0995 else 1}f}{GAP}points"
+
+
+def interval(entry: Mapping[str, Any]) -> str:
+    """Write a metric's share and its interval, where it has one of any width.
+
+    Examples
+    --------
+    >>> plain(interval({"value": 0.748, "low": 0.634, "high": 0.911}))
+    '75 % (63 – 91 %)'
+    >>> interval({"value": 1.0, "low": 1.0, "high": 1.0}).replace(GAP, " ")
+    '100 %'
+    """
+    if entry.get("low") is None or entry["low"] == entry["high"]:
+        return percent(entry["value"])
+    return f"{percent(entry['value'])} ({between(entry['low'], entry['high'])})"
+
+
+def share(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Write a share that there may not be, and its interval where it is given.
+
+    Examples
+    --------
+    >>> plain(share(0.5)), share(None), plain(share(0.5, 0.4, 0.6))
+    ('50 %', '–', '50 % (40 – 60 %)')
+    """
+    return "–" if value is None else interval({"value": value, "low": low, "high": high})
+
+
+def between(low: float | None, high: float | None) -> str:
+    """Write an interval of shares; empty where there is none.
+
+    Examples
+    --------
+    >>> plain(between(0.634, 0.911)), between(None, None)
+    ('63 – 91 %', '')
+    """
+    if low is None or high is None or not np.isfinite(low) or not np.isfinite(high):
+        return ""
+    return f"{_hundred(low)}{TO}{percent(high)}"
+
+
+def day(at: date | datetime | str) -> str:
+    """Write a date.
+
+    Examples
+    --------
+    >>> day("2018-08-08T00:00:00+00:00").replace(GAP, " ")
+    '8 August 2018'
+    """
+    when = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return f"{when.day}{GAP}{when:%B}{GAP}{when.year}"
+
+
+def span(first: datetime | str, last: datetime | str) -> str:
+    """Write a span [first, last) by its first and last day; to the minute where that is one day.
+
+    Examples
+    --------
+    >>> span("2018-08-08T00:00:00+00:00", "2018-08-15T00:00:00+00:00").replace(GAP, " ")
+    '8 August 2018 to 14 August 2018'
+    """
+    begin, end = (datetime.fromisoformat(at) if isinstance(at, str) else at for at in (first, last))
+    end = max(begin, end - timedelta(microseconds=1))
+    if begin.date() == end.date():
+        return f"{day(begin)}, {begin:%H:%M}{TO}{end:%H:%M}"
+    return f"{day(begin)} to {day(end)}"
+
+
+def listed(items: list[str]) -> str:
+    """Join words by commas and a last "and".
+
+    Examples
+    --------
+    >>> listed(["frauds", "money", "cards"])
+    'frauds, money and cards'
+    """
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def plain(text: str) -> str:
+    """Write the blanks of a text as plain ones.
+
+    Examples
+    --------
+    >>> plain(percent(0.5))
+    '50 %'
+    """
+    return text.replace(GAP, " ").replace("\u2060", "")

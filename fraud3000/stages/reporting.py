@@ -1,0 +1,93 @@
+"""An evaluation's report, plots and model card: gathered, told, written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fraud3000.features.spec import Column
+from fraud3000.models.importance import permutation
+from fraud3000.params import Params
+from fraud3000.report import card, html
+from fraud3000.report.evidence import Evidence
+from fraud3000.report.section import Section
+from fraud3000.report.sections import sections
+from fraud3000.scorer import Scorer
+from fraud3000.stages.judged import Judged
+from fraud3000.stages.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What there is to write, and what the registry shows of the version."""
+
+    page: str
+    card: str
+    sections: list[Section]
+    description: str
+
+    @property
+    def artifacts(self) -> dict[str, str]:
+        """The files that the registry keeps too."""
+        return {"reports/report.html": self.page, "reports/model-card.md": self.card}
+
+    def write(self, report: Path, plots: Path, own_card: Path, bundle_card: Path) -> None:
+        """Write the page, the model card twice, and of each picture SVG, PNG and the numbers as CSV."""
+        report.write_text(self.page, encoding="utf-8")
+        for path in (own_card, bundle_card):
+            path.write_text(self.card, encoding="utf-8")
+        plots.mkdir()
+        for section in self.sections:
+            if section.picture:
+                (plots / f"{section.name}.svg").write_text(section.picture.svg, encoding="utf-8")
+                (plots / f"{section.name}.png").write_bytes(section.picture.png)
+            if not section.data.is_empty():
+                section.data.write_csv(plots / f"{section.name}.csv")
+
+
+def places(workspace: Workspace, version: str) -> tuple[Path, Path, Path, Path]:
+    """Say where `Told.write` puts its files in the end."""
+    return workspace.report, workspace.plots, workspace.card, workspace.bundle_card(version)
+
+
+def gather(
+    workspace: Workspace,
+    params: Params,
+    scorer: Scorer,
+    judged: Judged,
+    scored: pl.DataFrame,
+    metrics: Mapping[str, Any],
+) -> Evidence:
+    """Bring together what the report is made from; the importance of features is measured here."""
+    counted = judged.counted
+    labels, score = judged.is_fraud.filter(counted).to_numpy(), scored["score"].filter(counted).to_numpy()
+    features = scorer.catalogue.features
+    passed = [one.column for one in features if isinstance(one, Column) and one.categorical]
+    return Evidence(
+        metrics=metrics,
+        scored=scored.with_columns(judged.test[name] for name in passed if name in judged.test.columns),
+        importance=permutation(scorer.model, judged.test.filter(counted), labels, score, seed=params.evaluate.seed),
+        scorer=scorer,
+        params=params,
+        boundaries=judged.boundaries,
+        split_rows=_counts(workspace.features, "split"),
+        refused=_counts(workspace.quarantine, "reason"),
+    )
+
+
+def _counts(path: Path, column: str) -> dict[str, int]:
+    """Count the values of a column, in the order in which they come; nothing where there is no such file."""
+    if not path.exists():
+        return {}
+    counted = pl.scan_parquet(path).group_by(column, maintain_order=True).len().collect()
+    return dict(counted.iter_rows())
+
+
+def tell(evidence: Evidence) -> Told:
+    """Make the page and the card."""
+    told = sections(evidence)
+    return Told(html.page(evidence, told), card.card(evidence, told), told, card.summary(evidence))

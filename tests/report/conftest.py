@@ -1,0 +1,101 @@
+"""A small evaluation with everything in it, and ways to take parts away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fraud3000.metrics.report import measure
+from fraud3000.models import calibrate
+from fraud3000.models.explain import Typical
+from fraud3000.models.fit import fit
+from fraud3000.models.importance import permutation
+from fraud3000.models.policy import Policy
+from fraud3000.params import Mapping, Params, TrainModelParams, parse
+from fraud3000.report.evidence import Evidence
+from fraud3000.schema import TIME
+from fraud3000.scorer import Scorer
+from fraud3000.splits import Boundaries
+
+START = datetime(2024, 3, 1, tzinfo=UTC)
+PARAMS = parse({"evaluate": {"replicates": 20, "top_k": [5]}, "policy": {"cards_per_day": 5}})
+Make = Callable[..., Evidence]
+
+
+@pytest.fixture(scope="session")
+def scorer(small_featured: pl.DataFrame, small_catalogue: Any) -> Scorer:
+    labels = small_featured["is_fraud"].to_numpy()
+    model = fit(small_featured, labels, small_catalogue.features, TrainModelParams(estimator="logistic_regression"))
+    return Scorer(
+        catalogue=small_catalogue,
+        mapping=Mapping(categorical=("category",)),
+        model=model,
+        calibrator=calibrate.fit("beta", model.log_odds(small_featured), labels),
+        policy=Policy("capacity", 0.5, review_cost=500),
+        typical=Typical.learn(model.encoder, small_featured.filter(pl.col("is_fraud") == 0), small_catalogue.features),
+        facts={
+            "estimator": "logistic_regression",
+            "as_of": "2024-02-20T00:00:00+00:00",
+            "rows": {"rows": 900, "fraud": 30},
+        },
+        version="7",
+    )
+
+
+@pytest.fixture(scope="session")
+def scored(small_featured: pl.DataFrame, scorer: Scorer) -> pl.DataFrame:
+    """SCORED rows of four weeks: cards, terminals, a category, a few refunds and unknown labels."""
+    source, n = np.random.default_rng(9), small_featured.height
+    scores = scorer.score(small_featured)
+    place = np.arange(n)
+    return small_featured.select(
+        "transaction_id",
+        pl.Series("ts", [START + timedelta(minutes=13 * int(one)) for one in place], dtype=TIME),
+        pl.Series("card_id", [f"card{one:03}" for one in source.integers(0, 90, n)]),
+        pl.Series("terminal_id", [f"place{one:02}" for one in source.integers(0, 50, n)]),
+        "amount",
+        pl.Series("status", np.where(place % 200 == 0, "refund", "approved")),
+        pl.Series("score", scores),
+        pl.Series("threshold", np.full(n, 0.5)),
+        pl.Series("alert", scores >= 0.5),
+        pl.when(pl.Series(place % 90 != 0)).then("is_fraud").alias("is_fraud"),
+        pl.Series("evaluated", (place % 90 != 0) & (place % 200 != 0)),
+        "category",
+    )
+
+
+@pytest.fixture(scope="session")
+def make(scorer: Scorer, scored: pl.DataFrame, small_featured: pl.DataFrame) -> Make:
+    """Evidence of some scored rows, the small evaluation's own where none are given."""
+    importance = permutation(
+        scorer.model, small_featured, small_featured["is_fraud"].to_numpy(), scored["score"].to_numpy(), seed=1
+    )
+
+    def made(rows: pl.DataFrame = scored, params: Params = PARAMS, **changes: Any) -> Evidence:
+        timed = "ts" in rows.columns
+        spans = (START, START + timedelta(days=28))
+        metrics = {
+            **measure(rows, policy=params.policy, evaluate=params.evaluate),
+            "test_span": [at.isoformat() for at in spans] if timed else None,
+            "label_date": "2024-05-01T00:00:00+00:00" if timed else None,
+            "split_by": "time" if timed else "random",
+            "compromised_cards": {"rule": "keep", "rows": 0},
+            "policy": {**params.policy.model_dump(mode="json"), "model": {}},
+            "bundle_sha256": "b" * 64,
+            "data_fingerprint": "d" * 64,
+            "catalogue_hash": "c" * 64,
+            "rows_sha256": "e" * 64,
+        }
+        boundaries = Boundaries(test=spans, train=spans, valid=spans, as_of=START) if timed else Boundaries()
+        given = Evidence(
+            metrics, rows, importance, scorer, params, boundaries, {"train": 900, "test": rows.height}, {"no_amount": 3}
+        )
+        return replace(given, **changes)
+
+    return made
