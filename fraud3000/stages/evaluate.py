@@ -51,12 +51,13 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
     }
     with doing("drawing the report"):
         told = reporting.tell(reporting.gather(workspace, params, scorer, judged, scored, report))
-    places = (workspace.scored, workspace.metrics, *reporting.places(workspace, version))
-    with outputs.whole(*places) as (rows, metrics, *others):
-        scored.write_parquet(rows)
-        metrics.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        told.write(*others)
     values = {name: metric["value"] for name, metric in report["metrics"].items()}
+    places = (workspace.scored, workspace.metrics, workspace.figures, *reporting.places(workspace, version))
+    with outputs.whole(*places) as (rows, metrics, figures, *others):
+        scored.write_parquet(rows)
+        metrics.write_text(_json(report), encoding="utf-8")
+        figures.write_text(_json(values), encoding="utf-8")
+        told.write(*others)
     registry.log_evaluation(
         version, values, report, params.registry, texts=told.artifacts, description=told.description
     )
@@ -72,8 +73,12 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
             "model card": str(workspace.card),
         },
         warnings=(*evaluation.warnings(report), *_warnings(scorer, judged)),
-        next_step=f"fraud3000 score-file FILE --model {model}",
+        next_step="fraud3000 promote" if model == registry.CHALLENGER else f"fraud3000 score-file FILE --model {model}",
     )
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def _facts(scorer: Scorer, judged: Judged, params: Params) -> dict[str, Any]:

@@ -61,6 +61,11 @@ class Workspace:
         return self.root / "reports" / "metrics.json"
 
     @property
+    def figures(self) -> Path:
+        """The metrics' values alone, for DVC to compare."""
+        return self.root / "reports" / "figures.json"
+
+    @property
     def report(self) -> Path:
         return self.root / "reports" / "report.html"
 
