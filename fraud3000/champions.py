@@ -23,6 +23,7 @@ Action = Literal["promote", "rollback", "stage"]
 
 _TAG = "promotion."
 _EVALUATION = "reports/metrics.json"
+_TOLD = {"metrics", "floors", "test_span", "model_as_of", "rows_sha256", "data_fingerprint", "catalogue_hash"}
 _START = "0" * 64
 
 
@@ -121,7 +122,7 @@ def standing(registry: RegistryParams) -> Standing:
 
 
 def logged_evaluation(version: str, registry: RegistryParams) -> dict[str, Any] | None:
-    """Read what `evaluate` found of a version; None where it was never evaluated.
+    """Read what `evaluate` found of a version; None where it was never evaluated, or by one that told less.
 
     Raises
     ------
@@ -138,7 +139,8 @@ def logged_evaluation(version: str, registry: RegistryParams) -> dict[str, Any] 
         folder = _EVALUATION.rpartition("/")[0]
         if _EVALUATION not in [file.path for file in client.list_artifacts(run_id, folder)]:
             return None
-        return dict(mlflow.artifacts.load_dict(f"runs:/{run_id}/{_EVALUATION}"))
+        report = dict(mlflow.artifacts.load_dict(f"runs:/{run_id}/{_EVALUATION}"))
+        return report if set(report) >= _TOLD else None
 
 
 def move(

@@ -275,7 +275,7 @@ class EvaluateModelParams(_Section):
 class PromoteParams(_Section):
     """What a challenger must be no worse in than the champion, both measured on the same rows."""
 
-    metrics: tuple[str, ...] = ("average_precision",)
+    metrics: tuple[str, ...] = Field(("average_precision",), min_length=1)
 
 
 class ServeParams(_Section):

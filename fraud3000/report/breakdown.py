@@ -134,6 +134,8 @@ def features(evidence: Evidence) -> Section:
     name, topic, data = "features", "What the model leans on", evidence.told_importance()
     if data.is_empty():
         return without(name, topic, "no known fraud")
+    if not data.select(pl.any_horizontal(pl.col("fall", "low", "high") != 0).any()).item():
+        return without(name, topic, "no feature changes the order of the scores")
     top = pl.concat([data.head(1), data[1:].filter(pl.col("fall") > 0)]).head(MOST_FEATURES)
     first = top.row(0, named=True)
     title = (

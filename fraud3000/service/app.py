@@ -16,6 +16,7 @@ from loguru import logger
 from pydantic_core import from_json
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from fraud3000.errors import DataError, FraudError, ScorerError, UnavailableError
 from fraud3000.features.spec import CONTRACT_VERSION
@@ -247,7 +248,14 @@ def _name_requests(app: FastAPI) -> None:
     async def name(request: Request, forward: Callable[[Request], Awaitable[Response]]) -> Response:
         given = request.headers.get("X-Request-ID", "")
         usable = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
-        response = await forward(request)
+        try:
+            response = await forward(request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except Exception as error:  # noqa: BLE001  a bug must not end the service, and is told as one
+            logger.opt(exception=error).error("a request failed by a bug of ours")
+            hint = "Please report it with what the service's log says."
+            response = _failure(500, Fault(code="internal", message="this is a bug in fraud3000", hint=hint))
         response.headers["X-Request-ID"] = given if usable else str(uuid.uuid4())
         return response
 
@@ -273,12 +281,6 @@ def _answer_errors(app: FastAPI) -> None:
         code = _SAID.get(error.status_code, HTTPStatus(error.status_code).name.lower())
         said = f"{request.method} {request.url.path}: {error.detail}"
         return _failure(error.status_code, Fault(code=code, message=said, hint="See /openapi.json."))
-
-    @app.exception_handler(Exception)
-    async def bug(_: Request, error: Exception) -> Response:
-        logger.opt(exception=error).error("a request failed by a bug of ours")
-        hint = "Please report it with what the service's log says."
-        return _failure(500, Fault(code="internal", message="this is a bug in fraud3000", hint=hint))
 
 
 def _failure(status: int, fault: Fault) -> Response:

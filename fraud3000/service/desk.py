@@ -21,6 +21,9 @@ from fraud3000.models.explain import Reason
 from fraud3000.schema import LEDGER
 from fraud3000.scorer import Scorer
 
+_MOST_CHUNKS = 256
+"""Requests whose rows stay apart in memory: joining them each time would copy the history each time."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -127,7 +130,10 @@ class Desk:
         """All that is known with the new rows after it, numbered on in order of arrival."""
         start = 0 if self._known is None or self._known.is_empty() else int(self._known["seq"].max()) + 1  # type: ignore[arg-type]
         new = first.with_columns(seq=pl.int_range(start, start + first.height, eager=True, dtype=pl.Int64))
-        return new if self._known is None else pl.concat([self._known, new], how="diagonal")
+        if self._known is None:
+            return new
+        joined = pl.concat([self._known, new], how="diagonal")
+        return joined.rechunk() if joined.n_chunks() > _MOST_CHUNKS else joined
 
     def _answers(self, known: pl.DataFrame, wanted: pl.Series, reasons: str) -> dict[str, Answer]:
         featured = self._featured(known, wanted)

@@ -72,6 +72,10 @@ def promote(
         Another promotion is under way, or registry or workspace cannot be used.
     """
     _require_known(params)
+    if rollback and version is not None:
+        raise ParamsError(
+            "--rollback goes to the champion before, and takes no --version", hint="Leave out one of them."
+        )
     workspace = Workspace.of(params)
     seen = champions.standing(params.registry)
     with lock.only_one(workspace.models, doing="promotion"):

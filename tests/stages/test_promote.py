@@ -19,7 +19,6 @@ from fraud3000 import params as p
 from fraud3000.data import lock
 from fraud3000.errors import CheckFailed, ParamsError, ScorerError, UnavailableError
 from fraud3000.schema import TIME
-from fraud3000.scorer import Scorer
 from fraud3000.stages import exported
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.featurize import featurize
@@ -31,6 +30,7 @@ START, DAYS, ROWS = datetime(2024, 1, 1, tzinfo=UTC), 60, 6_000
 DELAY = timedelta(days=2)
 FOREST = {"estimator": "random_forest", "estimator_params": {"n_estimators": 20, "min_samples_leaf": 5}}
 STUMP = {"estimator": "random_forest", "estimator_params": {"n_estimators": 3, "max_depth": 2}}
+A_STUMP, A_FOREST, A_BLIND_ONE, UNSEEN = "1", "2", "3", "4"
 BLIND = {"estimator": "random_forest", "estimator_params": {"n_estimators": 1, "min_samples_leaf": 100_000}}
 
 
@@ -70,8 +70,9 @@ def params(**sections: Any) -> p.Params:
 
 
 @pytest.fixture(scope="module")
-def featurized(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("featurized")
+def trained_four(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world with four versions: a stump, a forest, one that ranks nothing, and a forest that was not evaluated."""
+    place = tmp_path_factory.mktemp("four")
     shutil.copy(_migrated_store, place / "mlflow.db")
     workspace = Workspace(place / "data")
     workspace.transactions.parent.mkdir(parents=True)
@@ -80,14 +81,17 @@ def featurized(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) 
     labels.ledger_of(rows, DELAY).write_parquet(workspace.labels)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         featurize(params())
+        assert [made(**model) for model in (STUMP, FOREST, BLIND)] == [A_STUMP, A_FOREST, A_BLIND_ONE]
+        train(params())
     return place
 
 
 @pytest.fixture
-def world(featurized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A featurized world of one's own, with an empty registry."""
-    shutil.copytree(featurized, tmp_path, dirs_exist_ok=True)
+def world(trained_four: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy of one's own: files and registry."""
+    shutil.copytree(trained_four, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return Workspace(Path("data"))
@@ -103,22 +107,19 @@ def made(**train_params: Any) -> str:
 
 
 def test_worse_is_refused_better_gets_in_and_a_rollback_goes_back(world: Workspace) -> None:
-    first = made(**STUMP)
-    assert promote(params()).refused is None
-    assert promote(params(), version=first).refused == (
+    assert promote(params(), version=A_STUMP).refused is None
+    assert promote(params(), version=A_STUMP).refused == (
         "version 1 is not promoted: another version: version 1 is the champion already, needed one that is not"
     )
-    second = made(**FOREST)
-    done = promote(params(), why="a forest, not a stump")
-    assert (done.refused, champions.standing(params().registry).champion) == (None, second)
-    made(**STUMP)
-    refused = promote(params())
-    assert refused.refused is not None
-    assert "average precision no worse than version 2" in refused.refused
-    assert champions.standing(params().registry).champion == second
+    done = promote(params(), version=A_FOREST, why="a forest, not a stump")
+    assert (done.refused, champions.standing(params().registry).champion) == (None, A_FOREST)
+    refused = promote(params(), version=A_STUMP).refused
+    assert refused is not None
+    assert "average precision no worse than version 2" in refused
+    assert champions.standing(params().registry).champion == A_FOREST
     back = promote(params(), rollback=True, why="for the test")
     assert back.facts["verdict"] == "version 1 is the champion again"
-    assert json.loads(world.pointer("champion").read_text())["version"] == first
+    assert json.loads(world.pointer("champion").read_text())["version"] == A_STUMP
     with pytest.raises(ScorerError, match="no earlier champion to go back to: version 1 is the first"):
         promote(params(), rollback=True)
     entries = [json.loads(line) for line in world.promotions.read_text().splitlines()]
@@ -132,8 +133,7 @@ def test_worse_is_refused_better_gets_in_and_a_rollback_goes_back(world: Workspa
 
 
 def test_a_model_no_better_than_the_floors_is_refused(world: Workspace) -> None:
-    made(**BLIND)
-    refused = promote(params()).refused
+    refused = promote(params(), version=A_BLIND_ONE).refused
     assert refused is not None
     assert "average precision above the floors" in refused
     assert not world.pointer("champion").exists()
@@ -141,41 +141,35 @@ def test_a_model_no_better_than_the_floors_is_refused(world: Workspace) -> None:
 
 
 def test_a_version_without_evaluation_is_refused(world: Workspace) -> None:
-    train(params())
     assert promote(params()).refused == (
-        "version 1 is not promoted: evaluation: none on record, needed one by `fraud3000 evaluate`"
+        "version 4 is not promoted: evaluation: none on record, needed one by `fraud3000 evaluate`"
     )
 
 
 def test_a_dry_run_judges_and_changes_nothing(world: Workspace) -> None:
-    made(**FOREST)
     before = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()}
-    dry = promote(params(), dry_run=True)
-    assert dry.facts["verdict"] == "version 1 is the champion (dry run: nothing was changed)"
+    dry = promote(params(), version=A_FOREST, dry_run=True)
+    assert dry.facts["verdict"] == "version 2 is the champion (dry run: nothing was changed)"
     assert {row[3] for row in dry.tables[0].rows} == {"yes"}
     assert champions.standing(params().registry).champion is None
     assert {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()} == before
 
 
 def test_a_champion_whose_labels_reach_into_the_rows_is_not_compared(world: Workspace) -> None:
-    made(**STUMP)
-    promote(params())
     late = params(featurize={"burn_in": "5d", "split": {"train": 0.7, "valid": 0.2, "test": 0.1}})
     featurize(late)
     train(late)
     evaluate(late)
     promote(late)
-    assert champions.standing(params().registry).champion == "2"
+    assert champions.standing(params().registry).champion == "5"
     featurize(params())
-    made(**FOREST)
-    refused = promote(params()).refused
+    refused = promote(params(), version=A_FOREST).refused
     assert refused is not None
     assert "rows after both label cut-offs" in refused
 
 
 def test_a_champion_of_another_catalogue_is_scored_by_its_own(world: Workspace) -> None:
-    made(**STUMP)
-    promote(params())
+    promote(params(), version=A_STUMP)
     zone = params(featurize={"burn_in": "5d", "zone": "Asia/Tokyo"})
     featurize(zone)
     train(zone)
@@ -187,11 +181,9 @@ def test_a_champion_of_another_catalogue_is_scored_by_its_own(world: Workspace) 
 
 
 def test_an_evaluation_on_other_rows_than_those_at_hand_is_asked_for_again(world: Workspace) -> None:
-    made(**STUMP)
-    promote(params())
-    made(**FOREST)
+    promote(params(), version=A_STUMP)
     featurize(params(featurize={"burn_in": "8d"}))
-    refused = promote(params()).refused
+    refused = promote(params(), version=A_FOREST).refused
     assert refused is not None
     assert "evaluated on the rows at hand: others" in refused
 
@@ -200,42 +192,37 @@ def test_training_may_ask_the_gate_itself(world: Workspace) -> None:
     done = train_and_promote(params())
     assert done.command == "train"
     assert done.refused is None
-    assert done.facts["verdict"] == "version 1 is the champion"
+    assert done.facts["verdict"] == "version 5 is the champion"
     assert {"model", "scored", "metrics", "champion", "history"} <= set(done.outputs)
-    assert train_and_promote(params(train=BLIND)).refused is not None
 
 
 def test_the_exported_champion_needs_no_registry(world: Workspace) -> None:
-    made(**FOREST)
-    promote(params())
+    promote(params(), version=A_FOREST)
     Path("mlflow.db").unlink()
-    found = exported.exported(world, "champion")
-    assert found is not None
-    version, folder = found
-    assert Scorer.load(folder, version=version).version == "1"
+    assert exported.load(workspace=world.root).version == A_FOREST
+    assert exported.load(A_STUMP, workspace=world.root).version == A_STUMP
 
 
 def test_an_exported_bundle_that_was_changed_is_refused(world: Workspace) -> None:
-    made(**FOREST)
-    promote(params())
-    manifest = world.bundle("1") / "manifest.json"
+    promote(params(), version=A_FOREST)
+    manifest = world.bundle(A_FOREST) / "manifest.json"
     manifest.write_text(manifest.read_text() + " ")
     with pytest.raises(ScorerError, match="not the bundle that"):
+        exported.exported(world, "champion")
+    world.pointer("champion").write_text("{}")
+    with pytest.raises(ScorerError, match=r"cannot be read \(KeyError"):
         exported.exported(world, "champion")
 
 
 def test_staging_names_the_challenger(world: Workspace) -> None:
-    made(**STUMP)
-    made(**FOREST)
-    done = promote(params(), stage="staging", version="1", why="look at it again")
+    done = promote(params(), stage="staging", version=A_STUMP, why="look at it again")
     assert done.facts["verdict"] == "version 1 is the challenger"
-    assert registry.resolve("challenger", params().registry, world.root)[0] == "1"
-    assert json.loads(world.pointer("challenger").read_text())["version"] == "1"
+    assert registry.resolve("challenger", params().registry, world.root)[0] == A_STUMP
+    assert json.loads(world.pointer("challenger").read_text())["version"] == A_STUMP
 
 
 def test_a_history_that_was_changed_stops_everything(world: Workspace) -> None:
-    made(**FOREST)
-    promote(params(), why="good")
+    promote(params(), version=A_FOREST, why="good")
     world.promotions.write_text(world.promotions.read_text().replace("good", "bad"))
     with pytest.raises(CheckFailed, match="not the history that the registry has"):
         promote(params(), dry_run=True)
@@ -247,32 +234,27 @@ def test_a_history_that_was_changed_stops_everything(world: Workspace) -> None:
 
 
 def test_a_history_file_that_is_missing_is_written_anew(world: Workspace) -> None:
-    made(**STUMP)
-    promote(params())
+    promote(params(), version=A_STUMP)
     world.promotions.unlink()
-    made(**FOREST)
-    promote(params())
+    promote(params(), version=A_FOREST)
     assert len(world.promotions.read_text().splitlines()) == 2
 
 
 def test_of_two_promotions_at_once_one_is_told_to_wait(world: Workspace) -> None:
-    made(**FOREST)
     with lock.only_one(world.models, doing="promotion"), pytest.raises(UnavailableError, match="is under way"):
-        promote(params())
+        promote(params(), version=A_FOREST)
 
 
 def test_a_move_between_judging_and_moving_is_noticed(world: Workspace) -> None:
-    made(**STUMP)
     seen = champions.standing(params().registry)
-    made(**FOREST)
+    promote(params(), stage="staging", version=A_STUMP)
     with pytest.raises(UnavailableError, match="changed while this command ran"):
-        champions.move("promote", "champion", "1", params().registry, seen=seen, why="")
+        champions.move("promote", "champion", A_FOREST, params().registry, seen=seen, why="")
 
 
 def test_an_alias_that_cannot_be_moved_leaves_no_entry(world: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
-    made(**FOREST)
     seen = champions.standing(params().registry)
 
     def interrupt(*_: object) -> None:
@@ -280,18 +262,29 @@ def test_an_alias_that_cannot_be_moved_leaves_no_entry(world: Workspace, monkeyp
 
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        champions.move("promote", "champion", "1", params().registry, seen=seen, why="")
+        champions.move("promote", "champion", A_FOREST, params().registry, seen=seen, why="")
     assert champions.standing(params().registry) == seen
 
 
+def test_an_evaluation_that_an_earlier_release_wrote_does_not_count(world: Workspace) -> None:
+    registry.log_evaluation(A_FOREST, {}, {"metrics": {}, "floors": {}}, params().registry)
+    refused = promote(params(), version=A_FOREST).refused
+    assert refused is not None
+    assert "none on record" in refused
+
+
 def test_what_there_is_not_is_said(world: Workspace) -> None:
-    with pytest.raises(ScorerError, match="no model is registered under the name 'fraud3000'"):
-        promote(params())
-    made(**FOREST)
+    other = params(registry={"name": "other"})
+    with pytest.raises(ScorerError, match="no model is registered under the name 'other'"):
+        promote(other)
     with pytest.raises(ScorerError, match="no version 9"):
         promote(params(), version="9")
+    with pytest.raises(ScorerError, match="no earlier champion to go back to: there is none at all"):
+        promote(params(), rollback=True)
     with pytest.raises(ParamsError, match="'auc' is not among the metrics"):
         promote(params(promote={"metrics": ["auc"]}))
+    with pytest.raises(ParamsError, match="--rollback goes to the champion before"):
+        promote(params(), rollback=True, version="1")
 
 
 def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
