@@ -429,7 +429,12 @@ CASES = [
         EVERY_STAGE,
     ),
 ]  # fmt: skip
-RUNS = [pytest.param(case, words, id=f"{case.name}: {words[0]}") for case in CASES for words in case.commands]
+RUNS = [
+    pytest.param(case, words, id=f"{case.name}: {words[0]}", marks=[pytest.mark.slow] * (place > 0))
+    for case in CASES
+    for place, words in enumerate(case.commands)
+]
+"""Each case with its first command in the fast tests, with the others in the slow ones."""
 
 
 @pytest.mark.parametrize(("case", "arguments"), RUNS)

@@ -16,6 +16,9 @@ import polars as pl
 
 from fraud3000.errors import UnavailableError
 
+_PROBE = 1 << 16
+"""Bytes that a part is asked to take."""
+
 
 @contextmanager
 def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
@@ -41,12 +44,25 @@ def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
             for part, path in zip(parts, paths, strict=True):
                 _move(part, path)
     except (OSError, pl.exceptions.ComputeError) as error:
-        if isinstance(error, pl.exceptions.ComputeError) and "os error" not in str(error):
+        refusal = error if isinstance(error, OSError) or "os error" in str(error) else _refusal(parts)
+        if refusal is None:
             raise
-        raise _unwritable(paths, error) from error
+        raise _unwritable(paths, refusal) from error
     finally:
         for part in parts:
             _remove(part)
+
+
+def _refusal(parts: tuple[Path, ...]) -> OSError | None:
+    """Find out whether a part takes no more: polars does not always say that this is why it could not write."""
+    for part in parts:
+        try:
+            if part.is_file():
+                with part.open("ab") as file:
+                    file.write(bytes(_PROBE))
+        except OSError as refusal:
+            return refusal
+    return None
 
 
 def _unwritable(paths: tuple[Path, ...], error: Exception) -> UnavailableError:

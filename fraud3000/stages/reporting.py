@@ -18,7 +18,7 @@ from fraud3000.report.section import Section
 from fraud3000.report.sections import sections
 from fraud3000.scorer import Scorer
 from fraud3000.stages.judged import Judged
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.workspace import Workspace, readable
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +74,17 @@ def gather(
         scorer=scorer,
         params=params,
         boundaries=judged.boundaries,
-        split_rows=_counts(workspace.features, "split"),
-        refused=_counts(workspace.quarantine, "reason"),
+        split_rows=_counts(workspace.features, "split", made_by="featurize"),
+        refused=_counts(workspace.quarantine, "reason", made_by="prepare"),
     )
 
 
-def _counts(path: Path, column: str) -> dict[str, int]:
+def _counts(path: Path, column: str, *, made_by: str) -> dict[str, int]:
     """Count the values of a column, in the order in which they come; nothing where there is no such file."""
-    if not path.exists():
+    if not path.is_file():
         return {}
-    counted = pl.scan_parquet(path).group_by(column, maintain_order=True).len().collect()
+    with readable(path, made_by=made_by):
+        counted = pl.scan_parquet(path).group_by(column, maintain_order=True).len().collect()
     return dict(counted.iter_rows())
 
 

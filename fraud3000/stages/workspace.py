@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,8 +108,21 @@ def read(path: Path, *, made_by: str) -> pl.DataFrame:
     """
     if not path.exists():
         raise DataError(f"{path}: not found", hint=f"Run `fraud3000 {made_by}` first, with the same params.")
-    try:
+    with readable(path, made_by=made_by):
         return pl.read_parquet(path)
+
+
+@contextmanager
+def readable(path: Path, *, made_by: str) -> Iterator[None]:
+    """Tell of a file that an earlier stage wrote and that cannot be read in the block.
+
+    Raises
+    ------
+    DataError
+        Naming the command that makes the file.
+    """
+    try:
+        yield
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
