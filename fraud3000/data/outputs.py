@@ -16,6 +16,8 @@ import polars as pl
 
 from fraud3000.errors import UnavailableError
 
+_ROW_GROUP = 250_000
+
 
 @contextmanager
 def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
@@ -47,6 +49,33 @@ def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
     finally:
         for part in parts:
             _remove(part)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Give a folder for what is only needed on the way, near where `path` will be; nothing of it is left.
+
+    Raises
+    ------
+    UnavailableError
+        The place cannot be written, or the disk is full.
+    """
+    near = next(folder for folder in path.absolute().parents if folder.is_dir())
+    folder = near / f".{path.name}.{os.getpid()}.rows.part"
+    try:
+        folder.mkdir()
+        yield folder
+    except (OSError, pl.exceptions.ComputeError) as error:
+        if isinstance(error, pl.exceptions.ComputeError) and "os error" not in str(error):
+            raise
+        raise _unwritable((path,), error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_parquet(rows: pl.LazyFrame, path: Path) -> None:
+    """Write a frame that need not fit into memory; equal rows give equal bytes."""
+    rows.sink_parquet(path, row_group_size=_ROW_GROUP)
 
 
 def _unwritable(paths: tuple[Path, ...], error: Exception) -> UnavailableError:

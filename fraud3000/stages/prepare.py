@@ -6,11 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000 import labels
-from fraud3000.data import clean, doctor, files, labelfile, outputs, sources
+from fraud3000.data import cards, clean, doctor, files, labelfile, outputs, roles, sources
 from fraud3000.data.faults import quarantine
 from fraud3000.params import Params
-from fraud3000.schema import TIME
+from fraud3000.schema import LEDGER, TIME
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace
 
@@ -25,34 +24,40 @@ def prepare(params: Params) -> Summary:
     UnavailableError
         The workspace cannot be written.
     """
-    section, workspace = params.prepare, Workspace.of(params)
-    mapping = sources.resolve(section)
-    ingested = clean.ingest(
-        files.discover(_located(section.input, params)),
-        mapping,
-        label_delay=section.label_delay,
-        earliest=section.earliest,
-        latest=section.latest,
-    )
-    told = _labels_of_their_own(params, ingested.transactions)
-    ledger, refused = ingested.ledger, ingested.quarantine
-    if told is not None:
-        ledger = labels.merge(ledger, told.ledger)
-        refused = quarantine([refused, told.quarantine])
-    with outputs.whole(workspace.transactions, workspace.quarantine, workspace.labels) as parts:
-        for frame, part in zip((ingested.transactions, refused, ledger), parts, strict=True):
-            frame.write_parquet(part)
-    findings = doctor.examine(ingested.transactions, ledger)
+    workspace, rules = Workspace.of(params), _rules(params)
+    paths = files.discover(_located(params.prepare.input, params))
+    with outputs.beside(workspace.transactions) as folder:
+        taken = clean.intake(paths, rules, folder, label_delay=params.prepare.label_delay)
+        told = _labels_of_their_own(params, taken.transactions)
+        ledger, refused = taken.ledger.rows, taken.quarantine.rows
+        if told is not None:
+            ledger = pl.concat([ledger.select(*LEDGER), told.ledger.lazy()])
+            refused = pl.concat([refused, quarantine([told.quarantine]).lazy()])
+        with outputs.whole(workspace.transactions, workspace.quarantine, workspace.labels) as parts:
+            for frame, part in zip((taken.transactions, refused, ledger), parts, strict=True):
+                outputs.write_parquet(frame, part)
+        return _summary(params, workspace, taken, told)
+
+
+def _rules(params: Params) -> roles.Rules:
+    section = params.prepare
+    return roles.Rules(sources.resolve(section), section.earliest, section.latest, cards.key_of_environment)
+
+
+def _summary(params: Params, workspace: Workspace, taken: clean.Intake, told: labelfile.Labelled | None) -> Summary:
+    transactions, ledger = pl.scan_parquet(workspace.transactions), pl.scan_parquet(workspace.labels)
+    refused = pl.scan_parquet(workspace.quarantine)
+    findings = doctor.examine(transactions, ledger)
     return Summary(
         command="prepare",
-        facts=_facts(params, ingested, told, ledger),
+        facts=_facts(params, taken, told, transactions, ledger),
         tables=(*_reasons(refused), *_remarks(findings)),
         outputs={
             "transactions": str(workspace.transactions),
             "quarantine": str(workspace.quarantine),
             "labels": str(workspace.labels),
         },
-        warnings=(*_lost(ingested.lost), *(finding.text for finding in findings if finding.severity == "warn")),
+        warnings=(*_lost(taken.lost), *(finding.text for finding in findings if finding.severity == "warn")),
         next_step="fraud3000 featurize, with the same params",
     )
 
@@ -61,7 +66,7 @@ def _located(location: str, params: Params) -> str:
     return location.replace("{workspace}", params.workspace)
 
 
-def _labels_of_their_own(params: Params, transactions: pl.DataFrame) -> labelfile.Labelled | None:
+def _labels_of_their_own(params: Params, transactions: pl.LazyFrame) -> labelfile.Labelled | None:
     section = params.prepare
     form = section.labels
     if form is None:
@@ -73,48 +78,55 @@ def _labels_of_their_own(params: Params, transactions: pl.DataFrame) -> labelfil
 
 
 def _facts(
-    params: Params, ingested: clean.Ingested, told: labelfile.Labelled | None, ledger: pl.DataFrame
+    params: Params,
+    taken: clean.Intake,
+    told: labelfile.Labelled | None,
+    transactions: pl.LazyFrame,
+    ledger: pl.LazyFrame,
 ) -> dict[str, Any]:
-    transactions = ingested.transactions
+    records = ledger.collect()
     facts: dict[str, Any] = {
         "source": params.prepare.source,
-        "rows read": ingested.rows.height,
-        "rows kept": ingested.kept,
-        "duplicates": ingested.duplicates,
-        "quarantined": ingested.quarantined,
-        "frauds": ledger.filter(pl.col("is_fraud") == 1)["transaction_id"].n_unique(),
-        "label records": ledger.height,
+        "rows read": taken.read,
+        "rows kept": taken.kept,
+        "duplicates": taken.duplicates,
+        "quarantined": taken.quarantine.height,
+        "frauds": records.filter(pl.col("is_fraud") == 1)["transaction_id"].n_unique(),
+        "label records": records.height,
     }
     if told is not None:
         facts["label rows read"] = told.read
         facts["label rows quarantined"] = told.quarantine.height
+    columns = transactions.collect_schema()
     for name, column in (("cards", "card_id"), ("terminals", "terminal_id")):
-        facts[name] = transactions[column].n_unique() if column in transactions.columns else None
+        facts[name] = _one(transactions, pl.col(column).n_unique()) if column in columns else None
     first, last = _span(transactions)
-    facts |= {"first": first, "last": last, "unused columns": list(ingested.unused)}
+    facts |= {"first": first, "last": last, "unused columns": list(taken.unused)}
     return facts
 
 
-def _span(transactions: pl.DataFrame) -> tuple[str | None, str | None]:
-    if transactions.schema.get("ts") != TIME:
+def _one(transactions: pl.LazyFrame, what: pl.Expr) -> Any:
+    return transactions.select(what).collect(engine="streaming").item()
+
+
+def _span(transactions: pl.LazyFrame) -> tuple[str | None, str | None]:
+    if transactions.collect_schema().get("ts") != TIME:
         return None, None
-    ends = transactions.select(first=pl.col("ts").min(), last=pl.col("ts").max())
-    return ends["first"].item().isoformat(), ends["last"].item().isoformat()
+    return _one(transactions, pl.col("ts").min()).isoformat(), _one(transactions, pl.col("ts").max()).isoformat()
 
 
-def _reasons(refused: pl.DataFrame) -> tuple[Table, ...]:
+def _reasons(refused: pl.LazyFrame) -> tuple[Table, ...]:
     """How many rows were refused for what, and where the first of each stands."""
-    if refused.is_empty():
-        return ()
     counts = (
         refused.group_by("reason", maintain_order=True)
         .agg(pl.len().alias("rows"), pl.col("source_row").first(), pl.col("detail").first())
         .sort("rows", "reason", descending=[True, False])
+        .collect()
     )
     rows = tuple(
         (reason, f"{count:,}", f"row {row:,}: {detail[:60]}") for reason, count, row, detail in counts.iter_rows()
     )
-    return (Table("Quarantined", ("reason", "rows", "first"), rows),)
+    return (Table("Quarantined", ("reason", "rows", "first"), rows),) if rows else ()
 
 
 def _remarks(findings: list[doctor.Finding]) -> tuple[Table, ...]:
