@@ -85,6 +85,10 @@ class Intake:
         As in `Ingested`.
     read, kept, duplicates
         How many rows.
+    repeats
+        The places of duplicates.
+    repeated
+        The ids that they repeat.
     """
 
     placed: Spill
@@ -94,6 +98,7 @@ class Intake:
     lost: dict[str, int]
     read: int
     repeats: pl.Series
+    repeated: pl.Series
     _batch: Batch
     _refused: pl.Series
 
@@ -202,9 +207,9 @@ def _settled(batch: Batch, form: AmountFormat, label_delay: timedelta, folder: P
         raise _nothing_left(named, quarantine.rows.select("reason", "detail").collect())
     ledger.add(duplicates.differing_labels(settled.kept, settled.duplicates, label_delay))
     read = sum(table.height for table in batch.tables)
-    repeats = settled.duplicates["place"]
+    repeats, repeated = settled.duplicates["place"], settled.duplicates["transaction_id"].unique()
     _check_account(read, placed.height, len(repeats), quarantine.height)
-    return Intake(placed, quarantine, ledger, batch.unused, batch.lost, read, repeats, batch, late["place"])
+    return Intake(placed, quarantine, ledger, batch.unused, batch.lost, read, repeats, repeated, batch, late["place"])
 
 
 def _to_base_currency(batch: Batch, form: AmountFormat) -> None:

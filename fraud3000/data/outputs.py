@@ -78,6 +78,11 @@ def write_parquet(rows: pl.LazyFrame, path: Path) -> None:
     rows.sink_parquet(path, row_group_size=_ROW_GROUP)
 
 
+def write(rows: pl.LazyFrame, path: Path, suffix: str) -> None:
+    """Write a frame as `.csv` or `.parquet`."""
+    rows.sink_csv(path) if suffix == ".csv" else write_parquet(rows, path)
+
+
 def _unwritable(paths: tuple[Path, ...], error: Exception) -> UnavailableError:
     number = re.search(r"os error (\d+)", str(error))
     reason = getattr(error, "strerror", None) or (os.strerror(int(number[1])) if number else str(error))

@@ -12,7 +12,6 @@ import polars as pl
 
 from fraud3000.data.spill import Spill
 
-
 _SAMPLED = 1_000  # of so many rows as are sorted at a time, how many tell where ranges are cut
 _OPEN = 2  # pieces that may wait for later ones before rows are spread instead
 
@@ -53,7 +52,9 @@ def in_order(pieces: Sequence[pl.LazyFrame], order: Sequence[str], size: int, fo
         yield from _spread([piece for piece, *_ in given], order, size, folder)
 
 
-def _handed_on(pieces: Sequence[pl.LazyFrame], order: Sequence[str], following: Sequence[Any]) -> Iterator[pl.DataFrame]:
+def _handed_on(
+    pieces: Sequence[pl.LazyFrame], order: Sequence[str], following: Sequence[Any]
+) -> Iterator[pl.DataFrame]:
     """Give out the rows before all that follow, keep the others for the next piece."""
     at, kept = pl.col(order[0]), None
     for piece, low in zip_longest(pieces, following):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,15 +11,16 @@ import polars as pl
 
 from fraud3000 import params as params_files
 from fraud3000 import registry
-from fraud3000.data import clean, files, outputs, sources
-from fraud3000.data.clean import Ingested
+from fraud3000.data import cards, clean, files, outputs, roles, sources, spill
+from fraud3000.data.spill import Spill
 from fraud3000.errors import ParamsError, ScorerError, UnavailableError
 from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Mapping, Params
-from fraud3000.schema import SCORED
-from fraud3000.stages.history import History, require_span
+from fraud3000.stages.answers import Answers
+from fraud3000.stages.history import History, doubts, require_span
 from fraud3000.stages.progress import track
+from fraud3000.stages.stream import Stream
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace
 
@@ -75,22 +77,23 @@ def score_file(
     scored_path, rejected_path = _destinations(source, [*paths, *(past_files or _own_history(settings))], out)
     scorer, missing = _find(model, settings)
     mapping = _mapping(scorer, params, settings)
-    incoming = _ingest(paths, mapping, settings, scorer)
-    if scorer is None:
-        raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
-    given = _ingest(past_files, mapping, settings, scorer) if past_files else None
-    past = History.given(given, told=str(history)) if given else History.of(Workspace.of(settings))
-    transactions, ledger = past.joined_by(incoming, mapping)
-    if not cold_start:
-        require_span(transactions, incoming, scorer.catalogue)
-    featured = _featured(transactions, ledger, incoming, scorer.catalogue)
-    answers = _answer(scorer, featured, reasons)
-    scored = _in_input_order(incoming, answers)
-    with outputs.whole(scored_path, rejected_path) as (scored_part, rejected_part):
-        scored.write_csv(scored_part) if scored_path.suffix == ".csv" else scored.write_parquet(scored_part)
-        incoming.quarantine.write_parquet(rejected_part)
-    written = {"scored": str(scored_path), "rejected": str(rejected_path)}
-    return _summary(scorer, incoming, past, scored, written, past.doubts(incoming, mapping))
+    with outputs.beside(scored_path) as folder:
+        incoming = _intake(paths, mapping, settings, scorer, folder / "input")
+        if scorer is None:
+            raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
+        past = _past(past_files, history, mapping, settings, scorer, folder / "history")
+        stream = past.joined_by(incoming, mapping)
+        if not cold_start:
+            require_span(stream, scorer.catalogue)
+        answers = Answers(incoming, folder / "answers")
+        for block in track(_featured(stream, scorer.catalogue), "scoring", rows=incoming.kept):
+            answers.add(block["place"], _score(scorer, block, reasons))
+        scored = answers.in_input_order()
+        with outputs.whole(scored_path, rejected_path) as (scored_part, rejected_part):
+            outputs.write(scored.rows, scored_part, scored_path.suffix)
+            outputs.write_parquet(incoming.quarantine.rows, rejected_part)
+        written = {"scored": str(scored_path), "rejected": str(rejected_path)}
+        return _summary(scorer, incoming, past, scored, written, doubts(stream, mapping))
 
 
 def _own_history(settings: Params) -> list[Path]:
@@ -135,29 +138,30 @@ def _mapping(scorer: Scorer | None, params: Params | None, settings: Params) -> 
     return mapping.model_copy(update={"card_numbers": scorer.mapping.card_numbers})
 
 
-def _ingest(paths: list[Path], mapping: Mapping, settings: Params, scorer: Scorer | None) -> Ingested:
+def _intake(paths: list[Path], mapping: Mapping, settings: Params, scorer: Scorer | None, folder: Path) -> clean.Intake:
     delay = timedelta(seconds=scorer.catalogue.label_delay) if scorer else settings.prepare.label_delay
-    return clean.ingest(
-        paths,
-        mapping,
-        label_delay=delay,
-        earliest=settings.prepare.earliest,
-        latest=settings.prepare.latest,
-        optional=("is_fraud", "reported_at"),
+    section = settings.prepare
+    rules = roles.Rules(
+        mapping, section.earliest, section.latest, cards.key_of_environment, ("is_fraud", "reported_at")
     )
+    return clean.intake(paths, rules, folder, label_delay=delay)
 
 
-def _featured(
-    transactions: pl.DataFrame, ledger: pl.DataFrame, incoming: Ingested, catalogue: Catalogue
-) -> pl.DataFrame:
-    features = batch.featurize(transactions, ledger, catalogue).drop("amount", strict=False)
-    rows = transactions.select("transaction_id", "amount").hstack(features)
-    return rows.join(incoming.transactions, on="transaction_id", how="semi")
+def _past(
+    paths: list[Path], history: str | None, mapping: Mapping, settings: Params, scorer: Scorer, folder: Path
+) -> History:
+    if not paths:
+        return History.of(Workspace.of(settings), folder)
+    return History.given(_intake(paths, mapping, settings, scorer, folder), told=str(history))
 
 
-def _answer(scorer: Scorer, featured: pl.DataFrame, reasons: str) -> pl.DataFrame:
-    blocks = [featured.slice(start, BLOCK) for start in range(0, featured.height, BLOCK)]
-    return pl.concat([_score(scorer, block, reasons) for block in track(blocks, "scoring", rows=featured.height)])
+def _featured(stream: Stream, catalogue: Catalogue) -> Iterator[pl.DataFrame]:
+    """Blocks of the input's rows with their features, in order of time."""
+    for transactions, ledger in stream.slices(catalogue, spill.SLICE):
+        features = batch.featurize(transactions, ledger, catalogue).drop("amount", strict=False)
+        rows = transactions.select("transaction_id", "amount", "place").hstack(features)
+        featured = rows.filter(pl.col("place").is_not_null())
+        yield from featured.iter_slices(BLOCK)
 
 
 def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:
@@ -178,20 +182,15 @@ def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:
     )
 
 
-def _in_input_order(incoming: Ingested, answers: pl.DataFrame) -> pl.DataFrame:
-    accepted = incoming.rows.filter(pl.col("outcome") != "quarantined").select("transaction_id")
-    return accepted.join(answers, on="transaction_id", how="left", maintain_order="left").select(*SCORED)
-
-
 def _summary(
     scorer: Scorer,
-    incoming: Ingested,
+    incoming: clean.Intake,
     past: History,
-    scored: pl.DataFrame,
+    scored: Spill,
     written: dict[str, str],
     warnings: tuple[str, ...],
 ) -> Summary:
-    refused = incoming.quarantine["reason"].value_counts(sort=True)
+    refused = incoming.quarantine.rows.select("reason").collect()["reason"].value_counts(sort=True)
     tables: tuple[Table, ...] = ()
     if refused.height:
         rows = tuple((reason, f"{count:,}") for reason, count in refused.iter_rows())
@@ -200,11 +199,11 @@ def _summary(
         command="score-file",
         facts={
             "model version": scorer.version,
-            "rows in": incoming.rows.height,
+            "rows in": incoming.read,
             "rows scored": scored.height,
             "of them repeats of an earlier row": incoming.duplicates,
             "rows refused": incoming.quarantine.height,
-            "alerts": int(scored["alert"].sum()),
+            "alerts": int(scored.rows.select(pl.col("alert").sum()).collect().item()),
             "history": past.told,
         },
         tables=tables,

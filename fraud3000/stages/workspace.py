@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
 from fraud3000.errors import DataError
 from fraud3000.params import Params
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,25 @@ def read(path: Path, *, made_by: str) -> pl.DataFrame:
     DataError
         Naming the command that makes the file.
     """
+    return _reading(path, made_by, lambda: scan(path, made_by=made_by).collect())
+
+
+def scan(path: Path, *, made_by: str) -> pl.LazyFrame:
+    """Open a file that an earlier stage wrote, as `read` does, without reading its rows."""
     if not path.exists():
         raise DataError(f"{path}: not found", hint=f"Run `fraud3000 {made_by}` first, with the same params.")
+
+    def opened() -> pl.LazyFrame:
+        rows = pl.scan_parquet(path, glob=False)
+        rows.collect_schema()
+        return rows
+
+    return _reading(path, made_by, opened)
+
+
+def _reading(path: Path, made_by: str, how: Callable[[], Frame]) -> Frame:
     try:
-        return pl.read_parquet(path)
+        return how()
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
