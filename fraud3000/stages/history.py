@@ -43,6 +43,11 @@ class History:
     told: str
 
     @classmethod
+    def of_nothing(cls) -> History:
+        """No history at all."""
+        return cls(None, pl.LazyFrame(schema=LEDGER), "none")
+
+    @classmethod
     def given(cls, taken: Intake, *, told: str) -> History:
         """The history that the user names."""
         return cls(taken.transactions, taken.ledger.rows, f"{told}, {taken.kept:,} rows")
@@ -51,11 +56,22 @@ class History:
     def of(cls, workspace: Workspace, folder: Path) -> History:
         """The workspace's own, where prepare has run; put in order in a folder should it not be."""
         if not workspace.transactions.exists():
-            return cls(None, pl.LazyFrame(schema=LEDGER), "none")
+            return cls.of_nothing()
         transactions = scan(workspace.transactions, made_by="prepare")
         rows = transactions.select(pl.len()).collect().item()
         ledger = scan(workspace.labels, made_by="prepare")
-        return cls(_in_order(transactions, rows, folder), ledger, f"{workspace.transactions}, {rows:,} rows")
+        return cls(cls.in_time(transactions, rows, folder), ledger, f"{workspace.transactions}, {rows:,} rows")
+
+    @staticmethod
+    def in_time(transactions: pl.LazyFrame, rows: int, folder: Path) -> pl.LazyFrame:
+        """Transactions in order of time, which those that prepare wrote already are."""
+        if "ts" not in transactions.collect_schema() or transactions.select("ts").collect()["ts"].is_sorted():
+            return transactions
+        ordered = Spill(folder / "history")
+        pieces = [transactions.slice(start, SLICE) for start in range(0, rows, SLICE)]
+        for piece in in_order(pieces, ["ts", "transaction_id"], SLICE, folder / "history-order"):
+            ordered.add(piece)
+        return ordered.rows
 
     def joined_by(self, incoming: Intake, mapping: Mapping) -> Stream:
         """History and input as one stream and one ledger; an id that is in both counts once, as the input has it.
@@ -137,16 +153,6 @@ def in_both(before: pl.LazyFrame, rows: pl.LazyFrame, *, parts: int) -> pl.DataF
         for number in range(parts)
     ]
     return pl.concat(found)
-
-
-def _in_order(transactions: pl.LazyFrame, rows: int, folder: Path) -> pl.LazyFrame:
-    if "ts" not in transactions.collect_schema() or transactions.select("ts").collect()["ts"].is_sorted():
-        return transactions
-    ordered = Spill(folder / "history")
-    pieces = [transactions.slice(start, SLICE) for start in range(0, rows, SLICE)]
-    for piece in in_order(pieces, ["ts", "transaction_id"], SLICE, folder / "history-order"):
-        ordered.add(piece)
-    return ordered.rows
 
 
 def _check_arrivals(stream: Stream) -> None:

@@ -157,11 +157,16 @@ def _past(
 
 def _featured(stream: Stream, catalogue: Catalogue) -> Iterator[pl.DataFrame]:
     """Blocks of the input's rows with their features, in order of time."""
-    for transactions, ledger in stream.slices(catalogue, spill.SLICE):
-        features = batch.featurize(transactions, ledger, catalogue).drop("amount", strict=False)
-        rows = transactions.select("transaction_id", "amount", "place").hstack(features)
-        featured = rows.filter(pl.col("place").is_not_null())
+    for part in stream.slices(catalogue, spill.SLICE):
+        featured = _features(*part, catalogue)
+        del part  # else it would stay while the next is made
         yield from featured.iter_slices(BLOCK)
+
+
+def _features(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
+    answered = transactions["place"].is_not_null()
+    features = batch.featurize(transactions, ledger, catalogue).drop("amount", strict=False).filter(answered)
+    return transactions.select("transaction_id", "amount", "place").filter(answered).hstack(features)
 
 
 def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:

@@ -93,12 +93,14 @@ class Stream:
         late, ts = _Late.of(self, catalogue), self.new.ts
         edges = np.append(np.unique(ts[::size]), ts[-1] + 1)
         for first, until in pairwise(edges):
-            since = int(first) - catalogue.span * _SECOND
-            rows = self.between(since, int(until))
-            known = rows["ts"].dt.epoch("us") >= int(first)
-            rows = rows.with_columns(place=pl.when(pl.lit(known)).then("place"))
-            rows = pl.concat([rows, late.witnesses(since, int(until))], how="diagonal")
-            yield rows, self._records(rows)
+            yield self._slice(int(first) - catalogue.span * _SECOND, int(first), int(until), late)
+
+    def _slice(self, since: int, first: int, until: int, late: _Late) -> tuple[pl.DataFrame, pl.DataFrame]:
+        rows = self.between(since, until)
+        answered = pl.lit(rows["ts"].dt.epoch("us") >= first)
+        rows = rows.with_columns(place=pl.when(answered).then("place"))
+        rows = pl.concat([rows, late.witnesses(since, until)], how="diagonal")
+        return rows, self._records(rows)
 
     def between(self, since: int, until: int) -> pl.DataFrame:
         """All rows that count with ts in [since, until), numbered by time and id where arrival is not recorded."""
