@@ -43,7 +43,7 @@ def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
             for part, path in zip(parts, paths, strict=True):
                 _move(part, path)
     except (OSError, pl.exceptions.ComputeError) as error:
-        if isinstance(error, pl.exceptions.ComputeError) and "os error" not in str(error):
+        if isinstance(error, pl.exceptions.ComputeError) and not _of_the_disk(error):
             raise
         raise _unwritable(paths, error) from error
     finally:
@@ -66,11 +66,16 @@ def beside(path: Path) -> Iterator[Path]:
         folder.mkdir()
         yield folder
     except (OSError, pl.exceptions.ComputeError) as error:
-        if isinstance(error, pl.exceptions.ComputeError) and "os error" not in str(error):
+        if isinstance(error, pl.exceptions.ComputeError) and not _of_the_disk(error):
             raise
         raise _unwritable((path,), error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_the_disk(error: pl.exceptions.ComputeError) -> bool:
+    """Whether writing failed, be it at the end of a Parquet file, where polars does not tell the system's reason."""
+    return any(words in str(error) for words in ("os error", "thrift: transport error"))
 
 
 def write_parquet(rows: pl.LazyFrame, path: Path) -> None:

@@ -165,8 +165,9 @@ def _featured(stream: Stream, catalogue: Catalogue) -> Iterator[pl.DataFrame]:
 
 def _features(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
     answered = transactions["place"].is_not_null()
-    features = batch.featurize(transactions, ledger, catalogue).drop("amount", strict=False).filter(answered)
-    return transactions.select("transaction_id", "amount", "place").filter(answered).hstack(features)
+    features = batch.featurize(transactions, ledger, catalogue, wanted=answered).drop("amount", strict=False)
+    rows = transactions.select(pl.col("transaction_id", "amount", "place").gather(answered.arg_true()))
+    return rows.hstack(features)
 
 
 def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:

@@ -93,9 +93,10 @@ def whole(
 def sliced(stream: Stream, size: int) -> pl.DataFrame:
     parts = []
     for rows, ledger in stream.slices(CATALOGUE, size):
-        features = batch.featurize(rows, ledger, CATALOGUE).drop("history_days")
-        parts.append(rows.select("transaction_id", "place").hstack(features).filter(pl.col("place").is_not_null()))
-    return pl.concat(parts).drop("place").sort("transaction_id")
+        answered = rows["place"].is_not_null()
+        features = batch.featurize(rows, ledger, CATALOGUE, wanted=answered).drop("history_days")
+        parts.append(rows.filter(answered).select("transaction_id").hstack(features))
+    return pl.concat(parts).sort("transaction_id")
 
 
 @given(events=events, cut=st.integers(0, 12), numbered=st.booleans())
