@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 import polars as pl
 
 from fraud3000.data import decimals
@@ -32,10 +35,7 @@ def read(values: pl.Series, form: AmountFormat) -> tuple[pl.Series, list[Fault]]
         ``amount_unreadable``, ``amount_not_finite``, ``amount_decimals`` (more than the currency
         has, or a float that is no such number) and ``amount_too_large``.
 
-    Raises
-    ------
-    DataError
-        The amounts carry signs of several currencies.
+    All amounts of a file must carry the sign of one currency: see `check_one_currency`.
 
     Examples
     --------
@@ -49,27 +49,52 @@ def read(values: pl.Series, form: AmountFormat) -> tuple[pl.Series, list[Fault]]
     return minor.alias("amount"), faults
 
 
-def _without_signs(values: pl.Series) -> pl.Series:
-    text = values.str.strip_chars()
-    odd = text.filter(~text.str.contains(decimals.PLAIN)).unique()
-    frame = odd.alias("x").to_frame()
+def check_one_currency(pieces: Iterable[pl.Series]) -> None:
+    """Refuse a column of amounts, given piece by piece, that carry signs of several currencies.
+
+    Raises
+    ------
+    DataError
+        Naming each sign and how often it comes.
+
+    Examples
+    --------
+    >>> check_one_currency([pl.Series("Amount", ["$1", "7"]), pl.Series("Amount", ["€2", "$3"])])
+    Traceback (most recent call last):
+    fraud3000.errors.DataError: column 'Amount': amounts in several currencies, '$' (2), '€' (1)
+    Hint: Give the currency in a column of its own, map it as 'currency', and state rates.
+    """
+    signs, name = Counter[str](), ""
+    for values in pieces:
+        if values.dtype != pl.String:
+            return
+        name, text = values.name, values.str.strip_chars()
+        signed = text.filter(text.is_in(_signed(text).implode()))
+        found = signed.str.extract(r"([A-Z]{0,3}\p{Sc}|[A-Z]{3})").drop_nulls().value_counts(sort=True)
+        signs.update(dict(found.iter_rows()))
+    if len(signs) > 1:
+        counts = ", ".join(f"'{sign}' ({count:,})" for sign, count in signs.most_common())
+        raise DataError(
+            f"column '{name}': amounts in several currencies, {counts}",
+            hint="Give the currency in a column of its own, map it as 'currency', and state rates.",
+        )
+
+
+def _signed(text: pl.Series) -> pl.Series:
+    """The distinct texts that are amounts with more than digits and a point."""
     x = pl.col("x")
     signed = x.str.contains(_SIGNED) & (x.str.count_matches(_SIGN) <= 1)
     one_currency = x.str.count_matches(_CURRENCY) <= 1
-    frame = frame.filter(one_currency & (signed | x.str.contains(_IN_BRACKETS)))
-    if frame.is_empty():
+    odd = text.filter(~text.str.contains(decimals.PLAIN)).unique().alias("x").to_frame()
+    return odd.filter(one_currency & (signed | x.str.contains(_IN_BRACKETS))).to_series()
+
+
+def _without_signs(values: pl.Series) -> pl.Series:
+    text = values.str.strip_chars()
+    signed = _signed(text)
+    if signed.is_empty():
         return text
-    _check_one_currency(text.filter(text.is_in(frame["x"].implode())))
+    x = pl.col("x")
     minus = pl.when(x.str.contains(r"[-−(]")).then(pl.lit("-")).otherwise(pl.lit(""))
-    bare = frame.select("x", bare=minus + x.str.replace_all(r"[^0-9.]", ""))
+    bare = signed.to_frame().select("x", bare=minus + x.str.replace_all(r"[^0-9.]", ""))
     return text.replace(bare["x"], bare["bare"])
-
-
-def _check_one_currency(amounts: pl.Series) -> None:
-    signs = amounts.str.extract(r"([A-Z]{0,3}\p{Sc}|[A-Z]{3})").drop_nulls().value_counts(sort=True)
-    if signs.height > 1:
-        counts = ", ".join(f"'{sign}' ({count:,})" for sign, count in signs.iter_rows())
-        raise DataError(
-            f"column '{amounts.name}': amounts in several currencies, {counts}",
-            hint="Give the currency in a column of its own, map it as 'currency', and state rates.",
-        )

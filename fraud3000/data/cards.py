@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -31,8 +32,10 @@ __all__ = [
     "hold_hashes",
     "holds_card_numbers",
     "key_ids",
+    "key_of_environment",
     "load_key",
     "looks_like_card_numbers",
+    "made_as_number",
     "mask",
     "mask_series",
     "new_key",
@@ -107,6 +110,11 @@ def load_key(environ: Mapping[str, str]) -> CardKey:
     if key.key_id != match[1]:
         raise _bad_key("damaged: its id and its secret do not belong together")
     return key
+
+
+def key_of_environment() -> CardKey:
+    """The card key of this process, as `load_key` reads it."""
+    return load_key(os.environ)
 
 
 def hash_cards(values: pl.Series, key: CardKey) -> pl.Series:
@@ -207,6 +215,17 @@ def looks_like_card_numbers(values: pl.Series) -> bool:
     distinct = _text(values).drop_nulls().unique()
     card_like = _card_like(distinct)
     return 2 * len(card_like) > len(distinct) and _most_pass(card_like)
+
+
+def made_as_number(texts: pl.Expr) -> pl.Expr:
+    """Whether each text is 11 to 19 digits, without what separates these.
+
+    Examples
+    --------
+    >>> pl.Series(["4111-1111-1111-1111", "41111 x"]).to_frame("text").select(made_as_number(pl.col("text"))).rows()
+    [(True,), (False,)]
+    """
+    return texts.str.strip_chars().str.contains(_NUMBER)
 
 
 def mask_series(texts: pl.Series) -> pl.Series:

@@ -1,10 +1,14 @@
-"""Raw files to TRANSACTIONS, quarantine and label ledger: every row is kept, a duplicate, or refused with a reason."""
+"""Raw files to TRANSACTIONS, quarantine and label ledger: every row is kept, a duplicate, or refused with a reason.
+
+Rows pass through slice by slice and lie on disk in between. In memory for all rows at once are only
+a hash of each id, its place, and its place of arrival where one is mapped; rows that share one of
+these with another row are settled together.
+"""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Collection, Sequence
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,16 +18,19 @@ import polars as pl
 
 from fraud3000 import labels
 from fraud3000.data import cards, currency, duplicates, files, prepared, roles
-from fraud3000.data.batch import DUPLICATE, KEPT, QUARANTINED, Batch
+from fraud3000.data.batch import DUPLICATE, FAULTS, KEPT, QUARANTINED, Batch
 from fraud3000.data.faults import first_faults
-from fraud3000.data.raw import DataFile, RawFile
+from fraud3000.data.raw import DataFile, RawTable
+from fraud3000.data.sorting import in_order
+from fraud3000.data.spill import SLICE, Spill
 from fraud3000.errors import DataError, EmptyDataError
 from fraud3000.params import AmountFormat, Mapping
+from fraud3000.schema import LEDGER, QUARANTINE
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What became of the rows of a set of files.
+    """What became of the rows of a set of files, in memory.
 
     Attributes
     ----------
@@ -66,6 +73,64 @@ class Ingested:
         return int((self.rows["outcome"] == outcome).sum())
 
 
+@dataclass(frozen=True)
+class Intake:
+    """What became of the rows of a set of files, on disk.
+
+    Attributes
+    ----------
+    placed
+        TRANSACTIONS and `place`, the row's number in input order.
+    quarantine, ledger, unused, lost
+        As in `Ingested`.
+    read, kept, duplicates
+        How many rows.
+    repeats
+        The places of duplicates.
+    repeated
+        The ids that they repeat.
+    """
+
+    placed: Spill
+    quarantine: Spill
+    ledger: Spill
+    unused: tuple[str, ...]
+    lost: dict[str, int]
+    read: int
+    repeats: pl.Series
+    repeated: pl.Series
+    _batch: Batch
+    _refused: pl.Series
+
+    @property
+    def transactions(self) -> pl.LazyFrame:
+        """TRANSACTIONS."""
+        return self.placed.rows.drop("place")
+
+    @property
+    def kept(self) -> int:
+        return self.placed.height
+
+    @property
+    def duplicates(self) -> int:
+        return len(self.repeats)
+
+    def outcomes(self) -> Iterator[pl.DataFrame]:
+        """`Ingested.rows` slice by slice, with `place`."""
+        return self._batch.outcomes(self.repeats, self._refused)
+
+    def collect(self) -> Ingested:
+        """All of it in memory."""
+        return Ingested(
+            self.transactions.collect(),
+            self.quarantine.rows.collect(),
+            self.ledger.rows.collect(),
+            pl.concat(self.outcomes()).drop("place"),
+            self.unused,
+            self.lost,
+        )
+
+
 def ingest(
     paths: Sequence[DataFile | Path],
     mapping: Mapping,
@@ -75,22 +140,29 @@ def ingest(
     latest: datetime,
     card_key: roles.KeyLoader | None = None,
     optional: Collection[str] = (),
+    size: int = SLICE,
 ) -> Ingested:
+    """Bring raw files, or files that already are TRANSACTIONS, to TRANSACTIONS in memory, as `intake` does."""
+    rules = roles.Rules(mapping, earliest, latest, card_key or cards.key_of_environment, optional)
+    with tempfile.TemporaryDirectory() as folder:
+        return intake(paths, rules, Path(folder), label_delay=label_delay, size=size).collect()
+
+
+def intake(
+    paths: Sequence[DataFile | Path], rules: roles.Rules, folder: Path, *, label_delay: timedelta, size: int = SLICE
+) -> Intake:
     """Bring raw files, or files that already are TRANSACTIONS, to TRANSACTIONS.
 
     Parameters
     ----------
-    mapping
+    rules
         How raw files are read; a file that has the required columns of TRANSACTIONS is taken as it is.
+    folder
+        Where rows are kept; it must outlive what is returned.
     label_delay
         How long after its time a transaction's label can be known.
-    earliest, latest
-        Times outside [earliest, latest) are quarantined; UTC where no offset is given.
-    card_key
-        Gives the key for card numbers, called only if there are any; by default read from the
-        environment.
-    optional
-        Mapped roles that a file may lack, such as `is_fraud` when it is to be scored.
+    size
+        Rows held in memory at a time; no answer depends on it.
 
     Raises
     ------
@@ -99,65 +171,80 @@ def ingest(
     EmptyDataError
         No row is left.
     """
-    rules = roles.Rules(mapping, earliest, latest, card_key or partial(cards.load_key, os.environ), optional)
-    raws = [files.read(path) for path in paths]
-    if not sum(raw.height for raw in raws):
+    tables = [files.scan(path, folder / f"read-{number}") for number, path in enumerate(paths)]
+    if not sum(table.height for table in tables):
         raise EmptyDataError(f"{_named(paths)}: no rows, only a header", hint="Export the file again.")
-    stems = _Stems()
-    cleaned = {
-        number: prepared.clean(raw, rules)
-        if prepared.is_prepared(raw.rows)
-        else roles.clean(raw, rules, partial(stems.of, raw))
-        for number, raw in enumerate(raws)
-        if raw.rows.width
-    }
-    if not cleaned:
-        raise _nothing_left(_named(paths), pl.concat([raw.refused for raw in raws]))
-    lost = Counter[str]()
-    for part in cleaned.values():
-        lost.update(part.lost)
-    unused = tuple(dict.fromkeys(name for part in cleaned.values() for name in part.unused))
-    batch = Batch.of(raws, cleaned, one_arrival=mapping.columns.seq is not None)
-    return _settled(batch, mapping.amount, label_delay, unused, dict(lost))
+    batch, stems = Batch(tables, folder, size), _Stems()
+    for number, table in enumerate(tables):
+        if table.schema:
+            taken_as_it_is = prepared.is_prepared(table.schema)
+            stem = partial(stems.of, table)
+            batch.clean(number, prepared.cleaner(table, rules) if taken_as_it_is else roles.cleaner(table, rules, stem))
+    if not any(table.schema for table in tables):
+        raise _nothing_left(_named(paths), pl.concat([table.refused for table in tables]))
+    batch.close(one_arrival=rules.mapping.columns.seq is not None)
+    return _settled(batch, rules.mapping.amount, label_delay, folder, size)
 
 
-def _settled(
-    batch: Batch, form: AmountFormat, label_delay: timedelta, unused: tuple[str, ...], lost: dict[str, int]
-) -> Ingested:
+def _settled(batch: Batch, form: AmountFormat, label_delay: timedelta, folder: Path, size: int) -> Intake:
     """Bring amounts to one currency and every transaction to one row, and give account of all rows."""
+    named = _named([table.name for table in batch.tables])
     try:
-        rows, bad = _in_base_currency(batch.rows, batch.bad, form)
+        _to_base_currency(batch, form)
     except DataError as error:
-        named = _named([raw.name for raw in batch.raws])
         raise type(error)(f"{named}: {error.message}", hint=error.hint) from error
-    content = [name for name in rows.columns if name not in {"place", "currency"}]
-    good = rows.filter(~rows["place"].is_in(bad["place"].implode()))
-    settled, taken = duplicates.settle_arrivals(good, content)
-    kept = settled.kept
-    bad = pl.concat([bad, *_late_faults(settled.conflicts, taken)])
-    transactions = _finished(kept.select(content))
-    quarantine = batch.quarantine(bad)
-    if transactions.is_empty():
-        raise _nothing_left(_named([raw.name for raw in batch.raws]), quarantine)
-    ledger = labels.merge(
-        labels.ledger_of(transactions, label_delay),
-        duplicates.differing_labels(kept, settled.duplicates, label_delay),
-    )
-    outcomes = batch.outcomes(settled.duplicates["place"], bad["place"])
-    ingested = Ingested(transactions, quarantine, ledger, outcomes, unused, lost)
-    _check_account(ingested, sum(raw.height for raw in batch.raws))
-    return ingested
+    content = [name for name in batch.names if name != "currency"]
+    settled, taken = duplicates.settle_arrivals(_entangled(batch, content), content)
+    late = pl.concat(_late_faults(settled.conflicts, taken)).cast(pl.Schema(FAULTS))
+    quarantine = Spill(folder / "quarantine", QUARANTINE)
+    for part in batch.quarantine(late):
+        quarantine.add(part)
+    placed, ledger = Spill(folder / "transactions"), Spill(folder / "ledger", LEDGER)
+    for part in _in_order(batch, content, pl.concat([late["place"], settled.duplicates["place"]]), folder, size):
+        placed.add(part)
+        ledger.add(labels.ledger_of(part, label_delay))
+    if not placed.height:
+        raise _nothing_left(named, quarantine.rows.select("reason", "detail").collect())
+    ledger.add(duplicates.differing_labels(settled.kept, settled.duplicates, label_delay))
+    read = sum(table.height for table in batch.tables)
+    repeats, repeated = settled.duplicates["place"], settled.duplicates["transaction_id"].unique()
+    _check_account(read, placed.height, len(repeats), quarantine.height)
+    return Intake(placed, quarantine, ledger, batch.unused, batch.lost, read, repeats, repeated, batch, late["place"])
 
 
-def _in_base_currency(rows: pl.DataFrame, bad: pl.DataFrame, form: AmountFormat) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _to_base_currency(batch: Batch, form: AmountFormat) -> None:
+    if "currency" in batch.names:
+        good = batch.rows.filter(pl.col("reason").is_null())
+        currency.check(good.select("currency"), form)
+        batch.change(partial(_converted, form=form))
+
+
+def _converted(rows: pl.DataFrame, *, form: AmountFormat) -> pl.DataFrame:
     if "currency" not in rows.columns:
-        return rows, bad
-    good = ~rows["place"].is_in(bad["place"].implode())
-    currency.check(rows["currency"].filter(good), form)
-    ts = rows["ts"] if "ts" in rows.columns else None
-    amounts, faults = currency.convert(rows["amount"], rows["currency"].set(~good, None), ts, form)
-    more = first_faults(faults).rename({"row": "place"})
-    return rows.with_columns(amounts), pl.concat([bad, more])
+        return rows
+    codes = rows["currency"].set(rows["reason"].is_not_null(), None)
+    amounts, faults = currency.convert(rows["amount"], codes, rows["ts"] if "ts" in rows.columns else None, form)
+    more = first_faults(faults).rename({"reason": "more", "detail": "of_it"})
+    found = rows.with_columns(amounts).with_row_index("row").join(more, on="row", how="left", maintain_order="left")
+    told = found.with_columns(reason=pl.coalesce("reason", "more"), detail=pl.coalesce("detail", "of_it"))
+    return told.select(rows.columns)
+
+
+def _entangled(batch: Batch, content: Sequence[str]) -> pl.DataFrame:
+    """The good rows that share their id or their place of arrival with another, perhaps with some that do not."""
+    good = batch.rows.filter(pl.col("reason").is_null())
+    shared = pl.lit(value=False)
+    for name in ("transaction_id", "seq"):
+        if name in content:
+            key = pl.col(name).hash() if name == "transaction_id" else pl.col(name)
+            keys = good.select("place", key=key).collect(engine="streaming")
+            ordered = keys["key"].sort()
+            twice = ordered.filter(ordered == ordered.shift(1)).unique()
+            if len(twice):
+                places = keys.filter(pl.col("key").is_in(twice.implode()))["place"]
+                shared = shared | pl.col("place").is_in(places.implode())
+    rows = good.select("place", *content)
+    return rows.filter(shared).collect(engine="streaming").sort("place")
 
 
 def _late_faults(conflicts: pl.DataFrame, taken: pl.DataFrame) -> list[pl.DataFrame]:
@@ -170,12 +257,27 @@ def _late_faults(conflicts: pl.DataFrame, taken: pl.DataFrame) -> list[pl.DataFr
     return faults
 
 
-def _finished(kept: pl.DataFrame) -> pl.DataFrame:
-    """TRANSACTIONS: rows in order of arrival are numbered unless they are already, then put in order of time."""
-    if "seq" in kept.columns:
-        return kept.sort("ts", "transaction_id") if "ts" in kept.columns else kept
-    after = kept.columns.index("labelled") + 1
-    return kept.insert_column(after, pl.int_range(kept.height, eager=True, dtype=pl.Int64).alias("seq"))
+def _in_order(batch: Batch, content: Sequence[str], out: pl.Series, folder: Path, size: int) -> Iterator[pl.DataFrame]:
+    """TRANSACTIONS with `place`, in order of time: rows are numbered by it unless they are already.
+
+    Parameters
+    ----------
+    out
+        Places of good rows that are left out.
+    """
+    order = next(by for by in (["ts", "transaction_id"], ["seq"], ["transaction_id"]) if set(by) <= set(content))
+    good = pl.col("reason").is_null() & ~pl.col("place").is_in(out.implode())
+    pieces = [piece.filter(good).select(*content, "place") for piece in batch.scans()]
+    number = 0
+    for piece in in_order(pieces, order, size, folder / "order"):
+        yield piece if "seq" in content else _numbered(piece, number)
+        number += piece.height
+
+
+def _numbered(rows: pl.DataFrame, first: int) -> pl.DataFrame:
+    after = rows.columns.index("labelled") + 1
+    seq = pl.int_range(first, first + rows.height, eager=True, dtype=pl.Int64).alias("seq")
+    return rows.insert_column(after, seq)
 
 
 class _Stems:
@@ -184,10 +286,10 @@ class _Stems:
     def __init__(self) -> None:
         self._files: dict[str, str] = {}
 
-    def of(self, raw: RawFile) -> str:
-        stem = files.digest(raw.path)[:12]
-        same = self._files.setdefault(stem, raw.name)
-        if same != raw.name:
+    def of(self, table: RawTable) -> str:
+        stem = files.digest(table.path)[:12]
+        same = self._files.setdefault(stem, table.name)
+        if same != table.name:
             raise DataError(
                 f"the same file as {same}, and its rows have no ids to tell them apart by",
                 hint="Remove one of the two.",
@@ -205,10 +307,9 @@ def _nothing_left(thing: str, quarantine: pl.DataFrame) -> EmptyDataError:
     )
 
 
-def _check_account(ingested: Ingested, read: int) -> None:
-    told = (ingested.kept, ingested.duplicates, ingested.quarantined)
-    if sum(told) != read or told[0] != ingested.transactions.height or told[2] != ingested.quarantine.height:
-        raise RuntimeError(f"{read} rows read, but {told} kept, duplicate and quarantined")
+def _check_account(read: int, kept: int, repeated: int, quarantined: int) -> None:
+    if kept + repeated + quarantined != read:
+        raise RuntimeError(f"{read} rows read, but {(kept, repeated, quarantined)} kept, duplicate and quarantined")
 
 
 def _named(paths: Sequence[object]) -> str:

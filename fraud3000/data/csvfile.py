@@ -1,7 +1,8 @@
 """CSV read as text, so that no id or amount passes through a float.
 
-Polars reads the file; where it cannot tell rows with too few or too many fields from good ones,
-the csv module reads it again and those rows are set apart.
+Polars reads the file and writes it as Parquet, from which slices can be taken; where it cannot
+tell rows with too few or too many fields from good ones, the csv module reads it again and those
+rows are set apart.
 """
 
 from __future__ import annotations
@@ -18,15 +19,22 @@ from typing import IO
 
 import polars as pl
 
-from fraud3000.data.raw import RawFile
+from fraud3000.data.raw import RawTable
+from fraud3000.data.spill import Spill, batched
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
 
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _AGAIN = "Export the file again."
+_CHUNK = 50_000  # lines held in memory at a time
 
 
-def read(path: Path) -> RawFile:
-    """Read a CSV file, plain or gzip, every column as text and empty fields as null.
+def scan(path: Path, spool: Path) -> RawTable:
+    """Open a CSV file, plain or gzip, every column as text and empty fields as null.
+
+    Parameters
+    ----------
+    spool
+        Where its rows are written as Parquet.
 
     Raises
     ------
@@ -37,8 +45,8 @@ def read(path: Path) -> RawFile:
     """
     try:
         names = _header(path)
-        rows = _fast(path, names)
-        return _slow(path, names) if rows is None else RawFile.of(path, rows)
+        rows = _fast(path, names, spool / "fast.parquet")
+        return _slow(path, names, Spill(spool / "slow")) if rows is None else RawTable.of(path, rows)
     except UnicodeDecodeError as error:
         raise _not_utf8(path) from error
 
@@ -72,47 +80,60 @@ def _check_delimiter(path: Path, names: list[str]) -> None:
             )
 
 
-def _fast(path: Path, names: list[str]) -> pl.DataFrame | None:
+def _fast(path: Path, names: list[str], spooled: Path) -> pl.LazyFrame | None:
     """Read with polars; None where rows may have too few or too many fields."""
+    spooled.parent.mkdir(parents=True, exist_ok=True)
     try:
-        rows = pl.read_csv(path, infer_schema=False, glob=False)
+        pl.scan_csv(path, infer_schema=False, glob=False).sink_parquet(spooled, compression="lz4")
     except pl.exceptions.NoDataError:
-        return pl.DataFrame(schema=dict.fromkeys(names, pl.String()))
+        return pl.LazyFrame(schema=dict.fromkeys(names, pl.String()))
     except pl.exceptions.ComputeError as error:
         if "utf-8" in str(error):
             raise _not_utf8(path) from error
         return None
-    if rows.width != len(names):
+    rows = pl.scan_parquet(spooled, glob=False)
+    columns = rows.collect_schema().names()
+    if len(columns) != len(names):
         return None
-    last = rows.to_series(rows.width - 1)
-    if last.null_count() and _has_short_lines(path, len(names), rows.height):
+    height, nulls = rows.select(pl.len(), nulls=pl.col(columns[-1]).null_count()).collect().row(0)
+    if nulls and _has_short_lines(path, len(names), height):
         return None
-    return rows.rename(dict(zip(rows.columns, names, strict=True)))
+    return rows.rename(dict(zip(columns, names, strict=True)))
 
 
 def _has_short_lines(path: Path, width: int, height: int) -> bool:
     """Whether a line may have too few fields; with quotes only a slow look can tell."""
+    count = 0
     with _bytes(path) as file:
-        lines = pl.read_lines(file).to_series()
-    short = (lines.str.count_matches(",", literal=True) < width - 1) | lines.str.contains('"', literal=True)
-    return len(lines) != height + 1 or bool(short.any())
+        for block in batched(file, _CHUNK):
+            lines = pl.read_lines(io.BytesIO(b"".join(block))).to_series()
+            count += len(lines)
+            short = (lines.str.count_matches(",", literal=True) < width - 1) | lines.str.contains('"', literal=True)
+            if short.any():
+                return True
+    return count != height + 1
 
 
-def _slow(path: Path, names: list[str]) -> RawFile:
-    rows: list[list[str]] = []
+def _slow(path: Path, names: list[str], spill: Spill) -> RawTable:
     places: list[int] = []
     refused: list[tuple[int, str, str, str]] = []
-    for place, fields in _records(path):
-        if len(fields) == len(names):
-            rows.append(fields)
-            places.append(place)
-        else:
-            detail = f"{len(fields)} fields, the header has {len(names)}"
-            refused.append((place, "ragged_row", detail, json.dumps(fields, ensure_ascii=False)))
+    spill.add(_frame(names, []))
+    for block in batched(_records(path), _CHUNK):
+        rows = [(place, fields) for place, fields in block if len(fields) == len(names)]
+        spill.add(_frame(names, [fields for _, fields in rows]))
+        places += [place for place, _ in rows]
+        for place, fields in block:
+            if len(fields) != len(names):
+                detail = f"{len(fields)} fields, the header has {len(names)}"
+                refused.append((place, "ragged_row", detail, json.dumps(fields, ensure_ascii=False)))
+    return RawTable.of(path, spill.rows, places, refused)
+
+
+def _frame(names: list[str], rows: list[list[str]]) -> pl.DataFrame:
     columns = zip(*rows, strict=True) if rows else [[]] * len(names)
     frame = pl.DataFrame([pl.Series(name, c, dtype=pl.String) for name, c in zip(names, columns, strict=True)])
     empty_as_null = pl.when(pl.all() != "").then(pl.all())
-    return RawFile.of(path, frame.select(empty_as_null), places, refused)
+    return frame.select(empty_as_null)
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -21,8 +21,8 @@ def read(values: pl.Series) -> tuple[pl.Series, list[Fault]]:
     return codes.alias("currency"), [Fault.told("currency_missing", codes.is_null(), "currency is empty")]
 
 
-def check(codes: pl.Series, form: AmountFormat) -> None:
-    """Refuse currencies that have no rate.
+def check(codes: pl.Series | pl.LazyFrame, form: AmountFormat) -> None:
+    """Refuse currencies that have no rate, all codes together: a series, or a frame of that one column.
 
     Raises
     ------
@@ -44,9 +44,11 @@ def check(codes: pl.Series, form: AmountFormat) -> None:
             hint="Write the currency that all amounts are brought to, such as EUR.",
         )
     known = {form.currency.upper(), *(code.upper() for code in form.rates)}
-    foreign = codes.drop_nulls().filter(~codes.drop_nulls().is_in(list(known))).alias("code")
-    if len(foreign):
-        counts = foreign.value_counts().sort("count", "code", descending=[True, False])
+    column = (codes.to_frame().lazy() if isinstance(codes, pl.Series) else codes).select(pl.all().alias("code"))
+    foreign = column.filter(pl.col("code").is_not_null() & ~pl.col("code").is_in(list(known)))
+    counts = foreign.group_by("code").agg(pl.len().alias("count")).collect(engine="streaming")
+    if counts.height:
+        counts = counts.sort("count", "code", descending=[True, False])
         listed = ", ".join(f"{code} ({count:,} row{'s' * (count > 1)})" for code, count in counts.iter_rows())
         raise DataError(
             f"amounts in currencies without a rate to {form.currency.upper()}: {listed}",

@@ -7,8 +7,9 @@ small sample does not cry wolf.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
@@ -41,8 +42,8 @@ class Finding:
     text: str
 
 
-def examine(transactions: pl.DataFrame, ledger: pl.DataFrame) -> list[Finding]:
-    """Look for what would spoil features, labels or evaluation.
+def examine(transactions: pl.DataFrame | pl.LazyFrame, ledger: pl.DataFrame | pl.LazyFrame) -> list[Finding]:
+    """Look for what would spoil features, labels or evaluation; of an unread frame column by column.
 
     Parameters
     ----------
@@ -67,24 +68,45 @@ def examine(transactions: pl.DataFrame, ledger: pl.DataFrame) -> list[Finding]:
     warn no_frauds | None of 2 transactions is a fraud: there is nothing to learn.
     info constant_column | Column channel holds 'web' in every row and tells nothing.
     """
-    labelled = transactions.with_columns(_label(transactions, ledger))
-    looks: list[Callable[[pl.DataFrame], Iterator[Finding]]] = [_unlabelled, _giveaways, _empty_columns]
-    if "ts" in transactions.columns:
+    whole = transactions.lazy()
+    seen = _Seen(whole, _label(whole, ledger.lazy()))
+    looks: list[Callable[[_Seen], Iterator[Finding]]] = [_unlabelled, _giveaways, _empty_columns]
+    if "ts" in seen.schema:
         looks += [_months, _ties]
-    found = [finding for look in looks for finding in look(labelled)]
+    found = [finding for look in looks for finding in look(seen)]
     return sorted(found, key=lambda finding: finding.severity != "warn")
 
 
-def _label(transactions: pl.DataFrame, ledger: pl.DataFrame) -> pl.Series:
+@dataclass(frozen=True)
+class _Seen:
+    """Transactions, of which a look reads the columns it needs, and their labels."""
+
+    rows: pl.LazyFrame
+    label: pl.Series
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        return self.rows.collect_schema()
+
+    @property
+    def height(self) -> int:
+        return len(self.label)
+
+    def columns(self, *names: str | pl.Expr) -> pl.DataFrame:
+        return self.rows.select(*names).collect(engine="streaming")
+
+
+def _label(transactions: pl.LazyFrame, ledger: pl.LazyFrame) -> pl.Series:
     """The label as known at the end: the last record, else legitimate, else null where the row has none."""
     last = ledger.group_by("transaction_id").agg(pl.col("is_fraud").last().alias("told"))
-    told = transactions.select("transaction_id").join(last, on="transaction_id", how="left", maintain_order="left")
     presumed = pl.when("labelled").then(pl.col("is_fraud").fill_null(0))
-    return transactions.with_columns(told["told"]).select(label=pl.coalesce("told", presumed)).to_series()
+    rows = transactions.select("transaction_id", presumed=presumed)
+    told = rows.join(last, on="transaction_id", how="left", maintain_order="left")
+    return told.select(label=pl.coalesce("told", "presumed")).collect(engine="streaming").to_series()
 
 
-def _unlabelled(transactions: pl.DataFrame) -> Iterator[Finding]:
-    frauds, without, rows = transactions["label"].sum(), transactions["label"].null_count(), transactions.height
+def _unlabelled(seen: _Seen) -> Iterator[Finding]:
+    frauds, without, rows = seen.label.sum(), seen.label.null_count(), seen.height
     if not frauds:
         yield Finding("no_frauds", "warn", f"None of {rows:,} transactions is a fraud: there is nothing to learn.")
     if without:
@@ -93,10 +115,12 @@ def _unlabelled(transactions: pl.DataFrame) -> Iterator[Finding]:
         yield Finding("unlabelled", severity, text)
 
 
-def _months(transactions: pl.DataFrame) -> Iterator[Finding]:
+def _months(seen: _Seen) -> Iterator[Finding]:
     """Compare the months' shares of labels and of frauds."""
     months = (
-        transactions.lazy()
+        seen.columns("ts")
+        .with_columns(label=seen.label)
+        .lazy()
         .group_by(month=pl.col("ts").dt.truncate("1mo"))
         .agg(rows=pl.len(), known=pl.col("label").count(), frauds=pl.col("label").sum().cast(pl.Int64))
         .sort("month")
@@ -106,8 +130,8 @@ def _months(transactions: pl.DataFrame) -> Iterator[Finding]:
     known, frauds = int(months["known"].sum()), int(months["frauds"].sum())
     if not frauds:
         return
-    yield from _silent_months(months, known / transactions.height, frauds / known)
-    yield from _breaks(months, _frauds_per_card(transactions, frauds))
+    yield from _silent_months(months, known / seen.height, frauds / known)
+    yield from _breaks(months, _frauds_per_card(seen, frauds))
 
 
 def _silent_months(months: pl.DataFrame, known_share: float, fraud_share: float) -> Iterator[Finding]:
@@ -139,21 +163,24 @@ def _breaks(months: pl.DataFrame, clustering: float) -> Iterator[Finding]:
             yield Finding("label_rate_break", "warn", text)
 
 
-def _frauds_per_card(transactions: pl.DataFrame, frauds: int) -> float:
+def _frauds_per_card(seen: _Seen, frauds: int) -> float:
     """Frauds come in runs of one card, so a month has fewer independent ones than it counts."""
-    if "card_id" not in transactions.columns:
+    if "card_id" not in seen.schema:
         return 1.0
-    return frauds / max(1, transactions.filter(pl.col("label") == 1)["card_id"].n_unique())
+    of_fraud = pl.lit((seen.label == 1).fill_null(value=False))
+    return frauds / max(1, seen.columns(pl.col("card_id").filter(of_fraud)).n_unique())
 
 
-def _ties(transactions: pl.DataFrame) -> Iterator[Finding]:
+def _ties(seen: _Seen) -> Iterator[Finding]:
     """Tell what the clock cannot put in order: transactions at equal times do not see each other."""
-    if "card_id" not in transactions.columns or transactions.height < 2:
+    if "card_id" not in seen.schema or seen.height < 2:
         return
-    ts = pl.col("ts")
-    crowded = transactions.filter((ts == ts.shift(1)) | (ts == ts.shift(-1))).select("card_id", "ts")
+    ts = seen.columns("ts").to_series()
+    same = ts == ts.shift(1)
+    near = pl.lit(same.fill_null(value=False) | same.shift(-1).fill_null(value=False))
+    crowded = seen.columns(pl.col("card_id", "ts").filter(near))
     tied = int(crowded.filter(pl.col("card_id").is_not_null() & crowded.is_duplicated()).height)
-    share, unit = tied / transactions.height, _resolution(transactions["ts"])
+    share, unit = tied / seen.height, _resolution(ts)
     if tied == 0 or (share < _SOME_TIES and unit is None):
         return
     clock = f"one whole {unit}" if unit else "time"
@@ -166,28 +193,28 @@ def _resolution(ts: pl.Series) -> str | None:
     return next((unit for seconds, unit in _RESOLUTIONS if (epoch % (seconds * 1_000_000) == 0).all()), None)
 
 
-def _giveaways(transactions: pl.DataFrame) -> Iterator[Finding]:
-    for name in ["amount", *_passthrough(transactions)]:
-        reason = giveaway.reason(transactions[name], transactions["label"])
+def _giveaways(seen: _Seen) -> Iterator[Finding]:
+    for name in ["amount", *_passthrough(seen.schema)]:
+        reason = giveaway.reason(seen.columns(name).to_series(), seen.label)
         if reason:
             text = f"Column {name} gives the label away: {reason}. If it is known only afterwards, drop it."
             yield Finding("gives_label_away", "warn", text)
 
 
-def _empty_columns(transactions: pl.DataFrame) -> Iterator[Finding]:
-    coordinates = [name for name in _COORDINATES if name in transactions.columns]
-    for name in ["amount", *coordinates, *_passthrough(transactions)]:
-        values = transactions[name]
-        if values.null_count() == transactions.height:
+def _empty_columns(seen: _Seen) -> Iterator[Finding]:
+    coordinates = [name for name in _COORDINATES if name in seen.schema]
+    for name in ["amount", *coordinates, *_passthrough(seen.schema)]:
+        column = pl.col(name)
+        looked = {"nulls": column.null_count(), "first": column.first(), "same": (column == column.first()).all()}
+        nulls, first, same = seen.columns(*(look.alias(word) for word, look in looked.items())).row(0)
+        if nulls == seen.height:
             yield Finding("all_null_column", "warn", f"Column {name} is empty in every row.")
-        elif transactions.height > 1 and values.null_count() == 0 and (values == values[0]).all():
-            yield Finding(
-                "constant_column", "info", f"Column {name} holds {values[0]!r} in every row and tells nothing."
-            )
+        elif seen.height > 1 and nulls == 0 and same:
+            yield Finding("constant_column", "info", f"Column {name} holds {first!r} in every row and tells nothing.")
 
 
-def _passthrough(transactions: pl.DataFrame) -> list[str]:
-    return [name for name in transactions.columns if name not in TRANSACTIONS and name != "label"]
+def _passthrough(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name not in TRANSACTIONS]
 
 
 def _named(months: pl.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import polars as pl
@@ -75,8 +75,22 @@ def first_faults(faults: Iterable[Fault]) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema=kinds), *parts]).unique("row", keep="first", maintain_order=True).sort("row")
 
 
-def as_json(rows: pl.DataFrame) -> pl.Series:
+def large(rows: pl.DataFrame) -> set[str]:
+    """The columns of numbers in which any has eleven digits: all of these columns' values are written as text."""
+    return {
+        column.name
+        for column in rows
+        if column.dtype.is_numeric() and (column.cast(pl.Float64).abs() >= _ELEVEN_DIGITS).any()
+    }
+
+
+def as_json(rows: pl.DataFrame, as_text: Collection[str] | None = None) -> pl.Series:
     """Write each row as one JSON object, card numbers masked.
+
+    Parameters
+    ----------
+    as_text
+        The columns that are `large` in all rows to be written, where these are but some of them.
 
     Examples
     --------
@@ -85,17 +99,23 @@ def as_json(rows: pl.DataFrame) -> pl.Series:
     """
     if rows.is_empty() or rows.width == 0:
         return pl.Series("raw", ["{}"] * rows.height, dtype=pl.String)
+    as_text = large(rows) if as_text is None else as_text
     # Not splitlines(): that also breaks at the separators of Unicode, which JSON leaves as they are.
-    lines = rows.select(_masked(column) for column in rows).write_ndjson().removesuffix("\n").split("\n")
+    lines = (
+        rows.select(_masked(column, large=column.name in as_text) for column in rows)
+        .write_ndjson()
+        .removesuffix("\n")
+        .split("\n")
+    )
     return pl.Series("raw", lines, dtype=pl.String)
 
 
-def _masked(column: pl.Series) -> pl.Series:
+def _masked(column: pl.Series, *, large: bool) -> pl.Series:
     kind = column.dtype
     if kind.is_nested():
         text = pl.Series([None if value is None else str(value) for value in column], dtype=pl.String)
     elif kind.is_numeric():
-        if not (column.cast(pl.Float64).abs() >= _ELEVEN_DIGITS).any():
+        if not large:
             return column
         whole = column.cast(pl.Int128, strict=False)
         text = whole.cast(pl.String).zip_with((whole == column).fill_null(value=False), column.cast(pl.String))

@@ -1,9 +1,10 @@
-"""Raw files found and read: CSV and JSON lines wholly as text, Parquet in its own types."""
+"""Raw files found and opened: CSV and JSON lines wholly as text, Parquet in its own types."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,10 +14,10 @@ import polars as pl
 import polars.selectors as cs
 
 from fraud3000.data import csvfile, jsonfile
-from fraud3000.data.raw import DataFile, RawFile
+from fraud3000.data.raw import DataFile, RawFile, RawTable
 from fraud3000.errors import DataError, FraudError
 
-_READERS: dict[str, Callable[[Path], RawFile]] = {}
+_READERS: dict[str, Callable[[Path, Path], RawTable]] = {}
 _KINDS = "CSV (.csv, .csv.gz), Parquet (.parquet) or JSON lines (.jsonl, .ndjson, also .gz)"
 GLOB = "*?["
 
@@ -55,7 +56,18 @@ def discover(location: str) -> list[Path]:
 
 
 def read(file: DataFile | Path) -> RawFile:
-    """Read a raw file; messages and rows name it as the user does.
+    """Read a raw file at once, as `scan` opens it."""
+    with tempfile.TemporaryDirectory() as place:
+        return scan(file, Path(place)).whole()
+
+
+def scan(file: DataFile | Path, spool: Path) -> RawTable:
+    """Open a raw file; messages and rows name it as the user does.
+
+    Parameters
+    ----------
+    spool
+        A new folder's place: text is written there once, as Parquet, to be read in slices.
 
     Raises
     ------
@@ -64,7 +76,7 @@ def read(file: DataFile | Path) -> RawFile:
     """
     path = file if isinstance(file, Path) else file.path
     with named(path, str(file)):
-        return replace(_read(path), name=str(file))
+        return replace(_scan(path, spool), name=str(file))
 
 
 @contextmanager
@@ -77,12 +89,12 @@ def named(path: Path, name: str) -> Iterator[None]:
         raise
 
 
-def _read(path: Path) -> RawFile:
+def _scan(path: Path, spool: Path) -> RawTable:
     reader = _READERS.get(kind(path))
     if reader is None:
         raise DataError(f"{path}: '{path.suffix}' is no format that is read here", hint=f"Give {_KINDS}.")
     try:
-        return reader(path)
+        return reader(path, spool)
     except (EOFError, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: not a whole gzip file ({error})", hint="Copy or export the file again.") from error
     except OSError as error:
@@ -135,15 +147,15 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_parquet(path: Path) -> RawFile:
-    """Read a Parquet file with the types it declares, categories as text."""
+def scan_parquet(path: Path, _spool: Path) -> RawTable:
+    """Open a Parquet file with the types it declares, categories as text."""
     try:
-        rows = pl.read_parquet(path, glob=False, hive_partitioning=False)
+        rows = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        return RawTable.of(path, rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String)))
     except pl.exceptions.PolarsError as error:
         raise DataError(
             f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})", hint="Copy or export the file again."
         ) from error
-    return RawFile.of(path, rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String)))
 
 
 def _matches(pattern: Path) -> list[Path]:
@@ -152,9 +164,9 @@ def _matches(pattern: Path) -> list[Path]:
 
 
 _READERS.update(
-    csv=csvfile.read,
-    parquet=read_parquet,
-    pq=read_parquet,
-    jsonl=jsonfile.read,
-    ndjson=jsonfile.read,
+    csv=csvfile.scan,
+    parquet=scan_parquet,
+    pq=scan_parquet,
+    jsonl=jsonfile.scan,
+    ndjson=jsonfile.scan,
 )

@@ -31,7 +31,8 @@ def reason(values: pl.Series, label: pl.Series) -> str | None:
     >>> reason(pl.Series([f"shop {row % 7}" for row in range(1000)]), label) is None
     True
     """
-    known = pl.DataFrame({"value": values, "label": label}).filter(pl.col("label").is_not_null())
+    compact = values if values.dtype.is_numeric() else values.cast(pl.String).cast(pl.Categorical)
+    known = pl.DataFrame({"value": compact, "label": label}).filter(pl.col("label").is_not_null())
     frauds = int(known["label"].sum())
     if min(frauds, known.height - frauds) < _FEWEST or frauds >= _COMMON_FRAUD * known.height:
         return None
@@ -60,7 +61,7 @@ def _by_rank(known: pl.DataFrame) -> str | None:
 
 def _by_value(known: pl.DataFrame) -> str | None:
     """Learn each value's share of frauds on half of the rows, and judge it on the rest."""
-    mixed = known.with_columns(pl.col("value").cast(pl.String).fill_null("")).sample(
+    mixed = known.with_columns(pl.col("value").cast(pl.Categorical).fill_null("")).sample(
         fraction=1, shuffle=True, seed=_SEED
     )
     learnt, rest = mixed.head(known.height // 2), mixed.tail(-(known.height // 2))
@@ -72,7 +73,7 @@ def _by_value(known: pl.DataFrame) -> str | None:
     pure = counted.filter(pl.col("share") >= _PURE)["value"]
     hit = rest.filter(pl.col("value").is_in(pure.implode()))
     if hit.height >= _FEWEST and _mean(hit) >= _PURE and int(hit["label"].sum()) >= _COVERED * int(rest["label"].sum()):
-        value = hit["value"].value_counts(sort=True)["value"][0]
+        value = hit["value"].cast(pl.String).value_counts(sort=True)["value"][0]
         return f"{_mean(hit):.1%} of the rows with values such as '{value}' are frauds, of all rows {_mean(known):.1%}"
     return None
 

@@ -10,42 +10,54 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000.data.raw import RawFile
+from fraud3000.data.raw import RawTable
+from fraud3000.data.spill import Spill, batched
 from fraud3000.errors import DataError, EmptyDataError
 
 _CHUNK = 50_000
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 
 
-def read(path: Path) -> RawFile:
-    """Read a file of one JSON object per line, plain or gzip, every value as text.
+def scan(path: Path, spool: Path) -> RawTable:
+    """Open a file of one JSON object per line, plain or gzip, every value as text.
 
     Missing keys and nulls are null; nested values stay JSON. A line that is no JSON object is
     set apart as ``unreadable_line``.
+
+    Parameters
+    ----------
+    spool
+        Where its rows are written as Parquet.
 
     Raises
     ------
     DataError
         The file is empty or not UTF-8.
     """
-    chunks: list[pl.DataFrame] = []
+    spill = Spill(spool / "lines")
     places: list[int] = []
     refused: list[tuple[int, str, str, str]] = []
-    objects: list[dict[str, Any]] = []
-    for place, line in enumerate(_lines(path), start=1):
-        content = _parse(line)
-        if isinstance(content, str):
-            refused.append((place, "unreadable_line", content, json.dumps(line, ensure_ascii=False)))
-            continue
-        objects.append(content)
-        places.append(place)
-        if len(objects) == _CHUNK:
-            chunks.append(_frame(objects))
-            objects = []
+    for block in batched(enumerate(_lines(path), start=1), _CHUNK):
+        objects: list[dict[str, Any]] = []
+        for place, line in block:
+            content = _parse(line)
+            if isinstance(content, str):
+                refused.append((place, "unreadable_line", content, json.dumps(line, ensure_ascii=False)))
+            else:
+                objects.append(content)
+                places.append(place)
+        spill.add(_frame(objects))
     if not places and not refused:
         raise EmptyDataError(f"{path}: an empty file", hint="Export the file again.")
-    chunks.append(_frame(objects))
-    return RawFile.of(path, pl.concat(chunks, how="diagonal"), places, refused)
+    return RawTable.of(path, _with_all_keys(spill, spool / "rows.parquet"), places, refused)
+
+
+def _with_all_keys(spill: Spill, spooled: Path) -> pl.LazyFrame:
+    """All pieces with the keys of any, in the order in which they first come."""
+    if not spill.height:
+        return pl.LazyFrame()
+    pl.concat(spill.scans(), how="diagonal").sink_parquet(spooled, compression="lz4")
+    return pl.scan_parquet(spooled, glob=False)
 
 
 def _lines(path: Path) -> Iterator[str]:

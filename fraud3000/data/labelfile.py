@@ -44,7 +44,7 @@ class Labelled:
 def read(
     paths: Sequence[DataFile | Path],
     form: LabelsFile,
-    transactions: pl.DataFrame,
+    transactions: pl.DataFrame | pl.LazyFrame,
     label_delay: timedelta,
     *,
     earliest: datetime,
@@ -68,7 +68,8 @@ def read(
     EmptyDataError
         The files hold no rows at all.
     """
-    known = transactions.select("transaction_id", *(["ts"] if "ts" in transactions.columns else []))
+    whole = transactions.lazy()
+    known = whole.select("transaction_id", *(["ts"] if "ts" in whole.collect_schema() else []))
     parts = [_read_file(files.read(path), form, known, label_delay, (earliest, latest)) for path in paths]
     total = sum(part.read for part in parts)
     if not total:
@@ -77,7 +78,7 @@ def read(
     return Labelled(ledger, quarantine(part.quarantine for part in parts), total)
 
 
-def _read_file(raw: RawFile, form: LabelsFile, known: pl.DataFrame, label_delay: timedelta, span: Span) -> Labelled:
+def _read_file(raw: RawFile, form: LabelsFile, whole: pl.LazyFrame, label_delay: timedelta, span: Span) -> Labelled:
     if not raw.rows.width:
         return Labelled(pl.DataFrame(schema=LEDGER), _refused(raw), raw.height)
     columns = _columns(raw, form)
@@ -85,6 +86,8 @@ def _read_file(raw: RawFile, form: LabelsFile, known: pl.DataFrame, label_delay:
         records, faults = _records(columns, form, span)
     except DataError as error:
         raise type(error)(f"{raw.name}: {error.message}", hint=error.hint) from error
+    named = records.lazy().select("transaction_id").unique()
+    known = whole.join(named, on="transaction_id", how="semi").collect(engine="streaming")
     found = records.join(known, on="transaction_id", how="left", maintain_order="left", nulls_equal=False)
     is_known = records["transaction_id"].is_in(known["transaction_id"].implode())
     faults.append(Fault.where("label_unknown_transaction", ~is_known, "transaction_id", records["transaction_id"]))

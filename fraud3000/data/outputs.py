@@ -16,8 +16,7 @@ import polars as pl
 
 from fraud3000.errors import UnavailableError
 
-_PROBE = 1 << 16
-"""Bytes that a part is asked to take."""
+_ROW_GROUP = 250_000
 
 
 @contextmanager
@@ -44,25 +43,49 @@ def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
             for part, path in zip(parts, paths, strict=True):
                 _move(part, path)
     except (OSError, pl.exceptions.ComputeError) as error:
-        refusal = error if isinstance(error, OSError) or "os error" in str(error) else _refusal(parts)
-        if refusal is None:
+        if isinstance(error, pl.exceptions.ComputeError) and not _of_the_disk(error):
             raise
-        raise _unwritable(paths, refusal) from error
+        raise _unwritable(paths, error) from error
     finally:
         for part in parts:
             _remove(part)
 
 
-def _refusal(parts: tuple[Path, ...]) -> OSError | None:
-    """Find out whether a part takes no more: polars does not always say that this is why it could not write."""
-    for part in parts:
-        try:
-            if part.is_file():
-                with part.open("ab") as file:
-                    file.write(bytes(_PROBE))
-        except OSError as refusal:
-            return refusal
-    return None
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Give a folder for what is only needed on the way, near where `path` will be; nothing of it is left.
+
+    Raises
+    ------
+    UnavailableError
+        The place cannot be written, or the disk is full.
+    """
+    near = next(folder for folder in path.absolute().parents if folder.is_dir())
+    folder = near / f".{path.name}.{os.getpid()}.rows.part"
+    try:
+        folder.mkdir()
+        yield folder
+    except (OSError, pl.exceptions.ComputeError) as error:
+        if isinstance(error, pl.exceptions.ComputeError) and not _of_the_disk(error):
+            raise
+        raise _unwritable((path,), error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_the_disk(error: pl.exceptions.ComputeError) -> bool:
+    """Whether writing failed, be it at the end of a Parquet file, where polars does not tell the system's reason."""
+    return any(words in str(error) for words in ("os error", "thrift: transport error"))
+
+
+def write_parquet(rows: pl.LazyFrame, path: Path) -> None:
+    """Write a frame that need not fit into memory; equal rows give equal bytes."""
+    rows.sink_parquet(path, row_group_size=_ROW_GROUP)
+
+
+def write(rows: pl.LazyFrame, path: Path, suffix: str) -> None:
+    """Write a frame as `.csv` or `.parquet`."""
+    rows.sink_csv(path) if suffix == ".csv" else write_parquet(rows, path)
 
 
 def _unwritable(paths: tuple[Path, ...], error: Exception) -> UnavailableError:

@@ -83,6 +83,19 @@ def whole(*places: Place) -> Iterator[tuple[Path, ...]]:
         uploads.upload(dict(zip(addresses, targets, strict=True)))
 
 
+@contextmanager
+def beside(near: Place) -> Iterator[Path]:
+    """Give a folder for what is only needed on the way to a place: near it, or of the system's where that is in S3.
+
+    Raises
+    ------
+    UnavailableError
+        The folder cannot be written.
+    """
+    with outputs.beside(Path(tempfile.gettempdir(), near.name) if isinstance(near, Address) else near) as folder:
+        yield folder
+
+
 def require_writable(*places: Place) -> None:
     """Learn before long work that a bucket cannot be written.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 import polars as pl
 
 from fraud3000.data import cards, sensitive
 from fraud3000.data.amounts import LARGEST
 from fraud3000.data.columns import Layout, check_answers, snake_case
 from fraud3000.data.faults import Fault, first_faults
-from fraud3000.data.raw import RawFile
-from fraud3000.data.roles import Cleaned, Rules
+from fraud3000.data.raw import RawFile, RawTable
+from fraud3000.data.roles import Cleaned, Cleaner, Rules
 from fraud3000.data.times import outside
 from fraud3000.errors import SchemaError
 from fraud3000.schema import APPROVED, DECLINED, REFUND, REQUIRED, TRANSACTIONS, check
@@ -17,18 +20,18 @@ from fraud3000.schema import APPROVED, DECLINED, REFUND, REQUIRED, TRANSACTIONS,
 _NEEDED = ("transaction_id", "ts", "card_id", "terminal_id", "amount", "status", "labelled", "seq")
 
 
-def is_prepared(rows: pl.DataFrame) -> bool:
-    """Whether a frame has every required column of TRANSACTIONS in its type.
+def is_prepared(schema: Mapping[str, pl.DataType]) -> bool:
+    """Whether a schema has every required column of TRANSACTIONS in its type.
 
     Examples
     --------
-    >>> is_prepared(pl.DataFrame({"transaction_id": ["1"], "amount": [5716]}))
+    >>> is_prepared({"transaction_id": pl.String(), "amount": pl.Int64()})
     False
     """
-    return all(rows.schema.get(name) == TRANSACTIONS[name] for name in REQUIRED)
+    return all(schema.get(name) == TRANSACTIONS[name] for name in REQUIRED)
 
 
-def clean(raw: RawFile, rules: Rules) -> Cleaned:
+def cleaner(table: RawTable, rules: Rules) -> Cleaner:
     """Take the columns of TRANSACTIONS as they are, and the passthrough columns that the mapping names.
 
     Nulls where a value is needed, unknown statuses, times and amounts out of range are faults, as
@@ -39,23 +42,32 @@ def clean(raw: RawFile, rules: Rules) -> Cleaned:
     SchemaError
         A column is of another type than TRANSACTIONS has it in, or a passthrough column is missing.
     """
-    thing = raw.name
-    check(raw.rows, TRANSACTIONS, REQUIRED, thing=thing)
+    thing, schema = table.name, table.schema
+    check(pl.DataFrame(schema=schema), TRANSACTIONS, REQUIRED, thing=thing)
     kinds: dict[str, pl.DataType] = {name: pl.Float64() for name in _names(rules.mapping.numeric)}
     kinds |= {name: pl.String() for name in _names(rules.mapping.categorical)}
-    missing = [name for name in kinds if name not in raw.rows.columns]
+    missing = [name for name in kinds if name not in schema]
     if missing:
-        raise SchemaError.missing_columns(thing, missing, raw.rows.columns)
-    roles = [name for name in TRANSACTIONS if name in raw.rows.columns]
-    unused = tuple(name for name in raw.rows.columns if name not in {*roles, *kinds})
+        raise SchemaError.missing_columns(thing, missing, schema.names())
+    roles = [name for name in TRANSACTIONS if name in schema]
+    unused = tuple(name for name in schema if name not in {*roles, *kinds})
     layout = Layout(
         {name: (name,) for name in roles}, _same(rules.mapping.numeric), _same(rules.mapping.categorical), (), unused
     )
-    check_answers(layout, {name: name for name in raw.rows.columns}, thing)
-    sensitive.refuse(raw.rows, layout, thing=thing)
-    rows = raw.rows.select(*roles, *(pl.col(name).cast(kind, strict=False) for name, kind in kinds.items()))
+    check_answers(layout, {name: name for name in schema}, thing)
+    with table.reading():
+        sensitive.refuse(table.rows, layout, thing=thing)
+        found = "card_id" in schema and rules.mapping.card_numbers != "no" and sensitive.holds(table.rows, "card_id")
+    columns = [*map(pl.col, roles), *(pl.col(name).cast(kind, strict=False) for name, kind in kinds.items())]
+    return partial(_clean, columns, rules, unused=unused, card_numbers=found)
+
+
+def _clean(
+    columns: list[pl.Expr], rules: Rules, raw: RawFile, *, unused: tuple[str, ...], card_numbers: bool
+) -> Cleaned:
+    rows = raw.rows.select(columns)
     faults = first_faults(_faults(rows, rules))
-    if "card_id" in rows.columns and rules.mapping.card_numbers != "no" and cards.holds_card_numbers(rows["card_id"]):
+    if card_numbers:
         rows = rows.with_columns(cards.hash_cards(rows["card_id"], rules.card_key()).alias("card_id"))
         return Cleaned(rows, faults, ("card_id",), unused)
     return Cleaned(rows, faults, unused=unused)

@@ -1,17 +1,18 @@
-"""One raw file brought to TRANSACTIONS, role by role."""
+"""One raw file brought to TRANSACTIONS, slice by slice and role by role."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache, partial
 
 import polars as pl
 
-from fraud3000.data import amounts, cards, currency, ids, meanings, passthrough, sensitive, times
+from fraud3000.data import amounts, cards, currency, ids, meanings, passthrough, sensitive, spill, times
 from fraud3000.data.columns import Layout, resolve
 from fraud3000.data.faults import Fault, first_faults
-from fraud3000.data.raw import RawFile
+from fraud3000.data.raw import RawFile, RawTable
 from fraud3000.errors import DataError
 from fraud3000.params import Mapping
 from fraud3000.schema import TIME
@@ -42,12 +43,12 @@ class Rules:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A file's rows in TRANSACTIONS form, and what is wrong with some of them.
+    """Rows of a file in TRANSACTIONS form, and what is wrong with some of them.
 
     Attributes
     ----------
     rows
-        One row for each row of the raw file: columns of TRANSACTIONS, without seq where none is
+        One row for each row of the raw slice: columns of TRANSACTIONS, without seq where none is
         mapped, with currency where one is mapped; then passthrough columns.
     faults
         Columns row, reason, detail: the first fault of each faulty row.
@@ -66,8 +67,14 @@ class Cleaned:
     lost: dict[str, int] = field(default_factory=dict)
 
 
-def clean(raw: RawFile, rules: Rules, stem: Callable[[], str]) -> Cleaned:
-    """Bring a raw file to TRANSACTIONS.
+Cleaner = Callable[[RawFile], Cleaned]
+
+
+def cleaner(table: RawTable, rules: Rules, stem: Callable[[], str]) -> Cleaner:
+    """Look at a raw file as a whole, and give what brings its slices to TRANSACTIONS.
+
+    What is decided for the whole file: which column plays which role, that none must not be kept,
+    which hold card numbers, and that amounts are in one currency. All else is decided row by row.
 
     Parameters
     ----------
@@ -79,15 +86,45 @@ def clean(raw: RawFile, rules: Rules, stem: Callable[[], str]) -> Cleaned:
     DataError
         The file as a whole cannot be taken: columns are missing, of the wrong type or forbidden.
     """
-    thing = raw.name
-    layout = resolve(raw.rows.columns, rules.mapping, thing=thing, optional=rules.optional)
-    sensitive.refuse(raw.rows, layout, thing=thing)
-    numbers = sensitive.card_columns(raw.rows, layout, rules.mapping)
-    reader = _Reader(raw, layout, rules)
+    thing = table.name
+    layout = resolve(table.schema.names(), rules.mapping, thing=thing, optional=rules.optional)
+    with table.reading():
+        sensitive.refuse(table.rows, layout, thing=thing)
+        numbers = sensitive.card_columns(table.rows, layout, rules.mapping)
+    whole = _Whole(layout, numbers, cache(stem), cache(partial(_check_amounts, table, layout.roles["amount"][0])))
+    return partial(_clean, whole, rules)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """What is known of the file that a slice comes from.
+
+    Attributes
+    ----------
+    numbers
+        The raw columns that hold card numbers.
+    check_amounts
+        Refuses amounts in several currencies; looks once.
+    """
+
+    layout: Layout
+    numbers: tuple[str, ...]
+    stem: Callable[[], str]
+    check_amounts: Callable[[], None]
+
+
+def _check_amounts(table: RawTable, name: str) -> None:
+    if table.schema[name] == pl.String:
+        amounts.check_one_currency(part.rows.to_series() for part in table.select(name).slices(spill.SLICE))
+
+
+def _clean(whole: _Whole, rules: Rules, raw: RawFile) -> Cleaned:
+    layout, numbers = whole.layout, whole.numbers
+    reader = _Reader(raw, whole, rules)
     try:
-        reader.read(stem, numbers)
+        reader.read()
     except DataError as error:
-        raise type(error)(f"{thing}: {error.message}", hint=error.hint) from error
+        raise type(error)(f"{raw.name}: {error.message}", hint=error.hint) from error
     rows = pl.DataFrame(reader.columns)
     hidden = (*layout.dropped, *(layout.roles["card_id"] if numbers else ()))
     return Cleaned(rows, first_faults(reader.faults), hidden, layout.unused, reader.lost)
@@ -96,16 +133,16 @@ def clean(raw: RawFile, rules: Rules, stem: Callable[[], str]) -> Cleaned:
 class _Reader:
     """Reads role after role; columns and faults add up in that order."""
 
-    def __init__(self, raw: RawFile, layout: Layout, rules: Rules) -> None:
-        self._raw, self._layout, self._rules = raw, layout, rules
+    def __init__(self, raw: RawFile, whole: _Whole, rules: Rules) -> None:
+        self._raw, self._whole, self._layout, self._rules = raw, whole, whole.layout, rules
         self.columns: dict[str, pl.Series] = {}
         self.faults: list[Fault] = []
         self.lost: dict[str, int] = {}
 
-    def read(self, stem: Callable[[], str], numbers: tuple[str, ...]) -> None:
-        self._transaction_ids(stem)
+    def read(self) -> None:
+        self._transaction_ids()
         self._times()
-        self._other_ids(numbers)
+        self._other_ids(self._whole.numbers)
         self._money()
         self._labels()
         self._arrival()
@@ -117,13 +154,13 @@ class _Reader:
     def _filled(self, value: object, kind: pl.DataType) -> pl.Series:
         return pl.Series([value], dtype=kind).new_from_index(0, self._raw.rows.height)
 
-    def _transaction_ids(self, stem: Callable[[], str]) -> None:
+    def _transaction_ids(self) -> None:
         parts = self._parts("transaction_id")
         if parts:
             self.columns["transaction_id"], faults = ids.read(parts, "transaction_id")
             self.faults += faults
         else:
-            made = pl.select(pl.lit(f"{stem()}-") + pl.lit(self._raw.places).cast(pl.String)).to_series()
+            made = pl.select(pl.lit(f"{self._whole.stem()}-") + pl.lit(self._raw.places).cast(pl.String)).to_series()
             self.columns["transaction_id"] = made
 
     def _times(self) -> None:
@@ -156,6 +193,7 @@ class _Reader:
 
     def _money(self) -> None:
         form = self._rules.mapping.amount
+        self._whole.check_amounts()
         amount, faults = amounts.read(self._parts("amount")[0], form)
         self.faults += faults
         codes = self._parts("currency")

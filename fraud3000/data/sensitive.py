@@ -21,8 +21,11 @@ _MANY_IDS = 20  # of fewer ids, most may pass Luhn by chance
 _ID_ROLES = ("transaction_id", "card_id", "terminal_id")
 
 
-def refuse(rows: pl.DataFrame, layout: Layout, *, thing: str) -> None:
+def refuse(rows: pl.DataFrame | pl.LazyFrame, layout: Layout, *, thing: str) -> None:
     """Refuse a raw file with authentication data, or with card numbers outside the card column.
+
+    Needs the whole file: what a column holds shows in all of its values together. They are looked
+    at column by column.
 
     A column is authentication data if a whole word of its name says so. Where the name has more
     words, a column of mere flags ("used PIN": yes) is let through.
@@ -41,18 +44,20 @@ def refuse(rows: pl.DataFrame, layout: Layout, *, thing: str) -> None:
     Hint: It must not be kept after authorisation, not even encrypted: remove it at the source, or list it under \
 prepare.mapping.drop.
     """
-    kept = {raw: norm for raw, norm in normalised(rows.columns).items() if raw not in layout.dropped}
+    whole = rows.lazy()
+    schema = whole.collect_schema()
+    kept = {raw: norm for raw, norm in normalised(schema.names()).items() if raw not in layout.dropped}
     ids = {raw for role in _ID_ROLES for raw in layout.roles.get(role, ())}
-    secrets = [raw for raw, norm in kept.items() if _is_secret(norm, rows[raw], is_id=raw in ids)]
+    secrets = [raw for raw, norm in kept.items() if _is_secret(norm, whole, raw, is_id=raw in ids)]
     if secrets:
         raise DataError(
             f"{thing}: column {_listed(secrets)} holds sensitive authentication data (card codes, PINs, track data)",
             hint="It must not be kept after authorisation, not even encrypted: remove it at the source, "
             "or list it under prepare.mapping.drop.",
         )
-    others = [raw for raw in kept if raw not in layout.roles.get("card_id", ()) and _may_hold_numbers(rows[raw])]
-    judged = [raw for raw in others if raw not in ids or rows[raw].n_unique() >= _MANY_IDS]
-    stray = [raw for raw in judged if cards.looks_like_card_numbers(rows[raw])]
+    others = [raw for raw in kept if raw not in layout.roles.get("card_id", ())]
+    suspect = _may_hold_numbers(whole, {raw: schema[raw] for raw in others})
+    stray = [raw for raw in suspect if _is_stray(_distinct(whole, raw), is_id=raw in ids)]
     if stray:
         raise DataError(
             f"{thing}: column {_listed(stray)} holds card numbers, and is not mapped as the card",
@@ -60,24 +65,29 @@ prepare.mapping.drop.
         )
 
 
-def card_columns(rows: pl.DataFrame, layout: Layout, mapping: Mapping) -> tuple[str, ...]:
-    """The raw columns of the card role whose values are card numbers, declared or found to be."""
+def card_columns(rows: pl.DataFrame | pl.LazyFrame, layout: Layout, mapping: Mapping) -> tuple[str, ...]:
+    """The raw columns of the card role whose values are card numbers, declared or found to be in the whole file."""
     parts = layout.roles.get("card_id", ())
     if mapping.card_numbers == "no":
         return ()
     if mapping.card_numbers == "yes" and len(parts) == 1:
         return parts
-    holding = tuple(raw for raw in parts if cards.holds_card_numbers(rows[raw]))
+    holding = tuple(raw for raw in parts if holds(rows.lazy(), raw))
     return holding or (parts if mapping.card_numbers == "yes" else ())
 
 
-def _is_secret(name: str, values: pl.Series, *, is_id: bool) -> bool:
+def holds(rows: pl.LazyFrame, raw: str) -> bool:
+    """Whether a column of cards holds card numbers, by all of its values."""
+    return cards.holds_card_numbers(_distinct(rows, raw))
+
+
+def _is_secret(name: str, rows: pl.LazyFrame, raw: str, *, is_id: bool) -> bool:
     words = name.split("_")
     joined = {*words, *(first + second for first, second in pairwise(words))}
     said = joined & _SECRETS
     if not said or (is_id and said == {_AMBIGUOUS}):
         return False
-    return "".join(words) in _SECRETS or not _is_flag(values)
+    return "".join(words) in _SECRETS or not _is_flag(_distinct(rows, raw))
 
 
 def _is_flag(values: pl.Series) -> bool:
@@ -87,14 +97,37 @@ def _is_flag(values: pl.Series) -> bool:
     return bool(text.str.contains(_FLAG).all())
 
 
-def _may_hold_numbers(values: pl.Series) -> bool:
-    """Whether any value could have eleven digits: a cheap look before the long one."""
-    if values.dtype.is_numeric():
-        greatest = values.cast(pl.Float64, strict=False).fill_nan(None).max()
-        return isinstance(greatest, float) and greatest >= 1e10
-    if values.dtype != pl.String:
-        return values.dtype in {pl.Categorical, pl.Enum}
-    return bool((values.str.len_bytes() >= 11).any())
+def _is_stray(distinct: pl.Series, *, is_id: bool) -> bool:
+    return (not is_id or len(distinct) >= _MANY_IDS) and cards.looks_like_card_numbers(distinct)
+
+
+def _may_hold_numbers(rows: pl.LazyFrame, kinds: dict[str, pl.DataType]) -> list[str]:
+    """The columns in which any value could have eleven digits: a cheap look before the long one."""
+    looks = {}
+    for name, kind in kinds.items():
+        if kind.is_numeric():
+            looks[name] = pl.col(name).cast(pl.Float64, strict=False).fill_nan(None).max() >= 1e10
+        elif kind == pl.String:
+            looks[name] = (pl.col(name).str.len_bytes() >= 11).any()
+        elif kind in {pl.Categorical, pl.Enum}:
+            looks[name] = pl.lit(value=True)
+    if not looks:
+        return []
+    found = rows.select(**{f"{place}": look for place, look in enumerate(looks.values())}).collect(engine="streaming")
+    may = [name for name, any_long in zip(looks, found.row(0), strict=True) if any_long]
+    return [name for name in may if kinds[name] != pl.String or _any_number(rows, name)]
+
+
+def _any_number(rows: pl.LazyFrame, name: str) -> bool:
+    """Whether any text is made as a card number is: long ids mostly are not, and need no further look."""
+    return bool(rows.select(cards.made_as_number(pl.col(name)).any()).collect(engine="streaming").item())
+
+
+def _distinct(rows: pl.LazyFrame, name: str) -> pl.Series:
+    """Each value of a column once: the questions asked here do not depend on how often it comes."""
+    nested = rows.collect_schema()[name].is_nested()
+    column = pl.col(name) if nested else pl.col(name).unique()
+    return rows.select(column).collect(engine="streaming").to_series()
 
 
 def _listed(names: list[str]) -> str:

@@ -39,7 +39,9 @@ FOREVER = np.iinfo(np.int64).max
 SECONDS_A_DAY = 86_400
 
 
-def featurize(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
+def featurize(
+    transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, *, wanted: pl.Series | None = None
+) -> pl.DataFrame:
     """Compute every feature of a catalogue for every transaction.
 
     A feature is null where it is undefined: an empty window's mean, a key that is missing, a
@@ -53,11 +55,14 @@ def featurize(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catal
         LEDGER; records of transactions that are not there are ignored.
     catalogue
         What to compute.
+    wanted
+        Boolean, one for each of `transactions`: whose features to give back, where all others are there
+        only to be looked back at.
 
     Returns
     -------
     polars.DataFrame
-        One row for each of `transactions`, in their order: `history_days` (days since the first
+        One row for each of `transactions` that is wanted, in their order: `history_days` (days since the first
         transaction of all, where there is time), then the features by name.
 
     Raises
@@ -70,14 +75,18 @@ def featurize(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catal
     if missing:
         raise SchemaError.missing_columns("transactions", missing, transactions.columns)
     if "ts" not in transactions.columns:
-        return transactions.select(_stateless(feature, catalogue.zone) for feature in catalogue.features)
+        rows = transactions if wanted is None else transactions.filter(wanted)
+        return rows.select(_stateless(feature, catalogue.zone) for feature in catalogue.features)
     ordered = _in_order(transactions.with_row_index("row"))
+    among = None if wanted is None else wanted.gather(ordered["row"])
+    kept = slice(None) if among is None else among.to_numpy()
     stateful = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
-    looked_back = _look_back(ordered, ledger, catalogue, stateful)
+    looked_back = _look_back(_Events(ordered, ledger, catalogue), stateful, kept)
     simple = [_stateless(f, catalogue.zone) for f in catalogue.features if not isinstance(f, Stateful)]
     history = (pl.col("ts") - pl.col("ts").min()).dt.total_microseconds() / (SECONDS_A_DAY * 1e6)
-    result = ordered.select("row", history.alias("history_days"), *simple).with_columns(looked_back)
-    return (result if ordered["row"].is_sorted() else result.sort("row")).select("history_days", *catalogue.names)
+    result = ordered.select("row", history.alias("history_days"), *simple)
+    result = (result if among is None else result.filter(among)).with_columns(looked_back)
+    return (result if result["row"].is_sorted() else result.sort("row")).select("history_days", *catalogue.names)
 
 
 def assemble(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
@@ -120,11 +129,8 @@ def _stateless(feature: Feature, zone: str) -> pl.Expr:
     return expression.alias(feature.name)
 
 
-def _look_back(
-    ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, features: Sequence[Stateful]
-) -> list[pl.Series]:
+def _look_back(events: _Events, features: Sequence[Stateful], kept: Bools | slice) -> list[pl.Series]:
     """Compute the stateful features key by key, edges and then blocks of a key side by side."""
-    events = _Events(ordered, ledger, catalogue)
     by_key: dict[tuple[str, ...], list[Stateful]] = {}
     for feature in features:
         by_key.setdefault(feature.keys, []).append(feature)
@@ -136,9 +142,9 @@ def _look_back(
         for of_key, made in zip(by_key.values(), orders, strict=True):
             order = made.result()
             deque(pool.map(order.bound, _edges(of_key)), maxlen=0)
-            values = {feature: np.empty(ordered.height) for feature in of_key}
-            deque(pool.map(partial(_fill, events, values), order.blocks(catalogue.late_horizon)), maxlen=0)
-            columns += pool.map(_column, *zip(*values.items(), strict=True))
+            values = {feature: np.empty(events.frame.height) for feature in of_key}
+            deque(pool.map(partial(_fill, events, values), order.blocks(events.catalogue.late_horizon)), maxlen=0)
+            columns += pool.map(lambda of: _column(of[0], of[1][kept]), values.items())
     return columns
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 
-from fraud3000 import durations, labels
+from fraud3000 import durations
 from fraud3000.data import cards
-from fraud3000.data.clean import Ingested
+from fraud3000.data.clean import Intake
+from fraud3000.data.sorting import in_order
+from fraud3000.data.spill import SLICE, Spill
 from fraud3000.errors import DataError
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Mapping
-from fraud3000.schema import LEDGER, TRANSACTIONS
-from fraud3000.stages.workspace import Workspace, read
+from fraud3000.schema import LEDGER
+from fraud3000.stages.stream import Stream, Timed
+from fraud3000.stages.workspace import Workspace, scan
+
+_JOINED = 2_000_000  # ids of either side that are compared at a time
 
 
 @dataclass(frozen=True)
@@ -24,32 +31,49 @@ class History:
     Attributes
     ----------
     transactions
-        TRANSACTIONS; None where there are none.
+        TRANSACTIONS, in order of time where there is time; None where there are none.
     ledger
         LEDGER.
     told
         Where they come from.
     """
 
-    transactions: pl.DataFrame | None
-    ledger: pl.DataFrame
+    transactions: pl.LazyFrame | None
+    ledger: pl.LazyFrame
     told: str
 
     @classmethod
-    def given(cls, ingested: Ingested, *, told: str) -> History:
-        """The history that the user names."""
-        return cls(ingested.transactions, ingested.ledger, f"{told}, {ingested.transactions.height:,} rows")
+    def of_nothing(cls) -> History:
+        """No history at all."""
+        return cls(None, pl.LazyFrame(schema=LEDGER), "none")
 
     @classmethod
-    def of(cls, workspace: Workspace) -> History:
-        """The workspace's own, where prepare has run."""
-        if not workspace.transactions.exists():
-            return cls(None, pl.DataFrame(schema=LEDGER), "none")
-        transactions = read(workspace.transactions, made_by="prepare")
-        told = f"{workspace.transactions}, {transactions.height:,} rows"
-        return cls(transactions, read(workspace.labels, made_by="prepare"), told)
+    def given(cls, taken: Intake, *, told: str) -> History:
+        """The history that the user names."""
+        return cls(taken.transactions, taken.ledger.rows, f"{told}, {taken.kept:,} rows")
 
-    def joined_by(self, incoming: Ingested, mapping: Mapping) -> tuple[pl.DataFrame, pl.DataFrame]:
+    @classmethod
+    def of(cls, workspace: Workspace, folder: Path) -> History:
+        """The workspace's own, where prepare has run; put in order in a folder should it not be."""
+        if not workspace.transactions.exists():
+            return cls.of_nothing()
+        transactions = scan(workspace.transactions, made_by="prepare")
+        rows = transactions.select(pl.len()).collect().item()
+        ledger = scan(workspace.labels, made_by="prepare")
+        return cls(cls.in_time(transactions, rows, folder), ledger, f"{workspace.transactions}, {rows:,} rows")
+
+    @staticmethod
+    def in_time(transactions: pl.LazyFrame, rows: int, folder: Path) -> pl.LazyFrame:
+        """Transactions in order of time, which those that prepare wrote already are."""
+        if "ts" not in transactions.collect_schema() or transactions.select("ts").collect()["ts"].is_sorted():
+            return transactions
+        ordered = Spill(folder / "history")
+        pieces = [transactions.slice(start, SLICE) for start in range(0, rows, SLICE)]
+        for piece in in_order(pieces, ["ts", "transaction_id"], SLICE, folder / "history-order"):
+            ordered.add(piece)
+        return ordered.rows
+
+    def joined_by(self, incoming: Intake, mapping: Mapping) -> Stream:
         """History and input as one stream and one ledger; an id that is in both counts once, as the input has it.
 
         Raises
@@ -57,29 +81,31 @@ class History:
         DataError
             Both have rows that arrived at the same place.
         """
-        ledger = labels.merge(self.ledger, incoming.ledger)
+        ledger = pl.concat([part.select(*LEDGER) for part in (self.ledger, incoming.ledger.rows)])
+        new = Timed(incoming.placed.rows, np.ones(incoming.kept, dtype=np.bool_))
+        unlabelled = np.zeros(incoming.read, dtype=np.bool_)
+        numbered = mapping.columns.seq is not None
         if self.transactions is None:
-            return incoming.transactions, ledger
-        rows = _labelled_as_before(incoming.transactions, self.transactions)
-        shared = [name for name in rows.columns if name in self.transactions.columns]
-        before = self.transactions.join(rows, on="transaction_id", how="anti").select(shared)
-        together = pl.concat([before, rows], how="diagonal")
-        if mapping.columns.seq is not None:
-            _check_arrivals(before, rows)
-        elif "ts" in together.columns:
-            place = pl.struct("ts", "transaction_id").rank("ordinal").cast(TRANSACTIONS["seq"]) - 1
-            together = together.with_columns(seq=place)
-        return together, ledger
-
-    def doubts(self, incoming: Ingested, mapping: Mapping) -> tuple[str, ...]:
-        """What makes it doubtful that history and input speak of the same cards and rows."""
-        if self.transactions is None:
-            return ()
-        new = incoming.transactions
-        return (*_perhaps_twice(self.transactions, new, mapping), *_other_keys(self.transactions, new))
+            return Stream(None, new, unlabelled, ledger, numbered)
+        count = self.transactions.select(pl.len()).collect().item()
+        again = in_both(self.transactions, new.rows, parts=1 + max(count, incoming.kept) // _JOINED)
+        counts = np.ones(count, dtype=np.bool_)
+        counts[again["row"].to_numpy()] = False
+        unlabelled[again.filter("still_silent")["place"].to_numpy()] = True
+        stream = Stream(Timed(self.transactions, counts), new, unlabelled, ledger, numbered)
+        if numbered:
+            _check_arrivals(stream)
+        return stream
 
 
-def require_span(transactions: pl.DataFrame, incoming: Ingested, catalogue: Catalogue) -> None:
+def doubts(stream: Stream, mapping: Mapping) -> tuple[str, ...]:
+    """What makes it doubtful that history and input speak of the same cards and rows."""
+    if stream.before is None:
+        return ()
+    return (*_perhaps_twice(stream.before, stream.new, mapping), *_other_keys(stream.before.rows, stream.new.rows))
+
+
+def require_span(stream: Stream, catalogue: Catalogue) -> None:
     """Refuse input whose first row lies less than the longest window after the first row of all.
 
     Raises
@@ -87,10 +113,10 @@ def require_span(transactions: pl.DataFrame, incoming: Ingested, catalogue: Cata
     DataError
         Saying how much history there is and how much is needed.
     """
-    if not catalogue.span or "ts" not in transactions.columns:
+    if not catalogue.span or "ts" not in stream.new.rows.collect_schema():
         return
-    first = incoming.transactions.select(pl.col("ts").min()).item()
-    reach = first - transactions.select(pl.col("ts").min()).item()
+    first = stream.new.rows.select(pl.col("ts").min()).collect().item()
+    reach = first - stream.arrivals("ts")["ts"].min()
     if reach < timedelta(seconds=catalogue.span):
         raise DataError(
             f"history: only {reach.total_seconds() / 86_400:.1f} days lie before the first row to be scored, "
@@ -99,15 +125,41 @@ def require_span(transactions: pl.DataFrame, incoming: Ingested, catalogue: Cata
         )
 
 
-def _labelled_as_before(rows: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
-    """A row that came without a label from its own source is not labelled by coming again without one."""
-    silent = before.filter(~pl.col("labelled"))["transaction_id"]
-    still_silent = pl.col("transaction_id").is_in(silent.implode()) & pl.col("is_fraud").is_null()
-    return rows.with_columns(labelled=pl.col("labelled") & ~still_silent)
+def in_both(before: pl.LazyFrame, rows: pl.LazyFrame, *, parts: int) -> pl.DataFrame:
+    """Which rows of the history the input has too, found part by part of the ids.
+
+    A row that came without a label from its own source is not labelled by coming again without one.
+
+    Parameters
+    ----------
+    before
+        TRANSACTIONS.
+    rows
+        TRANSACTIONS with `place`.
+
+    Returns
+    -------
+    polars.DataFrame
+        `row` in the history, `place` in the input, and whether the row is `still_silent`.
+    """
+    theirs = before.select("transaction_id", "labelled").with_row_index("row")
+    mine = rows.select("transaction_id", "place", silent=pl.col("is_fraud").is_null())
+    part = pl.col("transaction_id").hash() % parts
+    found = [
+        theirs.filter(part == number)
+        .join(mine.filter(part == number), on="transaction_id")
+        .select("row", "place", still_silent=~pl.col("labelled") & pl.col("silent"))
+        .collect(engine="streaming")
+        for number in range(parts)
+    ]
+    return pl.concat(found)
 
 
-def _check_arrivals(before: pl.DataFrame, rows: pl.DataFrame) -> None:
-    shared = before.join(rows, on="seq", how="semi")["seq"]
+def _check_arrivals(stream: Stream) -> None:
+    if stream.before is None:
+        return
+    before = stream.before.column("seq").filter(pl.Series(stream.before.counts))
+    shared = before.filter(before.is_in(stream.new.column("seq").implode()))
     if len(shared):
         raise DataError(
             f"seq: {len(shared):,} rows of the history arrived at places that rows of the input have too, "
@@ -116,23 +168,26 @@ def _check_arrivals(before: pl.DataFrame, rows: pl.DataFrame) -> None:
         )
 
 
-def _perhaps_twice(before: pl.DataFrame, new: pl.DataFrame, mapping: Mapping) -> tuple[str, ...]:
+def _perhaps_twice(before: Timed, new: Timed, mapping: Mapping) -> tuple[str, ...]:
     """Warn where the input may be in the history already, but has no ids to tell it by."""
-    if mapping.columns.transaction_id is not None or "ts" not in new.columns:
+    schema = new.rows.collect_schema()
+    if mapping.columns.transaction_id is not None or "ts" not in schema:
         return ()
-    others = before.join(new, on="transaction_id", how="anti")
-    within = others.filter(pl.col("ts") >= new["ts"].min()).height
+    within = int((before.counts & (before.ts >= new.ts[0])).sum())
     text = (
         f"The rows have no ids, and {within:,} rows of the history lie in their time: any that are in both count twice."
     )
     return (text,) if within else ()
 
 
-def _other_keys(before: pl.DataFrame, new: pl.DataFrame) -> tuple[str, ...]:
+def _other_keys(before: pl.LazyFrame, new: pl.LazyFrame) -> tuple[str, ...]:
     """Warn where no card of the input can be found in the history, since another key hashed its number."""
-    if "card_id" not in new.columns or "card_id" not in before.columns:
+    if any("card_id" not in rows.collect_schema() for rows in (before, new)):
         return ()
-    mine, theirs = cards.key_ids(new["card_id"]), cards.key_ids(before["card_id"])
+    distinct = pl.col("card_id").unique()
+    mine, theirs = (
+        cards.key_ids(rows.select(distinct).collect(engine="streaming").to_series()) for rows in (new, before)
+    )
     if not mine or not theirs or mine & theirs:
         return ()
     keys = f"the key {', '.join(sorted(mine))}, those of the history with {', '.join(sorted(theirs))}"

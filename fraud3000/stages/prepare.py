@@ -7,13 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000 import labels
-from fraud3000.data import clean, doctor, labelfile, outputs, places, sources, uploads
+from fraud3000.data import cards, clean, doctor, labelfile, outputs, places, roles, sources, uploads
 from fraud3000.data.faults import quarantine
 from fraud3000.data.raw import DataFile
 from fraud3000.data.s3 import Address
 from fraud3000.params import Params
-from fraud3000.schema import TIME
+from fraud3000.schema import LEDGER, TIME
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace
 
@@ -28,34 +27,45 @@ def prepare(params: Params) -> Summary:
     UnavailableError
         The workspace, or the prefix to publish under, cannot be written.
     """
-    section, workspace = params.prepare, Workspace.of(params)
-    mapping = sources.resolve(section)
+    workspace, rules = Workspace.of(params), _rules(params)
     written = (workspace.transactions, workspace.quarantine, workspace.labels)
-    published = _published(section.publish, written)
+    published = _published(params.prepare.publish, written)
     places.require_writable(*published)
-    with places.fetched(_located(section.input, params)) as raw:
-        _refuse_inputs(published, raw)
-        ingested = clean.ingest(
-            raw,
-            mapping,
-            label_delay=section.label_delay,
-            earliest=section.earliest,
-            latest=section.latest,
-        )
-    told = _labels_of_their_own(params, ingested.transactions, published)
-    ledger, refused = ingested.ledger, ingested.quarantine
-    if told is not None:
-        ledger = labels.merge(ledger, told.ledger)
-        refused = quarantine([refused, told.quarantine])
-    with outputs.whole(*written) as parts:
-        for frame, part in zip((ingested.transactions, refused, ledger), parts, strict=True):
-            frame.write_parquet(part)
-        if published:
-            uploads.upload(dict(zip(published, parts, strict=True)))
-    findings = doctor.examine(ingested.transactions, ledger)
+    raw = places.fetched(_located(params.prepare.input, params))
+    with raw as files, outputs.beside(workspace.transactions) as folder:
+        _refuse_inputs(published, files)
+        taken = clean.intake(files, rules, folder, label_delay=params.prepare.label_delay)
+        told = _labels_of_their_own(params, taken.transactions, published)
+        ledger, refused = taken.ledger.rows, taken.quarantine.rows
+        if told is not None:
+            ledger = pl.concat([ledger.select(*LEDGER), told.ledger.lazy()])
+            refused = pl.concat([refused, quarantine([told.quarantine]).lazy()])
+        with outputs.whole(*written) as parts:
+            for frame, part in zip((taken.transactions, refused, ledger), parts, strict=True):
+                outputs.write_parquet(frame, part)
+            if published:
+                uploads.upload(dict(zip(published, parts, strict=True)))
+        return _summary(params, workspace, taken, told, published)
+
+
+def _rules(params: Params) -> roles.Rules:
+    section = params.prepare
+    return roles.Rules(sources.resolve(section), section.earliest, section.latest, cards.key_of_environment)
+
+
+def _summary(
+    params: Params,
+    workspace: Workspace,
+    taken: clean.Intake,
+    told: labelfile.Labelled | None,
+    published: tuple[Address, ...],
+) -> Summary:
+    transactions, ledger = pl.scan_parquet(workspace.transactions), pl.scan_parquet(workspace.labels)
+    refused = pl.scan_parquet(workspace.quarantine)
+    findings = doctor.examine(transactions, ledger)
     return Summary(
         command="prepare",
-        facts=_facts(params, ingested, told, ledger),
+        facts=_facts(params, taken, told, transactions, ledger),
         tables=(*_reasons(refused), *_remarks(findings)),
         outputs={
             "transactions": str(workspace.transactions),
@@ -63,7 +73,7 @@ def prepare(params: Params) -> Summary:
             "labels": str(workspace.labels),
             **{f"published {one.stem}": str(one) for one in published},
         },
-        warnings=(*_lost(ingested.lost), *(finding.text for finding in findings if finding.severity == "warn")),
+        warnings=(*_lost(taken.lost), *(finding.text for finding in findings if finding.severity == "warn")),
         next_step="fraud3000 featurize, with the same params",
     )
 
@@ -73,7 +83,7 @@ def _located(location: str, params: Params) -> str:
 
 
 def _labels_of_their_own(
-    params: Params, transactions: pl.DataFrame, published: tuple[Address, ...]
+    params: Params, transactions: pl.LazyFrame, published: tuple[Address, ...]
 ) -> labelfile.Labelled | None:
     section = params.prepare
     form = section.labels
@@ -99,48 +109,55 @@ def _refuse_inputs(published: tuple[Address, ...], read_from: list[DataFile]) ->
 
 
 def _facts(
-    params: Params, ingested: clean.Ingested, told: labelfile.Labelled | None, ledger: pl.DataFrame
+    params: Params,
+    taken: clean.Intake,
+    told: labelfile.Labelled | None,
+    transactions: pl.LazyFrame,
+    ledger: pl.LazyFrame,
 ) -> dict[str, Any]:
-    transactions = ingested.transactions
+    records = ledger.collect()
     facts: dict[str, Any] = {
         "source": params.prepare.source,
-        "rows read": ingested.rows.height,
-        "rows kept": ingested.kept,
-        "duplicates": ingested.duplicates,
-        "quarantined": ingested.quarantined,
-        "frauds": ledger.filter(pl.col("is_fraud") == 1)["transaction_id"].n_unique(),
-        "label records": ledger.height,
+        "rows read": taken.read,
+        "rows kept": taken.kept,
+        "duplicates": taken.duplicates,
+        "quarantined": taken.quarantine.height,
+        "frauds": records.filter(pl.col("is_fraud") == 1)["transaction_id"].n_unique(),
+        "label records": records.height,
     }
     if told is not None:
         facts["label rows read"] = told.read
         facts["label rows quarantined"] = told.quarantine.height
+    columns = transactions.collect_schema()
     for name, column in (("cards", "card_id"), ("terminals", "terminal_id")):
-        facts[name] = transactions[column].n_unique() if column in transactions.columns else None
+        facts[name] = _one(transactions, pl.col(column).n_unique()) if column in columns else None
     first, last = _span(transactions)
-    facts |= {"first": first, "last": last, "unused columns": list(ingested.unused)}
+    facts |= {"first": first, "last": last, "unused columns": list(taken.unused)}
     return facts
 
 
-def _span(transactions: pl.DataFrame) -> tuple[str | None, str | None]:
-    if transactions.schema.get("ts") != TIME:
+def _one(transactions: pl.LazyFrame, what: pl.Expr) -> Any:
+    return transactions.select(what).collect(engine="streaming").item()
+
+
+def _span(transactions: pl.LazyFrame) -> tuple[str | None, str | None]:
+    if transactions.collect_schema().get("ts") != TIME:
         return None, None
-    ends = transactions.select(first=pl.col("ts").min(), last=pl.col("ts").max())
-    return ends["first"].item().isoformat(), ends["last"].item().isoformat()
+    return _one(transactions, pl.col("ts").min()).isoformat(), _one(transactions, pl.col("ts").max()).isoformat()
 
 
-def _reasons(refused: pl.DataFrame) -> tuple[Table, ...]:
+def _reasons(refused: pl.LazyFrame) -> tuple[Table, ...]:
     """How many rows were refused for what, and where the first of each stands."""
-    if refused.is_empty():
-        return ()
     counts = (
         refused.group_by("reason", maintain_order=True)
         .agg(pl.len().alias("rows"), pl.col("source_row").first(), pl.col("detail").first())
         .sort("rows", "reason", descending=[True, False])
+        .collect()
     )
     rows = tuple(
         (reason, f"{count:,}", f"row {row:,}: {detail[:60]}") for reason, count, row, detail in counts.iter_rows()
     )
-    return (Table("Quarantined", ("reason", "rows", "first"), rows),)
+    return (Table("Quarantined", ("reason", "rows", "first"), rows),) if rows else ()
 
 
 def _remarks(findings: list[doctor.Finding]) -> tuple[Table, ...]:

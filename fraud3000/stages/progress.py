@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import polars as pl
 
 
-def track(blocks: Sequence[pl.DataFrame], doing: str, *, rows: int) -> Iterator[pl.DataFrame]:
+def track(blocks: Iterable[pl.DataFrame], doing: str, *, rows: int) -> Iterator[pl.DataFrame]:
     """Hand out blocks of rows one by one and show how many rows are done."""
     if not sys.stderr.isatty():
         yield from blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -10,18 +11,19 @@ import polars as pl
 
 from fraud3000 import params as params_files
 from fraud3000 import registry
-from fraud3000.data import clean, files, places, sources
-from fraud3000.data.clean import Ingested
+from fraud3000.data import cards, clean, files, outputs, places, roles, sources, spill
 from fraud3000.data.places import Place
 from fraud3000.data.raw import DataFile
 from fraud3000.data.s3 import Address
+from fraud3000.data.spill import Spill
 from fraud3000.errors import ParamsError, ScorerError, UnavailableError
 from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Mapping, Params
-from fraud3000.schema import SCORED
-from fraud3000.stages.history import History, require_span
+from fraud3000.stages.answers import Answers
+from fraud3000.stages.history import History, doubts, require_span
 from fraud3000.stages.progress import track
+from fraud3000.stages.stream import Stream
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace
 
@@ -80,22 +82,27 @@ def score_file(
         places.require_writable(*destinations)
         scorer, missing = _find(model, settings)
         mapping = _mapping(scorer, params, settings)
-        incoming = _ingest(raw, mapping, settings, scorer)
-        if scorer is None:
-            raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
-        given = _ingest(past_raw, mapping, settings, scorer) if past_raw else None
-    past = History.given(given, told=str(history)) if given else History.of(Workspace.of(settings))
-    transactions, ledger = past.joined_by(incoming, mapping)
-    if not cold_start:
-        require_span(transactions, incoming, scorer.catalogue)
-    featured = _featured(transactions, ledger, incoming, scorer.catalogue)
-    answers = _answer(scorer, featured, reasons)
-    scored = _in_input_order(incoming, answers)
-    with places.whole(*destinations) as (scored_part, rejected_part):
-        scored.write_csv(scored_part) if destinations[0].suffix == ".csv" else scored.write_parquet(scored_part)
-        incoming.quarantine.write_parquet(rejected_part)
-    written = {name: str(one) for name, one in zip(("scored", "rejected"), destinations, strict=True)}
-    return _summary(scorer, incoming, past, scored, written, past.doubts(incoming, mapping))
+        with places.beside(destinations[0]) as folder:
+            incoming = _intake(raw, mapping, settings, scorer, folder / "input")
+            if scorer is None:
+                raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
+            past = _past(past_raw, history, mapping, settings, scorer, folder / "history")
+            stream = past.joined_by(incoming, mapping)
+            if not cold_start:
+                require_span(stream, scorer.catalogue)
+            scored = _answered(scorer, stream, incoming, folder / "answers", reasons)
+            with places.whole(*destinations) as (scored_part, rejected_part):
+                outputs.write(scored.rows, scored_part, destinations[0].suffix)
+                outputs.write_parquet(incoming.quarantine.rows, rejected_part)
+            written = {name: str(one) for name, one in zip(("scored", "rejected"), destinations, strict=True)}
+            return _summary(scorer, incoming, past, scored, written, doubts(stream, mapping))
+
+
+def _answered(scorer: Scorer, stream: Stream, incoming: clean.Intake, folder: Path, reasons: str) -> Spill:
+    answers = Answers(incoming, folder)
+    for block in track(_featured(stream, scorer.catalogue), "scoring", rows=incoming.kept):
+        answers.add(block["place"], _score(scorer, block, reasons))
+    return answers.in_input_order()
 
 
 def _own_history(settings: Params) -> list[Place]:
@@ -155,29 +162,38 @@ def _mapping(scorer: Scorer | None, params: Params | None, settings: Params) -> 
     return mapping.model_copy(update={"card_numbers": scorer.mapping.card_numbers})
 
 
-def _ingest(raw: list[DataFile], mapping: Mapping, settings: Params, scorer: Scorer | None) -> Ingested:
+def _intake(
+    raw: list[DataFile], mapping: Mapping, settings: Params, scorer: Scorer | None, folder: Path
+) -> clean.Intake:
     delay = timedelta(seconds=scorer.catalogue.label_delay) if scorer else settings.prepare.label_delay
-    return clean.ingest(
-        raw,
-        mapping,
-        label_delay=delay,
-        earliest=settings.prepare.earliest,
-        latest=settings.prepare.latest,
-        optional=("is_fraud", "reported_at"),
+    section = settings.prepare
+    rules = roles.Rules(
+        mapping, section.earliest, section.latest, cards.key_of_environment, ("is_fraud", "reported_at")
     )
+    return clean.intake(raw, rules, folder, label_delay=delay)
 
 
-def _featured(
-    transactions: pl.DataFrame, ledger: pl.DataFrame, incoming: Ingested, catalogue: Catalogue
-) -> pl.DataFrame:
-    features = batch.featurize(transactions, ledger, catalogue).drop("amount", strict=False)
-    rows = transactions.select("transaction_id", "amount").hstack(features)
-    return rows.join(incoming.transactions, on="transaction_id", how="semi")
+def _past(
+    raw: list[DataFile], history: str | None, mapping: Mapping, settings: Params, scorer: Scorer, folder: Path
+) -> History:
+    if not raw:
+        return History.of(Workspace.of(settings), folder)
+    return History.given(_intake(raw, mapping, settings, scorer, folder), told=str(history))
 
 
-def _answer(scorer: Scorer, featured: pl.DataFrame, reasons: str) -> pl.DataFrame:
-    blocks = [featured.slice(start, BLOCK) for start in range(0, featured.height, BLOCK)]
-    return pl.concat([_score(scorer, block, reasons) for block in track(blocks, "scoring", rows=featured.height)])
+def _featured(stream: Stream, catalogue: Catalogue) -> Iterator[pl.DataFrame]:
+    """Blocks of the input's rows with their features, in order of time."""
+    for part in stream.slices(catalogue, spill.SLICE):
+        featured = _features(*part, catalogue)
+        del part  # else it would stay while the next is made
+        yield from featured.iter_slices(BLOCK)
+
+
+def _features(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
+    answered = transactions["place"].is_not_null()
+    features = batch.featurize(transactions, ledger, catalogue, wanted=answered).drop("amount", strict=False)
+    rows = transactions.select(pl.col("transaction_id", "amount", "place").gather(answered.arg_true()))
+    return rows.hstack(features)
 
 
 def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:
@@ -198,20 +214,15 @@ def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:
     )
 
 
-def _in_input_order(incoming: Ingested, answers: pl.DataFrame) -> pl.DataFrame:
-    accepted = incoming.rows.filter(pl.col("outcome") != "quarantined").select("transaction_id")
-    return accepted.join(answers, on="transaction_id", how="left", maintain_order="left").select(*SCORED)
-
-
 def _summary(
     scorer: Scorer,
-    incoming: Ingested,
+    incoming: clean.Intake,
     past: History,
-    scored: pl.DataFrame,
+    scored: Spill,
     written: dict[str, str],
     warnings: tuple[str, ...],
 ) -> Summary:
-    refused = incoming.quarantine["reason"].value_counts(sort=True)
+    refused = incoming.quarantine.rows.select("reason").collect()["reason"].value_counts(sort=True)
     tables: tuple[Table, ...] = ()
     if refused.height:
         rows = tuple((reason, f"{count:,}") for reason, count in refused.iter_rows())
@@ -220,11 +231,11 @@ def _summary(
         command="score-file",
         facts={
             "model version": scorer.version,
-            "rows in": incoming.rows.height,
+            "rows in": incoming.read,
             "rows scored": scored.height,
             "of them repeats of an earlier row": incoming.duplicates,
             "rows refused": incoming.quarantine.height,
-            "alerts": int(scored["alert"].sum()),
+            "alerts": int(scored.rows.select(pl.col("alert").sum()).collect().item()),
             "history": past.told,
         },
         tables=tables,

@@ -23,9 +23,8 @@ from fraud3000.service.app import create_app
 from fraud3000.service.desk import Desk
 from fraud3000.service.incoming import Counter
 from fraud3000.stages.exported import exported
-from fraud3000.stages.history import History
 from fraud3000.stages.summary import Summary
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.workspace import Workspace, read
 
 _GRACE = 30
 """Seconds that requests under way have when the service is asked to end."""
@@ -101,7 +100,7 @@ class Service:
         workspace = Workspace.of(params)
         version, folder = exported(workspace, model) or registry.resolve(model, params.registry, workspace.root)
         scorer = Scorer.load(folder, version=version)
-        past = _history(history, scorer, params)
+        past = _Past.of(workspace) if history is None else _Past.given(history, scorer, params)
         if not cold_start:
             _require_span(past.transactions, scorer.catalogue)
         desk = Desk(scorer, bundle.fingerprint(folder), past.transactions, past.ledger)
@@ -128,19 +127,36 @@ class Service:
             self.listening.close()
 
 
-def _history(given: str | None, scorer: Scorer, params: Params) -> History:
-    if given is None:
-        return History.of(Workspace.of(params))
-    with places.fetched(given) as files:
-        ingested = clean.ingest(
-            files,
-            scorer.mapping,
-            label_delay=timedelta(seconds=scorer.catalogue.label_delay),
-            earliest=params.prepare.earliest,
-            latest=params.prepare.latest,
-            optional=("is_fraud", "reported_at"),
-        )
-    return History.given(ingested, told=given)
+@dataclass(frozen=True)
+class _Past:
+    """What is known before the first request: TRANSACTIONS and LEDGER, in memory, and where they come from."""
+
+    transactions: pl.DataFrame | None
+    ledger: pl.DataFrame | None
+    told: str
+
+    @classmethod
+    def given(cls, location: str, scorer: Scorer, params: Params) -> _Past:
+        """The history that the user names."""
+        with places.fetched(location) as files:
+            ingested = clean.ingest(
+                files,
+                scorer.mapping,
+                label_delay=timedelta(seconds=scorer.catalogue.label_delay),
+                earliest=params.prepare.earliest,
+                latest=params.prepare.latest,
+                optional=("is_fraud", "reported_at"),
+            )
+        return cls(ingested.transactions, ingested.ledger, f"{location}, {ingested.transactions.height:,} rows")
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> _Past:
+        """The workspace's own, where prepare has run."""
+        if not workspace.transactions.exists():
+            return cls(None, None, "none")
+        transactions = read(workspace.transactions, made_by="prepare")
+        told = f"{workspace.transactions}, {transactions.height:,} rows"
+        return cls(transactions, read(workspace.labels, made_by="prepare"), told)
 
 
 def _require_span(transactions: pl.DataFrame | None, catalogue: Catalogue) -> None:
@@ -197,7 +213,7 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _summary(scorer: Scorer, past: History, listening: socket.socket, *, keyed: bool) -> Summary:
+def _summary(scorer: Scorer, past: _Past, listening: socket.socket, *, keyed: bool) -> Summary:
     host, port = listening.getsockname()[:2]
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     return Summary(

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
 from fraud3000.errors import DataError
 from fraud3000.params import Params
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,18 @@ def read(path: Path, *, made_by: str) -> pl.DataFrame:
     DataError
         Naming the command that makes the file.
     """
+    with readable(path, made_by=made_by):
+        return scan(path, made_by=made_by).collect()
+
+
+def scan(path: Path, *, made_by: str) -> pl.LazyFrame:
+    """Open a file that an earlier stage wrote, as `read` does, without reading its rows."""
     if not path.exists():
         raise DataError(f"{path}: not found", hint=f"Run `fraud3000 {made_by}` first, with the same params.")
     with readable(path, made_by=made_by):
-        return pl.read_parquet(path)
+        rows = pl.scan_parquet(path, glob=False)
+        rows.collect_schema()
+    return rows
 
 
 @contextmanager

@@ -64,4 +64,4 @@ def test_minor_units_are_taken_as_they_are() -> None:
 
 def test_signs_of_several_currencies_are_refused_with_their_counts() -> None:
     with pytest.raises(DataError, match=r"several currencies, '\$' \(2\), '€' \(1\)"):
-        amounts.read(pl.Series(["$1", "$2", "€3", "4"]), AmountFormat())
+        amounts.check_one_currency([pl.Series(["$1", "$2"]), pl.Series(["€3", "4"])])

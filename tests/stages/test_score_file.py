@@ -9,7 +9,7 @@ from fraud3000 import params as params_files
 from fraud3000.data import cards
 from fraud3000.errors import DataError, ParamsError, ScorerError
 from fraud3000.schema import SCORED
-from fraud3000.stages.history import _labelled_as_before
+from fraud3000.stages.history import in_both
 from fraud3000.stages.score_file import score_file
 
 RAW = "data/raw/transactions.parquet"
@@ -207,11 +207,13 @@ def test_the_inputs_own_faults_come_before_a_missing_model(in_trained, tmp_path)
 
 
 def test_a_row_unlabelled_in_the_history_stays_so_when_it_comes_again_without_a_label():
-    before = pl.DataFrame({"transaction_id": ["a", "b"], "labelled": [False, True]})
-    again = pl.DataFrame(
-        {"transaction_id": ["a", "b"], "labelled": [True, True], "is_fraud": [None, None]},
+    before = pl.DataFrame({"transaction_id": ["a", "b"], "labelled": [False, True]}).lazy()
+    again = pl.LazyFrame(
+        {"transaction_id": ["c", "a", "b"], "place": [0, 1, 2], "is_fraud": [None, None, None]},
         schema_overrides={"is_fraud": pl.Int8},
     )
-    assert _labelled_as_before(again, before)["labelled"].to_list() == [False, True]
-    said = again.with_columns(is_fraud=pl.lit(0, pl.Int8))
-    assert _labelled_as_before(said, before)["labelled"].to_list() == [True, True]
+    for parts in (1, 3):
+        silent = in_both(before, again, parts=parts).sort("row")
+        assert silent.rows() == [(0, 1, True), (1, 2, False)]
+        said = in_both(before, again.with_columns(is_fraud=pl.lit(0, pl.Int8)), parts=parts)
+        assert not said["still_silent"].any()
