@@ -94,7 +94,7 @@ def write(path: Path, given: list[dict[str, str]]) -> Path:
     files=st.lists(st.tuples(rows, st.sampled_from([".csv", ".jsonl", ".parquet"])), min_size=1, max_size=2),
     numbered=st.booleans(),
 )
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_duplicates_conflicts_and_late_rows_across_slices(
     files: list[tuple[list[dict[str, str]], str]], numbered: bool
 ) -> None:

@@ -100,7 +100,7 @@ def sliced(stream: Stream, size: int) -> pl.DataFrame:
 
 
 @given(events=events, cut=st.integers(0, 12), numbered=st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_slices_of_any_size_give_the_same_features(events: list[dict[str, Any]], cut: int, numbered: bool) -> None:
     rows = pl.DataFrame(events).with_row_index("id").with_columns(id="t" + pl.col("id").cast(pl.String).str.zfill(3))
     rows = rows.with_columns(arrived=pl.int_range(pl.len()))
