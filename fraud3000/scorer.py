@@ -48,6 +48,24 @@ class Scorer:
         Where it comes from: data fingerprint, the date its labels were known at, the estimator.
     version
         Of the registry; not part of the bundle's bytes.
+
+    Examples
+    --------
+    A model of one feature, put together by hand; `fraud3000.load` gives a trained one.
+
+    >>> from fraud3000.features.spec import Column
+    >>> from fraud3000.models import fit
+    >>> from fraud3000.params import TrainModelParams
+    >>> catalogue = Catalogue((Column("amount"),), label_delay=604_800)
+    >>> rows = pl.DataFrame({"transaction_id": ["a", "b", "c", "d"], "amount": [900, 1_000, 50_000, 60_000],
+    ...                      "status": "approved", "labelled": True, "seq": [0, 1, 2, 3]})
+    >>> labels = np.array([0, 0, 1, 1], dtype=np.int8)
+    >>> model = fit.fit(rows, labels, catalogue.features, TrainModelParams(estimator="logistic_regression"))
+    >>> policy = Policy("capacity", 0.5)
+    >>> scorer = Scorer(catalogue, Mapping(), model, calibrate.Platt(1.0, 0.0), policy, Typical({}, {}), version="7")
+    >>> featured = scorer.featurize(rows)
+    >>> scorer.answer(featured).select("transaction_id", "alert", "model_version").rows()
+    [('a', False, '7'), ('b', False, '7'), ('c', True, '7'), ('d', True, '7')]
     """
 
     catalogue: Catalogue

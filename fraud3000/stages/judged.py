@@ -124,14 +124,9 @@ def score(scorer: Scorer, judged: Judged) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        The columns of `KEPT` that the data has, then score, threshold, alert, model_version, is_fraud and evaluated.
+        The columns of `KEPT` that the data has, then score, alert, threshold, model_version, is_fraud and evaluated.
     """
-    scores, amount = scorer.score(judged.test), judged.test["amount"].to_numpy()
+    answers = scorer.answer(judged.test).drop("transaction_id")
     return judged.test.select(name for name in KEPT if name in judged.test.columns).with_columns(
-        score=pl.Series(scores, dtype=pl.Float64),
-        threshold=pl.Series(scorer.thresholds(amount), dtype=pl.Float64),
-        alert=pl.Series(scorer.alerts(scores, amount), dtype=pl.Boolean),
-        model_version=pl.lit(scorer.version),
-        is_fraud=judged.is_fraud,
-        evaluated=judged.counted,
+        answers, is_fraud=judged.is_fraud, evaluated=judged.counted
     )

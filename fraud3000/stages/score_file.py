@@ -197,21 +197,13 @@ def _features(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catal
 
 
 def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:
-    amounts = block["amount"].to_numpy()
-    scores = scorer.score(block)
-    answers = block.select("transaction_id").with_columns(
-        score=pl.Series(scores, dtype=pl.Float64),
-        alert=pl.Series(scorer.alerts(scores, amounts), dtype=pl.Boolean),
-        threshold=pl.Series(scorer.thresholds(amounts), dtype=pl.Float64),
-    )
+    answers = scorer.answer(block)
     wanted = {"alerts": pl.col("alert"), "all": pl.lit(value=True), "none": pl.lit(value=False)}[reasons]
     explained = block.filter(answers.select(wanted & pl.col("transaction_id").is_not_null()).to_series())
     told = [[reason.text for reason in row] for row in scorer.reasons(explained)] if explained.height else []
     texts = {name: [row[n] if n < len(row) else None for row in told] for n, name in enumerate(_REASONS)}
     why = explained.select("transaction_id").with_columns(pl.Series(n, t, dtype=pl.String) for n, t in texts.items())
-    return answers.join(why, on="transaction_id", how="left", maintain_order="left").with_columns(
-        model_version=pl.lit(scorer.version, dtype=pl.String)
-    )
+    return answers.join(why, on="transaction_id", how="left", maintain_order="left")
 
 
 def _summary(
