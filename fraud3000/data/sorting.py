@@ -38,7 +38,7 @@ def in_order(pieces: Sequence[pl.LazyFrame], order: Sequence[str], size: int, fo
     >>> given = [pl.LazyFrame({"a": rows}) for rows in ([5, 1], [4, 2, 3])]
     >>> with tempfile.TemporaryDirectory() as place:
     ...     [rows["a"].to_list() for rows in in_order(given, ["a"], 2, Path(place))]
-    [[1, 2, 3, 4, 5]]
+    [[1], [2, 3, 4, 5]]
     """
     at = pl.col(order[0])
     ends = [piece.select(low=at.min(), high=at.max()).collect().row(0) for piece in pieces]
