@@ -135,6 +135,8 @@ class Case:
         What the message must hold: the thing, what was found.
     trained
         Whether the folder holds a trained model.
+    slow
+        Whether it is left to the slow tests, the same being asked of the stage itself in the fast ones.
     file_size
         The size at which writing a file fails, in bytes.
     fixture
@@ -147,6 +149,7 @@ class Case:
     code: int = 3
     commands: tuple[Arguments, ...] = (("prepare",), SCORE_BY_PARAMS)
     trained: bool = False
+    slow: bool = False
     file_size: int | None = None
     fixture: str | None = None
 
@@ -336,7 +339,7 @@ CASES = [
     Case("all labels missing", labels(pl.lit("")), ("training", "no row has a known label"), 3, (("train",),)),
     Case("one class only", labels(pl.lit("0")), ("training", "known labels are legitimate"), 3, (("train",),)),
     Case("bundle corrupt", bundle(flip_a_byte), ("models/1", "not what the manifest says"), 5, MODEL_USERS, trained=True),
-    Case("bundle of an unknown contract", bundle(unknown_contract), ("models/1", "version 999"), 5, MODEL_USERS, trained=True),
+    Case("bundle of an unknown contract", bundle(unknown_contract), ("models/1", "version 999"), 5, MODEL_USERS, trained=True, slow=True),
     Case("bundle with a pickle", bundle(add_a_pickle), ("models/1", "'model.pkl' is a pickle"), 5, MODEL_USERS, trained=True),
     Case("unknown version", lambda _: None, ("77",), 5, ((*SCORE[:-2], "77", "--cold-start"),), trained=True),
     Case("history too short", lambda _: None, ("history", "--cold-start"), 3, (SCORE[:-1],), trained=True),
@@ -356,17 +359,17 @@ CASES = [
         trained=True,
     ),
     Case("nothing to promote", lambda _: None, ("nothing is registered here", "train"), 5, (("promote",),)),
-    Case("unknown version to promote", lambda _: None, ("no version 77",), 5, (("promote", "--version", "77"),), trained=True),
-    Case("unknown model to promote", lambda _: None, ("'other'",), 5, (("promote", "--model", "other"),), trained=True),
+    Case("unknown version to promote", lambda _: None, ("no version 77",), 5, (("promote", "--version", "77"),), trained=True, slow=True),
+    Case("unknown model to promote", lambda _: None, ("'other'",), 5, (("promote", "--model", "other"),), trained=True, slow=True),
     Case("nothing to roll back to", lambda _: None, ("no earlier champion",), 5, (("promote", "--rollback"),), trained=True),
-    Case("no champion to serve", lambda _: None, ("no champion",), 5, ((*SCORE[:-2], "champion", "--cold-start"),), trained=True),
-    Case("no model to serve", lambda _: None, ("no champion",), 5, (("serve", "--port", "0"),), trained=True),
-    Case("no history to serve with", lambda _: None, ("nowhere.csv", "no such file"), 3, ((*SERVE, "--history", "nowhere.csv"),), trained=True),
+    Case("no champion to serve", lambda _: None, ("no champion",), 5, ((*SCORE[:-2], "champion", "--cold-start"),), trained=True, slow=True),
+    Case("no model to serve", lambda _: None, ("no champion",), 5, (("serve", "--port", "0"),), trained=True, slow=True),
+    Case("no history to serve with", lambda _: None, ("nowhere.csv", "no such file"), 3, ((*SERVE, "--history", "nowhere.csv"),), trained=True, slow=True),
     Case("bad history to serve with", semicolons, ("in.csv", "separated by semicolons"), 3, ((*SERVE, "--history", "in.csv"),), trained=True),
     Case("served to others without a key", lambda _: None, ("0.0.0.0", "FRAUD3000_API_KEY"), 4, ((*SERVE, "--host", "0.0.0.0"),), trained=True),
     Case("registry locked", lock_the_registry, ("registry", "locked"), 7, (("promote",), ("evaluate",)), trained=True),
-    Case("registry no database", write("mlflow.db", "no database" * 99), ("registry", "not a database"), 7, (("promote",),), trained=True),
-    Case("two promotions at once", lock_the_models, ("data/models", "under way"), 7, (("promote",),), trained=True),
+    Case("registry no database", write("mlflow.db", "no database" * 99), ("registry", "not a database"), 7, (("promote",),), trained=True, slow=True),
+    Case("two promotions at once", lock_the_models, ("data/models", "under way"), 7, (("promote",),), trained=True, slow=True),
     Case("disk full", lambda _: None, (FULL,), 7, (("simulate",), ("prepare",)), file_size=10_000),
     Case(
         "disk full after training",
@@ -430,7 +433,7 @@ CASES = [
     ),
 ]  # fmt: skip
 RUNS = [
-    pytest.param(case, words, id=f"{case.name}: {words[0]}", marks=[pytest.mark.slow] * (place > 0))
+    pytest.param(case, words, id=f"{case.name}: {words[0]}", marks=[pytest.mark.slow] * (case.slow or place > 0))
     for case in CASES
     for place, words in enumerate(case.commands)
 ]
