@@ -40,6 +40,16 @@ def export(workspace: Workspace, standing: Standing, alias: str, folder: Path) -
         history.write_text("".join(f"{entry.line}\n" for entry in standing.history), encoding="utf-8")
 
 
+def agrees(workspace: Workspace, standing: Standing, alias: str, folder: Path) -> bool:
+    """Tell whether the files say what the registry says; they do not where another machine moved the alias."""
+    told, history = workspace.pointer(alias), workspace.promotions
+    if not (told.is_file() and history.is_file()):
+        return False
+    lines = history.read_text(encoding="utf-8").splitlines()
+    same = lines == [entry.line for entry in standing.history]
+    return same and told.read_text(encoding="utf-8") == pointer(alias, standing.aliases[alias], folder)
+
+
 def require_same_history(workspace: Workspace, standing: Standing) -> None:
     """Refuse to go on where the workspace's history and the registry's do not agree.
 

@@ -118,6 +118,8 @@ class _Mover:
     dry_run: bool
 
     def to_production(self, version: str, folder: Path) -> Summary:
+        if version == self.seen.champion and not exported.agrees(self.workspace, self.seen, CHAMPION, folder):
+            return self._again(version, folder)
         judgement = self._judge(version)
         verdict, champion = judgement.verdict, self.seen.champion
         outputs: dict[str, str] = {}
@@ -135,6 +137,17 @@ class _Mover:
             outputs=outputs,
             next_step="fraud3000 serve" if verdict.accept else None,
             refused=None if verdict.accept else f"version {version} is not promoted: " + "; ".join(verdict.reasons),
+        )
+
+    def _again(self, version: str, folder: Path) -> Summary:
+        """Export what is the champion already, but not, or not wholly, in this workspace."""
+        if not self.dry_run:
+            exported.export(self.workspace, self.seen, CHAMPION, folder)
+        return Summary(
+            command="promote",
+            facts={"verdict": self._said(f"version {version} is the champion already; it was exported anew")},
+            outputs={} if self.dry_run else self._files(CHAMPION),
+            next_step="fraud3000 serve",
         )
 
     def to_staging(self, version: str, folder: Path) -> Summary:
@@ -175,6 +188,9 @@ class _Mover:
             hashes=judgement.hashes if judgement else {},
         )
         exported.export(self.workspace, now, alias, folder)
+        return self._files(alias)
+
+    def _files(self, alias: str) -> dict[str, str]:
         return {alias: str(self.workspace.pointer(alias)), "history": str(self.workspace.promotions)}
 
     def _said(self, done: str) -> str:

@@ -240,6 +240,17 @@ def test_a_history_file_that_is_missing_is_written_anew(world: Workspace) -> Non
     assert len(world.promotions.read_text().splitlines()) == 2
 
 
+def test_a_champion_that_was_not_exported_here_is_exported_anew(world: Workspace) -> None:
+    promote(params(), version=A_FOREST)
+    world.pointer("champion").unlink()
+    assert promote(params(), version=A_FOREST, dry_run=True).refused is None
+    assert not world.pointer("champion").exists()
+    done = promote(params(), version=A_FOREST)
+    assert done.facts["verdict"] == "version 2 is the champion already; it was exported anew"
+    assert exported.load(workspace=world.root).version == A_FOREST
+    assert len(champions.standing(params().registry).history) == 1
+
+
 def test_of_two_promotions_at_once_one_is_told_to_wait(world: Workspace) -> None:
     with lock.only_one(world.models, doing="promotion"), pytest.raises(UnavailableError, match="is under way"):
         promote(params(), version=A_FOREST)
