@@ -24,26 +24,39 @@ def declared(label_delay: str) -> list[Feature]:
     """Every feature there could be, given all columns."""
     return [
         Column("amount"),
-        Calendar("hour"),
-        Calendar("weekday"),
+        *(Calendar(part) for part in ("hour", "weekday", "night", "weekend")),
         FromHome(),
-        *(Window("card_id", length, "count") for length in ("1h", "1d", "7d", "30d")),
+        *(Window("card_id", length, "count") for length in ("10m", "1h", "1d", "7d", "30d")),
         *(Window("card_id", length, "sum") for length in ("1d", "7d")),
         *(Window("card_id", length, agg) for agg in ("mean", "max", "std") for length in ("7d", "30d", "90d")),
+        Window("card_id", "30d", "min"),
         *(Versus("card_id", length, how) for how in ("ratio", "zscore") for length in ("7d", "30d", "90d")),
-        *(LabelWindow("card_id", length, agg, label_delay) for agg in ("frauds", "rate") for length in ("7d", "30d")),
-        SinceLast("card_id", "30d"),
-        NotSeen(("card_id", "terminal_id"), "90d"),
-        FromLast("card_id", "30d", "distance"),
-        FromLast("card_id", "30d", "speed"),
-        *(Window("terminal_id", length, "count") for length in ("1h", "1d", "7d", "30d")),
-        *(Window("terminal_id", length, agg) for agg in ("mean", "std") for length in ("7d", "30d")),
-        Versus("terminal_id", "30d", "ratio"),
+        *(Window("card_id", length, "distinct", column="terminal_id") for length in ("1d", "7d", "30d")),
         *(
-            LabelWindow("terminal_id", length, agg, label_delay)
-            for agg in ("frauds", "labelled", "rate")
-            for length in ("1d", "7d", "30d")
+            LabelWindow("card_id", length, agg, delay=label_delay)
+            for agg in ("frauds", "rate")
+            for length in ("7d", "30d")
         ),
+        SinceLast("card_id", "30d"),
+        *(FromLast("card_id", "30d", how) for how in ("distance", "speed")),
+        NotSeen(("card_id", "terminal_id"), "90d"),
+        Window(("card_id", "terminal_id"), "30d", "count"),
+        *(
+            Window("terminal_id", length, "count", bucket=bucket)
+            for length, bucket in (("1h", "5m"), ("1d", "1h"), ("7d", "1h"), ("30d", "6h"))
+        ),
+        *(
+            Window("terminal_id", length, agg, bucket=bucket)
+            for agg in ("mean", "std")
+            for length, bucket in (("7d", "1h"), ("30d", "6h"))
+        ),
+        Versus("terminal_id", "30d", "ratio", bucket="6h"),
+        *(
+            LabelWindow("terminal_id", length, agg, delay=label_delay, bucket=bucket)
+            for agg in ("frauds", "labelled", "rate")
+            for length, bucket in (("1d", "1h"), ("7d", "1h"), ("30d", "6h"))
+        ),
+        LabelWindow("terminal_id", "30d", "smoothed", delay=label_delay, bucket="6h"),
     ]
 
 

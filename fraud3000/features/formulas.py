@@ -1,73 +1,120 @@
 """The last step of every feature, from exact sums to a number: shared by all engines.
 
-Arrays are one value a row. Where a value is undefined it is NaN.
+Sums are pairs (high, low) as in `exact`. Where a value is undefined it is NaN.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
+import math
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from fraud3000.features import exact
+from fraud3000.features.kernel import kernel
 
 EARTH_RADIUS = 6_371_008.8
 """Mean radius in metres (IUGG)."""
 
+STEPS = 10_000
+"""Numeric columns are summed and compared in whole steps of one part in so many."""
 
-def mean(total: Ints, count: Ints) -> Floats:
+MISSING = -(1 << 63)
+"""The step of a value that is not there."""
+
+_MOST = 1e13
+
+
+@kernel
+def steps(value: float) -> int:
+    """A numeric column's value in whole steps; missing where it is not a number or beyond 10^9 either way.
+
+    Examples
+    --------
+    >>> steps(1.25), steps(float("nan")) == MISSING
+    (12500, True)
+    """
+    scaled = value * STEPS
+    if not abs(scaled) <= _MOST:
+        return MISSING
+    return int(round(scaled))
+
+
+@kernel
+def total(high: int, low: int, unit: float) -> float:
+    """A sum, largest or smallest value in the column's own unit: 1 for amounts, `STEPS` for numeric columns."""
+    return exact.to_float(high, low) / unit
+
+
+@kernel
+def mean(count: int, high: int, low: int, unit: float) -> float:
     """Total over count; NaN where there is nothing.
 
     Examples
     --------
-    >>> mean(np.array([300, 0]), np.array([2, 0])).tolist()
-    [150.0, nan]
+    >>> mean(2, 0, 300, 1.0), mean(0, 0, 0, 1.0)
+    (150.0, nan)
     """
-    return _divide(total.astype(np.float64), count.astype(np.float64), where=count > 0)
+    if count == 0:
+        return math.nan
+    return exact.to_float(high, low) / float(count) / unit
 
 
-def deviation(count: Ints, total: Ints, squares: pl.Series) -> Floats:
-    """Sample standard deviation; NaN with fewer than two values.
+@kernel
+def deviation(count: int, high: int, low: int, square_high: int, square_low: int, unit: float) -> float:
+    """Sample standard deviation; NaN with fewer than two values, or where n * sum(x^2) reaches 2^123.
 
-    The numerator n * sum(x^2) - sum(x)^2 is computed in Int128, so that nothing cancels.
-
-    Parameters
-    ----------
-    count, total
-        How many values and their sum, shape (n,).
-    squares
-        The sum of their squares, Int128, n values.
+    The numerator n * sum(x^2) - sum(x)^2 is a whole number, so that nothing cancels.
 
     Examples
     --------
-    >>> deviation(np.array([2, 1]), np.array([4, 5]), pl.Series([10, 25], dtype=pl.Int128)).tolist()
-    [1.4142135623730951, nan]
+    >>> deviation(2, 0, 4, 0, 10, 1.0)
+    1.4142135623730951
     """
-    n = pl.Series(count, dtype=pl.Int64).cast(pl.Int128)
-    sum_ = pl.Series(total, dtype=pl.Int64).cast(pl.Int128)
-    numerator = (n * squares - sum_ * sum_).cast(pl.Float64).to_numpy()
-    pairs = count.astype(np.float64) * (count - 1).astype(np.float64)
-    return np.sqrt(_divide(numerator, pairs, where=count > 1))
+    if count < 2:
+        return math.nan
+    top_high, top_low = exact.spread(count, high, low, square_high, square_low)
+    if top_high < 0:
+        return math.nan
+    return math.sqrt(exact.to_float(top_high, top_low) / (float(count) * float(count - 1))) / unit
 
 
-def ratio(amount: Ints, mean_: Floats) -> Floats:
-    """The amount as a multiple of a mean; NaN where that is zero or undefined."""
-    return _divide(amount.astype(np.float64), mean_, where=mean_ > 0)
+@kernel
+def ratio(value: float, mean_: float) -> float:
+    """The value as a multiple of a mean; NaN where that is not above zero."""
+    if not mean_ > 0:
+        return math.nan
+    return value / mean_
 
 
-def zscore(amount: Ints, mean_: Floats, deviation_: Floats) -> Floats:
-    """Standard deviations of the amount from a mean; NaN where the deviation is zero or undefined."""
-    return _divide(amount.astype(np.float64) - mean_, deviation_, where=deviation_ > 0)
+@kernel
+def zscore(value: float, mean_: float, deviation_: float) -> float:
+    """Standard deviations of the value from a mean; NaN where the deviation is zero or undefined."""
+    if not deviation_ > 0:
+        return math.nan
+    return (value - mean_) / deviation_
 
 
-def rate(frauds: Ints, labelled: Ints) -> Floats:
-    """Frauds over labelled; NaN where nothing is labelled."""
-    return mean(frauds, labelled)
+@kernel
+def share(part: int, whole: int) -> float:
+    """Part over whole, such as frauds over labelled; NaN where there is no whole."""
+    if whole == 0:
+        return math.nan
+    return float(part) / float(whole)
 
 
-def metres(lat_1: Floats, long_1: Floats, lat_2: Floats, long_2: Floats) -> Floats:
-    """Great-circle distance in whole metres between two points in degrees.
+@kernel
+def smoothed(frauds: int, labelled: int, prior: float, strength: float) -> float:
+    """Frauds over labelled, as if so many labelled transactions at the prior rate had come before.
+
+    Examples
+    --------
+    >>> smoothed(1, 8, 0.125, 8.0)
+    0.125
+    """
+    return (float(frauds) + prior * strength) / (float(labelled) + strength)
+
+
+@kernel
+def metres(lat_1: float, long_1: float, lat_2: float, long_2: float) -> float:
+    """Great-circle distance in whole metres between two points in degrees; NaN where one is.
 
     References
     ----------
@@ -75,22 +122,26 @@ def metres(lat_1: Floats, long_1: Floats, lat_2: Floats, long_2: Floats) -> Floa
 
     Examples
     --------
-    >>> metres(np.array([48.8566]), np.array([2.3522]), np.array([51.5074]), np.array([-0.1278])).tolist()
-    [343557.0]
+    >>> metres(48.8566, 2.3522, 51.5074, -0.1278)
+    343557.0
     """
-    phi_1, phi_2 = np.radians(lat_1), np.radians(lat_2)
-    half_phi, half_lambda = (phi_2 - phi_1) / 2, np.radians(long_2 - long_1) / 2
-    chord = np.sin(half_phi) ** 2 + np.cos(phi_1) * np.cos(phi_2) * np.sin(half_lambda) ** 2
-    whole: Floats = np.rint(2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(chord, 1.0))))
-    return whole
+    phi_1, phi_2 = math.radians(lat_1), math.radians(lat_2)
+    half_phi, half_lambda = (phi_2 - phi_1) / 2, math.radians(long_2 - long_1) / 2
+    chord = math.sin(half_phi) ** 2 + math.cos(phi_1) * math.cos(phi_2) * math.sin(half_lambda) ** 2
+    if not chord >= 0:
+        return math.nan
+    return math.floor(2 * EARTH_RADIUS * math.asin(math.sqrt(min(chord, 1.0))) + 0.5)
 
 
-def speed(metres_: Floats, seconds: Floats) -> Floats:
+@kernel
+def seconds(microseconds: int) -> float:
+    """A time in seconds."""
+    return float(microseconds) / 1e6
+
+
+@kernel
+def speed(metres_: float, seconds_: float) -> float:
     """Kilometres an hour; NaN where no time has passed or no distance is known."""
-    return _divide(metres_ * 3.6, seconds, where=seconds > 0)
-
-
-def _divide(numerator: Floats, denominator: Floats, *, where: NDArray[np.bool_]) -> Floats:
-    result = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=result, where=where)
-    return result
+    if not seconds_ > 0:
+        return math.nan
+    return metres_ * 3.6 / seconds_

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from fraud3000 import durations
 from fraud3000.errors import LeakageError, ParamsError, ScorerError
+from fraud3000.schema import TRANSACTIONS
 
 CONTRACT_VERSION = 1
 """Version of the rules of time; part of every catalogue's hash."""
 
 Key = str | tuple[str, ...]
 Kind = Literal["numeric", "boolean", "categorical"]
+
+MOST_DISTINCT = 1_000
+"""The largest cap of a distinct count."""
 
 _SHORT = {"card_id": "card", "terminal_id": "terminal"}
 
@@ -43,8 +48,13 @@ class Feature(ABC):
         return frozenset()
 
     @property
-    def span(self) -> int:
+    def longest(self) -> int:
         """How far back the feature looks, in seconds: delay + length."""
+        return 0
+
+    @property
+    def span(self) -> int:
+        """How far back an event may lie that it sees, in seconds: delay + length + bucket."""
         return 0
 
     def check(self, label_delay: int) -> None:  # noqa: B027  most kinds have nothing to refuse
@@ -73,9 +83,16 @@ class Column(Feature):
 
 @dataclass(frozen=True)
 class Calendar(Feature):
-    """Hour or weekday in the declared local zone, as a number from 0 (midnight, Monday)."""
+    """A part of the local time in the declared zone; hours and weekdays count from 0 (midnight, Monday).
 
-    part: Literal["hour", "weekday"]
+    Night is the hours 0 to 6, the weekend Saturday and Sunday.
+    """
+
+    part: Literal["hour", "weekday", "night", "weekend"]
+
+    @property
+    def kind(self) -> Kind:  # type: ignore[override]
+        return "boolean" if self.part in {"night", "weekend"} else "numeric"
 
     @property
     def name(self) -> str:
@@ -100,11 +117,46 @@ class FromHome(Feature):
 
 
 @dataclass(frozen=True)
+class Condition:
+    """Which of a key's events a window takes; an event without the column's value is not taken.
+
+    Attributes
+    ----------
+    how
+        ``is``: the text is one of `values`; the others compare a number with the one in `values`
+        (amounts in minor units).
+    """
+
+    column: str
+    how: Literal["is", "above", "at_least", "below", "at_most"]
+    values: tuple[str, ...] | tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        told = "_or_".join(_plain(value) for value in self.values)
+        return f"where_{_SHORT.get(self.column, self.column)}_{self.how}_{told}"
+
+
+@dataclass(frozen=True)
 class Stateful(Feature):
-    """A feature that looks back over the events of a key; the base of the windows."""
+    """A feature that looks back over the events of a key; the base of the windows.
+
+    Attributes
+    ----------
+    delay
+        How long before t the window ends.
+    bucket
+        Where given, the window holds whole closed buckets of this length, counted from the UTC epoch:
+        [floor(t - delay - length), floor(t - delay)).
+    where
+        Which events it takes; all that its aggregate takes where there is none.
+    """
 
     key: Key
     length: str
+    delay: str = field(default="0d", kw_only=True)
+    bucket: str | None = field(default=None, kw_only=True)
+    where: Condition | None = field(default=None, kw_only=True)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -117,75 +169,132 @@ class Stateful(Feature):
         return "_".join(_SHORT.get(column, column) for column in self.keys)
 
     @property
+    @abstractmethod
+    def what(self) -> str:
+        """The aggregate, as the name tells it."""
+
+    @property
+    def name(self) -> str:
+        delayed = f"_delayed_{self.delay}" if durations.seconds(self.delay) else ""
+        bucketed = f"_by_{self.bucket}" if self.bucket else ""
+        where = f"_{self.where.name}" if self.where else ""
+        return f"{self.owner}_{self.what}_{self.length}{delayed}{bucketed}{where}"
+
+    @property
     def needs(self) -> frozenset[str]:
-        return frozenset({"ts", *self.keys})
+        return frozenset({"ts", *self.keys, *({self.where.column} if self.where else ())})
+
+    @property
+    def longest(self) -> int:
+        return durations.seconds(self.delay) + durations.seconds(self.length)
 
     @property
     def span(self) -> int:
-        return durations.seconds(self.length)
+        return self.longest + (durations.seconds(self.bucket) if self.bucket else 0)
+
+    def check(self, label_delay: int) -> None:
+        if self.bucket is not None and durations.seconds(self.bucket) == 0:
+            raise ParamsError(f"{self.name}: a bucket of {self.bucket}", hint="Leave it out for an exact window.")
+        if durations.seconds(self.length) == 0:
+            raise ParamsError(f"{self.name}: a length of {self.length}", hint="Every window has a length.")
 
 
 @dataclass(frozen=True)
 class Window(Stateful):
-    """An aggregate over a window: counts take approved and declined events, amounts approved ones only."""
+    """An aggregate over a window.
 
-    agg: Literal["count", "sum", "mean", "max", "std"]
-    delay: str = "0d"
+    Counts, shares and distinct counts take approved and declined events, all other aggregates approved
+    ones only; a condition on `status` says otherwise.
+
+    Attributes
+    ----------
+    agg
+        ``share`` is the events under the condition over all of the window.
+    column
+        Whose values are aggregated: `amount`, a numeric column (in steps of 1/10,000), or for
+        ``distinct`` a text column. Events without a value are not taken.
+    cap
+        The most that a distinct count says.
+    """
+
+    agg: Literal["count", "sum", "mean", "max", "min", "std", "distinct", "share"]
+    column: str = field(default="amount", kw_only=True)
+    cap: int = field(default=50, kw_only=True)
 
     @property
-    def name(self) -> str:
-        what = "count" if self.agg == "count" else f"amount_{self.agg}"
-        return f"{self.owner}_{what}_{self.length}{_delayed(self.delay)}"
+    def what(self) -> str:
+        column = _SHORT.get(self.column, self.column)
+        return {"count": "count", "share": "share", "distinct": f"distinct_{column}"}.get(
+            self.agg, f"{column}_{self.agg}"
+        )
 
     @property
-    def span(self) -> int:
-        return durations.seconds(self.length) + durations.seconds(self.delay)
+    def needs(self) -> frozenset[str]:
+        return super().needs | (frozenset() if self.agg in {"count", "share"} else {self.column})
+
+    def check(self, label_delay: int) -> None:
+        super().check(label_delay)
+        if self.agg == "share" and self.where is None:
+            raise ParamsError(f"{self.name}: a share without a condition", hint="Say of what: `where`.")
+        if not 1 <= self.cap <= MOST_DISTINCT:
+            raise ParamsError(f"{self.name}: a cap of {self.cap}", hint=f"It may be 1 to {MOST_DISTINCT}.")
 
 
 @dataclass(frozen=True)
 class Versus(Stateful):
-    """The current amount against the mean of the key's window: their ratio, or deviations from it."""
+    """The current value against the mean of the key's window: their ratio, or deviations from it."""
 
     how: Literal["ratio", "zscore"]
+    column: str = field(default="amount", kw_only=True)
 
     @property
-    def name(self) -> str:
-        return f"{self.owner}_amount_{self.how}_{self.length}"
+    def what(self) -> str:
+        return f"{self.column}_{self.how}"
 
     @property
     def needs(self) -> frozenset[str]:
-        return super().needs | {"amount"}
+        return super().needs | {self.column}
 
 
 @dataclass(frozen=True)
-class SinceLast(Stateful):
+class Recency(Stateful):
+    """A feature of the key's last approved or declined event within the length; the base of three kinds."""
+
+    def check(self, label_delay: int) -> None:
+        super().check(label_delay)
+        if self.bucket is not None or durations.seconds(self.delay):
+            raise ParamsError(f"{self.name}: what looks at the last event has neither delay nor bucket", hint="Leave them out.")
+
+
+@dataclass(frozen=True)
+class SinceLast(Recency):
     """Seconds since the key's last approved or declined event within the length, else null."""
 
     @property
-    def name(self) -> str:
-        return f"{self.owner}_since_last_{self.length}"
+    def what(self) -> str:
+        return "since_last"
 
 
 @dataclass(frozen=True)
-class NotSeen(Stateful):
+class NotSeen(Recency):
     """Whether the key, most often a pair, has no approved or declined event within the length."""
 
     kind: ClassVar[Kind] = "boolean"
 
     @property
-    def name(self) -> str:
-        return f"{self.owner}_not_seen_{self.length}"
+    def what(self) -> str:
+        return "not_seen"
 
 
 @dataclass(frozen=True)
-class FromLast(Stateful):
+class FromLast(Recency):
     """Distance from where the key's last event within the length was, or the speed it would take."""
 
     how: Literal["distance", "speed"]
 
     @property
-    def name(self) -> str:
-        return f"{self.owner}_{self.how}_{self.length}"
+    def what(self) -> str:
+        return self.how
 
     @property
     def needs(self) -> frozenset[str]:
@@ -194,25 +303,35 @@ class FromLast(Stateful):
 
 @dataclass(frozen=True)
 class LabelWindow(Stateful):
-    """Frauds, labelled transactions or their ratio in a window, each label as known at t."""
+    """Frauds, labelled transactions or their ratio in a window, each label as known at t.
 
-    agg: Literal["frauds", "labelled", "rate"]
-    delay: str
+    Attributes
+    ----------
+    agg
+        ``smoothed`` is (frauds + prior * strength) / (labelled + strength).
+    prior, strength
+        A rate, and the number of labelled transactions that it is worth.
+    """
+
+    agg: Literal["frauds", "labelled", "rate", "smoothed"]
+    prior: float = field(default=0.01, kw_only=True)
+    strength: float = field(default=20.0, kw_only=True)
 
     @property
-    def name(self) -> str:
-        what = {"frauds": "frauds", "labelled": "labelled", "rate": "fraud_rate"}[self.agg]
-        return f"{self.owner}_{what}_{self.length}{_delayed(self.delay)}"
-
-    @property
-    def span(self) -> int:
-        return durations.seconds(self.length) + durations.seconds(self.delay)
+    def what(self) -> str:
+        return {"rate": "fraud_rate", "smoothed": "fraud_rate_smoothed"}.get(self.agg, self.agg)
 
     def check(self, label_delay: int) -> None:
+        super().check(label_delay)
         if durations.seconds(self.delay) < label_delay:
             raise LeakageError(
                 f"{self.name}: its delay of {self.delay} is shorter than the label delay of {durations.text(label_delay)}",
                 hint="A label window's delay must be at least prepare.label_delay.",
+            )
+        if not (0 <= self.prior <= 1 and self.strength > 0):
+            raise ParamsError(
+                f"{self.name}: a prior of {self.prior} worth {self.strength}",
+                hint="The prior is a rate from 0 to 1, its strength above 0.",
             )
 
 
@@ -255,18 +374,24 @@ class Catalogue:
         return [feature.name for feature in self.features]
 
     @property
-    def span(self) -> int:
+    def longest(self) -> int:
         """The longest delay + length, in seconds; 0 without windows."""
+        return max((feature.longest for feature in self.features), default=0)
+
+    @property
+    def span(self) -> int:
+        """How far back an event may lie that some window sees, in seconds: delay + length + bucket."""
         return max((feature.span for feature in self.features), default=0)
 
     @property
     def hash(self) -> str:
-        """SHA-256 over every declaration, every setting and the contract's version."""
-        canonical = json.dumps({"contract": CONTRACT_VERSION, **self.to_dict()}, sort_keys=True)
+        """SHA-256 over every declaration, every setting, the contract's version and the schema."""
+        schema = {name: str(kind) for name, kind in TRANSACTIONS.items()}
+        canonical = json.dumps({"contract": CONTRACT_VERSION, "schema": schema, **self.to_dict()}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "features"}
+        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "features"}
         return {"features": [{"kind": type(f).__name__, **asdict(f)} for f in self.features], **settings}
 
     @classmethod
@@ -285,7 +410,7 @@ class Catalogue:
     def without(self, names: Iterable[str]) -> Catalogue:
         """The catalogue less some features."""
         left_out = set(names)
-        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "features"}
+        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "features"}
         return Catalogue(features=tuple(f for f in self.features if f.name not in left_out), **settings)
 
 
@@ -294,8 +419,20 @@ def _feature(item: dict[str, Any]) -> Feature:
     if kind is None:
         known = ", ".join(_KINDS)
         raise ScorerError(f"unknown kind of feature '{item['kind']}'; known: {known}", hint="Update fraud3000.")
-    arguments = {name: tuple(v) if isinstance(v, list) else v for name, v in item.items() if name != "kind"}
+    arguments = {name: _frozen(value) for name, value in item.items() if name != "kind"}
     return kind(**arguments)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Condition(**{name: _frozen(part) for name, part in value.items()})
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(value: str | float) -> str:
+    """A condition's value as part of a column's name."""
+    text = value if isinstance(value, str) else f"{value:g}".replace("-", "minus ")
+    return re.sub(r"\W+", "_", text).strip("_") or "empty"
 
 
 def _check_durations(feature: Feature) -> None:
@@ -305,7 +442,3 @@ def _check_durations(feature: Feature) -> None:
         raise ParamsError(
             f"features: {error}", hint="Windows are whole seconds, minutes, hours, days or weeks."
         ) from None
-
-
-def _delayed(delay: str) -> str:
-    return f"_delayed_{delay}" if durations.seconds(delay) else ""
