@@ -198,3 +198,10 @@ def _transaction(event: Row, place: int, seq: int, start: int) -> Row:
     row |= {"transaction_id": str(place), "seq": seq, "ts": event["ts"] + start, "is_fraud": None, "reported_at": None}
     row |= dict(zip(("card_lat", "card_long"), event["home"], strict=True))
     return row | dict(zip(("terminal_lat", "terminal_long"), event["place"], strict=True))
+
+
+REGRESSIONS: dict[str, Stream] = {
+    "a record about a transaction without a key": (transactions({"at": 0, "terminal_id": None}), [record("0", 1)]),
+    "a numeric column that is not a number": (transactions({"at": 0, "risk": float("nan")}), []),
+}
+"""The smallest streams on which an engine was once wrong."""
