@@ -169,6 +169,8 @@ def _windows(features: Sequence[Stateful]) -> dict[tuple[object, ...], list[int]
         match f:
             case Window(agg="max" | "min" | "distinct"):
                 apart: tuple[object, ...] = ("distinct" if f.agg == "distinct" else "extreme", slot)
+            case Window(agg="std") | Versus(how="zscore"):
+                apart = ("spread", f.column)
             case Window() | Versus():
                 valueless = isinstance(f, Window) and f.agg in {"count", "share"}
                 apart = ("tally", None if valueless else f.column)
@@ -341,22 +343,32 @@ Sweep = Callable[[Line], None]
 
 
 def _tally(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
-    columns = [f.column for f in features if isinstance(f, Window | Versus) and _op(f) > sweeps.SHARE]
-    column = columns[0] if columns else "amount"
-    hands, taken = keyed.hands(features[0]), keyed.taken(features[0], column)
-    wanted = Wanted(np.array([_op(f) for f in features]), np.array(slots))
+    ops = [_OPS[f.how if isinstance(f, Versus) else f.agg] for f in features if isinstance(f, Window | Versus)]
+    valued = (f for f, op in zip(features, ops, strict=True) if op > sweeps.SHARE)
+    column = next((f.column for f in valued if isinstance(f, Window | Versus)), "amount")
+    hands, taken, wanted = keyed.hands(features[0]), keyed.taken(features[0], column), _wanted(ops, slots)
     return lambda line: sweeps.tallies(line, hands, taken, wanted, _unit(column))
 
 
-def _op(feature: Stateful) -> int:
-    match feature:
-        case Window(agg=agg):
-            named = {"count": sweeps.COUNT, "share": sweeps.SHARE, "sum": sweeps.SUM, "mean": sweeps.MEAN}
-            return named.get(agg, sweeps.STD)
-        case Versus(how="ratio"):
-            return sweeps.RATIO
-        case _:
-            return sweeps.ZSCORE
+def _spread(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
+    feature = features[0]
+    assert isinstance(feature, Window | Versus)
+    wanted = _wanted([sweeps.STD if isinstance(f, Window) else sweeps.ZSCORE for f in features], slots)
+    hands, taken = keyed.hands(feature), keyed.taken(feature, feature.column)
+    return lambda line: sweeps.spreads(line, hands, taken, wanted, _unit(feature.column))
+
+
+_OPS = {
+    "count": sweeps.COUNT,
+    "share": sweeps.SHARE,
+    "sum": sweeps.SUM,
+    "mean": sweeps.MEAN,
+    "ratio": sweeps.RATIO,
+}
+
+
+def _wanted(ops: Sequence[int], slots: Sequence[int]) -> Wanted:
+    return Wanted(np.array(ops), np.array(slots))
 
 
 def _extreme(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
@@ -376,7 +388,7 @@ def _distinct(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int])
 
 def _recency(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
     hands, counted, (lat, long) = keyed.hands(features[0]), keyed.counted(features[0]), keyed.places()
-    wanted = Wanted(np.array([_recency_op(f) for f in features]), np.array(slots))
+    wanted = _wanted([_recency_op(f) for f in features], slots)
     return lambda line: sweeps.recencies(line, hands, counted, lat, long, wanted)
 
 
@@ -396,13 +408,14 @@ def _labels(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -
     asked = [f for f in features if isinstance(f, LabelWindow)]
     hands, presumed, spoken = keyed.hands(asked[0]), keyed.presumed(asked[0]), keyed.spoken(asked[0])
     named = {"frauds": sweeps.FRAUDS, "labelled": sweeps.LABELLED, "rate": sweeps.RATE, "smoothed": sweeps.SMOOTHED}
-    wanted = Wanted(np.array([named[f.agg] for f in asked]), np.array(slots))
+    wanted = _wanted([named[f.agg] for f in asked], slots)
     priors, strengths = np.array([f.prior for f in asked]), np.array([f.strength for f in asked])
     return lambda line: sweeps.label_counts(line, hands, presumed, spoken, wanted, priors, strengths)
 
 
 _SWEEPS: dict[object, Callable[[_Keyed, Sequence[Stateful], Sequence[int]], Sweep]] = {
     "tally": _tally,
+    "spread": _spread,
     "extreme": _extreme,
     "distinct": _distinct,
     "recency": _recency,
