@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -49,6 +50,17 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 
 Columns = str | tuple[str, ...]
 """One column of the raw file, or several that together make the value."""
+
+
+def _checked_length(value: str) -> str:
+    if durations.seconds(value) > _LONGEST:
+        raise ValueError(f"'{value}' is more than {durations.text(_LONGEST)}")
+    return value
+
+
+_LONGEST = 10 * 366 * 86_400
+Length = Annotated[str, AfterValidator(_checked_length)]
+"""A whole-second duration that keeps its text, since the names of features hold it."""
 
 
 class _Section(BaseModel):
@@ -224,12 +236,61 @@ class SplitParams(_Section):
         return self
 
 
+class ConditionParams(_Section):
+    """Which events a feature takes: by the text of a column, or by its number against one given.
+
+    An event without the column's value is not taken.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    column: str
+    is_: str | tuple[str, ...] | None = Field(None, alias="is")  # the text, or several of which it is one
+    above: float | None = None  # amounts are in minor units: 50000 is 500.00
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _one_comparison(self) -> ConditionParams:
+        if len(self.model_fields_set - {"column"}) != 1 or self.is_ == ():
+            raise ValueError("needs one of is, above, at_least, below, at_most")
+        return self
+
+
+class FeatureParams(_Section):
+    """One feature of your own, made of a key's earlier transactions.
+
+    What an aggregate takes besides key and length is told in docs/own-features.md.
+    """
+
+    key: Columns  # whose transactions: a text column such as device_id, or a list of them
+    aggregate: Literal[
+        "count", "sum", "mean", "max", "min", "std", "distinct", "share", "ratio", "zscore", "since_last",
+        "not_seen", "distance", "speed", "frauds", "labelled", "rate", "smoothed",
+    ]  # fmt: skip
+    length: Length  # of the window, such as 1h or 30d
+    column: str | None = None  # whose values are aggregated; default: amount
+    delay: Length | None = (
+        None  # how long before the transaction the window ends; default: 0d, of labels prepare.label_delay
+    )
+    bucket: Length | None = (
+        None  # count whole buckets of this length: less state, and up to one bucket less at the near edge
+    )
+    where: ConditionParams | None = None  # take these transactions only
+    cap: int | None = None  # the most that distinct says; default: 50
+    prior: float | None = None  # the rate that smoothed begins with; default: 0.01
+    strength: float | None = None  # how many transactions that rate is worth; default: 20
+
+
 class FeaturizeModelParams(_Section):
     """TRANSACTIONS to FEATURED, and the split."""
 
     zone: str = "UTC"  # local zone of calendar features; windows never use it
     late_horizon: Duration = timedelta(days=1)  # how late an event may come and still be counted for its key
     burn_in: Duration | None = None  # default: the catalogue's longest delay + length
+    features: tuple[FeatureParams, ...] = ()  # of your own, beside the default ones
+    without: tuple[str, ...] = ()  # names of default features to leave out
     split: SplitParams = SplitParams()
 
     @field_validator("zone")
