@@ -10,7 +10,7 @@ import os
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -237,14 +237,14 @@ class SplitParams(_Section):
 
 
 class ConditionParams(_Section):
-    """Which events a feature takes: by the text of a column, or by its number against one given.
+    """Which transactions a feature takes: by the text of a column, or by its number.
 
-    An event without the column's value is not taken.
+    A transaction without the column's value is not taken.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    column: str
+    column: str  # of text for `is`, of numbers for the others
     is_: str | tuple[str, ...] | None = Field(None, alias="is")  # the text, or several of which it is one
     above: float | None = None  # amounts are in minor units: 50000 is 500.00
     at_least: float | None = None
@@ -253,30 +253,30 @@ class ConditionParams(_Section):
 
     @model_validator(mode="after")
     def _one_comparison(self) -> ConditionParams:
-        if len(self.model_fields_set - {"column"}) != 1 or self.is_ == ():
+        given = [one for one in (self.is_, self.above, self.at_least, self.below, self.at_most) if one is not None]
+        if len(given) != 1 or given == [()]:
             raise ValueError("needs one of is, above, at_least, below, at_most")
         return self
 
 
-class FeatureParams(_Section):
-    """One feature of your own, made of a key's earlier transactions.
+Aggregate = Literal[
+    "count", "sum", "mean", "max", "min", "std", "distinct", "share", "ratio", "zscore", "since_last", "not_seen",
+    "distance", "speed", "frauds", "labelled", "rate", "smoothed",
+]  # fmt: skip
 
-    What an aggregate takes besides key and length is told in docs/own-features.md.
+
+class FeatureParams(_Section):
+    """A feature of your own, made of the earlier transactions of a key.
+
+    [A feature of your own](own-features.md) shows one, and says which aggregate takes what.
     """
 
     key: Columns  # whose transactions: a text column such as device_id, or a list of them
-    aggregate: Literal[
-        "count", "sum", "mean", "max", "min", "std", "distinct", "share", "ratio", "zscore", "since_last",
-        "not_seen", "distance", "speed", "frauds", "labelled", "rate", "smoothed",
-    ]  # fmt: skip
-    length: Length  # of the window, such as 1h or 30d
+    aggregate: Aggregate  # what is made of them
+    length: Length  # of the window
     column: str | None = None  # whose values are aggregated; default: amount
-    delay: Length | None = (
-        None  # how long before the transaction the window ends; default: 0d, of labels prepare.label_delay
-    )
-    bucket: Length | None = (
-        None  # count whole buckets of this length: less state, and up to one bucket less at the near edge
-    )
+    delay: Length | None = None  # from the window's end to the transaction; default: 0d, for labels their delay
+    bucket: Length | None = None  # take whole buckets of this length: less state, a coarser edge
     where: ConditionParams | None = None  # take these transactions only
     cap: int | None = None  # the most that distinct says; default: 50
     prior: float | None = None  # the rate that smoothed begins with; default: 0.01
@@ -445,10 +445,18 @@ def _keys_hint(model: type[BaseModel], problems: list[Any]) -> str:
         return "Correct the value, or leave the key out for its default."
     section: Any = model
     for part in unknown[0][:-1]:
-        section = section.model_fields[part].annotation if part in getattr(section, "model_fields", {}) else None
-    fields = getattr(section, "model_fields", {})
+        section = section if isinstance(part, int) else _below(section, part)
+    fields = [field.alias or name for name, field in getattr(section, "model_fields", {}).items()]
     where = ".".join(str(part) for part in unknown[0][:-1])
     return f"Keys of {where or 'a params file'}: {', '.join(fields)}." if fields else "Leave the key out."
+
+
+def _below(section: Any, key: str) -> Any:
+    """The model that a key of a section holds, be it optional or several."""
+    fields = getattr(section, "model_fields", {})
+    annotation = fields[key].annotation if key in fields else None
+    models = [kind for kind in (annotation, *get_args(annotation)) if hasattr(kind, "model_fields")]
+    return models[0] if models else None
 
 
 def _expand(value: Any, path: tuple[str, ...]) -> Any:

@@ -40,7 +40,7 @@ _TAKES: dict[str, frozenset[str]] = {
 """What each aggregate takes besides key, length and where."""
 
 _LABEL_COLUMNS = {"is_fraud", "reported_at", "labelled"}
-_NO_TEXTS = {"transaction_id"} | _LABEL_COLUMNS
+_NO_VALUES = {"transaction_id": "differs in every row", "seq": "is the order of arrival"}
 
 
 def declare(catalogue: Catalogue, own: Sequence[FeatureParams], without: Sequence[str], schema: Schema) -> Catalogue:
@@ -160,7 +160,7 @@ def _check_columns(entry: FeatureParams, schema: Schema) -> None:
 
 
 def _check_text(role: str, column: str, schema: Schema) -> None:
-    texts = [name for name, kind in schema.items() if kind == pl.String and name not in _NO_TEXTS]
+    texts = [name for name, kind in schema.items() if kind == pl.String and name not in _NO_VALUES]
     _check_column(role, column, texts, schema, wanted="text")
 
 
@@ -179,14 +179,14 @@ def _check_column(role: str, column: str, fitting: list[str], schema: Schema, *,
             hint="Labels are read as known at the time by the aggregates frauds, labelled, rate and smoothed.",
         )
     if column not in schema:
-        known = [name for name in schema if name not in _NO_TEXTS]
+        known = [name for name in schema if name not in {*_NO_VALUES, *_LABEL_COLUMNS}]
         raise ParamsError(
             f"{role}: the data has no column '{column}'; {nearest(column, known)}",
             hint="Columns of the raw file are passed on by prepare.mapping.numeric and categorical.",
         )
-    what = "differs in every row" if column == "transaction_id" else f"is {_told(schema[column])}"
+    what = _NO_VALUES.get(column, f"is {_told(schema[column])}, and this must be {wanted}")
     fit = ", ".join(f"'{name}'" for name in fitting) or "no column of the data"
-    raise ParamsError(f"{role}: '{column}' {what}, and this must be {wanted}", hint=f"It may be {fit}.")
+    raise ParamsError(f"{role}: '{column}' {what}", hint=f"It may be {fit}.")
 
 
 def _told(kind: pl.DataType) -> str:
