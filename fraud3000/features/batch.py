@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -42,6 +43,8 @@ BLOCK = 1 << 17
 FOREVER = np.iinfo(np.int64).max
 SECOND = 1_000_000
 SECONDS_A_DAY = 86_400
+
+Made = TypeVar("Made")
 
 
 def featurize(
@@ -116,7 +119,7 @@ def _in_order(transactions: pl.DataFrame) -> pl.DataFrame:
 def _stateless(feature: Feature, zone: str) -> pl.Expr:
     match feature:
         case Column(column=column, categorical=categorical):
-            expression = pl.col(column).cast(pl.String if categorical else pl.Float64)
+            expression = pl.col(column).cast(pl.String) if categorical else pl.col(column).cast(pl.Float64).fill_nan(None)
         case Calendar(part=part):
             expression = _calendar(pl.col("ts").dt.convert_time_zone(zone), part)
         case FromHome():
@@ -293,11 +296,12 @@ class _Keyed:
             entry = entry - entry % bucket + (bucket - 1)
         return Hands(entry, durations.seconds(feature.delay) * SECOND, durations.seconds(feature.length) * SECOND)
 
-    def _once(self, asked: tuple[object, ...], make: Callable[[], Any]) -> Any:
+    def _once(self, asked: tuple[object, ...], make: Callable[[], Made]) -> Made:
         """What several windows share, made for the first of them."""
         if asked not in self._made:
             self._made[asked] = make()
-        return self._made[asked]
+        made: Made = self._made[asked]
+        return made
 
     def counted(self, condition: Condition | None) -> Bools:
         """Approved and declined events, or what the condition says."""
@@ -354,7 +358,8 @@ class _Keyed:
         place_of[self.rows] = np.arange(len(self.rows))
         row, label, since, until = (column.to_numpy() for column in self._events.spoken.iter_columns())
         place = place_of[row]
-        kept = np.flatnonzero((place >= 0) & self.counted(condition)[place])
+        kept = np.flatnonzero(place >= 0)
+        kept = kept[self.counted(condition)[place[kept]]]
         kept = kept[np.argsort(place[kept], kind="stable")]
         adds = (~self._events.presumed[row[kept]]).astype(np.int64)
         return Spoken(place[kept], since[kept], until[kept], label[kept], adds)
@@ -469,7 +474,7 @@ def _parts(starts: Ints) -> Iterator[Ints]:
     """Cut between keys, so that every part has some rows to work on."""
     cuts = np.searchsorted(starts, np.arange(0, starts[-1], BLOCK))
     edges = np.unique(np.append(cuts, len(starts) - 1))
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         yield starts[first : last + 1]
 
 
