@@ -246,6 +246,35 @@ def score_file(
     )
 
 
+@app.command(epilog=_example("fraud3000 parity data/raw/transactions.parquet"))
+def parity(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]", help="Raw transactions, here or s3:// [default: a stream made to hit every edge]."
+        ),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=100, metavar="N", help="Rows of that stream [default: 20000].", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Same seed, same stream.", show_default=False)
+    ] = None,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Compare the batch engine with the online one, every cell.
+
+    FILE is in the layout of the params, or already prepared. One cell that differs in one bit ends with exit code 6.
+    """
+
+    given = _load(params, verbose)
+    from fraud3000.stages.parity import parity as stage
+
+    _run(lambda: stage(given, source, rows=rows, seed=seed), json)
+
+
 @app.command(epilog=_example("fraud3000 serve --port 8000 --history data/interim/transactions.parquet"))
 def serve(
     host: Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on [default: 127.0.0.1].")] = None,
