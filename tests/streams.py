@@ -95,7 +95,7 @@ STARTS = (
     1_729_990_794,  # 2024-10-27 00:59:54 UTC: in Paris it goes from 3 back to 2
     1_709_247_594,  # 2024-02-29 22:59:54 UTC: in Paris the leap day ends
 )
-MISSING_OFTEN = (1.25, -0.5, 0.25, 0.1, 0.30000000000000004, 0.00005, 0.0, 1e9, 1e9 + 1, float("nan"), None)
+RISKS = (1.25, -0.5, 0.25, 0.1, 0.30000000000000004, 0.00005, 0.0, 1e9, 1e9 + 1, float("nan"), None)
 PLACES = (
     (48.8566, 2.3522),
     (51.5074, -0.1278),
@@ -112,14 +112,15 @@ _moments = st.integers(0, 16).map(lambda second: second * SECOND) | st.builds(
 _events = st.fixed_dictionaries(
     {
         "ts": _moments,
+        "lag": st.sampled_from((0, 0, 0, 1, 2, 4, 5, 9)),
         "card_id": st.sampled_from(("a", "a", "a", "a", "b", None)),
         "terminal_id": st.sampled_from(("x", "x", "x", "y", "y", None)),
         "device_id": st.sampled_from(("p", "p", "p", "q", "", None)),
         "amount": st.sampled_from((0, 1, 250, 251, 999, 10**13, -3)),
-        "status": st.sampled_from(("approved", "approved", "approved", "declined", "refund")),
+        "status": st.sampled_from(("approved", "approved", "approved", "approved", "declined", "refund")),
         "labelled": st.sampled_from((True, True, True, False)),
         "category": st.sampled_from(("travel", "travel", "food", "fuel", None)),
-        "risk": st.sampled_from(MISSING_OFTEN),
+        "risk": st.sampled_from(RISKS),
         "home": st.sampled_from(PLACES),
         "place": st.sampled_from(PLACES),
     }
@@ -137,12 +138,13 @@ _records = st.fixed_dictionaries(
 
 @st.composite
 def streams(draw: st.DrawFn, *, rows: int = 24, records: int = 16) -> Stream:
-    """Transactions that arrive in order of time or in none, and what is said of their labels."""
+    """Transactions that arrive in order of time, or some of them late, and what is said of their labels."""
     start = draw(st.sampled_from(STARTS)) * SECOND
     fewest = draw(st.sampled_from((0, rows // 2, rows)))  # left alone, most lists are too short to fill a window
     events = draw(st.lists(_events, min_size=fewest, max_size=rows))
-    arrival = (
-        sorted(range(len(events)), key=lambda place: events[place]["ts"]) if draw(st.booleans()) else range(len(events))
+    lagging = draw(st.booleans())
+    arrival = sorted(
+        range(len(events)), key=lambda place: events[place]["ts"] + events[place]["lag"] * SECOND * lagging
     )
     seq = {place: 3 * turn + 5 for turn, place in enumerate(arrival)}
     said = draw(st.lists(_records, min_size=fewest * records // rows // 2, max_size=records))
@@ -192,7 +194,14 @@ def frames(rows: Sequence[Row], records: Sequence[Row]) -> tuple[pl.DataFrame, p
 
 
 def _transaction(event: Row, place: int, seq: int, start: int) -> Row:
-    row = {name: value for name, value in event.items() if name not in {"home", "place"}}
+    row = {name: value for name, value in event.items() if name not in {"home", "place", "lag"}}
     row |= {"transaction_id": str(place), "seq": seq, "ts": event["ts"] + start, "is_fraud": None, "reported_at": None}
     row |= dict(zip(("card_lat", "card_long"), event["home"], strict=True))
     return row | dict(zip(("terminal_lat", "terminal_long"), event["place"], strict=True))
+
+
+REGRESSIONS: dict[str, Stream] = {
+    "a record about a transaction without a key": (transactions({"at": 0, "terminal_id": None}), [record("0", 1)]),
+    "a numeric column that is not a number": (transactions({"at": 0, "risk": float("nan")}), []),
+}
+"""The smallest streams on which an engine was once wrong."""

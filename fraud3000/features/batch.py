@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from fraud3000 import durations, labels
 from fraud3000.errors import SchemaError
@@ -84,7 +84,7 @@ def featurize(
         return rows.select(_stateless(feature, catalogue.zone) for feature in catalogue.features)
     ordered = _in_order(transactions.with_row_index("row"))
     among = None if wanted is None else wanted.gather(ordered["row"])
-    looked_back = _look_back(_Events(ordered, ledger, catalogue), among)
+    looked_back = _look_back(ordered, ledger, catalogue, among)
     simple = [_stateless(f, catalogue.zone) for f in catalogue.features if not isinstance(f, Stateful)]
     history = (pl.col("ts") - pl.col("ts").min()).dt.total_microseconds() / (SECONDS_A_DAY * 1e6)
     result = ordered.select("row", history.alias("history_days"), *simple)
@@ -142,16 +142,19 @@ def _calendar(local: pl.Expr, part: str) -> pl.Expr:
             return local.dt.weekday() >= 6
 
 
-def _look_back(events: _Events, among: pl.Series | None) -> list[pl.Series]:
+def _look_back(
+    ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, among: pl.Series | None
+) -> list[pl.Series]:
     """Compute the stateful features: keys, then blocks of a key's windows, side by side."""
-    features = [feature for feature in events.catalogue.features if isinstance(feature, Stateful)]
+    features = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
     if among is None:
-        target, rows = np.arange(events.frame.height), events.frame.height
+        target, rows = np.arange(ordered.height), ordered.height
     else:
         chosen = among.to_numpy()
         target, rows = np.where(chosen, np.cumsum(chosen) - 1, -1), int(chosen.sum())
     out = np.full((len(features), rows), np.nan)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        events = _Events(ordered, ledger, catalogue, pool)
         by_key = {key: pool.submit(_Keyed, events, key, target, out) for key in {f.keys: None for f in features}}
         sweeping: list[Future[None]] = []
         for window, slots in _windows(features).items():
@@ -169,6 +172,8 @@ def _windows(features: Sequence[Stateful]) -> dict[tuple[object, ...], list[int]
         match f:
             case Window(agg="max" | "min" | "distinct"):
                 apart: tuple[object, ...] = ("distinct" if f.agg == "distinct" else "extreme", slot)
+            case Window(agg="std") | Versus(how="zscore"):
+                apart = ("spread", f.column)
             case Window() | Versus():
                 valueless = isinstance(f, Window) and f.agg in {"count", "share"}
                 apart = ("tally", None if valueless else f.column)
@@ -199,7 +204,9 @@ def _column(feature: Stateful, values: Floats) -> pl.Series:
 class _Events:
     """What the windows of every key read, in global order of (ts, seq)."""
 
-    def __init__(self, ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> None:
+    def __init__(
+        self, ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, pool: ThreadPoolExecutor
+    ) -> None:
         self.frame = ordered
         self.catalogue = catalogue
         self.ts: Ints = ordered["ts"].dt.epoch("us").to_numpy()
@@ -207,7 +214,9 @@ class _Events:
         self.in_order = bool((np.diff(self.seq) > 0).all())
         self.approved: Bools = (ordered["status"] == APPROVED).to_numpy()
         self.counted: Bools = (ordered["status"] != REFUND).to_numpy()
-        self._ledger = ledger
+        # These come first into the pool, so that whoever waits for them there waits for work that has begun.
+        self._codes = {column: pool.submit(_numbers, ordered[column]) for column in _coded(catalogue)}
+        self._spoken = pool.submit(self._read, ledger)
 
     @cached_property
     def arrivals(self) -> Ints:
@@ -219,12 +228,16 @@ class _Events:
         """Rows that are labelled as soon as they are mature, without any record."""
         return labels.presumed(self.frame).to_numpy()
 
-    @cached_property
+    @property
     def spoken(self) -> pl.DataFrame:
         """Row, label, since and until in microseconds, for each span in which a record speaks."""
-        spoken = labels.changes(self._ledger, self.catalogue.precedence)
+        return self._spoken.result()
+
+    def _read(self, ledger: pl.DataFrame) -> pl.DataFrame:
+        if not any(isinstance(feature, LabelWindow) for feature in self.catalogue.features):
+            ledger = ledger.clear()
         rows = self.frame.lazy().select("transaction_id").with_row_index("row").collect()
-        known = rows.join(spoken, on="transaction_id", how="inner")
+        known = rows.join(labels.changes(ledger, self.catalogue.precedence), on="transaction_id", how="inner")
         return known.select(
             pl.col("row").cast(pl.Int64),
             pl.col("is_fraud").cast(pl.Int64),
@@ -234,7 +247,7 @@ class _Events:
 
     def codes(self, column: str) -> Ints:
         """A text column as numbers from 0 on; -1 for none."""
-        return self.frame[column].cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+        return self._codes[column].result()
 
     def values(self, column: str) -> Ints:
         """A column's values as whole numbers: minor units, or steps."""
@@ -270,10 +283,7 @@ class _Keyed:
             disordered = sweeps.out_of_order(starts, self.ts, seq)
         whole = Line(starts, self.ts, seq, disordered, target[self.rows], out)
         self.lines = [whole._replace(starts=part) for part in _parts(starts)]
-
-    def of(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
-        """Values of all rows, in key order."""
-        return values[self.rows]
+        self._made: dict[tuple[object, ...], Any] = {}
 
     def hands(self, feature: Stateful) -> Hands:
         """When events enter the feature's window and leave it."""
@@ -283,18 +293,25 @@ class _Keyed:
             entry = entry - entry % bucket + (bucket - 1)
         return Hands(entry, durations.seconds(feature.delay) * SECOND, durations.seconds(feature.length) * SECOND)
 
-    def counted(self, feature: Stateful) -> Bools:
+    def _once(self, asked: tuple[object, ...], make: Callable[[], Any]) -> Any:
+        """What several windows share, made for the first of them."""
+        if asked not in self._made:
+            self._made[asked] = make()
+        return self._made[asked]
+
+    def counted(self, condition: Condition | None) -> Bools:
         """Approved and declined events, or what the condition says."""
-        return self._under(feature.where, self._events.counted)
+        return self._once(("counted", condition), lambda: self._under(condition, self._events.counted))
 
-    def among(self, feature: Stateful) -> Bools:
-        """What a share is a share of."""
-        everything = feature.where is not None and feature.where.column == "status"
-        return np.ones(len(self.rows), dtype=np.bool_) if everything else self._events.counted[self.rows]
-
-    def valued(self, feature: Stateful) -> Bools:
+    def _valued(self, condition: Condition | None) -> Bools:
         """Approved events, or what the condition says."""
-        return self._under(feature.where, self._events.approved)
+        return self._once(("valued", condition), lambda: self._under(condition, self._events.approved))
+
+    def _among(self, condition: Condition | None) -> Bools:
+        """What a share is a share of."""
+        if condition is None or condition.column != "status":
+            return self.counted(None)
+        return np.ones(len(self.rows), dtype=np.bool_)
 
     def _under(self, condition: Condition | None, otherwise: Bools) -> Bools:
         if condition is None:
@@ -302,17 +319,20 @@ class _Keyed:
         met = self._events.meets(condition)
         return (met if condition.column == "status" else met & otherwise)[self.rows]
 
-    def taken(self, feature: Stateful, column: str) -> Taken:
-        """What the feature's window takes, with the values of a column."""
-        value = self._events.values(column)[self.rows]
-        valued = self.valued(feature)
+    def taken(self, condition: Condition | None, column: str) -> Taken:
+        """What a window takes under a condition, with the values of a column."""
+        value = self._once(("value", column), lambda: self._events.values(column)[self.rows])
+        valued = self._valued(condition)
         if column != "amount":
-            valued &= value != formulas.MISSING
-        return Taken(self.counted(feature), self.among(feature), valued, value)
+            valued = valued & (value != formulas.MISSING)
+        return Taken(self.counted(condition), self._among(condition), valued, value)
 
-    def codes(self, feature: Window) -> Ints:
+    def codes(self, condition: Condition | None, column: str) -> Ints:
         """Numbers for the texts that are counted once each; -1 for events that are not taken."""
-        return np.where(self.counted(feature), self._events.codes(feature.column)[self.rows], -1)
+        return self._once(
+            ("codes", condition, column),
+            lambda: np.where(self.counted(condition), self._events.codes(column)[self.rows], -1),
+        )
 
     def places(self) -> tuple[Floats, Floats]:
         """Where each event was, in degrees; empty without coordinates."""
@@ -321,17 +341,20 @@ class _Keyed:
         lat, long = (_floats(self._events.frame[name])[self.rows] for name in ("terminal_lat", "terminal_long"))
         return lat, long
 
-    def presumed(self, feature: Stateful) -> Bools:
-        """Events that the feature's window takes and that need no record to be labelled."""
-        return self.counted(feature) & self._events.presumed[self.rows]
+    def presumed(self, condition: Condition | None) -> Bools:
+        """Events that a window takes and that need no record to be labelled."""
+        return self._once(("presumed", condition), lambda: self.counted(condition) & self._events.presumed[self.rows])
 
-    def spoken(self, feature: Stateful) -> Spoken:
-        """When a record speaks about an event that the feature's window takes."""
+    def spoken(self, condition: Condition | None) -> Spoken:
+        """When a record speaks about an event that a window takes."""
+        return self._once(("spoken", condition), lambda: self._read_spoken(condition))
+
+    def _read_spoken(self, condition: Condition | None) -> Spoken:
         place_of = np.full(self._events.frame.height, -1, dtype=np.int64)
         place_of[self.rows] = np.arange(len(self.rows))
         row, label, since, until = (column.to_numpy() for column in self._events.spoken.iter_columns())
         place = place_of[row]
-        kept = np.flatnonzero((place >= 0) & self.counted(feature)[place])
+        kept = np.flatnonzero((place >= 0) & self.counted(condition)[place])
         kept = kept[np.argsort(place[kept], kind="stable")]
         adds = (~self._events.presumed[row[kept]]).astype(np.int64)
         return Spoken(place[kept], since[kept], until[kept], label[kept], adds)
@@ -341,42 +364,56 @@ Sweep = Callable[[Line], None]
 
 
 def _tally(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
-    columns = [f.column for f in features if isinstance(f, Window | Versus) and _op(f) > sweeps.SHARE]
-    column = columns[0] if columns else "amount"
-    hands, taken = keyed.hands(features[0]), keyed.taken(features[0], column)
-    wanted = Wanted(np.array([_op(f) for f in features]), np.array(slots))
+    ops = [_OPS[f.how if isinstance(f, Versus) else f.agg] for f in features if isinstance(f, Window | Versus)]
+    valued = (f for f, op in zip(features, ops, strict=True) if op > sweeps.SHARE)
+    column = next((f.column for f in valued if isinstance(f, Window | Versus)), "amount")
+    hands, taken, wanted = keyed.hands(features[0]), keyed.taken(features[0].where, column), _wanted(ops, slots)
     return lambda line: sweeps.tallies(line, hands, taken, wanted, _unit(column))
 
 
-def _op(feature: Stateful) -> int:
-    match feature:
-        case Window(agg=agg):
-            named = {"count": sweeps.COUNT, "share": sweeps.SHARE, "sum": sweeps.SUM, "mean": sweeps.MEAN}
-            return named.get(agg, sweeps.STD)
-        case Versus(how="ratio"):
-            return sweeps.RATIO
-        case _:
-            return sweeps.ZSCORE
+def _spread(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
+    feature = features[0]
+    assert isinstance(feature, Window | Versus)
+    wanted = _wanted([sweeps.STD if isinstance(f, Window) else sweeps.ZSCORE for f in features], slots)
+    hands, taken = keyed.hands(feature), keyed.taken(feature.where, feature.column)
+    return lambda line: sweeps.spreads(line, hands, taken, wanted, _unit(feature.column))
+
+
+_OPS = {
+    "count": sweeps.COUNT,
+    "share": sweeps.SHARE,
+    "sum": sweeps.SUM,
+    "mean": sweeps.MEAN,
+    "ratio": sweeps.RATIO,
+}
+
+
+def _wanted(ops: Sequence[int], slots: Sequence[int]) -> Wanted:
+    return Wanted(np.array(ops), np.array(slots))
 
 
 def _extreme(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
     feature = features[0]
     assert isinstance(feature, Window)
-    hands, taken, sign = keyed.hands(feature), keyed.taken(feature, feature.column), 1 if feature.agg == "max" else -1
+    hands, taken, sign = (
+        keyed.hands(feature),
+        keyed.taken(feature.where, feature.column),
+        1 if feature.agg == "max" else -1,
+    )
     return lambda line: sweeps.extremes(line, hands, taken, sign, slots[0], _unit(feature.column))
 
 
 def _distinct(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
     feature = features[0]
     assert isinstance(feature, Window)
-    hands, codes = keyed.hands(feature), keyed.codes(feature)
+    hands, codes = keyed.hands(feature), keyed.codes(feature.where, feature.column)
     values = int(codes.max(initial=-1)) + 1
     return lambda line: sweeps.distincts(line, hands, codes, values, feature.cap, slots[0])
 
 
 def _recency(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
-    hands, counted, (lat, long) = keyed.hands(features[0]), keyed.counted(features[0]), keyed.places()
-    wanted = Wanted(np.array([_recency_op(f) for f in features]), np.array(slots))
+    hands, counted, (lat, long) = keyed.hands(features[0]), keyed.counted(features[0].where), keyed.places()
+    wanted = _wanted([_recency_op(f) for f in features], slots)
     return lambda line: sweeps.recencies(line, hands, counted, lat, long, wanted)
 
 
@@ -394,15 +431,17 @@ def _recency_op(feature: Stateful) -> int:
 
 def _labels(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
     asked = [f for f in features if isinstance(f, LabelWindow)]
-    hands, presumed, spoken = keyed.hands(asked[0]), keyed.presumed(asked[0]), keyed.spoken(asked[0])
+    hands, where = keyed.hands(asked[0]), asked[0].where
+    presumed, spoken = keyed.presumed(where), keyed.spoken(where)
     named = {"frauds": sweeps.FRAUDS, "labelled": sweeps.LABELLED, "rate": sweeps.RATE, "smoothed": sweeps.SMOOTHED}
-    wanted = Wanted(np.array([named[f.agg] for f in asked]), np.array(slots))
+    wanted = _wanted([named[f.agg] for f in asked], slots)
     priors, strengths = np.array([f.prior for f in asked]), np.array([f.strength for f in asked])
     return lambda line: sweeps.label_counts(line, hands, presumed, spoken, wanted, priors, strengths)
 
 
 _SWEEPS: dict[object, Callable[[_Keyed, Sequence[Stateful], Sequence[int]], Sweep]] = {
     "tally": _tally,
+    "spread": _spread,
     "extreme": _extreme,
     "distinct": _distinct,
     "recency": _recency,
@@ -432,6 +471,17 @@ def _parts(starts: Ints) -> Iterator[Ints]:
     edges = np.unique(np.append(cuts, len(starts) - 1))
     for first, last in zip(edges[:-1], edges[1:], strict=True):
         yield starts[first : last + 1]
+
+
+def _coded(catalogue: Catalogue) -> dict[str, None]:
+    """Text columns that are keys, or whose values are told apart."""
+    stateful = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
+    apart = (f.column for f in stateful if isinstance(f, Window) and f.agg == "distinct")
+    return dict.fromkeys([*(column for f in stateful for column in f.keys), *apart])
+
+
+def _numbers(column: pl.Series) -> Ints:
+    return column.cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
 
 
 def _floats(column: pl.Series) -> Floats:

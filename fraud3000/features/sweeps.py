@@ -23,7 +23,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
-COUNT, SHARE, SUM, MEAN, STD, RATIO, ZSCORE = range(7)
+COUNT, SHARE, SUM, MEAN, RATIO = range(5)
+STD, ZSCORE = range(2)
 SINCE, NOT_SEEN, DISTANCE, SPEED = range(4)
 FRAUDS, LABELLED, RATE, SMOOTHED = range(4)
 
@@ -89,10 +90,6 @@ class Spoken(NamedTuple):
     until: Ints
     fraud: Ints
     labelled: Ints
-
-
-Tally = tuple[int, int, int, int, int, int, int]
-"""Counted, among, valued; the values' sum and the sum of their squares, each a pair as in `exact`."""
 
 
 @kernel
@@ -180,97 +177,121 @@ def out_of_order(starts: Ints, ts: Ints, seq: Ints) -> Bools:
 
 
 @kernel
-def _more(tally: Tally, taken: Taken, place: int) -> Tally:
-    counted, among, valued, high, low, square_high, square_low = tally
-    counted += taken.counted[place]
-    among += taken.among[place]
-    if taken.valued[place]:
-        value = taken.value[place]
-        valued += 1
-        high, low = exact.add(high, low, value)
-        up, down = exact.square(value)
-        square_high, square_low = exact.plus(square_high, square_low, up, down)
-    return counted, among, valued, high, low, square_high, square_low
-
-
-@kernel
-def _less(tally: Tally, taken: Taken, place: int) -> Tally:
-    counted, among, valued, high, low, square_high, square_low = tally
-    counted -= taken.counted[place]
-    among -= taken.among[place]
-    if taken.valued[place]:
-        value = taken.value[place]
-        valued -= 1
-        high, low = exact.add(high, low, -value)
-        up, down = exact.square(value)
-        square_high, square_low = exact.minus(square_high, square_low, up, down)
-    return counted, among, valued, high, low, square_high, square_low
-
-
-@kernel
-def _told(op: int, tally: Tally, value: int, unit: float) -> float:
-    counted, among, valued, high, low, square_high, square_low = tally
-    if op == COUNT:
-        return float(counted)
-    if op == SHARE:
-        return formulas.share(counted, among)
-    if op == SUM:
-        return formulas.total(high, low, unit)
-    if op == MEAN:
-        return formulas.mean(valued, high, low, unit)
-    if op == STD:
-        return formulas.deviation(valued, high, low, square_high, square_low, unit)
-    if value == formulas.MISSING:
-        return math.nan
-    mean = formulas.mean(valued, high, low, 1.0)
-    if op == RATIO:
-        return formulas.ratio(float(value), mean)
-    return formulas.zscore(
-        float(value), mean, formulas.deviation(valued, high, low, square_high, square_low, 1.0)
-    )
-
-
-@kernel
 def tallies(line: Line, hands: Hands, taken: Taken, wanted: Wanted, unit: float) -> None:
-    """Counts, shares, sums, means, deviations, ratios and z-scores of one window."""
+    """Counts, shares, sums, means and ratios of one window."""
+    starts, ts, seq, disordered, target, out = line
+    counted, among, valued, value = taken
+    ops, slots = wanted
     entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
-    for key in range(len(line.starts) - 1):
-        low = high = line.starts[key]
-        tally = (0, 0, 0, 0, 0, 0, 0)
-        for place in range(line.starts[key], line.starts[key + 1]):
-            t = line.ts[place]
+    for key in range(len(starts) - 1):
+        low = high = starts[key]
+        n = n_among = n_valued = up = down = 0
+        for place in range(starts[key], starts[key + 1]):
+            t = ts[place]
             while entry[high] + delay < t:
-                tally = _more(tally, taken, high)
+                n += counted[high]
+                n_among += among[high]
+                if valued[high]:
+                    n_valued += 1
+                    up, down = exact.add(up, down, value[high])
                 high += 1
             while low < high and entry[low] + whole < t:
-                tally = _less(tally, taken, low)
+                n -= counted[low]
+                n_among -= among[low]
+                if valued[low]:
+                    n_valued -= 1
+                    up, down = exact.add(up, down, -value[low])
                 low += 1
-            if line.target[place] < 0:
+            if target[place] < 0:
                 continue
-            seen = tally
-            if line.disordered[place]:
-                seen = (0, 0, 0, 0, 0, 0, 0)
+            seen, seen_among, seen_valued, sum_up, sum_down = n, n_among, n_valued, up, down
+            if disordered[place]:
+                seen = seen_among = seen_valued = sum_up = sum_down = 0
                 for event in range(low, high):
-                    if line.seq[event] < line.seq[place]:
-                        seen = _more(seen, taken, event)
-            for feature in range(len(wanted.ops)):
-                told = _told(wanted.ops[feature], seen, taken.value[place], unit)
-                line.out[wanted.slots[feature], line.target[place]] = told
+                    if seq[event] < seq[place]:
+                        seen += counted[event]
+                        seen_among += among[event]
+                        if valued[event]:
+                            seen_valued += 1
+                            sum_up, sum_down = exact.add(sum_up, sum_down, value[event])
+            for feature in range(len(ops)):
+                op, told = ops[feature], math.nan
+                if op == COUNT:
+                    told = float(seen)
+                elif op == SHARE:
+                    told = formulas.share(seen, seen_among)
+                elif op == SUM:
+                    told = formulas.total(sum_up, sum_down, unit)
+                elif op == MEAN:
+                    told = formulas.mean(seen_valued, sum_up, sum_down, unit)
+                elif value[place] != formulas.MISSING:
+                    told = formulas.ratio(float(value[place]), formulas.mean(seen_valued, sum_up, sum_down, 1.0))
+                out[slots[feature], target[place]] = told
+
+
+@kernel
+def spreads(line: Line, hands: Hands, taken: Taken, wanted: Wanted, unit: float) -> None:
+    """Standard deviations and z-scores of one window."""
+    starts, ts, seq, disordered, target, out = line
+    valued, value = taken.valued, taken.value
+    ops, slots = wanted
+    entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
+    for key in range(len(starts) - 1):
+        low = high = starts[key]
+        n = up = down = square_up = square_down = 0
+        for place in range(starts[key], starts[key + 1]):
+            t = ts[place]
+            while entry[high] + delay < t:
+                if valued[high]:
+                    n += 1
+                    up, down = exact.add(up, down, value[high])
+                    more_up, more_down = exact.square(value[high])
+                    square_up, square_down = exact.plus(square_up, square_down, more_up, more_down)
+                high += 1
+            while low < high and entry[low] + whole < t:
+                if valued[low]:
+                    n -= 1
+                    up, down = exact.add(up, down, -value[low])
+                    less_up, less_down = exact.square(value[low])
+                    square_up, square_down = exact.minus(square_up, square_down, less_up, less_down)
+                low += 1
+            if target[place] < 0:
+                continue
+            seen, sum_up, sum_down, all_up, all_down = n, up, down, square_up, square_down
+            if disordered[place]:
+                seen = sum_up = sum_down = all_up = all_down = 0
+                for event in range(low, high):
+                    if seq[event] < seq[place] and valued[event]:
+                        seen += 1
+                        sum_up, sum_down = exact.add(sum_up, sum_down, value[event])
+                        more_up, more_down = exact.square(value[event])
+                        all_up, all_down = exact.plus(all_up, all_down, more_up, more_down)
+            deviation = formulas.deviation(seen, sum_up, sum_down, all_up, all_down, 1.0)
+            for feature in range(len(ops)):
+                told = math.nan
+                if ops[feature] == STD:
+                    told = deviation / unit
+                elif value[place] != formulas.MISSING:
+                    mean = formulas.mean(seen, sum_up, sum_down, 1.0)
+                    told = formulas.zscore(float(value[place]), mean, deviation)
+                out[slots[feature], target[place]] = told
 
 
 @kernel
 def extremes(line: Line, hands: Hands, taken: Taken, sign: int, slot: int, unit: float) -> None:
     """The largest value of one window, or the smallest where the sign is -1."""
+    starts, ts, seq, disordered, target, out = line
+    valued, value = taken.valued, taken.value
     entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
-    best = np.empty(_longest(line.starts), dtype=np.int64)  # places of falling value: the first is the window's best
-    for key in range(len(line.starts) - 1):
-        low = high = line.starts[key]
+    best = np.empty(_longest(starts), dtype=np.int64)  # places of falling value: the first is the window's best
+    for key in range(len(starts) - 1):
+        low = high = starts[key]
         head = tail = 0
-        for place in range(line.starts[key], line.starts[key + 1]):
-            t = line.ts[place]
+        for place in range(starts[key], starts[key + 1]):
+            t = ts[place]
             while entry[high] + delay < t:
-                if taken.valued[high]:
-                    while tail > head and sign * taken.value[best[tail - 1]] <= sign * taken.value[high]:
+                if valued[high]:
+                    while tail > head and sign * value[best[tail - 1]] <= sign * value[high]:
                         tail -= 1
                     best[tail] = high
                     tail += 1
@@ -279,31 +300,32 @@ def extremes(line: Line, hands: Hands, taken: Taken, sign: int, slot: int, unit:
                 low += 1
             while head < tail and best[head] < low:
                 head += 1
-            if line.target[place] < 0:
+            if target[place] < 0:
                 continue
             found = best[head] if head < tail else -1
-            if line.disordered[place]:
+            if disordered[place]:
                 found = -1
                 for event in range(low, high):
-                    if line.seq[event] < line.seq[place] and taken.valued[event]:
-                        if found < 0 or sign * taken.value[event] > sign * taken.value[found]:
+                    if seq[event] < seq[place] and valued[event]:
+                        if found < 0 or sign * value[event] > sign * value[found]:
                             found = event
             if found >= 0:
-                up, down = exact.add(0, 0, taken.value[found])
-                line.out[slot, line.target[place]] = formulas.total(up, down, unit)
+                up, down = exact.add(0, 0, value[found])
+                out[slot, target[place]] = formulas.total(up, down, unit)
 
 
 @kernel
 def distincts(line: Line, hands: Hands, codes: Ints, values: int, cap: int, slot: int) -> None:
     """How many different codes one window holds, at most `cap`; -1 is no code, `values` is how many there are."""
+    starts, ts, seq, disordered, target, out = line
     entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
     times = np.zeros(values, dtype=np.int64)
-    asked = np.full(values if line.disordered.any() else 0, -1, dtype=np.int64)
-    for key in range(len(line.starts) - 1):
-        low = high = line.starts[key]
+    asked = np.full(values if disordered.any() else 0, -1, dtype=np.int64)
+    for key in range(len(starts) - 1):
+        low = high = starts[key]
         different = 0
-        for place in range(line.starts[key], line.starts[key + 1]):
-            t = line.ts[place]
+        for place in range(starts[key], starts[key + 1]):
+            t = ts[place]
             while entry[high] + delay < t:
                 if codes[high] >= 0:
                     different += times[codes[high]] == 0
@@ -314,17 +336,17 @@ def distincts(line: Line, hands: Hands, codes: Ints, values: int, cap: int, slot
                     times[codes[low]] -= 1
                     different -= times[codes[low]] == 0
                 low += 1
-            if line.target[place] < 0:
+            if target[place] < 0:
                 continue
             found = different
-            if line.disordered[place]:
+            if disordered[place]:
                 found = 0
                 for event in range(low, high):
                     code = codes[event]
-                    if code >= 0 and line.seq[event] < line.seq[place] and asked[code] != place:
+                    if code >= 0 and seq[event] < seq[place] and asked[code] != place:
                         asked[code] = place
                         found += 1
-            line.out[slot, line.target[place]] = float(min(found, cap))
+            out[slot, target[place]] = float(min(found, cap))
         for event in range(low, high):
             if codes[event] >= 0:
                 times[codes[event]] = 0
@@ -333,39 +355,41 @@ def distincts(line: Line, hands: Hands, codes: Ints, values: int, cap: int, slot
 @kernel
 def recencies(line: Line, hands: Hands, counted: Bools, lat: Floats, long: Floats, wanted: Wanted) -> None:
     """What the last event of one window says: how long ago, whether any, how far away, how fast."""
-    entry, whole = hands.entry, hands.delay + hands.length
-    for key in range(len(line.starts) - 1):
-        low = high = line.starts[key]
+    starts, ts, seq, disordered, target, out = line
+    ops, slots = wanted
+    entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
+    for key in range(len(starts) - 1):
+        low = high = starts[key]
         last = -1
-        for place in range(line.starts[key], line.starts[key + 1]):
-            t = line.ts[place]
-            while entry[high] + hands.delay < t:
+        for place in range(starts[key], starts[key + 1]):
+            t = ts[place]
+            while entry[high] + delay < t:
                 if counted[high]:
                     last = high
                 high += 1
             while low < high and entry[low] + whole < t:
                 low += 1
-            if line.target[place] < 0:
+            if target[place] < 0:
                 continue
             found = last if last >= low else -1
-            if line.disordered[place]:
+            if disordered[place]:
                 found = high - 1
-                while found >= low and not (counted[found] and line.seq[found] < line.seq[place]):
+                while found >= low and not (counted[found] and seq[found] < seq[place]):
                     found -= 1
                 if found < low:
                     found = -1
-            for feature in range(len(wanted.ops)):
-                op, told = wanted.ops[feature], math.nan
+            for feature in range(len(ops)):
+                op, told = ops[feature], math.nan
                 if op == NOT_SEEN:
                     told = 1.0 if found < 0 else 0.0
                 elif found >= 0:
-                    elapsed = formulas.seconds(t - line.ts[found])
+                    elapsed = formulas.seconds(t - ts[found])
                     if op == SINCE:
                         told = elapsed
                     else:
                         metres = formulas.metres(lat[found], long[found], lat[place], long[place])
                         told = metres / 1000 if op == DISTANCE else formulas.speed(metres, elapsed)
-                line.out[wanted.slots[feature], line.target[place]] = told
+                out[slots[feature], target[place]] = told
 
 
 @kernel
@@ -377,28 +401,31 @@ def label_counts(
     `presumed` events are labelled by being mature. Each span in which a record speaks is a step up when
     both it and the event's time in the window have begun, and a step down when either ends.
     """
+    starts, ts, seq, disordered, target, out = line
+    event_of, since, until, is_fraud, adds = spoken
+    ops, slots = wanted
     entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
-    size = _longest(line.starts) + 1
+    size = _longest(starts) + 1
     fraud_steps, label_steps = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
-    mark = np.searchsorted(spoken.place, line.starts[0])
-    for key in range(len(line.starts) - 1):
-        start, end = line.starts[key], line.starts[key + 1]
+    mark = np.searchsorted(event_of, starts[0])
+    for key in range(len(starts) - 1):
+        start, end = starts[key], starts[key + 1]
         first = mark
-        while mark < len(spoken.place) and spoken.place[mark] < end:
-            enters = entry[spoken.place[mark]]
-            since, until = max(spoken.since[mark], enters + delay), min(spoken.until[mark], enters + whole)
-            if since < until:
-                times = line.ts[start:end]
-                up, down = np.searchsorted(times, since, side="right"), np.searchsorted(times, until, side="right")
-                fraud_steps[up] += spoken.fraud[mark]
-                fraud_steps[down] -= spoken.fraud[mark]
-                label_steps[up] += spoken.labelled[mark]
-                label_steps[down] -= spoken.labelled[mark]
+        while mark < len(event_of) and event_of[mark] < end:
+            enters = entry[event_of[mark]]
+            begins, ends = max(since[mark], enters + delay), min(until[mark], enters + whole)
+            if begins < ends:
+                times = ts[start:end]
+                up, down = np.searchsorted(times, begins, side="right"), np.searchsorted(times, ends, side="right")
+                fraud_steps[up] += is_fraud[mark]
+                fraud_steps[down] -= is_fraud[mark]
+                label_steps[up] += adds[mark]
+                label_steps[down] -= adds[mark]
             mark += 1
         low = high = start
         mature = frauds = labelled = 0
         for place in range(start, end):
-            t = line.ts[place]
+            t = ts[place]
             frauds += fraud_steps[place - start]
             labelled += label_steps[place - start]
             while entry[high] + delay < t:
@@ -407,22 +434,22 @@ def label_counts(
             while low < high and entry[low] + whole < t:
                 mature -= presumed[low]
                 low += 1
-            if line.target[place] < 0:
+            if target[place] < 0:
                 continue
             found, known = frauds, mature + labelled
-            if line.disordered[place]:
+            if disordered[place]:
                 found = known = 0
                 for event in range(low, high):
-                    if line.seq[event] < line.seq[place]:
+                    if seq[event] < seq[place]:
                         known += presumed[event]
                 for told in range(first, mark):
-                    event = spoken.place[told]
-                    if low <= event < high and line.seq[event] < line.seq[place]:
-                        if spoken.since[told] < t <= spoken.until[told]:
-                            found += spoken.fraud[told]
-                            known += spoken.labelled[told]
-            for feature in range(len(wanted.ops)):
-                op = wanted.ops[feature]
+                    event = event_of[told]
+                    if low <= event < high and seq[event] < seq[place]:
+                        if since[told] < t <= until[told]:
+                            found += is_fraud[told]
+                            known += adds[told]
+            for feature in range(len(ops)):
+                op = ops[feature]
                 if op == FRAUDS:
                     value = float(found)
                 elif op == LABELLED:
@@ -431,7 +458,7 @@ def label_counts(
                     value = formulas.share(found, known)
                 else:
                     value = formulas.smoothed(found, known, priors[feature], strengths[feature])
-                line.out[wanted.slots[feature], line.target[place]] = value
+                out[slots[feature], target[place]] = value
         fraud_steps[: end - start + 1] = 0
         label_steps[: end - start + 1] = 0
 
