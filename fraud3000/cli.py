@@ -120,7 +120,14 @@ def prepare(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 
 
 
 @app.command(epilog=_example("fraud3000 featurize --json"))
-def featurize(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
+def featurize(
+    check: Annotated[
+        bool, typer.Option("--check", help="First prove on some rows that no feature sees their future.")
+    ] = False,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
     """Compute every transaction's features, as of its time.
 
     The rows are then split by time into train, validation and test, with gaps of the label delay.
@@ -129,7 +136,7 @@ def featurize(params: ParamsFile = None, json: AsJson = False, verbose: Verbose 
     given = _load(params, verbose)
     from fraud3000.stages.featurize import featurize as stage
 
-    _run(lambda: stage(given), json)
+    _run(lambda: stage(given, check_leaks=check), json)
 
 
 @app.command(epilog=_example("fraud3000 train -v"))

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from fraud3000.features import batch
+from fraud3000.features.bits import Bools, differ
 from fraud3000.features.online import FeatureStore
 from fraud3000.features.spec import Catalogue
 from fraud3000.schema import LEDGER
@@ -23,7 +23,6 @@ SLICE = 50_000
 SHOWN = 10
 """Differing cells that are told one by one."""
 
-Bools = NDArray[np.bool_]
 Value = float | bool | str | None
 Progress = Callable[[Iterable[pl.DataFrame]], Iterable[pl.DataFrame]]
 Featurize = Callable[[pl.DataFrame, pl.DataFrame, Catalogue], pl.DataFrame]
@@ -128,21 +127,6 @@ def compare(
         first += _told(rows, right, found, marks, at_most=SHOWN - len(first))
         done += rows.height
     return Parity(transactions.height, dict(differing), tuple(first), late)
-
-
-def differ(left: pl.Series, right: pl.Series) -> Bools:
-    """Where two columns of one type are not the same to the bit; null is the same as null.
-
-    Examples
-    --------
-    >>> differ(pl.Series([1.0, None, 0.0, None]), pl.Series([1.0, None, -0.0, 0.0])).tolist()
-    [False, False, True, True]
-    """
-    if left.dtype != pl.Float64:
-        return left.ne_missing(right).to_numpy()
-    nulls = (left.is_null() != right.is_null()).to_numpy()
-    bits = [column.fill_null(0.0).to_numpy().view(np.int64) for column in (left, right)]
-    return np.asarray(nulls | (bits[0] != bits[1]))
 
 
 def _changed_by_arrival(
