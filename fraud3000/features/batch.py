@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -42,6 +43,8 @@ BLOCK = 1 << 17
 FOREVER = np.iinfo(np.int64).max
 SECOND = 1_000_000
 SECONDS_A_DAY = 86_400
+
+Made = TypeVar("Made")
 
 
 def featurize(
@@ -293,11 +296,12 @@ class _Keyed:
             entry = entry - entry % bucket + (bucket - 1)
         return Hands(entry, durations.seconds(feature.delay) * SECOND, durations.seconds(feature.length) * SECOND)
 
-    def _once(self, asked: tuple[object, ...], make: Callable[[], Any]) -> Any:
+    def _once(self, asked: tuple[object, ...], make: Callable[[], Made]) -> Made:
         """What several windows share, made for the first of them."""
         if asked not in self._made:
             self._made[asked] = make()
-        return self._made[asked]
+        made: Made = self._made[asked]
+        return made
 
     def counted(self, condition: Condition | None) -> Bools:
         """Approved and declined events, or what the condition says."""
@@ -469,7 +473,7 @@ def _parts(starts: Ints) -> Iterator[Ints]:
     """Cut between keys, so that every part has some rows to work on."""
     cuts = np.searchsorted(starts, np.arange(0, starts[-1], BLOCK))
     edges = np.unique(np.append(cuts, len(starts) - 1))
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         yield starts[first : last + 1]
 
 
