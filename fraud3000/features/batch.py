@@ -119,7 +119,7 @@ def _in_order(transactions: pl.DataFrame) -> pl.DataFrame:
 def _stateless(feature: Feature, zone: str) -> pl.Expr:
     match feature:
         case Column(column=column, categorical=categorical):
-            expression = pl.col(column).cast(pl.String if categorical else pl.Float64)
+            expression = pl.col(column).cast(pl.String) if categorical else pl.col(column).cast(pl.Float64).fill_nan(None)
         case Calendar(part=part):
             expression = _calendar(pl.col("ts").dt.convert_time_zone(zone), part)
         case FromHome():
@@ -358,7 +358,8 @@ class _Keyed:
         place_of[self.rows] = np.arange(len(self.rows))
         row, label, since, until = (column.to_numpy() for column in self._events.spoken.iter_columns())
         place = place_of[row]
-        kept = np.flatnonzero((place >= 0) & self.counted(condition)[place])
+        kept = np.flatnonzero(place >= 0)
+        kept = kept[self.counted(condition)[place[kept]]]
         kept = kept[np.argsort(place[kept], kind="stable")]
         adds = (~self._events.presumed[row[kept]]).astype(np.int64)
         return Spoken(place[kept], since[kept], until[kept], label[kept], adds)
