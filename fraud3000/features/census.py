@@ -115,14 +115,14 @@ def _recorded(rows: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) ->
     return {
         "label records": ledger.height,
         "sources of labels": ledger["source"].n_unique(),
-        "recorded a month after the label delay or later": _count(of_row, recorded > mature + timedelta(days=30)),
-        "recorded before the label delay is over": _count(of_row, recorded < mature),
-        "recorded before their transaction": _count(of_row, recorded < pl.col("ts")),
-        "that take back the record before": _count(of_row, before != pl.col("is_fraud")),
-        "at the moment of another of their transaction": int(
+        "records a month after the label delay or later": _count(of_row, recorded > mature + timedelta(days=30)),
+        "records before the label delay is over": _count(of_row, recorded < mature),
+        "records before their transaction": _count(of_row, recorded < pl.col("ts")),
+        "records that take back the one before": _count(of_row, before != pl.col("is_fraud")),
+        "records at the moment of another of their transaction": int(
             of_row.select("transaction_id", "recorded_at").is_duplicated().sum()
         ),
-        "at the time of a transaction": ledger.join(rows, left_on="recorded_at", right_on="ts", how="semi").height,
+        "records at the time of a transaction": ledger.join(rows, left_on="recorded_at", right_on="ts", how="semi").height,
     }
 
 

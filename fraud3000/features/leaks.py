@@ -136,8 +136,8 @@ def _leaks(told: str, sampled: pl.DataFrame, given: pl.DataFrame, found: pl.Data
 
 
 def _chosen(transactions: pl.DataFrame, rows: int, source: np.random.Generator) -> pl.Series:
-    in_order = pl.col("seq").rank("ordinal") == pl.struct("ts", "seq").rank("ordinal")
-    odd = transactions.select(pl.col("ts").is_duplicated() | ~in_order).to_series().arg_true().to_numpy()
+    newest = pl.col("ts").sort_by("seq").cum_max().gather(pl.col("seq").rank("ordinal") - 1)
+    odd = transactions.select(pl.col("ts").is_duplicated() | (pl.col("ts") < newest)).to_series().arg_true().to_numpy()
     picked = source.permutation(odd)[: rows // 2]
     rest = source.permutation(np.setdiff1d(np.arange(transactions.height), picked))[: rows - len(picked)]
     chosen = np.zeros(transactions.height, dtype=np.bool_)

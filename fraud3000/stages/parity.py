@@ -105,7 +105,7 @@ def _summary(
             "rows that order of arrival changed": found.late,
             "batch against online": verdict,
         },
-        tables=(Table("What the rows hold", ("what", "rows"), rows), *_differences(found)),
+        tables=(Table("What the stream holds", ("what", "how many"), rows), *_differences(found)),
         warnings=_warnings(catalogue, transactions),
         refused=_refusal(found),
         last_line=f"parity rows={found.rows} features={found.features} cells={found.cells} "
