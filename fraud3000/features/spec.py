@@ -433,7 +433,7 @@ def _frozen(value: Any) -> Any:
 
 def _plain(value: str | float) -> str:
     """A condition's value as part of a column's name."""
-    text = value if isinstance(value, str) else f"{value:g}".replace("-", "minus ")
+    text = value if isinstance(value, str) else f"{value:.15g}".replace("-", "minus ")
     return re.sub(r"\W+", "_", text).strip("_") or "empty"
 
 

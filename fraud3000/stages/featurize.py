@@ -13,6 +13,7 @@ from fraud3000.data import cards, outputs
 from fraud3000.errors import CheckFailed
 from fraud3000.features import batch, leaks
 from fraud3000.features.catalogue import default
+from fraud3000.features.declaring import declare
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Params
 from fraud3000.schema import REQUIRED, TRANSACTIONS, check
@@ -40,7 +41,7 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
     check(transactions, TRANSACTIONS, REQUIRED, thing=str(workspace.transactions))
     catalogue = build_catalogue(params, transactions)
     burn_in = params.featurize.burn_in
-    burn_in = timedelta(seconds=catalogue.span) if burn_in is None else burn_in
+    burn_in = timedelta(seconds=catalogue.longest) if burn_in is None else burn_in
     split, boundaries = splits.assign(
         transactions, params.featurize.split, label_delay=params.prepare.label_delay, burn_in=burn_in
     )
@@ -70,9 +71,12 @@ def _without_leaks(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: 
 
 
 def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
-    """The catalogue for what the data set has: passthrough columns are told by their type."""
+    """The catalogue for what the data set has, with the features that the params declare.
+
+    Passthrough columns are told by their type.
+    """
     passed = {name: kind for name, kind in transactions.schema.items() if name not in TRANSACTIONS}
-    return default(
+    catalogue = default(
         transactions.columns,
         numeric=[name for name, kind in passed.items() if kind != pl.String],
         categorical=[name for name, kind in passed.items() if kind == pl.String],
@@ -81,6 +85,7 @@ def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
         zone=params.featurize.zone,
         precedence=params.prepare.source_precedence,
     )
+    return declare(catalogue, params.featurize.features, params.featurize.without, transactions.schema)
 
 
 def _summary(
@@ -93,7 +98,7 @@ def _summary(
     facts = {
         "rows": featured.height,
         "features": len(catalogue.names),
-        "longest look-back": durations.text(catalogue.span),
+        "longest look-back": durations.text(catalogue.longest),
         "catalogue hash": catalogue.hash[:12],
         "split by": "time" if boundaries.as_of else "random (the data has no time)",
         "model made as of": f"{boundaries.as_of:%Y-%m-%d %H:%M} UTC" if boundaries.as_of else None,
