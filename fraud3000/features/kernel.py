@@ -46,6 +46,6 @@ def _kept_by_version() -> Iterator[None]:
 @cache
 def _folder() -> Path | None:
     here = Path(__file__).parent
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(here.rglob("*.py")))).hexdigest()
     compiled = here / "__pycache__"
     return compiled / f"kernels-{digest[:12]}" if os.access(compiled if compiled.exists() else here, os.W_OK) else None
