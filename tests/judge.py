@@ -72,7 +72,7 @@ def observed(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalo
 
 
 def _cells(mine: pl.DataFrame, right: pl.DataFrame) -> int:
-    return sum(int(differ(mine[name].cast(right[name].dtype), right[name]).sum()) for name in right.columns)
+    return sum(int(differ(mine[name], right[name].cast(mine[name].dtype)).sum()) for name in right.columns)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ from fraud3000.schema import APPROVED, DECLINED, REFUND, TRANSACTIONS
 NUMERIC, CATEGORICAL = "risk", "country"
 """The passthrough columns that it needs."""
 
+LIMIT = 5_000
+"""An amount that a condition compares with."""
+
 _PAIR = ("card_id", "terminal_id")
 _Plain = Literal["count", "sum", "mean", "max", "min", "std"]
 _PLAIN: tuple[_Plain, ...] = ("count", "sum", "mean", "max", "min", "std")
@@ -32,7 +35,7 @@ _CONDITIONS = (
     Condition("country", "is", ("FR", "US")),
     Condition("status", "is", (DECLINED,)),
     Condition("status", "is", (REFUND, APPROVED)),
-    Condition("amount", "above", (5_000,)),
+    Condition("amount", "above", (LIMIT,)),
     Condition("amount", "at_most", (0,)),
     Condition("risk", "below", (0.25,)),
     Condition("risk", "at_least", (0.25,)),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fraud3000 import labels
 from fraud3000.data import duplicates
 from fraud3000.data.amounts import LARGEST
+from fraud3000.features import full
 from fraud3000.features.census import SECOND, census, edges
 from fraud3000.features.spec import Catalogue
 from fraud3000.schema import APPROVED, DECLINED, REFUND, TIME
@@ -125,16 +126,20 @@ class _Maker:
     def on_edges(self, placed: pl.DataFrame, count: int) -> pl.DataFrame:
         """For some rows x: events of the same keys on each edge of each window of x, and just before it.
 
+        A third of those that would be in time for their keys come in right after x.
         `told_at` is when the event is labelled: a microsecond before t, at t or a microsecond after it.
         """
         every = sorted(edges(self.declared.features))
         late_enough = placed.filter(pl.col("ts") > pl.col("ts").min() + self.declared.span * SECOND)
         order = self.source.permutation(late_enough.height)
         found: list[tuple[int, ...]] = []
-        for x in (late_enough.row(int(place), named=True) for place in order):
+        for turn, place in enumerate(order):
+            x = late_enough.row(int(place), named=True)
             moments = sorted({_floor(x["ts"] - back, bucket) - before for back, bucket in every for before in (0, 1)})
             for number, moment in enumerate(moments):
-                found.append((moment, moment, 9, x["card"], x["terminal"], x["ts"] + number % 3 - 1))
+                after_x = x["ts"] - moment <= self.horizon and (number + turn) % 3 == 0
+                arrival = x["arrival"] if after_x else moment
+                found.append((moment, arrival, 9, x["card"], x["terminal"], x["ts"] + number % 3 - 1))
             if len(found) >= count:
                 break
         return pl.DataFrame(found[:count], schema=_PLANTED, orient="row")
@@ -155,7 +160,7 @@ class _Maker:
         count, draw = placed.height, self.source.random
         status = self.source.choice([APPROVED, DECLINED, REFUND], count, p=[0.84, 0.1, 0.06])
         amount = np.exp(self.source.normal(8, 1.5, count)).astype(np.int64)
-        amount = np.select([draw(count) < 0.01, draw(count) < 0.02], [0, LARGEST], amount)
+        amount = np.select([draw(count) < share for share in (0.01, 0.02, 0.04)], [0, LARGEST, full.LIMIT], amount)
         says = self.source.choice([1, 0, -1], count, p=[0.12, 0.83, 0.05])
         reported = placed["ts"].to_numpy() + (draw(count) * 60 * 86_400 * SECOND).astype(np.int64)
         home, place = _places(placed["card"].to_numpy()), _places(placed["terminal"].to_numpy() + 1_000)
