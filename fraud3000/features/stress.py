@@ -60,8 +60,9 @@ def stream(declared: Catalogue, *, rows: int = 20_000, seed: int = 2018) -> Stre
     source = np.random.default_rng(seed)
     maker = _Maker(source, declared, rows)
     placed = maker.background(rows - rows // 8)
-    planted = pl.concat([maker.on_edges(placed, rows // 8 - rows // 40), maker.too_late(placed, rows // 40)])
-    told = pl.concat([placed.with_columns(told_at=pl.lit(None, pl.Int64)), planted])
+    late = maker.too_late(placed, rows // 40)
+    background = placed.with_columns(told_at=pl.lit(None, pl.Int64))
+    told = pl.concat([background, late, maker.on_edges(background, late, rows // 8 - late.height)])
     arrived = _arrived(maker.sent_again(maker.described(told)))
     content = [name for name in arrived.columns if name not in ("told_at", "again")]
     settled = duplicates.settle(arrived, content)
@@ -123,23 +124,24 @@ class _Maker:
         beyond, early = self.horizon + drawn * 5 * 86_400 * SECOND, -drawn * 2 * self.horizon
         return np.choose(kind, [np.zeros(count), minutes, within, beyond, early]).astype(np.int64)
 
-    def on_edges(self, placed: pl.DataFrame, count: int) -> pl.DataFrame:
+    def on_edges(self, placed: pl.DataFrame, late: pl.DataFrame, count: int) -> pl.DataFrame:
         """For some rows x: events of the same keys on each edge of each window of x, and just before it.
 
-        A third of those that would be in time for their keys come in right after x.
-        `told_at` is when the event is labelled: a microsecond before t, at t or a microsecond after it.
+        Every other x is as late as may be: a store must not have forgotten its events. A third of the events that
+        would be in time for their keys come in right after x. `told_at` is when the event is labelled: a microsecond
+        before t, at t or a microsecond after it.
         """
         every = sorted(edges(self.declared.features))
-        late_enough = placed.filter(pl.col("ts") > pl.col("ts").min() + self.declared.span * SECOND)
-        order = self.source.permutation(late_enough.height)
+        exactly = late.filter(pl.col("after") == _EXACTLY)
+        either = [rows[self.source.permutation(rows.height)].with_row_index("turn") for rows in (placed, exactly)]
+        chosen = pl.concat(either).sort("turn", maintain_order=True)
         found: list[tuple[int, ...]] = []
-        for turn, place in enumerate(order):
-            x = late_enough.row(int(place), named=True)
+        for x in chosen.filter(pl.col("ts") > placed["ts"].min() + self.declared.span * SECOND).iter_rows(named=True):
             moments = sorted({_floor(x["ts"] - back, bucket) - before for back, bucket in every for before in (0, 1)})
             for number, moment in enumerate(moments):
-                after_x = x["ts"] - moment <= self.horizon and (number + turn) % 3 == 0
+                after_x = x["ts"] - moment <= self.horizon and (number + x["turn"]) % 3 == 0
                 arrival = x["arrival"] if after_x else moment
-                found.append((moment, arrival, 9, x["card"], x["terminal"], x["ts"] + number % 3 - 1))
+                found.append((moment, arrival, 20, x["card"], x["terminal"], x["ts"] + number % 3 - 1))
             if len(found) >= count:
                 break
         return pl.DataFrame(found[:count], schema=_PLANTED, orient="row")
@@ -148,7 +150,9 @@ class _Maker:
         """For some rows: events of the same keys that come in right after, exactly the horizon late and a microsecond more."""
         chosen = placed[self.source.integers(0, placed.height, count // 2 + 1)]
         parts = [
-            chosen.with_columns(ts=pl.col("ts") - self.horizon - more, after=10 + more, told_at=pl.lit(None, pl.Int64))
+            chosen.with_columns(
+                ts=pl.col("ts") - self.horizon - more, after=_EXACTLY + more, told_at=pl.lit(None, pl.Int64)
+            )
             for more in (0, 1)
         ]
         return pl.concat(part.select(pl.col(name).cast(kind) for name, kind in _PLANTED.items()) for part in parts)[
@@ -240,6 +244,7 @@ class _Maker:
         return ledger[self.source.permutation(ledger.height)]
 
 
+_EXACTLY = 10  # `after` of rows that are exactly the horizon late; the background's lie below
 _PLANTED = dict.fromkeys(("ts", "arrival", "after", "card", "terminal", "told_at"), pl.Int64)
 
 
