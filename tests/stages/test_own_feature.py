@@ -12,6 +12,8 @@ import pytest
 
 from fraud3000 import params as params_files
 from fraud3000.errors import ParamsError
+from fraud3000.features.online import FeatureStore
+from fraud3000.features.parity import compare
 from fraud3000.features.spec import Catalogue, Condition, SinceLast, Window
 from fraud3000.stages.exported import load
 from fraud3000.stages.featurize import featurize
@@ -97,6 +99,25 @@ def test_a_file_is_scored_with_it_whatever_the_params_say_by_then(in_own: Path, 
             .sort("transaction_id")
         )
     )
+
+
+def test_the_online_engine_gives_it_as_the_features_have_it(in_own: Path) -> None:
+    catalogue = load("challenger").catalogue
+    transactions = pl.read_parquet("data/interim/transactions.parquet").sort("seq")
+    store = FeatureStore(catalogue)
+    store.absorb(transactions.head(-50), pl.read_parquet("data/interim/labels.parquet"))
+    features = pl.read_parquet("data/processed/features.parquet", columns=["transaction_id", *catalogue.names])
+    expected = {row.pop("transaction_id"): row for row in features.tail(50).to_dicts()}
+    assert {
+        row["transaction_id"]: store.observe(row) for row in transactions.tail(50).iter_rows(named=True)
+    } == expected
+
+
+def test_the_engines_agree_on_it(in_own: Path) -> None:
+    transactions = pl.read_parquet("data/interim/transactions.parquet").tail(4_000)
+    found = compare(transactions, pl.read_parquet("data/interim/labels.parquet"), load("challenger").catalogue)
+    assert {found.differing[name] for name in NAMES} == {0}
+    assert not found.first
 
 
 def test_the_catalogue_beside_the_features_is_that_of_the_bundle(in_own: Path) -> None:
