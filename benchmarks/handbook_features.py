@@ -49,7 +49,11 @@ NEEDED = (
 CATALOGUE = Catalogue(
     features=(
         *(Window("card_id", f"{days}d", agg) for days in DAYS for agg in ("count", "sum", "mean")),
-        *(LabelWindow("terminal_id", f"{days}d", agg, delay=f"{DELAY}d") for days in DAYS for agg in ("labelled", "rate")),
+        *(
+            LabelWindow("terminal_id", f"{days}d", agg, delay=f"{DELAY}d")
+            for days in DAYS
+            for agg in ("labelled", "rate")
+        ),
     ),
     label_delay=DELAY * 86_400,
 )

@@ -263,7 +263,9 @@ class Recency(Stateful):
     def check(self, label_delay: int) -> None:
         super().check(label_delay)
         if self.bucket is not None or durations.seconds(self.delay):
-            raise ParamsError(f"{self.name}: what looks at the last event has neither delay nor bucket", hint="Leave them out.")
+            raise ParamsError(
+                f"{self.name}: what looks at the last event has neither delay nor bucket", hint="Leave them out."
+            )
 
 
 @dataclass(frozen=True)

@@ -225,9 +225,7 @@ def _told(op: int, tally: Tally, value: int, unit: float) -> float:
     mean = formulas.mean(valued, high, low, 1.0)
     if op == RATIO:
         return formulas.ratio(float(value), mean)
-    return formulas.zscore(
-        float(value), mean, formulas.deviation(valued, high, low, square_high, square_low, 1.0)
-    )
+    return formulas.zscore(float(value), mean, formulas.deviation(valued, high, low, square_high, square_low, 1.0))
 
 
 @kernel

@@ -26,6 +26,7 @@ from fraud3000.features.spec import (
 
 Ints = npt.NDArray[np.int64]
 Table = npt.NDArray[np.void]
+Row = Any  # one of a table
 
 SECOND = 1_000_000
 TS, FLAGS = 0, 1  # the first facts of every event
@@ -298,9 +299,7 @@ class _Draft:
     def _is_key(self, keys: tuple[str, ...]) -> bool:
         return any(keys == owner for owner, _ in self._sections)
 
-    def _section(
-        self, keys: tuple[str, ...], bucket: int, section: _Section, sizes: list[int]
-    ) -> tuple[int, ...]:
+    def _section(self, keys: tuple[str, ...], bucket: int, section: _Section, sizes: list[int]) -> tuple[int, ...]:
         step = self._steps[keys]
         at, sizes[step] = sizes[step], sizes[step] + 2 + section.labels
         packed = FIRST_CONDITION + len(self.layout.conditions) <= PACKED_FLAGS
