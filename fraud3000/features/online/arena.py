@@ -6,7 +6,8 @@ each of one size, and used again.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ _FIRST_WORDS = 1 << 16
 _FIRST_KEYS = 1 << 12
 _LARGEST_STEP = 1 << 25  # words; memory grows by a quarter, but by no more than 256 MB at once
 _CODE_BITS = 32
+_KEPT = ("table", "free", "used", "marks", "tallies")
 _MIX = 0x7FEB352D
 _MIX_2 = 0x6C8E9CF5
 _LOW_31 = (1 << 31) - 1
@@ -69,21 +71,20 @@ class State(NamedTuple):
 
 def empty_state(plan: Plan, layout: Layout) -> State:
     """Memory of a store that has seen nothing."""
-    zeros = lambda *shape: np.zeros(shape, np.int64)  # noqa: E731
-    pool, steps = zeros(_FIRST_WORDS), max(len(plan.steps), 1)
-    marks = zeros(3)
+    pool, steps, parts = np.zeros(_FIRST_WORDS, np.int64), max(len(plan.steps), 1), len(layout.parts)
+    marks = np.zeros(3, np.int64)
     marks[END] = 1  # 0 stands for nothing
     return State(
         pool=pool,
         floats=pool.view(np.float64),
-        table=zeros(_FIRST_KEYS),
-        free=zeros(len(layout.parts)),
-        used=zeros(len(layout.parts)),
+        table=np.zeros(_FIRST_KEYS, np.int64),
+        free=np.zeros(parts, np.int64),
+        used=np.zeros(parts, np.int64),
         marks=marks,
-        tallies=zeros(steps, 3),
-        seen=zeros(max(layout.seen, 1)),
-        keys=zeros(steps),
-        live=zeros(steps),
+        tallies=np.zeros((steps, 3), np.int64),
+        seen=np.zeros(max(layout.seen, 1), np.int64),
+        keys=np.zeros(steps, np.int64),
+        live=np.zeros(steps, np.int64),
         sums=plan.empty.copy(),
         out=np.empty(len(plan.operations)),
     )
@@ -112,7 +113,8 @@ def _with_words(state: State, needed: int) -> State:
 @kernel
 def has_room(state: State, words: int, steps: int) -> bool:
     """Whether so many words and keys more can be taken."""
-    return state.marks[END] + words <= len(state.pool) and (state.marks[KEYS] + steps) * 3 <= len(state.table) * 2
+    keys = state.marks[KEYS] + steps
+    return bool(state.marks[END] + words <= len(state.pool) and keys * 3 <= len(state.table) * 2)
 
 
 @kernel
@@ -122,10 +124,10 @@ def take(state: State, block: int, size: int) -> int:
     at = state.free[block]
     if at:
         state.free[block] = state.pool[at]
-        return at
-    at = state.marks[END]
-    state.marks[END] += size
-    return at
+    else:
+        at = state.marks[END]
+        state.marks[END] += size
+    return int(at)
 
 
 @kernel
@@ -165,7 +167,7 @@ def record(state: State, step: int, size: int, code: int, parent: int, ts: int, 
             state.pool[at + NEWEST] = ts
         state.table[place] = at
         state.marks[KEYS] += 1
-    return at
+    return int(at)
 
 
 @kernel
@@ -187,15 +189,10 @@ def memory(state: State, layout: Layout) -> dict[str, int]:
 
 def arrays(state: State) -> dict[str, Ints]:
     """What a snapshot keeps."""
-    kept = {name: getattr(state, name) for name in ("table", "free", "used", "marks", "tallies")}
-    return {"pool": state.pool[: state.marks[END]], **kept}
+    return {"pool": state.pool[: state.marks[END]], **{name: getattr(state, name) for name in _KEPT}}
 
 
-def with_arrays(state: State, kept: dict[str, Ints]) -> State:
+def with_arrays(state: State, kept: Mapping[str, Ints]) -> State:
     """The state of a snapshot."""
-    pool = kept["pool"]
-    return state._replace(
-        pool=pool,
-        floats=pool.view(np.float64),
-        **{name: kept[name] for name in ("table", "free", "used", "marks", "tallies")},
-    )
+    words: dict[str, Any] = {name: kept[name] for name in _KEPT}
+    return state._replace(pool=kept["pool"], floats=kept["pool"].view(np.float64), **words)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from fraud3000.features import exact
 from fraud3000.features.formulas import MISSING
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online.arena import NEWEST, State, give, take
+from fraud3000.features.online.arena import NEWEST, STAMP, State, give, take
 from fraud3000.features.online.plan import (
     COUNT,
     DISTINCT,
@@ -25,7 +25,7 @@ from fraud3000.features.online.plan import (
     WIDTH,
     Ints,
     Plan,
-    Table,
+    Row,
 )
 from fraud3000.features.online.sums import distinct, gather
 
@@ -36,13 +36,13 @@ _COUNT_WIDTH, _SUM_WIDTH, _PAIR_WIDTH = WIDTH[COUNT], WIDTH[SUM], WIDTH[SQUARES]
 
 
 @kernel
-def floor(section: Table, ts: int) -> int:
+def floor(section: Row, ts: int) -> int:
     """The start of the bucket of a moment."""
-    return ts // section["bucket"] * section["bucket"]
+    return int(ts // section["bucket"] * section["bucket"])
 
 
 @kernel
-def position(pool: Ints, section: Table, key: int, start: int) -> int:
+def position(pool: Ints, section: Row, key: int, start: int) -> int:
     """How many of a key's rows begin before a moment."""
     block, low = pool[key + section["at"]], 0
     high = pool[key + section["at"] + 1] >> CAPACITY_BITS
@@ -56,39 +56,41 @@ def position(pool: Ints, section: Table, key: int, start: int) -> int:
 
 
 @kernel
-def read(plan: Plan, state: State, section: Table, key: int, t: int) -> None:
+def read(plan: Plan, state: State, section: Row, key: int, t: int) -> None:
     """Gather the windows of a transaction at t."""
+    pool, cells = state.pool, plan.cells
     for place in range(section["windows"], section["windows_end"]):
         window = plan.windows[place]
-        first = position(state.pool, section, key, floor(section, t - window["far"]))
-        end = position(state.pool, section, key, floor(section, t - window["near"]))
+        first = position(pool, section, key, floor(section, t - window["far"]))
+        end = position(pool, section, key, floor(section, t - window["near"]))
         if first < end:
+            rows = (
+                pool[key + section["at"]] + first * section["size"],
+                pool[key + section["at"]] + end * section["size"],
+            )
             for cell in range(window["cells"], window["cells_end"]):
-                _take_in(state, section, plan.cells[cell], key, first, end)
+                _take_in(pool, state, section["size"], cells[cell], rows, first == 0)
 
 
 @kernel
-def _take_in(state: State, section: Table, cell: Table, key: int, first: int, end: int) -> None:
-    kind, size = cell["kind"], section["size"]
-    block = state.pool[key + section["at"]] + cell["source"]
+def _take_in(pool: Ints, state: State, size: int, cell: Row, rows: tuple[int, int], from_first: bool) -> None:
+    kind, begin, end = cell["kind"], rows[0] + cell["source"], rows[1] + cell["source"]
     if kind in (COUNT, SUM, SQUARES, LABELS):
-        _difference(state, kind, cell["out"], block + (end - 1) * size, block + (first - 1) * size if first else 0)
+        _difference(pool, state.sums, kind, cell["out"], end - size, 0 if from_first else begin - size)
         return
-    for row in range(first, end):
-        at = block + row * size
+    for at in range(begin, end, size):
         if kind == DISTINCT:
-            for code in range(at + 1, at + 1 + state.pool[at]):
-                distinct(state, cell, state.pool[code])
+            for code in range(at + 1, at + 1 + pool[at]):
+                distinct(state.sums, state.seen, state.marks[STAMP], cell, pool[code])
         else:
-            gather(kind, state.pool[at], state.sums, cell["out"])
+            gather(kind, pool[at], state.sums, cell["out"])
 
 
 @kernel
-def _difference(state: State, kind: int, out: int, last: int, before: int) -> None:
+def _difference(pool: Ints, sums: Ints, kind: int, out: int, last: int, before: int) -> None:
     """What lies between two rows that run on; from the beginning, if there is none before."""
-    pool, sums = state.pool, state.sums
     pair = 1 if kind == SUM else 0
-    if kind == SQUARES or kind == SUM:  # noqa: PLR1714  compiled, a set would be made each time
+    if kind in (SQUARES, SUM):
         high, low = pool[last + pair], pool[last + pair + 1]
         if before:
             high, low = exact.minus(high, low, pool[before + pair], pool[before + pair + 1])
@@ -100,7 +102,7 @@ def _difference(state: State, kind: int, out: int, last: int, before: int) -> No
 
 
 @kernel
-def insert(plan: Plan, state: State, section: Table, key: int, facts: Ints) -> None:
+def insert(plan: Plan, state: State, section: Row, key: int, facts: Ints) -> None:
     """Add an event to its bucket, and to all that run on from it."""
     pool, size = state.pool, section["size"]
     row = _row(plan, state, section, key, floor(section, facts[TS]))
@@ -136,7 +138,7 @@ def _keep_text(pool: Ints, at: int, code: int, cap: int) -> None:
 
 
 @kernel
-def _row(plan: Plan, state: State, section: Table, key: int, start: int) -> int:
+def _row(plan: Plan, state: State, section: Row, key: int, start: int) -> int:
     """The row of a bucket, made in its place where there is none."""
     pool, size, at = state.pool, section["size"], key + section["at"]
     row = position(pool, section, key, start)
@@ -154,7 +156,7 @@ def _row(plan: Plan, state: State, section: Table, key: int, start: int) -> int:
 
 
 @kernel
-def _begin(plan: Plan, pool: Ints, section: Table, made: int, start: int, before: int) -> None:
+def _begin(plan: Plan, pool: Ints, section: Row, made: int, start: int, before: int) -> None:
     """A row of no events of its own."""
     for word in range(section["size"]):
         pool[made + word] = pool[before + word] if before else 0
@@ -169,7 +171,7 @@ def _begin(plan: Plan, pool: Ints, section: Table, made: int, start: int, before
 
 
 @kernel
-def _make_room(state: State, section: Table, key: int) -> None:
+def _make_room(state: State, section: Row, key: int) -> None:
     """Drop the rows that no window will see, if they are a quarter of the block; else move to a larger one."""
     pool, size, at = state.pool, section["size"], key + section["at"]
     block, count, power = pool[at], pool[at + 1] >> CAPACITY_BITS, pool[at + 1] & _CAPACITY
@@ -186,7 +188,7 @@ def _make_room(state: State, section: Table, key: int) -> None:
 
 
 @kernel
-def relabel(plan: Plan, state: State, section: Table, key: int, change: int) -> None:
+def relabel(plan: Plan, state: State, section: Row, key: int, change: int) -> None:
     """Add what a label change says of an event to its bucket, and to all that run on from it."""
     pool, size = state.pool, section["size"]
     start, flags = floor(section, pool[change + 1]), pool[change + 3]

@@ -10,13 +10,13 @@ from __future__ import annotations
 from fraud3000.features.kernel import kernel
 from fraud3000.features.online import buckets
 from fraud3000.features.online.arena import NEWEST, State, give, take
-from fraud3000.features.online.plan import CHANGE, CHANGES_CLASS, LABELS, Ints, Plan, Table
+from fraud3000.features.online.plan import CHANGE, CHANGES_CLASS, LABELS, Ints, Plan, Row
 
 EVENT_TS, SINCE, EVENT_FLAGS, FRAUDS, LABELLED = 1, 2, 3, 4, 5
 
 
 @kernel
-def read(plan: Plan, state: State, section: Table, key: int, t: int) -> None:
+def read(plan: Plan, state: State, section: Row, key: int, t: int) -> None:
     """Add to what was gathered what has been known before t."""
     pool = state.pool
     change = pool[key + section["changes"]]
@@ -33,7 +33,7 @@ def read(plan: Plan, state: State, section: Table, key: int, t: int) -> None:
 
 
 @kernel
-def _add(plan: Plan, state: State, window: Table, change: int) -> None:
+def _add(plan: Plan, state: State, window: Row, change: int) -> None:
     for place in range(window["cells"], window["cells_end"]):
         cell = plan.cells[place]
         if cell["kind"] == LABELS and state.pool[change + EVENT_FLAGS] & cell["mask"] == cell["mask"]:
@@ -56,7 +56,7 @@ def alter(plan: Plan, state: State, keys: Ints, event: Ints) -> None:
 
 
 @kernel
-def settle(plan: Plan, state: State, section: Table, key: int) -> None:
+def settle(plan: Plan, state: State, section: Row, key: int) -> None:
     """Forget the changes of events that no window will see; those that every reading would know go into the buckets.
 
     A reading more than the late horizon behind the key's newest ts is null, so that it need not be told apart.

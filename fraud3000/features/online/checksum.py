@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from fraud3000.features import exact
 from fraud3000.features.kernel import kernel
 from fraud3000.features.online import buckets, changes
 from fraud3000.features.online.arena import NEWEST, State
 from fraud3000.features.online.buckets import CAPACITY_BITS
-from fraud3000.features.online.plan import COUNT, LABELS, LINK_BITS, SQUARES, SUM, Ints, Plan, Table
-from fraud3000.features import exact
+from fraud3000.features.online.plan import COUNT, LABELS, LINK_BITS, SQUARES, SUM, Ints, Plan, Row
 
 _LINK = (1 << LINK_BITS) - 1
 _WORDS = 1 << 20
@@ -25,14 +25,14 @@ def of(plan: Plan, state: State, told: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     records = np.sort(state.table[state.table > 0])  # in order of arrival
     heads, parents = state.pool[records], state.pool[records + 1]
-    digest.update(heads)
-    digest.update(np.searchsorted(records, parents))
+    digest.update(heads.data)
+    digest.update(np.searchsorted(records, parents).data)
     for place in range(len(plan.sections)):
         keys = records[heads >> 32 == plan.sections[place]["step"]]
         for words in _sections(plan, state, place, keys):
-            digest.update(words)
+            digest.update(words.data)
         if plan.sections[place]["changes"]:
-            digest.update(_changes(plan, state, place, keys))
+            digest.update(_changes(plan, state, place, keys).data)
     return digest.hexdigest()
 
 
@@ -77,18 +77,18 @@ def tell(plan: Plan, state: State, place: int, keys: Ints, first: int, words: In
 
 
 @kernel
-def _size(state: State, section: Table, key: int) -> int:
+def _size(state: State, section: Row, key: int) -> int:
     if section["bucket"]:
         rows = (state.pool[key + section["at"] + 1] >> CAPACITY_BITS) - _first_row(state, section, key)
-        return 2 + rows * section["size"]
+        return int(2 + rows * section["size"])
     events, node = 0, state.pool[key + section["at"]]
     while node:
         events, node = events + 1, state.pool[node + 1] & _LINK
-    return 2 + events * (section["size"] - section["flags"] + 1)
+    return int(2 + events * (section["size"] - section["flags"] + 1))
 
 
 @kernel
-def _tell_events(state: State, section: Table, key: int, words: Ints) -> None:
+def _tell_events(state: State, section: Row, key: int, words: Ints) -> None:
     """An event's ts, flags and facts, without its link."""
     at, node = 0, state.pool[key + section["at"]]
     while node:
@@ -102,7 +102,7 @@ def _tell_events(state: State, section: Table, key: int, words: Ints) -> None:
 
 
 @kernel
-def _first_row(state: State, section: Table, key: int) -> int:
+def _first_row(state: State, section: Row, key: int) -> int:
     """The first row that some window may still see."""
     return buckets.position(
         state.pool, section, key, buckets.floor(section, state.pool[key + NEWEST] - section["keep"])
@@ -110,7 +110,7 @@ def _first_row(state: State, section: Table, key: int) -> int:
 
 
 @kernel
-def _tell_rows(plan: Plan, state: State, section: Table, key: int, words: Ints) -> None:
+def _tell_rows(plan: Plan, state: State, section: Row, key: int, words: Ints) -> None:
     """Each row without what runs on from the row before."""
     pool, size, block = state.pool, section["size"], state.pool[key + section["at"]]
     first = _first_row(state, section, key)

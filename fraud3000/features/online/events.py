@@ -7,47 +7,61 @@ the facts that the section's windows read.
 from __future__ import annotations
 
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online.arena import NEWEST, State, give, take
-from fraud3000.features.online.plan import COUNT, DISTINCT, FLAGS, LABELS, LAST, LINK_BITS, PRESUMED, TS, Plan, Table
+from fraud3000.features.online.arena import NEWEST, STAMP, State, give, take
+from fraud3000.features.online.plan import (
+    COUNT,
+    DISTINCT,
+    FLAGS,
+    LABELS,
+    LAST,
+    LINK_BITS,
+    PRESUMED,
+    TS,
+    Ints,
+    Plan,
+    Row,
+)
 from fraud3000.features.online.sums import distinct, gather
 
 _LINK = (1 << LINK_BITS) - 1
 
 
 @kernel
-def read(plan: Plan, state: State, section: Table, key: int, t: int) -> None:
+def read(plan: Plan, state: State, section: Row, key: int, t: int) -> None:
     """Gather the windows of a transaction at t."""
-    pool = state.pool
+    pool, windows, cells = state.pool, plan.windows, plan.cells  # taken out once: each time costs
+    sums, seen, stamp = state.sums, state.seen, state.marks[STAMP]
+    first, end, where, shift = section["windows"], section["windows_end"], section["flags"], section["shift"]
     node = pool[key + section["at"]]
     while node and pool[node] < t:
-        ts, flags = pool[node], pool[node + section["flags"]] >> section["shift"]
-        for place in range(section["windows"], section["windows_end"]):
-            window = plan.windows[place]
-            if t - window["far"] <= ts and ts < t - window["near"]:
+        age, flags = t - pool[node], pool[node + where] >> shift
+        for place in range(first, end):
+            window = windows[place]
+            if window["near"] < age <= window["far"]:
                 for cell in range(window["cells"], window["cells_end"]):
-                    _take_in(plan, state, plan.cells[cell], node, flags)
+                    _take_in(pool, sums, seen, stamp, cells[cell], node, flags)
         node = pool[node + 1] & _LINK
 
 
 @kernel
-def _take_in(plan: Plan, state: State, cell: Table, node: int, flags: int) -> None:
+def _take_in(pool: Ints, sums: Ints, seen: Ints, stamp: int, cell: Row, node: int, flags: int) -> None:
     mask, kind, out = cell["mask"], cell["kind"], cell["out"]
     if flags & mask != mask:
         return
     if kind == COUNT:
-        state.sums[out] += 1
+        sums[out] += 1
     elif kind == LABELS:
-        state.sums[out + 1] += flags & PRESUMED
+        sums[out + 1] += flags & PRESUMED
     elif kind == LAST:
-        state.sums[out] = node
+        sums[out] = node
     elif kind == DISTINCT:
-        distinct(state, cell, state.pool[node + cell["source"]])
+        distinct(sums, seen, stamp, cell, pool[node + cell["source"]])
     else:
-        gather(kind, state.pool[node + cell["source"]], state.sums, out)
+        gather(kind, pool[node + cell["source"]], sums, out)
 
 
 @kernel
-def insert(plan: Plan, state: State, section: Table, key: int, facts: Table) -> None:
+def insert(plan: Plan, state: State, section: Row, key: int, facts: Ints) -> None:
     """Put an event in its place, behind those of the same ts, and give back the ones that no window will see."""
     pool, ts = state.pool, facts[TS]
     node = take(state, section["block"], section["size"])
@@ -62,7 +76,7 @@ def insert(plan: Plan, state: State, section: Table, key: int, facts: Table) -> 
 
 
 @kernel
-def _link_in(pool: Table, ends: int, node: int) -> None:
+def _link_in(pool: Ints, ends: int, node: int) -> None:
     oldest, newest = pool[ends], pool[ends + 1]
     before, after = newest, 0
     if newest and pool[newest] > pool[node]:
@@ -79,7 +93,7 @@ def _link_in(pool: Table, ends: int, node: int) -> None:
 
 
 @kernel
-def _forget(state: State, section: Table, key: int) -> None:
+def _forget(state: State, section: Row, key: int) -> None:
     """The newest event always stays, so that there is one to stop at."""
     pool, oldest = state.pool, state.pool[key + section["at"]]
     bound = pool[key + NEWEST] - section["keep"]

@@ -49,7 +49,7 @@ class Facts:
         get = transaction.get
         found: list[float] = [ts, self._flags(transaction)]
         for column, codes in self.codes.items():
-            text = get(column)
+            text: Any = get(column)
             code = NULL if text is None else codes.get(text, UNKNOWN)
             if code == UNKNOWN and learn:
                 code = codes[text] = len(codes)
@@ -143,7 +143,7 @@ def _all_flags(conditions: list[Condition], transactions: pl.DataFrame) -> Ints:
 
 def _satisfied(condition: Condition, numbers: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
     compare = {"above": np.greater, "at_least": np.greater_equal, "below": np.less, "at_most": np.less_equal}
-    return compare[condition.how](numbers, condition.values[0])  # type: ignore[no-any-return]
+    return compare[condition.how](numbers, condition.values[0])
 
 
 def _all_codes(codes: dict[str, int], texts: pl.Series) -> Ints:

@@ -26,6 +26,7 @@ from fraud3000.features.spec import (
 
 Ints = npt.NDArray[np.int64]
 Table = npt.NDArray[np.void]
+Row = Any  # one of a table
 
 SECOND = 1_000_000
 TS, FLAGS = 0, 1  # the first facts of every event

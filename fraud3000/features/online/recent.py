@@ -7,6 +7,7 @@ whoever may know it no longer sees them.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -20,6 +21,7 @@ HEAD = 4  # words before a transaction's keys: its id's hash in two, its ts, its
 TS, FLAGS = 2, 3
 _GENERATIONS = 8
 _FIRST_ROWS = 64
+_PAIR = struct.Struct("=2q")
 
 
 class Recent:
@@ -55,8 +57,7 @@ class Recent:
             self._move_to(ts)
         age = ts // self._length
         if not self._is_over(age):
-            low, high = _hash(id_)
-            self.generation(age).add(np.array([[low, high, ts, flags, *keys]], np.int64))
+            self.generation(age).add([(*_PAIR.unpack(_digest(id_)), ts, flags, *keys)])
 
     def find(self, id_: str) -> tuple[Ints, list[Record]] | None:
         """A transaction and the list of its records, to be added to."""
@@ -98,7 +99,7 @@ class Generation:
         self.records: dict[str, list[Record]] = {}
         self._table = np.zeros(2 * _FIRST_ROWS, np.int32)
 
-    def add(self, entries: Ints) -> None:
+    def add(self, entries: Ints | list[tuple[int, ...]]) -> None:
         first, self.count = self.count, self.count + len(entries)
         if self.count > len(self.rows):
             rows = max(self.count, len(self.rows) + len(self.rows) // 4)
@@ -125,11 +126,6 @@ def hashes(ids: Iterable[str]) -> Ints:
 
 def _digest(id_: str) -> bytes:
     return blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _hash(id_: str) -> tuple[int, int]:
-    low, high = np.frombuffer(_digest(id_), np.int64).tolist()
-    return low, high
 
 
 @kernel

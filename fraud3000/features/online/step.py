@@ -30,7 +30,7 @@ def absorb(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> int
     for row in range(first, len(facts)):
         if not has_room(state, plan.most, len(plan.steps)):
             return row
-        _locate(plan, state, facts[row], True)  # noqa: FBT003  compiled functions take no names
+        _locate(plan, state, facts[row], True)
         _insert(plan, state, facts[row])
         for step in range(len(plan.steps)):
             live[row, step] = state.live[step]

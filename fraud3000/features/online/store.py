@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import compress
 from threading import Lock
 from typing import Any, BinaryIO
 
@@ -80,7 +81,8 @@ class FeatureStore:
             self._rows += 1
             told = self._told(transaction, ts)
             if self._labels.span:
-                keys = self._state.live[self._layout.label_steps].tolist()
+                live = self._state.live.tolist()
+                keys = [live[place] for place in self._layout.label_steps]
                 self._labels.meet(transaction["transaction_id"], ts, int(self._facts.row[FLAGS]), keys)
             return told
 
@@ -207,11 +209,11 @@ class FeatureStore:
                 "snapshot of a feature store: made under other rules of time or another schema",
                 hint="Build the store anew from the transactions and the ledger.",
             )
-        store._rows = content["rows"]  # noqa: SLF001  its own
+        store._rows = content["rows"]
         for column, texts in content["texts"].items():
-            store._facts.codes[column].update({text: code for code, text in enumerate(texts)})  # noqa: SLF001
-        store._state = arena.with_arrays(store._state, arrays)  # noqa: SLF001
-        store._labels.restore(content["labels"], arrays)  # noqa: SLF001
+            store._facts.codes[column].update({text: code for code, text in enumerate(texts)})
+        store._state = arena.with_arrays(store._state, arrays)
+        store._labels.restore(content["labels"], arrays)
         return store
 
     def _read(self, transaction: Transaction, *, learn: bool) -> int:
@@ -220,10 +222,9 @@ class FeatureStore:
         return ts
 
     def _told(self, transaction: Transaction, ts: int) -> dict[str, Value]:
-        told = self._nothing.copy()
-        for name, value in zip(self._layout.names, self._state.out.tolist(), strict=True):
-            if value == value:  # noqa: PLR0124  NaN alone differs from itself
-                told[name] = value
+        told, names, made = self._nothing.copy(), self._layout.names, self._state.out
+        told.update(zip(names, made.tolist(), strict=True))
+        told.update(dict.fromkeys(compress(names, np.isnan(made).tolist())))
         for name in self._flags:
             told[name] = None if told[name] is None else bool(told[name])
         told.update(self._alone.of(transaction, ts))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from fraud3000.features import exact
 from fraud3000.features.formulas import MISSING
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online.arena import STAMP, State
-from fraud3000.features.online.plan import MAX, MIN, SQUARES, SUM, Ints, Table
+from fraud3000.features.online.plan import MAX, MIN, SQUARES, SUM, Ints, Row
 
 _CODE_BITS = 32
 
@@ -29,15 +28,14 @@ def gather(kind: int, value: int, words: Ints, at: int) -> None:
 
 
 @kernel
-def distinct(state: State, cell: Table, code: int) -> None:
-    """Count a text that this reading has not seen in this window, up to the cap."""
-    if code < 0 or state.sums[cell["out"]] >= cell["cap"]:
+def distinct(sums: Ints, seen: Ints, stamp: int, cell: Row, code: int) -> None:
+    """Count a text that the reading of this stamp has not seen in this window, up to the cap."""
+    if code < 0 or sums[cell["out"]] >= cell["cap"]:
         return
-    entry = (state.marks[STAMP] << _CODE_BITS) | code
-    place = code & cell["seen_mask"]
-    while state.seen[cell["seen"] + place] >> _CODE_BITS == state.marks[STAMP]:
-        if state.seen[cell["seen"] + place] == entry:
+    entry, place = (stamp << _CODE_BITS) | code, code & cell["seen_mask"]
+    while seen[cell["seen"] + place] >> _CODE_BITS == stamp:
+        if seen[cell["seen"] + place] == entry:
             return
         place = (place + 1) & cell["seen_mask"]
-    state.seen[cell["seen"] + place] = entry
-    state.sums[cell["out"]] += 1
+    seen[cell["seen"] + place] = entry
+    sums[cell["out"]] += 1

@@ -26,7 +26,7 @@ from fraud3000.features.online.plan import (
     ZSCORE,
     Ints,
     Plan,
-    Table,
+    Row,
 )
 
 
@@ -45,28 +45,28 @@ def make(plan: Plan, state: State, facts: Ints, floats: Floats) -> None:
 
 
 @kernel
-def _of_sums(state: State, operation: Table, facts: Ints) -> float:
-    how, sums, at = operation["how"], state.sums, operation["first"]
+def _of_sums(state: State, operation: Row, facts: Ints) -> float:
+    how, sums, at, second = operation["how"], state.sums, operation["first"], operation["second"]
     if how == NUMBER:
-        return float(sums[at])
-    if how == SHARE:
-        return formulas.share(sums[at], sums[operation["second"]])
-    if how == SMOOTHED:
-        return formulas.smoothed(sums[at], sums[operation["second"]], operation["prior"], operation["strength"])
-    if how == EXTREME:
-        if sums[at] == MISSING:
-            return math.nan
-        high, low = exact.add(0, 0, sums[at])
-        return formulas.total(high, low, operation["unit"])
-    if how == TOTAL:
-        return formulas.total(sums[at + 1], sums[at + 2], operation["unit"])
-    if how == MEAN:
-        return formulas.mean(sums[at], sums[at + 1], sums[at + 2], operation["unit"])
-    return _of_spread(sums, operation, facts[operation["fact"]])
+        found = float(sums[at])
+    elif how == SHARE:
+        found = formulas.share(sums[at], sums[second])
+    elif how == SMOOTHED:
+        found = formulas.smoothed(sums[at], sums[second], operation["prior"], operation["strength"])
+    elif how == EXTREME:
+        high, low = exact.add(0, 0, sums[at] if sums[at] != MISSING else 0)
+        found = formulas.total(high, low, operation["unit"]) if sums[at] != MISSING else math.nan
+    elif how == TOTAL:
+        found = formulas.total(sums[at + 1], sums[at + 2], operation["unit"])
+    elif how == MEAN:
+        found = formulas.mean(sums[at], sums[at + 1], sums[at + 2], operation["unit"])
+    else:
+        found = _of_spread(sums, operation, facts[operation["fact"]])
+    return found
 
 
 @kernel
-def _of_spread(sums: Ints, operation: Table, value: int) -> float:
+def _of_spread(sums: Ints, operation: Row, value: int) -> float:
     how, at, squares = operation["how"], operation["first"], operation["second"]
     count, high, low = sums[at], sums[at + 1], sums[at + 2]
     if how == STD:
@@ -83,7 +83,7 @@ def _of_spread(sums: Ints, operation: Table, value: int) -> float:
 
 
 @kernel
-def _of_last(state: State, operation: Table, facts: Ints, floats: Floats) -> float:
+def _of_last(state: State, operation: Row, facts: Ints, floats: Floats) -> float:
     how, first, second = operation["how"], operation["first"], operation["second"]
     if how == HOME:
         return formulas.metres(floats[first], floats[first + 1], floats[second], floats[second + 1]) / 1000.0
