@@ -3,42 +3,77 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import polars as pl
 
 from fraud3000 import durations, splits
 from fraud3000.data import outputs
+from fraud3000.data.spill import SLICE, in_pieces
 from fraud3000.features import batch
 from fraud3000.features.catalogue import default
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Params
 from fraud3000.schema import REQUIRED, TRANSACTIONS, check
+from fraud3000.stages.by_key import ByKey
+from fraud3000.stages.progress import doing, track
 from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace, read
+from fraud3000.stages.workspace import Workspace, readable, scan
 
 
 def featurize(params: Params) -> Summary:
     """Read interim transactions and labels; write processed features and their splits."""
     workspace = Workspace.of(params)
-    transactions = read(workspace.transactions, made_by="prepare")
-    ledger = read(workspace.labels, made_by="prepare")
-    check(transactions, TRANSACTIONS, REQUIRED, thing=str(workspace.transactions))
-    catalogue = build_catalogue(params, transactions)
+    transactions = scan(workspace.transactions, made_by="prepare")
+    ledger = scan(workspace.labels, made_by="prepare")
+    columns = pl.DataFrame(schema=transactions.collect_schema())
+    check(columns, TRANSACTIONS, REQUIRED, thing=str(workspace.transactions))
+    catalogue = build_catalogue(params, columns)
     burn_in = params.featurize.burn_in
     burn_in = timedelta(seconds=catalogue.span) if burn_in is None else burn_in
-    split, boundaries = splits.assign(
-        transactions, params.featurize.split, label_delay=params.prepare.label_delay, burn_in=burn_in
-    )
-    featured = batch.assemble(transactions, ledger, catalogue).with_columns(split)
+    with readable(workspace.transactions, made_by="prepare"):
+        split = splits.assign(
+            transactions, params.featurize.split, label_delay=params.prepare.label_delay, burn_in=burn_in
+        )
     paths = [workspace.features, workspace.boundaries, workspace.catalogue, *map(workspace.split, splits.PARTS)]
-    with outputs.whole(*paths) as (features, bounds, declared, *cut):
-        featured.write_parquet(features)
-        bounds.write_text(json.dumps(boundaries.to_dict(), indent=2), encoding="utf-8")
+    with outputs.beside(workspace.features) as folder, outputs.whole(*paths) as (features, bounds, declared, *cut):
+        bounds.write_text(json.dumps(split.boundaries.to_dict(), indent=2), encoding="utf-8")
         declared.write_text(json.dumps(catalogue.to_dict(), indent=2), encoding="utf-8")
+        outputs.write_pieces(_featured(workspace, ledger, catalogue, split, folder), features)
         for path, part in zip(cut, splits.PARTS, strict=True):
-            featured.filter(pl.col("split") == part).write_parquet(path)
-    return _summary(featured, catalogue, boundaries, workspace)
+            with doing(f"writing {part}"):
+                outputs.write_parquet(pl.scan_parquet(features).filter(pl.col("split") == part), path)
+    return _summary(columns, catalogue, split, workspace)
+
+
+def _featured(
+    workspace: Workspace, ledger: pl.LazyFrame, catalogue: Catalogue, split: splits.Split, folder: Path
+) -> Iterator[pl.DataFrame]:
+    """FEATURED with `split`, slice by slice."""
+    transactions, height = scan(workspace.transactions, made_by="prepare"), sum(split.counts.values())
+    kept = [name for name in batch.KEPT if name in transactions.collect_schema()]
+    features = ByKey(catalogue, ledger, kept, height, folder)
+    for rows in track(_read(workspace), "reading", rows=height):
+        features.add(rows)
+    history = [_history_days(transactions)] if "ts" in kept else []
+    start = 0
+    for rows in track(features.pieces(), "writing", rows=height):
+        yield rows.select(*kept, *history, pl.exclude(*kept)).with_columns(split.of(rows, start))
+        start += rows.height
+
+
+def _read(workspace: Workspace) -> Iterator[pl.DataFrame]:
+    with readable(workspace.transactions, made_by="prepare"):
+        yield from in_pieces(scan(workspace.transactions, made_by="prepare"), SLICE)
+
+
+def _history_days(transactions: pl.LazyFrame) -> pl.Expr:
+    """Days since the first transaction of all."""
+    first = transactions.select(pl.col("ts").min()).collect(engine="streaming").item()
+    since = (pl.col("ts") - first).dt.total_microseconds()
+    return (since / (batch.SECONDS_A_DAY * 1e6)).alias("history_days")
 
 
 def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
@@ -55,33 +90,32 @@ def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
     )
 
 
-def _summary(
-    featured: pl.DataFrame, catalogue: Catalogue, boundaries: splits.Boundaries, workspace: Workspace
-) -> Summary:
+def _summary(columns: pl.DataFrame, catalogue: Catalogue, split: splits.Split, workspace: Workspace) -> Summary:
+    boundaries = split.boundaries
     facts = {
-        "rows": featured.height,
+        "rows": sum(split.counts.values()),
         "features": len(catalogue.names),
         "longest look-back": durations.text(catalogue.span),
         "catalogue hash": catalogue.hash[:12],
         "split by": "time" if boundaries.as_of else "random (the data has no time)",
         "model made as of": f"{boundaries.as_of:%Y-%m-%d %H:%M} UTC" if boundaries.as_of else None,
     }
-    absent = [name for name in ("ts", "card_id", "terminal_id") if name not in featured.columns]
+    absent = [name for name in ("ts", "card_id", "terminal_id") if name not in columns.columns]
     warnings = [f"no {name} in the data: the features that need it are left out" for name in absent]
     return Summary(
         command="featurize",
         facts=facts,
-        tables=(_split_table(featured, boundaries),),
+        tables=(_split_table(split),),
         outputs={"features": str(workspace.features)},
         warnings=tuple(warnings),
         next_step="fraud3000 train",
     )
 
 
-def _split_table(featured: pl.DataFrame, boundaries: splits.Boundaries) -> Table:
+def _split_table(split: splits.Split) -> Table:
     rows = []
-    for name, count in splits.counts(featured["split"]).items():
-        span = getattr(boundaries, name, None)
+    for name, count in split.counts.items():
+        span = getattr(split.boundaries, name, None)
         first, last = (f"{at:%Y-%m-%d %H:%M}" for at in span) if span else ("", "")
         rows.append((name, f"{count:,}", first, last))
     return Table("Splits, [first, last) in UTC", ("split", "rows", "first", "last"), tuple(rows))
