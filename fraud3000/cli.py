@@ -120,7 +120,14 @@ def prepare(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 
 
 
 @app.command(epilog=_example("fraud3000 featurize --json"))
-def featurize(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
+def featurize(
+    check: Annotated[
+        bool, typer.Option("--check", help="First prove on some rows that no feature sees their future.")
+    ] = False,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
     """Compute every transaction's features, as of its time.
 
     The rows are then split by time into train, validation and test, with gaps of the label delay.
@@ -129,7 +136,7 @@ def featurize(params: ParamsFile = None, json: AsJson = False, verbose: Verbose 
     given = _load(params, verbose)
     from fraud3000.stages.featurize import featurize as stage
 
-    _run(lambda: stage(given), json)
+    _run(lambda: stage(given, check_leaks=check), json)
 
 
 @app.command(epilog=_example("fraud3000 train -v"))
@@ -244,6 +251,35 @@ def score_file(
         ),
         json,
     )
+
+
+@app.command(epilog=_example("fraud3000 parity data/raw/transactions.parquet"))
+def parity(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]", help="Raw transactions, here or s3:// [default: a stream made to hit every edge]."
+        ),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=100, metavar="N", help="Rows of that stream [default: 20000].", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Same seed, same stream.", show_default=False)
+    ] = None,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Compare the batch engine with the online one, every cell.
+
+    FILE is in the layout of the params, or already prepared. One cell that differs in one bit ends with exit code 6.
+    """
+
+    given = _load(params, verbose)
+    from fraud3000.stages.parity import parity as stage
+
+    _run(lambda: stage(given, source, rows=rows, seed=seed), json)
 
 
 @app.command(epilog=_example("fraud3000 serve --port 8000 --history data/interim/transactions.parquet"))

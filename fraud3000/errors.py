@@ -69,7 +69,7 @@ class SchemaError(DataError):
         Hint: Rename the column, or map the role to another one under prepare.mapping.columns.
         """
         names = list(available)
-        found = [f"column '{name}' is missing; {_nearest(name, names)}" for name in missing]
+        found = [f"column '{name}' is missing; {nearest(name, names)}" for name in missing]
         return cls(
             f"{thing}: " + "; ".join(found),
             hint=hint or "Rename the column, or map the role to another one under prepare.mapping.columns.",
@@ -108,7 +108,14 @@ class UnavailableError(FraudError):
     exit_code = 7
 
 
-def _nearest(name: str, available: list[str]) -> str:
+def nearest(name: str, available: list[str]) -> str:
+    """Say which names come close to one that is not there, or else which there are.
+
+    Examples
+    --------
+    >>> nearest("amont", ["amount", "ts"])
+    "nearest: 'amount'"
+    """
     close = difflib.get_close_matches(name, available, n=3, cutoff=0.4)
     shown = close or available[:8]
     listed = ", ".join(f"'{column}'" for column in shown) or "no columns at all"

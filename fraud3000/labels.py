@@ -76,13 +76,11 @@ def changes(ledger: pl.DataFrame, precedence: Sequence[str] = ()) -> pl.DataFram
     trust = pl.col("source").replace_strict(
         list(precedence), list(range(len(precedence), 0, -1)), default=0, return_dtype=pl.Int64
     )
-    strength = pl.struct(
-        "trust", "recorded_at", pl.col("reported_at").fill_null(pl.datetime(1, 1, 1, time_zone="UTC")), "place"
-    )
     ranked = (
         ledger.with_row_index("place")
         .with_columns(trust=trust if precedence else pl.lit(0))
-        .with_columns(strength=strength.rank("ordinal").cast(pl.Int64))
+        .sort("trust", "recorded_at", "reported_at", "place", nulls_last=False)
+        .with_row_index("strength")
         .sort("transaction_id", "recorded_at", "strength")
     )
     deciding = ranked.with_columns(strength=pl.col("strength").cum_max().over("transaction_id"))
@@ -92,12 +90,14 @@ def changes(ledger: pl.DataFrame, precedence: Sequence[str] = ()) -> pl.DataFram
         .join(labels, on="strength", how="left", maintain_order="left")
         .unique(["transaction_id", "recorded_at"], keep="last", maintain_order=True)
     )
-    before = pl.col("is_fraud").shift(1).over("transaction_id")
-    return said.filter(before.is_null() | (before != pl.col("is_fraud"))).select(
+    same = pl.col("transaction_id") == pl.col("transaction_id").shift(1)
+    changed = said.filter((~same | (pl.col("is_fraud") != pl.col("is_fraud").shift(1))).fill_null(value=True))
+    again = pl.col("transaction_id") == pl.col("transaction_id").shift(-1)
+    return changed.select(
         "transaction_id",
         "is_fraud",
         since="recorded_at",
-        until=pl.col("recorded_at").shift(-1).over("transaction_id"),
+        until=pl.when(again).then(pl.col("recorded_at").shift(-1)),
     )
 
 

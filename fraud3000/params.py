@@ -10,11 +10,12 @@ import os
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -49,6 +50,17 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 
 Columns = str | tuple[str, ...]
 """One column of the raw file, or several that together make the value."""
+
+
+def _checked_length(value: str) -> str:
+    if durations.seconds(value) > _LONGEST:
+        raise ValueError(f"'{value}' is more than {durations.text(_LONGEST)}")
+    return value
+
+
+_LONGEST = 10 * 366 * 86_400
+Length = Annotated[str, AfterValidator(_checked_length)]
+"""A whole-second duration that keeps its text, since the names of features hold it."""
 
 
 class _Section(BaseModel):
@@ -224,12 +236,61 @@ class SplitParams(_Section):
         return self
 
 
+class ConditionParams(_Section):
+    """Which transactions a feature takes: by the text of a column, or by its number.
+
+    A transaction without the column's value is not taken.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    column: str  # of text for `is`, of numbers for the others
+    is_: str | tuple[str, ...] | None = Field(None, alias="is")  # the text, or several of which it is one
+    above: float | None = None  # amounts are in minor units: 50000 is 500.00
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _one_comparison(self) -> ConditionParams:
+        given = [one for one in (self.is_, self.above, self.at_least, self.below, self.at_most) if one is not None]
+        if len(given) != 1 or given == [()]:
+            raise ValueError("needs one of is, above, at_least, below, at_most")
+        return self
+
+
+Aggregate = Literal[
+    "count", "sum", "mean", "max", "min", "std", "distinct", "share", "ratio", "zscore", "since_last", "not_seen",
+    "distance", "speed", "frauds", "labelled", "rate", "smoothed",
+]  # fmt: skip
+
+
+class FeatureParams(_Section):
+    """A feature of your own, made of the earlier transactions of a key.
+
+    [A feature of your own](own-features.md) shows one, and says which aggregate takes what.
+    """
+
+    key: Columns  # whose transactions: a text column such as device_id, or a list of them
+    aggregate: Aggregate  # what is made of them
+    length: Length  # of the window
+    column: str | None = None  # whose values are aggregated; default: amount
+    delay: Length | None = None  # from the window's end to the transaction; default: 0d, for labels their delay
+    bucket: Length | None = None  # take whole buckets of this length: less state, a coarser edge
+    where: ConditionParams | None = None  # take these transactions only
+    cap: int | None = None  # the most that distinct says; default: 50
+    prior: float | None = None  # the rate that smoothed begins with; default: 0.01
+    strength: float | None = None  # how many transactions that rate is worth; default: 20
+
+
 class FeaturizeModelParams(_Section):
     """TRANSACTIONS to FEATURED, and the split."""
 
     zone: str = "UTC"  # local zone of calendar features; windows never use it
     late_horizon: Duration = timedelta(days=1)  # how late an event may come and still be counted for its key
     burn_in: Duration | None = None  # default: the catalogue's longest delay + length
+    features: tuple[FeatureParams, ...] = ()  # of your own, beside the default ones
+    without: tuple[str, ...] = ()  # names of default features to leave out
     split: SplitParams = SplitParams()
 
     @field_validator("zone")
@@ -265,6 +326,9 @@ class EvaluateModelParams(_Section):
 
     label_date: datetime | None = None  # default: just after the newest transaction and label record
     compromised_cards: Literal["keep", "remove"] = "keep"  # remove: cards whose fraud is known before the day
+    compromised_since: datetime | None = (
+        None  # the first day whose frauds make a card known; default: of the train span
+    )
     top_k: tuple[Annotated[int, Field(ge=1)], ...] = (100,)  # cards alerted a day at which card precision is measured
     fpr: tuple[Rate, ...] = (0.01,)  # false-positive rates at which recall is measured
     alert_rate: tuple[Rate, ...] = (0.01,)  # shares of rows alerted at which recall is measured
@@ -384,10 +448,18 @@ def _keys_hint(model: type[BaseModel], problems: list[Any]) -> str:
         return "Correct the value, or leave the key out for its default."
     section: Any = model
     for part in unknown[0][:-1]:
-        section = section.model_fields[part].annotation if part in getattr(section, "model_fields", {}) else None
-    fields = getattr(section, "model_fields", {})
+        section = section if isinstance(part, int) else _below(section, part)
+    fields = [field.alias or name for name, field in getattr(section, "model_fields", {}).items()]
     where = ".".join(str(part) for part in unknown[0][:-1])
     return f"Keys of {where or 'a params file'}: {', '.join(fields)}." if fields else "Leave the key out."
+
+
+def _below(section: Any, key: str) -> Any:
+    """The model that a key of a section holds, be it optional or several."""
+    fields = getattr(section, "model_fields", {})
+    annotation = fields[key].annotation if key in fields else None
+    models = [kind for kind in (annotation, *get_args(annotation)) if hasattr(kind, "model_fields")]
+    return models[0] if models else None
 
 
 def _expand(value: Any, path: tuple[str, ...]) -> Any:

@@ -64,6 +64,9 @@ def lines(outcome: Summary) -> Iterator[Line]:
     if outcome.next_step:
         yield "", ""
         yield f"Next: {outcome.next_step}", "bold"
+    if outcome.last_line:
+        yield "", ""
+        yield outcome.last_line, ""
 
 
 def _pairs(pairs: dict[str, Any]) -> Iterator[Line]:

@@ -139,21 +139,28 @@ def assign(
 
 
 def known_compromised(
-    transactions: pl.DataFrame, is_fraud: pl.Series, boundaries: Boundaries, label_delay: timedelta
+    transactions: pl.DataFrame,
+    is_fraud: pl.Series,
+    boundaries: Boundaries,
+    label_delay: timedelta,
+    *,
+    since: datetime | None = None,
 ) -> pl.Series:
     """Rows of cards that were known to be compromised before the row's day.
 
     Known on a day are the cards with a fraud in the train span, or between its end and
-    `label_delay` before that day.
+    `label_delay` before that day; frauds before `since` do not count.
 
     Parameters
     ----------
     transactions
-        TRANSACTIONS, at least from the start of the train span on.
+        TRANSACTIONS, at least from the start of the train span, or from `since`, on.
     is_fraud
         Int8, one for each row, as known when evaluating.
     boundaries, label_delay
         The split's.
+    since
+        Where it is not the start of the train span.
 
     Returns
     -------
@@ -167,6 +174,7 @@ def known_compromised(
     if boundaries.train is None or not {"card_id", "ts"} <= set(transactions.columns):
         return pl.repeat(value=False, n=transactions.height, eager=True).alias("compromised")
     first, last = boundaries.train
+    first = first if since is None else _utc(since)
     day = pl.col("ts").dt.truncate("1d")
     in_train = pl.col("ts") < last
     frauds = transactions.filter((is_fraud == 1) & (transactions["ts"] >= first))

@@ -7,7 +7,7 @@ import inspect
 import io
 import sys
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import NoneType
@@ -33,6 +33,16 @@ _FEATURES = """What the model sees of a transaction x at time t. A feature whose
 A window with a length and a delay holds the earlier transactions of the same key in [t − delay − length, t − delay), if
 they arrived before x: [the rules of time](concepts.md). Delays are those of the default `prepare.label_delay`. A value is null
 where it is undefined: the mean of an empty window, a ratio to nothing, a missing key, a row that came too late.
+
+A window with a bucket holds whole closed buckets of that length, counted from midnight UTC on 1970-01-01: it begins and
+ends where t − delay − length and t − delay, rounded down to a bucket, lie. So it gives up the newest events, up to one
+bucket of them, and keeps one sum for each bucket where an exact window keeps each event. A condition says which
+transactions a window takes; no default feature has one.
+
+Counts, shares, distinct counts and what looks at the last transaction take approved and declined transactions, all
+that is made of values approved ones only, and none takes refunds, unless a condition on `status` says otherwise.
+[A feature of your own](own-features.md) is one entry of the params file, with any of these aggregates, and
+`featurize.without` leaves features of this page out.
 """
 _PARAMS = """A file states only what differs from the defaults. `${NAME}` in a value is expanded from the environment. An unknown key,
 or a value that is not allowed, stops a command before any work.
@@ -62,7 +72,7 @@ def features_page() -> str:
     groups: dict[str, list[spec.Feature]] = {}
     for feature in catalogue.declared(_plain(label_delay)):
         groups.setdefault(_key(feature), []).append(feature)
-    head = ("feature", "what it says", "unit", "kind", "aggregate", "length", "delay", "needs")
+    head = ("feature", "what it says", "unit", "kind", "aggregate", "length", "delay", "bucket", "condition", "needs")
     tables = "\n".join(f"## {key}\n\n{_table(head, map(_feature, of_key))}" for key, of_key in groups.items())
     kinds = _table(("kind", "what it is"), ((f"`{kind.__name__}`", _first_sentence(kind)) for kind in _kinds()))
     return f"# Features\n\n{_MADE.format(source='`fraud3000/features/`')}\n{_FEATURES}\n{tables}\n## Kinds\n\n{kinds}"
@@ -138,10 +148,11 @@ def _key(feature: spec.Feature) -> str:
 def _feature(feature: spec.Feature) -> tuple[str, ...]:
     told = tell(feature)
     aggregate = getattr(feature, "agg", getattr(feature, "how", ""))
-    length, delay = (getattr(feature, name, "") for name in ("length", "delay"))
+    length, delay, bucket, where = (getattr(feature, name, None) for name in ("length", "delay", "bucket", "where"))
     delay = delay if delay and durations.seconds(delay) else ""
     needs = ", ".join(f"`{column}`" for column in sorted(feature.needs))
-    return f"`{feature.name}`", told.words, told.unit, type(feature).__name__, aggregate, length, delay, needs
+    seen = (length or "", delay, bucket or "", where.name if where else "")
+    return f"`{feature.name}`", told.words, told.unit, type(feature).__name__, aggregate, *seen, needs
 
 
 def _kinds() -> Iterator[type[spec.Feature]]:
@@ -161,17 +172,17 @@ def _said(kind: type) -> str:
 def _section(path: str, model: type[BaseModel]) -> Iterator[str]:
     """A section's own keys, then the sections below it."""
     said = _comments(model)
-    keys = {f"{path}.{name}".lstrip("."): (name, field) for name, field in model.model_fields.items()}
+    keys = {f"{path}.{field.alias or name}".lstrip("."): (name, field) for name, field in model.model_fields.items()}
     below = {key: _CHECKED_AS.get(key) or _model(field.annotation) for key, (_, field) in keys.items()}
     own = [
         (
             f"`{key}`",
-            _type(field.annotation, field.metadata) if below[key] is None else "a section",
+            _type(field.annotation, field.metadata) if below[key] is None else _SECTION[_is_list(field)],
             _default(field),
             field.description or said.get(name, ""),
         )
         for key, (name, field) in keys.items()
-        if below[key] is None or field.default is None
+        if below[key] is None or field.default is None or _is_list(field)
     ]
     rows = _table(("key", "value", "default", "meaning"), own) if own else ""
     yield f"## {path}\n\n{_said(model)}\n\n{rows}" if path else f"## The whole file\n\n{rows}"
@@ -191,9 +202,16 @@ def _comments(model: type[BaseModel]) -> dict[str, str]:
     return {_target(node): comments.get(node.end_lineno or 0, "") for node in fields}
 
 
+_SECTION = {False: "a section", True: "list of sections"}
+
+
+def _is_list(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is tuple
+
+
 def _model(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field holds, be it optional."""
-    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind is not NoneType]
+    """The section that a field holds, be it optional or several."""
+    kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind not in {NoneType, Ellipsis}]
     kind = kinds[0] if len(kinds) == 1 else None
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
@@ -210,10 +228,15 @@ _PLAIN_TYPES = {
 _BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}", "pattern": "as `{}`"}
 
 
-def _type(annotation: Any, limits: Iterable[Any] = ()) -> str:
+_LENGTH = get_args(params.Length)[1]
+
+
+def _type(annotation: Any, limits: Sequence[Any] = ()) -> str:
     """What may stand there, in words."""
     origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
+    if _LENGTH in limits:
+        found = "duration"
+    elif origin is Annotated:
         found = _type(parts[0], parts[1:])
     elif origin is Literal:
         found = ", ".join(f"`{value}`" for value in parts)

@@ -48,7 +48,7 @@ def small_catalogue() -> Catalogue:
         Column("category", categorical=True),
         Window("card_id", "7d", "count"),
         NotSeen(("card_id", "terminal_id"), "90d"),
-        LabelWindow("terminal_id", "7d", "rate", "7d"),
+        LabelWindow("terminal_id", "7d", "rate", delay="7d"),
         Column("nothing"),
         Column("same"),
     )

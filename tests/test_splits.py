@@ -111,3 +111,5 @@ def test_cards_leave_evaluation_once_their_fraud_is_known():
     is_fraud = pl.Series([1, 1, 1, 0, 0, 0, 0])
     left_out = splits.known_compromised(rows, is_fraud, bounds, WEEK)
     assert left_out.to_list() == [True, False, False, True, False, True, False]
+    left_out = splits.known_compromised(rows, is_fraud, bounds, WEEK, since=day(4).replace(tzinfo=None))
+    assert left_out.to_list() == [False, False, False, False, False, True, False]

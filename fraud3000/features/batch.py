@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
 from fraud3000 import durations, labels
 from fraud3000.errors import SchemaError
-from fraud3000.features import formulas
-from fraud3000.features.formulas import Floats
+from fraud3000.features import formulas, sweeps
 from fraud3000.features.spec import (
     Calendar,
     Catalogue,
     Column,
+    Condition,
     Feature,
     FromHome,
     FromLast,
@@ -29,14 +31,20 @@ from fraud3000.features.spec import (
     Versus,
     Window,
 )
-from fraud3000.features.timeline import Bools, Clock, Ints, KeyOrder, Marks, Timeline, position_bits
+from fraud3000.features.sweeps import Bools, Floats, Hands, Ints, Line, Spoken, Taken, Wanted
 from fraud3000.schema import APPROVED, REFUND
 
 KEPT = ("transaction_id", "ts", "card_id", "terminal_id", "amount", "status", "labelled", "seq")
 """Columns of TRANSACTIONS that stay beside the features."""
 
+BLOCK = 1 << 17
+"""Rows that one worker takes at a time, at least: whole keys."""
+
 FOREVER = np.iinfo(np.int64).max
+SECOND = 1_000_000
 SECONDS_A_DAY = 86_400
+
+Made = TypeVar("Made")
 
 
 def featurize(
@@ -79,9 +87,7 @@ def featurize(
         return rows.select(_stateless(feature, catalogue.zone) for feature in catalogue.features)
     ordered = _in_order(transactions.with_row_index("row"))
     among = None if wanted is None else wanted.gather(ordered["row"])
-    kept = slice(None) if among is None else among.to_numpy()
-    stateful = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
-    looked_back = _look_back(_Events(ordered, ledger, catalogue), stateful, kept)
+    looked_back = _look_back(ordered, ledger, catalogue, among)
     simple = [_stateless(f, catalogue.zone) for f in catalogue.features if not isinstance(f, Stateful)]
     history = (pl.col("ts") - pl.col("ts").min()).dt.total_microseconds() / (SECONDS_A_DAY * 1e6)
     result = ordered.select("row", history.alias("history_days"), *simple)
@@ -113,15 +119,13 @@ def _in_order(transactions: pl.DataFrame) -> pl.DataFrame:
 def _stateless(feature: Feature, zone: str) -> pl.Expr:
     match feature:
         case Column(column=column, categorical=categorical):
-            expression = pl.col(column).cast(pl.String if categorical else pl.Float64)
+            expression = pl.col(column).cast(pl.String) if categorical else pl.col(column).cast(pl.Float64).fill_nan(None)
         case Calendar(part=part):
-            local = pl.col("ts").dt.convert_time_zone(zone)
-            expression = local.dt.hour() if part == "hour" else local.dt.weekday() - 1
-            expression = expression.cast(pl.Float64)
+            expression = _calendar(pl.col("ts").dt.convert_time_zone(zone), part)
         case FromHome():
             expression = pl.map_batches(
                 ["card_lat", "card_long", "terminal_lat", "terminal_long"],
-                lambda columns: _series(formulas.metres(*(c.to_numpy() for c in columns)) / 1000),
+                lambda columns: _series(sweeps.distances(*map(_floats, columns)) / 1000),
                 return_dtype=pl.Float64,
             )
         case _:
@@ -129,36 +133,70 @@ def _stateless(feature: Feature, zone: str) -> pl.Expr:
     return expression.alias(feature.name)
 
 
-def _look_back(events: _Events, features: Sequence[Stateful], kept: Bools | slice) -> list[pl.Series]:
-    """Compute the stateful features key by key, edges and then blocks of a key side by side."""
-    by_key: dict[tuple[str, ...], list[Stateful]] = {}
-    for feature in features:
-        by_key.setdefault(feature.keys, []).append(feature)
-    columns: list[pl.Series] = []
+def _calendar(local: pl.Expr, part: str) -> pl.Expr:
+    match part:
+        case "hour":
+            return local.dt.hour().cast(pl.Float64)
+        case "weekday":
+            return (local.dt.weekday() - 1).cast(pl.Float64)
+        case "night":
+            return local.dt.hour() <= 6
+        case _:
+            return local.dt.weekday() >= 6
+
+
+def _look_back(
+    ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, among: pl.Series | None
+) -> list[pl.Series]:
+    """Compute the stateful features: keys, then blocks of a key's windows, side by side."""
+    features = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
+    if among is None:
+        target, rows = np.arange(ordered.height), ordered.height
+    else:
+        chosen = among.to_numpy()
+        target, rows = np.where(chosen, np.cumsum(chosen) - 1, -1), int(chosen.sum())
+    out = np.full((len(features), rows), np.nan)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # Keys are numbered one after the other: side by side they would wait for each other's lock.
-        orders = [pool.submit(KeyOrder, events.clock, events.codes(key)) for key in by_key]
-        deque(pool.map(events.clock.before, _edges(features)), maxlen=0)
-        for of_key, made in zip(by_key.values(), orders, strict=True):
-            order = made.result()
-            deque(pool.map(order.bound, _edges(of_key)), maxlen=0)
-            values = {feature: np.empty(events.frame.height) for feature in of_key}
-            deque(pool.map(partial(_fill, events, values), order.blocks(events.catalogue.late_horizon)), maxlen=0)
-            columns += pool.map(lambda of: _column(of[0], of[1][kept]), values.items())
-    return columns
+        events = _Events(ordered, ledger, catalogue, pool)
+        by_key = {key: pool.submit(_Keyed, events, key, target, out) for key in {f.keys: None for f in features}}
+        sweeping: list[Future[None]] = []
+        for window, slots in _windows(features).items():
+            keyed = by_key[features[slots[0]].keys].result()
+            work = _SWEEPS[window[0]](keyed, [features[slot] for slot in slots], slots)
+            sweeping += [pool.submit(work, line) for line in keyed.lines]
+        deque((done.result() for done in sweeping), maxlen=0)
+        return list(pool.map(_column, features, out))
 
 
-def _edges(features: Sequence[Stateful]) -> set[int]:
-    """How many seconds back the windows begin and end."""
-    return {edge for f in features for edge in (f.span, f.span - durations.seconds(f.length))}
+def _windows(features: Sequence[Stateful]) -> dict[tuple[object, ...], list[int]]:
+    """Places of the features that one sweep serves."""
+    served: dict[tuple[object, ...], list[int]] = {}
+    for slot, f in enumerate(features):
+        match f:
+            case Window(agg="max" | "min" | "distinct"):
+                apart: tuple[object, ...] = ("distinct" if f.agg == "distinct" else "extreme", slot)
+            case Window(agg="std") | Versus(how="zscore"):
+                apart = ("spread", f.column)
+            case Window() | Versus():
+                valueless = isinstance(f, Window) and f.agg in {"count", "share"}
+                apart = ("tally", None if valueless else f.column)
+            case LabelWindow():
+                apart = ("labels", None)
+            case _:
+                apart = ("recency", None)
+        served.setdefault((*apart, f.keys, f.delay, f.length, f.bucket, f.where), []).append(slot)
+    return _joined(served)
 
 
-def _fill(events: _Events, columns: dict[Stateful, Floats], line: Timeline) -> None:
-    """Compute a block's features, each row's at its own place; NaN for rows that the keys do not keep."""
-    block = _Block(events, line)
-    for feature, column in columns.items():
-        values = block.values(feature)
-        column[line.rows] = values if line.known.all() else np.where(line.known, values, np.nan)
+def _joined(served: dict[tuple[object, ...], list[int]]) -> dict[tuple[object, ...], list[int]]:
+    """Counts go along with a sweep over amounts that has the same window."""
+    joined = dict(served)
+    for window, slots in served.items():
+        with_amounts = ("tally", "amount", *window[2:])
+        if window[:2] == ("tally", None) and with_amounts in joined:
+            joined[with_amounts] = joined[with_amounts] + slots
+            del joined[window]
+    return joined
 
 
 def _column(feature: Stateful, values: Floats) -> pl.Series:
@@ -169,151 +207,290 @@ def _column(feature: Stateful, values: Floats) -> pl.Series:
 class _Events:
     """What the windows of every key read, in global order of (ts, seq)."""
 
-    def __init__(self, ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> None:
+    def __init__(
+        self, ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, pool: ThreadPoolExecutor
+    ) -> None:
         self.frame = ordered
         self.catalogue = catalogue
-        self.clock = Clock(ordered["ts"].dt.epoch("us").to_numpy(), ordered["seq"].to_numpy())
-        self.amount = ordered["amount"].to_numpy()
+        self.ts: Ints = ordered["ts"].dt.epoch("us").to_numpy()
+        self.seq: Ints = ordered["seq"].to_numpy()
+        self.in_order = bool((np.diff(self.seq) > 0).all())
         self.approved: Bools = (ordered["status"] == APPROVED).to_numpy()
         self.counted: Bools = (ordered["status"] != REFUND).to_numpy()
-        self._ledger = ledger
+        # These come first into the pool, so that whoever waits for them there waits for work that has begun.
+        self._codes = {column: pool.submit(_numbers, ordered[column]) for column in _coded(catalogue)}
+        self._spoken = pool.submit(self._read, ledger)
+
+    @cached_property
+    def arrivals(self) -> Ints:
+        """Rows in order of arrival."""
+        return np.argsort(self.seq)
 
     @cached_property
     def presumed(self) -> Bools:
         """Rows that are labelled as soon as they are mature, without any record."""
-        return labels.presumed(self.frame).to_numpy() & self.counted
+        return labels.presumed(self.frame).to_numpy()
 
-    @cached_property
-    def _spoken(self) -> pl.DataFrame:
-        spoken = labels.changes(self._ledger, self.catalogue.precedence)
-        rows = self.frame.lazy().select("transaction_id").with_row_index("position").collect()
-        known = spoken.join(rows, on="transaction_id", how="inner")
-        epoch = pl.col("since", "until").dt.epoch("us")
-        return known.select(pl.col("position").cast(pl.Int64), "is_fraud", epoch).with_columns(
-            pl.col("until").fill_null(FOREVER)
+    @property
+    def spoken(self) -> pl.DataFrame:
+        """Row, label, since and until in microseconds, for each span in which a record speaks."""
+        return self._spoken.result()
+
+    def _read(self, ledger: pl.DataFrame) -> pl.DataFrame:
+        if not any(isinstance(feature, LabelWindow) for feature in self.catalogue.features):
+            ledger = ledger.clear()
+        rows = self.frame.lazy().select("transaction_id").with_row_index("row").collect()
+        known = rows.join(labels.changes(ledger, self.catalogue.precedence), on="transaction_id", how="inner")
+        return known.select(
+            pl.col("row").cast(pl.Int64),
+            pl.col("is_fraud").cast(pl.Int64),
+            pl.col("since").dt.epoch("us"),
+            pl.col("until").dt.epoch("us").fill_null(FOREVER),
         )
 
-    @cached_property
-    def frauds(self) -> Marks:
-        """When each event was known as fraud."""
-        return self._marks(self._spoken.filter(pl.col("is_fraud") == 1))
+    def codes(self, column: str) -> Ints:
+        """A text column as numbers from 0 on; -1 for none."""
+        return self._codes[column].result()
 
-    @cached_property
-    def confirmed(self) -> Marks:
-        """When events that are not presumed legitimate had a label at all."""
-        return self._marks(self._spoken, ~self.presumed)
+    def values(self, column: str) -> Ints:
+        """A column's values as whole numbers: minor units, or steps."""
+        if column == "amount":
+            return self.frame["amount"].to_numpy()
+        return sweeps.in_steps(_floats(self.frame[column]))
 
-    def _marks(self, spoken: pl.DataFrame, among: Bools | None = None) -> Marks:
-        rows, since, until = (spoken[name].to_numpy() for name in ("position", "since", "until"))
-        kept = self.counted[rows] if among is None else self.counted[rows] & among[rows]
-        return Marks(rows[kept], since[kept], until[kept])
-
-    def codes(self, key: tuple[str, ...]) -> Ints:
-        """Each row's key as a number small enough to stand before a place; -1 where a part is missing."""
-        rows = self.frame.height
-        code, missing = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.bool_)
-        for column in key:
-            part = self.frame[column].cast(pl.Categorical).to_physical()
-            if part.has_nulls():
-                missing |= part.is_null().to_numpy()
-            values = part.fill_null(0).to_numpy()
-            code = code * (int(values.max(initial=0)) + 1) + values
-            if int(code.max(initial=0)) + 1 >= FOREVER >> position_bits(rows):
-                code = np.unique(code, return_inverse=True)[1]
-        return np.where(missing, -1, code)
+    def meets(self, condition: Condition) -> Bools:
+        """Which rows a condition takes."""
+        column = pl.col(condition.column)
+        if condition.how == "is":
+            met = column.is_in(list(condition.values))
+        else:
+            compare = {"above": column.gt, "at_least": column.ge, "below": column.lt, "at_most": column.le}
+            known = column.cast(pl.Float64).fill_nan(None)
+            met = known.is_not_null() & compare[condition.how](condition.values[0])
+        return self.frame.select(met.fill_null(value=False)).to_series().to_numpy()
 
 
-class _Block:
-    """The events of a block of keys, and the features made of them."""
+class _Keyed:
+    """The rows of one key in order of (key, ts, seq), without those that have none or came too late for it."""
 
-    def __init__(self, events: _Events, line: Timeline) -> None:
+    def __init__(self, events: _Events, key: tuple[str, ...], target: Ints, out: Floats) -> None:
         self._events = events
-        self._line = line
-        self._amount = events.amount[line.rows]
-        self._counted: Bools = events.counted[line.rows] & line.known
-        self._approved: Bools = events.approved[line.rows] & line.known
-        self._totals: dict[tuple[str, int, int], Ints] = {}
-        self._summed: dict[str, Ints] = {
-            "counted": self._counted.astype(np.int64),
-            "approved": self._approved.astype(np.int64),
-            "spent": np.where(self._approved, self._amount, 0),
-        }
+        codes, keys = _key_codes(events, key)
+        if not events.in_order:
+            codes = codes.copy()
+            sweeps.leave_late(codes, keys, events.ts, events.arrivals, events.catalogue.late_horizon * SECOND)
+        self.rows, starts = sweeps.by_key(codes, keys)
+        self.ts, seq = events.ts[self.rows], events.seq[self.rows]
+        disordered = np.zeros(len(seq), dtype=np.bool_)
+        if not events.in_order:
+            disordered = sweeps.out_of_order(starts, self.ts, seq)
+        whole = Line(starts, self.ts, seq, disordered, target[self.rows], out)
+        self.lines = [whole._replace(starts=part) for part in _parts(starts)]
+        self._made: dict[tuple[object, ...], Any] = {}
 
-    def values(self, feature: Stateful) -> Floats:
-        """The feature for each row, in the block's order."""
-        length = durations.seconds(feature.length)
-        match feature:
-            case Window(agg=agg, delay=delay):
-                values = self._window(agg, durations.seconds(delay), length)
-            case LabelWindow(agg=agg, delay=delay):
-                values = self._labels(agg, durations.seconds(delay), length)
-            case Versus(how="ratio"):
-                values = formulas.ratio(self._amount, self._window("mean", 0, length))
-            case Versus(how="zscore"):
-                mean, deviation = self._window("mean", 0, length), self._window("std", 0, length)
-                values = formulas.zscore(self._amount, mean, deviation)
-            case NotSeen():
-                values = (self._last(length) < 0).astype(np.float64)
-            case SinceLast():
-                values = self._since_last(length)
-            case FromLast(how="distance"):
-                values = self._metres_from_last(length) / 1000
-            case FromLast(how="speed"):
-                values = formulas.speed(self._metres_from_last(length), self._since_last(length))
-            case _:
-                raise TypeError(f"{type(feature).__name__}: unknown to the batch engine")
-        return values
+    def hands(self, feature: Stateful) -> Hands:
+        """When events enter the feature's window and leave it."""
+        entry = self.ts
+        if feature.bucket:
+            bucket = durations.seconds(feature.bucket) * SECOND
+            entry = entry - entry % bucket + (bucket - 1)
+        return Hands(entry, durations.seconds(feature.delay) * SECOND, durations.seconds(feature.length) * SECOND)
 
-    def _window(self, agg: str, delay: int, length: int) -> Floats:
-        reach = self._line.reach(delay, length)
-        if agg == "max":
-            largest = self._line.largest(np.where(self._approved, self._amount, -1), reach)
-            return np.where(largest < 0, np.nan, largest)
-        if agg == "count":
-            return self._total("counted", delay, length).astype(np.float64)
-        spent, count = self._total("spent", delay, length), self._total("approved", delay, length)
-        if agg == "std":
-            return formulas.deviation(count, spent, self._line.total_squares(self._summed["spent"], reach))
-        return formulas.mean(spent, count) if agg == "mean" else spent.astype(np.float64)
+    def _once(self, asked: tuple[object, ...], make: Callable[[], Made]) -> Made:
+        """What several windows share, made for the first of them."""
+        if asked not in self._made:
+            self._made[asked] = make()
+        made: Made = self._made[asked]
+        return made
 
-    def _labels(self, agg: str, delay: int, length: int) -> Floats:
-        if agg == "frauds":
-            return self._alive("frauds", delay, length).astype(np.float64)
-        if "presumed" not in self._summed:
-            self._summed["presumed"] = (self._events.presumed[self._line.rows] & self._line.known).astype(np.int64)
-        labelled = self._total("presumed", delay, length) + self._alive("confirmed", delay, length)
-        if agg == "labelled":
-            return labelled.astype(np.float64)
-        return formulas.rate(self._alive("frauds", delay, length), labelled)
+    def counted(self, condition: Condition | None) -> Bools:
+        """Approved and declined events, or what the condition says."""
+        return self._once(("counted", condition), lambda: self._under(condition, self._events.counted))
 
-    def _total(self, what: str, delay: int, length: int) -> Ints:
-        asked = (what, delay, length)
-        if asked not in self._totals:
-            self._totals[asked] = self._line.total(self._summed[what], self._line.reach(delay, length))
-        return self._totals[asked]
+    def _valued(self, condition: Condition | None) -> Bools:
+        """Approved events, or what the condition says."""
+        return self._once(("valued", condition), lambda: self._under(condition, self._events.approved))
 
-    def _alive(self, what: str, delay: int, length: int) -> Ints:
-        asked = (what, delay, length)
-        if asked not in self._totals:
-            marks = self._events.frauds if what == "frauds" else self._events.confirmed
-            self._totals[asked] = self._line.alive(marks, delay, length)
-        return self._totals[asked]
+    def _among(self, condition: Condition | None) -> Bools:
+        """What a share is a share of."""
+        if condition is None or condition.column != "status":
+            return self.counted(None)
+        return np.ones(len(self.rows), dtype=np.bool_)
 
-    def _last(self, length: int) -> Ints:
-        asked = ("last", 0, length)
-        if asked not in self._totals:
-            self._totals[asked] = self._line.last(self._counted, self._line.reach(0, length))
-        return self._totals[asked]
+    def _under(self, condition: Condition | None, otherwise: Bools) -> Bools:
+        if condition is None:
+            return otherwise[self.rows]
+        met = self._events.meets(condition)
+        return (met if condition.column == "status" else met & otherwise)[self.rows]
 
-    def _since_last(self, length: int) -> Floats:
-        last = self._last(length)
-        return np.where(last < 0, np.nan, (self._line.ts - self._line.ts[last]) / 1e6)
+    def taken(self, condition: Condition | None, column: str) -> Taken:
+        """What a window takes under a condition, with the values of a column."""
+        value = self._once(("value", column), lambda: self._events.values(column)[self.rows])
+        valued = self._valued(condition)
+        if column != "amount":
+            valued = valued & (value != formulas.MISSING)
+        return Taken(self.counted(condition), self._among(condition), valued, value)
 
-    def _metres_from_last(self, length: int) -> Floats:
-        last = self._last(length)
-        places = self._events.frame.select("terminal_lat", "terminal_long")
-        lat, long = (places[name].to_numpy()[self._line.rows] for name in places.columns)
-        return np.where(last < 0, np.nan, formulas.metres(lat[last], long[last], lat, long))
+    def codes(self, condition: Condition | None, column: str) -> Ints:
+        """Numbers for the texts that are counted once each; -1 for events that are not taken."""
+        return self._once(
+            ("codes", condition, column),
+            lambda: np.where(self.counted(condition), self._events.codes(column)[self.rows], -1),
+        )
+
+    def places(self) -> tuple[Floats, Floats]:
+        """Where each event was, in degrees; empty without coordinates."""
+        if "terminal_lat" not in self._events.frame.columns:
+            return np.empty(0), np.empty(0)
+        lat, long = (_floats(self._events.frame[name])[self.rows] for name in ("terminal_lat", "terminal_long"))
+        return lat, long
+
+    def presumed(self, condition: Condition | None) -> Bools:
+        """Events that a window takes and that need no record to be labelled."""
+        return self._once(("presumed", condition), lambda: self.counted(condition) & self._events.presumed[self.rows])
+
+    def spoken(self, condition: Condition | None) -> Spoken:
+        """When a record speaks about an event that a window takes."""
+        return self._once(("spoken", condition), lambda: self._read_spoken(condition))
+
+    def _read_spoken(self, condition: Condition | None) -> Spoken:
+        place_of = np.full(self._events.frame.height, -1, dtype=np.int64)
+        place_of[self.rows] = np.arange(len(self.rows))
+        row, label, since, until = (column.to_numpy() for column in self._events.spoken.iter_columns())
+        place = place_of[row]
+        kept = np.flatnonzero(place >= 0)
+        kept = kept[self.counted(condition)[place[kept]]]
+        kept = kept[np.argsort(place[kept], kind="stable")]
+        adds = (~self._events.presumed[row[kept]]).astype(np.int64)
+        return Spoken(place[kept], since[kept], until[kept], label[kept], adds)
+
+
+Sweep = Callable[[Line], None]
+
+
+def _tally(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
+    ops = [_OPS[f.how if isinstance(f, Versus) else f.agg] for f in features if isinstance(f, Window | Versus)]
+    valued = (f for f, op in zip(features, ops, strict=True) if op > sweeps.SHARE)
+    column = next((f.column for f in valued if isinstance(f, Window | Versus)), "amount")
+    hands, taken, wanted = keyed.hands(features[0]), keyed.taken(features[0].where, column), _wanted(ops, slots)
+    return lambda line: sweeps.tallies(line, hands, taken, wanted, _unit(column))
+
+
+def _spread(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
+    feature = features[0]
+    assert isinstance(feature, Window | Versus)
+    wanted = _wanted([sweeps.STD if isinstance(f, Window) else sweeps.ZSCORE for f in features], slots)
+    hands, taken = keyed.hands(feature), keyed.taken(feature.where, feature.column)
+    return lambda line: sweeps.spreads(line, hands, taken, wanted, _unit(feature.column))
+
+
+_OPS = {
+    "count": sweeps.COUNT,
+    "share": sweeps.SHARE,
+    "sum": sweeps.SUM,
+    "mean": sweeps.MEAN,
+    "ratio": sweeps.RATIO,
+}
+
+
+def _wanted(ops: Sequence[int], slots: Sequence[int]) -> Wanted:
+    return Wanted(np.array(ops), np.array(slots))
+
+
+def _extreme(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
+    feature = features[0]
+    assert isinstance(feature, Window)
+    hands, taken, sign = (
+        keyed.hands(feature),
+        keyed.taken(feature.where, feature.column),
+        1 if feature.agg == "max" else -1,
+    )
+    return lambda line: sweeps.extremes(line, hands, taken, sign, slots[0], _unit(feature.column))
+
+
+def _distinct(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
+    feature = features[0]
+    assert isinstance(feature, Window)
+    hands, codes = keyed.hands(feature), keyed.codes(feature.where, feature.column)
+    values = int(codes.max(initial=-1)) + 1
+    return lambda line: sweeps.distincts(line, hands, codes, values, feature.cap, slots[0])
+
+
+def _recency(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
+    hands, counted, (lat, long) = keyed.hands(features[0]), keyed.counted(features[0].where), keyed.places()
+    wanted = _wanted([_recency_op(f) for f in features], slots)
+    return lambda line: sweeps.recencies(line, hands, counted, lat, long, wanted)
+
+
+def _recency_op(feature: Stateful) -> int:
+    match feature:
+        case SinceLast():
+            return sweeps.SINCE
+        case NotSeen():
+            return sweeps.NOT_SEEN
+        case FromLast(how="distance"):
+            return sweeps.DISTANCE
+        case _:
+            return sweeps.SPEED
+
+
+def _labels(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
+    asked = [f for f in features if isinstance(f, LabelWindow)]
+    hands, where = keyed.hands(asked[0]), asked[0].where
+    presumed, spoken = keyed.presumed(where), keyed.spoken(where)
+    named = {"frauds": sweeps.FRAUDS, "labelled": sweeps.LABELLED, "rate": sweeps.RATE, "smoothed": sweeps.SMOOTHED}
+    wanted = _wanted([named[f.agg] for f in asked], slots)
+    priors, strengths = np.array([f.prior for f in asked]), np.array([f.strength for f in asked])
+    return lambda line: sweeps.label_counts(line, hands, presumed, spoken, wanted, priors, strengths)
+
+
+_SWEEPS: dict[object, Callable[[_Keyed, Sequence[Stateful], Sequence[int]], Sweep]] = {
+    "tally": _tally,
+    "spread": _spread,
+    "extreme": _extreme,
+    "distinct": _distinct,
+    "recency": _recency,
+    "labels": _labels,
+}
+
+
+def _unit(column: str) -> float:
+    return 1.0 if column == "amount" else float(formulas.STEPS)
+
+
+def _key_codes(events: _Events, key: tuple[str, ...]) -> tuple[Ints, int]:
+    """Each row's key as a number from 0 on, -1 where a part is missing; and how many keys there are."""
+    codes = events.codes(key[0])
+    for column in key[1:]:
+        part = events.codes(column)
+        missing = (codes < 0) | (part < 0)
+        codes = np.where(missing, -1, codes * (int(part.max(initial=0)) + 1) + part)
+        codes, _ = sweeps.numbered(codes)
+    keys = int(codes.max(initial=-1)) + 1
+    return sweeps.numbered(codes) if keys > 2 * len(codes) else (codes, keys)
+
+
+def _parts(starts: Ints) -> Iterator[Ints]:
+    """Cut between keys, so that every part has some rows to work on."""
+    cuts = np.searchsorted(starts, np.arange(0, starts[-1], BLOCK))
+    edges = np.unique(np.append(cuts, len(starts) - 1))
+    for first, last in pairwise(edges):
+        yield starts[first : last + 1]
+
+
+def _coded(catalogue: Catalogue) -> dict[str, None]:
+    """Text columns that are keys, or whose values are told apart."""
+    stateful = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
+    apart = (f.column for f in stateful if isinstance(f, Window) and f.agg == "distinct")
+    return dict.fromkeys([*(column for f in stateful for column in f.keys), *apart])
+
+
+def _numbers(column: pl.Series) -> Ints:
+    return column.cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def _floats(column: pl.Series) -> Floats:
+    return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
 def _series(values: Floats) -> pl.Series:

@@ -80,7 +80,7 @@ def to_float(high: int, low: int) -> float:
 
 @kernel
 def spread(count: int, high: int, low: int, square_high: int, square_low: int) -> tuple[int, int]:
-    """n * sum(x^2) - sum(x)^2 of fewer than 2^31 values; (-1, 0) where it cannot be held.
+    """The spread n * sum(x^2) - sum(x)^2 of fewer than 2^31 values; (-1, 0) where it cannot be held.
 
     Examples
     --------

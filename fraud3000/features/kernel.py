@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numba
-from numba.core import config
+from numba.core import config as numba_config
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -32,6 +32,7 @@ def kernel(function: Function) -> Function:
 @contextmanager
 def _kept_by_version() -> Iterator[None]:
     """Keep what is compiled apart for each version of this package: a kernel holds the ones it calls."""
+    config: Any = numba_config
     given = config.CACHE_DIR
     folder = _folder()
     if not given and folder is not None:
@@ -45,6 +46,6 @@ def _kept_by_version() -> Iterator[None]:
 @cache
 def _folder() -> Path | None:
     here = Path(__file__).parent
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(here.rglob("*.py")))).hexdigest()
     compiled = here / "__pycache__"
     return compiled / f"kernels-{digest[:12]}" if os.access(compiled if compiled.exists() else here, os.W_OK) else None

@@ -263,7 +263,9 @@ class Recency(Stateful):
     def check(self, label_delay: int) -> None:
         super().check(label_delay)
         if self.bucket is not None or durations.seconds(self.delay):
-            raise ParamsError(f"{self.name}: what looks at the last event has neither delay nor bucket", hint="Leave them out.")
+            raise ParamsError(
+                f"{self.name}: what looks at the last event has neither delay nor bucket", hint="Leave them out."
+            )
 
 
 @dataclass(frozen=True)
@@ -431,7 +433,7 @@ def _frozen(value: Any) -> Any:
 
 def _plain(value: str | float) -> str:
     """A condition's value as part of a column's name."""
-    text = value if isinstance(value, str) else f"{value:g}".replace("-", "minus ")
+    text = value if isinstance(value, str) else f"{value:.15g}".replace("-", "minus ")
     return re.sub(r"\W+", "_", text).strip("_") or "empty"
 
 

@@ -135,7 +135,7 @@ class _Teller:
         one_missing = np.isnan(row[columns]) != np.isnan(self.values[columns])
         place = columns[int(np.argmax(np.where(one_missing, 1.0, np.nan_to_num(distance))))]
         feature = self.features[place]
-        told = tell(feature)
+        told = tell(feature, decimals=self.decimals)
         if told.unit == "flag":
             return told.words if row[place] == 1 else f"{told.words}: no (typically yes)"
         value, usual = (self._value(feature, float(number)) for number in (row[place], self.values[place]))

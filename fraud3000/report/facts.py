@@ -31,8 +31,15 @@ def data(evidence: Evidence) -> Facts:
         ("test rows left out", left_out(evidence)),
         ("label date", f"{day(label_date)}: labels count as known then" if label_date else "none: the data has no time"),
         ("label delay", f"{durations.text(catalogue.label_delay)} until a transaction without a report counts as legitimate"),
-        ("compromised cards", "kept" if metrics["compromised_cards"]["rule"] == "keep" else "left out once their fraud is known"),
+        ("compromised cards", _compromised(metrics["compromised_cards"])),
     ]  # fmt: skip
+
+
+def _compromised(rule: Any) -> str:
+    if rule["rule"] == "keep":
+        return "kept"
+    since = f", of frauds since {day(rule['since'])}" if "since" in rule else ""
+    return f"left out once their fraud is known{since}"
 
 
 def _rate(metrics: Any) -> str:

@@ -92,10 +92,16 @@ def _facts(scorer: Scorer, judged: Judged, params: Params) -> dict[str, Any]:
         "label_date": judged.label_date.isoformat() if judged.label_date else None,
         "test_span": [at.isoformat() for at in test] if test else None,
         "split_by": "time" if test else "random",
-        "compromised_cards": {"rule": params.evaluate.compromised_cards, "rows": int(judged.removed.sum())},
+        "compromised_cards": _compromised(params, int(judged.removed.sum())),
         "policy": {**params.policy.model_dump(mode="json"), "model": scorer.policy.to_dict()},
         "decimals": scorer.mapping.amount.decimals,
     }
+
+
+def _compromised(params: Params, rows: int) -> dict[str, Any]:
+    since = params.evaluate.compromised_since
+    stated = {"since": since.isoformat()} if since else {}
+    return {"rule": params.evaluate.compromised_cards, "rows": rows, **stated}
 
 
 def _warnings(scorer: Scorer, judged: Judged) -> Iterator[str]:

@@ -5,26 +5,40 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from fraud3000 import durations, splits
-from fraud3000.data import outputs
+from fraud3000.data import cards, outputs
 from fraud3000.data.spill import SLICE, in_pieces
-from fraud3000.features import batch
+from fraud3000.errors import CheckFailed
+from fraud3000.features import batch, leaks
 from fraud3000.features.catalogue import default
+from fraud3000.features.declaring import declare
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Params
 from fraud3000.schema import REQUIRED, TRANSACTIONS, check
 from fraud3000.stages.by_key import ByKey
 from fraud3000.stages.progress import doing, track
 from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace, readable, scan
+from fraud3000.stages.workspace import Workspace, read, readable, scan
 
 
-def featurize(params: Params) -> Summary:
-    """Read interim transactions and labels; write processed features and their splits."""
+def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
+    """Read interim transactions and labels; write processed features and their splits.
+
+    Parameters
+    ----------
+    check_leaks
+        Give some rows other futures first, and write nothing if a feature of theirs changes.
+
+    Raises
+    ------
+    CheckFailed
+        A feature sees the future.
+    """
     workspace = Workspace.of(params)
     transactions = scan(workspace.transactions, made_by="prepare")
     ledger = scan(workspace.labels, made_by="prepare")
@@ -32,11 +46,12 @@ def featurize(params: Params) -> Summary:
     check(columns, TRANSACTIONS, REQUIRED, thing=str(workspace.transactions))
     catalogue = build_catalogue(params, columns)
     burn_in = params.featurize.burn_in
-    burn_in = timedelta(seconds=catalogue.span) if burn_in is None else burn_in
+    burn_in = timedelta(seconds=catalogue.longest) if burn_in is None else burn_in
     with readable(workspace.transactions, made_by="prepare"):
         split = splits.assign(
             transactions, params.featurize.split, label_delay=params.prepare.label_delay, burn_in=burn_in
         )
+    proved = _without_leaks(workspace, catalogue) if check_leaks else {}
     paths = [workspace.features, workspace.boundaries, workspace.catalogue, *map(workspace.split, splits.PARTS)]
     with outputs.beside(workspace.features) as folder, outputs.whole(*paths) as (features, bounds, declared, *cut):
         bounds.write_text(json.dumps(split.boundaries.to_dict(), indent=2), encoding="utf-8")
@@ -45,7 +60,22 @@ def featurize(params: Params) -> Summary:
         for path, part in zip(cut, splits.PARTS, strict=True):
             with doing(f"writing {part}"):
                 outputs.write_parquet(pl.scan_parquet(features).filter(pl.col("split") == part), path)
-    return _summary(columns, catalogue, split, workspace)
+    return _summary(columns, catalogue, split, workspace, proved)
+
+
+def _without_leaks(workspace: Workspace, catalogue: Catalogue) -> dict[str, str]:
+    transactions = read(workspace.transactions, made_by="prepare")
+    ledger = read(workspace.labels, made_by="prepare")
+    progress = partial(track, doing="giving rows other futures", rows=min(leaks.ROWS, transactions.height))
+    checked = leaks.check(transactions, ledger, catalogue, progress=progress)
+    if not checked.leaks:
+        return {"no leak": f"{checked.rows:,} rows, {checked.futures:,} futures"}
+    first, named = checked.leaks[0], ", ".join(leak.feature for leak in checked.leaks)
+    raise CheckFailed(
+        f"features see the future: {named}. {first.feature} of transaction {cards.mask(first.transaction_id)} at "
+        f"{first.ts:%Y-%m-%d %H:%M:%S.%f} is {first.was}, and {first.became} with its future {first.future}",
+        hint="Nothing was written. No model trained on these features would be worth what its figures say.",
+    )
 
 
 def _featured(
@@ -77,9 +107,12 @@ def _history_days(transactions: pl.LazyFrame) -> pl.Expr:
 
 
 def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
-    """The catalogue for what the data set has: passthrough columns are told by their type."""
+    """The catalogue for what the data set has, with the features that the params declare.
+
+    Passthrough columns are told by their type.
+    """
     passed = {name: kind for name, kind in transactions.schema.items() if name not in TRANSACTIONS}
-    return default(
+    catalogue = default(
         transactions.columns,
         numeric=[name for name, kind in passed.items() if kind != pl.String],
         categorical=[name for name, kind in passed.items() if kind == pl.String],
@@ -88,17 +121,21 @@ def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
         zone=params.featurize.zone,
         precedence=params.prepare.source_precedence,
     )
+    return declare(catalogue, params.featurize.features, params.featurize.without, transactions.schema)
 
 
-def _summary(columns: pl.DataFrame, catalogue: Catalogue, split: splits.Split, workspace: Workspace) -> Summary:
+def _summary(
+    columns: pl.DataFrame, catalogue: Catalogue, split: splits.Split, workspace: Workspace, proved: dict[str, str]
+) -> Summary:
     boundaries = split.boundaries
     facts = {
         "rows": sum(split.counts.values()),
         "features": len(catalogue.names),
-        "longest look-back": durations.text(catalogue.span),
+        "longest look-back": durations.text(catalogue.longest),
         "catalogue hash": catalogue.hash[:12],
         "split by": "time" if boundaries.as_of else "random (the data has no time)",
         "model made as of": f"{boundaries.as_of:%Y-%m-%d %H:%M} UTC" if boundaries.as_of else None,
+        **proved,
     }
     absent = [name for name in ("ts", "card_id", "terminal_id") if name not in columns.columns]
     warnings = [f"no {name} in the data: the features that need it are left out" for name in absent]

@@ -67,9 +67,9 @@ def judged_rows(workspace: Workspace, params: Params) -> Judged:
     delay, precedence = params.prepare.label_delay, params.prepare.source_precedence
     removed = pl.repeat(value=False, n=test.height, eager=True)
     if params.evaluate.compromised_cards == "remove" and boundaries.train is not None:
-        since = transactions.filter(pl.col("ts") >= boundaries.train[0])
-        known = labels.known_at(since, ledger, at, label_delay=delay, precedence=precedence)
-        compromised = since.filter(splits.known_compromised(since, known, boundaries, delay))
+        known = labels.known_at(transactions, ledger, at, label_delay=delay, precedence=precedence)
+        since = params.evaluate.compromised_since
+        compromised = transactions.filter(splits.known_compromised(transactions, known, boundaries, delay, since=since))
         removed = test["transaction_id"].is_in(compromised["transaction_id"].implode())
     is_fraud = labels.known_at(test, ledger, at, label_delay=delay, precedence=precedence)
     return Judged(test, is_fraud, removed, at, boundaries)

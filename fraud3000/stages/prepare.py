@@ -35,7 +35,7 @@ def prepare(params: Params) -> Summary:
     with raw as files, outputs.beside(workspace.transactions) as folder:
         _refuse_inputs(published, files)
         taken = clean.intake(files, rules, folder, label_delay=params.prepare.label_delay)
-        told = _labels_of_their_own(params, taken.transactions, published)
+        told = labels_of_their_own(params, taken.transactions, published)
         ledger, refused = taken.ledger.rows, taken.quarantine.rows
         if told is not None:
             ledger = pl.concat([ledger.select(*LEDGER), told.ledger.lazy()])
@@ -82,9 +82,10 @@ def _located(location: str, params: Params) -> str:
     return location.replace("{workspace}", params.workspace)
 
 
-def _labels_of_their_own(
-    params: Params, transactions: pl.LazyFrame, published: tuple[Address, ...]
+def labels_of_their_own(
+    params: Params, transactions: pl.LazyFrame, published: tuple[Address, ...] = ()
 ) -> labelfile.Labelled | None:
+    """Read the label records that have a file of their own, where the params name one."""
     section = params.prepare
     form = section.labels
     if form is None:

@@ -167,16 +167,16 @@ def _require_span(transactions: pl.DataFrame | None, catalogue: Catalogue) -> No
     DataError
         Saying how much history there is and how much is needed.
     """
-    if not catalogue.span or (transactions is not None and "ts" not in transactions.columns):
+    if not catalogue.longest or (transactions is not None and "ts" not in transactions.columns):
         return
     reach = timedelta(0)
     if transactions is not None and transactions.height:
         ends = transactions.select(first=pl.col("ts").min(), last=pl.col("ts").max()).row(0)
         reach = ends[1] - ends[0]
-    if reach < timedelta(seconds=catalogue.span):
+    if reach < timedelta(seconds=catalogue.longest):
         raise DataError(
             f"history: spans {reach.total_seconds() / 86_400:.1f} days, and the longest window needs "
-            f"{durations.text(catalogue.span)}",
+            f"{durations.text(catalogue.longest)}",
             hint="Give earlier transactions with --history, or accept incomplete features with --cold-start.",
         )
 

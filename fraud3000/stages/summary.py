@@ -31,6 +31,8 @@ class Summary:
         One line: the command to run next.
     refused
         Why a check said no; the command then ends with exit code 6.
+    last_line
+        For scripts: the last line of what is printed.
     """
 
     command: str
@@ -40,6 +42,7 @@ class Summary:
     warnings: tuple[str, ...] = ()
     next_step: str | None = None
     refused: str | None = None
+    last_line: str | None = None
 
     def then(self, later: Summary) -> Summary:
         """Tell two stages that one command ran as one: what comes later adds to what came before."""

@@ -15,9 +15,9 @@ WEEK = 604_800
 
 def test_names_come_from_the_declaration():
     assert Window("card_id", "7d", "sum").name == "card_amount_sum_7d"
-    assert Window("terminal_id", "7d", "count", "7d").name == "terminal_count_7d_delayed_7d"
+    assert Window("terminal_id", "7d", "count", delay="7d").name == "terminal_count_7d_delayed_7d"
     assert NotSeen(("card_id", "terminal_id"), "90d").name == "card_terminal_not_seen_90d"
-    assert LabelWindow("terminal_id", "30d", "rate", "7d").name == "terminal_fraud_rate_30d_delayed_7d"
+    assert LabelWindow("terminal_id", "30d", "rate", delay="7d").name == "terminal_fraud_rate_30d_delayed_7d"
 
 
 def test_the_default_catalogue_survives_json_and_keeps_its_hash():
@@ -48,7 +48,7 @@ def test_features_whose_columns_are_missing_are_left_out():
 
 def test_a_label_window_that_looks_into_immature_days_is_refused():
     with pytest.raises(LeakageError, match="terminal_frauds_1d_delayed_6d: its delay of 6d is shorter"):
-        Catalogue((LabelWindow("terminal_id", "1d", "frauds", "6d"),), label_delay=WEEK)
+        Catalogue((LabelWindow("terminal_id", "1d", "frauds", delay="6d"),), label_delay=WEEK)
 
 
 def test_calendar_months_are_refused():

@@ -92,7 +92,7 @@ def test_flags_categories_and_missing_values_have_words():
     features = [
         NotSeen(("card_id", "terminal_id"), "90d"),
         Column("country", categorical=True),
-        LabelWindow("terminal_id", "7d", "rate", "7d"),
+        LabelWindow("terminal_id", "7d", "rate", delay="7d"),
     ]
     rows = pl.DataFrame(
         {

@@ -194,6 +194,16 @@ def test_known_compromised_cards_are_removed_where_params_say_so(world):
     assert explained["transaction_id"].n_unique() == set_aside.height
 
 
+def test_frauds_before_a_stated_day_leave_their_cards_in(world):
+    evaluated(with_evaluate(world, compromised_cards="remove"))
+    all_since_training = report_of(world)["compromised_cards"]["rows"]
+    begin = Boundaries.from_dict(json.loads(Workspace.of(world).boundaries.read_text(encoding="utf-8"))).test[0]
+    evaluated(with_evaluate(world, compromised_cards="remove", compromised_since=begin - DELAY))
+    told = report_of(world)["compromised_cards"]
+    assert 0 < told["rows"] < all_since_training
+    assert told["since"] == (begin - DELAY).isoformat()
+
+
 def test_the_registry_keeps_the_metrics_and_the_report(world):
     from mlflow import MlflowClient
 

@@ -3,8 +3,12 @@
 import json
 
 import polars as pl
+import pytest
 
 from fraud3000 import params as params_files
+from fraud3000 import show
+from fraud3000.errors import CheckFailed
+from fraud3000.features import leaks
 from fraud3000.features.spec import Catalogue
 from fraud3000.splits import Boundaries
 from fraud3000.stages.featurize import featurize
@@ -45,3 +49,33 @@ def test_data_without_keys_says_which_features_are_left_out(in_trained, tmp_path
         "no card_id in the data",
         "no terminal_id in the data",
     ]
+
+
+def test_featurize_checks_before_it_writes(in_trained, tmp_path):
+    loaded = params_files.load()
+    params = loaded.model_copy(update={"workspace": str(tmp_path)})
+    (tmp_path / "interim").mkdir()
+    for name in ("transactions", "labels"):
+        (tmp_path / f"interim/{name}.parquet").symlink_to(in_trained / f"data/interim/{name}.parquet")
+    told = featurize(params, check_leaks=True)
+    assert told.facts["no leak"] == "50 rows, 150 futures"
+    assert pl.read_parquet(tmp_path / "processed/features.parquet").height == told.facts["rows"]
+    assert "no leak" in "\n".join(line for line, _ in show.lines(told))
+
+
+def test_a_leak_exits_with_6_and_nothing_is_written(in_trained, tmp_path, monkeypatch):
+    loaded = params_files.load()
+    (tmp_path / "interim").mkdir()
+    for name in ("transactions", "labels"):
+        (tmp_path / f"interim/{name}.parquet").symlink_to(in_trained / f"data/interim/{name}.parquet")
+    right = leaks.check
+
+    def peeking(transactions, ledger, catalogue, *, wanted=None):
+        made = leaks.batch.featurize(transactions, ledger, catalogue, wanted=wanted)
+        ahead = transactions.select(pl.len().over("card_id").cast(pl.Float64)).to_series()
+        return made.with_columns((ahead if wanted is None else ahead.filter(wanted)).alias("card_count_7d"))
+
+    monkeypatch.setattr(leaks, "check", lambda *given, **how: right(*given, **how, featurize=peeking))
+    with pytest.raises(CheckFailed, match=r"see the future: card_count_7d\. card_count_7d of transaction S\d+ at"):
+        featurize(loaded.model_copy(update={"workspace": str(tmp_path)}), check_leaks=True)
+    assert not (tmp_path / "processed").exists()

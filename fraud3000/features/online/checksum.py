@@ -1,0 +1,161 @@
+"""A store's content as a hash that does not depend on where things lie in memory, nor on the order labels came in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from fraud3000.features.kernel import kernel
+from fraud3000.features.online import buckets, changes
+from fraud3000.features.online.arena import NEWEST, State
+from fraud3000.features.online.buckets import CAPACITY_BITS
+from fraud3000.features.online.plan import COUNT, LABELS, LINK_BITS, SQUARES, SUM, Ints, Plan, Table
+from fraud3000.features import exact
+
+_LINK = (1 << LINK_BITS) - 1
+_WORDS = 1 << 20
+
+
+def of(plan: Plan, state: State, told: Mapping[str, Any]) -> str:
+    """SHA-256 over what is told (texts, waiting records), every key, its events, buckets and label changes."""
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    records = np.sort(state.table[state.table > 0])  # in order of arrival
+    heads, parents = state.pool[records], state.pool[records + 1]
+    digest.update(heads)
+    digest.update(np.searchsorted(records, parents))
+    for place in range(len(plan.sections)):
+        keys = records[heads >> 32 == plan.sections[place]["step"]]
+        for words in _sections(plan, state, place, keys):
+            digest.update(words)
+        if plan.sections[place]["changes"]:
+            digest.update(_changes(plan, state, place, keys))
+    return digest.hexdigest()
+
+
+def _sections(plan: Plan, state: State, section: int, keys: Ints) -> Iterator[Ints]:
+    words, first = np.empty(_WORDS, np.int64), 0
+    while first < len(keys):
+        end, written = tell(plan, state, section, keys, first, words)
+        yield words[:written]
+        if end == first:
+            words = np.empty(2 * len(words), np.int64)
+        first = end
+
+
+def _changes(plan: Plan, state: State, section: int, keys: Ints) -> Ints:
+    """The changes of all keys, summed up by key, event's ts, since and flags, those that say nothing left out."""
+    told = np.empty((count_changes(plan, state, section, keys), 6), np.int64)
+    tell_changes(plan, state, section, keys, told)
+    named, belongs = np.unique(told[:, :4], axis=0, return_inverse=True)
+    sums = np.zeros((len(named), 2), np.int64)
+    np.add.at(sums, belongs.reshape(-1), told[:, 4:])
+    return np.ascontiguousarray(np.column_stack([named, sums])[sums.any(axis=1)])
+
+
+@kernel
+def tell(plan: Plan, state: State, place: int, keys: Ints, first: int, words: Ints) -> tuple[int, int]:
+    """Write the content of keys from one on; the first that found no room, and how many words were written."""
+    section, written = plan.sections[place], 0
+    for key in range(first, len(keys)):
+        if section["changes"]:
+            changes.settle(plan, state, section, keys[key])
+        needed = _size(state, section, keys[key])
+        if written + needed > len(words):
+            return key, written
+        words[written] = needed
+        words[written + 1] = state.pool[keys[key] + NEWEST]
+        if section["bucket"]:
+            _tell_rows(plan, state, section, keys[key], words[written + 2 :])
+        else:
+            _tell_events(state, section, keys[key], words[written + 2 :])
+        written += needed
+    return len(keys), written
+
+
+@kernel
+def _size(state: State, section: Table, key: int) -> int:
+    if section["bucket"]:
+        rows = (state.pool[key + section["at"] + 1] >> CAPACITY_BITS) - _first_row(state, section, key)
+        return 2 + rows * section["size"]
+    events, node = 0, state.pool[key + section["at"]]
+    while node:
+        events, node = events + 1, state.pool[node + 1] & _LINK
+    return 2 + events * (section["size"] - section["flags"] + 1)
+
+
+@kernel
+def _tell_events(state: State, section: Table, key: int, words: Ints) -> None:
+    """An event's ts, flags and facts, without its link."""
+    at, node = 0, state.pool[key + section["at"]]
+    while node:
+        words[at] = state.pool[node]
+        words[at + 1] = state.pool[node + section["flags"]] >> section["shift"]
+        at += 2
+        for word in range(node + section["flags"] + 1, node + section["size"]):
+            words[at] = state.pool[word]
+            at += 1
+        node = state.pool[node + 1] & _LINK
+
+
+@kernel
+def _first_row(state: State, section: Table, key: int) -> int:
+    """The first row that some window may still see."""
+    return buckets.position(
+        state.pool, section, key, buckets.floor(section, state.pool[key + NEWEST] - section["keep"])
+    )
+
+
+@kernel
+def _tell_rows(plan: Plan, state: State, section: Table, key: int, words: Ints) -> None:
+    """Each row without what runs on from the row before."""
+    pool, size, block = state.pool, section["size"], state.pool[key + section["at"]]
+    first = _first_row(state, section, key)
+    for row in range(first, pool[key + section["at"] + 1] >> CAPACITY_BITS):
+        at = (row - first) * size
+        words[at : at + size] = pool[block + row * size : block + (row + 1) * size]
+        if row:
+            for place in range(section["measures"], section["measures_end"]):
+                measure = plan.measures[place]
+                source = block + (row - 1) * size + measure["at"]
+                _take_off(pool, measure["kind"], source, words, at + measure["at"])
+
+
+@kernel
+def _take_off(pool: Ints, kind: int, before: int, words: Ints, at: int) -> None:
+    if kind in (COUNT, LABELS, SUM):
+        words[at] -= pool[before]
+    if kind == LABELS:
+        words[at + 1] -= pool[before + 1]
+    pair = 1 if kind == SUM else 0
+    if kind in (SUM, SQUARES):
+        words[at + pair], words[at + pair + 1] = exact.minus(
+            words[at + pair], words[at + pair + 1], pool[before + pair], pool[before + pair + 1]
+        )
+
+
+@kernel
+def count_changes(plan: Plan, state: State, place: int, keys: Ints) -> int:
+    """How many label changes the keys have."""
+    count = 0
+    for key in keys:
+        change = state.pool[key + plan.sections[place]["changes"]]
+        while change:
+            count, change = count + 1, state.pool[change]
+    return count
+
+
+@kernel
+def tell_changes(plan: Plan, state: State, place: int, keys: Ints, told: Ints) -> None:
+    """Write each label change: the place of its key, then what it says."""
+    row = 0
+    for key in range(len(keys)):
+        change = state.pool[keys[key] + plan.sections[place]["changes"]]
+        while change:
+            told[row, 0] = key
+            for word in range(1, 6):
+                told[row, word] = state.pool[change + word]
+            row, change = row + 1, state.pool[change]

@@ -1,0 +1,117 @@
+"""Label records, from the ledger to the windows: they wait for their transaction, and may change what was known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fraud3000.features.online.plan import PRESUMED, Ints
+from fraud3000.features.online.recent import FLAGS, HEAD, TS, Recent
+from fraud3000.features.online.records import Record, changes, difference
+
+MOST = 1 << 62
+
+Alter = Callable[[Ints, Ints], None]
+"""Notes a change with the keys of an event: the keys, then ts, since, flags, frauds and labelled."""
+
+
+class Labels:
+    """What is said of the transactions that label windows may still read.
+
+    Parameters
+    ----------
+    span
+        How far back label windows look, in microseconds; 0 without any, and nothing is kept.
+    keys
+        How many keys a transaction's label counts for.
+    precedence
+        Sources, the most trusted first.
+    alter
+        Where changes go.
+    """
+
+    def __init__(self, span: int, keys: int, precedence: tuple[str, ...], alter: Alter) -> None:
+        self.span = span
+        self.recent = Recent(span, keys)
+        self.waiting: dict[str, list[Record]] = {}
+        self.count = 0  # records taken
+        self._precedence = precedence
+        self._alter = alter
+
+    def say(self, id_: str, is_fraud: int, source: str, reported_at: int | None, recorded_at: int) -> None:
+        """Take a record; times in microseconds."""
+        if not self.span:
+            return
+        record = Record(is_fraud, source, reported_at, recorded_at, self.count)
+        self.count += 1
+        found = self.recent.find(id_)
+        if found is None:
+            self.waiting.setdefault(id_, []).append(record)
+        else:
+            self._tell(id_, *found, [record])
+
+    def meet(self, id_: str, ts: int, flags: int, keys: list[int]) -> None:
+        """Take a transaction."""
+        if not self.span:
+            return
+        self.recent.add_one(id_, ts, flags, keys)
+        if id_ in self.waiting:
+            self._awaited(id_, np.array([0, 0, ts, flags, *keys]))
+
+    def meet_all(self, ids: list[str], ts: Ints, flags: Ints, keys: Ints) -> None:
+        """Take transactions; keys one row each."""
+        if not self.span:
+            return
+        young = np.flatnonzero(ts > ts.max(initial=-MOST) - self.span)
+        self.recent.add([ids[row] for row in young], ts[young], flags[young], keys[young])
+        if self.waiting:
+            for row, id_ in enumerate(ids):
+                if id_ in self.waiting:
+                    self._awaited(id_, np.array([0, 0, ts[row], flags[row], *keys[row]]))
+
+    def _awaited(self, id_: str, entry: Ints) -> None:
+        found = self.recent.find(id_)
+        self._tell(id_, entry, [] if found is None else found[1], self.waiting.pop(id_))
+
+    def _tell(self, id_: str, entry: Ints, known: list[Record], records: Iterable[Record]) -> None:
+        """Change what is known of a transaction; what comes when no window sees it any more goes on waiting, unread."""
+        presumed, until = bool(entry[FLAGS] & PRESUMED), entry[TS] + self.span
+        before = changes(known, self._precedence, presumed=presumed)
+        for record in records:
+            (known if record.recorded_at < until else self.waiting.setdefault(id_, [])).append(record)
+        now = changes(known, self._precedence, presumed=presumed)
+        for since, (frauds, labelled) in difference(now, before).items():
+            self._alter(entry[HEAD:], np.array([entry[TS], since, entry[FLAGS], frauds, labelled]))
+
+    # as a file, or a hash
+
+    def told_waiting(self) -> list[tuple[Any, ...]]:
+        """The records that wait, by transaction and time, however they came."""
+        waiting = [(id_, record) for id_, records in self.waiting.items() for record in records]
+        waiting.sort(key=lambda one: (one[0], one[1].recorded_at, one[1].place))
+        return [(id_, *record[:-1]) for id_, record in waiting]
+
+    def content(self) -> dict[str, Any]:
+        """What a snapshot tells beside the arrays."""
+        records = {age: generation.records for age, generation in self.recent.generations.items()}
+        return {"count": self.count, "newest": self.recent.newest, "waiting": self.waiting, "records": records}
+
+    def arrays(self) -> dict[str, Ints]:
+        """The transactions, one array for each generation."""
+        generations = self.recent.generations.items()
+        return {f"transactions {age}": generation.rows[: generation.count] for age, generation in generations}
+
+    def restore(self, content: dict[str, Any], arrays: Mapping[str, Ints]) -> None:
+        """Take back what `content` and `arrays` gave."""
+        self.count, self.recent.newest = content["count"], content["newest"]
+        self.waiting = _records(content["waiting"])
+        for age, records in content["records"].items():
+            generation = self.recent.generation(int(age))
+            generation.records = _records(records)
+            generation.add(arrays[f"transactions {age}"])
+
+
+def _records(told: Mapping[str, Any]) -> dict[str, list[Record]]:
+    return {id_: [Record(*record) for record in records] for id_, records in told.items()}

@@ -1,0 +1,150 @@
+"""The transactions whose labels some window may still read, by their ids.
+
+They stand in generations by their ts. A generation goes when all of it lies further behind the newest transaction
+than any label window looks back: a record is recorded after the newest transaction that was accepted, so that
+whoever may know it no longer sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+import numpy as np
+
+from fraud3000.features.kernel import kernel
+from fraud3000.features.online.plan import Ints
+from fraud3000.features.online.records import Record
+
+HEAD = 4  # words before a transaction's keys: its id's hash in two, its ts, its flags
+TS, FLAGS = 2, 3
+_GENERATIONS = 8
+_FIRST_ROWS = 64
+
+
+class Recent:
+    """Where each recent transaction is kept, and what was said of its label.
+
+    Parameters
+    ----------
+    span
+        How far back label windows look, in microseconds; 0 without any, and nothing is kept.
+    keys
+        How many keys a transaction's label counts for.
+    """
+
+    def __init__(self, span: int, keys: int) -> None:
+        self.span = span
+        self._width = HEAD + keys
+        self._length = span // _GENERATIONS + 1
+        self.newest = -(1 << 62)
+        self.generations: dict[int, Generation] = {}
+
+    def add(self, ids: Iterable[str], ts: Ints, flags: Ints, keys: Ints) -> None:
+        """Keep transactions that windows may still read; keys one row each."""
+        self._move_to(int(ts.max(initial=self.newest)))
+        entries = np.column_stack([hashes(ids), ts, flags, keys])
+        ages = ts // self._length
+        for age in np.unique(ages).tolist():
+            if not self._is_over(age):
+                self.generation(age).add(entries[ages == age])
+
+    def add_one(self, id_: str, ts: int, flags: int, keys: list[int]) -> None:
+        """Keep one transaction."""
+        if ts > self.newest:
+            self._move_to(ts)
+        age = ts // self._length
+        if not self._is_over(age):
+            low, high = _hash(id_)
+            self.generation(age).add(np.array([[low, high, ts, flags, *keys]], np.int64))
+
+    def find(self, id_: str) -> tuple[Ints, list[Record]] | None:
+        """A transaction and the list of its records, to be added to."""
+        hashed = hashes([id_])[0]
+        for generation in self.generations.values():
+            entry = generation.find(hashed)
+            if entry is not None:
+                return entry, generation.records.setdefault(id_, [])
+        return None
+
+    @property
+    def nbytes(self) -> int:
+        return sum(generation.nbytes for generation in self.generations.values())
+
+    def __len__(self) -> int:
+        return sum(generation.count for generation in self.generations.values())
+
+    def _move_to(self, newest: int) -> None:
+        self.newest = newest
+        for age in [age for age in self.generations if self._is_over(age)]:
+            del self.generations[age]
+
+    def _is_over(self, age: int) -> bool:
+        return (age + 1) * self._length <= self.newest - self.span
+
+    def generation(self, age: int) -> Generation:
+        """The generation of an age, begun where there is none."""
+        if age not in self.generations:
+            self.generations[age] = Generation(self._width)
+        return self.generations[age]
+
+
+class Generation:
+    """Transactions of a stretch of time."""
+
+    def __init__(self, width: int) -> None:
+        self.rows: Ints = np.zeros((_FIRST_ROWS, width), np.int64)
+        self.count = 0
+        self.records: dict[str, list[Record]] = {}
+        self._table = np.zeros(2 * _FIRST_ROWS, np.int32)
+
+    def add(self, entries: Ints) -> None:
+        first, self.count = self.count, self.count + len(entries)
+        if self.count > len(self.rows):
+            rows = max(self.count, len(self.rows) + len(self.rows) // 4)
+            self.rows.resize((rows, self.rows.shape[1]), refcheck=False)
+        if 3 * self.count > 2 * len(self._table):
+            self._table = np.zeros(2 << (2 * self.count - 1).bit_length(), np.int32)
+            _enter(self.rows, self._table, 0, first)
+        self.rows[first : self.count] = entries
+        _enter(self.rows, self._table, first, self.count)
+
+    def find(self, hashed: Ints) -> Ints | None:
+        row = self._table[_place(self.rows, self._table, hashed)]
+        return self.rows[row - 1].copy() if row else None
+
+    @property
+    def nbytes(self) -> int:
+        return self.rows.nbytes + self._table.nbytes
+
+
+def hashes(ids: Iterable[str]) -> Ints:
+    """128 bits of each id: two that fall together are not to be expected before there are 10^18."""
+    return np.frombuffer(b"".join([_digest(id_) for id_ in ids]), np.int64).reshape(-1, 2)
+
+
+def _digest(id_: str) -> bytes:
+    return blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _hash(id_: str) -> tuple[int, int]:
+    low, high = np.frombuffer(_digest(id_), np.int64).tolist()
+    return low, high
+
+
+@kernel
+def _place(rows: Ints, table: Ints, hashed: Ints) -> int:
+    """Where an id stands in the table, or the free place where it belongs."""
+    place = hashed[0] & (len(table) - 1)
+    while table[place]:
+        row = table[place] - 1
+        if rows[row, 0] == hashed[0] and rows[row, 1] == hashed[1]:
+            break
+        place = (place + 1) & (len(table) - 1)
+    return place
+
+
+@kernel
+def _enter(rows: Ints, table: Ints, first: int, end: int) -> None:
+    for row in range(first, end):
+        table[_place(rows, table, rows[row])] = row + 1

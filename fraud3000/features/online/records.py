@@ -1,0 +1,57 @@
+"""Label records of one transaction, and what they change in the windows that see it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+
+class Record(NamedTuple):
+    """What a source says of a transaction's label; times in microseconds, `place` in the order they were given in."""
+
+    is_fraud: int
+    source: str
+    reported_at: int | None
+    recorded_at: int
+    place: int
+
+
+Changes = dict[int, tuple[int, int]]
+"""By `since`: what is added to frauds and to labelled for every t after it."""
+
+
+def changes(records: Iterable[Record], precedence: Sequence[str], *, presumed: bool) -> Changes:
+    """What a transaction's records add to what is counted for it without any.
+
+    Deciding is the record of the most trusted source, then the greatest (`recorded_at`, `reported_at`, place).
+
+    Examples
+    --------
+    >>> changes([Record(1, "file", None, 5, 0), Record(0, "file", None, 9, 1)], (), presumed=True)
+    {5: (1, 0), 9: (-1, 0)}
+    """
+    trust = {source: -place for place, source in enumerate(precedence)}
+    found: Changes = {}
+    known, decided = (0, int(presumed)), (-math.inf,)
+    for record in sorted(records, key=lambda record: (record.recorded_at, record.place)):
+        reported = -math.inf if record.reported_at is None else record.reported_at
+        strength = (trust.get(record.source, -math.inf), record.recorded_at, reported, record.place)
+        if strength > decided:
+            decided = strength
+            _add(found, record.recorded_at, record.is_fraud - known[0], 1 - known[1])
+            known = (record.is_fraud, 1)
+    return {since: steps for since, steps in found.items() if steps != (0, 0)}
+
+
+def difference(now: Changes, before: Changes) -> Changes:
+    """What takes one set of changes to another."""
+    found = dict(now)
+    for since, (frauds, labelled) in before.items():
+        _add(found, since, -frauds, -labelled)
+    return {since: steps for since, steps in found.items() if steps != (0, 0)}
+
+
+def _add(found: Changes, since: int, frauds: int, labelled: int) -> None:
+    frauds_before, labelled_before = found.get(since, (0, 0))
+    found[since] = (frauds_before + frauds, labelled_before + labelled)

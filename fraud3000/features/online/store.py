@@ -1,0 +1,257 @@
+"""The online engine: transactions and label records come one by one, features are read before a transaction is kept."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from threading import Lock
+from typing import Any, BinaryIO
+
+import numpy as np
+import polars as pl
+
+from fraud3000.errors import ScorerError
+from fraud3000.features.online import arena, changes, checksum, snapshot, step
+from fraud3000.features.online.alone import Alone, Value
+from fraud3000.features.online.arena import LATE, REFUSED, SEEN
+from fraud3000.features.online.facts import Facts, Transaction, microseconds
+from fraud3000.features.online.labels import Labels
+from fraud3000.features.online.plan import CHANGE, FLAGS, TS, Ints, plan_of
+from fraud3000.features.spec import Catalogue
+
+_SLICE = 500_000  # rows that are read at once when many are absorbed
+
+
+class FeatureStore:
+    """Features of each transaction as it comes, from what came before it.
+
+    That no transaction comes twice is for the caller to see to. Calls from several threads wait for each other.
+
+    Parameters
+    ----------
+    catalogue
+        What to compute.
+
+    Examples
+    --------
+    >>> from fraud3000.features.spec import Window
+    >>> store = FeatureStore(Catalogue((Window("card_id", "1h", "sum"),), label_delay=0))
+    >>> store.observe({"transaction_id": "1", "ts": 0, "card_id": "a", "amount": 250})
+    {'card_amount_sum_1h': 0.0}
+    >>> store.observe({"transaction_id": "2", "ts": 1, "card_id": "a", "amount": 100})
+    {'card_amount_sum_1h': 250.0}
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self._timed = any("ts" in feature.needs for feature in catalogue.features)
+        self._plan, self._layout = plan_of(catalogue)
+        self._state = arena.empty_state(self._plan, self._layout)
+        self._facts = Facts(self._layout)
+        self._alone = Alone(catalogue)
+        self._labels = Labels(
+            self._layout.label_span, len(self._layout.label_steps), catalogue.precedence, self._alter
+        )
+        self._rows = 0
+        self._nothing: dict[str, Value] = dict.fromkeys(catalogue.names)
+        kinds = {feature.name: feature.kind for feature in catalogue.features}
+        self._flags = [name for name in self._layout.names if kinds[name] == "boolean"]
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        """How many transactions it has taken."""
+        return self._rows
+
+    def observe(self, transaction: Transaction) -> dict[str, Value]:
+        """Make a transaction's features and keep it, in one step.
+
+        Parameters
+        ----------
+        transaction
+            Columns of TRANSACTIONS and passthrough ones; `ts` with a zone, or whole microseconds since the epoch.
+            What is absent is null, but `status` is approved and `labelled` true.
+
+        Returns
+        -------
+        dict
+            Every feature by name, in the catalogue's order; None where it is null.
+        """
+        with self._lock:
+            ts = self._read(transaction, learn=True)
+            while not step.observe(self._plan, self._state, self._facts.row, self._facts.floats, True):
+                self._grow(self._plan.most)
+            self._rows += 1
+            told = self._told(transaction, ts)
+            if self._labels.span:
+                keys = self._state.live[self._layout.label_steps].tolist()
+                self._labels.meet(transaction["transaction_id"], ts, int(self._facts.row[FLAGS]), keys)
+            return told
+
+    def features_for(self, transaction: Transaction) -> dict[str, Value]:
+        """What `observe` would say of a transaction now; nothing is kept."""
+        with self._lock:
+            ts = self._read(transaction, learn=False)
+            step.observe(self._plan, self._state, self._facts.row, self._facts.floats, False)
+            return self._told(transaction, ts)
+
+    def record_label(
+        self,
+        transaction_id: str,
+        is_fraud: int,
+        *,
+        source: str = "file",
+        reported_at: datetime | int | None = None,
+        recorded_at: datetime | int,
+    ) -> None:
+        """Take a record of the ledger, which every t after `recorded_at` knows.
+
+        A record waits for a transaction that has not come yet. Records of a transaction that is behind all label
+        windows at `recorded_at` are kept unread.
+        """
+        reported = None if reported_at is None else microseconds(reported_at)
+        with self._lock:
+            self._labels.say(transaction_id, int(is_fraud), source, reported, microseconds(recorded_at))
+
+    def absorb(self, transactions: pl.DataFrame, ledger: pl.DataFrame | None = None) -> None:
+        """Keep many transactions in the order of `seq` without making their features, and take many records.
+
+        Parameters
+        ----------
+        transactions
+            TRANSACTIONS that come after all that the store has taken.
+        ledger
+            LEDGER, in its order; records may be of transactions of these, earlier or later ones.
+        """
+        with self._lock:
+            for id_, is_fraud, source, reported_at, recorded_at in _records(ledger):
+                self._labels.say(id_, is_fraud, source, reported_at, recorded_at)
+            for rows in transactions.sort("seq").iter_slices(_SLICE):
+                self._absorb(rows)
+
+    @classmethod
+    def rebuild(
+        cls, transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, *, as_of: datetime | None = None
+    ) -> FeatureStore:
+        """The store that has observed these transactions and these records.
+
+        Parameters
+        ----------
+        transactions, ledger
+            TRANSACTIONS and LEDGER.
+        as_of
+            Leave out transactions from this moment on, and what was recorded from then on.
+        """
+        if as_of is not None:
+            transactions = transactions.filter(pl.col("ts") < as_of)
+            ledger = ledger.filter(pl.col("recorded_at") < as_of)
+        store = cls(catalogue)
+        store.absorb(transactions, ledger)
+        return store
+
+    # what there is
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """By kind of key: keys; rows that they kept; those of them that came late; rows that came too late to be kept."""
+        with self._lock:
+            steps = zip(self._layout.keys, self._plan.steps, self._state.tallies.tolist(), strict=False)
+            keys = np.bincount(
+                self._state.pool[self._state.table[self._state.table > 0]] >> 32, minlength=len(self._layout.keys)
+            )
+            return {
+                "+".join(columns): {
+                    "keys": int(found), "rows": tally[SEEN], "late": tally[LATE], "refused": tally[REFUSED]
+                }
+                for found, (columns, kept, tally) in zip(keys, steps, strict=True)
+                if kept["kept"]
+            }
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by part; texts are told roughly."""
+        with self._lock:
+            texts = sum(70 + 100 for codes in self._facts.codes.values() for _ in codes)
+            parts = {"texts": texts, "transactions by id": self._labels.recent.nbytes}
+            return {**arena.memory(self._state, self._layout), **parts}
+
+    def checksum(self) -> str:
+        """SHA-256 of the content: the same for stores that say the same of whatever may come."""
+        with self._lock:
+            texts = {column: list(codes) for column, codes in self._facts.codes.items()}
+            told = {"catalogue": self.catalogue.hash, "texts": texts, "waiting": self._labels.told_waiting()}
+            return checksum.of(self._plan, self._state, told)
+
+    def snapshot(self, file: BinaryIO) -> None:
+        """Write all of the store to a file."""
+        with self._lock:
+            content = {
+                "catalogue": self.catalogue.to_dict(),
+                "hash": self.catalogue.hash,
+                "rows": self._rows,
+                "texts": {column: list(codes) for column, codes in self._facts.codes.items()},
+                "labels": self._labels.content(),
+            }
+            snapshot.write(file, content, {**arena.arrays(self._state), **self._labels.arrays()})
+
+    @classmethod
+    def restore(cls, file: BinaryIO) -> FeatureStore:
+        """The store that a snapshot was taken of.
+
+        Raises
+        ------
+        ScorerError
+            The file is no snapshot, is damaged, or was made under other rules of time.
+        """
+        content, arrays = snapshot.read(file)
+        store = cls(Catalogue.from_dict(content["catalogue"]))
+        if store.catalogue.hash != content["hash"]:
+            raise ScorerError(
+                "snapshot of a feature store: made under other rules of time or another schema",
+                hint="Build the store anew from the transactions and the ledger.",
+            )
+        store._rows = content["rows"]  # noqa: SLF001  its own
+        for column, texts in content["texts"].items():
+            store._facts.codes[column].update({text: code for code, text in enumerate(texts)})  # noqa: SLF001
+        store._state = arena.with_arrays(store._state, arrays)  # noqa: SLF001
+        store._labels.restore(content["labels"], arrays)  # noqa: SLF001
+        return store
+
+    def _read(self, transaction: Transaction, *, learn: bool) -> int:
+        ts = microseconds(transaction["ts"]) if self._timed else 0
+        self._facts.read(transaction, ts, learn=learn)
+        return ts
+
+    def _told(self, transaction: Transaction, ts: int) -> dict[str, Value]:
+        told = self._nothing.copy()
+        for name, value in zip(self._layout.names, self._state.out.tolist(), strict=True):
+            if value == value:  # noqa: PLR0124  NaN alone differs from itself
+                told[name] = value
+        for name in self._flags:
+            told[name] = None if told[name] is None else bool(told[name])
+        told.update(self._alone.of(transaction, ts))
+        return told
+
+    def _absorb(self, rows: pl.DataFrame) -> None:
+        facts = self._facts.of(rows)
+        live, row = np.empty((len(facts), len(self._plan.steps)), np.int64), 0
+        while (row := step.absorb(self._plan, self._state, facts, row, live)) < len(facts):
+            self._grow(self._plan.most)
+        self._rows += len(facts)
+        if self._labels.span:
+            keys = live[:, self._layout.label_steps]
+            self._labels.meet_all(rows["transaction_id"].to_list(), facts[:, TS], facts[:, FLAGS], keys)
+
+    def _alter(self, keys: Ints, change: Ints) -> None:
+        words = CHANGE * len(self._plan.sections)
+        if not arena.has_room(self._state, words, 0):
+            self._grow(words)
+        by_step = np.zeros(len(self._plan.steps), np.int64)
+        by_step[self._layout.label_steps] = keys
+        changes.alter(self._plan, self._state, by_step, change)
+
+    def _grow(self, words: int) -> None:
+        self._state = arena.grown(self._state, words, len(self._plan.steps))
+
+
+def _records(ledger: pl.DataFrame | None) -> list[tuple[Any, ...]]:
+    if ledger is None:
+        return []
+    times = pl.col("reported_at", "recorded_at").dt.epoch("us")
+    return ledger.select("transaction_id", "is_fraud", "source", times).rows()

@@ -1,0 +1,172 @@
+"""Features declared in params: what they become, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from fraud3000 import params
+from fraud3000.errors import LeakageError, ParamsError
+from fraud3000.features.catalogue import default
+from fraud3000.features.declaring import declare
+from fraud3000.features.spec import (
+    Catalogue,
+    Condition,
+    Feature,
+    FromLast,
+    LabelWindow,
+    NotSeen,
+    SinceLast,
+    Versus,
+    Window,
+)
+from fraud3000.schema import TRANSACTIONS
+from tests.streams import PASSED
+
+WEEK = 604_800
+SCHEMA = {**TRANSACTIONS, **PASSED}
+TRAVEL = {"column": "category", "is": "travel"}
+
+
+def declared(entry: dict[str, Any], schema: dict[str, pl.DataType] | None = None) -> Feature:
+    """What one entry becomes, beside the default features."""
+    entry = {"key": "device_id", "length": "1h", **entry}
+    featurize = params.parse({"featurize": {"features": [entry]}}).featurize
+    schema = SCHEMA if schema is None else schema
+    whole = default(list(schema), label_delay=WEEK)
+    return declare(whole, featurize.features, (), schema).features[-1]
+
+
+@pytest.mark.parametrize(
+    ("entry", "feature"),
+    [
+        ({"aggregate": "count"}, Window("device_id", "1h", "count")),
+        ({"aggregate": "sum", "bucket": "5m"}, Window("device_id", "1h", "sum", bucket="5m")),
+        ({"aggregate": "mean", "column": "risk"}, Window("device_id", "1h", "mean", column="risk")),
+        ({"aggregate": "min", "length": "60m"}, Window("device_id", "60m", "min")),
+        (
+            {"aggregate": "distinct", "column": "card_id", "cap": 9, "delay": "1d"},
+            Window("device_id", "1h", "distinct", column="card_id", cap=9, delay="1d"),
+        ),
+        (
+            {"aggregate": "share", "where": {"column": "category", "is": ["travel", "food"]}},
+            Window("device_id", "1h", "share", where=Condition("category", "is", ("travel", "food"))),
+        ),
+        (
+            {"aggregate": "max", "where": {"column": "amount", "at_most": 50_000}},
+            Window("device_id", "1h", "max", where=Condition("amount", "at_most", (50_000.0,))),
+        ),
+        ({"aggregate": "ratio", "column": "risk"}, Versus("device_id", "1h", "ratio", column="risk")),
+        ({"aggregate": "zscore", "delay": "2d"}, Versus("device_id", "1h", "zscore", delay="2d")),
+        ({"aggregate": "since_last"}, SinceLast("device_id", "1h")),
+        ({"aggregate": "not_seen", "key": ["card_id", "device_id"]}, NotSeen(("card_id", "device_id"), "1h")),
+        ({"aggregate": "not_seen", "key": ["device_id"]}, NotSeen("device_id", "1h")),
+        ({"aggregate": "speed"}, FromLast("device_id", "1h", "speed")),
+        ({"aggregate": "rate"}, LabelWindow("device_id", "1h", "rate", delay="7d")),
+        ({"aggregate": "frauds", "delay": "9d"}, LabelWindow("device_id", "1h", "frauds", delay="9d")),
+        (
+            {"aggregate": "smoothed", "prior": 0.1, "strength": 5},
+            LabelWindow("device_id", "1h", "smoothed", delay="7d", prior=0.1, strength=5.0),
+        ),
+        (
+            {"aggregate": "count", "where": {"column": "status", "is": "declined"}},
+            Window("device_id", "1h", "count", where=Condition("status", "is", ("declined",))),
+        ),
+    ],
+)
+def test_an_entry_becomes_a_feature(entry: dict[str, Any], feature: Feature) -> None:
+    assert declared(entry) == feature
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"key": "devise_id"}, "key: the data has no column 'devise_id'; nearest: 'device_id'"),
+        ({"key": "risk"}, "key: 'risk' is a number, and this must be text"),
+        ({"key": "ts"}, "key: 'ts' is a time, and this must be text"),
+        ({"key": "transaction_id"}, "key: 'transaction_id' differs in every row"),
+        ({"key": ["card_id", "card_id"]}, "key: [card_id, card_id]"),
+        ({"key": []}, "key: []"),
+        ({"aggregate": "sum", "column": "category"}, "column: 'category' is text, and this must be a number"),
+        ({"aggregate": "sum", "column": "seq"}, "column: 'seq' is the order of arrival"),
+        ({"aggregate": "distinct"}, "'distinct' counts different texts, and no column is named"),
+        ({"aggregate": "distinct", "column": "amount"}, "column: 'amount' is a number, and this must be text"),
+        ({"aggregate": "distinct", "column": "card_id", "cap": 0}, "a cap of 0"),
+        ({"aggregate": "share"}, "a share without a condition"),
+        ({"column": "amount"}, "'count' takes no column"),
+        ({"aggregate": "since_last", "delay": "1d", "bucket": "1h"}, "'since_last' takes no delay, no bucket"),
+        ({"aggregate": "rate", "cap": 5}, "'rate' takes no cap"),
+        ({"aggregate": "smoothed", "prior": 2}, "a prior of 2.0"),
+        ({"where": {"column": "amount", "is": "5"}}, "where.column: 'amount' is a number, and this must be text"),
+        ({"where": {"column": "category", "above": 5}}, "where.column: 'category' is text, and this must be a number"),
+        ({"where": {"column": "colour", "is": "red"}}, "where.column: the data has no column 'colour'"),
+        ({"length": "0d"}, "a length of 0d"),
+        ({"bucket": "0s"}, "a bucket of 0s"),
+        ({"key": "card_id"}, "'card_count_1h' is there already"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_its_place(entry: dict[str, Any], told: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        declared({"aggregate": "count", **entry})
+    assert caught.value.message.startswith("featurize.features.0: ")
+    assert told in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"aggregate": "rate", "delay": "6d"}, "its delay of 6d is shorter than the label delay of 7d"),
+        ({"aggregate": "sum", "column": "is_fraud"}, "column: 'is_fraud' says what became of the transaction"),
+        ({"aggregate": "count", "where": {"column": "is_fraud", "above": 0}}, "where.column: 'is_fraud' says what"),
+    ],
+)
+def test_no_entry_reads_a_label_before_its_time(entry: dict[str, Any], told: str) -> None:
+    with pytest.raises(LeakageError, match=f"featurize.features.0: .*{told}"):
+        declared(entry)
+
+
+def test_roles_that_an_aggregate_needs_are_named() -> None:
+    schema = {name: kind for name, kind in SCHEMA.items() if name != "terminal_lat"}
+    with pytest.raises(ParamsError, match=r"features.0: the data has no 'terminal_lat'"):
+        declared({"aggregate": "distance"}, schema)
+
+
+def test_two_entries_of_one_name_are_refused() -> None:
+    entry = {"key": "device_id", "aggregate": "count", "length": "1h"}
+    own = params.parse({"featurize": {"features": [entry, entry]}}).featurize.features
+    with pytest.raises(ParamsError, match=r"features.1: 'device_id_count_1h' is there already"):
+        declare(Catalogue((), label_delay=WEEK), own, (), SCHEMA)
+
+
+def test_default_features_can_be_left_out() -> None:
+    whole = default(list(TRANSACTIONS), categorical=["category"], label_delay=WEEK)
+    fewer = declare(whole, (), ["card_count_1h", "category"], SCHEMA)
+    assert set(whole.names) - set(fewer.names) == {"card_count_1h", "category"}
+    assert fewer.hash != whole.hash
+
+
+def test_a_feature_that_the_data_has_no_columns_for_may_be_left_out() -> None:
+    assert declare(default(["amount"], label_delay=WEEK), (), ["home_distance"], {}).names == ["amount"]
+
+
+def test_names_that_are_no_features_are_told_with_the_nearest() -> None:
+    with pytest.raises(
+        ParamsError, match=r"featurize.without: 'card_count_2h' is no feature; nearest: 'card_count_1h'"
+    ):
+        declare(default(list(TRANSACTIONS), label_delay=WEEK), (), ["card_count_2h"], SCHEMA)
+
+
+def test_a_feature_of_ones_own_can_stand_for_a_default_one() -> None:
+    entry = {"key": "terminal_id", "aggregate": "count", "length": "1h"}
+    own = params.parse({"featurize": {"features": [entry]}}).featurize.features
+    catalogue = declare(default(list(TRANSACTIONS), label_delay=WEEK), own, ["terminal_count_1h_by_5m"], SCHEMA)
+    assert "terminal_count_1h" in catalogue.names
+    assert "terminal_count_1h_by_5m" not in catalogue.names
+
+
+def test_the_names_of_conditions_hold_every_digit() -> None:
+    feature = declared({"aggregate": "count", "where": {"column": "amount", "above": 1_234_567}})
+    assert feature.name == "device_id_count_1h_where_amount_above_1234567"

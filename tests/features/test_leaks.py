@@ -1,0 +1,115 @@
+"""Engines that see the future are found out, and the one that does not is not."""
+
+from datetime import datetime
+
+import polars as pl
+import pytest
+
+from fraud3000.features import batch, full, leaks, stress
+from fraud3000.features.spec import Column
+from fraud3000.schema import LEDGER
+
+CATALOGUE = full.catalogue(precedence=stress.SOURCES)
+FEW = CATALOGUE.without([name for name in CATALOGUE.names if not name.startswith(("card_count", "card_frauds"))])
+
+
+@pytest.fixture(scope="module")
+def made() -> stress.Stress:
+    return stress.stream(CATALOGUE, rows=1_200)
+
+
+def replaced(column: pl.Expr, name: str):
+    """An engine that takes one feature from all rows it is given."""
+
+    def featurize(transactions, ledger, catalogue, *, wanted=None):
+        right = batch.featurize(transactions, ledger, catalogue, wanted=wanted)
+        values = transactions.select(column.cast(pl.Float64)).to_series()
+        return right.with_columns((values if wanted is None else values.filter(wanted)).alias(name))
+
+    return featurize
+
+
+def records_at_their_moment(transactions, ledger, catalogue, *, wanted=None):
+    early = ledger.with_columns(pl.col("recorded_at") - pl.duration(microseconds=1))
+    return batch.featurize(transactions, early, catalogue, wanted=wanted)
+
+
+def reported_is_recorded(transactions, ledger, catalogue, *, wanted=None):
+    early = ledger.with_columns(recorded_at=pl.min_horizontal("reported_at", "recorded_at"))
+    return batch.featurize(transactions, early, catalogue, wanted=wanted)
+
+
+def arrival_is_time(transactions, ledger, catalogue, *, wanted=None):
+    timely = pl.struct("ts", "transaction_id").rank("ordinal").cast(pl.Int64)
+    return batch.featurize(transactions.with_columns(seq=timely), ledger, catalogue, wanted=wanted)
+
+
+def test_no_feature_of_any_kind_sees_the_future(made):
+    found = leaks.check(made.transactions, made.ledger, CATALOGUE, rows=12)
+    assert found == leaks.Checked(rows=12, futures=36, leaks=())
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(replaced(pl.len().over("card_id"), "card_count_1d"), id="counts_all_of_the_card"),
+        pytest.param(replaced(pl.len().over("card_id", "ts"), "card_count_1d"), id="counts_ties"),
+        pytest.param(replaced(pl.col("amount").mean().over(pl.lit(1)), "card_count_1d"), id="mean_of_the_whole_file"),
+        pytest.param(replaced(pl.col("is_fraud"), "card_count_1d"), id="the_files_final_label"),
+        pytest.param(
+            replaced(pl.col("is_fraud").fill_null(0).cum_sum().over("card_id", order_by="ts"), "card_count_1d"),
+            id="final_labels_of_the_past",
+        ),
+        pytest.param(
+            replaced(pl.col("ts").shift(-1).over("card_id", order_by="ts").is_null(), "card_count_1d"), id="next_event"
+        ),
+    ],
+)
+def test_a_feature_that_looks_ahead_is_named_alone(made, engine):
+    found = leaks.check(made.transactions, made.ledger, FEW, rows=20, featurize=engine)
+    (leak,) = found.leaks
+    assert leak.feature == "card_count_1d"
+    assert leak.was != leak.became
+    assert isinstance(leak.ts, datetime)
+    assert leak.transaction_id in made.transactions["transaction_id"]
+
+
+@pytest.mark.parametrize("engine", [records_at_their_moment, reported_is_recorded])
+def test_labels_read_too_early_are_found_in_label_windows_only(made, engine):
+    found = leaks.check(made.transactions, made.ledger, FEW, rows=20, featurize=engine)
+    assert {leak.feature.partition("_frauds")[1] for leak in found.leaks} == {"_frauds"}
+
+
+def test_rows_that_came_in_later_are_future_whatever_their_time(made):
+    found = leaks.check(made.transactions, made.ledger, FEW, rows=20, featurize=arrival_is_time)
+    assert "card_count_7d" in {leak.feature for leak in found.leaks}
+
+
+def test_rows_at_one_time_and_out_of_order_are_looked_at_first(made):
+    number = pl.int_range(pl.len())
+    timely = made.transactions[:300].with_columns(ts=pl.col("ts").min() + pl.duration(seconds=number), seq=number)
+    second = pl.duration(seconds=pl.when(number == 100).then(1).otherwise(0))
+    odd = timely.with_columns(ts=pl.col("ts") + second, seq=pl.when(number == 200).then(250.5).otherwise("seq"))
+    odd = odd.with_columns(pl.col("seq").rank("ordinal").cast(pl.Int64))
+    picked: list[pl.Series] = []
+
+    def spying(transactions, ledger, catalogue, *, wanted=None):
+        picked.append(transactions["transaction_id"].filter(wanted))
+        return batch.featurize(transactions, ledger, catalogue, wanted=wanted)
+
+    checked = leaks.check(odd, made.ledger, FEW.without(FEW.names[1:]), rows=8, featurize=spying)
+    assert (checked.rows, len(picked[0])) == (8, 8)
+    assert set(odd["transaction_id"].gather([100, 101, 200])) <= set(picked[0])
+
+
+def test_without_time_or_rows_there_is_no_future(made):
+    nothing = leaks.Checked(0, 0, ())
+    timeless = FEW.without(FEW.names)
+    assert leaks.check(made.transactions.drop("ts"), made.ledger, timeless) == nothing
+    assert leaks.check(made.transactions.clear(), pl.DataFrame(schema=LEDGER), timeless) == nothing
+
+
+def test_columns_of_the_row_itself_may_be_anything(made):
+    own = FEW.without(FEW.names)
+    own = type(own)((Column("amount"), Column("country", categorical=True)), label_delay=0)
+    assert leaks.check(made.transactions, made.ledger, own, rows=5).leaks == ()

@@ -1,0 +1,108 @@
+"""The stream that holds everything, and the counts that say so."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from fraud3000.features import full, spec, stress
+from fraud3000.features.census import census
+from fraud3000.features.spec import Catalogue, LabelWindow, Window
+from fraud3000.schema import LEDGER, REQUIRED, TIME, TRANSACTIONS, check
+
+CATALOGUE = full.catalogue(precedence=stress.SOURCES)
+
+
+@pytest.fixture(scope="module")
+def made() -> stress.Stress:
+    return stress.stream(CATALOGUE, rows=4_000)
+
+
+def test_the_same_seed_makes_the_same_stream_and_another_another(made):
+    again, other = stress.stream(CATALOGUE, rows=4_000), stress.stream(CATALOGUE, rows=4_000, seed=1)
+    assert again.transactions.equals(made.transactions)
+    assert again.ledger.equals(made.ledger)
+    assert not other.transactions.equals(made.transactions)
+
+
+def test_it_is_transactions_and_a_ledger_with_every_id_and_place_once(made):
+    check(made.transactions, TRANSACTIONS, REQUIRED, thing="the stream")
+    check(made.ledger, LEDGER, LEDGER, thing="the ledger")
+    assert made.transactions.height == 4_000
+    assert [made.transactions[name].n_unique() for name in ("transaction_id", "seq")] == [4_000, 4_000]
+
+
+def test_it_holds_all_that_the_rules_speak_of(made):
+    expected = {
+        *("declined", "refunds", "of amount 0", "of the largest amount", "without a label from their source"),
+        *("without a card or terminal", "without a coordinate", "without another value"),
+        *("at the time of another of their card", "at the time of another of their terminal"),
+        *("in after a later one of their card", "exactly the horizon late for their card"),
+        *("later than the horizon for their card", "exactly the horizon late for their terminal"),
+        *("sent again, once in the stream", "with the id of another, left out"),
+        *("records a month after the label delay or later", "records before the label delay is over"),
+        *("records before their transaction", "records that take back the one before"),
+        *("records at the moment of another of their transaction", "records at the time of a transaction"),
+    }
+    assert {name for name in expected if not made.holds.get(name)} == set()
+    assert made.holds["sources of labels"] == 3
+    assert made.holds["edges with events exactly on them"] == made.holds["edges of windows"] > 50
+
+
+def test_a_stream_is_made_for_any_label_delay_and_horizon():
+    declared = full.catalogue(label_delay=60, late_horizon=0)
+    holds = stress.stream(declared, rows=500).holds
+    assert holds["later than the horizon for their card"] > 0
+    assert holds["records before their transaction"] > 0
+
+
+def test_the_full_catalogue_has_every_kind_of_feature_and_the_twin_of_each_bucketed_window():
+    assert {type(feature) for feature in CATALOGUE.features} == set(spec._KINDS.values())
+    windows = [feature for feature in CATALOGUE.features if isinstance(feature, Window)]
+    assert {feature.agg for feature in windows} == {
+        *("count", "sum", "mean", "max", "min", "std", "distinct", "share"),
+    }
+    conditions = {feature.where.how for feature in windows if feature.where}
+    assert conditions == {"is", "above", "at_most", "below", "at_least"}
+    assert {"terminal_count_7d_by_1h", "terminal_count_7d"} <= set(CATALOGUE.names)
+
+
+def test_a_census_counts_edges_ties_lateness_and_records():
+    at = lambda second: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=second)  # noqa: E731
+    rows = pl.DataFrame(
+        {
+            "transaction_id": ["a", "b", "c", "d"],
+            "ts": [at(0), at(10), at(10), at(3)],
+            "card_id": ["x", "x", "x", "x"],
+            "amount": [1, 2, 0, 4],
+            "status": ["approved", "declined", "refund", "approved"],
+            "labelled": True,
+            "seq": [0, 1, 2, 3],
+        }
+    ).with_columns(pl.col("ts").cast(TIME))
+    ledger = pl.DataFrame(
+        [
+            {"transaction_id": "a", "is_fraud": 1, "source": "file", "reported_at": None, "recorded_at": at(1)},
+            {"transaction_id": "a", "is_fraud": 0, "source": "file", "reported_at": None, "recorded_at": at(10)},
+        ],
+        schema=LEDGER,
+    )
+    features = (Window("card_id", "10s", "count"), LabelWindow("card_id", "5s", "rate", delay="5s"))
+    assert census(rows, ledger, Catalogue(features, label_delay=2, late_horizon=7)) == {
+        "rows": 4,
+        "declined": 1,
+        "refunds": 1,
+        "of amount 0": 1,
+        "cards": 1,
+        "at the time of another of their card": 2,
+        "in after a later one of their card": 1,
+        "exactly the horizon late for their card": 1,
+        "edges of windows": 3,
+        "edges with events exactly on them": 2,
+        "rows with an event on an edge, over all edges": 3,
+        "label records": 2,
+        "sources of labels": 1,
+        "records before the label delay is over": 1,
+        "records that take back the one before": 1,
+        "records at the time of a transaction": 1,
+    }

@@ -1,0 +1,296 @@
+"""The engines with one line changed: each change breaks a rule, and parity or the oracle must say so.
+
+`python -m tests.mutants` runs all of them and writes docs/mutants.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "mutants.md"
+ROWS, STREAMS = 500, 60
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of one line.
+
+    Attributes
+    ----------
+    rule
+        What it breaks, in the words of docs/concepts.md.
+    engine
+        Whose code it changes: batch, online, or both.
+    file
+        Under fraud3000/.
+    inside
+        The text after which the line stands, such as the head of its function.
+    old, new
+        The first appearance of `old` after that, and what takes its place.
+    """
+
+    rule: str
+    engine: str
+    file: str
+    inside: str
+    old: str
+    new: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.file}: {self.inside.partition('(')[0].removeprefix('def ')}: {self.old} -> {self.new}"
+
+    def applied(self, source: str) -> str:
+        """The source with the change in it."""
+        before, inside, after = source.partition(self.inside)
+        if not inside or self.old not in after:
+            raise LookupError(f"{self.name} is not there any more")
+        return before + inside + after.replace(self.old, self.new, 1)
+
+
+SWEEPS = ("tallies", "spreads", "extremes", "distincts", "recencies", "label_counts")
+_sweeps = partial(Mutant, engine="batch", file="features/sweeps.py")
+_batch = partial(Mutant, engine="batch", file="features/batch.py")
+_labels = partial(Mutant, engine="batch", file="labels.py")
+_shared = partial(Mutant, engine="both")
+
+BATCH = (
+    *(
+        _sweeps(
+            "ties do not see each other",
+            inside=f"def {sweep}(",
+            old="entry[high] + delay < t",
+            new="entry[high] + delay <= t",
+        )
+        for sweep in SWEEPS
+    ),
+    *(
+        _sweeps(
+            "the far edge is in the window",
+            inside=f"def {sweep}(",
+            old="entry[low] + whole < t",
+            new="entry[low] + whole <= t",
+        )
+        for sweep in SWEEPS
+    ),
+    *(
+        _sweeps("what arrives later is not seen", inside=f"def {sweep}(", old="if disordered[place]:", new="if False:")
+        for sweep in SWEEPS
+    ),
+    _sweeps(
+        "what arrives later is not seen", inside="def out_of_order(", old="newest_before > seq[place]", new="False"
+    ),
+    _batch("a window ends its delay before t", inside="return Hands(", old="durations.seconds(feature.delay)", new="0"),
+    _batch("a bucket is closed when t is past it", inside="def hands(", old="(bucket - 1)", new="bucket"),
+    _batch("a bucket is seen whole", inside="def hands(", old=" + (bucket - 1)", new=""),
+    _sweeps(
+        "exactly the horizon late is in time",
+        inside="def leave_late(",
+        old="ts[row] + horizon < ",
+        new="ts[row] + horizon <= ",
+    ),
+    _sweeps(
+        "late is against the newest event", inside="def leave_late(", old="max(newest[key], ts[row])", new="ts[row]"
+    ),
+    _batch("amounts are of approved events", inside="self.approved: Bools", old="== APPROVED", new="!= REFUND"),
+    _batch("declined events are counted", inside="self.counted: Bools", old="!= REFUND", new="== APPROVED"),
+    _batch(
+        "a condition on status decides alone",
+        inside="def _under(",
+        old='met if condition.column == "status" else ',
+        new="",
+    ),
+    _batch(
+        "a share is of all events of the window",
+        inside="def _among(",
+        old="self.counted(None)",
+        new="self._valued(None)",
+    ),
+    _batch("above is not at least", inside="def meets(", old='"above": column.gt', new='"above": column.ge'),
+    _batch("a key with a missing part is none", inside="def _key_codes(", old="| (part < 0)", new="& (part < 0)"),
+    _sweeps("a distinct count has a cap", inside="def distincts(", old="min(found, cap)", new="found"),
+    _sweeps(
+        "a record at t is not known at t",
+        inside="def label_counts(",
+        old='begins, side="right"',
+        new='begins, side="left"',
+    ),
+    _sweeps(
+        "a record at t is not known at t", inside="def label_counts(", old="since[told] < t", new="since[told] <= t"
+    ),
+    _sweeps(
+        "a reversal takes the fraud back",
+        inside="def label_counts(",
+        old="min(until[mark], enters + whole)",
+        new="enters + whole",
+    ),
+    _labels(
+        "declined and unlabelled stay unknown", inside="def presumed(", old='(pl.col("status") != DECLINED) & ', new=""
+    ),
+    _labels("declined and unlabelled stay unknown", inside="def presumed(", old=' & pl.col("labelled")', new=""),
+    _labels(
+        "the most trusted source decides",
+        inside="def changes(",
+        old="range(len(precedence), 0, -1)",
+        new="range(len(precedence))",
+    ),
+    _labels("of equal records the last decides", inside="def changes(", old='keep="last"', new='keep="first"'),
+)
+SHARED = (
+    _shared("sums are exact", file="features/exact.py", inside="def add(", old="high + (low >> 62)", new="high"),
+    _shared("sums are exact", file="features/exact.py", inside="def to_float(", old="top |= 1", new="top |= 0"),
+    _shared(
+        "a deviation is of the sample",
+        file="features/formulas.py",
+        inside="def deviation(",
+        old="(count - 1)",
+        new="(count)",
+    ),
+    _shared(
+        "a ratio to nothing is null",
+        file="features/formulas.py",
+        inside="def ratio(",
+        old="mean_ > 0",
+        new="mean_ != 0",
+    ),
+    _shared(
+        "an empty window has no mean",
+        file="features/formulas.py",
+        inside="def mean(",
+        old="return math.nan",
+        new="return 0.0",
+    ),
+    _shared(
+        "a smoothed rate begins at the prior",
+        file="features/formulas.py",
+        inside="def smoothed(",
+        old="(float(labelled) + ",
+        new="(1.0 + float(labelled) + ",
+    ),
+    _shared("distances are whole metres", file="features/formulas.py", inside="def metres(", old=" + 0.5)", new=")"),
+    _shared(
+        "columns are summed in steps",
+        file="features/formulas.py",
+        inside="def steps(",
+        old="round(scaled)",
+        new="scaled",
+    ),
+)
+ONLINE: tuple[Mutant, ...] = ()
+ALL = (*BATCH, *ONLINE, *SHARED)
+QUICK = tuple(
+    mutant for mutant in ALL if mutant.inside == "def leave_late(" or mutant.rule == "distances are whole metres"
+)
+
+
+@contextmanager
+def prepared() -> Iterator[Path]:
+    """A folder with streams, and with what is right for them."""
+    import polars as pl
+    from hypothesis import given, settings
+
+    from fraud3000.features import batch, full, stress
+    from fraud3000.features.parity import compare
+    from tests import oracle
+    from tests.streams import CATALOGUE, REGRESSIONS, frames, streams
+
+    drawn = [*REGRESSIONS.values()]
+
+    @settings(max_examples=STREAMS, derandomize=True, database=None, deadline=None)
+    @given(streams())
+    def draw(stream):  # type: ignore[no-untyped-def]
+        drawn.append(stream)
+
+    draw()
+    small = [
+        (*frames(*stream), pl.DataFrame(oracle.features(*stream, CATALOGUE), infer_schema_length=None))
+        for stream in drawn
+        if stream[0]
+    ]
+    catalogue = full.catalogue(precedence=stress.SOURCES)
+    made = stress.stream(catalogue, rows=ROWS)
+    assert compare(made.transactions, made.ledger, catalogue).differing_cells == 0
+    right = {
+        "transactions": made.transactions,
+        "ledger": made.ledger,
+        "catalogue": catalogue,
+        "features": batch.featurize(made.transactions, made.ledger, catalogue).select(catalogue.names),
+        "streams": small,
+        "small_catalogue": CATALOGUE,
+    }
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "given.pickle").write_bytes(pickle.dumps(right))
+        yield Path(place)
+
+
+def caught(mutant: Mutant, folder: Path) -> dict[str, int]:
+    """How many cells each check finds wrong in a copy of the package with the change in it."""
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place)
+        shutil.copytree(ROOT / "fraud3000", copy / "fraud3000", ignore=shutil.ignore_patterns("__pycache__"))
+        (copy / "tests").symlink_to(ROOT / "tests")
+        path = copy / "fraud3000" / mutant.file
+        path.write_text(mutant.applied(path.read_text(encoding="utf-8")), encoding="utf-8")
+        command = [sys.executable, "-m", "tests.judge", str(folder), mutant.engine]
+        place_of = {**os.environ, "NUMBA_DISABLE_JIT": "1", "POLARS_MAX_THREADS": "1", "PYTHONPATH": str(copy)}
+        done = subprocess.run(command, cwd=copy, env=place_of, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{mutant.name}: {done.stderr[-2_000:]}")
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
+
+
+def judged(mutants: Iterable[Mutant]) -> dict[Mutant, dict[str, int]]:
+    """What the checks say of some changes, two at a time."""
+    with prepared() as folder, ThreadPoolExecutor(2) as pool:
+        asked = list(mutants)
+        return dict(zip(asked, pool.map(lambda mutant: caught(mutant, folder), asked), strict=True))
+
+
+HEAD = """# Mutants: what the proofs would catch
+
+<!-- Made by `python -m tests.mutants`; do not edit. -->
+
+A proof that never fails proves little. Below, one line of an engine is changed so that it breaks a rule of
+[time](concepts.md), in a copy of the package. Parity pushes a stress stream of {rows} rows through both engines, the
+oracle judges small streams; each change must be caught by one of them at least. A change of what both engines
+share is for the oracle alone: they agree in it.
+
+| rule | engine | where | parity | oracle |
+|---|---|---|---|---|
+"""
+
+
+def page(verdicts: dict[Mutant, dict[str, int]]) -> str:
+    """The table of rules and of what catches their breach."""
+    lines = [f"| {_row(mutant)} | {_told(by['parity'])} | {_told(by['oracle'])} |\n" for mutant, by in verdicts.items()]
+    return HEAD.format(rows=ROWS) + "".join(lines)
+
+
+def _row(mutant: Mutant) -> str:
+    where = f"`{mutant.file.rpartition('/')[2]}`, `{mutant.old.strip()}` → `{mutant.new.strip() or ' '}`"
+    return f"{mutant.rule} | {mutant.engine} | {where}".replace("||", "\\|\\|")
+
+
+def _told(cells: int) -> str:
+    return "caught" if cells else "–"
+
+
+if __name__ == "__main__":
+    results = judged(ALL)
+    PAGE.write_text(page(results), encoding="utf-8")
+    for survivor in (mutant for mutant, by in results.items() if not any(by.values())):
+        sys.stderr.write(f"not caught: {survivor.name}\n")
