@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from fraud3000 import durations
@@ -49,10 +50,41 @@ class Boundaries:
         return cls(**spans, as_of=as_of, burn_in=timedelta(seconds=content["burn_in_seconds"]))
 
 
+@dataclass(frozen=True)
+class Split:
+    """Where a data set is cut.
+
+    Attributes
+    ----------
+    boundaries
+        The spans of time, or none.
+    counts
+        Rows of each split, in order.
+    """
+
+    boundaries: Boundaries
+    counts: dict[str, int]
+    _drawn: npt.NDArray[np.uint8] | None
+
+    def of(self, rows: pl.DataFrame, start: int = 0) -> pl.Series:
+        """Each row's `split`, a String.
+
+        Parameters
+        ----------
+        rows
+            TRANSACTIONS, some or all.
+        start
+            The place of the first of them among all.
+        """
+        if self._drawn is not None:
+            return pl.Series("split", PARTS).gather(self._drawn[start : start + rows.height])
+        return rows.select(_label_rows(self.boundaries)).to_series()
+
+
 def assign(
-    transactions: pl.DataFrame, params: SplitParams, *, label_delay: timedelta, burn_in: timedelta
-) -> tuple[pl.Series, Boundaries]:
-    """Give each transaction its split.
+    transactions: pl.DataFrame | pl.LazyFrame, params: SplitParams, *, label_delay: timedelta, burn_in: timedelta
+) -> Split:
+    """Say for each transaction which split it belongs to.
 
     By time: the span after burn-in, less the two gaps, is cut by the fractions. By dates: as they
     are, at least the label delay apart. Rows before the first span are history, rows between spans
@@ -61,16 +93,11 @@ def assign(
     Parameters
     ----------
     transactions
-        TRANSACTIONS.
+        TRANSACTIONS; of those with time, only their times are read.
     params
         Fractions or dates; the gap defaults to the label delay.
     label_delay, burn_in
         The label delay, and how much of the first time has too short a history to train on.
-
-    Returns
-    -------
-    tuple
-        `split` (String, one for each row) and the boundaries.
 
     Raises
     ------
@@ -80,30 +107,35 @@ def assign(
     EmptyDataError
         A span that holds no transactions.
     """
+    rows = transactions.lazy()
+    timed = "ts" in rows.collect_schema()
     if params.by == "random":
-        if "ts" in transactions.columns:
+        if timed:
             raise ParamsError(
                 "featurize.split.by: 'random' is for data without time, and these transactions have times",
                 hint="Split by time or dates: a random split lets a model learn from what came later.",
             )
-        return _random(transactions, params), Boundaries()
-    if "ts" not in transactions.columns:
+        drawn = _random(rows, params)
+        return Split(Boundaries(), dict(zip(PARTS, np.bincount(drawn).tolist(), strict=True)), drawn)
+    if not timed:
         raise ParamsError(
             f"featurize.split.by: '{params.by}' needs times, and the transactions have none",
             hint="Set featurize.split.by to random.",
         )
     gap = label_delay if params.gap is None else params.gap
-    bounds = _by_dates(params, gap) if params.by == "dates" else _by_fractions(transactions, params, gap, burn_in)
+    bounds = _by_dates(params, gap) if params.by == "dates" else _by_fractions(rows, params, gap, burn_in)
     as_of = min(max(bounds["train"][1], bounds["valid"][1]) + label_delay, bounds["test"][0])
-    split = transactions.select(_label_rows(bounds)).to_series()
+    boundaries = Boundaries(**bounds, as_of=as_of, burn_in=burn_in)
+    counted = rows.group_by(_label_rows(boundaries)).agg(pl.len()).collect(engine="streaming")
+    counts = dict(counted.iter_rows())
     for part in PARTS:
-        if not (split == part).any():
+        if not counts.get(part):
             first, last = bounds[part]
             raise EmptyDataError(
                 f"split: no transactions in {part}, [{first:%Y-%m-%d %H:%M}, {last:%Y-%m-%d %H:%M})",
                 hint="Choose other dates or fractions under featurize.split.",
             )
-    return split, Boundaries(**bounds, as_of=as_of, burn_in=burn_in)
+    return Split(boundaries, _in_order(counts), None)
 
 
 def known_compromised(
@@ -158,10 +190,10 @@ def known_compromised(
 
 
 def _by_fractions(
-    transactions: pl.DataFrame, params: SplitParams, gap: timedelta, burn_in: timedelta
+    transactions: pl.LazyFrame, params: SplitParams, gap: timedelta, burn_in: timedelta
 ) -> dict[str, Span]:
-    ts = transactions["ts"]
-    first, last = ts.min(), ts.max()
+    ends = transactions.select(first=pl.col("ts").min(), last=pl.col("ts").max()).collect(engine="streaming")
+    first, last = ends.row(0)
     if not isinstance(first, datetime) or not isinstance(last, datetime):
         raise EmptyDataError("split: there are no transactions", hint="Run `fraud3000 prepare` on a file with rows.")
     start, end = first + burn_in, last + timedelta(microseconds=1)
@@ -192,7 +224,8 @@ def _by_dates(params: SplitParams, gap: timedelta) -> dict[str, Span]:
     return bounds
 
 
-def _label_rows(bounds: dict[str, Span]) -> pl.Expr:
+def _label_rows(boundaries: Boundaries) -> pl.Expr:
+    bounds = {part: span for part in PARTS if (span := getattr(boundaries, part))}
     begin = min(first for first, _ in bounds.values())
     split = pl.when(pl.col("ts") < begin).then(pl.lit("history")).otherwise(pl.lit("gap"))
     for part, (first, last) in bounds.items():
@@ -200,18 +233,18 @@ def _label_rows(bounds: dict[str, Span]) -> pl.Expr:
     return split.alias("split")
 
 
-def _random(transactions: pl.DataFrame, params: SplitParams) -> pl.Series:
-    """Assign by a seeded shuffle of the rows in order of their ids."""
-    order = transactions["transaction_id"].arg_sort().to_numpy()
+def _random(transactions: pl.LazyFrame, params: SplitParams) -> npt.NDArray[np.uint8]:
+    """Give each row its part's number by a seeded shuffle of the rows in order of their ids."""
+    order = transactions.select(pl.col("transaction_id").arg_sort()).collect().to_series().to_numpy()
     shuffled = np.random.default_rng(params.seed).permutation(order)
     train, valid, _ = (_fraction(getattr(params, part)) for part in PARTS)
     cuts = (np.array([train, train + valid]) * len(shuffled)).round().astype(int)
-    split = np.empty(len(shuffled), dtype=object)
-    for part, rows in zip(PARTS, np.split(shuffled, cuts), strict=True):
+    split = np.empty(len(shuffled), dtype=np.uint8)
+    for number, rows in enumerate(np.split(shuffled, cuts)):
         if not len(rows):
-            raise EmptyDataError(f"split: no transactions in {part}", hint="Choose other fractions.")
-        split[rows] = part
-    return pl.Series("split", split, dtype=pl.String)
+            raise EmptyDataError(f"split: no transactions in {PARTS[number]}", hint="Choose other fractions.")
+        split[rows] = number
+    return split
 
 
 def _said(span: timedelta) -> str:
@@ -232,13 +265,5 @@ def _utc(at: datetime) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def counts(split: pl.Series) -> dict[str, int]:
-    """Rows of each split, in order.
-
-    Examples
-    --------
-    >>> counts(pl.Series(["train", "gap", "train"]))
-    {'train': 2, 'gap': 1}
-    """
-    found = dict(split.value_counts().iter_rows())
-    return {name: found[name] for name in SPLITS if name in found}
+def _in_order(counts: dict[str, int]) -> dict[str, int]:
+    return {name: counts[name] for name in SPLITS if name in counts}

@@ -22,8 +22,9 @@ def daily(days: int) -> pl.DataFrame:
 
 
 def test_fractions_share_what_is_left_after_burn_in_and_gaps():
-    split, bounds = splits.assign(daily(100), SplitParams(), label_delay=WEEK, burn_in=timedelta(days=20))
-    assert splits.counts(split) == {"history": 20, "train": 40, "gap": 14, "valid": 13, "test": 13}
+    split = splits.assign(daily(100), SplitParams(), label_delay=WEEK, burn_in=timedelta(days=20))
+    bounds = split.boundaries
+    assert split.counts == {"history": 20, "train": 40, "gap": 14, "valid": 13, "test": 13}
     assert bounds.train[0] == day(20)
     assert bounds.valid[0] - bounds.train[1] == WEEK
     assert bounds.test[0] - bounds.valid[1] == WEEK
@@ -32,15 +33,16 @@ def test_fractions_share_what_is_left_after_burn_in_and_gaps():
 
 def test_a_short_gap_lets_no_label_of_the_test_span_in():
     params = SplitParams(gap=timedelta(days=1))
-    _, bounds = splits.assign(daily(100), params, label_delay=WEEK, burn_in=NONE)
+    bounds = splits.assign(daily(100), params, label_delay=WEEK, burn_in=NONE).boundaries
     assert bounds.test[0] - bounds.valid[1] == timedelta(days=1)
     assert bounds.as_of == bounds.test[0]
 
 
 def test_dates_allow_validation_before_training():
     params = SplitParams(by="dates", valid=(day(0), day(7)), train=(day(14), day(21)), test=(day(28), day(35)))
-    split, bounds = splits.assign(daily(40), params, label_delay=WEEK, burn_in=NONE)
-    assert splits.counts(split) == {"train": 7, "gap": 19, "valid": 7, "test": 7}
+    split = splits.assign(daily(40), params, label_delay=WEEK, burn_in=NONE)
+    bounds = split.boundaries
+    assert split.counts == {"train": 7, "gap": 19, "valid": 7, "test": 7}
     assert bounds.as_of == day(28)
     assert splits.Boundaries.from_dict(bounds.to_dict()) == bounds
 
@@ -72,11 +74,20 @@ def test_too_little_time_for_burn_in_and_gaps_is_told():
 def test_random_is_seeded_and_independent_of_row_order():
     params = SplitParams(by="random")
     rows = daily(50).drop("ts")
-    split, bounds = splits.assign(rows, params, label_delay=WEEK, burn_in=NONE)
-    assert splits.counts(split) == {"train": 30, "valid": 10, "test": 10}
-    assert bounds.as_of is None
-    backwards, _ = splits.assign(rows.reverse(), params, label_delay=WEEK, burn_in=NONE)
-    assert backwards.reverse().to_list() == split.to_list()
+    split = splits.assign(rows, params, label_delay=WEEK, burn_in=NONE)
+    assert split.counts == {"train": 30, "valid": 10, "test": 10}
+    assert split.boundaries.as_of is None
+    backwards = splits.assign(rows.reverse(), params, label_delay=WEEK, burn_in=NONE)
+    assert backwards.of(rows.reverse()).reverse().to_list() == split.of(rows).to_list()
+
+
+@pytest.mark.parametrize("by", ["time", "random"])
+def test_rows_that_come_in_pieces_belong_where_they_do_as_a_whole(by):
+    rows = daily(50) if by == "time" else daily(50).drop("ts")
+    split = splits.assign(rows.lazy(), SplitParams(by=by), label_delay=WEEK, burn_in=NONE)
+    parts = [split.of(rows.slice(start, 7), start) for start in range(0, 50, 7)]
+    assert pl.concat(parts).equals(split.of(rows))
+    assert dict(split.of(rows).value_counts().iter_rows()) == split.counts
 
 
 def test_time_asked_of_data_without_time_is_refused():

@@ -8,15 +8,18 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from fraud3000.errors import UnavailableError
 
 _ROW_GROUP = 250_000
+_CHUNK = 50_000  # rows given to the writer at a time
 
 
 @contextmanager
@@ -81,6 +84,14 @@ def _of_the_disk(error: pl.exceptions.ComputeError) -> bool:
 def write_parquet(rows: pl.LazyFrame, path: Path) -> None:
     """Write a frame that need not fit into memory; equal rows give equal bytes."""
     rows.sink_parquet(path, row_group_size=_ROW_GROUP)
+
+
+def write_pieces(pieces: Iterable[pl.DataFrame], path: Path) -> None:
+    """Write frames of the same columns, of which there is at least one, as one Parquet file."""
+    chunks = (chunk for piece in pieces for chunk in piece.iter_slices(_CHUNK))
+    first = next(chunks)
+    whole = register_io_source(lambda *_: chain([first], chunks), schema=first.schema)
+    write_parquet(whole, path)
 
 
 def write(rows: pl.LazyFrame, path: Path, suffix: str) -> None:

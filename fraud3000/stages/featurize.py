@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 
 from fraud3000 import durations, splits
 from fraud3000.data import cards, outputs
+from fraud3000.data.spill import SLICE, in_pieces
 from fraud3000.errors import CheckFailed
 from fraud3000.features import batch, leaks
 from fraud3000.features.catalogue import default
@@ -17,9 +20,10 @@ from fraud3000.features.declaring import declare
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Params
 from fraud3000.schema import REQUIRED, TRANSACTIONS, check
-from fraud3000.stages.progress import track
+from fraud3000.stages.by_key import ByKey
+from fraud3000.stages.progress import doing, track
 from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace, read
+from fraud3000.stages.workspace import Workspace, read, readable, scan
 
 
 def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
@@ -36,28 +40,32 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
         A feature sees the future.
     """
     workspace = Workspace.of(params)
-    transactions = read(workspace.transactions, made_by="prepare")
-    ledger = read(workspace.labels, made_by="prepare")
-    check(transactions, TRANSACTIONS, REQUIRED, thing=str(workspace.transactions))
-    catalogue = build_catalogue(params, transactions)
+    transactions = scan(workspace.transactions, made_by="prepare")
+    ledger = scan(workspace.labels, made_by="prepare")
+    columns = pl.DataFrame(schema=transactions.collect_schema())
+    check(columns, TRANSACTIONS, REQUIRED, thing=str(workspace.transactions))
+    catalogue = build_catalogue(params, columns)
     burn_in = params.featurize.burn_in
     burn_in = timedelta(seconds=catalogue.longest) if burn_in is None else burn_in
-    split, boundaries = splits.assign(
-        transactions, params.featurize.split, label_delay=params.prepare.label_delay, burn_in=burn_in
-    )
-    proved = _without_leaks(transactions, ledger, catalogue) if check_leaks else {}
-    featured = batch.assemble(transactions, ledger, catalogue).with_columns(split)
+    with readable(workspace.transactions, made_by="prepare"):
+        split = splits.assign(
+            transactions, params.featurize.split, label_delay=params.prepare.label_delay, burn_in=burn_in
+        )
+    proved = _without_leaks(workspace, catalogue) if check_leaks else {}
     paths = [workspace.features, workspace.boundaries, workspace.catalogue, *map(workspace.split, splits.PARTS)]
-    with outputs.whole(*paths) as (features, bounds, declared, *cut):
-        featured.write_parquet(features)
-        bounds.write_text(json.dumps(boundaries.to_dict(), indent=2), encoding="utf-8")
+    with outputs.beside(workspace.features) as folder, outputs.whole(*paths) as (features, bounds, declared, *cut):
+        bounds.write_text(json.dumps(split.boundaries.to_dict(), indent=2), encoding="utf-8")
         declared.write_text(json.dumps(catalogue.to_dict(), indent=2), encoding="utf-8")
+        outputs.write_pieces(_featured(workspace, ledger, catalogue, split, folder), features)
         for path, part in zip(cut, splits.PARTS, strict=True):
-            featured.filter(pl.col("split") == part).write_parquet(path)
-    return _summary(featured, catalogue, boundaries, workspace, proved)
+            with doing(f"writing {part}"):
+                outputs.write_parquet(pl.scan_parquet(features).filter(pl.col("split") == part), path)
+    return _summary(columns, catalogue, split, workspace, proved)
 
 
-def _without_leaks(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> dict[str, str]:
+def _without_leaks(workspace: Workspace, catalogue: Catalogue) -> dict[str, str]:
+    transactions = read(workspace.transactions, made_by="prepare")
+    ledger = read(workspace.labels, made_by="prepare")
     progress = partial(track, doing="giving rows other futures", rows=min(leaks.ROWS, transactions.height))
     checked = leaks.check(transactions, ledger, catalogue, progress=progress)
     if not checked.leaks:
@@ -68,6 +76,34 @@ def _without_leaks(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: 
         f"{first.ts:%Y-%m-%d %H:%M:%S.%f} is {first.was}, and {first.became} with its future {first.future}",
         hint="Nothing was written. No model trained on these features would be worth what its figures say.",
     )
+
+
+def _featured(
+    workspace: Workspace, ledger: pl.LazyFrame, catalogue: Catalogue, split: splits.Split, folder: Path
+) -> Iterator[pl.DataFrame]:
+    """FEATURED with `split`, slice by slice."""
+    transactions, height = scan(workspace.transactions, made_by="prepare"), sum(split.counts.values())
+    kept = [name for name in batch.KEPT if name in transactions.collect_schema()]
+    features = ByKey(catalogue, ledger, kept, height, folder)
+    for rows in track(_read(workspace), "reading", rows=height):
+        features.add(rows)
+    history = [_history_days(transactions)] if "ts" in kept else []
+    start = 0
+    for rows in track(features.pieces(), "writing", rows=height):
+        yield rows.select(*kept, *history, pl.exclude(*kept)).with_columns(split.of(rows, start))
+        start += rows.height
+
+
+def _read(workspace: Workspace) -> Iterator[pl.DataFrame]:
+    with readable(workspace.transactions, made_by="prepare"):
+        yield from in_pieces(scan(workspace.transactions, made_by="prepare"), SLICE)
+
+
+def _history_days(transactions: pl.LazyFrame) -> pl.Expr:
+    """Days since the first transaction of all."""
+    first = transactions.select(pl.col("ts").min()).collect(engine="streaming").item()
+    since = (pl.col("ts") - first).dt.total_microseconds()
+    return (since / (batch.SECONDS_A_DAY * 1e6)).alias("history_days")
 
 
 def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
@@ -89,14 +125,11 @@ def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
 
 
 def _summary(
-    featured: pl.DataFrame,
-    catalogue: Catalogue,
-    boundaries: splits.Boundaries,
-    workspace: Workspace,
-    proved: dict[str, str],
+    columns: pl.DataFrame, catalogue: Catalogue, split: splits.Split, workspace: Workspace, proved: dict[str, str]
 ) -> Summary:
+    boundaries = split.boundaries
     facts = {
-        "rows": featured.height,
+        "rows": sum(split.counts.values()),
         "features": len(catalogue.names),
         "longest look-back": durations.text(catalogue.longest),
         "catalogue hash": catalogue.hash[:12],
@@ -104,22 +137,22 @@ def _summary(
         "model made as of": f"{boundaries.as_of:%Y-%m-%d %H:%M} UTC" if boundaries.as_of else None,
         **proved,
     }
-    absent = [name for name in ("ts", "card_id", "terminal_id") if name not in featured.columns]
+    absent = [name for name in ("ts", "card_id", "terminal_id") if name not in columns.columns]
     warnings = [f"no {name} in the data: the features that need it are left out" for name in absent]
     return Summary(
         command="featurize",
         facts=facts,
-        tables=(_split_table(featured, boundaries),),
+        tables=(_split_table(split),),
         outputs={"features": str(workspace.features)},
         warnings=tuple(warnings),
         next_step="fraud3000 train",
     )
 
 
-def _split_table(featured: pl.DataFrame, boundaries: splits.Boundaries) -> Table:
+def _split_table(split: splits.Split) -> Table:
     rows = []
-    for name, count in splits.counts(featured["split"]).items():
-        span = getattr(boundaries, name, None)
+    for name, count in split.counts.items():
+        span = getattr(split.boundaries, name, None)
         first, last = (f"{at:%Y-%m-%d %H:%M}" for at in span) if span else ("", "")
         rows.append((name, f"{count:,}", first, last))
     return Table("Splits, [first, last) in UTC", ("split", "rows", "first", "last"), tuple(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from fraud3000 import durations
 from fraud3000.data import cards
 from fraud3000.data.clean import Intake
 from fraud3000.data.sorting import in_order
-from fraud3000.data.spill import SLICE, Spill
+from fraud3000.data.spill import SLICE, Spill, Spread, in_pieces
 from fraud3000.errors import DataError
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Mapping
@@ -21,7 +22,7 @@ from fraud3000.schema import LEDGER
 from fraud3000.stages.stream import Stream, Timed
 from fraud3000.stages.workspace import Workspace, scan
 
-_JOINED = 2_000_000  # ids of either side that are compared at a time
+_PARTS = 64  # of the ids of history and input, each compared at a time
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class History:
     @staticmethod
     def in_time(transactions: pl.LazyFrame, rows: int, folder: Path) -> pl.LazyFrame:
         """Transactions in order of time, which those that prepare wrote already are."""
-        if "ts" not in transactions.collect_schema() or transactions.select("ts").collect()["ts"].is_sorted():
+        if "ts" not in transactions.collect_schema() or _sorted(transactions):
             return transactions
         ordered = Spill(folder / "history")
         pieces = [transactions.slice(start, SLICE) for start in range(0, rows, SLICE)]
@@ -73,8 +74,13 @@ class History:
             ordered.add(piece)
         return ordered.rows
 
-    def joined_by(self, incoming: Intake, mapping: Mapping) -> Stream:
+    def joined_by(self, incoming: Intake, mapping: Mapping, folder: Path) -> Stream:
         """History and input as one stream and one ledger; an id that is in both counts once, as the input has it.
+
+        Parameters
+        ----------
+        folder
+            Where ids are kept while they are compared.
 
         Raises
         ------
@@ -87,14 +93,13 @@ class History:
         numbered = mapping.columns.seq is not None
         if self.transactions is None:
             return Stream(None, new, unlabelled, ledger, numbered)
-        count = self.transactions.select(pl.len()).collect().item()
-        again = in_both(self.transactions, new.rows, parts=1 + max(count, incoming.kept) // _JOINED)
-        counts = np.ones(count, dtype=np.bool_)
-        counts[again["row"].to_numpy()] = False
-        unlabelled[again.filter("still_silent")["place"].to_numpy()] = True
+        counts = np.ones(self.transactions.select(pl.len()).collect().item(), dtype=np.bool_)
+        for again in in_both(self.transactions, new.rows, folder):
+            counts[again["row"].to_numpy()] = False
+            unlabelled[again.filter("still_silent")["place"].to_numpy()] = True
         stream = Stream(Timed(self.transactions, counts), new, unlabelled, ledger, numbered)
         if numbered:
-            _check_arrivals(stream)
+            _check_arrivals(stream, folder)
         return stream
 
 
@@ -113,10 +118,10 @@ def require_span(stream: Stream, catalogue: Catalogue) -> None:
     DataError
         Saying how much history there is and how much is needed.
     """
-    if not catalogue.longest or "ts" not in stream.new.rows.collect_schema():
+    if not catalogue.longest or not stream.timed:
         return
     first = stream.new.rows.select(pl.col("ts").min()).collect().item()
-    reach = first - stream.arrivals("ts")["ts"].min()
+    reach = timedelta(microseconds=stream.first - stream.earliest)
     if reach < timedelta(seconds=catalogue.longest):
         raise DataError(
             f"history: only {reach.total_seconds() / 86_400:.1f} days lie before the first row to be scored, "
@@ -125,7 +130,7 @@ def require_span(stream: Stream, catalogue: Catalogue) -> None:
         )
 
 
-def in_both(before: pl.LazyFrame, rows: pl.LazyFrame, *, parts: int) -> pl.DataFrame:
+def in_both(before: pl.LazyFrame, rows: pl.LazyFrame, folder: Path) -> Iterator[pl.DataFrame]:
     """Which rows of the history the input has too, found part by part of the ids.
 
     A row that came without a label from its own source is not labelled by coming again without one.
@@ -136,44 +141,69 @@ def in_both(before: pl.LazyFrame, rows: pl.LazyFrame, *, parts: int) -> pl.DataF
         TRANSACTIONS.
     rows
         TRANSACTIONS with `place`.
+    folder
+        Where ids are kept.
 
-    Returns
-    -------
+    Yields
+    ------
     polars.DataFrame
         `row` in the history, `place` in the input, and whether the row is `still_silent`.
     """
-    theirs = before.select("transaction_id", "labelled").with_row_index("row")
-    mine = rows.select("transaction_id", "place", silent=pl.col("is_fraud").is_null())
-    part = pl.col("transaction_id").hash() % parts
-    found = [
-        theirs.filter(part == number)
-        .join(mine.filter(part == number), on="transaction_id")
-        .select("row", "place", still_silent=~pl.col("labelled") & pl.col("silent"))
-        .collect(engine="streaming")
-        for number in range(parts)
-    ]
-    return pl.concat(found)
+    theirs = _numbered(before.select("transaction_id", "labelled"))
+    mine = in_pieces(rows.select("transaction_id", "place", silent=pl.col("is_fraud").is_null()))
+    for found in _matched(theirs, mine, "transaction_id", folder / "ids"):
+        yield found.select("row", "place", still_silent=~pl.col("labelled") & pl.col("silent"))
 
 
-def _check_arrivals(stream: Stream) -> None:
+def _numbered(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    number = 0
+    for piece in in_pieces(rows):
+        yield piece.with_row_index("row", offset=number)
+        number += piece.height
+
+
+def _matched(
+    left: Iterable[pl.DataFrame], right: Iterable[pl.DataFrame], on: str, folder: Path
+) -> Iterator[pl.DataFrame]:
+    """Join rows by a column, both sides dealt out by its hash so that memory holds one part of them."""
+    sides = [Spread(folder / name) for name in ("left", "right")]
+    for side, pieces in zip(sides, (left, right), strict=True):
+        for piece in pieces:
+            side.add(piece, piece[on].hash() % _PARTS)
+    for part in range(_PARTS):
+        theirs, mine = (side.take(part) for side in sides)
+        if theirs.height and mine.height:
+            yield theirs.join(mine, on=on)
+
+
+def _sorted(transactions: pl.LazyFrame) -> bool:
+    last = None
+    for piece in in_pieces(transactions.select("ts")):
+        ts = piece["ts"]
+        if not ts.is_sorted() or (last is not None and ts[0] < last):
+            return False
+        last = ts[-1]
+    return True
+
+
+def _check_arrivals(stream: Stream, folder: Path) -> None:
     if stream.before is None:
         return
-    before = stream.before.column("seq").filter(pl.Series(stream.before.counts))
-    shared = before.filter(before.is_in(stream.new.column("seq").implode()))
+    both = (part.column("seq") for part in (stream.before, stream.new))
+    shared = pl.concat([pl.DataFrame(schema={"seq": pl.Int64}), *_matched(*both, "seq", folder / "places")])["seq"]
     if len(shared):
         raise DataError(
             f"seq: {len(shared):,} rows of the history arrived at places that rows of the input have too, "
-            f"such as {shared[0]}",
+            f"such as {shared.min()}",
             hint="Number arrivals on from the history, or give the history that belongs to the input with --history.",
         )
 
 
 def _perhaps_twice(before: Timed, new: Timed, mapping: Mapping) -> tuple[str, ...]:
     """Warn where the input may be in the history already, but has no ids to tell it by."""
-    schema = new.rows.collect_schema()
-    if mapping.columns.transaction_id is not None or "ts" not in schema:
+    if mapping.columns.transaction_id is not None or "ts" not in new.rows.collect_schema():
         return ()
-    within = int((before.counts & (before.ts >= new.ts[0])).sum())
+    within = int(before.counts[before.before([new.at(0)])[0] :].sum())
     text = (
         f"The rows have no ids, and {within:,} rows of the history lie in their time: any that are in both count twice."
     )

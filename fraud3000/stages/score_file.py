@@ -11,16 +11,16 @@ import polars as pl
 
 from fraud3000 import params as params_files
 from fraud3000 import registry
-from fraud3000.data import cards, clean, files, outputs, places, roles, sources, spill
+from fraud3000.data import cards, clean, files, outputs, places, roles, sources
 from fraud3000.data.places import Place
 from fraud3000.data.raw import DataFile
 from fraud3000.data.s3 import Address
-from fraud3000.data.spill import Spill
+from fraud3000.data.spill import SLICE, Spill
 from fraud3000.errors import ParamsError, ScorerError, UnavailableError
-from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Mapping, Params
 from fraud3000.stages.answers import Answers
+from fraud3000.stages.by_key import ByKey
 from fraud3000.stages.history import History, doubts, require_span
 from fraud3000.stages.progress import track
 from fraud3000.stages.stream import Stream
@@ -87,7 +87,7 @@ def score_file(
             if scorer is None:
                 raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
             past = _past(past_raw, history, mapping, settings, scorer, folder / "history")
-            stream = past.joined_by(incoming, mapping)
+            stream = past.joined_by(incoming, mapping, folder / "both")
             if not cold_start:
                 require_span(stream, scorer.catalogue)
             scored = _answered(scorer, stream, incoming, folder / "answers", reasons)
@@ -100,7 +100,7 @@ def score_file(
 
 def _answered(scorer: Scorer, stream: Stream, incoming: clean.Intake, folder: Path, reasons: str) -> Spill:
     answers = Answers(incoming, folder)
-    for block in track(_featured(stream, scorer.catalogue), "scoring", rows=incoming.kept):
+    for block in track(_featured(stream, scorer.catalogue, folder / "features"), "scoring", rows=incoming.kept):
         answers.add(block["place"], _score(scorer, block, reasons))
     return answers.in_input_order()
 
@@ -181,19 +181,13 @@ def _past(
     return History.given(_intake(raw, mapping, settings, scorer, folder), told=str(history))
 
 
-def _featured(stream: Stream, catalogue: Catalogue) -> Iterator[pl.DataFrame]:
+def _featured(stream: Stream, catalogue: Catalogue, folder: Path) -> Iterator[pl.DataFrame]:
     """Blocks of the input's rows with their features, in order of time."""
-    for part in stream.slices(catalogue, spill.SLICE):
-        featured = _features(*part, catalogue)
-        del part  # else it would stay while the next is made
-        yield from featured.iter_slices(BLOCK)
-
-
-def _features(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
-    answered = transactions["place"].is_not_null()
-    features = batch.featurize(transactions, ledger, catalogue, wanted=answered).drop("amount", strict=False)
-    rows = transactions.select(pl.col("transaction_id", "amount", "place").gather(answered.arg_true()))
-    return rows.hstack(features)
+    height = stream.height(catalogue)
+    features = ByKey(catalogue, stream.ledger, ("transaction_id", "amount", "place"), height, folder)
+    for rows in track(stream.slices(catalogue, SLICE), "reading", rows=height):
+        features.add(rows, rows["place"].is_not_null())
+    return (block for piece in features.pieces() for block in piece.iter_slices(BLOCK))
 
 
 def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:

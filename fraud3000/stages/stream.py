@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -11,13 +11,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraud3000.features.spec import Catalogue, Stateful
-from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
+from fraud3000.data.spill import in_pieces
+from fraud3000.features.spec import Catalogue
+from fraud3000.schema import TRANSACTIONS
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _SECOND = 1_000_000
+_FOREVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,37 @@ class Timed:
     rows: pl.LazyFrame
     counts: Bools
 
-    @cached_property
-    def ts(self) -> Ints:
-        """Event times in microseconds."""
-        return self.column("ts").dt.epoch("us").to_numpy()
+    def at(self, row: int) -> int:
+        """A row's event time in microseconds."""
+        return int(_epoch(self.rows.slice(row, 1).select("ts").collect())[0])
 
-    def column(self, name: str) -> pl.Series:
-        return self.rows.select(name).collect().to_series()
+    @property
+    def first(self) -> int | None:
+        """The time of the first row that counts, in microseconds."""
+        return self.at(int(self.counts.argmax())) if self.counts.any() else None
 
-    def between(self, since: int, until: int) -> pl.DataFrame:
-        """Rows that count with ts in [since, until), in microseconds."""
-        first, last = np.searchsorted(self.ts, [since, until])
-        counts = pl.Series(self.counts[first:last])
-        return self.rows.slice(int(first), int(last - first)).collect().filter(counts)
+    def every(self, size: int) -> list[int]:
+        """The times of so many rows, evenly spread."""
+        return [self.at(row) for row in range(0, len(self.counts), size)]
+
+    def before(self, moments: Sequence[int]) -> Ints:
+        """How many rows lie before each of some moments, in microseconds."""
+        found = np.zeros(len(moments), dtype=np.int64)
+        for piece in in_pieces(self.rows.select("ts")):
+            found += np.searchsorted(_epoch(piece), moments)
+        return found
+
+    def column(self, name: str) -> Iterator[pl.DataFrame]:
+        """A column of the rows that count, piece by piece."""
+        start = 0
+        for piece in in_pieces(self.rows.select(name)):
+            yield piece.filter(pl.Series(self.counts[start : start + piece.height]))
+            start += piece.height
+
+    def between(self, first: int, last: int) -> pl.DataFrame:
+        """The rows that count, of those that stand at [first, last)."""
+        rows = self.rows.slice(first, last - first).collect()
+        return rows.filter(pl.Series(self.counts[first:last]))
 
 
 @dataclass(frozen=True)
@@ -59,7 +79,7 @@ class Stream:
     before
         The history's rows; those whose id the input has too do not count.
     new
-        The input's rows, with `place`.
+        The input's rows, with `place`; all of them count.
     unlabelled
         By place: the row stays without a label, as it came before.
     ledger
@@ -74,129 +94,76 @@ class Stream:
     ledger: pl.LazyFrame
     numbered: bool
 
-    def slices(self, catalogue: Catalogue, size: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-        """Transactions and ledger from which the features of about `size` new rows come out as from all at once.
+    @property
+    def timed(self) -> bool:
+        """Whether the transactions have times."""
+        return "ts" in self.new.rows.collect_schema()
 
-        A window looks no further back than the catalogue's span. What else a feature depends on is
-        whether a row came too late for its key, which is told by the newest event that the key had
-        seen before: such events are there too, though they lie after the slice.
+    @cached_property
+    def first(self) -> int:
+        """When the input begins, in microseconds."""
+        return self.new.at(0)
+
+    @property
+    def earliest(self) -> int:
+        """When history or input begins, in microseconds."""
+        first = self.before.first if self.before is not None else None
+        return self.first if first is None else min(first, self.first)
+
+    def slices(self, catalogue: Catalogue, size: int) -> Iterator[pl.DataFrame]:
+        """The input's rows, and as much of the history as their features depend on, in order of time.
+
+        A window looks no further back than the catalogue's span. Where arrival is recorded, a row is
+        also too late by events that lie after it, so that all later ones are there too.
 
         Yields
         ------
-        tuple
-            TRANSACTIONS with `place`, which is null for rows that are not to be answered, and LEDGER.
+        polars.DataFrame
+            TRANSACTIONS with `place`, which is null for rows of the history; about `size` rows of either.
         """
-        if "ts" not in self.new.rows.collect_schema():
-            for start in range(0, len(self.new.counts), size):
-                yield self._labelled(self.new.rows.slice(start, size).collect()), pl.DataFrame(schema=LEDGER)
+        if not self.timed:
+            yield from (self._labelled(rows) for rows in in_pieces(self.new.rows, size))
             return
-        late, ts = _Late.of(self, catalogue), self.new.ts
-        edges = np.append(np.unique(ts[::size]), ts[-1] + 1)
-        for first, until in pairwise(edges):
-            yield self._slice(int(first) - catalogue.span * _SECOND, int(first), int(until), late)
+        parts = [part for part in (self.before, self.new) if part is not None]
+        since, until = self._reach(catalogue)
+        inside = {moment for part in parts for moment in part.every(size) if since < moment < until}
+        moments = [since, *sorted(inside), until]
+        spans = [pairwise(part.before(moments).tolist()) for part in parts]
+        number = 0
+        for ends in zip(*spans, strict=True):
+            read = [part.between(*end) for part, end in zip(parts, ends, strict=True)]
+            rows = self._together(read, number)
+            number += rows.height
+            yield rows
 
-    def _slice(self, since: int, first: int, until: int, late: _Late) -> tuple[pl.DataFrame, pl.DataFrame]:
-        rows = self.between(since, until)
-        answered = pl.lit(rows["ts"].dt.epoch("us") >= first)
-        rows = rows.with_columns(place=pl.when(answered).then("place"))
-        rows = pl.concat([rows, late.witnesses(since, until)], how="diagonal")
-        return rows, self._records(rows)
+    def height(self, catalogue: Catalogue) -> int:
+        """How many rows `slices` gives."""
+        if not self.timed or self.before is None:
+            return len(self.new.counts)
+        first, last = self.before.before(self._reach(catalogue))
+        return len(self.new.counts) + int(self.before.counts[first:last].sum())
 
-    def between(self, since: int, until: int) -> pl.DataFrame:
-        """All rows that count with ts in [since, until), numbered by time and id where arrival is not recorded."""
-        rows = self._labelled(self.new.between(since, until))
-        if self.before is None:
+    def _reach(self, catalogue: Catalogue) -> tuple[int, int]:
+        ends = _FOREVER if self.numbered else self.new.at(len(self.new.counts) - 1) + 1
+        return self.first - catalogue.span * _SECOND, ends
+
+    def _together(self, read: Sequence[pl.DataFrame], number: int) -> pl.DataFrame:
+        """Rows of history and input, numbered on by time and id where arrival is not recorded."""
+        *before, new = read
+        rows = self._labelled(new)
+        if not before:
             return rows
-        before = self.before.between(since, until)
-        shared = [name for name in rows.columns if name in before.columns]
-        together = pl.concat([before.select(shared), rows], how="diagonal")
+        shared = [name for name in rows.columns if name in before[0].columns]
+        together = pl.concat([before[0].select(shared), rows], how="diagonal")
         if self.numbered:
             return together
-        place = pl.struct("ts", "transaction_id").rank("ordinal").cast(TRANSACTIONS["seq"]) - 1
-        return together.with_columns(seq=place)
+        place = pl.int_range(number, number + together.height, dtype=TRANSACTIONS["seq"])
+        return together.sort("ts", "transaction_id").with_columns(seq=place)
 
     def _labelled(self, rows: pl.DataFrame) -> pl.DataFrame:
         stay = pl.Series(self.unlabelled[rows["place"].to_numpy()])
         return rows.with_columns(labelled=pl.col("labelled") & ~stay)
 
-    def _records(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The label records of some rows, in ledger order."""
-        ids = rows.lazy().select("transaction_id")
-        mine = self.ledger.with_row_index("record").join(ids, on="transaction_id", how="semi").sort("record")
-        return mine.select(*LEDGER).collect()
 
-    def arrivals(self, *names: str) -> pl.DataFrame:
-        """Some columns of all rows that count: history, then input."""
-        parts = [part for part in (self.before, self.new) if part is not None]
-        read = [part.rows.select(names).collect().filter(pl.Series(part.counts)) for part in parts]
-        return pl.concat(read)
-
-
-@dataclass(frozen=True)
-class _Late:
-    """Rows that may have come too late for a key, and the newest event that the key had seen before each.
-
-    Attributes
-    ----------
-    pairs
-        ts and seq of each such row, and `newest_ts` and `newest_seq` of the event.
-    events
-        These events, as they stand in the stream.
-    """
-
-    pairs: pl.DataFrame
-    events: pl.DataFrame
-
-    @classmethod
-    def of(cls, stream: Stream, catalogue: Catalogue) -> _Late:
-        kinds = {"ts": TIME, "seq": pl.Int64(), "newest_ts": TIME, "newest_seq": pl.Int64()}
-        nothing = cls(pl.DataFrame(schema=kinds), pl.DataFrame())
-        if not (stream.numbered or stream.before is None):
-            return nothing
-        clock = stream.arrivals("ts", "seq")
-        ordered = clock if clock["ts"].is_sorted() else clock.sort("ts", "seq")
-        if (ordered["seq"].diff() > 0).all():
-            return nothing
-        horizon = catalogue.late_horizon * _SECOND
-        behind = clock.sort("seq").select("seq", by=_behind(pl.col("ts").cum_max().shift(1)))
-        suspects = behind.filter(pl.col("by") > horizon)["seq"]
-        if suspects.is_empty():
-            return nothing
-        keys = {feature.keys for feature in catalogue.features if isinstance(feature, Stateful)}
-        pairs = pl.concat([nothing.pairs, *(_newest_before(stream, key, suspects, horizon) for key in sorted(keys))])
-        return cls(pairs, _events(stream, pairs["newest_seq"].unique()))
-
-    def witnesses(self, since: int, until: int) -> pl.DataFrame:
-        """Events from `until` on by which rows in [since, until) are too late; not to be answered themselves."""
-        ts, newest = (pl.col(name).dt.epoch("us") for name in ("ts", "newest_ts"))
-        needed = self.pairs.filter((ts >= since) & (ts < until) & (newest >= until))["newest_seq"]
-        if needed.is_empty():
-            return pl.DataFrame()
-        return self.events.filter(pl.col("seq").is_in(needed.implode()))
-
-
-def _behind(newest: pl.Expr) -> pl.Expr:
-    return (newest - pl.col("ts")).dt.total_microseconds()
-
-
-def _newest_before(stream: Stream, key: tuple[str, ...], suspects: pl.Series, horizon: int) -> pl.DataFrame:
-    """For each suspect that is too late for a key: the event that says so."""
-    rows = stream.arrivals("ts", "seq", *key).drop_nulls(key).sort("seq")
-    newest = pl.when(pl.col("ts") == pl.col("ts").cum_max().over(key)).then("seq")
-    seen = rows.with_columns(newest_seq=newest).with_columns(pl.col("newest_seq").forward_fill().over(key))
-    seen = seen.with_columns(
-        newest_seq=pl.col("newest_seq").shift(1).over(key), newest_ts=pl.col("ts").cum_max().shift(1).over(key)
-    )
-    late = seen.filter(pl.col("seq").is_in(suspects.implode()) & (_behind(pl.col("newest_ts")) > horizon))
-    return late.select("ts", "seq", "newest_ts", "newest_seq")
-
-
-def _events(stream: Stream, seqs: pl.Series) -> pl.DataFrame:
-    wanted = pl.col("seq").is_in(seqs.implode())
-    new = stream.new.rows.filter(wanted).collect().with_columns(place=pl.lit(None, dtype=pl.UInt32))
-    if stream.before is None:
-        return new
-    keep = pl.Series(stream.before.counts).to_frame("counts").lazy()
-    before = pl.concat([stream.before.rows, keep], how="horizontal").filter(wanted & pl.col("counts")).collect()
-    shared = [name for name in new.columns if name in before.columns]
-    return pl.concat([before.select(shared), new], how="diagonal")
+def _epoch(rows: pl.DataFrame) -> Ints:
+    return rows["ts"].dt.epoch("us").to_numpy()

@@ -17,6 +17,8 @@ from fraud3000.data.cards import key_of_environment
 from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue, Column, LabelWindow, NotSeen, SinceLast, Window
 from fraud3000.params import Mapping
+from fraud3000.stages import by_key
+from fraud3000.stages.by_key import ByKey
 from fraud3000.stages.history import History
 from fraud3000.stages.stream import Stream
 
@@ -33,12 +35,12 @@ CATALOGUE = Catalogue(
     features=(
         Column("amount"),
         Window("card_id", "3s", "sum"),
-        Window("card_id", "3s", "std", "2s"),
+        Window("card_id", "3s", "std", delay="2s"),
         Window("terminal_id", "5s", "count"),
         SinceLast("card_id", "4s"),
         NotSeen(("card_id", "terminal_id"), "4s"),
-        LabelWindow("terminal_id", "4s", "rate", "2s"),
-        LabelWindow("terminal_id", "3s", "frauds", "3s"),
+        LabelWindow("terminal_id", "4s", "rate", delay="2s"),
+        LabelWindow("terminal_id", "3s", "frauds", delay="3s"),
     ),
     label_delay=2,
     late_horizon=3,
@@ -90,13 +92,19 @@ def whole(
     return rows.join(new, on="transaction_id", how="semi").sort("transaction_id")
 
 
-def sliced(stream: Stream, size: int) -> pl.DataFrame:
-    parts = []
-    for rows, ledger in stream.slices(CATALOGUE, size):
-        answered = rows["place"].is_not_null()
-        features = batch.featurize(rows, ledger, CATALOGUE, wanted=answered).drop("history_days")
-        parts.append(rows.filter(answered).select("transaction_id").hstack(features))
-    return pl.concat(parts).sort("transaction_id")
+def sliced(stream: Stream, size: int, folder: Path) -> pl.DataFrame:
+    """Features of the input's rows, with about so many rows in memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(by_key, "PART", size)
+        patch.setattr(by_key, "SLICE", size)
+        return _sliced(stream, size, folder)
+
+
+def _sliced(stream: Stream, size: int, folder: Path) -> pl.DataFrame:
+    features = ByKey(CATALOGUE, stream.ledger, ["transaction_id"], stream.height(CATALOGUE), folder)
+    for rows in stream.slices(CATALOGUE, size):
+        features.add(rows, rows["place"].is_not_null())
+    return pl.concat(features.pieces()).sort("transaction_id")
 
 
 @given(events=events, cut=st.integers(0, 12), numbered=st.booleans())
@@ -113,16 +121,16 @@ def test_slices_of_any_size_give_the_same_features(events: list[dict[str, Any]],
         given_before = intake(before, folder, "before", **more) if before.height else None
         incoming = intake(new, folder, "new", **more)
         past = History.of_nothing() if given_before is None else History.given(given_before, told="before")
-        stream = past.joined_by(incoming, mapped(**more))
+        stream = past.joined_by(incoming, mapped(**more), folder / "both")
         ledgers = [part.ledger.rows.collect() for part in (given_before, incoming) if part is not None]
         earlier = given_before.transactions.collect() if given_before is not None else None
         expected = whole(earlier, incoming.transactions.collect(), ledgers, numbered=numbered)
         for size in (1, 5, 1_000):
-            assert sliced(stream, size).equals(expected)
+            assert sliced(stream, size, folder / f"by-{size}").equals(expected)
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
-def test_a_row_is_too_late_by_an_event_that_lies_after_its_slice(tmp_path: Path, size: int) -> None:
+def test_a_row_is_too_late_by_an_event_that_lies_after_it(tmp_path: Path, size: int) -> None:
     rows = pl.DataFrame(
         {
             "id": ["t0", "t1", "t2", "t3"],
@@ -136,7 +144,8 @@ def test_a_row_is_too_late_by_an_event_that_lies_after_its_slice(tmp_path: Path,
         }
     )
     incoming = intake(rows, tmp_path, "new", seq="arrived")
-    found = sliced(History.of_nothing().joined_by(incoming, mapped(seq="arrived")), size)
+    stream = History.of_nothing().joined_by(incoming, mapped(seq="arrived"), tmp_path / "both")
+    found = sliced(stream, size, tmp_path / "features")
     assert found["card_amount_sum_3s"].to_list() == [0.0, 0.0, None, 0.0]
     assert found["terminal_count_5s"].to_list() == [0.0, 0.0, None, 1.0]
 
