@@ -119,7 +119,9 @@ def _in_order(transactions: pl.DataFrame) -> pl.DataFrame:
 def _stateless(feature: Feature, zone: str) -> pl.Expr:
     match feature:
         case Column(column=column, categorical=categorical):
-            expression = pl.col(column).cast(pl.String) if categorical else pl.col(column).cast(pl.Float64).fill_nan(None)
+            expression = (
+                pl.col(column).cast(pl.String) if categorical else pl.col(column).cast(pl.Float64).fill_nan(None)
+            )
         case Calendar(part=part):
             expression = _calendar(pl.col("ts").dt.convert_time_zone(zone), part)
         case FromHome():

@@ -122,7 +122,9 @@ def _recorded(rows: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) ->
         "records at the moment of another of their transaction": int(
             of_row.select("transaction_id", "recorded_at").is_duplicated().sum()
         ),
-        "records at the time of a transaction": ledger.join(rows, left_on="recorded_at", right_on="ts", how="semi").height,
+        "records at the time of a transaction": ledger.join(
+            rows, left_on="recorded_at", right_on="ts", how="semi"
+        ).height,
     }
 
 

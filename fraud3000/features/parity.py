@@ -169,7 +169,9 @@ def _observed(engine: Store, rows: pl.DataFrame, notes: _Notes, schema: pl.Schem
             engine.record_label(
                 transaction_id, is_fraud, source=source, reported_at=reported_at, recorded_at=recorded_at
             )
-        answers.append(engine.observe(row if "ts" in row else {**row, "ts": 0}))  # data without time has no feature of it
+        answers.append(
+            engine.observe(row if "ts" in row else {**row, "ts": 0})
+        )  # data without time has no feature of it
     return pl.DataFrame({name: pl.Series([one[name] for one in answers], dtype=kind) for name, kind in schema.items()})
 
 

@@ -185,8 +185,6 @@ def memory(state: State, layout: Layout) -> dict[str, int]:
     return {**found, "key table": state.table.nbytes, "unused": state.pool.nbytes - sum(found.values())}
 
 
-
-
 def arrays(state: State) -> dict[str, Ints]:
     """What a snapshot keeps."""
     kept = {name: getattr(state, name) for name in ("table", "free", "used", "marks", "tallies")}
@@ -197,5 +195,7 @@ def with_arrays(state: State, kept: dict[str, Ints]) -> State:
     """The state of a snapshot."""
     pool = kept["pool"]
     return state._replace(
-        pool=pool, floats=pool.view(np.float64), **{name: kept[name] for name in ("table", "free", "used", "marks", "tallies")}
+        pool=pool,
+        floats=pool.view(np.float64),
+        **{name: kept[name] for name in ("table", "free", "used", "marks", "tallies")},
     )

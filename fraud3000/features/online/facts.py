@@ -149,7 +149,9 @@ def _satisfied(condition: Condition, numbers: Floats) -> np.ndarray[Any, np.dtyp
 def _all_codes(codes: dict[str, int], texts: pl.Series) -> Ints:
     different = texts.drop_nulls().unique(maintain_order=True)
     found = [codes.setdefault(text, len(codes)) for text in different.to_list()]
-    return texts.replace_strict(different, pl.Series(found, dtype=pl.Int64), default=NULL, return_dtype=pl.Int64).to_numpy()
+    return texts.replace_strict(
+        different, pl.Series(found, dtype=pl.Int64), default=NULL, return_dtype=pl.Int64
+    ).to_numpy()
 
 
 def _all_steps(column: str, transactions: pl.DataFrame) -> Ints:

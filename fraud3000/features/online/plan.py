@@ -298,9 +298,7 @@ class _Draft:
     def _is_key(self, keys: tuple[str, ...]) -> bool:
         return any(keys == owner for owner, _ in self._sections)
 
-    def _section(
-        self, keys: tuple[str, ...], bucket: int, section: _Section, sizes: list[int]
-    ) -> tuple[int, ...]:
+    def _section(self, keys: tuple[str, ...], bucket: int, section: _Section, sizes: list[int]) -> tuple[int, ...]:
         step = self._steps[keys]
         at, sizes[step] = sizes[step], sizes[step] + 2 + section.labels
         packed = FIRST_CONDITION + len(self.layout.conditions) <= PACKED_FLAGS

@@ -48,9 +48,7 @@ class FeatureStore:
         self._state = arena.empty_state(self._plan, self._layout)
         self._facts = Facts(self._layout)
         self._alone = Alone(catalogue)
-        self._labels = Labels(
-            self._layout.label_span, len(self._layout.label_steps), catalogue.precedence, self._alter
-        )
+        self._labels = Labels(self._layout.label_span, len(self._layout.label_steps), catalogue.precedence, self._alter)
         self._rows = 0
         self._nothing: dict[str, Value] = dict.fromkeys(catalogue.names)
         kinds = {feature.name: feature.kind for feature in catalogue.features}
@@ -158,7 +156,10 @@ class FeatureStore:
             )
             return {
                 "+".join(columns): {
-                    "keys": int(found), "rows": tally[SEEN], "late": tally[LATE], "refused": tally[REFUSED]
+                    "keys": int(found),
+                    "rows": tally[SEEN],
+                    "late": tally[LATE],
+                    "refused": tally[REFUSED],
                 }
                 for found, (columns, kept, tally) in zip(keys, steps, strict=True)
                 if kept["kept"]
