@@ -67,12 +67,17 @@ def observed(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalo
         store.record_label(**one)
     order = transactions["seq"].arg_sort()
     answers = [store.observe(row) for row in transactions[order].rows(named=True)]
-    told = pl.DataFrame(answers, infer_schema_length=None).with_columns(place=order)
-    return told.sort("place").drop("place")
+    return as_frame(answers, catalogue)[order.arg_sort()]
+
+
+def as_frame(answers: list[dict[str, Any]], catalogue: Catalogue) -> pl.DataFrame:
+    """Features by name, in the types that they have."""
+    kinds = {"numeric": pl.Float64, "boolean": pl.Boolean, "categorical": pl.String}
+    return pl.DataFrame(answers, schema={feature.name: kinds[feature.kind] for feature in catalogue.features})
 
 
 def _cells(mine: pl.DataFrame, right: pl.DataFrame) -> int:
-    return sum(int(differ(mine[name], right[name].cast(mine[name].dtype)).sum()) for name in right.columns)
+    return sum(int(differ(mine[name], right[name]).sum()) for name in right.columns)
 
 
 if __name__ == "__main__":

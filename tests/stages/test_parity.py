@@ -87,14 +87,14 @@ def test_data_without_time_has_no_feature_that_looks_back_and_says_so(tmp_path, 
 
 
 def test_the_command_prints_the_last_line_and_nothing_but_json_where_asked(console: Console):
-    done = console("parity", "--rows", "400", "--seed", "3")
+    done = console("parity", "--rows", "200", "--seed", "3")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (
         0,
-        "parity rows=400 features=208 cells=83200 differing=0",
+        "parity rows=200 features=208 cells=41600 differing=0",
     )
     assert "Features that differ" not in done.stdout
-    told = json.loads(console("parity", "--rows", "400", "--seed", "3", "--json").stdout)
-    assert (told["facts"]["rows"], told["last_line"]) == (400, done.stdout.splitlines()[-1])
+    told = json.loads(console("parity", "--rows", "200", "--seed", "3", "--json").stdout)
+    assert (told["facts"]["rows"], told["last_line"]) == (200, done.stdout.splitlines()[-1])
 
 
 BROKEN = """\
@@ -116,12 +116,12 @@ def test_engines_that_differ_exit_with_6_after_telling_where(raw):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=raw)
     assert done.returncode == 6, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[-1].endswith("differing=4")
+    assert lines[-1].endswith("differing=6")
     table = lines[lines.index("Features that differ") :]
-    assert [line.split() for line in table[2:4]] == [["card_amount_sum_7d", "3"], ["card_amount_max_7d", "1"]]
+    assert [line.split() for line in table[2:4]] == [["card_amount_sum_7d", "4"], ["card_amount_max_7d", "2"]]
     assert table[4].split()[-2:] == ["features", "0"]
     assert any("card_amount_sum_7d" in line and "1.0" in line and "0.0" in line for line in table[5:])
-    assert "the engines differ in 4 of" in done.stderr
+    assert "the engines differ in 6 of" in done.stderr
     assert "Traceback" not in done.stderr
 
 
