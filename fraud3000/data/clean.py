@@ -1,8 +1,7 @@
 """Raw files to TRANSACTIONS, quarantine and label ledger: every row is kept, a duplicate, or refused with a reason.
 
-Rows pass through slice by slice and lie on disk in between. In memory for all rows at once are only
-a hash of each id, its place, and its place of arrival where one is mapped; rows that share one of
-these with another row are settled together.
+Rows pass through slice by slice and lie on disk in between. To find rows that share their id or their
+place of arrival, hashes of a part of the ids are in memory at a time; these rows are settled together.
 """
 
 from __future__ import annotations
@@ -26,6 +25,10 @@ from fraud3000.data.spill import SLICE, Spill
 from fraud3000.errors import DataError, EmptyDataError
 from fraud3000.params import AmountFormat, Mapping
 from fraud3000.schema import LEDGER, QUARANTINE
+
+
+COMPARED = 10_000_000
+"""Rows whose ids are compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -233,18 +236,22 @@ def _converted(rows: pl.DataFrame, *, form: AmountFormat) -> pl.DataFrame:
 def _entangled(batch: Batch, content: Sequence[str]) -> pl.DataFrame:
     """The good rows that share their id or their place of arrival with another, perhaps with some that do not."""
     good = batch.rows.filter(pl.col("reason").is_null())
-    shared = pl.lit(value=False)
-    for name in ("transaction_id", "seq"):
-        if name in content:
-            key = pl.col(name).hash() if name == "transaction_id" else pl.col(name)
-            keys = good.select("place", key=key).collect(engine="streaming")
-            ordered = keys["key"].sort()
-            twice = ordered.filter(ordered == ordered.shift(1)).unique()
-            if len(twice):
-                places = keys.filter(pl.col("key").is_in(twice.implode()))["place"]
-                shared = shared | pl.col("place").is_in(places.implode())
+    parts = 1 + sum(table.count for table in batch.tables) // COMPARED
+    keys = [name for name in ("transaction_id", "seq") if name in content]
+    found = [_sharing(good, name, number, parts) for name in keys for number in range(parts)]
+    shared = pl.concat(found).unique() if found else pl.Series(dtype=pl.UInt32)
     rows = good.select("place", *content)
-    return rows.filter(shared).collect(engine="streaming").sort("place")
+    return rows.filter(pl.col("place").is_in(shared.implode())).collect(engine="streaming").sort("place")
+
+
+def _sharing(rows: pl.LazyFrame, name: str, number: int, parts: int) -> pl.Series:
+    """Places of rows that share a value with another, among one of some parts of all values."""
+    key = pl.col(name).hash()
+    mine = rows.filter(key % parts == number) if parts > 1 else rows
+    keys = mine.select("place", key=key if name == "transaction_id" else name).collect(engine="streaming")
+    ordered = keys["key"].sort()
+    twice = ordered.filter(ordered == ordered.shift(1)).unique()
+    return keys.filter(pl.col("key").is_in(twice.implode()))["place"]
 
 
 def _late_faults(conflicts: pl.DataFrame, taken: pl.DataFrame) -> list[pl.DataFrame]:

@@ -15,7 +15,7 @@ from fraud3000.features.spec import Catalogue, Feature, Stateful
 from fraud3000.schema import LEDGER
 from fraud3000.stages.progress import track
 
-PART = 1_500_000
+PART = 1_000_000
 """Rows whose windows are computed at a time, unless one key alone has more."""
 
 _NUMBERED: dict[str, pl.DataType] = LEDGER | {"transaction_id": pl.Int64()}

@@ -51,6 +51,12 @@ rows = st.lists(
 
 
 def ingest(paths: list[Path], size: int, **mapping: Any) -> Ingested | str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clean, "COMPARED", size)
+        return _ingest(paths, size, **mapping)
+
+
+def _ingest(paths: list[Path], size: int, **mapping: Any) -> Ingested | str:
     try:
         return clean.ingest(
             paths,
