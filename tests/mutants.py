@@ -166,16 +166,14 @@ _records = partial(Mutant, engine="online", file="features/online/records.py")
 _alone = partial(Mutant, engine="online", file="features/online/alone.py")
 
 ONLINE = (
-    _kept("a window ends its delay before t", inside="def read(", old='ts < t - window["near"]', new="ts < t"),
+    _kept("a window ends its delay before t", inside="def read(", old='window["near"] < age', new="0 < age"),
     _kept(
         "the near edge is not in the window",
         inside="def read(",
-        old='ts < t - window["near"]',
-        new='ts <= t - window["near"]',
+        old='window["near"] < age',
+        new='window["near"] <= age',
     ),
-    _kept(
-        "the far edge is in the window", inside="def read(", old='t - window["far"] <= ts', new='t - window["far"] < ts'
-    ),
+    _kept("the far edge is in the window", inside="def read(", old='age <= window["far"]', new='age < window["far"]'),
     _kept("a window takes what its aggregate takes", inside="def _take_in(", old="flags & mask != mask", new="False"),
     _kept("declined and unlabelled stay unknown", inside="def _take_in(", old="flags & PRESUMED", new="1"),
     _kept("events stand by time, then arrival", inside="def _link_in(", old="pool[newest] > pool[node]", new="False"),
@@ -191,12 +189,12 @@ ONLINE = (
         old="pool[oldest] < bound",
         new="pool[oldest] <= bound and pool[oldest + 1] & _LINK",
     ),
-    _buckets("buckets are counted from the epoch", inside="def floor(", old="return ts //", new="return (ts + 1) //"),
+    _buckets("buckets are counted from the epoch", inside="def floor(", old="int(ts //", new="int((ts + 1) //"),
     _buckets(
         "a bucket is closed when t is past it",
         inside="def read(",
-        old='end = position(state.pool, section, key, floor(section, t - window["near"]))',
-        new='end = position(state.pool, section, key, t - window["near"])',
+        old='end = position(pool, section, key, floor(section, t - window["near"]))',
+        new='end = position(pool, section, key, t - window["near"])',
     ),
     _buckets(
         "a bucket is seen whole", inside="def read(", old='floor(section, t - window["far"])', new='t - window["far"]'

@@ -114,9 +114,7 @@ class Spread:
     [5, 7]
     """
 
-    def __init__(
-        self, folder: Path, size: int = SLICE, *, schema: Mapping[str, pl.DataType] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, size: int = SLICE, *, schema: Mapping[str, pl.DataType] | None = None) -> None:
         self._folder, self._size = folder, size
         self._written: dict[int, Spill] = {}
         self._held: defaultdict[int, list[pl.DataFrame]] = defaultdict(list)
@@ -147,7 +145,9 @@ class Spread:
     def take(self, part: int) -> pl.DataFrame:
         """Give out a part's rows, once."""
         written = self._written.pop(part, None)
-        rows = pl.concat([*(written.pieces() if written else ()), *self._held.pop(part, ())] or [self._empty])
+        rows: pl.DataFrame = pl.concat(
+            [*(written.pieces() if written else ()), *self._held.pop(part, ())] or [self._empty]
+        )
         if written:
             written.clear()
         return rows

@@ -135,8 +135,9 @@ class _Maker:
         exactly = late.filter(pl.col("after") == _EXACTLY)
         either = [rows[self.source.permutation(rows.height)].with_row_index("turn") for rows in (placed, exactly)]
         chosen = pl.concat(either).sort("turn", maintain_order=True)
+        begun = int(placed["ts"].to_numpy().min()) + self.declared.span * SECOND
         found: list[tuple[int, ...]] = []
-        for x in chosen.filter(pl.col("ts") > placed["ts"].min() + self.declared.span * SECOND).iter_rows(named=True):
+        for x in chosen.filter(pl.col("ts") > begun).iter_rows(named=True):
             moments = sorted({_floor(x["ts"] - back, bucket) - before for back, bucket in every for before in (0, 1)})
             for number, moment in enumerate(moments):
                 after_x = x["ts"] - moment <= self.horizon and (number + x["turn"]) % 3 == 0

@@ -103,7 +103,8 @@ def _history_days(transactions: pl.LazyFrame) -> pl.Expr:
     """Days since the first transaction of all."""
     first = transactions.select(pl.col("ts").min()).collect(engine="streaming").item()
     since = (pl.col("ts") - first).dt.total_microseconds()
-    return (since / (batch.SECONDS_A_DAY * 1e6)).alias("history_days")
+    days: pl.Expr = since / (batch.SECONDS_A_DAY * 1e6)
+    return days.alias("history_days")
 
 
 def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:

@@ -189,12 +189,12 @@ def _sorted(transactions: pl.LazyFrame) -> bool:
 def _check_arrivals(stream: Stream, folder: Path) -> None:
     if stream.before is None:
         return
-    both = (part.column("seq") for part in (stream.before, stream.new))
-    shared = pl.concat([pl.DataFrame(schema={"seq": pl.Int64}), *_matched(*both, "seq", folder / "places")])["seq"]
+    found = _matched(stream.before.column("seq"), stream.new.column("seq"), "seq", folder / "places")
+    shared = pl.concat([pl.DataFrame(schema={"seq": pl.Int64}), *found])["seq"]
     if len(shared):
         raise DataError(
             f"seq: {len(shared):,} rows of the history arrived at places that rows of the input have too, "
-            f"such as {shared.min()}",
+            f"such as {shared.sort()[0]}",
             hint="Number arrivals on from the history, or give the history that belongs to the input with --history.",
         )
 

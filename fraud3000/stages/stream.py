@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from fraud3000.data.spill import in_pieces
 from fraud3000.features.spec import Catalogue
-from fraud3000.schema import TRANSACTIONS
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -157,7 +156,7 @@ class Stream:
         together = pl.concat([before[0].select(shared), rows], how="diagonal")
         if self.numbered:
             return together
-        place = pl.int_range(number, number + together.height, dtype=TRANSACTIONS["seq"])
+        place = pl.int_range(number, number + together.height, dtype=pl.Int64)
         return together.sort("ts", "transaction_id").with_columns(seq=place)
 
     def _labelled(self, rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,20 +1,13 @@
 """The online engine against the oracle, cell by cell, on streams made to hit every edge; and what it keeps."""
 
 import io
-import math
-from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud3000.errors import ScorerError
-from fraud3000.features.catalogue import default
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.spec import Catalogue, LabelWindow, Window
-from fraud3000.schema import TRANSACTIONS
 from tests import oracle
-from tests.streams import CATALOGUE, frames, record, streams, transactions
+from tests.streams import CATALOGUE, frames, streams
 
 DAY = 86_400
 

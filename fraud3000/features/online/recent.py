@@ -17,6 +17,8 @@ from fraud3000.features.kernel import kernel
 from fraud3000.features.online.plan import Ints
 from fraud3000.features.online.records import Record
 
+Places = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
+
 HEAD = 4  # words before a transaction's keys: its id's hash in two, its ts, its flags
 TS, FLAGS = 2, 3
 _GENERATIONS = 8
@@ -129,7 +131,7 @@ def _digest(id_: str) -> bytes:
 
 
 @kernel
-def _place(rows: Ints, table: Ints, hashed: Ints) -> int:
+def _place(rows: Ints, table: Places, hashed: Ints) -> int:
     """Where an id stands in the table, or the free place where it belongs."""
     place = hashed[0] & (len(table) - 1)
     while table[place]:
@@ -137,10 +139,10 @@ def _place(rows: Ints, table: Ints, hashed: Ints) -> int:
         if rows[row, 0] == hashed[0] and rows[row, 1] == hashed[1]:
             break
         place = (place + 1) & (len(table) - 1)
-    return place
+    return int(place)
 
 
 @kernel
-def _enter(rows: Ints, table: Ints, first: int, end: int) -> None:
+def _enter(rows: Ints, table: Places, first: int, end: int) -> None:
     for row in range(first, end):
         table[_place(rows, table, rows[row])] = row + 1

@@ -33,7 +33,8 @@ def changes(records: Iterable[Record], precedence: Sequence[str], *, presumed: b
     """
     trust = {source: -place for place, source in enumerate(precedence)}
     found: Changes = {}
-    known, decided = (0, int(presumed)), (-math.inf,)
+    known = (0, int(presumed))
+    decided: tuple[float, ...] = (-math.inf,)
     for record in sorted(records, key=lambda record: (record.recorded_at, record.place)):
         reported = -math.inf if record.reported_at is None else record.reported_at
         strength = (trust.get(record.source, -math.inf), record.recorded_at, reported, record.place)

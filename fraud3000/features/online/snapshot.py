@@ -26,9 +26,9 @@ def write(file: BinaryIO, content: Mapping[str, Any], arrays: Mapping[str, Array
     digest = hashlib.sha256(begin)
     file.write(begin)
     for array in arrays.values():
-        words = memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B") if array.size else b""
-        digest.update(words)
-        file.write(words)
+        words = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        digest.update(words.data)
+        file.write(words.data)
     file.write(digest.digest())
 
 
@@ -57,11 +57,11 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
 
 def _array(file: BinaryIO, digest: Any, kind: str, shape: list[int]) -> Array:
     array = np.empty(shape, kind)
-    if array.size:
-        words = memoryview(array.reshape(-1)).cast("B")
-        if file.readinto(words) != len(words):  # type: ignore[attr-defined]  every binary file has it
-            raise _damaged("its end is missing")
-        digest.update(words)
+    words = array.reshape(-1).view(np.uint8)
+    reader: Any = file  # every binary file reads into what is there
+    if reader.readinto(words.data) != words.size:
+        raise _damaged("its end is missing")
+    digest.update(words.data)
     return array
 
 
