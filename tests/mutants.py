@@ -401,8 +401,14 @@ def page(verdicts: dict[Mutant, dict[str, int]]) -> str:
 
 
 def told(mutant: Mutant) -> str:
-    where = f"`{mutant.file.rpartition('/')[2]}`, `{mutant.old.strip()}` → `{mutant.new.strip() or ' '}`"
-    return f"{mutant.rule} | {mutant.engine} | {where}".replace("||", "\\|\\|")
+    """A change as the page tells it."""
+    place = Path(mutant.file).stem
+    if mutant.inside.startswith("def "):
+        place += f".{mutant.inside.removeprefix('def ').rstrip('(')}"
+    change = (
+        f"`{mutant.old.strip()}` → `{mutant.new.strip()}`" if mutant.new.strip() else f"without `{mutant.old.strip()}`"
+    )
+    return f"{mutant.rule} | {mutant.engine} | `{place}`: " + change.replace("|", "\\|")
 
 
 def _verdict(cells: int) -> str:
