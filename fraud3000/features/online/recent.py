@@ -12,10 +12,13 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
+import numpy.typing as npt
 
 from fraud3000.features.kernel import kernel
 from fraud3000.features.online.plan import Ints
 from fraud3000.features.online.records import Record
+
+Places = npt.NDArray[np.int32]
 
 HEAD = 4  # words before a transaction's keys: its id's hash in two, its ts, its flags
 TS, FLAGS = 2, 3
@@ -129,7 +132,7 @@ def _digest(id_: str) -> bytes:
 
 
 @kernel
-def _place(rows: Ints, table: Ints, hashed: Ints) -> int:
+def _place(rows: Ints, table: Places, hashed: Ints) -> int:
     """Where an id stands in the table, or the free place where it belongs."""
     place = hashed[0] & (len(table) - 1)
     while table[place]:
@@ -137,10 +140,10 @@ def _place(rows: Ints, table: Ints, hashed: Ints) -> int:
         if rows[row, 0] == hashed[0] and rows[row, 1] == hashed[1]:
             break
         place = (place + 1) & (len(table) - 1)
-    return place
+    return int(place)
 
 
 @kernel
-def _enter(rows: Ints, table: Ints, first: int, end: int) -> None:
+def _enter(rows: Ints, table: Places, first: int, end: int) -> None:
     for row in range(first, end):
         table[_place(rows, table, rows[row])] = row + 1
