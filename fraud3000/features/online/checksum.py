@@ -14,7 +14,7 @@ from fraud3000.features.kernel import kernel
 from fraud3000.features.online import buckets, changes
 from fraud3000.features.online.arena import NEWEST, State
 from fraud3000.features.online.buckets import CAPACITY_BITS
-from fraud3000.features.online.plan import COUNT, LABELS, LINK_BITS, SQUARES, SUM, Ints, Plan, Row
+from fraud3000.features.online.plan import COUNT, LABELS, LINK_BITS, SQUARES, SUM, Ints, Plan, Row, Table
 
 _LINK = (1 << LINK_BITS) - 1
 _WORDS = 1 << 20
@@ -59,67 +59,65 @@ def _changes(plan: Plan, state: State, section: int, keys: Ints) -> Ints:
 @kernel
 def tell(plan: Plan, state: State, place: int, keys: Ints, first: int, words: Ints) -> tuple[int, int]:
     """Write the content of keys from one on; the first that found no room, and how many words were written."""
-    section, written = plan.sections[place], 0
+    pool, section, written = state.pool, plan.sections[place], 0
     for key in range(first, len(keys)):
         if section["changes"]:
-            changes.settle(plan, state, section, keys[key])
-        needed = _size(state, section, keys[key])
+            changes.settle(pool, section, plan.measures, keys[key], plan.horizon)
+        needed = _size(pool, section, keys[key])
         if written + needed > len(words):
             return key, written
         words[written] = needed
-        words[written + 1] = state.pool[keys[key] + NEWEST]
+        words[written + 1] = pool[keys[key] + NEWEST]
         if section["bucket"]:
-            _tell_rows(plan, state, section, keys[key], words[written + 2 :])
+            _tell_rows(pool, section, plan.measures, keys[key], words[written + 2 :])
         else:
-            _tell_events(state, section, keys[key], words[written + 2 :])
+            _tell_events(pool, section, keys[key], words[written + 2 :])
         written += needed
     return len(keys), written
 
 
 @kernel
-def _size(state: State, section: Row, key: int) -> int:
+def _size(pool: Ints, section: Row, key: int) -> int:
     if section["bucket"]:
-        rows = (state.pool[key + section["at"] + 1] >> CAPACITY_BITS) - _first_row(state, section, key)
+        rows = (pool[key + section["at"] + 1] >> CAPACITY_BITS) - _first_row(pool, section, key)
         return int(2 + rows * section["size"])
-    events, node = 0, state.pool[key + section["at"]]
+    events, node = 0, pool[key + section["at"]]
     while node:
-        events, node = events + 1, state.pool[node + 1] & _LINK
+        events, node = events + 1, pool[node + 1] & _LINK
     return int(2 + events * (section["size"] - section["flags"] + 1))
 
 
 @kernel
-def _tell_events(state: State, section: Row, key: int, words: Ints) -> None:
+def _tell_events(pool: Ints, section: Row, key: int, words: Ints) -> None:
     """An event's ts, flags and facts, without its link."""
-    at, node = 0, state.pool[key + section["at"]]
+    at, node = 0, pool[key + section["at"]]
     while node:
-        words[at] = state.pool[node]
-        words[at + 1] = state.pool[node + section["flags"]] >> section["shift"]
+        words[at] = pool[node]
+        words[at + 1] = pool[node + section["flags"]] >> section["shift"]
         at += 2
         for word in range(node + section["flags"] + 1, node + section["size"]):
-            words[at] = state.pool[word]
+            words[at] = pool[word]
             at += 1
-        node = state.pool[node + 1] & _LINK
+        node = pool[node + 1] & _LINK
 
 
 @kernel
-def _first_row(state: State, section: Row, key: int) -> int:
+def _first_row(pool: Ints, section: Row, key: int) -> int:
     """The first row that some window may still see."""
-    return buckets.position(
-        state.pool, section, key, buckets.floor(section, state.pool[key + NEWEST] - section["keep"])
-    )
+    return buckets.position(pool, section, key, buckets.floor(section, pool[key + NEWEST] - section["keep"]))
 
 
 @kernel
-def _tell_rows(plan: Plan, state: State, section: Row, key: int, words: Ints) -> None:
+def _tell_rows(pool: Ints, section: Row, measures: Table, key: int, words: Ints) -> None:
     """Each row without what runs on from the row before."""
-    pool, size, block = state.pool, section["size"], state.pool[key + section["at"]]
-    first = _first_row(state, section, key)
+    size, block = section["size"], pool[key + section["at"]]
+    first = _first_row(pool, section, key)
     for row in range(first, pool[key + section["at"] + 1] >> CAPACITY_BITS):
         at = (row - first) * size
         words[at : at + size] = pool[block + row * size : block + (row + 1) * size]
         if row:
             for place in range(section["measures"], section["measures_end"]):
-                measure = plan.measures[place]
+                measure = measures[place]
                 source = block + (row - 1) * size + measure["at"]
                 _take_off(pool, measure["kind"], source, words, at + measure["at"])
 

@@ -47,8 +47,8 @@ LINK_BITS = 36
 PACKED_FLAGS = 27  # so many fit beside a link
 RECORD = 3  # words at the head of a key's record: its code, the record it hangs under, its newest ts
 CHANGE = 6  # words of a label change
-CLASSES = 48  # sizes a block of buckets may have, as powers of two
-KEYS_CLASS, CHANGES_CLASS, FIRST_CLASS = 0, 1, 2
+KEYS_PART, CHANGES_PART = 0, 1  # of the memory; one for each section follows
+MOST_PARTS = 250
 
 
 def _table(*names: str, floats: tuple[str, ...] = ()) -> np.dtype[Any]:
@@ -57,7 +57,7 @@ def _table(*names: str, floats: tuple[str, ...] = ()) -> np.dtype[Any]:
 
 STEP = _table("parent", "fact", "size", "kept")
 SECTION = _table(
-    *("step", "bucket", "longest", "keep", "at", "changes", "block", "size", "flags", "shift"),
+    *("step", "bucket", "last", "keep", "at", "changes", "part", "size", "flags", "shift"),
     *("windows", "windows_end", "fields", "fields_end", "measures", "measures_end"),
 )
 WINDOW = _table("far", "near", "cells", "cells_end")
@@ -161,7 +161,7 @@ class _Draft:
     def __init__(self, catalogue: Catalogue) -> None:
         self.layout = Layout()
         self._catalogue = catalogue
-        self._sections: dict[tuple[tuple[str, ...], int], _Section] = {}
+        self._sections: dict[tuple[tuple[str, ...], int, int], _Section] = {}  # by columns, bucket, last
         self._empty: list[int] = []
         self._steps: dict[tuple[str, ...], int] = {}
         stateful = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
@@ -193,6 +193,11 @@ class _Draft:
 
     # what is asked of each feature
 
+    @property
+    def _head(self) -> int:
+        """Words of an event before its facts: ts, link, and flags of their own where they do not fit beside the link."""
+        return 2 if FIRST_CONDITION + len(self.layout.conditions) <= PACKED_FLAGS else 3
+
     def _mask(self, feature: Stateful, *, values: bool, where: bool = True) -> int:
         condition = feature.where
         bit = 0 if condition is None else 1 << (FIRST_CONDITION + self.layout.conditions.index(condition))
@@ -203,7 +208,7 @@ class _Draft:
     def _cell(self, feature: Stateful, kind: int, mask: int, column: str | None = None, cap: int = 0) -> int:
         """Where the sums find what is gathered over the feature's window."""
         bucket = durations.seconds(feature.bucket) * SECOND if feature.bucket else 0
-        section = self._sections.setdefault((feature.keys, bucket), _Section())
+        section = self._sections.setdefault((feature.keys, bucket, mask if kind == LAST else 0), _Section())
         window = (feature.longest * SECOND, durations.seconds(feature.delay) * SECOND)
         if column is not None and column not in section.columns:
             section.columns.append(column)
@@ -222,6 +227,7 @@ class _Draft:
         how, first, second = self._gathered(feature)
         column = feature.column if isinstance(feature, Window | Versus) else "amount"
         fact = self.layout.fact(column) if column in self.layout.values else 0
+        fact = self.layout.fact("terminal_lat") if isinstance(feature, FromLast) else fact
         prior, strength = (feature.prior, feature.strength) if isinstance(feature, LabelWindow) else (0.0, 0.0)
         unit = 1.0 if column == "amount" else float(STEPS)
         return (how, self._steps[feature.keys], first, second, fact, unit, prior, strength)
@@ -259,9 +265,11 @@ class _Draft:
         mask = self._mask(feature, values=False)
         match feature:
             case FromLast(how=how):
-                section = self._sections.setdefault((feature.keys, 0), _Section())
-                section.columns += [name for name in ("terminal_lat", "terminal_long") if name not in section.columns]
-                return DISTANCE if how == "distance" else SPEED, self._cell(feature, LAST, mask), 0
+                self._sections.setdefault((feature.keys, 0, mask), _Section()).columns = [
+                    "terminal_lat",
+                    "terminal_long",
+                ]
+                return DISTANCE if how == "distance" else SPEED, self._cell(feature, LAST, mask), self._head
             case SinceLast():
                 return SINCE, self._cell(feature, LAST, mask), 0
             case NotSeen():
@@ -276,12 +284,17 @@ class _Draft:
         self._fields: list[int] = []
         self.layout.parts = ["keys", "label changes"]
         sizes = [RECORD if self._is_key(keys) else RECORD - 1 for keys in self._steps]
-        sections = [self._section(keys, bucket, section, sizes) for (keys, bucket), section in self._sections.items()]
+        sections = [self._section(section, *of, sizes) for of, section in self._sections.items()]
         steps = [
             (self._steps.get(keys[:-1], -1), self.layout.fact(keys[-1]), size, self._is_key(keys))
             for keys, size in zip(self._steps, sizes, strict=True)
         ]
         self._know_labels()
+        if len(self.layout.parts) > MOST_PARTS:
+            raise ParamsError(
+                f"features: {len(sections)} combinations of key and bucket; the store keeps {MOST_PARTS - 2} apart",
+                hint="Leave some of them out.",
+            )
         horizon = self._catalogue.late_horizon * SECOND
         return Plan(
             steps=np.array(steps, STEP),
@@ -290,34 +303,40 @@ class _Draft:
             cells=np.array(self._tables["cells"], CELL),
             fields=np.array(self._fields, np.int64),
             measures=np.array(self._tables["measures"], MEASURE),
-            operations=np.array([self._settled(operation) for operation in self._operations], OPERATION),
+            operations=np.array(self._operations, OPERATION),
             empty=np.array(self._empty, np.int64),
             horizon=horizon,
             most=sum(sizes) + sum(_most_words(section) for section in np.array(sections, SECTION)),
         )
 
     def _is_key(self, keys: tuple[str, ...]) -> bool:
-        return any(keys == owner for owner, _ in self._sections)
+        return any(keys == owner for owner, *_ in self._sections)
 
-    def _section(self, keys: tuple[str, ...], bucket: int, section: _Section, sizes: list[int]) -> tuple[int, ...]:
+    def _section(
+        self, section: _Section, keys: tuple[str, ...], bucket: int, last: int, sizes: list[int]
+    ) -> tuple[int, ...]:
         step = self._steps[keys]
         at, sizes[step] = sizes[step], sizes[step] + 2 + section.labels
-        packed = FIRST_CONDITION + len(self.layout.conditions) <= PACKED_FLAGS
-        head = 2 if packed else 3
         fields, measures, windows = len(self._fields), len(self._tables["measures"]), len(self._tables["windows"])
         if bucket:
             size = self._lay_measures(section)
         else:
-            size = head + len(section.columns)
+            size = self._head + len(section.columns)
             self._fields += [self.layout.fact(column) for column in section.columns]
-        self._lay_windows(section, bucket, head)
+        self._lay_windows(section, bucket)
         longest = max(far for far, _ in section.windows)
-        name = f"{'_'.join(keys)} {'buckets' if bucket else 'events'}"
-        block = FIRST_CLASS + (len(self.layout.parts) - FIRST_CLASS)
-        self.layout.parts += [name] * (CLASSES if bucket else 1)
+        name = f"{'_'.join(keys)} {'buckets' if bucket else 'last events' if last else 'events'}"
+        self.layout.parts.append(name)
         return (
-            *(step, bucket, longest, longest + self._catalogue.late_horizon * SECOND),
-            *(at, at + 2 if section.labels else 0, block, size, 1 if packed else 2, LINK_BITS if packed else 0),
+            *(step, bucket, last, longest + self._catalogue.late_horizon * SECOND),
+            *(
+                at,
+                at + 2 if section.labels else 0,
+                len(self.layout.parts) - 1,
+                size,
+                self._head - 1,
+                LINK_BITS if self._head == 2 else 0,
+            ),
             *(windows, len(self._tables["windows"]), fields, len(self._fields)),
             *(measures, len(self._tables["measures"])),
         )
@@ -331,7 +350,7 @@ class _Draft:
             size += WIDTH[kind] + cap
         return size
 
-    def _lay_windows(self, section: _Section, bucket: int, head: int) -> None:
+    def _lay_windows(self, section: _Section, bucket: int) -> None:
         starts, at = {}, 1
         for measure in section.measures:
             starts[measure] = at
@@ -340,21 +359,13 @@ class _Draft:
             first = len(self._tables["cells"])
             for measure, out in cells.items():
                 kind, mask, column, cap = measure
-                source = starts[measure] if bucket else 0 if column is None else head + section.columns.index(column)
+                source = (
+                    starts[measure] if bucket else 0 if column is None else self._head + section.columns.index(column)
+                )
                 room = 1 << (2 * cap - 1).bit_length() if cap else 0
                 self._tables["cells"].append((kind, mask, source, out, cap, self.layout.seen, room - 1))
                 self.layout.seen += room
             self._tables["windows"].append((far, near, first, len(self._tables["cells"])))
-
-    def _settled(self, operation: tuple[float, ...]) -> tuple[float, ...]:
-        """Distance and speed read where an event keeps its place."""
-        how, step, first, *rest = operation
-        if how not in {DISTANCE, SPEED}:
-            return operation
-        keys = self.layout.keys[int(step)]
-        packed = FIRST_CONDITION + len(self.layout.conditions) <= PACKED_FLAGS
-        place = (2 if packed else 3) + self._sections[keys, 0].columns.index("terminal_lat")
-        return (how, step, first, place, self.layout.fact("terminal_lat"), *rest[2:])
 
     def _know_labels(self) -> None:
         windows = [feature for feature in self._catalogue.features if isinstance(feature, LabelWindow)]

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
+import numpy.typing as npt
 
 from fraud3000.features.kernel import kernel
 from fraud3000.features.online.plan import Ints
 from fraud3000.features.online.records import Record
 
-Places = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
+Places = npt.NDArray[np.int32]
 
 HEAD = 4  # words before a transaction's keys: its id's hash in two, its ts, its flags
 TS, FLAGS = 2, 3

@@ -242,11 +242,11 @@ class FeatureStore:
 
     def _alter(self, keys: Ints, change: Ints) -> None:
         words = CHANGE * len(self._plan.sections)
-        if not arena.has_room(self._state, words, 0):
+        if not arena.has_room(self._state.pool, self._state.table, words, 0):
             self._grow(words)
         by_step = np.zeros(len(self._plan.steps), np.int64)
         by_step[self._layout.label_steps] = keys
-        changes.alter(self._plan, self._state, by_step, change)
+        changes.alter(self._state.pool, self._plan.sections, by_step, change)
 
     def _grow(self, words: int) -> None:
         self._state = arena.grown(self._state, words, len(self._plan.steps))
