@@ -186,8 +186,14 @@ ONLINE = (
     _kept(
         "what a late row may see is kept, edge included",
         inside="def _forget(",
-        old="pool[oldest] < bound",
-        new="pool[oldest] <= bound and pool[oldest + 1] & _LINK",
+        old="pool[pool[ends]] < bound",
+        new="pool[pool[ends]] <= bound",
+    ),
+    _kept(
+        "what a late row may see is kept, edge included",
+        inside="def _forget_passed(",
+        old="pool[following] < bound",
+        new="pool[following] <= bound",
     ),
     _buckets("buckets are counted from the epoch", inside="def floor(", old="int(ts //", new="int((ts + 1) //"),
     _buckets(
@@ -227,16 +233,16 @@ ONLINE = (
     _changes(
         "a late row knows only what was recorded before it",
         inside="def settle(",
-        old="newest - plan.horizon",
+        old="newest - horizon",
         new="newest",
     ),
     _step("ties do not see each other", inside="def observe(", old="facts[TS])", new="facts[TS] + 1)"),
     _step("exactly the horizon late is in time", inside="def _locate(", old="> plan.horizon", new=">= plan.horizon"),
-    _step("late is against the newest event", inside="def _count(", old="max(state.pool[key + NEWEST], ts)", new="ts"),
+    _step("late is against the newest event", inside="def _count(", old="max(pool[key + NEWEST], ts)", new="ts"),
     _step(
         "too late is not kept",
         inside="def _insert(",
-        old='key = state.live[section["step"]]',
+        old='key = live[section["step"]]',
         new='key = state.keys[section["step"]]',
     ),
     _facts("amounts are of approved events", inside="def _flags(", old="status == IS_APPROVED", new="status != REFUND"),
