@@ -45,11 +45,10 @@ class Recent:
         self.newest = -(1 << 62)
         self.generations: dict[int, Generation] = {}
 
-    def add(self, ids: Iterable[str], ts: Ints, flags: Ints, keys: Ints) -> None:
-        """Keep transactions that windows may still read; keys one row each."""
-        self._move_to(int(ts.max(initial=self.newest)))
-        entries = np.column_stack([hashes(ids), ts, flags, keys])
-        ages = ts // self._length
+    def add(self, entries: Ints) -> None:
+        """Keep transactions that windows may still read."""
+        self._move_to(max(int(entries[:, TS].max()), self.newest))
+        ages = entries[:, TS] // self._length
         for age in np.unique(ages).tolist():
             if not self._is_over(age):
                 self.generation(age).add(entries[ages == age])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import compress
 from threading import Lock
@@ -17,6 +18,7 @@ from fraud3000.features.online.arena import LATE, REFUSED, SEEN
 from fraud3000.features.online.facts import Facts, Transaction, microseconds
 from fraud3000.features.online.labels import Labels
 from fraud3000.features.online.plan import CHANGE, FLAGS, TS, Ints, plan_of
+from fraud3000.features.online.recent import hashes
 from fraud3000.features.spec import Catalogue
 
 _SLICE = 500_000  # rows that are read at once when many are absorbed
@@ -34,7 +36,8 @@ class FeatureStore:
 
     Examples
     --------
-    >>> from fraud3000.features.spec import Window
+    >>> from fraud3000.features.online.recent import hashes
+    from fraud3000.features.spec import Window
     >>> store = FeatureStore(Catalogue((Window("card_id", "1h", "sum"),), label_delay=0))
     >>> store.observe({"transaction_id": "1", "ts": 0, "card_id": "a", "amount": 250})
     {'card_amount_sum_1h': 0.0}
@@ -124,8 +127,7 @@ class FeatureStore:
         with self._lock:
             for id_, is_fraud, source, reported_at, recorded_at in _records(ledger):
                 self._labels.say(id_, is_fraud, source, reported_at, recorded_at)
-            for rows in transactions.sort("seq").iter_slices(_SLICE):
-                self._absorb(rows)
+            self._absorb(transactions)
 
     @classmethod
     def rebuild(
@@ -230,15 +232,29 @@ class FeatureStore:
         told.update(self._alone.of(transaction, ts))
         return told
 
-    def _absorb(self, rows: pl.DataFrame) -> None:
-        facts = self._facts.of(rows)
+    def _absorb(self, transactions: pl.DataFrame) -> None:
+        """Read each slice while the one before is kept: kernels do not hold the interpreter's lock."""
+        slices = transactions.sort("seq").iter_slices(_SLICE)
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(self._many, next(slices, None))
+            while (rows := coming.result()) is not None:
+                coming = reader.submit(self._many, next(slices, None))
+                self._keep(*rows)
+
+    def _many(self, rows: pl.DataFrame | None) -> tuple[Ints, list[str], Ints] | None:
+        if rows is None:
+            return None
+        ids = rows["transaction_id"].to_list() if self._labels.span else []
+        return self._facts.of(rows), ids, hashes(ids)
+
+    def _keep(self, facts: Ints, ids: list[str], hashed: Ints) -> None:
         live, row = np.empty((len(facts), len(self._plan.steps)), np.int64), 0
         while (row := step.absorb(self._plan, self._state, facts, row, live)) < len(facts):
             self._grow(self._plan.most)
         self._rows += len(facts)
-        if self._labels.span:
-            keys = live[:, self._layout.label_steps]
-            self._labels.meet_all(rows["transaction_id"].to_list(), facts[:, TS], facts[:, FLAGS], keys)
+        keys = live[:, self._layout.label_steps]
+        if self._labels.span and ids:
+            self._labels.meet_all(ids, np.column_stack([hashed, facts[:, [TS, FLAGS]], keys]))
 
     def _alter(self, keys: Ints, change: Ints) -> None:
         words = CHANGE * len(self._plan.sections)
