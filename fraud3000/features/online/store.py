@@ -15,9 +15,10 @@ from fraud3000.errors import ScorerError
 from fraud3000.features.online import arena, changes, checksum, snapshot, step
 from fraud3000.features.online.alone import Alone, Value
 from fraud3000.features.online.arena import LATE, REFUSED, SEEN
+from fraud3000.features.online.draft import plan_of
 from fraud3000.features.online.facts import Facts, Transaction, microseconds
 from fraud3000.features.online.labels import Labels
-from fraud3000.features.online.plan import CHANGE, FLAGS, TS, Ints, plan_of
+from fraud3000.features.online.plan import CHANGE, FLAGS, TS, Ints
 from fraud3000.features.online.recent import hashes
 from fraud3000.features.spec import Catalogue
 
@@ -36,8 +37,7 @@ class FeatureStore:
 
     Examples
     --------
-    >>> from fraud3000.features.online.recent import hashes
-    from fraud3000.features.spec import Window
+    >>> from fraud3000.features.spec import Window
     >>> store = FeatureStore(Catalogue((Window("card_id", "1h", "sum"),), label_delay=0))
     >>> store.observe({"transaction_id": "1", "ts": 0, "card_id": "a", "amount": 250})
     {'card_amount_sum_1h': 0.0}
