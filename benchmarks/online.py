@@ -35,6 +35,7 @@ DAY = 86_400_000_000
 DAYS = 90
 A_CARD = 30
 TERMINALS_A_CARD = 10
+A_TERMINAL = 50  # cards for each terminal there is
 CARDS, HOT_CARDS = 1_000_000, 100_000
 HOT = 1_000_000
 SLICE = 1_000_000
@@ -63,7 +64,7 @@ def _slice(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     ts = np.sort(chance.integers(*time_, rows + hot))
     card, own = chance.integers(0, cards, rows + hot), chance.integers(0, TERMINALS_A_CARD, rows + hot)
-    terminal = (card * 7_919 + own * 104_729) % (cards // 20) + 1
+    terminal = (card * 7_919 + own * 104_729) % (cards // A_TERMINAL) + 1
     terminal[chance.permutation(rows + hot)[:hot]] = 0
     numbers = pl.DataFrame({"ts": ts, "card": card, "terminal": terminal, "place": np.arange(place, place + len(ts))})
     frame = numbers.select(
@@ -133,7 +134,7 @@ def _more(cards: int, terminal: str) -> Iterator[dict[str, Any]]:
     chance = np.random.default_rng(2019)
     for place in range(OBSERVED):
         card = int(chance.integers(cards))
-        own = (card * 7_919 + int(chance.integers(TERMINALS_A_CARD)) * 104_729) % (cards // 20) + 1
+        own = (card * 7_919 + int(chance.integers(TERMINALS_A_CARD)) * 104_729) % (cards // A_TERMINAL) + 1
         yield {
             "transaction_id": f"more {terminal}{place}",
             "ts": DAYS * DAY + place * 1_000,

@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fraud3000 import params as params_files
+from fraud3000 import show
 from fraud3000.data import cards
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.features.parity import Difference
@@ -19,7 +19,6 @@ from fraud3000.stages.parity import _shown, parity
 from fraud3000.stages.prepare import prepare
 
 PARAMS = Path(__file__).parents[2] / "params"
-Console = Callable[..., subprocess.CompletedProcess[str]]
 
 RAW = """\
 id,when,card,shop,amount,fraud,reported
@@ -86,15 +85,17 @@ def test_data_without_time_has_no_feature_that_looks_back_and_says_so(tmp_path, 
     assert "no time" in told.warnings[0]
 
 
-def test_the_command_prints_the_last_line_and_nothing_but_json_where_asked(console: Console):
-    done = console("parity", "--rows", "200", "--seed", "3")
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (
-        0,
-        "parity rows=200 features=208 cells=41600 differing=0",
-    )
-    assert "Features that differ" not in done.stdout
-    told = json.loads(console("parity", "--rows", "200", "--seed", "3", "--json").stdout)
-    assert (told["facts"]["rows"], told["last_line"]) == (200, done.stdout.splitlines()[-1])
+def test_the_last_line_is_for_scripts_and_json_is_one_document(raw, capsys):
+    told = parity(params_files.load(), rows=200, seed=3)
+    show.summary(told)
+    printed = capsys.readouterr().out
+    features = told.facts["features"]
+    assert printed.splitlines()[-1] == f"parity rows=200 features={features} cells={200 * features} differing=0"
+    assert "Features that differ" not in printed
+    assert "edges with events exactly on them" in printed
+    show.summary(told, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert (document["facts"]["rows"], document["last_line"]) == (200, printed.splitlines()[-1])
 
 
 BROKEN = """\

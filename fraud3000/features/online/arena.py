@@ -1,7 +1,8 @@
 """One array of words for all that the store keeps, and the table that finds a key's record in it.
 
-Records, events, blocks of buckets and label changes are runs of words. What is given back is kept in lists by class,
-each of one size, and used again.
+Records, events, blocks of buckets and label changes are runs of words. Small runs of a part are all of one size:
+what is given back is taken again by the next. A block that its key has outgrown is cut up for small runs. Records are
+never given back and lie in the order their keys came in.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online.plan import KEYS_CLASS, RECORD, Ints, Layout, Plan
+from fraud3000.features.online.plan import KEYS_PART, RECORD, Ints, Layout, Plan
 
 Floats = npt.NDArray[np.float64]
 
-END, KEYS, STAMP = 0, 1, 2  # marks: the first word never used, records in the table, the current reading
+END, KEYS, STAMP, SCRAP, SCRAP_END = range(1, 6)  # first words of the pool: where it was never used, records in
+# the table, the current reading, the piece that small runs are cut from
+FREE, USED, FIRST = 8, 8 + 256, 8 + 2 * 256  # runs given back and words in use by part, then all that is kept
 SEEN, LATE, REFUSED = 0, 1, 2  # tallies of a key kind: rows it kept, those of them that came late, rows too late for it
 NEWEST = 2  # where a key's record keeps its newest ts
 
 _FIRST_WORDS = 1 << 16
 _FIRST_KEYS = 1 << 12
-_LARGEST_STEP = 1 << 25  # words; memory grows by a quarter, but by no more than 256 MB at once
-_CODE_BITS = 32
-_KEPT = ("table", "free", "used", "marks", "tallies")
+_LARGEST_STEP = 1 << 23  # words; memory grows by a quarter, but by no more than 64 MB at once
+CODE_BITS = 32
+_KEPT = ("table", "tallies")
 _MIX = 0x7FEB352D
 _MIX_2 = 0x6C8E9CF5
 _LOW_31 = (1 << 31) - 1
@@ -40,12 +43,8 @@ class State(NamedTuple):
         The words, and the same memory as numbers with a point.
     table
         Where each key's record begins; 0 where free. Never more than two thirds full.
-    free
-        The first of the runs given back, by class; each holds where the next one is.
-    used
-        Words in use, by class.
-    marks, tallies
-        Counters, see above.
+    tallies
+        Counters of each step, see above.
     seen
         Room for the values of distinct counts.
     keys, live
@@ -58,9 +57,6 @@ class State(NamedTuple):
     pool: Ints
     floats: Floats
     table: Ints
-    free: Ints
-    used: Ints
-    marks: Ints
     tallies: Ints
     seen: Ints
     keys: Ints
@@ -71,16 +67,12 @@ class State(NamedTuple):
 
 def empty_state(plan: Plan, layout: Layout) -> State:
     """Memory of a store that has seen nothing."""
-    pool, steps, parts = np.zeros(_FIRST_WORDS, np.int64), max(len(plan.steps), 1), len(layout.parts)
-    marks = np.zeros(3, np.int64)
-    marks[END] = 1  # 0 stands for nothing
+    pool, steps = np.zeros(_FIRST_WORDS, np.int64), max(len(plan.steps), 1)
+    pool[END] = FIRST
     return State(
         pool=pool,
         floats=pool.view(np.float64),
         table=np.zeros(_FIRST_KEYS, np.int64),
-        free=np.zeros(parts, np.int64),
-        used=np.zeros(parts, np.int64),
-        marks=marks,
         tallies=np.zeros((steps, 3), np.int64),
         seen=np.zeros(max(layout.seen, 1), np.int64),
         keys=np.zeros(steps, np.int64),
@@ -92,10 +84,10 @@ def empty_state(plan: Plan, layout: Layout) -> State:
 
 def grown(state: State, words: int, steps: int) -> State:
     """The state with room for so many words and keys more; what was made of the old one is no longer valid."""
-    needed = int(state.marks[END]) + words
+    needed = int(state.pool[END]) + words
     if needed > len(state.pool):
         state = _with_words(state, needed)
-    if (int(state.marks[KEYS]) + steps) * 3 > len(state.table) * 2:
+    if (int(state.pool[KEYS]) + steps) * 3 > len(state.table) * 2:
         table = np.zeros(2 * len(state.table), np.int64)
         move(state.pool, state.table, table)
         state = state._replace(table=table)
@@ -111,31 +103,52 @@ def _with_words(state: State, needed: int) -> State:
 
 
 @kernel
-def has_room(state: State, words: int, steps: int) -> bool:
+def has_room(pool: Ints, table: Ints, words: int, steps: int) -> bool:
     """Whether so many words and keys more can be taken."""
-    keys = state.marks[KEYS] + steps
-    return bool(state.marks[END] + words <= len(state.pool) and keys * 3 <= len(state.table) * 2)
+    return bool(pool[END] + words <= len(pool) and (pool[KEYS] + steps) * 3 <= len(table) * 2)
 
 
 @kernel
-def take(state: State, block: int, size: int) -> int:
-    """A run of words of a class."""
-    state.used[block] += size
-    at = state.free[block]
-    if at:
-        state.free[block] = state.pool[at]
-    else:
-        at = state.marks[END]
-        state.marks[END] += size
+def begin(pool: Ints, part: int, size: int) -> int:
+    """A run of words where none was before."""
+    pool[USED + part] += size
+    at = pool[END]
+    pool[END] += size
     return int(at)
 
 
 @kernel
-def give(state: State, block: int, size: int, at: int) -> None:
-    """Give a run of words back."""
-    state.used[block] -= size
-    state.pool[at] = state.free[block]
-    state.free[block] = at
+def take(pool: Ints, part: int, size: int) -> int:
+    """A small run of words: one given back, or cut from a piece, or where none was before."""
+    at = pool[FREE + part]
+    if at:
+        pool[FREE + part] = pool[at]
+    else:
+        if pool[SCRAP_END] - pool[SCRAP] < size and pool[FREE]:
+            pool[SCRAP], pool[SCRAP_END] = pool[FREE], pool[FREE] + pool[pool[FREE] + 1]
+            pool[FREE] = pool[pool[FREE]]
+        if pool[SCRAP_END] - pool[SCRAP] < size:
+            return begin(pool, part, size)
+        at = pool[SCRAP]
+        pool[SCRAP] += size
+    pool[USED + part] += size
+    return int(at)
+
+
+@kernel
+def give(pool: Ints, part: int, size: int, at: int) -> None:
+    """Give a small run of words back."""
+    pool[USED + part] -= size
+    pool[at] = pool[FREE + part]
+    pool[FREE + part] = at
+
+
+@kernel
+def cut_up(pool: Ints, part: int, size: int, at: int) -> None:
+    """Leave a block to be cut up; the list of records that are given back, of which there are none, holds it."""
+    pool[USED + part] -= size
+    pool[at], pool[at + 1] = pool[FREE], size
+    pool[FREE] = at
 
 
 @kernel
@@ -143,7 +156,7 @@ def find(pool: Ints, table: Ints, head: int, parent: int) -> int:
     """The place in the table of the key `head` under `parent`: its own, or the free one where it belongs."""
     mask = len(table) - 1
     mixed = ((parent & _LOW_31) * _MIX) ^ ((head & _LOW_31) * _MIX_2)
-    place = (mixed ^ (mixed >> 31) ^ (head >> _CODE_BITS)) & mask
+    place = (mixed ^ (mixed >> 31) ^ (head >> CODE_BITS)) & mask
     while table[place]:
         at = table[place]
         if pool[at] == head and pool[at + 1] == parent:
@@ -153,20 +166,19 @@ def find(pool: Ints, table: Ints, head: int, parent: int) -> int:
 
 
 @kernel
-def record(state: State, step: int, size: int, code: int, parent: int, ts: int, learn: bool) -> int:
+def record(pool: Ints, table: Ints, head: int, size: int, parent: int, ts: int, learn: bool) -> int:
     """A key's record, made where there is none yet and the key is to be learned; 0 where there is none."""
-    head = (step << _CODE_BITS) | code
-    place = find(state.pool, state.table, head, parent)
-    at = state.table[place]
+    place = find(pool, table, head, parent)
+    at = table[place]
     if at == 0 and learn:
-        at = take(state, KEYS_CLASS, size)
-        state.pool[at], state.pool[at + 1] = head, parent
+        at = begin(pool, KEYS_PART, size)
+        pool[at], pool[at + 1] = head, parent
         for word in range(at + 2, at + size):
-            state.pool[word] = 0
+            pool[word] = 0
         if size >= RECORD:
-            state.pool[at + NEWEST] = ts
-        state.table[place] = at
-        state.marks[KEYS] += 1
+            pool[at + NEWEST] = ts
+        table[place] = at
+        pool[KEYS] += 1
     return int(at)
 
 
@@ -182,14 +194,14 @@ def move(pool: Ints, table: Ints, larger: Ints) -> None:
 def memory(state: State, layout: Layout) -> dict[str, int]:
     """Bytes in use by part, and those that wait to be used again or for the first time."""
     found: dict[str, int] = {}
-    for part, words in zip(layout.parts, state.used.tolist(), strict=True):
+    for part, words in zip(layout.parts, state.pool[USED:FIRST].tolist(), strict=False):
         found[part] = found.get(part, 0) + 8 * words
     return {**found, "key table": state.table.nbytes, "unused": state.pool.nbytes - sum(found.values())}
 
 
 def arrays(state: State) -> dict[str, Ints]:
     """What a snapshot keeps."""
-    return {"pool": state.pool[: state.marks[END]], **{name: getattr(state, name) for name in _KEPT}}
+    return {"pool": state.pool[: state.pool[END]], **{name: getattr(state, name) for name in _KEPT}}
 
 
 def with_arrays(state: State, kept: Mapping[str, Ints]) -> State:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from fraud3000.features import exact
 from fraud3000.features.formulas import MISSING
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online.arena import NEWEST, STAMP, State, give, take
+from fraud3000.features.online.arena import NEWEST, STAMP, begin, cut_up
 from fraud3000.features.online.plan import (
     COUNT,
     DISTINCT,
@@ -22,17 +22,15 @@ from fraud3000.features.online.plan import (
     SQUARES,
     SUM,
     TS,
-    WIDTH,
     Ints,
-    Plan,
     Row,
+    Table,
 )
 from fraud3000.features.online.sums import distinct, gather
 
-CAPACITY_BITS = 8
+CAPACITY_BITS = 32
 _CAPACITY = (1 << CAPACITY_BITS) - 1
-_FIRST_CAPACITY = 1  # as a power of two
-_COUNT_WIDTH, _SUM_WIDTH, _PAIR_WIDTH = WIDTH[COUNT], WIDTH[SUM], WIDTH[SQUARES]
+_FIRST_CAPACITY = 2
 
 
 @kernel
@@ -43,47 +41,46 @@ def floor(section: Row, ts: int) -> int:
 
 @kernel
 def position(pool: Ints, section: Row, key: int, start: int) -> int:
-    """How many of a key's rows begin before a moment."""
-    block, low = pool[key + section["at"]], 0
+    """How many of a key's rows begin before a moment; most often it is all of them."""
+    block, size, low = pool[key + section["at"]], section["size"], 0
     high = pool[key + section["at"] + 1] >> CAPACITY_BITS
+    if high and pool[block + (high - 1) * size] < start:
+        return int(high)
     while low < high:
         middle = (low + high) // 2
-        if pool[block + middle * section["size"]] < start:
+        if pool[block + middle * size] < start:
             low = middle + 1
         else:
             high = middle
-    return low
+    return int(low)
 
 
 @kernel
-def read(plan: Plan, state: State, section: Row, key: int, t: int) -> None:
+def read(pool: Ints, section: Row, windows: Table, cells: Table, key: int, t: int, sums: Ints, seen: Ints) -> None:
     """Gather the windows of a transaction at t."""
-    pool, cells = state.pool, plan.cells
+    block, size = pool[key + section["at"]], section["size"]
     for place in range(section["windows"], section["windows_end"]):
-        window = plan.windows[place]
+        window = windows[place]
         first = position(pool, section, key, floor(section, t - window["far"]))
         end = position(pool, section, key, floor(section, t - window["near"]))
         if first < end:
-            rows = (
-                pool[key + section["at"]] + first * section["size"],
-                pool[key + section["at"]] + end * section["size"],
-            )
             for cell in range(window["cells"], window["cells_end"]):
-                _take_in(pool, state, section["size"], cells[cell], rows, first == 0)
+                at = block + cells[cell]["source"]
+                _take_in(pool, size, cells[cell], at + first * size, at + end * size, first == 0, sums, seen)
 
 
 @kernel
-def _take_in(pool: Ints, state: State, size: int, cell: Row, rows: tuple[int, int], from_first: bool) -> None:
-    kind, begin, end = cell["kind"], rows[0] + cell["source"], rows[1] + cell["source"]
+def _take_in(pool: Ints, size: int, cell: Row, begin_: int, end: int, from_first: bool, sums: Ints, seen: Ints) -> None:
+    kind = cell["kind"]
     if kind in (COUNT, SUM, SQUARES, LABELS):
-        _difference(pool, state.sums, kind, cell["out"], end - size, 0 if from_first else begin - size)
+        _difference(pool, sums, kind, cell["out"], end - size, 0 if from_first else begin_ - size)
         return
-    for at in range(begin, end, size):
+    for at in range(begin_, end, size):
         if kind == DISTINCT:
             for code in range(at + 1, at + 1 + pool[at]):
-                distinct(state.sums, state.seen, state.marks[STAMP], cell, pool[code])
+                distinct(sums, seen, pool[STAMP], cell, pool[code])
         else:
-            gather(kind, pool[at], state.sums, cell["out"])
+            gather(kind, pool[at], sums, cell["out"])
 
 
 @kernel
@@ -102,18 +99,18 @@ def _difference(pool: Ints, sums: Ints, kind: int, out: int, last: int, before: 
 
 
 @kernel
-def insert(plan: Plan, state: State, section: Row, key: int, facts: Ints) -> None:
+def insert(pool: Ints, section: Row, measures: Table, key: int, facts: Ints) -> None:
     """Add an event to its bucket, and to all that run on from it."""
-    pool, size = state.pool, section["size"]
-    row = _row(plan, state, section, key, floor(section, facts[TS]))
+    size = section["size"]
+    row = _row(pool, section, measures, key, floor(section, facts[TS]))
     block, count = pool[key + section["at"]], pool[key + section["at"] + 1] >> CAPACITY_BITS
     for place in range(section["measures"], section["measures_end"]):
-        measure = plan.measures[place]
-        kind, mask, value = measure["kind"], measure["mask"], facts[measure["fact"]]
+        measure = measures[place]
+        kind, mask = measure["kind"], measure["mask"]
         if facts[FLAGS] & mask != mask:
             continue
         if kind == DISTINCT:
-            _keep_text(pool, block + row * size + measure["at"], value, measure["cap"])
+            _keep_text(pool, block + row * size + measure["at"], facts[measure["fact"]], measure["cap"])
             continue
         end = row + 1 if kind in (MAX, MIN) else count
         for at in range(block + row * size + measure["at"], block + end * size, size):
@@ -122,7 +119,7 @@ def insert(plan: Plan, state: State, section: Row, key: int, facts: Ints) -> Non
             elif kind == LABELS:
                 pool[at + 1] += facts[FLAGS] & PRESUMED
             else:
-                gather(kind, value, pool, at)
+                gather(kind, facts[measure["fact"]], pool, at)
 
 
 @kernel
@@ -138,31 +135,31 @@ def _keep_text(pool: Ints, at: int, code: int, cap: int) -> None:
 
 
 @kernel
-def _row(plan: Plan, state: State, section: Row, key: int, start: int) -> int:
+def _row(pool: Ints, section: Row, measures: Table, key: int, start: int) -> int:
     """The row of a bucket, made in its place where there is none."""
-    pool, size, at = state.pool, section["size"], key + section["at"]
-    row = position(pool, section, key, start)
-    if row < pool[at + 1] >> CAPACITY_BITS and pool[pool[at] + row * size] == start:
+    size, at = section["size"], key + section["at"]
+    row, count = position(pool, section, key, start), pool[at + 1] >> CAPACITY_BITS
+    if row < count and pool[pool[at] + row * size] == start:
         return row
-    if pool[at] == 0 or pool[at + 1] >> CAPACITY_BITS == 1 << (pool[at + 1] & _CAPACITY):
-        _make_room(state, section, key)
+    if count == pool[at + 1] & _CAPACITY:
+        _make_room(pool, section, key)
         row = position(pool, section, key, start)
     made, end = pool[at] + row * size, pool[at] + (pool[at + 1] >> CAPACITY_BITS) * size
     for word in range(end - 1, made - 1, -1):
         pool[word + size] = pool[word]
     pool[at + 1] += 1 << CAPACITY_BITS
-    _begin(plan, pool, section, made, start, made - size if row else 0)
+    _begin(pool, section, measures, made, start, made - size if row else 0)
     return row
 
 
 @kernel
-def _begin(plan: Plan, pool: Ints, section: Row, made: int, start: int, before: int) -> None:
+def _begin(pool: Ints, section: Row, measures: Table, made: int, start: int, before: int) -> None:
     """A row of no events of its own."""
     for word in range(section["size"]):
         pool[made + word] = pool[before + word] if before else 0
     pool[made] = start
     for place in range(section["measures"], section["measures_end"]):
-        measure = plan.measures[place]
+        measure = measures[place]
         if measure["kind"] in (MAX, MIN):
             pool[made + measure["at"]] = MISSING
         elif measure["kind"] == DISTINCT:
@@ -171,33 +168,32 @@ def _begin(plan: Plan, pool: Ints, section: Row, made: int, start: int, before: 
 
 
 @kernel
-def _make_room(state: State, section: Row, key: int) -> None:
-    """Drop the rows that no window will see, if they are a quarter of the block; else move to a larger one."""
-    pool, size, at = state.pool, section["size"], key + section["at"]
-    block, count, power = pool[at], pool[at + 1] >> CAPACITY_BITS, pool[at + 1] & _CAPACITY
+def _make_room(pool: Ints, section: Row, key: int) -> None:
+    """Drop the rows that no window will see, if they are a quarter of the block; else move to one of twice the size."""
+    size, at = section["size"], key + section["at"]
+    block, count, capacity = pool[at], pool[at + 1] >> CAPACITY_BITS, pool[at + 1] & _CAPACITY
     dropped = max(position(pool, section, key, floor(section, pool[key + NEWEST] - section["keep"])) - 1, 0)
-    to = block
-    if dropped * 4 < count or not block:
-        power = power + 1 if block else _FIRST_CAPACITY
-        to, dropped = take(state, section["block"] + power, size << power), 0
+    to, larger = block, capacity
+    if dropped * 4 < max(count, 1):
+        larger, dropped = max(2 * capacity, _FIRST_CAPACITY), 0
+        to = begin(pool, section["part"], size * larger)
     for word in range((count - dropped) * size):
         pool[to + word] = pool[block + dropped * size + word]
-    if block and to != block:
-        give(state, section["block"] + power - 1, size << (power - 1), block)
-    pool[at], pool[at + 1] = to, (count - dropped) << CAPACITY_BITS | power
+    if capacity and to != block:
+        cut_up(pool, section["part"], size * capacity, block)
+    pool[at], pool[at + 1] = to, (count - dropped) << CAPACITY_BITS | larger
 
 
 @kernel
-def relabel(plan: Plan, state: State, section: Row, key: int, change: int) -> None:
+def relabel(pool: Ints, section: Row, measures: Table, key: int, change: int) -> None:
     """Add what a label change says of an event to its bucket, and to all that run on from it."""
-    pool, size = state.pool, section["size"]
-    start, flags = floor(section, pool[change + 1]), pool[change + 3]
+    size, start, flags = section["size"], floor(section, pool[change + 1]), pool[change + 3]
     row = position(pool, section, key, start)
     block, count = pool[key + section["at"]], pool[key + section["at"] + 1] >> CAPACITY_BITS
     if row == count or pool[block + row * size] != start:
         return
     for place in range(section["measures"], section["measures_end"]):
-        measure = plan.measures[place]
+        measure = measures[place]
         if measure["kind"] == LABELS and flags & measure["mask"] == measure["mask"]:
             for at in range(block + row * size + measure["at"], block + count * size, size):
                 pool[at] += pool[change + 4]

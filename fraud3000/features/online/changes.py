@@ -9,69 +9,68 @@ from __future__ import annotations
 
 from fraud3000.features.kernel import kernel
 from fraud3000.features.online import buckets
-from fraud3000.features.online.arena import NEWEST, State, give, take
-from fraud3000.features.online.plan import CHANGE, CHANGES_CLASS, LABELS, Ints, Plan, Row
+from fraud3000.features.online.arena import NEWEST, give, take
+from fraud3000.features.online.plan import CHANGE, CHANGES_PART, LABELS, Ints, Row, Table
 
 EVENT_TS, SINCE, EVENT_FLAGS, FRAUDS, LABELLED = 1, 2, 3, 4, 5
 
 
 @kernel
-def read(plan: Plan, state: State, section: Row, key: int, t: int) -> None:
+def read(pool: Ints, section: Row, windows: Table, cells: Table, key: int, t: int, sums: Ints) -> None:
     """Add to what was gathered what has been known before t."""
-    pool = state.pool
     change = pool[key + section["changes"]]
     while change:
         if pool[change + SINCE] < t:
             for place in range(section["windows"], section["windows_end"]):
-                window = plan.windows[place]
+                window = windows[place]
                 far, near = t - window["far"], t - window["near"]
                 if section["bucket"]:
                     far, near = buckets.floor(section, far), buckets.floor(section, near)
-                if far <= pool[change + EVENT_TS] and pool[change + EVENT_TS] < near:
-                    _add(plan, state, window, change)
+                if far <= pool[change + EVENT_TS] < near:
+                    _add(pool, cells, window, change, sums)
         change = pool[change]
 
 
 @kernel
-def _add(plan: Plan, state: State, window: Row, change: int) -> None:
+def _add(pool: Ints, cells: Table, window: Row, change: int, sums: Ints) -> None:
     for place in range(window["cells"], window["cells_end"]):
-        cell = plan.cells[place]
-        if cell["kind"] == LABELS and state.pool[change + EVENT_FLAGS] & cell["mask"] == cell["mask"]:
-            state.sums[cell["out"]] += state.pool[change + FRAUDS]
-            state.sums[cell["out"] + 1] += state.pool[change + LABELLED]
+        cell = cells[place]
+        if cell["kind"] == LABELS and pool[change + EVENT_FLAGS] & cell["mask"] == cell["mask"]:
+            sums[cell["out"]] += pool[change + FRAUDS]
+            sums[cell["out"] + 1] += pool[change + LABELLED]
 
 
 @kernel
-def alter(plan: Plan, state: State, keys: Ints, event: Ints) -> None:
+def alter(pool: Ints, sections: Table, keys: Ints, event: Ints) -> None:
     """Note a change with every key that keeps the event; `event` is the change without its link."""
-    for place in range(len(plan.sections)):
-        section = plan.sections[place]
+    for place in range(len(sections)):
+        section = sections[place]
         key = keys[section["step"]]
         if section["changes"] and key > 0:
-            change = take(state, CHANGES_CLASS, CHANGE)
-            state.pool[change] = state.pool[key + section["changes"]]
+            change = take(pool, CHANGES_PART, CHANGE)
+            pool[change] = pool[key + section["changes"]]
             for word in range(CHANGE - 1):
-                state.pool[change + 1 + word] = event[word]
-            state.pool[key + section["changes"]] = change
+                pool[change + 1 + word] = event[word]
+            pool[key + section["changes"]] = change
 
 
 @kernel
-def settle(plan: Plan, state: State, section: Row, key: int) -> None:
+def settle(pool: Ints, section: Row, measures: Table, key: int, horizon: int) -> None:
     """Forget the changes of events that no window will see; those that every reading would know go into the buckets.
 
     A reading more than the late horizon behind the key's newest ts is null, so that it need not be told apart.
     """
-    pool, newest = state.pool, state.pool[key + NEWEST]
+    newest = pool[key + NEWEST]
     before, change = key + section["changes"], pool[key + section["changes"]]
     while change:
         after = pool[change]
         gone = pool[change + EVENT_TS] < newest - section["keep"] - section["bucket"]
-        told = section["bucket"] and pool[change + SINCE] < newest - plan.horizon
+        told = section["bucket"] > 0 and pool[change + SINCE] < newest - horizon
         if told and not gone:
-            buckets.relabel(plan, state, section, key, change)
+            buckets.relabel(pool, section, measures, key, change)
         if told or gone:
             pool[before] = after
-            give(state, CHANGES_CLASS, CHANGE, change)
+            give(pool, CHANGES_PART, CHANGE, change)
         else:
             before = change
         change = after

@@ -14,7 +14,7 @@ from fraud3000.features.kernel import kernel
 from fraud3000.features.online import buckets, changes
 from fraud3000.features.online.arena import NEWEST, State
 from fraud3000.features.online.buckets import CAPACITY_BITS
-from fraud3000.features.online.plan import COUNT, LABELS, LINK_BITS, SQUARES, SUM, Ints, Plan, Row
+from fraud3000.features.online.plan import COUNT, LABELS, LINK_BITS, SQUARES, SUM, Ints, Plan, Row, Table
 
 _LINK = (1 << LINK_BITS) - 1
 _WORDS = 1 << 20
@@ -59,69 +59,56 @@ def _changes(plan: Plan, state: State, section: int, keys: Ints) -> Ints:
 @kernel
 def tell(plan: Plan, state: State, place: int, keys: Ints, first: int, words: Ints) -> tuple[int, int]:
     """Write the content of keys from one on; the first that found no room, and how many words were written."""
-    section, written = plan.sections[place], 0
+    pool, measures, section, at = state.pool, plan.measures, plan.sections[place], 0
     for key in range(first, len(keys)):
         if section["changes"]:
-            changes.settle(plan, state, section, keys[key])
-        needed = _size(state, section, keys[key])
-        if written + needed > len(words):
-            return key, written
-        words[written] = needed
-        words[written + 1] = state.pool[keys[key] + NEWEST]
-        if section["bucket"]:
-            _tell_rows(plan, state, section, keys[key], words[written + 2 :])
-        else:
-            _tell_events(state, section, keys[key], words[written + 2 :])
-        written += needed
-    return len(keys), written
+            changes.settle(pool, section, measures, keys[key], plan.horizon)
+        end = at + 2
+        if end <= len(words) and section["bucket"]:
+            end = _tell_rows(pool, section, measures, keys[key], words, end)
+        elif end <= len(words):
+            end = _tell_events(pool, section, keys[key], words, end)
+        if end > len(words):
+            return key, at
+        words[at], words[at + 1] = end - at, pool[keys[key] + NEWEST]
+        at = end
+    return len(keys), at
 
 
 @kernel
-def _size(state: State, section: Row, key: int) -> int:
-    if section["bucket"]:
-        rows = (state.pool[key + section["at"] + 1] >> CAPACITY_BITS) - _first_row(state, section, key)
-        return int(2 + rows * section["size"])
-    events, node = 0, state.pool[key + section["at"]]
+def _tell_events(pool: Ints, section: Row, key: int, words: Ints, at: int) -> int:
+    """Write each event's ts, flags and facts, without its link; where they end, beyond all where there is no room."""
+    size, where, shift = section["size"], section["flags"], section["shift"]
+    node = pool[key + section["at"]]
     while node:
-        events, node = events + 1, state.pool[node + 1] & _LINK
-    return int(2 + events * (section["size"] - section["flags"] + 1))
-
-
-@kernel
-def _tell_events(state: State, section: Row, key: int, words: Ints) -> None:
-    """An event's ts, flags and facts, without its link."""
-    at, node = 0, state.pool[key + section["at"]]
-    while node:
-        words[at] = state.pool[node]
-        words[at + 1] = state.pool[node + section["flags"]] >> section["shift"]
+        if at + size > len(words):
+            return len(words) + 1
+        words[at], words[at + 1] = pool[node], pool[node + where] >> shift
         at += 2
-        for word in range(node + section["flags"] + 1, node + section["size"]):
-            words[at] = state.pool[word]
+        for word in range(node + where + 1, node + size):
+            words[at] = pool[word]
             at += 1
-        node = state.pool[node + 1] & _LINK
+        node = pool[node + 1] & _LINK
+    return int(at)
 
 
 @kernel
-def _first_row(state: State, section: Row, key: int) -> int:
-    """The first row that some window may still see."""
-    return buckets.position(
-        state.pool, section, key, buckets.floor(section, state.pool[key + NEWEST] - section["keep"])
-    )
-
-
-@kernel
-def _tell_rows(plan: Plan, state: State, section: Row, key: int, words: Ints) -> None:
-    """Each row without what runs on from the row before."""
-    pool, size, block = state.pool, section["size"], state.pool[key + section["at"]]
-    first = _first_row(state, section, key)
-    for row in range(first, pool[key + section["at"] + 1] >> CAPACITY_BITS):
-        at = (row - first) * size
-        words[at : at + size] = pool[block + row * size : block + (row + 1) * size]
-        if row:
-            for place in range(section["measures"], section["measures_end"]):
-                measure = plan.measures[place]
-                source = block + (row - 1) * size + measure["at"]
-                _take_off(pool, measure["kind"], source, words, at + measure["at"])
+def _tell_rows(pool: Ints, section: Row, measures: Table, key: int, words: Ints, at: int) -> int:
+    """Write each row that some window may still see without what runs on from the row before; where they end."""
+    size, block = section["size"], pool[key + section["at"]]
+    count = pool[key + section["at"] + 1] >> CAPACITY_BITS
+    first = buckets.position(pool, section, key, buckets.floor(section, pool[key + NEWEST] - section["keep"]))
+    if at + (count - first) * size > len(words):
+        return len(words) + 1
+    for row in range(first, count):
+        for word in range(size):
+            words[at + word] = pool[block + row * size + word]
+        for place in range(section["measures"], section["measures_end"] if row else 0):
+            measure = measures[place]
+            source = block + (row - 1) * size + measure["at"]
+            _take_off(pool, measure["kind"], source, words, at + measure["at"])
+        at += size
+    return int(at)
 
 
 @kernel

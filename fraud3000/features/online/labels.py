@@ -11,8 +11,6 @@ from fraud3000.features.online.plan import PRESUMED, Ints
 from fraud3000.features.online.recent import FLAGS, HEAD, TS, Recent
 from fraud3000.features.online.records import Record, changes, difference
 
-MOST = 1 << 62
-
 Alter = Callable[[Ints, Ints], None]
 """Notes a change with the keys of an event: the keys, then ts, since, flags, frauds and labelled."""
 
@@ -60,16 +58,12 @@ class Labels:
         if id_ in self.waiting:
             self._awaited(id_, np.array([0, 0, ts, flags, *keys]))
 
-    def meet_all(self, ids: list[str], ts: Ints, flags: Ints, keys: Ints) -> None:
-        """Take transactions; keys one row each."""
-        if not self.span:
-            return
-        young = np.flatnonzero(ts > ts.max(initial=-MOST) - self.span)
-        self.recent.add([ids[row] for row in young], ts[young], flags[young], keys[young])
+    def meet_all(self, ids: list[str], entries: Ints) -> None:
+        """Take transactions; an entry each as `Recent` keeps it."""
+        self.recent.add(entries)
         if self.waiting:
-            for row, id_ in enumerate(ids):
-                if id_ in self.waiting:
-                    self._awaited(id_, np.array([0, 0, ts[row], flags[row], *keys[row]]))
+            for row in [row for row, id_ in enumerate(ids) if id_ in self.waiting]:
+                self._awaited(ids[row], entries[row])
 
     def _awaited(self, id_: str, entry: Ints) -> None:
         found = self.recent.find(id_)

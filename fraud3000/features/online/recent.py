@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
+import numpy.typing as npt
 
 from fraud3000.features.kernel import kernel
 from fraud3000.features.online.plan import Ints
 from fraud3000.features.online.records import Record
 
-Places = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
+Places = npt.NDArray[np.int32]
 
 HEAD = 4  # words before a transaction's keys: its id's hash in two, its ts, its flags
 TS, FLAGS = 2, 3
@@ -44,11 +45,10 @@ class Recent:
         self.newest = -(1 << 62)
         self.generations: dict[int, Generation] = {}
 
-    def add(self, ids: Iterable[str], ts: Ints, flags: Ints, keys: Ints) -> None:
-        """Keep transactions that windows may still read; keys one row each."""
-        self._move_to(int(ts.max(initial=self.newest)))
-        entries = np.column_stack([hashes(ids), ts, flags, keys])
-        ages = ts // self._length
+    def add(self, entries: Ints) -> None:
+        """Keep transactions that windows may still read."""
+        self._move_to(max(int(entries[:, TS].max()), self.newest))
+        ages = entries[:, TS] // self._length
         for age in np.unique(ages).tolist():
             if not self._is_over(age):
                 self.generation(age).add(entries[ages == age])

@@ -17,6 +17,8 @@ class Record(NamedTuple):
     place: int
 
 
+Strength = tuple[float, int, float, int]
+
 Changes = dict[int, tuple[int, int]]
 """By `since`: what is added to frauds and to labelled for every t after it."""
 
@@ -34,11 +36,11 @@ def changes(records: Iterable[Record], precedence: Sequence[str], *, presumed: b
     trust = {source: -place for place, source in enumerate(precedence)}
     found: Changes = {}
     known = (0, int(presumed))
-    decided: tuple[float, ...] = (-math.inf,)
+    decided: Strength | None = None
     for record in sorted(records, key=lambda record: (record.recorded_at, record.place)):
         reported = -math.inf if record.reported_at is None else record.reported_at
-        strength = (trust.get(record.source, -math.inf), record.recorded_at, reported, record.place)
-        if strength > decided:
+        strength: Strength = (trust.get(record.source, -math.inf), record.recorded_at, reported, record.place)
+        if decided is None or strength > decided:
             decided = strength
             _add(found, record.recorded_at, record.is_fraud - known[0], 1 - known[1])
             known = (record.is_fraud, 1)

@@ -14,6 +14,7 @@ from fraud3000.errors import ScorerError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MARK = b"fraud3000 features 1\n"
+_PART = 1 << 24
 _HASH = hashlib.sha256().digest_size
 _HINT = "Build the store anew from the transactions and the ledger."
 
@@ -26,9 +27,9 @@ def write(file: BinaryIO, content: Mapping[str, Any], arrays: Mapping[str, Array
     digest = hashlib.sha256(begin)
     file.write(begin)
     for array in arrays.values():
-        words = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        digest.update(words.data)
-        file.write(words.data)
+        words = np.ascontiguousarray(array).reshape(-1).data.cast("B") if array.size else b""
+        digest.update(words)
+        file.write(words)
     file.write(digest.digest())
 
 
@@ -57,11 +58,12 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
 
 def _array(file: BinaryIO, digest: Any, kind: str, shape: list[int]) -> Array:
     array = np.empty(shape, kind)
-    words = array.reshape(-1).view(np.uint8)
-    reader: Any = file  # every binary file reads into what is there
-    if reader.readinto(words.data) != words.size:
-        raise _damaged("its end is missing")
-    digest.update(words.data)
+    if array.size:
+        words = array.reshape(-1).data.cast("B")
+        for first in range(0, len(words), _PART):
+            part = file.read(min(_PART, len(words) - first))
+            words[first : first + len(part)] = part
+        digest.update(words)
     return array
 
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from fraud3000.features.kernel import kernel
 from fraud3000.features.online import buckets, changes, events, values
-from fraud3000.features.online.arena import LATE, NEWEST, REFUSED, SEEN, STAMP, Floats, State, has_room, record
+from fraud3000.features.online.arena import (
+    CODE_BITS,
+    LATE,
+    NEWEST,
+    REFUSED,
+    SEEN,
+    STAMP,
+    Floats,
+    State,
+    has_room,
+    record,
+)
 from fraud3000.features.online.plan import TS, Ints, Plan
 
 NULL, UNKNOWN = -1, -2
@@ -14,7 +25,7 @@ NULL, UNKNOWN = -1, -2
 @kernel
 def observe(plan: Plan, state: State, facts: Ints, floats: Floats, keep: bool) -> bool:
     """Make the features of a transaction and, if wanted, keep it; False, with nothing done, where memory is short."""
-    if keep and not has_room(state, plan.most, len(plan.steps)):
+    if keep and not has_room(state.pool, state.table, plan.most, len(plan.steps)):
         return False
     _locate(plan, state, facts, keep)
     _read(plan, state, facts[TS])
@@ -28,7 +39,7 @@ def observe(plan: Plan, state: State, facts: Ints, floats: Floats, keep: bool) -
 def absorb(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> int:
     """Keep transactions from a row on without making features; the row where memory was short, or all there are."""
     for row in range(first, len(facts)):
-        if not has_room(state, plan.most, len(plan.steps)):
+        if not has_room(state.pool, state.table, plan.most, len(plan.steps)):
             return row
         _locate(plan, state, facts[row], True)
         _insert(plan, state, facts[row])
@@ -39,63 +50,65 @@ def absorb(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> int
 
 @kernel
 def _locate(plan: Plan, state: State, facts: Ints, learn: bool) -> None:
-    for place in range(len(plan.steps)):
-        step = plan.steps[place]
+    pool, table, steps, keys, live = state.pool, state.table, plan.steps, state.keys, state.live
+    for place in range(len(steps)):
+        step = steps[place]
         code, parent = facts[step["fact"]], 0
         if step["parent"] >= 0:
-            parent = state.keys[step["parent"]]
+            parent = keys[step["parent"]]
         if code == NULL or parent < 0:
             at = -1
         elif code == UNKNOWN or (step["parent"] >= 0 and parent == 0):
             at = 0
         else:
-            at = record(state, place, step["size"], code, parent, facts[TS], learn)
-        state.keys[place] = at
-        late = at > 0 and step["kept"] and state.pool[at + NEWEST] - facts[TS] > plan.horizon
-        state.live[place] = -1 if late else at
+            at = record(pool, table, (place << CODE_BITS) | code, step["size"], parent, facts[TS], learn)
+        keys[place] = at
+        late = at > 0 and step["kept"] and pool[at + NEWEST] - facts[TS] > plan.horizon
+        live[place] = -1 if late else at
 
 
 @kernel
 def _read(plan: Plan, state: State, t: int) -> None:
-    state.marks[STAMP] += 1
-    state.sums[:] = plan.empty
+    pool, live, sums, seen, windows, cells = state.pool, state.live, state.sums, state.seen, plan.windows, plan.cells
+    pool[STAMP] += 1
+    sums[:] = plan.empty
     for place in range(len(plan.sections)):
         section = plan.sections[place]
-        key = state.live[section["step"]]
+        key = live[section["step"]]
         if key > 0:
             if section["bucket"]:
-                buckets.read(plan, state, section, key, t)
+                buckets.read(pool, section, windows, cells, key, t, sums, seen)
             else:
-                events.read(plan, state, section, key, t)
+                events.read(pool, section, windows, cells, key, t, sums, seen)
             if section["changes"]:
-                changes.read(plan, state, section, key, t)
+                changes.read(pool, section, windows, cells, key, t, sums)
 
 
 @kernel
 def _insert(plan: Plan, state: State, facts: Ints) -> None:
+    pool, live, measures = state.pool, state.live, plan.measures
     for place in range(len(plan.steps)):
         if plan.steps[place]["kept"] and state.keys[place] > 0:
-            _count(state, place, facts[TS])
+            _count(pool, state.tallies[place], live[place], facts[TS])
     for place in range(len(plan.sections)):
         section = plan.sections[place]
-        key = state.live[section["step"]]
+        key = live[section["step"]]
         if key > 0:
             if section["bucket"]:
-                buckets.insert(plan, state, section, key, facts)
+                buckets.insert(pool, section, measures, key, facts)
             else:
-                events.insert(plan, state, section, key, facts)
+                events.insert(pool, section, plan.fields, key, facts, plan.horizon)
             if section["changes"]:
-                changes.settle(plan, state, section, key)
+                changes.settle(pool, section, measures, key, plan.horizon)
 
 
 @kernel
-def _count(state: State, step: int, ts: int) -> None:
+def _count(pool: Ints, tally: Ints, key: int, ts: int) -> None:
     """Tell a row of a key in the tallies, and its ts if it is the newest."""
-    key = state.live[step]
     if key < 0:
-        state.tallies[step, REFUSED] += 1
+        tally[REFUSED] += 1
         return
-    state.tallies[step, SEEN] += 1
-    if ts < state.pool[key + NEWEST]:
-        state.tallies[step, LATE] += 1
-    state.pool[key + NEWEST] = max(state.pool[key + NEWEST], ts)
+    tally[SEEN] += 1
+    if ts < pool[key + NEWEST]:
+        tally[LATE] += 1
+    pool[key + NEWEST] = max(pool[key + NEWEST], ts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import compress
 from threading import Lock
@@ -14,9 +15,11 @@ from fraud3000.errors import ScorerError
 from fraud3000.features.online import arena, changes, checksum, snapshot, step
 from fraud3000.features.online.alone import Alone, Value
 from fraud3000.features.online.arena import LATE, REFUSED, SEEN
+from fraud3000.features.online.draft import plan_of
 from fraud3000.features.online.facts import Facts, Transaction, microseconds
 from fraud3000.features.online.labels import Labels
-from fraud3000.features.online.plan import CHANGE, FLAGS, TS, Ints, plan_of
+from fraud3000.features.online.plan import CHANGE, FLAGS, TS, Ints
+from fraud3000.features.online.recent import hashes
 from fraud3000.features.spec import Catalogue
 
 _SLICE = 500_000  # rows that are read at once when many are absorbed
@@ -124,8 +127,7 @@ class FeatureStore:
         with self._lock:
             for id_, is_fraud, source, reported_at, recorded_at in _records(ledger):
                 self._labels.say(id_, is_fraud, source, reported_at, recorded_at)
-            for rows in transactions.sort("seq").iter_slices(_SLICE):
-                self._absorb(rows)
+            self._absorb(transactions)
 
     @classmethod
     def rebuild(
@@ -230,23 +232,37 @@ class FeatureStore:
         told.update(self._alone.of(transaction, ts))
         return told
 
-    def _absorb(self, rows: pl.DataFrame) -> None:
-        facts = self._facts.of(rows)
+    def _absorb(self, transactions: pl.DataFrame) -> None:
+        """Read each slice while the one before is kept: kernels do not hold the interpreter's lock."""
+        slices = transactions.sort("seq").iter_slices(_SLICE)
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(self._many, next(slices, None))
+            while (rows := coming.result()) is not None:
+                coming = reader.submit(self._many, next(slices, None))
+                self._keep(*rows)
+
+    def _many(self, rows: pl.DataFrame | None) -> tuple[Ints, list[str], Ints] | None:
+        if rows is None:
+            return None
+        ids = rows["transaction_id"].to_list() if self._labels.span else []
+        return self._facts.of(rows), ids, hashes(ids)
+
+    def _keep(self, facts: Ints, ids: list[str], hashed: Ints) -> None:
         live, row = np.empty((len(facts), len(self._plan.steps)), np.int64), 0
         while (row := step.absorb(self._plan, self._state, facts, row, live)) < len(facts):
             self._grow(self._plan.most)
         self._rows += len(facts)
-        if self._labels.span:
-            keys = live[:, self._layout.label_steps]
-            self._labels.meet_all(rows["transaction_id"].to_list(), facts[:, TS], facts[:, FLAGS], keys)
+        keys = live[:, self._layout.label_steps]
+        if self._labels.span and ids:
+            self._labels.meet_all(ids, np.column_stack([hashed, facts[:, [TS, FLAGS]], keys]))
 
     def _alter(self, keys: Ints, change: Ints) -> None:
         words = CHANGE * len(self._plan.sections)
-        if not arena.has_room(self._state, words, 0):
+        if not arena.has_room(self._state.pool, self._state.table, words, 0):
             self._grow(words)
         by_step = np.zeros(len(self._plan.steps), np.int64)
         by_step[self._layout.label_steps] = keys
-        changes.alter(self._plan, self._state, by_step, change)
+        changes.alter(self._state.pool, self._plan.sections, by_step, change)
 
     def _grow(self, words: int) -> None:
         self._state = arena.grown(self._state, words, len(self._plan.steps))

@@ -33,20 +33,21 @@ from fraud3000.features.online.plan import (
 @kernel
 def make(plan: Plan, state: State, facts: Ints, floats: Floats) -> None:
     """Every feature of the current transaction; NaN where it is undefined, or the key is not told of it."""
-    for place in range(len(plan.operations)):
-        operation = plan.operations[place]
+    operations, live, sums, out = plan.operations, state.live, state.sums, state.out
+    for place in range(len(operations)):
+        operation = operations[place]
         step = operation["step"]
-        if step >= 0 and state.live[step] < 0:
-            state.out[place] = math.nan
+        if step >= 0 and live[step] < 0:
+            out[place] = math.nan
         elif operation["how"] >= UNSEEN:
-            state.out[place] = _of_last(state, operation, facts, floats)
+            out[place] = _of_last(state.pool, state.floats, sums, operation, facts, floats)
         else:
-            state.out[place] = _of_sums(state, operation, facts)
+            out[place] = _of_sums(sums, operation, facts)
 
 
 @kernel
-def _of_sums(state: State, operation: Row, facts: Ints) -> float:
-    how, sums, at, second = operation["how"], state.sums, operation["first"], operation["second"]
+def _of_sums(sums: Ints, operation: Row, facts: Ints) -> float:
+    how, at, second = operation["how"], operation["first"], operation["second"]
     if how == NUMBER:
         found = float(sums[at])
     elif how == SHARE:
@@ -83,20 +84,20 @@ def _of_spread(sums: Ints, operation: Row, value: int) -> float:
 
 
 @kernel
-def _of_last(state: State, operation: Row, facts: Ints, floats: Floats) -> float:
+def _of_last(pool: Ints, places: Floats, sums: Ints, operation: Row, facts: Ints, floats: Floats) -> float:
     how, first, second = operation["how"], operation["first"], operation["second"]
     if how == HOME:
         return formulas.metres(floats[first], floats[first + 1], floats[second], floats[second + 1]) / 1000.0
-    node = state.sums[first]
+    node = sums[first]
     if how == UNSEEN:
         return 1.0 if node == 0 else 0.0
     if node == 0:
         return math.nan
-    since = formulas.seconds(facts[TS] - state.pool[node])
+    since = formulas.seconds(facts[TS] - pool[node])
     if how == SINCE:
         return since
     was, now = node + second, operation["fact"]
-    metres = formulas.metres(state.floats[was], state.floats[was + 1], floats[now], floats[now + 1])
+    metres = formulas.metres(places[was], places[was + 1], floats[now], floats[now + 1])
     if how == DISTANCE:
         return metres / 1000.0
     assert how == SPEED
