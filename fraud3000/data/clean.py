@@ -26,7 +26,6 @@ from fraud3000.errors import DataError, EmptyDataError
 from fraud3000.params import AmountFormat, Mapping
 from fraud3000.schema import LEDGER, QUARANTINE
 
-
 COMPARED = 10_000_000
 """Rows whose ids are compared at a time."""
 
