@@ -8,9 +8,11 @@ import pytest
 from fraud3000 import params as params_files
 from fraud3000 import show
 from fraud3000.errors import CheckFailed
-from fraud3000.features import leaks
+from fraud3000.features import batch, leaks
 from fraud3000.features.spec import Catalogue
 from fraud3000.splits import Boundaries
+from fraud3000.stages import by_key
+from fraud3000.stages import featurize as stage
 from fraud3000.stages.featurize import featurize
 
 
@@ -21,6 +23,25 @@ def test_every_row_is_there_once_with_its_split(in_trained):
     for part in ("train", "valid", "test"):
         cut = pl.read_parquet(f"data/processed/{part}.parquet")
         assert cut.equals(featured.filter(pl.col("split") == part))
+
+
+def test_slices_give_what_all_rows_at_once_give(in_trained, tmp_path, monkeypatch):
+    transactions, ledger = (pl.read_parquet(f"data/interim/{name}.parquet") for name in ("transactions", "labels"))
+    shuffled = transactions.sample(fraction=1, shuffle=True, seed=1)
+    (tmp_path / "interim").mkdir()
+    shuffled.write_parquet(tmp_path / "interim/transactions.parquet")
+    ledger.write_parquet(tmp_path / "interim/labels.parquet")
+    for module, name, rows in ((by_key, "PART", 5_000), (by_key, "SLICE", 3_000), (stage, "SLICE", 4_000)):
+        monkeypatch.setattr(module, name, rows)
+    featurize(params_files.load().model_copy(update={"workspace": str(tmp_path)}))
+    found = pl.read_parquet(tmp_path / "processed/features.parquet")
+    catalogue = Catalogue.from_dict(json.loads((tmp_path / "processed/catalogue.json").read_text()))
+    assert found.drop("split").equals(batch.assemble(shuffled, ledger, catalogue))
+    before = pl.read_parquet("data/processed/features.parquet")
+    assert found.sort("transaction_id").equals(before.sort("transaction_id"))
+    for part in ("train", "valid", "test"):
+        assert pl.read_parquet(tmp_path / f"processed/{part}.parquet").equals(found.filter(pl.col("split") == part))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["interim", "processed"]
 
 
 def test_the_split_keeps_the_label_delay_between_its_parts(in_trained):
