@@ -37,7 +37,7 @@ install: environment ## Set up the environment and the hooks on commit and push
 	$(RUN)/pre-commit install --hook-type pre-commit --hook-type pre-push
 
 .PHONY: demo
-demo: $(UV) ## Simulated transactions to a trained model and scored rows, in one to two minutes
+demo: $(UV) ## Simulated transactions to a trained model and scored rows, in two to three minutes
 	@echo "Installing into .venv"
 	@$(SYNC) --no-dev --inexact
 	@PATH="$(CURDIR)/$(RUN):$$PATH" scripts/demo.sh
