@@ -41,11 +41,18 @@ def floor(section: Row, ts: int) -> int:
 
 @kernel
 def position(pool: Ints, section: Row, key: int, start: int) -> int:
-    """How many of a key's rows begin before a moment; most often it is all of them."""
-    block, size, low = pool[key + section["at"]], section["size"], 0
+    """How many of a key's rows begin before a moment.
+
+    Between the moment and the last row lie no more rows than buckets: where none is empty, that is where to look.
+    """
+    block, size = pool[key + section["at"]], section["size"]
     high = pool[key + section["at"] + 1] >> CAPACITY_BITS
-    if high and pool[block + (high - 1) * size] < start:
+    last = pool[block + (high - 1) * size] if high else start - 1
+    if last < start:
         return int(high)
+    low = max(high - 1 - (last - start) // section["bucket"], 0)
+    if pool[block + low * size] >= start:
+        return int(low)
     while low < high:
         middle = (low + high) // 2
         if pool[block + middle * size] < start:
