@@ -42,6 +42,8 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
     workspace = Workspace.of(params)
     transactions = scan(workspace.transactions, made_by="prepare")
     ledger = scan(workspace.labels, made_by="prepare")
+    with readable(workspace.labels, made_by="prepare"):
+        ledger.select(pl.all().max()).collect(engine="streaming")  # told now, not when half of the features are written
     columns = pl.DataFrame(schema=transactions.collect_schema())
     check(columns, TRANSACTIONS, REQUIRED, thing=str(workspace.transactions))
     catalogue = build_catalogue(params, columns)
