@@ -326,9 +326,7 @@ class EvaluateModelParams(_Section):
 
     label_date: datetime | None = None  # default: just after the newest transaction and label record
     compromised_cards: Literal["keep", "remove"] = "keep"  # remove: cards whose fraud is known before the day
-    compromised_since: datetime | None = (
-        None  # the first day whose frauds make a card known; default: of the train span
-    )
+    compromised_since: datetime | None = None  # first day whose frauds make a card known; default: that of train
     top_k: tuple[Annotated[int, Field(ge=1)], ...] = (100,)  # cards alerted a day at which card precision is measured
     fpr: tuple[Rate, ...] = (0.01,)  # false-positive rates at which recall is measured
     alert_rate: tuple[Rate, ...] = (0.01,)  # shares of rows alerted at which recall is measured

@@ -258,7 +258,7 @@ class _Events:
         """A column's values as whole numbers: minor units, or steps."""
         if column == "amount":
             return self.frame["amount"].to_numpy()
-        return sweeps.in_steps(_floats(self.frame[column]))
+        return formulas.in_steps(_floats(self.frame[column]))
 
     def meets(self, condition: Condition) -> Bools:
         """Which rows a condition takes."""

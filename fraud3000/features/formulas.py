@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fraud3000.features import exact
 from fraud3000.features.kernel import kernel
 
@@ -35,6 +38,15 @@ def steps(value: float) -> int:
     if not abs(scaled) <= _MOST:
         return MISSING
     return int(round(scaled))
+
+
+@kernel
+def in_steps(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """A numeric column in whole steps, row by row."""
+    found = np.empty(len(values), dtype=np.int64)
+    for row in range(len(values)):
+        found[row] = steps(values[row])
+    return found
 
 
 @kernel

@@ -479,12 +479,3 @@ def distances(lat: Floats, long: Floats, lat_2: Floats, long_2: Floats) -> Float
     for row in range(len(lat)):
         found[row] = formulas.metres(lat[row], long[row], lat_2[row], long_2[row])
     return found
-
-
-@kernel
-def in_steps(values: Floats) -> Ints:
-    """A numeric column in whole steps, row by row."""
-    found = np.empty(len(values), dtype=np.int64)
-    for row in range(len(values)):
-        found[row] = formulas.steps(values[row])
-    return found

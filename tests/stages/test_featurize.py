@@ -7,7 +7,7 @@ import pytest
 
 from fraud3000 import params as params_files
 from fraud3000 import show
-from fraud3000.errors import CheckFailed
+from fraud3000.errors import CheckFailed, DataError
 from fraud3000.features import batch, leaks
 from fraud3000.features.spec import Catalogue
 from fraud3000.splits import Boundaries
@@ -70,6 +70,17 @@ def test_data_without_keys_says_which_features_are_left_out(in_trained, tmp_path
         "no card_id in the data",
         "no terminal_id in the data",
     ]
+
+
+def test_labels_that_break_in_their_middle_are_told_before_anything_is_written(in_trained, tmp_path):
+    (tmp_path / "interim").mkdir()
+    (tmp_path / "interim/transactions.parquet").symlink_to(in_trained / "data/interim/transactions.parquet")
+    labels = bytearray((in_trained / "data/interim/labels.parquet").read_bytes())
+    labels[20:2_000] = bytes(1_980)
+    (tmp_path / "interim/labels.parquet").write_bytes(labels)
+    with pytest.raises(DataError, match=r"interim/labels\.parquet: cannot be read"):
+        featurize(params_files.load().model_copy(update={"workspace": str(tmp_path)}))
+    assert not (tmp_path / "processed").exists()
 
 
 def test_featurize_checks_before_it_writes(in_trained, tmp_path):

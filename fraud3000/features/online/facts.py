@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraud3000.features.formulas import MISSING, steps
-from fraud3000.features.kernel import kernel
+from fraud3000.features.formulas import MISSING, in_steps, steps
 from fraud3000.features.online.arena import Floats
 from fraud3000.features.online.plan import APPROVED, COUNTED, FIRST_CONDITION, FLAGS, PRESUMED, TS, Ints, Layout
 from fraud3000.features.online.step import NULL, UNKNOWN
@@ -157,12 +156,4 @@ def _all_codes(codes: dict[str, int], texts: pl.Series) -> Ints:
 def _all_steps(column: str, transactions: pl.DataFrame) -> Ints:
     if column == "amount":
         return _column(transactions, column, pl.Int64()).fill_null(MISSING).to_numpy()
-    return _in_steps(_column(transactions, column, pl.Float64()).fill_null(np.nan).to_numpy())
-
-
-@kernel
-def _in_steps(values: Floats) -> Ints:
-    found = np.empty(len(values), np.int64)
-    for place in range(len(values)):
-        found[place] = steps(values[place])
-    return found
+    return in_steps(_column(transactions, column, pl.Float64()).fill_null(np.nan).to_numpy())
