@@ -1,8 +1,7 @@
 """One array of words for all that the store keeps, and the table that finds a key's record in it.
 
-Records, events, blocks of buckets and label changes are runs of words. Small runs of a part are all of one size:
-what is given back is taken again by the next. A block that its key has outgrown is cut up for small runs. Records are
-never given back and lie in the order their keys came in.
+Records of keys are runs of words that are never given back and lie in the order their keys came in. Rows and label
+changes lie in blocks of a power of two of words: what is given back is taken again, whole or by halves.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from fraud3000.features.online.plan import KEYS_PART, RECORD, Ints, Layout, Plan
 
 Floats = npt.NDArray[np.float64]
 
-END, KEYS, STAMP, SCRAP, SCRAP_END = range(1, 6)  # first words of the pool: where it was never used, records in
-# the table, the current reading, the piece that small runs are cut from
-FREE, USED, FIRST = 8, 8 + 256, 8 + 2 * 256  # runs given back and words in use by part, then all that is kept
+END, KEYS, STAMP = range(1, 4)  # first words of the pool: where it was never used, records in the table, the reading
+CLASSES = 48
+FREE, USED, FIRST = 4, 4 + CLASSES, 4 + CLASSES + 256  # blocks given back by class, words in use by part, then the rest
 SEEN, LATE, REFUSED = 0, 1, 2  # tallies of a key kind: rows it kept, those of them that came late, rows too late for it
 NEWEST = 2  # where a key's record keeps its newest ts
 
@@ -109,46 +108,32 @@ def has_room(pool: Ints, table: Ints, words: int, steps: int) -> bool:
 
 
 @kernel
-def begin(pool: Ints, part: int, size: int) -> int:
-    """A run of words where none was before."""
-    pool[USED + part] += size
+def take(pool: Ints, part: int, class_: int) -> int:
+    """A block of 2 ** class_ words: one given back, a piece of a larger one, or where none was before."""
+    pool[USED + part] += 1 << class_
+    for larger in range(class_, CLASSES):
+        at = pool[FREE + larger]
+        if at:
+            pool[FREE + larger] = pool[at]
+            for half in range(class_, larger):
+                _lay_by(pool, half, at + (1 << half))
+            return int(at)
     at = pool[END]
-    pool[END] += size
+    pool[END] += 1 << class_
     return int(at)
 
 
 @kernel
-def take(pool: Ints, part: int, size: int) -> int:
-    """A small run of words: one given back, or cut from a piece, or where none was before."""
-    at = pool[FREE + part]
-    if at:
-        pool[FREE + part] = pool[at]
-    else:
-        if pool[SCRAP_END] - pool[SCRAP] < size and pool[FREE]:
-            pool[SCRAP], pool[SCRAP_END] = pool[FREE], pool[FREE] + pool[pool[FREE] + 1]
-            pool[FREE] = pool[pool[FREE]]
-        if pool[SCRAP_END] - pool[SCRAP] < size:
-            return begin(pool, part, size)
-        at = pool[SCRAP]
-        pool[SCRAP] += size
-    pool[USED + part] += size
-    return int(at)
+def give(pool: Ints, part: int, class_: int, at: int) -> None:
+    """Give a block back."""
+    pool[USED + part] -= 1 << class_
+    _lay_by(pool, class_, at)
 
 
 @kernel
-def give(pool: Ints, part: int, size: int, at: int) -> None:
-    """Give a small run of words back."""
-    pool[USED + part] -= size
-    pool[at] = pool[FREE + part]
-    pool[FREE + part] = at
-
-
-@kernel
-def cut_up(pool: Ints, part: int, size: int, at: int) -> None:
-    """Leave a block to be cut up; the list of records that are given back, of which there are none, holds it."""
-    pool[USED + part] -= size
-    pool[at], pool[at + 1] = pool[FREE], size
-    pool[FREE] = at
+def _lay_by(pool: Ints, class_: int, at: int) -> None:
+    pool[at] = pool[FREE + class_]
+    pool[FREE + class_] = at
 
 
 @kernel
@@ -171,7 +156,9 @@ def record(pool: Ints, table: Ints, head: int, size: int, parent: int, ts: int, 
     place = find(pool, table, head, parent)
     at = table[place]
     if at == 0 and learn:
-        at = begin(pool, KEYS_PART, size)
+        at = pool[END]
+        pool[END] += size
+        pool[USED + KEYS_PART] += size
         pool[at], pool[at + 1] = head, parent
         for word in range(at + 2, at + size):
             pool[word] = 0

@@ -10,7 +10,8 @@ from __future__ import annotations
 from fraud3000.features import exact
 from fraud3000.features.formulas import MISSING
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online.arena import NEWEST, STAMP, begin, cut_up
+from fraud3000.features.online import blocks
+from fraud3000.features.online.arena import STAMP
 from fraud3000.features.online.plan import (
     COUNT,
     DISTINCT,
@@ -28,39 +29,6 @@ from fraud3000.features.online.plan import (
 )
 from fraud3000.features.online.sums import distinct, gather
 
-CAPACITY_BITS = 32
-_CAPACITY = (1 << CAPACITY_BITS) - 1
-_FIRST_CAPACITY = 2
-
-
-@kernel
-def floor(section: Row, ts: int) -> int:
-    """The start of the bucket of a moment."""
-    return int(ts // section["bucket"] * section["bucket"])
-
-
-@kernel
-def position(pool: Ints, section: Row, key: int, start: int) -> int:
-    """How many of a key's rows begin before a moment.
-
-    Between the moment and the last row lie no more rows than buckets: where none is empty, that is where to look.
-    """
-    block, size = pool[key + section["at"]], section["size"]
-    high = pool[key + section["at"] + 1] >> CAPACITY_BITS
-    last = pool[block + (high - 1) * size] if high else start - 1
-    if last < start:
-        return int(high)
-    low = max(high - 1 - (last - start) // section["bucket"], 0)
-    if pool[block + low * size] >= start:
-        return int(low)
-    while low < high:
-        middle = (low + high) // 2
-        if pool[block + middle * size] < start:
-            low = middle + 1
-        else:
-            high = middle
-    return int(low)
-
 
 @kernel
 def read(pool: Ints, section: Row, windows: Table, cells: Table, key: int, t: int, sums: Ints, seen: Ints) -> None:
@@ -68,8 +36,8 @@ def read(pool: Ints, section: Row, windows: Table, cells: Table, key: int, t: in
     block, size = pool[key + section["at"]], section["size"]
     for place in range(section["windows"], section["windows_end"]):
         window = windows[place]
-        first = position(pool, section, key, floor(section, t - window["far"]))
-        end = position(pool, section, key, floor(section, t - window["near"]))
+        first = blocks.position(pool, section, key, blocks.floor(section, t - window["far"]))
+        end = blocks.position(pool, section, key, blocks.floor(section, t - window["near"]))
         if first < end:
             for cell in range(window["cells"], window["cells_end"]):
                 at = block + cells[cell]["source"]
@@ -109,8 +77,8 @@ def _difference(pool: Ints, sums: Ints, kind: int, out: int, last: int, before: 
 def insert(pool: Ints, section: Row, measures: Table, key: int, facts: Ints) -> None:
     """Add an event to its bucket, and to all that run on from it."""
     size = section["size"]
-    row = _row(pool, section, measures, key, floor(section, facts[TS]))
-    block, count = pool[key + section["at"]], pool[key + section["at"] + 1] >> CAPACITY_BITS
+    row = _row(pool, section, measures, key, blocks.floor(section, facts[TS]))
+    block, count = pool[key + section["at"]], blocks.count(pool, section, key)
     for place in range(section["measures"], section["measures_end"]):
         measure = measures[place]
         kind, mask = measure["kind"], measure["mask"]
@@ -145,16 +113,11 @@ def _keep_text(pool: Ints, at: int, code: int, cap: int) -> None:
 def _row(pool: Ints, section: Row, measures: Table, key: int, start: int) -> int:
     """The row of a bucket, made in its place where there is none."""
     size, at = section["size"], key + section["at"]
-    row, count = position(pool, section, key, start), pool[at + 1] >> CAPACITY_BITS
-    if row < count and pool[pool[at] + row * size] == start:
+    row = blocks.position(pool, section, key, start)
+    if row < blocks.count(pool, section, key) and pool[pool[at] + row * size] == start:
         return row
-    if count == pool[at + 1] & _CAPACITY:
-        _make_room(pool, section, key)
-        row = position(pool, section, key, start)
-    made, end = pool[at] + row * size, pool[at] + (pool[at + 1] >> CAPACITY_BITS) * size
-    for word in range(end - 1, made - 1, -1):
-        pool[word + size] = pool[word]
-    pool[at + 1] += 1 << CAPACITY_BITS
+    row = blocks.open_row(pool, section, key, row)
+    made = pool[at] + row * size
     _begin(pool, section, measures, made, start, made - size if row else 0)
     return row
 
@@ -175,28 +138,11 @@ def _begin(pool: Ints, section: Row, measures: Table, made: int, start: int, bef
 
 
 @kernel
-def _make_room(pool: Ints, section: Row, key: int) -> None:
-    """Drop the rows that no window will see, if they are a quarter of the block; else move to one of twice the size."""
-    size, at = section["size"], key + section["at"]
-    block, count, capacity = pool[at], pool[at + 1] >> CAPACITY_BITS, pool[at + 1] & _CAPACITY
-    dropped = max(position(pool, section, key, floor(section, pool[key + NEWEST] - section["keep"])) - 1, 0)
-    to, larger = block, capacity
-    if dropped * 4 < max(count, 1):
-        larger, dropped = max(2 * capacity, _FIRST_CAPACITY), 0
-        to = begin(pool, section["part"], size * larger)
-    for word in range((count - dropped) * size):
-        pool[to + word] = pool[block + dropped * size + word]
-    if capacity and to != block:
-        cut_up(pool, section["part"], size * capacity, block)
-    pool[at], pool[at + 1] = to, (count - dropped) << CAPACITY_BITS | larger
-
-
-@kernel
 def relabel(pool: Ints, section: Row, measures: Table, key: int, change: int) -> None:
     """Add what a label change says of an event to its bucket, and to all that run on from it."""
-    size, start, flags = section["size"], floor(section, pool[change + 1]), pool[change + 3]
-    row = position(pool, section, key, start)
-    block, count = pool[key + section["at"]], pool[key + section["at"] + 1] >> CAPACITY_BITS
+    size, start, flags = section["size"], blocks.floor(section, pool[change + 1]), pool[change + 3]
+    row = blocks.position(pool, section, key, start)
+    block, count = pool[key + section["at"]], blocks.count(pool, section, key)
     if row == count or pool[block + row * size] != start:
         return
     for place in range(section["measures"], section["measures_end"]):

@@ -8,9 +8,9 @@ frauds and to labelled.
 from __future__ import annotations
 
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online import buckets
+from fraud3000.features.online import blocks, buckets
 from fraud3000.features.online.arena import NEWEST, give, take
-from fraud3000.features.online.plan import CHANGE, CHANGES_PART, LABELS, Ints, Row, Table
+from fraud3000.features.online.plan import CHANGE, CHANGE_CLASS, CHANGES_PART, LABELS, Ints, Row, Table
 
 EVENT_TS, SINCE, EVENT_FLAGS, FRAUDS, LABELLED = 1, 2, 3, 4, 5
 
@@ -25,7 +25,7 @@ def read(pool: Ints, section: Row, windows: Table, cells: Table, key: int, t: in
                 window = windows[place]
                 far, near = t - window["far"], t - window["near"]
                 if section["bucket"]:
-                    far, near = buckets.floor(section, far), buckets.floor(section, near)
+                    far, near = blocks.floor(section, far), blocks.floor(section, near)
                 if far <= pool[change + EVENT_TS] < near:
                     _add(pool, cells, window, change, sums)
         change = pool[change]
@@ -47,7 +47,7 @@ def alter(pool: Ints, sections: Table, keys: Ints, event: Ints) -> None:
         section = sections[place]
         key = keys[section["step"]]
         if section["changes"] and key > 0:
-            change = take(pool, CHANGES_PART, CHANGE)
+            change = take(pool, CHANGES_PART, CHANGE_CLASS)
             pool[change] = pool[key + section["changes"]]
             for word in range(CHANGE - 1):
                 pool[change + 1 + word] = event[word]
@@ -70,7 +70,7 @@ def settle(pool: Ints, section: Row, measures: Table, key: int, horizon: int) ->
             buckets.relabel(pool, section, measures, key, change)
         if told or gone:
             pool[before] = after
-            give(pool, CHANGES_PART, CHANGE, change)
+            give(pool, CHANGES_PART, CHANGE_CLASS, change)
         else:
             before = change
         change = after

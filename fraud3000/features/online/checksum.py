@@ -11,12 +11,10 @@ import numpy as np
 
 from fraud3000.features import exact
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online import buckets, changes
+from fraud3000.features.online import blocks, changes
 from fraud3000.features.online.arena import NEWEST, State
-from fraud3000.features.online.buckets import CAPACITY_BITS
-from fraud3000.features.online.plan import COUNT, LABELS, LINK_BITS, SQUARES, SUM, Ints, Plan, Row, Table
+from fraud3000.features.online.plan import COUNT, LABELS, SQUARES, SUM, Ints, Plan, Row, Table
 
-_LINK = (1 << LINK_BITS) - 1
 _WORDS = 1 << 20
 
 
@@ -77,27 +75,21 @@ def tell(plan: Plan, state: State, place: int, keys: Ints, first: int, words: In
 
 @kernel
 def _tell_events(pool: Ints, section: Row, key: int, words: Ints, at: int) -> int:
-    """Write each event's ts, flags and facts, without its link; where they end, beyond all where there is no room."""
-    size, where, shift = section["size"], section["flags"], section["shift"]
-    node = pool[key + section["at"]]
-    while node:
-        if at + size > len(words):
-            return len(words) + 1
-        words[at], words[at + 1] = pool[node], pool[node + where] >> shift
-        at += 2
-        for word in range(node + where + 1, node + size):
-            words[at] = pool[word]
-            at += 1
-        node = pool[node + 1] & _LINK
-    return int(at)
+    """Write each event that some window may still see; where they end, beyond all where there is no room."""
+    size, block = section["size"], pool[key + section["at"]]
+    first, end = blocks.unseen(pool, section, key) * size, blocks.count(pool, section, key) * size
+    if at + end - first > len(words):
+        return len(words) + 1
+    for word in range(first, end):
+        words[at + word - first] = pool[block + word]
+    return int(at + end - first)
 
 
 @kernel
 def _tell_rows(pool: Ints, section: Row, measures: Table, key: int, words: Ints, at: int) -> int:
     """Write each row that some window may still see without what runs on from the row before; where they end."""
     size, block = section["size"], pool[key + section["at"]]
-    count = pool[key + section["at"] + 1] >> CAPACITY_BITS
-    first = buckets.position(pool, section, key, buckets.floor(section, pool[key + NEWEST] - section["keep"]))
+    first, count = blocks.unseen(pool, section, key), blocks.count(pool, section, key)
     if at + (count - first) * size > len(words):
         return len(words) + 1
     for row in range(first, count):

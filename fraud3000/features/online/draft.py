@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,6 @@ from fraud3000.features.online.plan import (
     HOME,
     LABELS,
     LAST,
-    LINK_BITS,
     MAX,
     MEAN,
     MEASURE,
@@ -31,7 +29,6 @@ from fraud3000.features.online.plan import (
     MOST_PARTS,
     NUMBER,
     OPERATION,
-    PACKED_FLAGS,
     RATIO,
     RECORD,
     SECOND,
@@ -65,6 +62,7 @@ from fraud3000.features.spec import (
 )
 
 Measure = tuple[int, int, str | None, int]  # kind, mask, column, cap
+_HEAD = 2  # words of an event before its facts: ts, flags
 
 
 @dataclass
@@ -128,11 +126,6 @@ class _Draft:
         self.layout.keys = list(self._steps)
 
     # what is asked of each feature
-
-    @property
-    def _head(self) -> int:
-        """Words of an event before its facts: ts, link, and flags of their own where they do not fit beside the link."""
-        return 2 if FIRST_CONDITION + len(self.layout.conditions) <= PACKED_FLAGS else 3
 
     def _mask(self, feature: Stateful, *, values: bool, where: bool = True) -> int:
         condition = feature.where
@@ -205,7 +198,7 @@ class _Draft:
                     "terminal_lat",
                     "terminal_long",
                 ]
-                return DISTANCE if how == "distance" else SPEED, self._cell(feature, LAST, mask), self._head
+                return DISTANCE if how == "distance" else SPEED, self._cell(feature, LAST, mask), _HEAD
             case SinceLast():
                 return SINCE, self._cell(feature, LAST, mask), 0
             case NotSeen():
@@ -242,7 +235,7 @@ class _Draft:
             operations=np.array(self._operations, OPERATION),
             empty=np.array(self._empty, np.int64),
             horizon=horizon,
-            most=sum(sizes) + sum(_most_words(section) for section in np.array(sections, SECTION)),
+            most=sum(sizes),
         )
 
     def _is_key(self, keys: tuple[str, ...]) -> bool:
@@ -257,22 +250,16 @@ class _Draft:
         if bucket:
             size = self._lay_measures(section)
         else:
-            size = self._head + len(section.columns)
+            size = _HEAD + len(section.columns)
             self._fields += [self.layout.fact(column) for column in section.columns]
         self._lay_windows(section, bucket)
         longest = max(far for far, _ in section.windows)
         name = f"{'_'.join(keys)} {'buckets' if bucket else 'last events' if last else 'events'}"
         self.layout.parts.append(name)
+        horizon = self._catalogue.late_horizon * SECOND
+        changes, part, class_ = at + 2 if section.labels else 0, len(self.layout.parts) - 1, (2 * size - 1).bit_length()
         return (
-            *(step, bucket, last, longest + self._catalogue.late_horizon * SECOND),
-            *(
-                at,
-                at + 2 if section.labels else 0,
-                len(self.layout.parts) - 1,
-                size,
-                self._head - 1,
-                LINK_BITS if self._head == 2 else 0,
-            ),
+            *(step, bucket, last, longest + horizon, horizon, at, changes, part, size, class_),
             *(windows, len(self._tables["windows"]), fields, len(self._fields)),
             *(measures, len(self._tables["measures"])),
         )
@@ -291,17 +278,22 @@ class _Draft:
         for measure in section.measures:
             starts[measure] = at
             at += WIDTH[measure[0]] + measure[3]
-        for (far, near), cells in section.windows.items():
-            first = len(self._tables["cells"])
+        smaller: dict[tuple[int, Measure], tuple[int, int, int]] = {}  # by delay: out, taken, seen
+        for (near, far), cells in sorted(((near, far), cells) for (far, near), cells in section.windows.items()):
+            first, start = len(self._tables["cells"]), len(self._empty)
+            self._empty.append(0)
             for measure, out in cells.items():
                 kind, mask, column, cap = measure
-                source = (
-                    starts[measure] if bucket else 0 if column is None else self._head + section.columns.index(column)
-                )
+                source = starts[measure] if bucket else 0 if column is None else _HEAD + section.columns.index(column)
+                goes_on = not bucket and (near, measure) in smaller
+                before, taken, seen = smaller[near, measure] if goes_on else (0, 0, self.layout.seen)
                 room = 1 << (2 * cap - 1).bit_length() if cap else 0
-                self._tables["cells"].append((kind, mask, source, out, cap, self.layout.seen, room - 1))
-                self.layout.seen += room
-            self._tables["windows"].append((far, near, first, len(self._tables["cells"])))
+                self._tables["cells"].append(
+                    (kind, mask, source, out, cap, seen, room - 1, before, WIDTH[kind] if goes_on else 0, taken)
+                )
+                self.layout.seen += 0 if goes_on else room
+                smaller[near, measure] = (out, start, seen)
+            self._tables["windows"].append((far, near, start, first, len(self._tables["cells"])))
 
     def _know_labels(self) -> None:
         windows = [feature for feature in self._catalogue.features if isinstance(feature, LabelWindow)]
@@ -311,11 +303,3 @@ class _Draft:
 
 def _of_values(feature: Window | Versus) -> bool:
     return isinstance(feature, Versus) or feature.agg not in {"count", "share", "distinct"}
-
-
-def _most_words(section: Any) -> int:
-    """What a section can take for one transaction: an event, or a block of twice the buckets that a key had."""
-    if not section["bucket"]:
-        return int(section["size"])
-    rows = int(section["keep"] // section["bucket"] + 3)
-    return int(section["size"]) << (4 * rows // 3 * 2).bit_length()

@@ -29,10 +29,8 @@ WIDTH = {COUNT: 1, SUM: 3, SQUARES: 2, MAX: 1, MIN: 1, LABELS: 2, DISTINCT: 1, L
 NUMBER, TOTAL, EXTREME, MEAN, STD, RATIO, ZSCORE, SHARE, SMOOTHED, UNSEEN, SINCE, DISTANCE, SPEED, HOME = range(14)
 """What is made of it."""
 
-LINK_BITS = 36
-PACKED_FLAGS = 27  # so many fit beside a link
 RECORD = 3  # words at the head of a key's record: its code, the record it hangs under, its newest ts
-CHANGE = 6  # words of a label change
+CHANGE, CHANGE_CLASS = 6, 3  # words of a label change, and the power of two that holds them
 KEYS_PART, CHANGES_PART = 0, 1  # of the memory; one for each section follows
 MOST_PARTS = 250
 
@@ -43,11 +41,11 @@ def _table(*names: str, floats: tuple[str, ...] = ()) -> np.dtype[Any]:
 
 STEP = _table("parent", "fact", "size", "kept")
 SECTION = _table(
-    *("step", "bucket", "last", "keep", "at", "changes", "part", "size", "flags", "shift"),
+    *("step", "bucket", "last", "keep", "horizon", "at", "changes", "part", "size", "class"),
     *("windows", "windows_end", "fields", "fields_end", "measures", "measures_end"),
 )
-WINDOW = _table("far", "near", "cells", "cells_end")
-CELL = _table("kind", "mask", "source", "out", "cap", "seen", "seen_mask")
+WINDOW = _table("far", "near", "start", "cells", "cells_end")
+CELL = _table("kind", "mask", "source", "out", "cap", "seen", "seen_mask", "smaller", "width", "taken")
 MEASURE = _table("kind", "mask", "fact", "at", "cap")
 OPERATION = _table("how", "step", "first", "second", "fact", floats=("unit", "prior", "strength"))
 
@@ -75,7 +73,7 @@ class Plan(NamedTuple):
     horizon
         The late horizon in microseconds.
     most
-        The most words of memory that one transaction can take.
+        The most words that the records of a transaction's keys can take.
     """
 
     steps: Table

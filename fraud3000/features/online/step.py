@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online import buckets, changes, events, values
+from fraud3000.features.online import blocks, buckets, changes, events, values
 from fraud3000.features.online.arena import (
     CODE_BITS,
+    END,
     LATE,
     NEWEST,
     REFUSED,
@@ -23,33 +24,36 @@ NULL, UNKNOWN = -1, -2
 
 
 @kernel
-def observe(plan: Plan, state: State, facts: Ints, floats: Floats, keep: bool) -> bool:
-    """Make the features of a transaction and, if wanted, keep it; False, with nothing done, where memory is short."""
-    if keep and not has_room(state.pool, state.table, plan.most, len(plan.steps)):
-        return False
-    _locate(plan, state, facts, keep)
+def observe(plan: Plan, state: State, facts: Ints, floats: Floats, keep: bool) -> int:
+    """Make the features of a transaction and, if wanted, keep it; the words to make room for, with nothing kept, or 0."""
+    wanted = _locate(plan, state, facts, keep)
+    if wanted:
+        return wanted
     _read(plan, state, facts[TS])
     values.make(plan, state, facts, floats)
     if keep:
         _insert(plan, state, facts)
-    return True
+    return 0
 
 
 @kernel
-def absorb(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> int:
-    """Keep transactions from a row on without making features; the row where memory was short, or all there are."""
+def absorb(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> tuple[int, int]:
+    """Keep transactions from a row on without making features; how many were kept, and the words to make room for."""
     for row in range(first, len(facts)):
-        if not has_room(state.pool, state.table, plan.most, len(plan.steps)):
-            return row
-        _locate(plan, state, facts[row], True)
+        wanted = _locate(plan, state, facts[row], True)
+        if wanted:
+            return row, wanted
         _insert(plan, state, facts[row])
         for step in range(len(plan.steps)):
             live[row, step] = state.live[step]
-    return len(facts)
+    return len(facts), 0
 
 
 @kernel
-def _locate(plan: Plan, state: State, facts: Ints, learn: bool) -> None:
+def _locate(plan: Plan, state: State, facts: Ints, learn: bool) -> int:
+    """Find the keys, and make those to be learned; the words to make room for before the transaction is kept."""
+    if learn and not has_room(state.pool, state.table, plan.most, len(plan.steps)):
+        return plan.most
     pool, table, steps, keys, live = state.pool, state.table, plan.steps, state.keys, state.live
     for place in range(len(steps)):
         step = steps[place]
@@ -65,6 +69,19 @@ def _locate(plan: Plan, state: State, facts: Ints, learn: bool) -> None:
         keys[place] = at
         late = at > 0 and step["kept"] and pool[at + NEWEST] - facts[TS] > plan.horizon
         live[place] = -1 if late else at
+    return _wanted(plan, state) if learn else 0
+
+
+@kernel
+def _wanted(plan: Plan, state: State) -> int:
+    """The words that the rows of the current transaction may take, where they are not there."""
+    words = 0
+    for place in range(len(plan.sections)):
+        section = plan.sections[place]
+        key = state.live[section["step"]]
+        if key > 0:
+            words += blocks.needs(state.pool, section, key)
+    return words if state.pool[END] + words > len(state.pool) else 0
 
 
 @kernel
@@ -97,7 +114,7 @@ def _insert(plan: Plan, state: State, facts: Ints) -> None:
             if section["bucket"]:
                 buckets.insert(pool, section, measures, key, facts)
             else:
-                events.insert(pool, section, plan.fields, key, facts, plan.horizon)
+                events.insert(pool, section, plan.fields, key, facts)
             if section["changes"]:
                 changes.settle(pool, section, measures, key, plan.horizon)
 

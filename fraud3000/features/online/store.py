@@ -18,7 +18,7 @@ from fraud3000.features.online.arena import LATE, REFUSED, SEEN
 from fraud3000.features.online.draft import plan_of
 from fraud3000.features.online.facts import Facts, Transaction, microseconds
 from fraud3000.features.online.labels import Labels
-from fraud3000.features.online.plan import CHANGE, FLAGS, TS, Ints
+from fraud3000.features.online.plan import CHANGE_CLASS, FLAGS, TS, Ints
 from fraud3000.features.online.recent import hashes
 from fraud3000.features.spec import Catalogue
 
@@ -79,8 +79,8 @@ class FeatureStore:
         """
         with self._lock:
             ts = self._read(transaction, learn=True)
-            while not step.observe(self._plan, self._state, self._facts.row, self._facts.floats, True):
-                self._grow(self._plan.most)
+            while words := step.observe(self._plan, self._state, self._facts.row, self._facts.floats, True):
+                self._grow(words)
             self._rows += 1
             told = self._told(transaction, ts)
             if self._labels.span:
@@ -248,16 +248,17 @@ class FeatureStore:
         return self._facts.of(rows), ids, hashes(ids)
 
     def _keep(self, facts: Ints, ids: list[str], hashed: Ints) -> None:
-        live, row = np.empty((len(facts), len(self._plan.steps)), np.int64), 0
-        while (row := step.absorb(self._plan, self._state, facts, row, live)) < len(facts):
-            self._grow(self._plan.most)
+        live, (row, words) = np.empty((len(facts), len(self._plan.steps)), np.int64), (0, 1)
+        while words:
+            row, words = step.absorb(self._plan, self._state, facts, row, live)
+            self._grow(words)
         self._rows += len(facts)
         keys = live[:, self._layout.label_steps]
         if self._labels.span and ids:
             self._labels.meet_all(ids, np.column_stack([hashed, facts[:, [TS, FLAGS]], keys]))
 
     def _alter(self, keys: Ints, change: Ints) -> None:
-        words = CHANGE * len(self._plan.sections)
+        words = len(self._plan.sections) << CHANGE_CLASS
         if not arena.has_room(self._state.pool, self._state.table, words, 0):
             self._grow(words)
         by_step = np.zeros(len(self._plan.steps), np.int64)

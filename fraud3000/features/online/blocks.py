@@ -1,0 +1,112 @@
+"""Rows by time: each key has, for each form its events are kept in, a block of rows; those of the same ts stand as they came.
+
+A key's record tells where its block begins, and in one word how many rows there are and how large the block is. A
+block that is full drops the rows that no window will see, or moves to one of twice the size.
+"""
+
+from __future__ import annotations
+
+from fraud3000.features.kernel import kernel
+from fraud3000.features.online.arena import NEWEST, give, take
+from fraud3000.features.online.plan import Ints, Row
+
+CLASS_BITS = 6
+_CLASS = (1 << CLASS_BITS) - 1
+
+
+@kernel
+def count(pool: Ints, section: Row, key: int) -> int:
+    """How many rows a key has."""
+    return int(pool[key + section["at"] + 1] >> CLASS_BITS)
+
+
+@kernel
+def floor(section: Row, ts: int) -> int:
+    """The start of the bucket of a moment; the moment itself where there are no buckets."""
+    return int(ts // section["bucket"] * section["bucket"]) if section["bucket"] else ts
+
+
+@kernel
+def position(pool: Ints, section: Row, key: int, moment: int) -> int:
+    """How many of a key's rows stand before a moment.
+
+    Between the moment and the last row lie no more rows than buckets: where none is empty, that is where to look.
+    """
+    block, size, high = pool[key + section["at"]], section["size"], count(pool, section, key)
+    last = pool[block + (high - 1) * size] if high else moment - 1
+    if last < moment:
+        return high
+    low = max(high - 1 - (last - moment) // section["bucket"], 0) if section["bucket"] else 0
+    if pool[block + low * size] >= moment:
+        return int(low)
+    while low < high:
+        middle = (low + high) // 2
+        if pool[block + middle * size] < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return int(low)
+
+
+@kernel
+def unseen(pool: Ints, section: Row, key: int) -> int:
+    """How many of a key's rows no window will see any more.
+
+    Where only the last event is asked for, that is also those after which another one came before any late reading.
+    """
+    newest = pool[key + NEWEST]
+    gone = position(pool, section, key, floor(section, newest - section["keep"]))
+    if section["last"]:
+        gone = max(gone, position(pool, section, key, newest - section["horizon"]) - 1)
+    return gone
+
+
+@kernel
+def needs(pool: Ints, section: Row, key: int) -> int:
+    """The words that one row more may take."""
+    found, size = _class(pool, section, key), section["size"]
+    if (count(pool, section, key) + 1) * size <= (1 << found if found else 0):
+        return 0
+    return int(1 << (found + 1 if found else section["class"]))
+
+
+@kernel
+def open_row(pool: Ints, section: Row, key: int, row: int) -> int:
+    """Move the rows from one on, to make room for another before them; which one it is now."""
+    if needs(pool, section, key):
+        row -= _make_room(pool, section, key)
+    block, size, at = pool[key + section["at"]], section["size"], key + section["at"] + 1
+    end = block + count(pool, section, key) * size
+    for word in range(end - 1, block + row * size - 1, -1):
+        pool[word + size] = pool[word]
+    pool[at] += 1 << CLASS_BITS
+    return row
+
+
+@kernel
+def _class(pool: Ints, section: Row, key: int) -> int:
+    """The block's size as a power of two; 0 where there is none."""
+    return int(pool[key + section["at"] + 1] & _CLASS)
+
+
+@kernel
+def _make_room(pool: Ints, section: Row, key: int) -> int:
+    """Drop what no window will see, if it is a quarter of the rows, else move to a larger block; how many were dropped.
+
+    Buckets run on from the last one before those that some window sees: it stays.
+    """
+    size, at = section["size"], key + section["at"]
+    block, rows, found = pool[at], count(pool, section, key), _class(pool, section, key)
+    dropped = unseen(pool, section, key)
+    if section["bucket"]:
+        dropped = max(dropped - 1, 0)
+    to, larger = block, found
+    if dropped * 4 < max(rows, 1):
+        larger, dropped = found + 1 if found else section["class"], 0
+        to = take(pool, section["part"], larger)
+    for word in range((rows - dropped) * size):
+        pool[to + word] = pool[block + dropped * size + word]
+    if found and to != block:
+        give(pool, section["part"], found, block)
+    pool[at], pool[at + 1] = to, (rows - dropped) << CLASS_BITS | larger
+    return dropped
