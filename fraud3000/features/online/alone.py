@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from fraud3000.features.online.facts import EPOCH, Transaction
+from fraud3000.features.online.facts import Transaction
+from fraud3000.features.online.plan import SECOND
 from fraud3000.features.spec import Calendar, Catalogue, Column
 
 Value = float | bool | str | None
@@ -42,7 +43,7 @@ class Alone:
         """Their values; ts in microseconds."""
         found = {column.name: _value(column, transaction.get(column.column)) for column in self._columns}
         if self._parts:
-            local = (EPOCH + timedelta(microseconds=ts)).astimezone(self._zone)
+            local = datetime.fromtimestamp(ts // SECOND, self._zone)  # exact: offsets are whole seconds
             found |= {name: part(local) for name, part in self._parts}
         return found
 

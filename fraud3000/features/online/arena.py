@@ -49,8 +49,8 @@ class State(NamedTuple):
     keys, live
         Of the current transaction, by step: its record (0: none yet; -1: a part of the key is missing), and the
         same or -1 where it comes too late.
-    sums, out
-        What was gathered, and what was made of it.
+    sums, out, undefined
+        What was gathered, what was made of it, and how many places in that are NaN, then which ones.
     """
 
     pool: Ints
@@ -62,6 +62,7 @@ class State(NamedTuple):
     live: Ints
     sums: Ints
     out: Floats
+    undefined: Ints
 
 
 def empty_state(plan: Plan, layout: Layout) -> State:
@@ -78,6 +79,7 @@ def empty_state(plan: Plan, layout: Layout) -> State:
         live=np.zeros(steps, np.int64),
         sums=plan.empty.copy(),
         out=np.empty(len(plan.operations)),
+        undefined=np.zeros(len(plan.operations) + 1, np.int64),
     )
 
 

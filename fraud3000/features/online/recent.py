@@ -59,7 +59,7 @@ class Recent:
             self._move_to(ts)
         age = ts // self._length
         if not self._is_over(age):
-            self.generation(age).add([(*_PAIR.unpack(_digest(id_)), ts, flags, *keys)])
+            self.generation(age).add_one((*_PAIR.unpack(_digest(id_)), ts, flags, *keys))
 
     def find(self, id_: str) -> tuple[Ints, list[Record]] | None:
         """A transaction and the list of its records, to be added to."""
@@ -101,16 +101,26 @@ class Generation:
         self.records: dict[str, list[Record]] = {}
         self._table = np.zeros(2 * _FIRST_ROWS, np.int32)
 
-    def add(self, entries: Ints | list[tuple[int, ...]]) -> None:
-        first, self.count = self.count, self.count + len(entries)
+    def add(self, entries: Ints) -> None:
+        first = self._more(len(entries))
+        self.rows[first : self.count] = entries
+        _enter(self.rows, self._table, first, self.count)
+
+    def add_one(self, entry: tuple[int, ...]) -> None:
+        row = self._more(1)
+        self.rows[row] = entry
+        _enter(self.rows, self._table, row, row + 1)
+
+    def _more(self, count: int) -> int:
+        """Make room for so many transactions more; how many there were."""
+        first, self.count = self.count, self.count + count
         if self.count > len(self.rows):
             rows = max(self.count, len(self.rows) + len(self.rows) // 4)
             self.rows.resize((rows, self.rows.shape[1]), refcheck=False)
         if 3 * self.count > 2 * len(self._table):
             self._table = np.zeros(2 << (2 * self.count - 1).bit_length(), np.int32)
             _enter(self.rows, self._table, 0, first)
-        self.rows[first : self.count] = entries
-        _enter(self.rows, self._table, first, self.count)
+        return first
 
     def find(self, hashed: Ints) -> Ints | None:
         row = self._table[_place(self.rows, self._table, hashed)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from itertools import compress
 from threading import Lock
 from typing import Any, BinaryIO
 
@@ -56,7 +55,7 @@ class FeatureStore:
         self._rows = 0
         self._nothing: dict[str, Value] = dict.fromkeys(catalogue.names)
         kinds = {feature.name: feature.kind for feature in catalogue.features}
-        self._flags = [name for name in self._layout.names if kinds[name] == "boolean"]
+        self._flags = [place for place, name in enumerate(self._layout.names) if kinds[name] == "boolean"]
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -224,11 +223,13 @@ class FeatureStore:
         return ts
 
     def _told(self, transaction: Transaction, ts: int) -> dict[str, Value]:
-        told, names, made = self._nothing.copy(), self._layout.names, self._state.out
-        told.update(zip(names, made.tolist(), strict=True))
-        told.update(dict.fromkeys(compress(names, np.isnan(made).tolist())))
-        for name in self._flags:
-            told[name] = None if told[name] is None else bool(told[name])
+        values: list[Value] = self._state.out.tolist()
+        for place in self._flags:
+            values[place] = bool(values[place])
+        for place in self._state.undefined[1 : 1 + self._state.undefined[0]].tolist():
+            values[place] = None
+        told = self._nothing.copy()
+        told.update(zip(self._layout.names, values, strict=True))
         told.update(self._alone.of(transaction, ts))
         return told
 

@@ -33,7 +33,8 @@ from fraud3000.features.online.plan import (
 @kernel
 def make(plan: Plan, state: State, facts: Ints, floats: Floats) -> None:
     """Every feature of the current transaction; NaN where it is undefined, or the key is not told of it."""
-    operations, live, sums, out = plan.operations, state.live, state.sums, state.out
+    operations, live, sums, out, undefined = plan.operations, state.live, state.sums, state.out, state.undefined
+    undefined[0] = 0
     for place in range(len(operations)):
         operation = operations[place]
         step = operation["step"]
@@ -43,6 +44,9 @@ def make(plan: Plan, state: State, facts: Ints, floats: Floats) -> None:
             out[place] = _of_last(state.pool, state.floats, sums, operation, facts, floats)
         else:
             out[place] = _of_sums(sums, operation, facts)
+        if math.isnan(out[place]):
+            undefined[0] += 1
+            undefined[undefined[0]] = place
 
 
 @kernel
