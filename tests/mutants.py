@@ -158,6 +158,7 @@ BATCH = (
     _labels("of equal records the last decides", inside="def changes(", old='keep="last"', new='keep="first"'),
 )
 _kept = partial(Mutant, engine="online", file="features/online/events.py")
+_blocks = partial(Mutant, engine="online", file="features/online/blocks.py")
 _buckets = partial(Mutant, engine="online", file="features/online/buckets.py")
 _changes = partial(Mutant, engine="online", file="features/online/changes.py")
 _step = partial(Mutant, engine="online", file="features/online/step.py")
@@ -166,44 +167,47 @@ _records = partial(Mutant, engine="online", file="features/online/records.py")
 _alone = partial(Mutant, engine="online", file="features/online/alone.py")
 
 ONLINE = (
-    _kept("a window ends its delay before t", inside="def read(", old='window["near"] < age', new="0 < age"),
+    _kept("a window ends its delay before t", inside="def read(", old='t - window["near"]', new="t"),
     _kept(
-        "the near edge is not in the window",
-        inside="def read(",
-        old='window["near"] < age',
-        new='window["near"] <= age',
+        "the near edge is not in the window", inside="def read(", old='t - window["near"]', new='t - window["near"] + 1'
     ),
-    _kept("the far edge is in the window", inside="def read(", old='age <= window["far"]', new='age < window["far"]'),
+    _kept("the far edge is in the window", inside="def read(", old='t - window["far"]', new='t - window["far"] + 1'),
+    _kept("an event counts once", inside="def read(", old='until = sums[cell["taken"]]', new="until = end"),
     _kept("a window takes what its aggregate takes", inside="def _take_in(", old="flags & mask != mask", new="False"),
     _kept("declined and unlabelled stay unknown", inside="def _take_in(", old="flags & PRESUMED", new="1"),
-    _kept("events stand by time, then arrival", inside="def _link_in(", old="pool[newest] > pool[node]", new="False"),
-    _kept(
-        "events stand by time, then arrival",
-        inside="def _link_in(",
-        old="pool[after] <= pool[node]",
-        new="pool[after] < pool[node]",
+    _kept("the last event is the newest one", inside="def _take_in(", old="if sums[out] == 0:", new="if True:"),
+    _kept("events stand by time, then arrival", inside="def insert(", old="facts[TS] + 1", new="facts[TS]"),
+    _blocks("events stand by time, then arrival", inside="def position(", old="last < moment", new="last <= moment"),
+    _blocks(
+        "the far edge is in the window",
+        inside="def position(",
+        old="pool[block + middle * size] < moment",
+        new="pool[block + middle * size] <= moment",
     ),
-    _kept(
+    _blocks(
         "what a late row may see is kept, edge included",
-        inside="def _forget(",
-        old="pool[pool[ends]] < bound",
-        new="pool[pool[ends]] <= bound",
+        inside="def unseen(",
+        old='newest - section["keep"]',
+        new='newest - section["keep"] + 1',
     ),
-    _kept(
+    _blocks(
         "what a late row may see is kept, edge included",
-        inside="def _forget_passed(",
-        old="pool[following] < bound",
-        new="pool[following] <= bound",
+        inside="def unseen(",
+        old='newest - section["horizon"]',
+        new='newest - section["horizon"] + 1',
     ),
-    _buckets("buckets are counted from the epoch", inside="def floor(", old="int(ts //", new="int((ts + 1) //"),
+    _blocks("buckets are counted from the epoch", inside="def floor(", old="int(ts //", new="int((ts + 1) //"),
     _buckets(
         "a bucket is closed when t is past it",
         inside="def read(",
-        old='end = position(pool, section, key, floor(section, t - window["near"]))',
-        new='end = position(pool, section, key, t - window["near"])',
+        old='blocks.floor(section, t - window["near"])',
+        new='t - window["near"]',
     ),
     _buckets(
-        "a bucket is seen whole", inside="def read(", old='floor(section, t - window["far"])', new='t - window["far"]'
+        "a bucket is seen whole",
+        inside="def read(",
+        old='blocks.floor(section, t - window["far"])',
+        new='t - window["far"]',
     ),
     _buckets(
         "a late event counts in later buckets' sums",
@@ -266,8 +270,8 @@ ONLINE = (
     _alone(
         "calendar features use the local zone",
         inside="def of(",
-        old="astimezone(self._zone)",
-        new='astimezone(ZoneInfo("UTC"))',
+        old="fromtimestamp(ts // SECOND, self._zone)",
+        new='fromtimestamp(ts // SECOND, ZoneInfo("UTC"))',
     ),
 )
 SHARED = (

@@ -21,7 +21,7 @@ from fraud3000.features.online.plan import CHANGE_CLASS, FLAGS, TS, Ints
 from fraud3000.features.online.recent import hashes
 from fraud3000.features.spec import Catalogue
 
-_SLICE = 500_000  # rows that are read at once when many are absorbed
+_SLICE = 100_000  # rows that are read at once when many are absorbed
 
 
 class FeatureStore:
