@@ -22,7 +22,7 @@ from handbook_features import load
 from fraud3000 import labels
 from fraud3000.features import catalogue
 from fraud3000.features.online import FeatureStore
-from fraud3000.schema import TIME, TRANSACTIONS
+from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
 
 ROWS = {
     "rebuild": "30 transactions of each of a million cards, 90 days, from frames to a store, and its checksum",
@@ -38,7 +38,7 @@ TERMINALS_A_CARD = 10
 A_TERMINAL = 50  # cards for each terminal there is
 CARDS, HOT_CARDS = 1_000_000, 100_000
 HOT = 1_000_000
-SLICE = 1_000_000
+SLICE = 250_000
 OBSERVED = 20_000
 PLACES = [(f"{role}_{part}", role) for role in ("card", "terminal") for part in ("lat", "long")]
 EVERY = catalogue.default(list(TRANSACTIONS), label_delay=7 * 86_400)
@@ -47,27 +47,32 @@ Figures = dict[str, dict[str, float]]
 
 
 def slices(cards: int, *, hot: int = 0) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """A world's transactions in order, each slice with what was recorded of it: one in 200 is a fraud, told after 7 days.
+    """A world's transactions in order, each slice with what was recorded in its time: one in 200 is a fraud, told after 7 days.
 
     Each card goes to a few terminals of its own; the hot terminal takes so many more rows in the last 30 days.
     """
     chance = np.random.default_rng(2018)
     rows, parts = cards * A_CARD, max(cards * A_CARD // SLICE, 1)
+    waiting = pl.DataFrame(schema=LEDGER)
     for part in range(parts):
         first, end = part * DAYS * DAY // parts, (part + 1) * DAYS * DAY // parts
         more = hot * (end - first) // (30 * DAY) if first >= (DAYS - 30) * DAY else 0
-        yield _slice(chance, cards, (first, end), rows // parts, more, part * SLICE * 10)
+        transactions = _slice(chance, cards, (first, end), rows // parts, more, part * SLICE * 10)
+        waiting = pl.concat([waiting, labels.ledger_of(transactions, timedelta(days=7))])
+        due = pl.col("recorded_at").dt.epoch("us") < end
+        yield transactions, waiting.filter(due)
+        waiting = waiting.filter(~due)
 
 
 def _slice(
     chance: np.random.Generator, cards: int, time_: tuple[int, int], rows: int, hot: int, place: int
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+) -> pl.DataFrame:
     ts = np.sort(chance.integers(*time_, rows + hot))
     card, own = chance.integers(0, cards, rows + hot), chance.integers(0, TERMINALS_A_CARD, rows + hot)
     terminal = (card * 7_919 + own * 104_729) % (cards // A_TERMINAL) + 1
     terminal[chance.permutation(rows + hot)[:hot]] = 0
     numbers = pl.DataFrame({"ts": ts, "card": card, "terminal": terminal, "place": np.arange(place, place + len(ts))})
-    frame = numbers.select(
+    return numbers.select(
         transaction_id=pl.format("t{}", "place"),
         ts=pl.col("ts").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
         card_id=pl.format("c{}", "card"),
@@ -80,7 +85,6 @@ def _slice(
         reported_at=pl.lit(None, dtype=TIME),
         **{name: pl.col(role).hash(seed) % 18_000 / 100 - 90 for seed, (name, role) in enumerate(PLACES)},
     )
-    return frame, labels.ledger_of(frame, timedelta(days=7))
 
 
 def built(cards: int, *, hot: int = 0) -> tuple[FeatureStore, dict[str, float]]:

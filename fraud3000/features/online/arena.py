@@ -139,11 +139,16 @@ def _lay_by(pool: Ints, class_: int, at: int) -> None:
 
 
 @kernel
+def slot(table: Ints, head: int, parent: int) -> int:
+    """The place in the table from which on a key is looked for."""
+    mixed = ((parent & _LOW_31) * _MIX) ^ ((head & _LOW_31) * _MIX_2)
+    return int((mixed ^ (mixed >> 31) ^ (head >> CODE_BITS)) & (len(table) - 1))
+
+
+@kernel
 def find(pool: Ints, table: Ints, head: int, parent: int) -> int:
     """The place in the table of the key `head` under `parent`: its own, or the free one where it belongs."""
-    mask = len(table) - 1
-    mixed = ((parent & _LOW_31) * _MIX) ^ ((head & _LOW_31) * _MIX_2)
-    place = (mixed ^ (mixed >> 31) ^ (head >> CODE_BITS)) & mask
+    mask, place = len(table) - 1, slot(table, head, parent)
     while table[place]:
         at = table[place]
         if pool[at] == head and pool[at + 1] == parent:

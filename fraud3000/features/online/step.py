@@ -14,10 +14,14 @@ from fraud3000.features.online.arena import (
     STAMP,
     Floats,
     State,
+    find,
     has_room,
     record,
+    slot,
 )
 from fraud3000.features.online.plan import TS, Ints, Plan
+
+_AHEAD = 64  # rows whose memory is fetched together
 
 NULL, UNKNOWN = -1, -2
 """Codes of a text that is missing, and of one that the store has never seen."""
@@ -40,6 +44,8 @@ def observe(plan: Plan, state: State, facts: Ints, floats: Floats, keep: bool) -
 def absorb(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> tuple[int, int]:
     """Keep transactions from a row on without making features; how many were kept, and the words to make room for."""
     for row in range(first, len(facts)):
+        if row % _AHEAD == 0:
+            _fetch(plan, state, facts, row, live)
         wanted = _locate(plan, state, facts[row], True)
         if wanted:
             return row, wanted
@@ -47,6 +53,28 @@ def absorb(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> tup
         for step in range(len(plan.steps)):
             live[row, step] = state.live[step]
     return len(facts), 0
+
+
+@kernel
+def _fetch(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> None:
+    """Look at what the next rows will need: memory answers many such questions at once, but one row's only one by one."""
+    pool, table, steps, end = state.pool, state.table, plan.steps, min(first + _AHEAD, len(facts))
+    touched = 0
+    for place in range(len(steps)):
+        step = steps[place]
+        parent = step["parent"]
+        for row in range(first, end):
+            live[row, place] = (place << CODE_BITS) | facts[row, step["fact"]]
+            touched ^= table[slot(table, live[row, place], live[row, parent] if parent >= 0 else 0)]
+        for row in range(first, end):
+            live[row, place] = table[find(pool, table, live[row, place], live[row, parent] if parent >= 0 else 0)]
+    for place in range(len(plan.sections)):
+        section = plan.sections[place]
+        for row in range(first, end):
+            key = live[row, section["step"]]
+            if key > 0:
+                touched ^= pool[pool[key + section["at"]] + blocks.count(pool, section, key) * section["size"]]
+    pool[STAMP] += touched & 1
 
 
 @kernel
