@@ -1,7 +1,7 @@
 """One array of words for all that the store keeps, and the table that finds a key's record in it.
 
 Records of keys are runs of words that are never given back and lie in the order their keys came in. Rows and label
-changes lie in blocks of a power of two of words: what is given back is taken again, whole or by halves.
+changes lie in blocks of 2, 3, 4, 6, 8, 12 words and so on: what is given back is taken again, whole or in pieces.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online.plan import KEYS_PART, RECORD, Ints, Layout, Plan
+from fraud3000.features.online.plan import CODE_BITS, KEYS_PART, RECORD, Ints, Layout, Plan
 
 Floats = npt.NDArray[np.float64]
 
 END, KEYS, STAMP = range(1, 4)  # first words of the pool: where it was never used, records in the table, the reading
-CLASSES = 48
+CLASSES = 64
 FREE, USED, FIRST = 4, 4 + CLASSES, 4 + CLASSES + 256  # blocks given back by class, words in use by part, then the rest
 SEEN, LATE, REFUSED = 0, 1, 2  # tallies of a key kind: rows it kept, those of them that came late, rows too late for it
 NEWEST = 2  # where a key's record keeps its newest ts
@@ -26,7 +26,6 @@ NEWEST = 2  # where a key's record keeps its newest ts
 _FIRST_WORDS = 1 << 16
 _FIRST_KEYS = 1 << 12
 _LARGEST_STEP = 1 << 23  # words; memory grows by a quarter, but by no more than 64 MB at once
-CODE_BITS = 32
 _KEPT = ("table", "tallies")
 _MIX = 0x7FEB352D
 _MIX_2 = 0x6C8E9CF5
@@ -38,8 +37,8 @@ class State(NamedTuple):
 
     Attributes
     ----------
-    pool, floats
-        The words, and the same memory as numbers with a point.
+    pool
+        The words.
     table
         Where each key's record begins; 0 where free. Never more than two thirds full.
     tallies
@@ -54,7 +53,6 @@ class State(NamedTuple):
     """
 
     pool: Ints
-    floats: Floats
     table: Ints
     tallies: Ints
     seen: Ints
@@ -71,7 +69,6 @@ def empty_state(plan: Plan, layout: Layout) -> State:
     pool[END] = FIRST
     return State(
         pool=pool,
-        floats=pool.view(np.float64),
         table=np.zeros(_FIRST_KEYS, np.int64),
         tallies=np.zeros((steps, 3), np.int64),
         seen=np.zeros(max(layout.seen, 1), np.int64),
@@ -85,22 +82,15 @@ def empty_state(plan: Plan, layout: Layout) -> State:
 
 def grown(state: State, words: int, steps: int) -> State:
     """The state with room for so many words and keys more; what was made of the old one is no longer valid."""
-    needed = int(state.pool[END]) + words
-    if needed > len(state.pool):
-        state = _with_words(state, needed)
-    if (int(state.pool[KEYS]) + steps) * 3 > len(state.table) * 2:
+    pool, needed = state.pool, int(state.pool[END]) + words
+    if needed > len(pool):
+        step = min(len(pool) // 4, _LARGEST_STEP)
+        pool.resize(max(len(pool) + step, needed + step // 2), refcheck=False)  # in place where the system can
+    if (int(pool[KEYS]) + steps) * 3 > len(state.table) * 2:
         table = np.zeros(2 * len(state.table), np.int64)
-        move(state.pool, state.table, table)
+        move(pool, state.table, table)
         state = state._replace(table=table)
     return state
-
-
-def _with_words(state: State, needed: int) -> State:
-    pool = state.pool
-    step = min(len(pool) // 4, _LARGEST_STEP)
-    state = state._replace(floats=np.empty(0))
-    pool.resize(max(len(pool) + step, needed + step // 2), refcheck=False)  # in place where the system can
-    return state._replace(floats=pool.view(np.float64))
 
 
 @kernel
@@ -110,25 +100,41 @@ def has_room(pool: Ints, table: Ints, words: int, steps: int) -> bool:
 
 
 @kernel
+def size_of(class_: int) -> int:
+    """The words of a block: a power of two, or one and a half times that."""
+    return (2 + (class_ & 1)) << (class_ >> 1)
+
+
+@kernel
 def take(pool: Ints, part: int, class_: int) -> int:
-    """A block of 2 ** class_ words: one given back, a piece of a larger one, or where none was before."""
-    pool[USED + part] += 1 << class_
+    """A block: one given back, a piece of a larger one, or where none was before."""
+    words = size_of(class_)
+    pool[USED + part] += words
     for larger in range(class_, CLASSES):
         at = pool[FREE + larger]
-        if at:
+        if at and larger != class_ + 1:  # what is left of the next larger one may be no block
             pool[FREE + larger] = pool[at]
-            for half in range(class_, larger):
-                _lay_by(pool, half, at + (1 << half))
+            _cut_up(pool, at + words, size_of(larger) - words)
             return int(at)
     at = pool[END]
-    pool[END] += 1 << class_
+    pool[END] += words
     return int(at)
+
+
+@kernel
+def _cut_up(pool: Ints, at: int, words: int) -> None:
+    class_ = CLASSES - 1
+    while words:
+        while size_of(class_) > words or words - size_of(class_) == 1:
+            class_ -= 1
+        _lay_by(pool, class_, at)
+        at, words = at + size_of(class_), words - size_of(class_)
 
 
 @kernel
 def give(pool: Ints, part: int, class_: int, at: int) -> None:
     """Give a block back."""
-    pool[USED + part] -= 1 << class_
+    pool[USED + part] -= size_of(class_)
     _lay_by(pool, class_, at)
 
 
@@ -201,4 +207,4 @@ def arrays(state: State) -> dict[str, Ints]:
 def with_arrays(state: State, kept: Mapping[str, Ints]) -> State:
     """The state of a snapshot."""
     words: dict[str, Any] = {name: kept[name] for name in _KEPT}
-    return state._replace(pool=kept["pool"], floats=kept["pool"].view(np.float64), **words)
+    return state._replace(pool=kept["pool"], **words)

@@ -1,13 +1,13 @@
 """Rows by time: each key has, for each form its events are kept in, a block of rows; those of the same ts stand as they came.
 
 A key's record tells where its block begins, and in one word how many rows there are and how large the block is. A
-block that is full drops the rows that no window will see, or moves to one of twice the size.
+block that is full drops the rows that no window will see, or moves to a larger one.
 """
 
 from __future__ import annotations
 
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online.arena import NEWEST, give, take
+from fraud3000.features.online.arena import NEWEST, give, size_of, take
 from fraud3000.features.online.plan import Ints, Row
 
 CLASS_BITS = 6
@@ -64,16 +64,13 @@ def unseen(pool: Ints, section: Row, key: int) -> int:
 @kernel
 def needs(pool: Ints, section: Row, key: int) -> int:
     """The words that one row more may take."""
-    found, size = _class(pool, section, key), section["size"]
-    if (count(pool, section, key) + 1) * size <= (1 << found if found else 0):
-        return 0
-    return int(1 << (found + 1 if found else section["class"]))
+    return 0 if _has_room(pool, section, key) else size_of(_larger(pool, section, key))
 
 
 @kernel
 def open_row(pool: Ints, section: Row, key: int, row: int) -> int:
     """Move the rows from one on, to make room for another before them; which one it is now."""
-    if needs(pool, section, key):
+    if not _has_room(pool, section, key):
         row -= _make_room(pool, section, key)
     block, size, at = pool[key + section["at"]], section["size"], key + section["at"] + 1
     end = block + count(pool, section, key) * size
@@ -84,9 +81,19 @@ def open_row(pool: Ints, section: Row, key: int, row: int) -> int:
 
 
 @kernel
-def _class(pool: Ints, section: Row, key: int) -> int:
-    """The block's size as a power of two; 0 where there is none."""
-    return int(pool[key + section["at"] + 1] & _CLASS)
+def _has_room(pool: Ints, section: Row, key: int) -> bool:
+    at = key + section["at"]
+    return bool(pool[at] and (count(pool, section, key) + 1) * section["size"] <= size_of(pool[at + 1] & _CLASS))
+
+
+@kernel
+def _larger(pool: Ints, section: Row, key: int) -> int:
+    """The least class of block that has room for one row more than there are."""
+    at, words = key + section["at"], (count(pool, section, key) + 1) * section["size"]
+    class_ = pool[at + 1] & _CLASS
+    while size_of(class_) < words:
+        class_ += 1
+    return int(class_)
 
 
 @kernel
@@ -96,17 +103,18 @@ def _make_room(pool: Ints, section: Row, key: int) -> int:
     Buckets run on from the last one before those that some window sees: it stays.
     """
     size, at = section["size"], key + section["at"]
-    block, rows, found = pool[at], count(pool, section, key), _class(pool, section, key)
-    dropped = unseen(pool, section, key)
-    if section["bucket"]:
-        dropped = max(dropped - 1, 0)
-    to, larger = block, found
+    block, rows, class_, dropped = pool[at], count(pool, section, key), pool[at + 1] & _CLASS, 0
+    if block:
+        dropped = unseen(pool, section, key)
+        if section["bucket"]:
+            dropped = max(dropped - 1, 0)
+    to, larger = block, class_
     if dropped * 4 < max(rows, 1):
-        larger, dropped = found + 1 if found else section["class"], 0
+        larger, dropped = _larger(pool, section, key), 0
         to = take(pool, section["part"], larger)
     for word in range((rows - dropped) * size):
         pool[to + word] = pool[block + dropped * size + word]
-    if found and to != block:
-        give(pool, section["part"], found, block)
+    if block and to != block:
+        give(pool, section["part"], class_, block)
     pool[at], pool[at + 1] = to, (rows - dropped) << CLASS_BITS | larger
     return dropped

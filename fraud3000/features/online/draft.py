@@ -12,12 +12,14 @@ from fraud3000.features.formulas import MISSING, STEPS
 from fraud3000.features.online.plan import (
     APPROVED,
     CELL,
+    CODE_BITS,
     COUNT,
     COUNTED,
     DISTANCE,
     DISTINCT,
     EXTREME,
     FIRST_CONDITION,
+    FLAG_BITS,
     HOME,
     LABELS,
     LAST,
@@ -62,7 +64,6 @@ from fraud3000.features.spec import (
 )
 
 Measure = tuple[int, int, str | None, int]  # kind, mask, column, cap
-_HEAD = 2  # words of an event before its facts: ts, flags
 
 
 @dataclass
@@ -77,6 +78,12 @@ class _Section:
     @property
     def labels(self) -> bool:
         return any(kind == LABELS for kind, *_ in self.measures)
+
+    @property
+    def mask(self) -> int:
+        """The flags of all events that windows take; 0 where they take different ones."""
+        masks = {mask for _, mask, *_ in self.measures}
+        return masks.pop() if len(masks) == 1 and not self.labels else 0
 
 
 def plan_of(catalogue: Catalogue) -> tuple[Plan, Layout]:
@@ -198,7 +205,7 @@ class _Draft:
                     "terminal_lat",
                     "terminal_long",
                 ]
-                return DISTANCE if how == "distance" else SPEED, self._cell(feature, LAST, mask), _HEAD
+                return DISTANCE if how == "distance" else SPEED, self._cell(feature, LAST, mask), 1
             case SinceLast():
                 return SINCE, self._cell(feature, LAST, mask), 0
             case NotSeen():
@@ -250,19 +257,32 @@ class _Draft:
         if bucket:
             size = self._lay_measures(section)
         else:
-            size = _HEAD + len(section.columns)
+            section.columns.sort(key=lambda column: column not in self.layout.texts)
+            size = self._sources(section)[1]
             self._fields += [self.layout.fact(column) for column in section.columns]
         self._lay_windows(section, bucket)
         longest = max(far for far, _ in section.windows)
         name = f"{'_'.join(keys)} {'buckets' if bucket else 'last events' if last else 'events'}"
         self.layout.parts.append(name)
         horizon = self._catalogue.late_horizon * SECOND
-        changes, part, class_ = at + 2 if section.labels else 0, len(self.layout.parts) - 1, (2 * size - 1).bit_length()
+        changes, part = at + 2 if section.labels else 0, len(self.layout.parts) - 1
         return (
-            *(step, bucket, last, longest + horizon, horizon, at, changes, part, size, class_),
+            *(step, bucket, bool(last), section.mask, section.mask == 0, CODE_BITS if self._packed(section) else 0),
+            *(longest + horizon, horizon, at, changes, part, size),
             *(windows, len(self._tables["windows"]), fields, len(self._fields)),
             *(measures, len(self._tables["measures"])),
         )
+
+    def _packed(self, section: _Section) -> bool:
+        """Whether the flags of an event stand above the code of its first text."""
+        texts = any(column in self.layout.texts for column in section.columns)
+        return texts and not section.mask and FIRST_CONDITION + len(self.layout.conditions) <= FLAG_BITS
+
+    def _sources(self, section: _Section) -> tuple[dict[str | None, int], int]:
+        """Where an event keeps each column; in how many words."""
+        head = (1 if section.mask else 2) - self._packed(section)
+        places: dict[str | None, int] = {column: head + place for place, column in enumerate(section.columns)}
+        return {**places, None: 0}, head + len(section.columns)
 
     def _lay_measures(self, section: _Section) -> int:
         """What each bucket of a section keeps, after its start; how many words that is."""
@@ -274,7 +294,7 @@ class _Draft:
         return size
 
     def _lay_windows(self, section: _Section, bucket: int) -> None:
-        starts, at = {}, 1
+        starts, at, sources = {}, 1, self._sources(section)[0]
         for measure in section.measures:
             starts[measure] = at
             at += WIDTH[measure[0]] + measure[3]
@@ -284,7 +304,7 @@ class _Draft:
             self._empty.append(0)
             for measure, out in cells.items():
                 kind, mask, column, cap = measure
-                source = starts[measure] if bucket else 0 if column is None else _HEAD + section.columns.index(column)
+                source = starts[measure] if bucket else sources[column]
                 goes_on = not bucket and (near, measure) in smaller
                 before, taken, seen = smaller[near, measure] if goes_on else (0, 0, self.layout.seen)
                 room = 1 << (2 * cap - 1).bit_length() if cap else 0

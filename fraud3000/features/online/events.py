@@ -1,7 +1,7 @@
 """Windows over events that are each kept for itself: a row is the event's ts, its flags, and the facts windows read.
 
-Windows of one delay hold each other, and what is gathered over one goes on from the next smaller: each event is
-taken once for each aggregate. A section that is only asked for the last event keeps no others than windows ask for.
+Where all windows of a section take the same events, it keeps only those, without flags. Windows of one delay hold each
+other, and what is gathered over one goes on from the next smaller: each event is taken once for each aggregate.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from fraud3000.features.online import blocks
 from fraud3000.features.online.arena import STAMP
 from fraud3000.features.online.plan import COUNT, DISTINCT, FLAGS, LABELS, LAST, PRESUMED, TS, Ints, Row, Table
 from fraud3000.features.online.sums import distinct, gather
+
+_LOW_32, _SIGN = (1 << 32) - 1, 1 << 31
 
 
 @kernel
@@ -29,18 +31,19 @@ def read(pool: Ints, section: Row, windows: Table, cells: Table, key: int, t: in
                 for word in range(cell["width"]):
                     sums[cell["out"] + word] = sums[cell["smaller"] + word]
             if first < until:
-                _take_in(pool, cell, block + first * size, block + until * size, size, sums, seen)
+                _take_in(pool, section, cell, block + first * size, block + until * size, sums, seen)
 
 
 @kernel
-def _take_in(pool: Ints, cell: Row, first: int, end: int, size: int, sums: Ints, seen: Ints) -> None:
-    mask, kind, out = cell["mask"], cell["kind"], cell["out"]
+def _take_in(pool: Ints, section: Row, cell: Row, first: int, end: int, sums: Ints, seen: Ints) -> None:
+    mask, kind, out, size = cell["mask"], cell["kind"], cell["out"], section["size"]
+    flagged, shift = section["flagged"], section["shift"]
     if kind == LAST:
         if sums[out] == 0:
             sums[out] = end - size
         return
     for at in range(first, end, size):
-        flags = pool[at + 1]
+        flags = pool[at + 1] >> shift if flagged else mask
         if flags & mask != mask:
             continue
         if kind == COUNT:
@@ -48,18 +51,31 @@ def _take_in(pool: Ints, cell: Row, first: int, end: int, size: int, sums: Ints,
         elif kind == LABELS:
             sums[out + 1] += flags & PRESUMED
         elif kind == DISTINCT:
-            distinct(sums, seen, pool[STAMP], cell, pool[at + cell["source"]])
+            distinct(sums, seen, pool[STAMP], cell, _code(pool[at + cell["source"]]))
         else:
             gather(kind, pool[at + cell["source"]], sums, out)
 
 
 @kernel
+def _code(word: int) -> int:
+    """A text's code, above which flags may stand."""
+    return ((word & _LOW_32) ^ _SIGN) - _SIGN
+
+
+@kernel
 def insert(pool: Ints, section: Row, fields: Ints, key: int, facts: Ints) -> None:
     """Put an event in its place, behind those of the same ts."""
-    if facts[FLAGS] & section["last"] != section["last"]:
+    if facts[FLAGS] & section["mask"] != section["mask"]:
         return
     row = blocks.open_row(pool, section, key, blocks.position(pool, section, key, facts[TS] + 1))
-    at = pool[key + section["at"]] + row * section["size"]
-    pool[at], pool[at + 1] = facts[TS], facts[FLAGS]
-    for place in range(section["fields"], section["fields_end"]):
-        pool[at + 2 + place - section["fields"]] = facts[fields[place]]
+    at, field = pool[key + section["at"]] + row * section["size"], section["fields"]
+    pool[at] = facts[TS]
+    if section["flagged"]:
+        at += 1
+        pool[at] = facts[FLAGS] << section["shift"]
+        if section["shift"]:
+            pool[at] |= facts[fields[field]] & _LOW_32
+            field += 1
+    for place in range(field, section["fields_end"]):
+        at += 1
+        pool[at] = facts[fields[place]]

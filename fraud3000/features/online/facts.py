@@ -28,8 +28,8 @@ class Facts:
 
     Attributes
     ----------
-    row, floats
-        The facts of the last transaction that was read alone, and the same memory as numbers with a point.
+    row
+        The facts of the last transaction that was read alone; coordinates as the bits of a float.
     codes
         For each text column, the texts by order of first arrival.
     """
@@ -38,7 +38,6 @@ class Facts:
         self._layout = layout
         self.codes: dict[str, dict[str, int]] = {column: {} for column in layout.texts}
         self.row: Ints = np.zeros(layout.width, np.int64)
-        self.floats: Floats = self.row.view(np.float64)
         whole, broken = layout.width - len(layout.places), len(layout.places)
         self._pack = struct.Struct(f"={whole}q{broken}d").pack_into
         self._bytes = self.row.view(np.uint8).data

@@ -29,8 +29,10 @@ WIDTH = {COUNT: 1, SUM: 3, SQUARES: 2, MAX: 1, MIN: 1, LABELS: 2, DISTINCT: 1, L
 NUMBER, TOTAL, EXTREME, MEAN, STD, RATIO, ZSCORE, SHARE, SMOOTHED, UNSEEN, SINCE, DISTANCE, SPEED, HOME = range(14)
 """What is made of it."""
 
+CODE_BITS = 32  # of a text's code
+FLAG_BITS = 30  # so many fit above a code
 RECORD = 3  # words at the head of a key's record: its code, the record it hangs under, its newest ts
-CHANGE, CHANGE_CLASS = 6, 3  # words of a label change, and the power of two that holds them
+CHANGE, CHANGE_CLASS = 6, 3  # words of a label change, and their class of block
 KEYS_PART, CHANGES_PART = 0, 1  # of the memory; one for each section follows
 MOST_PARTS = 250
 
@@ -41,7 +43,7 @@ def _table(*names: str, floats: tuple[str, ...] = ()) -> np.dtype[Any]:
 
 STEP = _table("parent", "fact", "size", "kept")
 SECTION = _table(
-    *("step", "bucket", "last", "keep", "horizon", "at", "changes", "part", "size", "class"),
+    *("step", "bucket", "last", "mask", "flagged", "shift", "keep", "horizon", "at", "changes", "part", "size"),
     *("windows", "windows_end", "fields", "fields_end", "measures", "measures_end"),
 )
 WINDOW = _table("far", "near", "start", "cells", "cells_end")

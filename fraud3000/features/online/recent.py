@@ -88,6 +88,8 @@ class Recent:
     def generation(self, age: int) -> Generation:
         """The generation of an age, begun where there is none."""
         if age not in self.generations:
+            for full in self.generations.values():
+                full.trim()
             self.generations[age] = Generation(self._width)
         return self.generations[age]
 
@@ -118,9 +120,13 @@ class Generation:
             rows = max(self.count, len(self.rows) + len(self.rows) // 4)
             self.rows.resize((rows, self.rows.shape[1]), refcheck=False)
         if 3 * self.count > 2 * len(self._table):
-            self._table = np.zeros(2 << (2 * self.count - 1).bit_length(), np.int32)
+            self._table = np.zeros(1 << (2 * self.count - 1).bit_length(), np.int32)
             _enter(self.rows, self._table, 0, first)
         return first
+
+    def trim(self) -> None:
+        """Give back the room for more."""
+        self.rows.resize((max(self.count, 1), self.rows.shape[1]), refcheck=False)
 
     def find(self, hashed: Ints) -> Ints | None:
         row = self._table[_place(self.rows, self._table, hashed)]

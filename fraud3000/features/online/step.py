@@ -5,7 +5,6 @@ from __future__ import annotations
 from fraud3000.features.kernel import kernel
 from fraud3000.features.online import blocks, buckets, changes, events, values
 from fraud3000.features.online.arena import (
-    CODE_BITS,
     END,
     LATE,
     NEWEST,
@@ -19,7 +18,8 @@ from fraud3000.features.online.arena import (
     record,
     slot,
 )
-from fraud3000.features.online.plan import TS, Ints, Plan
+from fraud3000.features.online.packed import unpacked
+from fraud3000.features.online.plan import CODE_BITS, TS, Ints, Plan
 
 _AHEAD = 64  # rows whose memory is fetched together
 
@@ -28,13 +28,36 @@ NULL, UNKNOWN = -1, -2
 
 
 @kernel
-def observe(plan: Plan, state: State, facts: Ints, floats: Floats, keep: bool) -> int:
-    """Make the features of a transaction and, if wanted, keep it; the words to make room for, with nothing kept, or 0."""
+def observe(  # noqa: PLR0913, PLR0917  see below
+    words: Ints,
+    pool: Ints,
+    table: Ints,
+    tallies: Ints,
+    seen: Ints,
+    keys: Ints,
+    live: Ints,
+    sums: Ints,
+    out: Floats,
+    undefined: Ints,
+    facts: Ints,
+    keep: int,
+) -> int:
+    """Make the features of a transaction and, if wanted, keep it; the words to make room for, with nothing kept, or 0.
+
+    The plan comes packed and the state field by field, for the sake of the time that passing them takes.
+    """
+    plan = unpacked(words)
+    state = State(pool, table, tallies, seen, keys, live, sums, out, undefined)
+    return _observe(plan, state, facts, keep != 0)
+
+
+@kernel
+def _observe(plan: Plan, state: State, facts: Ints, keep: bool) -> int:
     wanted = _locate(plan, state, facts, keep)
     if wanted:
         return wanted
     _read(plan, state, facts[TS])
-    values.make(plan, state, facts, floats)
+    values.make(plan, state, facts)
     if keep:
         _insert(plan, state, facts)
     return 0

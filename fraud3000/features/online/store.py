@@ -17,6 +17,7 @@ from fraud3000.features.online.arena import LATE, REFUSED, SEEN
 from fraud3000.features.online.draft import plan_of
 from fraud3000.features.online.facts import Facts, Transaction, microseconds
 from fraud3000.features.online.labels import Labels
+from fraud3000.features.online.packed import packed
 from fraud3000.features.online.plan import CHANGE_CLASS, FLAGS, TS, Ints
 from fraud3000.features.online.recent import hashes
 from fraud3000.features.spec import Catalogue
@@ -48,6 +49,7 @@ class FeatureStore:
         self.catalogue = catalogue
         self._timed = any("ts" in feature.needs for feature in catalogue.features)
         self._plan, self._layout = plan_of(catalogue)
+        self._packed = packed(self._plan)
         self._state = arena.empty_state(self._plan, self._layout)
         self._facts = Facts(self._layout)
         self._alone = Alone(catalogue)
@@ -78,7 +80,7 @@ class FeatureStore:
         """
         with self._lock:
             ts = self._read(transaction, learn=True)
-            while words := step.observe(self._plan, self._state, self._facts.row, self._facts.floats, True):
+            while words := step.observe(self._packed, *self._state, self._facts.row, 1):
                 self._grow(words)
             self._rows += 1
             told = self._told(transaction, ts)
@@ -92,7 +94,7 @@ class FeatureStore:
         """What `observe` would say of a transaction now; nothing is kept."""
         with self._lock:
             ts = self._read(transaction, learn=False)
-            step.observe(self._plan, self._state, self._facts.row, self._facts.floats, False)
+            step.observe(self._packed, *self._state, self._facts.row, 0)
             return self._told(transaction, ts)
 
     def record_label(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from fraud3000.features import exact, formulas
 from fraud3000.features.formulas import MISSING
 from fraud3000.features.kernel import kernel
@@ -31,9 +33,10 @@ from fraud3000.features.online.plan import (
 
 
 @kernel
-def make(plan: Plan, state: State, facts: Ints, floats: Floats) -> None:
+def make(plan: Plan, state: State, facts: Ints) -> None:
     """Every feature of the current transaction; NaN where it is undefined, or the key is not told of it."""
     operations, live, sums, out, undefined = plan.operations, state.live, state.sums, state.out, state.undefined
+    places, floats = state.pool.view(np.float64), facts.view(np.float64)
     undefined[0] = 0
     for place in range(len(operations)):
         operation = operations[place]
@@ -41,7 +44,7 @@ def make(plan: Plan, state: State, facts: Ints, floats: Floats) -> None:
         if step >= 0 and live[step] < 0:
             out[place] = math.nan
         elif operation["how"] >= UNSEEN:
-            out[place] = _of_last(state.pool, state.floats, sums, operation, facts, floats)
+            out[place] = _of_last(state.pool, places, sums, operation, facts, floats)
         else:
             out[place] = _of_sums(sums, operation, facts)
         if math.isnan(out[place]):
