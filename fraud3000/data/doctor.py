@@ -178,8 +178,13 @@ def _ties(seen: _Seen) -> Iterator[Finding]:
     ts = seen.columns("ts").to_series()
     same = ts == ts.shift(1)
     near = pl.lit(same.fill_null(value=False) | same.shift(-1).fill_null(value=False))
-    crowded = seen.columns(pl.col("card_id", "ts").filter(near))
-    tied = int(crowded.filter(pl.col("card_id").is_not_null() & crowded.is_duplicated()).height)
+    hashed = pl.struct("card_id", "ts").hash().filter(near & pl.col("card_id").is_not_null())
+    crowded = seen.columns(hashed.alias("hash")).to_series().sort()
+    tied = int(
+        (
+            (crowded == crowded.shift(1)).fill_null(value=False) | (crowded == crowded.shift(-1)).fill_null(value=False)
+        ).sum()
+    )
     share, unit = tied / seen.height, _resolution(ts)
     if tied == 0 or (share < _SOME_TIES and unit is None):
         return
