@@ -165,7 +165,9 @@ def test_only_the_last_event_is_kept_where_no_more_is_asked():
     store = FeatureStore(catalogue)
     told = [store.observe(row)["card_since_last_1d"] for row in many(range(100))]
     assert told == [None, *[1.0] * 99]
-    assert store.memory()["card_id last events"] == 8 * 8  # room for eight: five within the late horizon, one before, and one that came
+    assert (
+        store.memory()["card_id last events"] == 8 * 8
+    )  # room for eight: five within the late horizon, one before, and one that came
 
 
 def test_late_rows_are_counted_by_kind_of_key():
@@ -283,10 +285,16 @@ def test_a_snapshot_made_under_other_rules_is_refused(monkeypatch):
 def test_thirty_conditions_are_told_apart_and_sixty_are_refused():
     def catalogue(many_):
         wheres = [Condition("amount", "above", (float(than),)) for than in range(many_)]
-        return Catalogue(tuple(Window("card_id", "1d", "count", where=where) for where in wheres), label_delay=0)
+        counts = [Window("card_id", "1d", "count", where=where) for where in wheres]
+        return Catalogue((*counts, Window("card_id", "1d", "distinct", column="terminal_id")), label_delay=0)
 
-    store = FeatureStore(catalogue(30))
-    rows = [row | {"amount": amount} for amount, row in enumerate(many(range(30)))]
-    assert observed(store, rows, []) == expected(rows, [], catalogue(30))
+    terminals = [None, "x", "y", "x"] * 8
+    rows = [
+        row | {"amount": amount, "terminal_id": terminal}
+        for amount, (row, terminal) in enumerate(zip(many(range(30)), terminals, strict=False))
+    ]
+    for conditions in (27, 28, 30):  # so many flags stand above a text's code, or just no longer
+        store = FeatureStore(catalogue(conditions))
+        assert observed(store, rows, []) == expected(rows, [], catalogue(conditions))
     with pytest.raises(ParamsError, match="60 different conditions"):
         FeatureStore(catalogue(60))
