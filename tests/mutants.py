@@ -330,8 +330,9 @@ def by_hand() -> list[Stream]:
     there = {"place": (10.0, 10.0)}
     late_tie = transactions({"at": 1}, {"at": 5}, {"at": 1, **there}, {"at": 3})
     in_after_x = transactions({"at": 4}, {"at": 8}, {"at": 5})
+    at_the_end_of_what_is_kept = transactions(*({"at": at} for at in (1, 11, 11, 7)))
     steps = transactions(*({"at": at, "risk": 0.00006} for at in range(3)))
-    return [(late_tie, []), (in_after_x, [record("0", 8)]), (steps, [])]
+    return [(late_tie, []), (in_after_x, [record("0", 8)]), (at_the_end_of_what_is_kept, []), (steps, [])]
 
 
 @contextmanager
