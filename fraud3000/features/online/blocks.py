@@ -98,7 +98,7 @@ def _larger(pool: Ints, section: Row, key: int) -> int:
 
 @kernel
 def _make_room(pool: Ints, section: Row, key: int) -> int:
-    """Drop what no window will see, if it is a quarter of the rows, else move to a larger block; how many were dropped.
+    """Drop what no window will see, if it is an eighth of the rows, else move to a larger block; how many were dropped.
 
     Buckets run on from the last one before those that some window sees: it stays.
     """
@@ -109,7 +109,7 @@ def _make_room(pool: Ints, section: Row, key: int) -> int:
         if section["bucket"]:
             dropped = max(dropped - 1, 0)
     to, larger = block, class_
-    if dropped * 4 < max(rows, 1):
+    if dropped * 8 < max(rows, 1):
         larger, dropped = _larger(pool, section, key), 0
         to = take(pool, section["part"], larger)
     for word in range((rows - dropped) * size):

@@ -318,6 +318,9 @@ class _Draft:
     def _know_labels(self) -> None:
         windows = [feature for feature in self._catalogue.features if isinstance(feature, LabelWindow)]
         self.layout.label_steps = sorted({self._steps[feature.keys] for feature in windows})
+        for section in self._sections.values():
+            for kind, mask, *_ in section.measures:
+                self.layout.label_flags |= mask if kind == LABELS else 0
         self.layout.label_span = max((feature.span * SECOND for feature in windows), default=0)
 
 

@@ -24,15 +24,17 @@ class Labels:
         How far back label windows look, in microseconds; 0 without any, and nothing is kept.
     keys
         How many keys a transaction's label counts for.
+    flags
+        Those that label windows ask for.
     precedence
         Sources, the most trusted first.
     alter
         Where changes go.
     """
 
-    def __init__(self, span: int, keys: int, precedence: tuple[str, ...], alter: Alter) -> None:
+    def __init__(self, span: int, keys: int, flags: int, precedence: tuple[str, ...], alter: Alter) -> None:
         self.span = span
-        self.recent = Recent(span, keys)
+        self.recent = Recent(span, keys, flags | PRESUMED)
         self.waiting: dict[str, list[Record]] = {}
         self.count = 0  # records taken
         self._precedence = precedence

@@ -104,6 +104,7 @@ class Layout:
     seen: int = 0  # places for the values of distinct counts
     label_steps: list[int] = field(default_factory=list)
     label_span: int = 0  # microseconds; 0 without label windows
+    label_flags: int = 0  # those that label windows ask for
 
     @property
     def width(self) -> int:

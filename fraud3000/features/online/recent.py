@@ -22,8 +22,11 @@ Places = npt.NDArray[np.int32]
 
 HEAD = 4  # words before a transaction's keys: its id's hash in two, its ts, its flags
 TS, FLAGS = 2, 3
-_GENERATIONS = 8
+_BELOW = 3  # so many flags are kept in one word with the ts, if no others are asked for
+_LOW = (1 << _BELOW) - 1
+_GENERATIONS = 16
 _FIRST_ROWS = 64
+_LOW_31 = (1 << 31) - 1
 _PAIR = struct.Struct("=2q")
 
 
@@ -36,22 +39,25 @@ class Recent:
         How far back label windows look, in microseconds; 0 without any, and nothing is kept.
     keys
         How many keys a transaction's label counts for.
+    flags
+        Which flags are asked for.
     """
 
-    def __init__(self, span: int, keys: int) -> None:
+    def __init__(self, span: int, keys: int, flags: int) -> None:
         self.span = span
-        self._width = HEAD + keys
+        self._packs = flags >> _BELOW == 0
+        self._width = HEAD + keys - self._packs
         self._length = span // _GENERATIONS + 1
         self.newest = -(1 << 62)
         self.generations: dict[int, Generation] = {}
 
     def add(self, entries: Ints) -> None:
-        """Keep transactions that windows may still read."""
+        """Keep transactions that windows may still read; each is its id's hash, ts, flags, and keys."""
         self._move_to(max(int(entries[:, TS].max()), self.newest))
         ages = entries[:, TS] // self._length
         for age in np.unique(ages).tolist():
             if not self._is_over(age):
-                self.generation(age).add(entries[ages == age])
+                self.generation(age).add(self._packed(entries[ages == age]))
 
     def add_one(self, id_: str, ts: int, flags: int, keys: list[int]) -> None:
         """Keep one transaction."""
@@ -59,7 +65,19 @@ class Recent:
             self._move_to(ts)
         age = ts // self._length
         if not self._is_over(age):
-            self.generation(age).add_one((*_PAIR.unpack(_digest(id_)), ts, flags, *keys))
+            told = (ts << _BELOW | flags & _LOW,) if self._packs else (ts, flags)
+            self.generation(age).add_one((*_PAIR.unpack(_digest(id_)), *told, *keys))
+
+    def _packed(self, entries: Ints) -> Ints:
+        if not self._packs:
+            return entries
+        told = entries[:, TS] << _BELOW | entries[:, FLAGS] & _LOW
+        return np.column_stack([entries[:, :TS], told, entries[:, HEAD:]])
+
+    def _unpacked(self, entry: Ints) -> Ints:
+        if not self._packs:
+            return entry
+        return np.array([*entry[:TS], entry[TS] >> _BELOW, entry[TS] & _LOW, *entry[FLAGS:]])
 
     def find(self, id_: str) -> tuple[Ints, list[Record]] | None:
         """A transaction and the list of its records, to be added to."""
@@ -67,7 +85,7 @@ class Recent:
         for generation in self.generations.values():
             entry = generation.find(hashed)
             if entry is not None:
-                return entry, generation.records.setdefault(id_, [])
+                return self._unpacked(entry), generation.records.setdefault(id_, [])
         return None
 
     @property
@@ -120,13 +138,20 @@ class Generation:
             rows = max(self.count, len(self.rows) + len(self.rows) // 4)
             self.rows.resize((rows, self.rows.shape[1]), refcheck=False)
         if 3 * self.count > 2 * len(self._table):
-            self._table = np.zeros(1 << (2 * self.count - 1).bit_length(), np.int32)
-            _enter(self.rows, self._table, 0, first)
+            self._enter_in(2 * self.count, first)
         return first
 
     def trim(self) -> None:
-        """Give back the room for more."""
+        """Give back the room for more, if there is any."""
+        if len(self.rows) <= self.count:
+            return
         self.rows.resize((max(self.count, 1), self.rows.shape[1]), refcheck=False)
+        self._enter_in(3 * self.count // 2 + 1, self.count)
+
+    def _enter_in(self, places: int, rows: int) -> None:
+        """Make a table of so many places for the first rows."""
+        self._table = np.zeros(places, np.int32)
+        _enter(self.rows, self._table, 0, rows)
 
     def find(self, hashed: Ints) -> Ints | None:
         row = self._table[_place(self.rows, self._table, hashed)]
@@ -149,12 +174,12 @@ def _digest(id_: str) -> bytes:
 @kernel
 def _place(rows: Ints, table: Places, hashed: Ints) -> int:
     """Where an id stands in the table, or the free place where it belongs."""
-    place = hashed[0] & (len(table) - 1)
+    place = (hashed[0] & _LOW_31) * len(table) >> 31
     while table[place]:
         row = table[place] - 1
         if rows[row, 0] == hashed[0] and rows[row, 1] == hashed[1]:
             break
-        place = (place + 1) & (len(table) - 1)
+        place = place + 1 if place + 1 < len(table) else 0
     return int(place)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from threading import Lock
@@ -53,7 +54,9 @@ class FeatureStore:
         self._state = arena.empty_state(self._plan, self._layout)
         self._facts = Facts(self._layout)
         self._alone = Alone(catalogue)
-        self._labels = Labels(self._layout.label_span, len(self._layout.label_steps), catalogue.precedence, self._alter)
+        layout = self._layout
+        keys = len(layout.label_steps)
+        self._labels = Labels(layout.label_span, keys, layout.label_flags, catalogue.precedence, self._alter)
         self._rows = 0
         self._nothing: dict[str, Value] = dict.fromkeys(catalogue.names)
         kinds = {feature.name: feature.kind for feature in catalogue.features}
@@ -171,9 +174,9 @@ class FeatureStore:
             }
 
     def memory(self) -> dict[str, int]:
-        """Bytes by part; texts are told roughly."""
+        """Bytes by part."""
         with self._lock:
-            texts = sum(70 + 100 for codes in self._facts.codes.values() for _ in codes)
+            texts = sum(map(_size, self._facts.codes.values()))
             parts = {"texts": texts, "transactions by id": self._labels.recent.nbytes}
             return {**arena.memory(self._state, self._layout), **parts}
 
@@ -277,3 +280,7 @@ def _records(ledger: pl.DataFrame | None) -> list[tuple[Any, ...]]:
         return []
     times = pl.col("reported_at", "recorded_at").dt.epoch("us")
     return ledger.select("transaction_id", "is_fraud", "source", times).rows()
+
+
+def _size(codes: dict[str, int]) -> int:
+    return sys.getsizeof(codes) + sum(map(sys.getsizeof, codes)) + sum(map(sys.getsizeof, codes.values()))
