@@ -96,7 +96,8 @@ def _fetch(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> Non
         for row in range(first, end):
             key = live[row, section["step"]]
             if key > 0:
-                touched ^= pool[pool[key + section["at"]] + blocks.count(pool, section, key) * section["size"]]
+                last = max(blocks.count(pool, section, key) - 1, 0)
+                touched ^= pool[pool[key + section["at"]] + last * section["size"]]
     pool[STAMP] += touched & 1
 
 
