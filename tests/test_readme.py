@@ -12,8 +12,8 @@ import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SMALL = """
-simulate: {rows: 60000, days: 200, cards: 600, terminals: 240}
-policy: {cards_per_day: 8}
+simulate: {rows: 100000, days: 240, cards: 1000, terminals: 400}
+policy: {cards_per_day: 12}
 evaluate: {replicates: 20}
 serve: {port: 18797}
 """
