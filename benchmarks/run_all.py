@@ -1,50 +1,72 @@
-"""Run every benchmark of this folder; write results.json here and docs/benchmarks.md.
+"""Run every benchmark of this folder, or those that are named; write results.json here and docs/benchmarks.md.
 
-Each script prints one JSON object as its last line: the name of a row to its figures. A script that exits with
-another code than 0 keeps its old rows, and so does this one's exit code tell.
+`python benchmarks/run_all.py online growth` runs two of them and keeps the rows of the others. Each script prints one
+JSON object as its last line: the name of a row to its figures. A script that exits with another code than 0 keeps its
+old rows, and so does this one's exit code tell.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import platform
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 PAGE = HERE.parent / "docs" / "benchmarks.md"
+PACKAGES = ("polars", "numba", "numpy", "pandas", "duckdb", "scikit-learn")
 
 Rows = dict[str, dict[str, Any]]
 
+HEAD = """# Benchmarks
 
-def main() -> int:
-    """Run them all, one after the other, so that none disturbs another."""
-    rows: Rows = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else {}
+<!-- Made by `make bench`; do not edit. -->
+
+{machine}. Peers were measured in the same run, so the ratios compare where the seconds may not. A row is run alone by
+`python benchmarks/NAME.py --row ROW`, a script by `python benchmarks/run_all.py NAME`.
+"""
+
+
+def main(names: list[str]) -> int:
+    """Run them one after the other, so that none disturbs another."""
+    scripts = [path for path in sorted(HERE.glob("*.py")) if path != Path(__file__)]
+    kept: dict[str, Rows] = json.loads(RESULTS.read_text(encoding="utf-8"))["scripts"] if RESULTS.exists() else {}
     failed = []
-    for script in sorted(HERE.glob("*.py")):
-        if script != Path(__file__):
+    for script in scripts:
+        if script.stem in (names or [script.stem]):
             done = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, check=False)
             print(script.name, done.stdout, sep="\n", flush=True)
             failed += [script.name] if done.returncode else []
-            rows |= {} if done.returncode else json.loads(done.stdout.splitlines()[-1])
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
-    RESULTS.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n", encoding="utf-8")
-    PAGE.write_text(page(machine, rows), encoding="utf-8")
+            kept |= {} if done.returncode else {script.stem: json.loads(done.stdout.splitlines()[-1])}
+    results = {"machine": _machine(), "scripts": {script.stem: kept.get(script.stem, {}) for script in scripts}}
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    told = [_told(script, rows) for script in scripts if (rows := kept.get(script.stem))]
+    PAGE.write_text("\n".join([HEAD.format(machine=results["machine"]), *told]), encoding="utf-8")
     return 1 if failed else 0
 
 
-def page(machine: dict[str, Any], rows: Rows) -> str:
-    """Lay the rows out as a page of the docs."""
-    told = "\n".join(f"| {name} | {_figures(figures)} |" for name, figures in sorted(rows.items()))
-    return (
-        "# Benchmarks\n\n<!-- Made by `make bench`; do not edit. -->\n\n"
-        f"Python {machine['python']}, {machine['cores']} cores, {machine['system']}. Peers were measured in the same run, "
-        f"so the ratios compare where the seconds may not.\n\n| row | figures |\n|---|---|\n{told}\n"
+def _machine() -> str:
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    return f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}; {versions}"
+
+
+def _told(script: Path, rows: Rows) -> str:
+    """A script's method, row by row, and its figures."""
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    methods = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "ROWS"
     )
+    listed = "".join(f"- `{row}`: {method}\n" for row, method in methods.items())
+    figures = "".join(f"| {name} | {_figures(found)} |\n" for name, found in rows.items())
+    return f"## {script.stem}\n\n{ast.get_docstring(tree)}\n\n{listed}\n| row | figures |\n|---|---|\n{figures}"
 
 
 def _figures(figures: dict[str, Any]) -> str:
@@ -52,4 +74,4 @@ def _figures(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -11,7 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-SIZES = {"1m": 1_000_000, "2m": 2_000_000, "5m": 5_000_000, "10m": 10_000_000}
+ROWS = {"1m": "a million rows", "2m": "two", "5m": "five", "10m": "ten"}
+_SIZES = {"1m": 1_000_000, "2m": 2_000_000, "5m": 5_000_000, "10m": 10_000_000}
 _COMMAND = str(Path(sys.executable).with_name("fraud3000"))
 
 
@@ -38,6 +39,6 @@ def measure(rows: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--row", choices=SIZES)
+    parser.add_argument("--row", choices=ROWS)
     wanted = parser.parse_args().row
-    print(json.dumps({f"simulate_{size}": measure(rows) for size, rows in SIZES.items() if wanted in (None, size)}))
+    print(json.dumps({f"simulate_{size}": measure(rows) for size, rows in _SIZES.items() if wanted in (None, size)}))
