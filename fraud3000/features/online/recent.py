@@ -7,6 +7,7 @@ whoever may know it no longer sees them.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -50,6 +51,7 @@ class Recent:
         self._length = span // _GENERATIONS + 1
         self.newest = -(1 << 62)
         self.generations: dict[int, Generation] = {}
+        self._lasts = math.inf  # until when the oldest of them does
 
     def add(self, entries: Ints) -> None:
         """Keep transactions that windows may still read; each is its id's hash, ts, flags, and keys."""
@@ -97,11 +99,17 @@ class Recent:
 
     def _move_to(self, newest: int) -> None:
         self.newest = newest
+        if newest < self._lasts:
+            return
         for age in [age for age in self.generations if self._is_over(age)]:
             del self.generations[age]
+        self._lasts = min(map(self._end, self.generations), default=math.inf)
+
+    def _end(self, age: int) -> int:
+        return (age + 1) * self._length + self.span
 
     def _is_over(self, age: int) -> bool:
-        return (age + 1) * self._length <= self.newest - self.span
+        return self._end(age) <= self.newest
 
     def generation(self, age: int) -> Generation:
         """The generation of an age, begun where there is none."""
@@ -109,6 +117,7 @@ class Recent:
             for full in self.generations.values():
                 full.trim()
             self.generations[age] = Generation(self._width)
+            self._lasts = min(self._lasts, self._end(age))
         return self.generations[age]
 
 
