@@ -23,12 +23,14 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 PACKAGES = ("polars", "numba", "numpy", "pandas", "duckdb", "scikit-learn")
 
 Rows = dict[str, dict[str, Any]]
+Results = dict[str, dict[str, Any]]
+"""By script: the machine it ran on, and its rows."""
 
 HEAD = """# Benchmarks
 
 <!-- Made by `make bench`; do not edit. -->
 
-{machine}. Peers were measured in the same run, so the ratios compare where the seconds may not. A row is run alone by
+Peers were measured in the same run, so the ratios compare where the seconds may not. A row is run alone by
 `python benchmarks/NAME.py --row ROW`, a script by `python benchmarks/run_all.py NAME`.
 """
 
@@ -36,18 +38,18 @@ HEAD = """# Benchmarks
 def main(names: list[str]) -> int:
     """Run them one after the other, so that none disturbs another."""
     scripts = [path for path in sorted(HERE.glob("*.py")) if path != Path(__file__)]
-    kept: dict[str, Rows] = json.loads(RESULTS.read_text(encoding="utf-8"))["scripts"] if RESULTS.exists() else {}
+    kept: Results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     failed = []
     for script in scripts:
         if script.stem in (names or [script.stem]):
             done = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, check=False)
             print(script.name, done.stdout, sep="\n", flush=True)
             failed += [script.name] if done.returncode else []
-            kept |= {} if done.returncode else {script.stem: json.loads(done.stdout.splitlines()[-1])}
-    results = {"machine": _machine(), "scripts": {script.stem: kept.get(script.stem, {}) for script in scripts}}
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    told = [_told(script, rows) for script in scripts if (rows := kept.get(script.stem))]
-    PAGE.write_text("\n".join([HEAD.format(machine=results["machine"]), *told]), encoding="utf-8")
+            if not done.returncode:
+                kept[script.stem] = {"machine": _machine(), "rows": json.loads(done.stdout.splitlines()[-1])}
+    RESULTS.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    told = [_told(script, **kept[script.stem]) for script in scripts if script.stem in kept]
+    PAGE.write_text("\n".join([HEAD, *told]), encoding="utf-8")
     return 1 if failed else 0
 
 
@@ -56,7 +58,7 @@ def _machine() -> str:
     return f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}; {versions}"
 
 
-def _told(script: Path, rows: Rows) -> str:
+def _told(script: Path, machine: str, rows: Rows) -> str:
     """A script's method, row by row, and its figures."""
     tree = ast.parse(script.read_text(encoding="utf-8"))
     methods = next(
@@ -66,7 +68,7 @@ def _told(script: Path, rows: Rows) -> str:
     )
     listed = "".join(f"- `{row}`: {method}\n" for row, method in methods.items())
     figures = "".join(f"| {name} | {_figures(found)} |\n" for name, found in rows.items())
-    return f"## {script.stem}\n\n{ast.get_docstring(tree)}\n\n{listed}\n| row | figures |\n|---|---|\n{figures}"
+    return f"## {script.stem}\n\n{ast.get_docstring(tree)}\n\n{machine}.\n\n{listed}\n| row | figures |\n|---|---|\n{figures}"
 
 
 def _figures(figures: dict[str, Any]) -> str:

@@ -180,11 +180,8 @@ def _ties(seen: _Seen) -> Iterator[Finding]:
     near = pl.lit(same.fill_null(value=False) | same.shift(-1).fill_null(value=False))
     hashed = pl.struct("card_id", "ts").hash().filter(near & pl.col("card_id").is_not_null())
     crowded = seen.columns(hashed.alias("hash")).to_series().sort()
-    tied = int(
-        (
-            (crowded == crowded.shift(1)).fill_null(value=False) | (crowded == crowded.shift(-1)).fill_null(value=False)
-        ).sum()
-    )
+    again = (crowded == crowded.shift(1)).fill_null(value=False)
+    tied = int((again | again.shift(-1, fill_value=False)).sum())
     share, unit = tied / seen.height, _resolution(ts)
     if tied == 0 or (share < _SOME_TIES and unit is None):
         return

@@ -264,7 +264,7 @@ class FeatureStore:
             self._labels.meet_all(ids, np.column_stack([hashed, facts[:, [TS, FLAGS]], keys]))
 
     def _alter(self, keys: Ints, change: Ints) -> None:
-        words = len(self._plan.sections) << CHANGE_CLASS
+        words = len(self._plan.sections) * arena.size_of(CHANGE_CLASS)
         if not arena.has_room(self._state.pool, self._state.table, words, 0):
             self._grow(words)
         by_step = np.zeros(len(self._plan.steps), np.int64)
