@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fraud3000.params import load as load_params
     from fraud3000.params import parse as parse_params
     from fraud3000.scorer import Scorer
+    from fraud3000.stages.backtest import backtest
     from fraud3000.stages.evaluate import evaluate
     from fraud3000.stages.exported import load
     from fraud3000.stages.featurize import featurize
@@ -64,6 +65,7 @@ __all__ = [
     "UnavailableError",
     "Workspace",
     "__version__",
+    "backtest",
     "evaluate",
     "featurize",
     "load",
@@ -77,7 +79,7 @@ __all__ = [
     "train",
 ]
 
-_STAGES = ("evaluate", "featurize", "prepare", "promote", "score_file", "simulate", "train")
+_STAGES = ("backtest", "evaluate", "featurize", "prepare", "promote", "score_file", "simulate", "train")
 _PLACES = {
     "Params": "fraud3000.params",
     "Scorer": "fraud3000.scorer",

@@ -175,6 +175,19 @@ def evaluate(
     _run(lambda: stage(given, model=model), json)
 
 
+@app.command(epilog=_example("fraud3000 backtest --params params/handbook-p2.yaml"))
+def backtest(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
+    """Score week after week, each by a model of what was known before it.
+
+    Prints each week's figures, and their mean with its deviation.
+    """
+
+    given = _load(params, verbose)
+    from fraud3000.stages.backtest import backtest as stage
+
+    _run(lambda: stage(given), json)
+
+
 @app.command(epilog=_example('fraud3000 promote --dry-run && fraud3000 promote --why "first model"'))
 def promote(
     model: Annotated[

@@ -66,6 +66,29 @@ class Training:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Backtest:
+    """What a backtest has to tell the registry: a run with one run for each fold below it.
+
+    Attributes
+    ----------
+    params
+        Nested as in the file.
+    metrics
+        Means over the folds.
+    folds
+        The metrics of each fold, by its name.
+    report
+        The content of its metrics.json.
+    """
+
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    folds: Mapping[str, Mapping[str, float]]
+    report: Mapping[str, Any]
+
+
 def require(registry: RegistryParams) -> None:
     """Ask the store for an answer before work whose result it is to keep; a store not made yet is no fault.
 
@@ -102,6 +125,27 @@ def log_training(training: Training, registry: RegistryParams) -> str:
             mlflow.log_metrics(dict(training.metrics))
             logged = _log_model(training)
             return _register(client, registry.name, logged, run.info.run_id, tags)
+
+
+def log_backtest(backtest: Backtest, registry: RegistryParams) -> None:
+    """Record a backtest, each fold as a nested run.
+
+    Raises
+    ------
+    UnavailableError
+        The store cannot be reached or written.
+    """
+    with store(write=True) as client:
+        import mlflow
+
+        experiment = _experiment(client, registry.experiment)
+        with mlflow.start_run(experiment_id=experiment, run_name="backtest", tags=dict(backtest.tags)) as run:
+            mlflow.log_params(_flat(backtest.params))
+            mlflow.log_metrics(dict(backtest.metrics))
+            client.log_dict(run.info.run_id, dict(backtest.report), "backtest/metrics.json")
+            for name, metrics in backtest.folds.items():
+                with mlflow.start_run(experiment_id=experiment, run_name=name, nested=True):
+                    mlflow.log_metrics(dict(metrics))
 
 
 def resolve(model: str, registry: RegistryParams, workspace: Path) -> tuple[str, Path]:

@@ -28,7 +28,8 @@ NEEDS: dict[str, tuple[Callable[[Sample], bool], str]] = {
 class Metric:
     """A metric's name in metrics.json, its name for people, and what it needs.
 
-    ``calibration`` marks what a floor has not, ``queue`` what depends on the reviewers' daily queue.
+    ``calibration`` marks what a floor has not, ``queue`` what depends on the reviewers' daily queue, ``alerts`` what
+    depends on the model's own alerts.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Metric:
     needs: tuple[str, ...]
     calibration: bool = False
     queue: bool = False
+    alerts: bool = False
 
     def missing(self, sample: Sample) -> str | None:
         """Say why the sample cannot give this metric; None where nothing is missing."""
@@ -60,11 +62,16 @@ def metrics_of(evaluate: EvaluateModelParams) -> tuple[Metric, ...]:
         Metric("recall_at_alert_budget", "recall at alert budget", budget, queue=True),
         Metric("precision_at_alert_budget", "precision at alert budget", ("rows", "time"), queue=True),
         Metric("value_detection_rate_at_alert_budget", "value detection at budget", (*budget, "money"), queue=True),
-        Metric("recall", "recall", ("rows", "frauds")),
-        Metric("precision", "precision", ("rows", "alerts")),
-        Metric("value_detection_rate", "value detection rate", ("rows", "frauds", "money")),
-        Metric("value_detection_rate_by_card", "value detection, card view", ("rows", "cards", "frauds", "money")),
-        Metric("savings", "savings", ("rows",)),
+        Metric("recall", "recall", ("rows", "frauds"), alerts=True),
+        Metric("precision", "precision", ("rows", "alerts"), alerts=True),
+        Metric("value_detection_rate", "value detection rate", ("rows", "frauds", "money"), alerts=True),
+        Metric(
+            "value_detection_rate_by_card",
+            "value detection, card view",
+            ("rows", "cards", "frauds", "money"),
+            alerts=True,
+        ),
+        Metric("savings", "savings", ("rows",), alerts=True),
         *_CALIBRATION,
     )
 

@@ -91,6 +91,23 @@ def measure(
     }
 
 
+def values(scored: pl.DataFrame, *, policy: PolicyParams, evaluate: EvaluateModelParams) -> dict[str, dict[str, Any]]:
+    """Measure scored rows as `measure` does, without intervals and floors.
+
+    Returns
+    -------
+    By metric ``{"value"}``, a card precision with its ``ceiling`` too, or ``{"value": None, "reason": ...}``.
+    """
+    sample = Sample.of(scored)
+    measures = Measures(sample, policy, evaluate)
+    found, ceilings = measures.values(), measures.ceilings()
+    entries = {metric.name: _value(metric, sample, found) for metric in metrics_of(evaluate)}
+    return {
+        name: {**entry, "ceiling": ceilings[name]} if name in ceilings and entry["value"] is not None else entry
+        for name, entry in entries.items()
+    }
+
+
 def excluded(scored: pl.DataFrame) -> dict[str, int]:
     """Count the rows that are not measured, each under the first reason that holds.
 

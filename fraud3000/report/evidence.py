@@ -48,6 +48,9 @@ class Evidence:
         Rows of each split; empty where that is not on record.
     refused
         Rows that prepare refused, by reason.
+    backtest
+        The content of the last backtest's metrics.json, or why it says nothing of this model; None where
+        there was none.
     """
 
     metrics: Mapping[str, Any]
@@ -58,6 +61,7 @@ class Evidence:
     boundaries: Boundaries
     split_rows: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
+    backtest: Mapping[str, Any] | str | None = None
 
     @property
     def source(self) -> str:

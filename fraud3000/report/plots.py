@@ -13,9 +13,10 @@ import polars as pl
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from fraud3000.metrics.calibration import log_odds
+from fraud3000.metrics.catalogue import words
 from fraud3000.report import strokes
 from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, Picture, Sheet
-from fraud3000.report.words import GAP, day, per_day, percent
+from fraud3000.report.words import GAP, day, number, per_day, percent
 
 _ODDS = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
@@ -175,7 +176,7 @@ def scores(table: pl.DataFrame, title: str, *, threshold: float | None) -> Pictu
         both = sheet.figure.subplots(2, 1, sharex=True)
         edges = log_odds(np.append(table["score_from"].to_numpy(), table["score_to"].to_numpy()[-1:]))
         lines = (("legitimate", FLOOR, INK), ("frauds", ACCENT, ACCENT))
-        for axes, (name, colour, words) in zip(both, lines, strict=True):
+        for axes, (name, colour, dark) in zip(both, lines, strict=True):
             axes.grid(visible=True, axis="y")
             share = table[f"{name}_share"].to_numpy()
             axes.bar(edges[:-1], share, width=np.diff(edges) * 0.92, align="edge", color=colour)
@@ -183,7 +184,7 @@ def scores(table: pl.DataFrame, title: str, *, threshold: float | None) -> Pictu
             axes.yaxis.set_major_locator(MaxNLocator(2))
             axes.yaxis.set_major_formatter(strokes.SHARE)
             said = f"{table[name].sum():,} {name}"
-            axes.set_title(said, loc="left", fontsize="medium", fontweight="bold", color=words)
+            axes.set_title(said, loc="left", fontsize="medium", fontweight="bold", color=dark)
             if threshold is not None and edges[0] < log_odds(np.array([threshold]))[0] < edges[-1]:
                 axes.axvline(log_odds(np.array([threshold]))[0], color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
         marks = _ODDS[1::2] if sheet.narrow else _ODDS
@@ -225,6 +226,48 @@ def weeks(table: pl.DataFrame, mean: float, sd: float | None, title: str) -> Pic
         axes.set_xlabel("week from")
 
     return Picture("weeks", title, draw, 260, 260)
+
+
+def folds(table: pl.DataFrame, metrics: list[str], title: str) -> Picture:
+    """Draw one or two metrics of each fold of a backtest, with mean and deviation over folds.
+
+    Parameters
+    ----------
+    table
+        As `fraud3000.report.weekly.table` gives it.
+    metrics
+        Names of columns of it.
+    """
+
+    def draw(sheet: Sheet) -> None:
+        every = sheet.pair() if len(metrics) > 1 else [sheet.axes()]
+        place = np.arange(table.height)
+        for axes, name in zip(every, metrics, strict=True):
+            found = table[name].to_numpy()
+            known = np.isfinite(found)
+            mean = float(found[known].mean())
+            sd = float(found[known].std(ddof=1)) if known.sum() > 1 else 0.0
+            axes.axhspan(max(mean - sd, 0), min(mean + sd, 1), color=ACCENT, alpha=0.13, linewidth=0)
+            axes.axhline(mean, color=FLOOR, linewidth=1.2)
+            axes.bar(place[known], found[known], width=0.4, color=ACCENT)
+            for where, value in zip(place[known], found[known], strict=True):
+                if table.height <= (4 if sheet.narrow else 5):
+                    axes.text(where, value + 0.02, number(value), ha="center", va="bottom", color=INK)
+            if f"{name}_ceiling" in table.columns:
+                for where, most in zip(place, table[f"{name}_ceiling"].to_numpy(), strict=True):
+                    axes.plot([where - 0.36, where + 0.36], [most, most], color=FLOOR, linewidth=3)
+            axes.set_title(words(name), fontsize="medium", color=INK, loc="left", fontweight="bold")
+            axes.set_xlim(-0.6, table.height - 0.4)
+            axes.set_ylim(0, 1)
+            axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+            step = math.ceil(table.height / 3)
+            axes.xaxis.set_major_locator(FixedLocator(place[::step].tolist()))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda where, _place: _short(table["first"][int(where)])))
+            if not sheet.narrow or axes is every[-1]:
+                axes.set_xlabel("test from")
+
+    return Picture("backtest", title, draw, 300, 300 if len(metrics) == 1 else 520)
 
 
 def _short(at: object) -> str:

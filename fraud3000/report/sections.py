@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import polars as pl
 
 from fraud3000.metrics.sample import counted
-from fraud3000.report import breakdown, plots, tables
+from fraud3000.report import breakdown, plots, tables, weekly
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.section import Section, Shown, without
 from fraud3000.report.verdict import CAUGHT, FLOORS, best_floor, verdict
@@ -27,10 +28,18 @@ def sections(evidence: Evidence) -> list[Section]:
         _calibration(evidence),
         _scores(evidence),
         breakdown.weeks(evidence),
+        *_backtest(evidence),
         breakdown.amounts(evidence),
         *breakdown.categories(evidence),
         breakdown.features(evidence),
     ]
+
+
+def _backtest(evidence: Evidence) -> Iterator[Section]:
+    if isinstance(evidence.backtest, str):
+        yield without(weekly.NAME, weekly.TOPIC, evidence.backtest)
+    elif evidence.backtest is not None:
+        yield weekly.section(evidence.backtest)
 
 
 def _caught(evidence: Evidence) -> Section:

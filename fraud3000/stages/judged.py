@@ -63,7 +63,7 @@ def judged_rows(workspace: Workspace, params: Params) -> Judged:
     transactions = read(workspace.transactions, made_by="prepare")
     ledger = read(workspace.labels, made_by="prepare")
     boundaries = _boundaries(workspace)
-    at = _label_date(params, transactions, ledger)
+    at = label_date(params, transactions, ledger)
     delay, precedence = params.prepare.label_delay, params.prepare.source_precedence
     removed = pl.repeat(value=False, n=test.height, eager=True)
     if params.evaluate.compromised_cards == "remove" and boundaries.train is not None:
@@ -76,11 +76,17 @@ def judged_rows(workspace: Workspace, params: Params) -> Judged:
 
 
 def _boundaries(workspace: Workspace) -> splits.Boundaries:
-    return _declared(workspace.boundaries, splits.Boundaries.from_dict)
+    return declared(workspace.boundaries, splits.Boundaries.from_dict)
 
 
-def _declared(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> Declared:
-    """What featurize wrote beside the features."""
+def declared(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> Declared:
+    """Read what featurize wrote beside the features.
+
+    Raises
+    ------
+    DataError
+        It is missing or cannot be read.
+    """
     hint = "Run `fraud3000 featurize` first, with the same params."
     if not path.exists():
         raise DataError(f"{path}: not found", hint=hint)
@@ -92,7 +98,7 @@ def _declared(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> De
 
 def require_its_features(scorer: Scorer, workspace: Workspace) -> None:
     """Refuse features that bear the names of the model's own and were declared or set otherwise."""
-    here, its_own = _declared(workspace.catalogue, Catalogue.from_dict), scorer.catalogue
+    here, its_own = declared(workspace.catalogue, Catalogue.from_dict), scorer.catalogue
     read = [feature for feature in its_own.features if feature.name in scorer.model.encoder.columns]
     other = [feature.name for feature in read if feature.name in here.names and feature not in here.features]
     settings = ("label_delay", "late_horizon", "zone", "precedence")
@@ -105,7 +111,7 @@ def require_its_features(scorer: Scorer, workspace: Workspace) -> None:
         )
 
 
-def _label_date(params: Params, transactions: pl.DataFrame, ledger: pl.DataFrame) -> datetime | None:
+def label_date(params: Params, transactions: pl.DataFrame, ledger: pl.DataFrame) -> datetime | None:
     """Give the day on which labels are read: as told, or just after all that is on record."""
     if "ts" not in transactions.columns:
         return None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import polars as pl
+
+Step = TypeVar("Step")
 
 
 def track(blocks: Iterable[pl.DataFrame], doing: str, *, rows: int) -> Iterator[pl.DataFrame]:
@@ -34,3 +37,15 @@ def doing(what: str) -> Iterator[None]:
 
     with Console(stderr=True).status(what):
         yield
+
+
+def steps(all_of_them: Sequence[Step], doing: str) -> Iterator[Step]:
+    """Hand out steps one by one and show how many are done."""
+    if not sys.stderr.isatty():
+        yield from all_of_them
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        yield from progress.track(all_of_them, description=doing)

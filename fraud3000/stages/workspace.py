@@ -71,6 +71,11 @@ class Workspace:
         return self.root / "reports" / "figures.json"
 
     @property
+    def backtest(self) -> Path:
+        """The folder of a backtest: scored.parquet, metrics.json and its picture."""
+        return self.root / "backtest"
+
+    @property
     def report(self) -> Path:
         return self.root / "reports" / "report.html"
 
