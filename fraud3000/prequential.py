@@ -171,9 +171,8 @@ def _named(fold: Fold) -> Iterator[None]:
 
 def recipe(params: TrainModelParams, catalogue_hash: str) -> dict[str, Any]:
     """How models are made, JSON-ready: the estimator with all its params, seeds aside, and the features."""
-    told = params.model_dump(mode="json", exclude={"seed"})
-    used = estimators.used(params.estimator, params.estimator_params)
-    return {**told, "estimator_params": used, "catalogue_hash": catalogue_hash}
+    told = {name: value for name, value in estimators.used(params).items() if name != "seed"}
+    return {**told, "catalogue_hash": catalogue_hash}
 
 
 def measured(

@@ -22,7 +22,7 @@ from fraud3000.models import archive, calibrate, explain
 from fraud3000.models.calibrate import Calibrator
 from fraud3000.models.encoder import Encoder, Floats
 from fraud3000.models.explain import Reason, Typical
-from fraud3000.models.fit import Model
+from fraud3000.models.fit import Member, Model
 from fraud3000.models.policy import Policy
 from fraud3000.params import Mapping
 from fraud3000.schema import LEDGER
@@ -167,7 +167,7 @@ class Scorer:
         files = {
             "catalogue.json": _json(self.catalogue.to_dict()),
             "scorer.json": _json(self._parts()),
-            "model.skops": archive.dumps(self.model.pipeline),
+            **{f"model-{place}.skops": archive.dumps(one.pipeline) for place, one in enumerate(self.model.members)},
         }
         return bundle.write(folder, files, catalogue_hash=self.catalogue.hash)
 
@@ -189,7 +189,11 @@ class Scorer:
         with _readable(folder):
             catalogue = Catalogue.from_dict(json.loads(files["catalogue.json"]))
             parts = json.loads(files["scorer.json"])
-            model = Model(Encoder.from_dict(parts["encoder"]), archive.loads(files["model.skops"]), parts["shift"])
+            members = tuple(
+                Member(archive.loads(files[f"model-{place}.skops"]), one["shift"], one["weight"])
+                for place, one in enumerate(parts["members"])
+            )
+            model = Model(Encoder.from_dict(parts["encoder"]), members)
             loaded = cls(
                 catalogue=catalogue,
                 mapping=Mapping.model_validate(parts["mapping"]),
@@ -205,7 +209,7 @@ class Scorer:
         return {
             "mapping": self.mapping.model_dump(mode="json"),
             "encoder": self.model.encoder.to_dict(),
-            "shift": self.model.shift,
+            "members": [{"shift": one.shift, "weight": one.weight} for one in self.model.members],
             "calibrator": self.calibrator.to_dict(),
             "policy": self.policy.to_dict(),
             "typical": self.typical.to_dict(),

@@ -25,15 +25,24 @@ from fraud3000.params import Mapping, TrainModelParams
 from fraud3000.scorer import UNREGISTERED, Scorer
 
 SMALL = {
-    "hist_gradient_boosting": {"max_iter": 10},
     "random_forest": {"n_estimators": 10},
+    "extra_trees": {"n_estimators": 10},
+    "hist_gradient_boosting": {"max_iter": 10},
     "logistic_regression": {},
+    "lightgbm": {"n_estimators": 10},
 }
+TRAIN = {name: TrainModelParams(estimator=name, estimator_params=params) for name, params in SMALL.items()}
+TRAIN["average"] = TrainModelParams(
+    estimator="average",
+    members=tuple(
+        {"estimator": name, "estimator_params": SMALL[name], "weight": 2} for name in ("lightgbm", "random_forest")
+    ),
+)
 
 
 def make(featured, catalogue, name="logistic_regression"):
     labels = featured["is_fraud"].to_numpy()
-    model = fit(featured, labels, catalogue.features, TrainModelParams(estimator=name, estimator_params=SMALL[name]))
+    model = fit(featured, labels, catalogue.features, TRAIN[name])
     log_odds = model.log_odds(featured)
     return Scorer(
         catalogue=catalogue,
@@ -70,7 +79,7 @@ def replace_file(folder, name, content):
     edit_manifest(folder, files=files)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", TRAIN)
 def test_a_loaded_scorer_answers_to_the_last_bit_as_the_saved_one(name, small_featured, small_catalogue, tmp_path):
     scorer = make(small_featured, small_catalogue, name)
     scorer.save(tmp_path / "7")
@@ -109,7 +118,7 @@ def test_a_bundle_names_no_card_and_no_transaction(folder, small_featured):
     text = b"".join(path.read_bytes() for path in folder.glob("*.json")).decode()
     assert not any(f'"{one}"' in text for one in small_featured["transaction_id"])
     assert sorted(path.name for path in folder.iterdir()) == [
-        "catalogue.json", "manifest.json", "model.skops", "scorer.json"]  # fmt: skip
+        "catalogue.json", "manifest.json", "model-0.skops", "scorer.json"]  # fmt: skip
 
 
 def test_a_bundle_is_read_without_mlflow(folder):
@@ -138,7 +147,7 @@ def test_no_bundle_is_said(tmp_path):
         Scorer.load(tmp_path / "8")
 
 
-@pytest.mark.parametrize("name", ["catalogue.json", "model.skops", "scorer.json"])
+@pytest.mark.parametrize("name", ["catalogue.json", "model-0.skops", "scorer.json"])
 def test_changed_cut_or_missing_files_are_refused(folder, name):
     content = (folder / name).read_bytes()
     for changed in (content[:-1], content[:-1] + bytes([content[-1] ^ 1]), b""):
@@ -169,7 +178,7 @@ class _Bomb:
         return (Path.touch, (Path("exploded"),))
 
 
-@pytest.mark.parametrize("name", ["model.pkl", "extra.joblib", "model.skops"])
+@pytest.mark.parametrize("name", ["model.pkl", "extra.joblib", "model-0.skops"])
 def test_a_pickle_is_refused_and_never_read(folder, name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     replace_file(folder, name, pickle.dumps(_Bomb()))
@@ -178,10 +187,10 @@ def test_a_pickle_is_refused_and_never_read(folder, name, monkeypatch, tmp_path)
     assert not Path("exploded").exists()
 
 
-@pytest.mark.parametrize("thing", ["bundle", "contract", "schema"])
-def test_an_unknown_version_is_refused(folder, thing):
+@pytest.mark.parametrize(("thing", "ours"), [("bundle", 2), ("contract", 1), ("schema", 1)])
+def test_an_unknown_version_is_refused(folder, thing, ours):
     edit_manifest(folder, **{thing: 99})
-    with pytest.raises(ScorerError, match=f"{thing} version 99 is unknown; this fraud3000 knows 1"):
+    with pytest.raises(ScorerError, match=f"{thing} version 99 is unknown; this fraud3000 knows {ours}"):
         Scorer.load(folder)
 
 
@@ -203,14 +212,14 @@ def test_a_manifest_that_is_none_is_refused(folder, content):
 
 
 def test_types_that_no_model_of_ours_has_are_not_opened(folder):
-    replace_file(folder, "model.skops", skops.io.dumps(FunctionTransformer(subprocess.run)))
+    replace_file(folder, "model-0.skops", skops.io.dumps(FunctionTransformer(subprocess.run)))
     with pytest.raises(ScorerError, match=r"types that no model of ours has .*subprocess.run.*; it was not opened"):
         Scorer.load(folder)
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("model.skops", b"not a zip"), ("scorer.json", b"{}"), ("catalogue.json", b"{}"), ("scorer.json", b"\xff")],
+    [("model-0.skops", b"not a zip"), ("scorer.json", b"{}"), ("catalogue.json", b"{}"), ("scorer.json", b"\xff")],
 )
 def test_a_forged_bundle_that_makes_no_scorer_is_told_as_one(folder, name, content):
     replace_file(folder, name, content)
@@ -236,6 +245,8 @@ def test_a_forged_catalogue_that_could_not_be_declared_is_told_as_a_bundle(chang
 
 
 def test_an_archive_gives_back_the_pipeline(scorer, small_featured):
-    pipeline = archive.loads(archive.dumps(scorer.model.pipeline))
+    pipeline = archive.loads(archive.dumps(scorer.model.members[0].pipeline))
     matrix = scorer.model.encoder.matrix(small_featured)
-    np.testing.assert_array_equal(pipeline.predict_proba(matrix), scorer.model.pipeline.predict_proba(matrix))
+    np.testing.assert_array_equal(
+        pipeline.predict_proba(matrix), scorer.model.members[0].pipeline.predict_proba(matrix)
+    )

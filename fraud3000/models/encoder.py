@@ -65,6 +65,13 @@ class Encoder:
         kept = tuple(name for name in names if name not in dropped)
         return cls(kept, {name: codes for name, codes in categories.items() if name in kept}, dropped)
 
+    def without(self, names: Iterable[str], reason: str) -> Encoder:
+        """The same less some columns, which are listed as dropped for the reason."""
+        gone = set(names)
+        kept = tuple(name for name in self.columns if name not in gone)
+        categories = {name: codes for name, codes in self.categories.items() if name not in gone}
+        return Encoder(kept, categories, {**self.dropped, **{n: reason for n in self.columns if n in gone}})
+
     def frame(self, featured: pl.DataFrame) -> pl.DataFrame:
         """The model's columns as Float64; missing, infinite, unknown and rare values as null."""
         _require(self.columns, featured)

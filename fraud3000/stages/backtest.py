@@ -42,7 +42,7 @@ def backtest(params: Params) -> Summary:
     UnavailableError
         The registry or the workspace cannot be written.
     """
-    estimators.check(params.train.estimator, params.train.estimator_params)
+    estimators.check(params.train)
     workspace = Workspace.of(params)
     ground = Ground.read(workspace, params)
     registry.require(params.registry)
@@ -116,7 +116,7 @@ def _summary(ground: Ground, planned: tuple[Fold, ...], done: list[Done], conten
     first, last = content["test_span"]
     facts = {
         "folds": f"{len(planned)} of {_said(told.test)}, {first[:10]} to {last[:10]}",
-        "estimator": params.train.estimator,
+        "estimator": estimators.words(params.train),
         "features": len(ground.catalogue.names),
         "training": _training(params),
         "labels in training": content["training_labels"],

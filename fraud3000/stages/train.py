@@ -50,7 +50,7 @@ def train(params: Params) -> Summary:
     UnavailableError
         The registry or the workspace cannot be written; nothing is registered then.
     """
-    estimators.check(params.train.estimator, params.train.estimator_params)
+    estimators.check(params.train)
     workspace = Workspace.of(params)
     inputs = _read(workspace)
     require_both_classes(inputs.train)
@@ -123,8 +123,8 @@ def _mapping(params: Params, rows: pl.DataFrame) -> Mapping:
 def _facts(inputs: _Inputs, params: Params) -> dict[str, Any]:
     as_of = inputs.boundaries.as_of
     return {
-        "estimator": params.train.estimator,
-        "imbalance": params.train.imbalance,
+        "estimator": estimators.words(params.train),
+        "imbalance": ", ".join(dict.fromkeys(one.imbalance for one in params.train.learners)),
         "calibration": params.train.calibration,
         "data_fingerprint": inputs.fingerprint,
         "as_of": as_of.isoformat() if as_of else None,
@@ -172,9 +172,7 @@ def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, fl
 
 def _used(params: Params) -> dict[str, Any]:
     """The params with those of the estimator that no file states."""
-    content = params.model_dump(mode="json")
-    content["train"]["estimator_params"] = estimators.used(params.train.estimator, params.train.estimator_params)
-    return content
+    return {**params.model_dump(mode="json"), "train": estimators.used(params.train)}
 
 
 def _code() -> dict[str, str]:

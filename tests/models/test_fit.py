@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -17,12 +20,25 @@ from fraud3000.params import TrainModelParams
 SMALL = {
     "hist_gradient_boosting": {"max_iter": 20},
     "random_forest": {"n_estimators": 20},
+    "extra_trees": {"n_estimators": 20},
     "logistic_regression": {},
+    "lightgbm": {"n_estimators": 20},
 }
+BOTH = (
+    {"estimator": "random_forest", "estimator_params": {"n_estimators": 10}, "weight": 3},
+    {"estimator": "lightgbm", "estimator_params": {"n_estimators": 10}, "imbalance": "undersample", "undersample_to": 0.4, "bags": 2},
+)  # fmt: skip
 
 
 def params_of(name, **others):
+    if name == "average":
+        return TrainModelParams(estimator=name, members=BOTH, **others)
     return TrainModelParams(estimator=name, estimator_params=SMALL[name], **others)
+
+
+def shift_of(model):
+    (member,) = model.members
+    return member.shift
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +46,19 @@ def labels(small_featured):
     return small_featured["is_fraud"].to_numpy()
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [*SMALL, "average"])
 def test_every_estimator_finds_the_fraud_the_same_way_each_time(name, small_featured, labels, small_catalogue):
     first, second = (fit(small_featured, labels, small_catalogue.features, params_of(name)) for _ in range(2))
     log_odds = first.log_odds(small_featured)
     assert roc_auc_score(labels, log_odds) > 0.85
     assert np.isfinite(log_odds).all()
     np.testing.assert_array_equal(log_odds, second.log_odds(small_featured))
-    assert archive.dumps(first.pipeline) == archive.dumps(second.pipeline)
+    assert [archive.dumps(one.pipeline) for one in first.members] == [
+        archive.dumps(one.pipeline) for one in second.members
+    ]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [*SMALL, "average"])
 def test_a_rows_answer_depends_on_no_other_row(name, small_featured, labels, small_catalogue):
     model = fit(small_featured, labels, small_catalogue.features, params_of(name))
     whole = model.log_odds(small_featured)
@@ -51,11 +69,11 @@ def test_a_rows_answer_depends_on_no_other_row(name, small_featured, labels, sma
 
 
 @pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("imbalance", ["balanced", "undersample"])
+@pytest.mark.parametrize("imbalance", ["balanced", "weighted", "undersample"])
 def test_imbalance_is_treated_without_broken_probabilities(name, imbalance, small_featured, labels, small_catalogue):
     params = params_of(name, imbalance=imbalance, undersample_to=0.4)
     model = fit(small_featured, labels, small_catalogue.features, params)
-    assert model.shift < -0.5
+    assert shift_of(model) < -0.5
     log_odds = model.log_odds(small_featured)
     assert labels.mean() / 2 < expit(log_odds).mean() < labels.mean() * 2  # treated but not corrected: ten times
     calibrated = calibrate.fit("beta", log_odds, labels).probability(log_odds)
@@ -66,7 +84,7 @@ def test_undersampling_to_less_than_there_is_changes_nothing(small_featured, lab
     plain = fit(small_featured, labels, small_catalogue.features, params_of("logistic_regression"))
     params = params_of("logistic_regression", imbalance="undersample", undersample_to=0.01)
     treated = fit(small_featured, labels, small_catalogue.features, params)
-    assert treated.shift == 0
+    assert shift_of(treated) == 0
     np.testing.assert_array_equal(treated.log_odds(small_featured), plain.log_odds(small_featured))
 
 
@@ -74,7 +92,7 @@ def test_undersampling_shifts_by_the_published_correction(small_featured, labels
     params = params_of("logistic_regression", imbalance="undersample", undersample_to=0.5)
     model = fit(small_featured, labels, small_catalogue.features, params)
     kept = labels.sum() / (labels == 0).sum()
-    sampled = expit(model.log_odds(small_featured) - model.shift)
+    sampled = expit(model.log_odds(small_featured) - shift_of(model))
     corrected = kept * sampled / (kept * sampled - sampled + 1)
     np.testing.assert_allclose(expit(model.log_odds(small_featured)), corrected, rtol=1e-9)
 
@@ -129,12 +147,16 @@ def test_a_solver_that_stops_early_is_noticed(small_featured, labels, small_cata
     [
         ("hist_gradient_boosting", {"trees": 3}, "train.estimator_params.trees: hist_gradient_boosting takes no such"),
         ("random_forest", {"random_state": 3}, "train.estimator_params.random_state: random_forest takes no such"),
+        ("hist_gradient_boosting", {"monotonic_cst": [1]}, "hist_gradient_boosting takes no such"),
+        ("lightgbm", {"num_leaves": 1}, "train.estimator_params: .*num_leaves"),
+        ("lightgbm", {"n_estimators": 0}, "n_estimators must be at least 1, found 0"),
+        ("lightgbm", {"learning_rate": "quick"}, "train.estimator_params: learning_rate must be a number, found quick"),
         ("random_forest", {"n_estimators": -3}, "train.estimator_params: The n_estimators parameter"),
     ],
 )
 def test_wrong_params_are_named_before_any_fit(name, params, said):
     with pytest.raises(ParamsError, match=said):
-        estimators.check(name, params)
+        estimators.check(TrainModelParams(estimator=name, estimator_params=params))
 
 
 @pytest.mark.parametrize(
@@ -142,17 +164,99 @@ def test_wrong_params_are_named_before_any_fit(name, params, said):
     [
         ("logistic_regression", {"l1_ratio": 1.0, "solver": "lbfgs"}),
         ("random_forest", {"bootstrap": False, "max_samples": 0.5}),
-        ("hist_gradient_boosting", {"monotonic_cst": [1]}),
     ],
 )
 def test_params_that_do_not_go_together_are_told(name, given, small_featured, labels, small_catalogue):
-    estimators.check(name, given)
+    estimators.check(TrainModelParams(estimator=name, estimator_params=given))
     with pytest.raises(ParamsError, match=rf"train\.estimator_params: {name} cannot be fitted with these \(.+\)"):
         fit(small_featured, labels, small_catalogue.features, TrainModelParams(estimator=name, estimator_params=given))
 
 
 def test_the_hint_lists_what_there_is():
     with pytest.raises(ParamsError) as caught:
-        estimators.check("random_forest", {"trees": 3})
+        estimators.check(TrainModelParams(estimator="random_forest", estimator_params={"trees": 3}))
     assert "n_estimators" in str(caught.value.hint)
     assert "random_state" not in str(caught.value.hint)
+
+
+def test_an_average_is_of_probabilities_by_weight(small_featured, labels, small_catalogue):
+    model = fit(small_featured, labels, small_catalogue.features, params_of("average"))
+    assert [member.weight for member in model.members] == [3, 1, 1]
+    matrix = model.encoder.matrix(small_featured)
+    parts = [expit(member.log_odds(matrix)) for member in model.members]
+    expected = (3 * parts[0] + parts[1] + parts[2]) / 5
+    np.testing.assert_allclose(expit(model.log_odds(small_featured)), expected, rtol=1e-12)
+
+
+def test_bags_have_seeds_and_draws_of_their_own(small_featured, labels, small_catalogue):
+    params = params_of("random_forest", imbalance="undersample", undersample_to=0.4, bags=3)
+    model = fit(small_featured, labels, small_catalogue.features, params)
+    matrix = model.encoder.matrix(small_featured)
+    answers = [member.log_odds(matrix) for member in model.members]
+    assert len({member.shift for member in model.members}) == 1
+    assert [member.pipeline[-1].random_state for member in model.members] == [2018, 2019, 2020]
+    assert all((one != other).any() for one, other in itertools.pairwise(answers))
+    alone = fit(
+        small_featured,
+        labels,
+        small_catalogue.features,
+        params_of("random_forest", imbalance="undersample", undersample_to=0.4),
+    )
+    assert set(alone.encoder.columns) <= set(model.encoder.columns)
+
+
+def test_a_column_without_values_in_one_bag_is_left_out_and_told():
+    frauds = (np.arange(2_000) < 50).astype(np.int8)
+    scarce = pl.Series([None] * 1_000 + [1.0, 2.0] * 20 + [None] * 960)
+    rows = pl.DataFrame({"x": np.arange(2_000.0), "scarce": scarce})
+    params = params_of("hist_gradient_boosting", imbalance="undersample", undersample_to=0.7, bags=8)
+    model = fit(rows, frauds, [Column("x"), Column("scarce")], params)
+    assert model.encoder.dropped == {"scarce": "no values in one of the bags"}
+    assert np.isfinite(model.log_odds(rows)).all()
+
+
+def test_a_weighted_fraud_weighs_what_is_said(small_featured, labels, small_catalogue):
+    model = fit(
+        small_featured,
+        labels,
+        small_catalogue.features,
+        params_of("logistic_regression", imbalance="weighted", fraud_weight=4),
+    )
+    assert shift_of(model) == pytest.approx(-np.log(4))
+
+
+@pytest.mark.parametrize("name", ["hist_gradient_boosting", "lightgbm", "random_forest", "extra_trees"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_constraint_by_name_holds_whatever_the_data_say(name, sign):
+    source = np.random.default_rng(5)
+    rows = pl.DataFrame({"x": source.normal(size=4_000), "y": source.normal(size=4_000)})
+    frauds = (source.random(4_000) < expit(2 * rows["x"].to_numpy() - 2 + rows["y"].to_numpy())).astype(np.int8)
+    params = params_of(name, monotone={"x": sign})
+    model = fit(rows, frauds, [Column("x"), Column("y")], params)
+    line = pl.DataFrame({"x": np.linspace(-4, 4, 200), "y": [0.3] * 200})
+    steps = np.diff(model.log_odds(line))
+    assert (sign * steps >= -1e-12).all()
+    assert (np.diff(fit(rows, frauds, [Column("x"), Column("y")], params_of(name)).log_odds(line)) > 0).any()
+
+
+def test_constraints_that_cannot_hold_are_refused(small_featured, labels, small_catalogue):
+    features = small_catalogue.features
+    for name, said in [("amuont", "no such feature; nearest: 'amount'"), ("category", "a category neither grows")]:
+        with pytest.raises(ParamsError, match=rf"train.monotone.{name}: {said}"):
+            fit(small_featured, labels, features, params_of("lightgbm", monotone={name: 1}))
+    with pytest.raises(ParamsError, match="random_forest takes no monotone constraints where features have missing"):
+        fit(small_featured, labels, features, params_of("random_forest", monotone={"amount": 1}))
+    with pytest.raises(ParamsError, match="logistic_regression takes no monotone constraints"):
+        estimators.check(params_of("logistic_regression", monotone={"amount": 1}))
+
+
+def test_a_wrong_member_is_named():
+    wrong = TrainModelParams(estimator="average", members=(BOTH[0], {**BOTH[1], "estimator_params": {"trees": 1}}))
+    with pytest.raises(ParamsError, match=r"train.members.1.estimator_params.trees: lightgbm takes no such key"):
+        estimators.check(wrong)
+
+
+def test_a_learner_that_is_not_installed_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(ParamsError, match=r"lightgbm cannot be used here(.|\n)*fraud3000\[lightgbm\]"):
+        estimators.check(TrainModelParams(estimator="lightgbm"))
