@@ -144,20 +144,26 @@ def train(
     promote: Annotated[
         bool, typer.Option("--promote", help="Then evaluate it, and promote it if every check holds.")
     ] = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="First search the learner's params on weeks before the test.")
+    ] = False,
     params: ParamsFile = None,
     json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
     """Fit, calibrate and register a model as challenger.
 
-    Calibration and threshold come from rows outside the fit.
+    Calibration and threshold come from rows outside the fit. A search writes the params file it found, and goes on
+    where it was interrupted.
     """
 
     given = _load(params, verbose)
     from fraud3000.stages import promote as gate
     from fraud3000.stages import train as stage
+    from fraud3000.stages.tune import tune_and_train
 
-    _run(lambda: (gate.train_and_promote if promote else stage.train)(given), json)
+    make = (lambda told: tune_and_train(told, params)) if tune else stage.train
+    _run(lambda: gate.train_and_promote(given, make) if promote else make(given), json)
 
 
 @app.command(epilog=_example("fraud3000 evaluate --model challenger"))

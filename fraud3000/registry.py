@@ -67,25 +67,26 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Backtest:
-    """What a backtest has to tell the registry: a run with one run for each fold below it.
+class Family:
+    """A run with others below it: a backtest and its folds, a search and its trials.
 
     Attributes
     ----------
+    name
+        Of the run, and of the folder of its report.
     params
         Nested as in the file.
-    metrics
-        Means over the folds.
-    folds
-        The metrics of each fold, by its name.
+    below
+        By the name of each run below it: its params, and its metrics.
     report
-        The content of its metrics.json.
+        All there is to know, JSON-ready.
     """
 
+    name: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
-    folds: Mapping[str, Mapping[str, float]]
+    below: Mapping[str, tuple[Mapping[str, Any], Mapping[str, float]]]
     report: Mapping[str, Any]
 
 
@@ -127,8 +128,8 @@ def log_training(training: Training, registry: RegistryParams) -> str:
             return _register(client, registry.name, logged, run.info.run_id, tags)
 
 
-def log_backtest(backtest: Backtest, registry: RegistryParams) -> None:
-    """Record a backtest, each fold as a nested run.
+def log_family(family: Family, registry: RegistryParams) -> None:
+    """Record a run and those below it.
 
     Raises
     ------
@@ -139,12 +140,13 @@ def log_backtest(backtest: Backtest, registry: RegistryParams) -> None:
         import mlflow
 
         experiment = _experiment(client, registry.experiment)
-        with mlflow.start_run(experiment_id=experiment, run_name="backtest", tags=dict(backtest.tags)) as run:
-            mlflow.log_params(_flat(backtest.params))
-            mlflow.log_metrics(dict(backtest.metrics))
-            client.log_dict(run.info.run_id, dict(backtest.report), "backtest/metrics.json")
-            for name, metrics in backtest.folds.items():
+        with mlflow.start_run(experiment_id=experiment, run_name=family.name, tags=dict(family.tags)) as run:
+            mlflow.log_params(_flat(family.params))
+            mlflow.log_metrics(dict(family.metrics))
+            client.log_dict(run.info.run_id, dict(family.report), f"{family.name}/metrics.json")
+            for name, (params, metrics) in family.below.items():
                 with mlflow.start_run(experiment_id=experiment, run_name=name, nested=True):
+                    mlflow.log_params(_flat(params))
                     mlflow.log_metrics(dict(metrics))
 
 

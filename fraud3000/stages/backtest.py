@@ -61,7 +61,7 @@ def backtest(params: Params) -> Summary:
         if section.picture:
             (folder / "weeks.svg").write_text(section.picture.svg, encoding="utf-8")
             (folder / "weeks.png").write_bytes(section.picture.png)
-    registry.log_backtest(_logged(params, content), params.registry)
+    registry.log_family(_logged(params, content), params.registry)
     return _summary(ground, planned, done, content)
 
 
@@ -90,16 +90,18 @@ def _content(ground: Ground, params: Params, planned: tuple[Fold, ...], done: li
     }
 
 
-def _logged(params: Params, content: Mapping[str, Any]) -> registry.Backtest:
+def _logged(params: Params, content: Mapping[str, Any]) -> registry.Family:
     means = {name: entry["mean"] for name, entry in content["metrics"].items() if entry["mean"] is not None}
-    return registry.Backtest(
+    return registry.Family(
+        name="backtest",
         params={name: part for name, part in params.model_dump(mode="json").items() if name in _PARTS},
         metrics=means,
         tags={"catalogue_hash": content["recipe"]["catalogue_hash"], "label_date": content["label_date"]},
-        folds={
-            f"{one['fold']} seed {one['seed']}": {
-                name: entry["value"] for name, entry in one["metrics"].items() if entry["value"] is not None
-            }
+        below={
+            f"{one['fold']} seed {one['seed']}": (
+                {"seed": one["seed"]},
+                {name: entry["value"] for name, entry in one["metrics"].items() if entry["value"] is not None},
+            )
             for one in content["folds"]
         },
         report=content,

@@ -35,8 +35,13 @@ class Ground:
     begin: datetime
 
     @classmethod
-    def read(cls, workspace: Workspace, params: Params) -> Ground:
+    def read(cls, workspace: Workspace, params: Params, *, at: datetime | None = None) -> Ground:
         """Open what featurize wrote.
+
+        Parameters
+        ----------
+        at
+            When the labels of the tests are read; by default on the evaluation's label date.
 
         Raises
         ------
@@ -55,7 +60,7 @@ class Ground:
         scan(workspace.features, made_by="featurize")
         transactions = read(workspace.transactions, made_by="prepare")
         ledger = read(workspace.labels, made_by="prepare")
-        at = label_date(params, transactions, ledger)
+        at = at or label_date(params, transactions, ledger)
         assert at is not None  # since there is time
         known = labels.known_at(
             transactions,
@@ -171,8 +176,7 @@ class Run:
         start = time.perf_counter()
         made_for, fitted, learnt_from = self._fitted(rows)
         seconds = time.perf_counter() - start
-        kept = [name for name in (*KEPT, "is_fraud", "evaluated") if name in test.columns]
-        scored = test.select(kept).with_columns(fitted.score(test).select("score", "alert"))
+        scored = as_scored(test, fitted)
         measured = prequential.measured(
             scored, self._params.policy, self._params.evaluate, decided=fitted.outside is not None
         )
@@ -207,6 +211,12 @@ class Run:
             )
             self._kept = rows.fold, fitted, rows.train.counts
         return self._kept
+
+
+def as_scored(test: pl.DataFrame, fitted: Fitted) -> pl.DataFrame:
+    """SCORED rows of a fold's test."""
+    kept = [name for name in (*KEPT, "is_fraud", "evaluated") if name in test.columns]
+    return test.select(kept).with_columns(fitted.score(test).select("score", "alert"))
 
 
 def as_text(span: Span) -> list[str]:

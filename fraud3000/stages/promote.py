@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -90,9 +90,15 @@ def promote(
         return mover.to_staging(found, folder) if stage == "staging" else mover.to_production(found, folder)
 
 
-def train_and_promote(params: Params) -> Summary:
-    """Train, evaluate what was trained, and ask the gate: the summaries of all three as one."""
-    trained = train(params)
+def train_and_promote(params: Params, make: Callable[[Params], Summary] = train) -> Summary:
+    """Train, evaluate what was trained, and ask the gate: the summaries of all three as one.
+
+    Parameters
+    ----------
+    make
+        Trains; `train`, or a search before it.
+    """
+    trained = make(params)
     version = champions.standing(params.registry).challenger
     evaluated = evaluate(params, model=str(version))
     return trained.then(evaluated).then(promote(params, version=version))

@@ -14,7 +14,6 @@ from fraud3000.errors import DataError
 from fraud3000.features.spec import Column
 from fraud3000.models.importance import permutation
 from fraud3000.params import Params
-from fraud3000.prequential import recipe
 from fraud3000.report import card, html, weekly
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.section import Section
@@ -79,18 +78,18 @@ def gather(
         boundaries=judged.boundaries,
         split_rows=_counts(workspace.features, "split", made_by="featurize"),
         refused=_counts(workspace.quarantine, "reason", made_by="prepare"),
-        backtest=_backtest(workspace, params, scorer),
+        backtest=_backtest(workspace, scorer),
     )
 
 
-def _backtest(workspace: Workspace, params: Params, scorer: Scorer) -> Mapping[str, Any] | str | None:
+def _backtest(workspace: Workspace, scorer: Scorer) -> Mapping[str, Any] | str | None:
     """Read the last backtest, if it was of the recipe that made this model."""
     path = workspace.backtest / "metrics.json"
     if not path.is_file():
         return None
     try:
         content: Mapping[str, Any] = json.loads(path.read_bytes())
-        return weekly.other(content, recipe(params.train, scorer.catalogue.hash)) or content
+        return weekly.other(content, scorer.facts.get("recipe", {})) or content
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({error})", hint="Run `fraud3000 backtest` again.") from error
 

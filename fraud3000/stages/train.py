@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000 import registry
+from fraud3000 import prequential, registry
 from fraud3000.data import cards, outputs, sources
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
@@ -126,6 +126,7 @@ def _facts(inputs: _Inputs, params: Params) -> dict[str, Any]:
         "estimator": estimators.words(params.train),
         "imbalance": ", ".join(dict.fromkeys(one.imbalance for one in params.train.learners)),
         "calibration": params.train.calibration,
+        "recipe": prequential.recipe(params.train, inputs.catalogue.hash),
         "data_fingerprint": inputs.fingerprint,
         "as_of": as_of.isoformat() if as_of else None,
         "split": "time" if as_of else "random",

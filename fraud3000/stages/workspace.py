@@ -76,6 +76,16 @@ class Workspace:
         return self.root / "backtest"
 
     @property
+    def trials(self) -> Path:
+        """Every trial of every search."""
+        return self.root / "tune" / "trials.db"
+
+    @property
+    def tuned(self) -> Path:
+        """The params file that a search found, in a folder with its trials."""
+        return self.root / "tune" / "found"
+
+    @property
     def report(self) -> Path:
         return self.root / "reports" / "report.html"
 

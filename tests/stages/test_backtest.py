@@ -128,8 +128,9 @@ def test_the_report_shows_the_backtest_of_its_own_recipe_only(there):
     page = there.report.read_text(encoding="utf-8")
     assert "Made anew before each test, the recipe reaches" in page
     assert (there.plots / "backtest.svg").exists()
-    other = p.load()
-    evaluate(other.model_copy(update={"train": other.train.model_copy(update={"imbalance": "balanced"})}))
+    other = p.load().train.model_copy(update={"imbalance": "balanced"})
+    backtest(asked(folds=1).model_copy(update={"train": other}))
+    evaluate(p.load())
     page = there.report.read_text(encoding="utf-8")
     assert "the last backtest was of another recipe: imbalance differ" in page
     assert not (there.plots / "backtest.svg").exists()
