@@ -18,12 +18,13 @@ from fraud3000 import bundle
 from fraud3000.errors import LeakageError, ParamsError, ScorerError
 from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
-from fraud3000.models import archive, calibrate, explain
+from fraud3000.models import calibrate, explain, predictors
 from fraud3000.models.calibrate import Calibrator
 from fraud3000.models.encoder import Encoder, Floats
 from fraud3000.models.explain import Reason, Typical
 from fraud3000.models.fit import Member, Model
 from fraud3000.models.policy import Policy
+from fraud3000.models.predictors import Predictor
 from fraud3000.params import Mapping
 from fraud3000.schema import LEDGER
 
@@ -167,7 +168,7 @@ class Scorer:
         files = {
             "catalogue.json": _json(self.catalogue.to_dict()),
             "scorer.json": _json(self._parts()),
-            **{f"model-{place}.skops": archive.dumps(one.pipeline) for place, one in enumerate(self.model.members)},
+            **self._members(),
         }
         return bundle.write(folder, files, catalogue_hash=self.catalogue.hash)
 
@@ -189,11 +190,11 @@ class Scorer:
         with _readable(folder):
             catalogue = Catalogue.from_dict(json.loads(files["catalogue.json"]))
             parts = json.loads(files["scorer.json"])
+            encoder = Encoder.from_dict(parts["encoder"])
             members = tuple(
-                Member(archive.loads(files[f"model-{place}.skops"]), one["shift"], one["weight"])
-                for place, one in enumerate(parts["members"])
+                Member(_predictor(files, one["file"], encoder), one["shift"], one["weight"]) for one in parts["members"]
             )
-            model = Model(Encoder.from_dict(parts["encoder"]), members)
+            model = Model(encoder, members)
             loaded = cls(
                 catalogue=catalogue,
                 mapping=Mapping.model_validate(parts["mapping"]),
@@ -205,16 +206,27 @@ class Scorer:
             )
         return replace(loaded, version=version or folder.name)
 
+    def _members(self) -> dict[str, bytes]:
+        dumped = [predictors.dumps(one.predictor) for one in self.model.members]
+        return {f"model-{place}.{ending}": content for place, (ending, content) in enumerate(dumped)}
+
     def _parts(self) -> dict[str, Any]:
         return {
             "mapping": self.mapping.model_dump(mode="json"),
             "encoder": self.model.encoder.to_dict(),
-            "members": [{"shift": one.shift, "weight": one.weight} for one in self.model.members],
+            "members": [
+                {"file": file, "shift": one.shift, "weight": one.weight}
+                for file, one in zip(self._members(), self.model.members, strict=True)
+            ],
             "calibrator": self.calibrator.to_dict(),
             "policy": self.policy.to_dict(),
             "typical": self.typical.to_dict(),
             "facts": self.facts,
         }
+
+
+def _predictor(files: dict[str, bytes], name: str, encoder: Encoder) -> Predictor:
+    return predictors.loads(name.rpartition(".")[2], files[name], len(encoder.columns))
 
 
 def _json(content: dict[str, Any]) -> bytes:

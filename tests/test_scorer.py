@@ -245,8 +245,8 @@ def test_a_forged_catalogue_that_could_not_be_declared_is_told_as_a_bundle(chang
 
 
 def test_an_archive_gives_back_the_pipeline(scorer, small_featured):
-    pipeline = archive.loads(archive.dumps(scorer.model.members[0].pipeline))
+    pipeline = archive.loads(archive.dumps(scorer.model.members[0].predictor.pipeline))
     matrix = scorer.model.encoder.matrix(small_featured)
     np.testing.assert_array_equal(
-        pipeline.predict_proba(matrix), scorer.model.members[0].pipeline.predict_proba(matrix)
+        pipeline.predict_proba(matrix), scorer.model.members[0].predictor.pipeline.predict_proba(matrix)
     )

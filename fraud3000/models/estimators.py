@@ -22,20 +22,11 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from fraud3000.errors import ParamsError, nearest
 from fraud3000.models.encoder import Encoder, Floats
+from fraud3000.models.trees import SQUEEZE
 from fraud3000.params import TrainModelParams
 
-TRUSTED_TYPES = (
-    "collections.OrderedDict",
-    "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "numpy.dtype",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.tree._tree.Tree",
-)
-"""What the fitted pipelines hold beyond the types that skops itself trusts."""
-
-_SQUEEZE = 1e-9
-"""A forest's 0 and 1 must have finite log-odds."""
+TRUSTED_TYPES = ("numpy.dtype",)
+"""What a fitted logistic regression holds beyond the types that skops itself trusts."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +205,7 @@ def refusals() -> tuple[type[Exception], ...]:
 
 
 def log_odds(pipeline: Pipeline, matrix: Floats) -> Floats:
-    """What the fitted pipeline says of each row, as log-odds of fraud, finite.
+    """What the fitted pipeline itself says of each row, as log-odds of fraud, finite.
 
     A row's answer does not depend on the rows beside it, to the last bit: matrix products, whose
     order of summation changes with their shape, are left out.
@@ -236,7 +227,7 @@ def log_odds(pipeline: Pipeline, matrix: Floats) -> Floats:
         return _weighted_sum(pipeline[:-1].transform(matrix), estimator)
     if isinstance(estimator, FORESTS):
         share = estimator.predict_proba(matrix)[:, 1]
-        return cast(Floats, logit(_SQUEEZE + (1 - 2 * _SQUEEZE) * share))
+        return cast(Floats, logit(SQUEEZE + (1 - 2 * SQUEEZE) * share))
     if isinstance(estimator, HistGradientBoostingClassifier):
         return cast(Floats, estimator.decision_function(matrix))
     return cast(Floats, estimator.booster_.predict(matrix, raw_score=True))

@@ -17,8 +17,9 @@ from sklearn.pipeline import Pipeline
 
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.features.spec import Feature
-from fraud3000.models import estimators
+from fraud3000.models import estimators, predictors
 from fraud3000.models.encoder import Encoder, Floats
+from fraud3000.models.predictors import Predictor
 from fraud3000.params import MemberParams, TrainModelParams
 
 Labels = npt.NDArray[np.int8]
@@ -30,30 +31,27 @@ _NEAREST_TO_ONE = 1 - 2**-53
 
 @dataclass(frozen=True)
 class Member:
-    """A fitted pipeline and the correction after it.
+    """One fitted learner as it is deployed, and the correction after it.
 
     Attributes
     ----------
     shift
-        Added to the pipeline's log-odds so that they speak of the prevalence in the data, whatever
+        Added to the predictor's log-odds so that they speak of the prevalence in the data, whatever
         was done about imbalance.
     weight
         In the average of several members.
+    converged
+        Whether an iterative solver came to its end; true for learners that have none.
     """
 
-    pipeline: Pipeline
+    predictor: Predictor
     shift: float
     weight: float = 1.0
+    converged: bool = True
 
     def log_odds(self, matrix: Floats) -> Floats:
         """Log-odds of fraud for encoded rows, shape (n_rows,)."""
-        return estimators.log_odds(self.pipeline, matrix) + self.shift
-
-    @property
-    def converged(self) -> bool:
-        """Whether an iterative solver came to its end; true for estimators that have none."""
-        estimator = self.pipeline[-1]
-        return not hasattr(estimator, "coef_") or bool(estimator.n_iter_.max() < estimator.max_iter)
+        return self.predictor.log_odds(matrix) + self.shift
 
 
 @dataclass(frozen=True)
@@ -113,6 +111,8 @@ def fit(featured: pl.DataFrame, is_fraud: Labels, features: Sequence[Feature], p
         No feature says anything in these rows.
     ParamsError
         Params of a learner that do not go together, or not with these features.
+    ScorerError
+        The form in which a learner would be deployed gives other scores than the learner itself.
 
     References
     ----------
@@ -228,7 +228,12 @@ def _member(
             f"train.estimator_params: {learner.estimator} cannot be fitted with these ({str(error).splitlines()[0]})",
             hint="Correct them, or leave them out for their defaults.",
         ) from error
-    return Member(pipeline, draw.shift, learner.weight)
+    return Member(predictors.deployed(pipeline, matrix), draw.shift, learner.weight, _converged(pipeline))
+
+
+def _converged(pipeline: Pipeline) -> bool:
+    estimator = pipeline[-1]
+    return not hasattr(estimator, "coef_") or bool(estimator.n_iter_.max() < estimator.max_iter)
 
 
 def _fit(pipeline: Pipeline, matrix: Floats, is_fraud: Labels, weights: Floats | None) -> None:

@@ -171,8 +171,8 @@ def _by_fold(planned: tuple[Fold, ...], done: list[Done]) -> Table:
                 f"{sum(one.seconds for one in own) / len(own):.1f}",
             )
         )
-    title = "By fold" if len({one.seed for one in done}) == 1 else "By fold, mean over seeds"
-    columns = ("test from", "train rows", "frauds", "test rows", "frauds", *shown.values(), "made in s")
+    title = "By fold, rows with known labels" + (", mean over seeds" if len({one.seed for one in done}) > 1 else "")
+    columns = ("test from", "train", "frauds", "test", "frauds", *shown.values(), "made in s")
     return Table(title, columns, tuple(lines))
 
 
