@@ -1,4 +1,4 @@
-"""Calibration and threshold, both on rows that the model was not fitted on, and not on the same ones."""
+"""Calibration and threshold, on rows that the model was not fitted on; no row sets a threshold by a calibrator that saw it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -19,6 +20,8 @@ from fraud3000.models.policy import Threshold, choose_threshold
 from fraud3000.models.rows import Rows
 from fraud3000.params import PolicyParams, TrainModelParams
 from fraud3000.splits import Boundaries
+
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,12 @@ def settle(
     params: TrainModelParams,
     policy: PolicyParams,
 ) -> Outside:
-    """Calibrate on the first half of validation, set the threshold on the second.
+    """Calibrate on validation, and set the threshold on the same rows, cross-fitted.
 
-    Halves are of the validation's time, cut at midnight UTC, or by a hash of the id in data without
-    time. Where the first half knows fewer than 5 frauds, calibration is cross-fitted on the
-    training rows and all of validation sets the threshold.
+    Validation is cut into halves: of its time, at midnight UTC, or by a hash of the id in data without
+    time. To set the threshold each half is scored by a calibrator that was fitted on the other;
+    the calibrator that is kept is fitted on both. Where a half knows fewer than 5 frauds, calibration is cross-fitted on
+    the training rows instead, and all of validation sets the threshold.
 
     Parameters
     ----------
@@ -63,28 +67,33 @@ def settle(
         Rows of the two splits, labels as known on the day.
     """
     log_odds = model.log_odds(valid.featured)
+    known = valid.is_fraud.is_not_null().to_numpy()
+    is_fraud = (valid.is_fraud == 1).fill_null(value=False).to_numpy().astype(np.int8)
     first = _first_half(valid.featured, boundaries)
-    known, is_fraud = first & valid.is_fraud.is_not_null().to_numpy(), (valid.is_fraud == 1).fill_null(value=False)
-    labels = is_fraud.to_numpy()[known].astype(np.int8)
+    scarce = min(int(is_fraud[known & half].sum()) for half in (first, ~first))
     train_rows, train_labels = train.known
-    halved = (labels.sum() >= FEWEST_FOR_SLOPE and not first.all()) or train_labels.sum() < FEWEST_FOR_SLOPE
-    if halved:
+    if scarce >= FEWEST_FOR_SLOPE or train_labels.sum() < FEWEST_FOR_SLOPE:
+        labels = is_fraud[known]
         calibrator = calibrate.fit(params.calibration, log_odds[known], labels)
-        rest = ~first if not first.all() else first
-        calibrated_on = _said("first half of validation", labels)
+        scores = _across_halves(params.calibration, log_odds, is_fraud, known, first)
+        calibrated_on, how = _said("validation", labels), ", each half calibrated on the other"
     else:
         across = fit.cross_fitted(train_rows, train_labels, catalogue.features, params)
         calibrator = calibrate.fit(params.calibration, across, train_labels)
-        rest = np.ones(len(first), dtype=bool)
-        calibrated_on = _said(
-            f"training rows, cross-fitted (the first half of validation knows {labels.sum()} frauds)", train_labels
-        )
-    scored = valid.featured.filter(pl.Series(rest)).with_columns(
-        score=pl.Series(calibrator.probability(log_odds[rest]))
-    )
-    where = "second half of validation" if not rest.all() else "all of validation"
-    threshold = choose_threshold(scored, policy)
-    return Outside(calibrator, threshold, calibrated_on, f"{where}: {scored.height:,} rows", log_odds)
+        scores = calibrator.probability(log_odds)
+        fewest = f"(a half of validation knows {scarce} frauds)"
+        calibrated_on, how = _said(f"training rows, cross-fitted {fewest}", train_labels), ""
+    threshold = choose_threshold(valid.featured.with_columns(score=pl.Series(scores)), policy)
+    return Outside(calibrator, threshold, calibrated_on, f"validation: {len(scores):,} rows{how}", log_odds)
+
+
+def _across_halves(method: str, log_odds: Floats, is_fraud: Labels, known: Mask, first: Mask) -> Floats:
+    """Score each half by a calibrator of the other; one half of no rows leaves all rows to one calibrator."""
+    scores = np.empty(len(log_odds))
+    for half, other in ((first, ~first), (~first, first)):
+        rows = known & (other if other.any() else half)
+        scores[half] = calibrate.fit(method, log_odds[rows], is_fraud[rows]).probability(log_odds[half])
+    return scores
 
 
 def metrics(valid: Rows, log_odds: Floats) -> dict[str, float]:
@@ -104,8 +113,8 @@ def _said(rows: str, labels: Labels) -> str:
     return f"{rows}: {len(labels):,} rows, {labels.sum():,} frauds"
 
 
-def _first_half(featured: pl.DataFrame, boundaries: Boundaries) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which rows calibrate; the others set the threshold."""
+def _first_half(featured: pl.DataFrame, boundaries: Boundaries) -> Mask:
+    """Which rows are of the first half."""
     if boundaries.valid is None:
         return np.array([hashlib.sha256(name.encode()).digest()[0] < 128 for name in featured["transaction_id"]], bool)
     first, last = boundaries.valid

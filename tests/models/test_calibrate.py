@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
 from fraud3000.errors import ScorerError
+from fraud3000.metrics.report import values
 from fraud3000.models import calibrate
 from fraud3000.models.calibrate import Beta, Isotonic, Platt
+from fraud3000.params import EvaluateModelParams, PolicyParams
 
 METHODS = ("platt", "beta", "isotonic")
 LOG_ODDS = st.floats(-40, 40).map(lambda z: round(z, 4))
@@ -123,3 +127,30 @@ def test_probabilities_sum_to_the_frauds_they_were_fitted_on(method, seed):
     is_fraud = (source.random(4_000) < 1 / (1 + np.exp(-log_odds))).astype(np.int8)
     predicted = calibrate.fit(method, log_odds, is_fraud).probability(log_odds).sum()
     assert predicted == pytest.approx(is_fraud.sum(), rel=0.03)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ranking_and_card_precision_are_those_of_the_raw_scores(method):
+    source = np.random.default_rng(11)
+    n = 6_000
+    log_odds = np.round(source.normal(-3, 2, n), 2)  # with ties, which must stay ties and no more
+    is_fraud = (source.random(n) < expit(0.7 * log_odds)).astype(np.int8)
+    hour = source.integers(0, 24 * 7, n)
+    rows = pl.DataFrame(
+        {
+            "ts": [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=int(one)) for one in hour],
+            "card_id": source.integers(0, 400, n).astype(str),
+            "alert": False,
+            "is_fraud": is_fraud,
+            "amount": source.integers(1, 9_000, n),
+        }
+    )
+    probability = calibrate.fit(method, log_odds, is_fraud).probability(log_odds)
+    assert len(np.unique(probability)) == len(np.unique(log_odds))
+    told = EvaluateModelParams(replicates=20)
+    raw, calibrated = (
+        values(rows.with_columns(score=score), policy=PolicyParams(), evaluate=told)
+        for score in (log_odds, probability)
+    )
+    for name in ("average_precision", "auc_roc", "card_precision_at_100", "recall_at_alert_budget"):
+        assert raw[name] == calibrated[name], name

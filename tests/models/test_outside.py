@@ -1,4 +1,4 @@
-"""Calibration and threshold on rows outside the fit, and on different ones."""
+"""Calibration and threshold on rows outside the fit, cross-fitted against each other."""
 
 from __future__ import annotations
 
@@ -31,15 +31,29 @@ def parts(small_featured, small_catalogue):
     return model, Rows(train, train["is_fraud"], {}), Rows(valid, valid["is_fraud"], {})
 
 
-def test_the_first_half_calibrates_and_the_second_sets_the_threshold(parts, small_catalogue):
+def test_all_of_validation_calibrates_and_each_half_sets_the_threshold_by_the_other(parts, small_catalogue):
     model, train, valid = parts
     settled = outside.settle(model, train, valid, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     log_odds, labels = model.log_odds(valid.featured), valid.is_fraud.to_numpy()
-    assert settled.calibrator == calibrate.fit("platt", log_odds[:500], labels[:500])
-    scored = valid.featured[500:].with_columns(score=settled.calibrator.probability(log_odds[500:]))
-    assert settled.threshold == choose_threshold(scored, POLICY)
-    assert settled.calibrated_on == f"first half of validation: 500 rows, {labels[:500].sum()} frauds"
-    assert settled.threshold_on == "second half of validation: 500 rows"
+    assert settled.calibrator == calibrate.fit("platt", log_odds, labels)
+    halves = (slice(0, 500), slice(500, 1_000))
+    scores = np.empty(1_000)
+    for half, other in (halves, halves[::-1]):
+        scores[half] = calibrate.fit("platt", log_odds[other], labels[other]).probability(log_odds[half])
+    assert settled.threshold == choose_threshold(valid.featured.with_columns(score=scores), POLICY)
+    assert settled.calibrated_on == f"validation: 1,000 rows, {labels.sum()} frauds"
+    assert settled.threshold_on == "validation: 1,000 rows, each half calibrated on the other"
+
+
+def test_no_row_sets_the_threshold_by_a_calibrator_that_saw_its_label(parts, small_catalogue):
+    """Labels of one half, turned round, change the scores of the other half only."""
+    model, _, valid = parts
+    log_odds, first = model.log_odds(valid.featured), np.arange(1_000) < 500
+    is_fraud, known = valid.is_fraud.to_numpy(), np.ones(1_000, dtype=bool)
+    scores = outside._across_halves("beta", log_odds, is_fraud, known, first)
+    turned = outside._across_halves("beta", log_odds, np.where(first, 1 - is_fraud, is_fraud), known, first)
+    np.testing.assert_array_equal(scores[first], turned[first])
+    assert (scores[~first] != turned[~first]).any()
 
 
 def test_rows_of_unknown_label_count_for_the_threshold_but_not_for_calibration(parts, small_catalogue):
@@ -47,9 +61,8 @@ def test_rows_of_unknown_label_count_for_the_threshold_but_not_for_calibration(p
     some = pl.Series(np.arange(1_000) % 4 == 0)
     masked = Rows(valid.featured, valid.is_fraud.set(some, None), {})
     settled = outside.settle(model, train, masked, small_catalogue, BOUNDARIES, PARAMS, POLICY)
-    assert "375 rows" in settled.calibrated_on
-    assert settled.threshold_on == "second half of validation: 500 rows"
-    assert settled.threshold.rows == 500
+    assert "750 rows" in settled.calibrated_on
+    assert settled.threshold.rows == 1_000
 
 
 def test_with_few_frauds_calibration_is_cross_fitted_on_training_rows(parts, small_catalogue):
@@ -59,8 +72,8 @@ def test_with_few_frauds_calibration_is_cross_fitted_on_training_rows(parts, sma
     labels = train.is_fraud.to_numpy()
     across = cross_fitted(train.featured, labels, small_catalogue.features, PARAMS)
     assert settled.calibrator == calibrate.fit("platt", across, labels)
-    assert settled.calibrated_on.startswith("training rows, cross-fitted (the first half of validation knows 0 frauds)")
-    assert settled.threshold_on == "all of validation: 1,000 rows"
+    assert settled.calibrated_on.startswith("training rows, cross-fitted (a half of validation knows 0 frauds)")
+    assert settled.threshold_on == "validation: 1,000 rows"
 
 
 def test_with_few_frauds_anywhere_nothing_is_pretended(parts, small_catalogue):
