@@ -197,7 +197,7 @@ def _summary(
         "features": len(scorer.model.encoder.columns),
         "training": _span(inputs.boundaries.train),
         "validation": _validation(inputs.boundaries),
-        "calibration": f"{scorer.calibrator.method}, on the {settled.calibrated_on}",
+        "calibration": f"{scorer.calibrator.method}, on {settled.calibrated_on}",
         **_threshold_facts(settled),
         "validation average precision": metrics.get("valid_average_precision"),
         "validation AUC": metrics.get("valid_auc_roc"),
