@@ -21,6 +21,7 @@ from fraud3000 import registry
 from fraud3000.errors import EmptyDataError, LeakageError, ParamsError
 from fraud3000.scorer import Scorer
 from fraud3000.splits import Boundaries
+from fraud3000.stages.promote import train_and_promote
 from fraud3000.stages.tune import tune, tune_and_train
 from fraud3000.stages.workspace import Workspace
 
@@ -119,6 +120,12 @@ def test_each_trial_is_a_run_below_the_searchs_own(there, content):
     below = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
     assert {one.info.run_name for one in below} == {f"trial {one['trial']}" for one in content["trials"]}
     assert run.data.metrics["average_precision"] == pytest.approx(content["best"]["mean"])
+
+
+def test_what_was_found_is_evaluated_and_judged_in_one_go(there):
+    outcome = train_and_promote(p.load(), lambda told: tune_and_train(told, None))
+    assert {"best", "version", "caught by alerts", "verdict"} <= set(outcome.facts)
+    assert {"params found", "model", "report"} <= set(outcome.outputs)
 
 
 def changed(**sections):
