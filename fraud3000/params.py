@@ -440,9 +440,7 @@ class TuneParams(_Section):
     time_budget: Duration | None = None  # no trial begins after this long
     first: datetime | None = None  # first day of the first fold; default: the folds end where their labels are known
     folds: int = Field(4, ge=1)
-    space: dict[
-        str, RangeParams
-    ] = {}  # by key below train, such as estimator_params.max_depth; default: the learner's own
+    space: dict[str, RangeParams] = {}  # by key below train: docs/tuning.md; default: the learner's own
     seed: int = Field(2018, ge=0)  # same seed, same search
 
 

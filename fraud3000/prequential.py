@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import expit
 
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.features.spec import Catalogue
 from fraud3000.metrics.catalogue import metrics_of
 from fraud3000.metrics.report import values
 from fraud3000.models import estimators, fit, outside
+from fraud3000.models.calibrate import Platt
 from fraud3000.models.fit import Model
 from fraud3000.models.outside import Outside
 from fraud3000.models.policy import require_rows
@@ -36,6 +36,8 @@ from fraud3000.params import BacktestParams, EvaluateModelParams, PolicyParams, 
 from fraud3000.splits import Boundaries
 
 _DAY = timedelta(days=1)
+_AS_IT_IS = Platt(1.0, 0.0)
+"""Keeps distinct log-odds distinct, however large."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,6 @@ class Fold:
     def name(self) -> str:
         """The first day of the test."""
         return f"{self.test[0]:%Y-%m-%d}"
-
-    @property
-    def first(self) -> datetime:
-        """The start of all that is read for it."""
-        return min(span[0] for span in (self.train, self.valid or self.train))
 
     def boundaries(self, burn_in: timedelta) -> Boundaries:
         """The fold as a split, its labels as known when the test begins."""
@@ -79,7 +76,7 @@ class Fitted:
         """
         log_odds = self.model.log_odds(featured)
         if self.outside is None:
-            score, alert = expit(log_odds), np.zeros(len(log_odds), dtype=bool)
+            score, alert = _AS_IT_IS.probability(log_odds), np.zeros(len(log_odds), dtype=bool)
         else:
             score = self.outside.calibrator.probability(log_odds)
             alert = self.outside.threshold.policy.alerts(score, featured["amount"].to_numpy())

@@ -16,9 +16,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -139,15 +141,15 @@ def search(
     UnavailableError
         The storage cannot be used.
     """
-    study = _Study(_optuna(), storage, _name(space, params, identity), params.seed)
-    resumed = len(study.trials())
+    optuna = _optuna()
     begin = time.monotonic()
-    budget = None if params.time_budget is None else params.time_budget.total_seconds()
-    while len(study.trials()) < params.trials:
-        if budget is not None and time.monotonic() - begin > budget:
-            break
-        ended(study.run(judge, base, space, folds), params.trials)
-    trials = study.trials()
+    budget = math.inf if params.time_budget is None else params.time_budget.total_seconds()
+    with _kept(optuna, storage):
+        study = _Study(optuna, storage, _name(space, params, identity), params.seed)
+        resumed = len(study.trials())
+        while len(study.trials()) < params.trials and time.monotonic() - begin <= budget:
+            ended(study.run(judge, base, space, folds), params.trials)
+        trials = study.trials()
     whole = [trial for trial in trials if not trial.given_up]
     if not whole:
         raise EmptyDataError("tune: no trial ended within tune.time_budget", hint="Give the search more time.")
@@ -167,6 +169,20 @@ def _optuna() -> Any:
     return optuna
 
 
+@contextmanager
+def _kept(optuna: Any, storage: Path) -> Iterator[None]:
+    """Tell of a storage that cannot be made, read or written; what the judge raises passes through."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
+        raise UnavailableError(
+            f"{storage}: the search cannot be kept there ({str(error).splitlines()[0]})",
+            hint="Move the file away, or free space; then run the command again.",
+        ) from error
+
+
 def _name(space: Space, params: TuneParams, identity: str) -> str:
     """A search is another one where data, folds, base, objective, space or seed are others."""
     ranges = {key: one.model_dump(mode="json") for key, one in space.items()}
@@ -180,22 +196,15 @@ class _Study:
     def __init__(self, optuna: Any, storage: Path, name: str, seed: int) -> None:
         self._optuna, self._seed = optuna, seed
         storage.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                kept = optuna.storages.RDBStorage(f"sqlite:///{storage.resolve()}")
-                self._study = optuna.create_study(
-                    study_name=name,
-                    storage=kept,
-                    direction="maximize",
-                    load_if_exists=True,
-                    pruner=optuna.pruners.MedianPruner(n_startup_trials=_RANDOM_TRIALS),
-                )
-        except Exception as error:
-            raise UnavailableError(
-                f"{storage}: the search cannot be kept there ({str(error).splitlines()[0]})",
-                hint="Move the file away, or free space; then run the command again.",
-            ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._study = optuna.create_study(
+                study_name=name,
+                storage=optuna.storages.RDBStorage(f"sqlite:///{storage.resolve()}"),
+                direction="maximize",
+                load_if_exists=True,
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=_RANDOM_TRIALS),
+            )
         for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
             self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # cut off when it was killed
 

@@ -43,7 +43,6 @@ def test_any_history_begins_where_rows_have_history_enough():
 def test_validation_moves_with_a_window():
     for fold in plan(window="7d", valid="7d"):
         assert fold.valid == (fold.train[0] - 2 * WEEK, fold.train[0] - WEEK)
-        assert fold.first == fold.valid[0]
 
 
 def test_a_test_span_that_begins_at_noon_is_cut_into_whole_days():
@@ -81,7 +80,6 @@ def test_no_fold_learns_from_its_test_or_after(window, valid, delay, step, folds
     for fold in plan(folds=folds, **told):
         assert fold.train[0] < fold.train[1] <= fold.test[0] - (WEEK if delay is None else timedelta(days=delay))
         assert fold.valid is None or fold.valid[1] <= fold.train[0] - WEEK
-        assert fold.first <= fold.train[0]
 
 
 def test_errors_name_their_fold(small_featured, small_catalogue):

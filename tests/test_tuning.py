@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -114,7 +115,7 @@ def test_a_storage_that_cannot_be_used_is_told(tmp_path):
 
 
 def test_without_optuna_the_hint_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ParamsError, match=r"fraud3000\[tune\]"):
         search(tmp_path)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import math
 import os
+import zipfile
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -134,11 +136,14 @@ class Trees:
         Raises
         ------
         ScorerError
-            The arrays make no trees: a node leads out of them, backwards, or to a column that there is not.
+            They cannot be read, or make no trees: a node leads out of them, backwards, or to a column that there is not.
         """
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            told = {one.name: arrays[one.name] for one in fields(cls)}
-        trees = cls(**{**told, "base": float(told["base"]), "forest": bool(told["forest"])})
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                told = {one.name: arrays[one.name] for one in fields(cls)}
+            trees = cls(**{**told, "base": float(told["base"]), "forest": bool(told["forest"])})
+        except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise ScorerError(f"the model's trees cannot be read ({error})", hint="Train again.") from error
         if not trees._sound(columns):
             raise ScorerError("the model's trees are not sound; it was not opened", hint="Train again.")
         return trees
@@ -212,10 +217,15 @@ def _of_forest(estimator: Any) -> Trees:
     for grown in estimator.estimators_:
         tree = grown.tree_
         leaf = tree.children_left < 0
-        gaps = tree.missing_go_to_left if hasattr(tree, "missing_go_to_left") else np.zeros(len(leaf))
         parts.append(
             _part(
-                leaf, tree.feature, tree.threshold, tree.children_left, tree.children_right, gaps, tree.value[:, 0, 1]
+                leaf,
+                tree.feature,
+                tree.threshold,
+                tree.children_left,
+                tree.children_right,
+                tree.missing_go_to_left,
+                tree.value[:, 0, 1],
             )
         )
     return _joined(parts, base=0.0, forest=True)

@@ -19,7 +19,7 @@ from fraud3000.data import outputs
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.models import estimators
 from fraud3000.models.space import space_of
-from fraud3000.params import BacktestParams, Params, TrainModelParams
+from fraud3000.params import Params, TrainModelParams
 from fraud3000.prequential import Fold
 from fraud3000.splits import Boundaries
 from fraud3000.stages.folds import FoldRows, Ground, as_scored, as_text
@@ -107,10 +107,9 @@ def _first_test(params: Params, workspace: Workspace) -> datetime:
 
 def _folds(params: Params, ground: Ground, begin: datetime) -> tuple[Fold, ...]:
     told, delay = params.tune, params.prepare.label_delay
-    shape = {name: getattr(params.backtest, name) for name in _SHAPE}
     length = (told.folds - 1) * params.backtest.step + params.backtest.test
     first = told.first or _midnight_before(begin - delay - length)
-    plan = BacktestParams.model_construct(**{**dict(BacktestParams()), **shape, "first": first, "folds": told.folds})
+    plan = params.backtest.model_copy(update={"first": first, "folds": told.folds})
     assert ground.split.test is not None
     folds = prequential.plan(plan, ground.split.test, ground.begin, delay)
     tuning.require_before(folds, begin, delay)

@@ -152,8 +152,16 @@ def test_an_object_in_the_file_is_never_read(small):
     again = Trees.loads(place.getvalue(), COLUMNS)
     assert again.dumps() == small.dumps()
     objects = forged(small, value=small.value.astype(object))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ScorerError, match=r"the model's trees cannot be read \(.*allow_pickle"):
         Trees.loads(objects, COLUMNS)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30, 400, -40, -1])
+def test_a_file_that_is_cut_off_or_none_is_told(small, cut):
+    whole = small.dumps()
+    for content in (whole[:cut], b"not a zip", whole[:60] + bytes(40) + whole[100:]):
+        with pytest.raises(ScorerError, match="the model's trees cannot be read"):
+            Trees.loads(content, COLUMNS)
 
 
 def test_a_form_that_scores_otherwise_is_refused(monkeypatch):
