@@ -275,6 +275,7 @@ class FeatureParams(_Section):
     aggregate: Aggregate  # what is made of them
     length: Length  # of the window
     column: str | None = None  # whose values are aggregated; default: amount
+    over: Length | None = None  # tell it as a multiple of the key's mean over this longer window
     delay: Length | None = None  # from the window's end to the transaction; default: 0d, for labels their delay
     bucket: Length | None = None  # take whole buckets of this length: less state, a coarser edge
     where: ConditionParams | None = None  # take these transactions only

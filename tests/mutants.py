@@ -127,6 +127,7 @@ BATCH = (
         old="self.counted(None)",
         new="self._valued(None)",
     ),
+    _batch("a shift is over the longer window", inside="def _shifts(", old="shift.usual", new="shift.recent"),
     _batch("above is not at least", inside="def meets(", old='"above": column.gt', new='"above": column.ge'),
     _batch("a key with a missing part is none", inside="def _key_codes(", old="| (part < 0)", new="& (part < 0)"),
     _sweeps("a distinct count has a cap", inside="def distincts(", old="min(found, cap)", new="found"),
@@ -162,11 +163,18 @@ _blocks = partial(Mutant, engine="online", file="features/online/blocks.py")
 _buckets = partial(Mutant, engine="online", file="features/online/buckets.py")
 _changes = partial(Mutant, engine="online", file="features/online/changes.py")
 _step = partial(Mutant, engine="online", file="features/online/step.py")
+_draft = partial(Mutant, engine="online", file="features/online/draft.py")
 _facts = partial(Mutant, engine="online", file="features/online/facts.py")
 _records = partial(Mutant, engine="online", file="features/online/records.py")
 _alone = partial(Mutant, engine="online", file="features/online/alone.py")
 
 ONLINE = (
+    _draft(
+        "a shift is over the longer window",
+        inside="isinstance(feature, Shift)",
+        old="self._places[feature.usual]",
+        new="self._places[feature.recent]",
+    ),
     _kept("a window ends its delay before t", inside="def read(", old='t - window["near"]', new="t"),
     _kept(
         "the near edge is not in the window", inside="def read(", old='t - window["near"]', new='t - window["near"] + 1'

@@ -6,6 +6,7 @@ but the durations that the declarations are written in.
 
 import math
 import operator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -33,6 +34,11 @@ def value(f, x, by_key, records, catalogue):
         return labels(f, [label(e, records, x["ts"], catalogue) for e in taken(f, seen)])
     if kind in {"SinceLast", "NotSeen", "FromLast"}:
         return recency(f, kind, x, taken(f, seen))
+    if kind == "Shift":
+        longer = replace(f, length=f.over, agg="mean")
+        usual = of_values(longer, x, taken(longer, window(longer, x, kept)))
+        recent = of_values(f, x, taken(f, seen))
+        return recent / usual if recent is not None and usual is not None and usual > 0 else None
     return of_values(f, x, taken(f, seen)) if aggregate(f) in OF_VALUES else of_events(f, seen)
 
 

@@ -13,6 +13,7 @@ from fraud3000.features.spec import (
     FromLast,
     LabelWindow,
     NotSeen,
+    Shift,
     SinceLast,
     Versus,
     Window,
@@ -109,6 +110,14 @@ def test_ratio_and_deviations_from_the_mean():
     assert values(Versus("card_id", "9s", "zscore"), *rows) == [None, None, 6 / math.sqrt(2)]
     assert values(Versus("card_id", "9s", "ratio"), *amounts(0, 3))[-1] is None
     assert values(Versus("card_id", "9s", "zscore"), *amounts(2, 2, 3))[-1] is None
+
+
+def test_a_window_over_the_mean_of_a_longer_one():
+    rows = amounts(2, 4, 9, 1)
+    assert values(Shift("card_id", "1s", "max", "9s"), *rows) == [None, 1, 4 / 3, 9 / 5]
+    assert values(Shift("card_id", "2s", "mean", "9s"), *rows) == [None, 1, 1, 6.5 / 5]
+    assert values(Shift("card_id", "1s", "max", "9s"), *amounts(0, 3))[-1] is None
+    assert values(Shift("card_id", "1s", "std", "9s"), *rows)[-1] is None
 
 
 def test_different_texts_are_counted_up_to_the_cap():

@@ -26,6 +26,7 @@ from fraud3000.features.spec import (
     FromLast,
     LabelWindow,
     NotSeen,
+    Shift,
     SinceLast,
     Stateful,
     Versus,
@@ -151,7 +152,7 @@ def _look_back(
     ordered: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, among: pl.Series | None
 ) -> list[pl.Series]:
     """Compute the stateful features: keys, then blocks of a key's windows, side by side."""
-    features = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
+    features = catalogue.looking_back
     if among is None:
         target, rows = np.arange(ordered.height), ordered.height
     else:
@@ -167,6 +168,7 @@ def _look_back(
             work = _SWEEPS[window[0]](keyed, [features[slot] for slot in slots], slots)
             sweeping += [pool.submit(work, line) for line in keyed.lines]
         deque((done.result() for done in sweeping), maxlen=0)
+        _shifts(features, out)
         return list(pool.map(_column, features, out))
 
 
@@ -175,6 +177,8 @@ def _windows(features: Sequence[Stateful]) -> dict[tuple[object, ...], list[int]
     served: dict[tuple[object, ...], list[int]] = {}
     for slot, f in enumerate(features):
         match f:
+            case Shift():
+                continue
             case Window(agg="max" | "min" | "distinct"):
                 apart: tuple[object, ...] = ("distinct" if f.agg == "distinct" else "extreme", slot)
             case Window(agg="std") | Versus(how="zscore"):
@@ -199,6 +203,14 @@ def _joined(served: dict[tuple[object, ...], list[int]]) -> dict[tuple[object, .
             joined[with_amounts] = joined[with_amounts] + slots
             del joined[window]
     return joined
+
+
+def _shifts(features: Sequence[Stateful], out: Floats) -> None:
+    """What is a multiple of two windows, which have been made."""
+    place = {feature: slot for slot, feature in enumerate(features)}
+    for shift, slot in place.items():
+        if isinstance(shift, Shift):
+            sweeps.ratios(out[place[shift.recent]], out[place[shift.usual]], out[slot])
 
 
 def _column(feature: Stateful, values: Floats) -> pl.Series:
@@ -482,7 +494,7 @@ def _parts(starts: Ints) -> Iterator[Ints]:
 
 def _coded(catalogue: Catalogue) -> dict[str, None]:
     """Text columns that are keys, or whose values are told apart."""
-    stateful = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
+    stateful = catalogue.looking_back
     apart = (f.column for f in stateful if isinstance(f, Window) and f.agg == "distinct")
     return dict.fromkeys([*(column for f in stateful for column in f.keys), *apart])
 

@@ -14,6 +14,7 @@ from fraud3000.features.spec import (
     FromLast,
     LabelWindow,
     NotSeen,
+    Shift,
     SinceLast,
     Versus,
     Window,
@@ -31,6 +32,7 @@ def declared(label_delay: str) -> list[Feature]:
         *(Window("card_id", length, agg) for agg in ("mean", "max", "std") for length in ("7d", "30d", "90d")),
         Window("card_id", "30d", "min"),
         *(Versus("card_id", length, how) for how in ("ratio", "zscore") for length in ("7d", "30d", "90d")),
+        *(Shift("card_id", length, agg, "90d") for agg in ("mean", "max") for length in ("3d", "7d", "14d")),
         *(Window("card_id", length, "distinct", column="terminal_id") for length in ("1d", "7d", "30d")),
         *(
             LabelWindow("card_id", length, agg, delay=label_delay)
@@ -55,6 +57,10 @@ def declared(label_delay: str) -> list[Feature]:
             LabelWindow("terminal_id", length, agg, delay=label_delay, bucket=bucket)
             for agg in ("frauds", "labelled", "rate")
             for length, bucket in (("1d", "1h"), ("7d", "1h"), ("30d", "6h"))
+        ),
+        *(
+            LabelWindow("terminal_id", length, "rate", delay=label_delay, bucket=bucket)
+            for length, bucket in (("3d", "1h"), ("14d", "6h"), ("21d", "6h"))
         ),
         LabelWindow("terminal_id", "30d", "smoothed", delay=label_delay, bucket="6h"),
     ]

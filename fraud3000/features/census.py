@@ -9,7 +9,7 @@ import polars as pl
 
 from fraud3000 import durations
 from fraud3000.data.amounts import LARGEST
-from fraud3000.features.spec import Catalogue, Feature, Stateful
+from fraud3000.features.spec import Catalogue, Feature, Shift, Stateful
 from fraud3000.schema import DECLINED, REFUND
 
 SECOND = 1_000_000
@@ -51,7 +51,9 @@ def edges(features: tuple[Feature, ...]) -> set[Edge]:
 
 def _edges_of(feature: Stateful) -> set[Edge]:
     bucket = durations.seconds(feature.bucket) * SECOND if feature.bucket else 1
-    return {(back * SECOND, bucket) for back in (feature.longest, durations.seconds(feature.delay))}
+    ends = {feature.longest, durations.seconds(feature.delay)}
+    ends |= {feature.recent.longest} if isinstance(feature, Shift) else set()
+    return {(back * SECOND, bucket) for back in ends}
 
 
 def _odd(rows: pl.DataFrame) -> dict[str, int]:

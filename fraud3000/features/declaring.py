@@ -16,6 +16,7 @@ from fraud3000.features.spec import (
     FromLast,
     LabelWindow,
     NotSeen,
+    Shift,
     SinceLast,
     Stateful,
     Versus,
@@ -26,7 +27,8 @@ from fraud3000.params import ConditionParams, FeatureParams
 Schema = Mapping[str, pl.DataType]
 
 _PLACED = frozenset({"delay", "bucket"})
-_OF_VALUES = {agg: _PLACED | {"column"} for agg in ("sum", "mean", "max", "min", "std", "ratio", "zscore")}
+_OF_VALUES = {agg: _PLACED | {"column", "over"} for agg in ("sum", "mean", "max", "min", "std")}
+_OF_VALUES |= {how: _PLACED | {"column"} for how in ("ratio", "zscore")}
 _OF_LABELS = dict.fromkeys(("frauds", "labelled", "rate"), _PLACED)
 _TAKES: dict[str, frozenset[str]] = {
     "count": _PLACED,
@@ -114,10 +116,10 @@ def _feature(entry: FeatureParams, label_delay: str) -> Stateful:
             return Versus(key, entry.length, how, where=where, **given)
         case "distance" | "speed" as how:
             return FromLast(key, entry.length, how, where=where)
-        case "since_last":
-            return SinceLast(key, entry.length, where=where)
-        case "not_seen":
-            return NotSeen(key, entry.length, where=where)
+        case "since_last" | "not_seen" as kind:
+            return (SinceLast if kind == "since_last" else NotSeen)(key, entry.length, where=where)
+        case "sum" | "mean" | "max" | "min" | "std" as agg if entry.over is not None:
+            return Shift(key, entry.length, agg, where=where, **given)
         case agg:
             return Window(key, entry.length, agg, where=where, **given)
 
@@ -135,7 +137,9 @@ def _condition(asked: ConditionParams) -> Condition:
 def _check_options(entry: FeatureParams) -> None:
     taken = _TAKES[entry.aggregate]
     given = [
-        name for name in ("column", "delay", "bucket", "cap", "prior", "strength") if getattr(entry, name) is not None
+        name
+        for name in ("column", "over", "delay", "bucket", "cap", "prior", "strength")
+        if getattr(entry, name) is not None
     ]
     not_taken = [name for name in given if name not in taken]
     if not_taken:

@@ -15,6 +15,7 @@ from fraud3000.features.spec import (
     FromLast,
     LabelWindow,
     NotSeen,
+    Shift,
     SinceLast,
     Versus,
     Window,
@@ -28,9 +29,9 @@ LIMIT = 5_000
 """An amount that a condition compares with."""
 
 _PAIR = ("card_id", "terminal_id")
-_Plain = Literal["count", "sum", "mean", "max", "min", "std"]
-_PLAIN: tuple[_Plain, ...] = ("count", "sum", "mean", "max", "min", "std")
-_OF_VALUES = _PLAIN[1:]
+_OfValues = Literal["sum", "mean", "max", "min", "std"]
+_OF_VALUES: tuple[_OfValues, ...] = ("sum", "mean", "max", "min", "std")
+_PLAIN: tuple[Literal["count"] | _OfValues, ...] = ("count", *_OF_VALUES)
 _CONDITIONS = (
     Condition("country", "is", ("FR", "US")),
     Condition("status", "is", (DECLINED,)),
@@ -84,6 +85,9 @@ def _lacking(label_delay: str) -> list[Feature]:
         *(Versus("card_id", "30d", how, column="risk") for how in ("ratio", "zscore")),
         *(Versus("terminal_id", "7d", how, bucket="1h") for how in ("ratio", "zscore")),
         Versus("card_id", "7d", "zscore", where=_CONDITIONS[0]),
+        *(Shift("card_id", "2d", agg, "7d", column="risk") for agg in _OF_VALUES),
+        *(Shift("terminal_id", "1d", agg, "7d", bucket="1h") for agg in _OF_VALUES),
+        Shift("card_id", "1d", "max", "30d", delay="1d", where=_CONDITIONS[0]),
         *(SinceLast(key, "1h") for key in ("card_id", "terminal_id", _PAIR)),
         SinceLast("card_id", "30d", where=_CONDITIONS[1]),
         NotSeen("card_id", "1d"),

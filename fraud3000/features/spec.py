@@ -257,6 +257,58 @@ class Versus(Stateful):
 
 
 @dataclass(frozen=True)
+class Shift(Stateful):
+    """An aggregate of a window as a multiple of the key's mean over a longer one: how unlike itself it is lately.
+
+    Attributes
+    ----------
+    over
+        The longer window's length; delay, bucket and condition are the same for both.
+    """
+
+    agg: Literal["sum", "mean", "max", "min", "std"]
+    over: str
+    column: str = field(default="amount", kw_only=True)
+
+    @property
+    def recent(self) -> Window:
+        """The window that is looked at."""
+        return self._window(self.length, self.agg)
+
+    @property
+    def usual(self) -> Window:
+        """The mean that it is told as a multiple of."""
+        return self._window(self.over, "mean")
+
+    def _window(self, length: str, agg: Literal["sum", "mean", "max", "min", "std"]) -> Window:
+        same = {"column": self.column, "delay": self.delay, "bucket": self.bucket, "where": self.where}
+        return Window(self.key, length, agg, **same)  # type: ignore[arg-type]
+
+    @property
+    def what(self) -> str:
+        return self.recent.what
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}_over_{self.over}"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return self.recent.needs
+
+    @property
+    def longest(self) -> int:
+        return self.usual.longest
+
+    def check(self, label_delay: int) -> None:
+        super().check(label_delay)
+        if durations.seconds(self.over) <= durations.seconds(self.length):
+            raise ParamsError(
+                f"{self.name}: {self.length} is told over {self.over}", hint="`over` must be the longer of the two."
+            )
+
+
+@dataclass(frozen=True)
 class Recency(Stateful):
     """A feature of the key's last approved or declined event within the length; the base of three kinds."""
 
@@ -339,7 +391,7 @@ class LabelWindow(Stateful):
 
 _KINDS: dict[str, type[Feature]] = {
     kind.__name__: kind
-    for kind in (Column, Calendar, FromHome, Window, Versus, SinceLast, NotSeen, FromLast, LabelWindow)
+    for kind in (Column, Calendar, FromHome, Window, Versus, Shift, SinceLast, NotSeen, FromLast, LabelWindow)
 }
 
 
@@ -384,6 +436,15 @@ class Catalogue:
     def span(self) -> int:
         """How far back an event may lie that some window sees, in seconds: delay + length + bucket."""
         return max((feature.span for feature in self.features), default=0)
+
+    @property
+    def looking_back(self) -> list[Stateful]:
+        """What engines make in this order: windows that shifts alone are made of, stateful features, shifts."""
+        stateful = [feature for feature in self.features if isinstance(feature, Stateful)]
+        shifts = [feature for feature in stateful if isinstance(feature, Shift)]
+        windows = [feature for feature in stateful if not isinstance(feature, Shift)]
+        made_of = dict.fromkeys(window for shift in shifts for window in (shift.recent, shift.usual))
+        return [*(window for window in made_of if window not in windows), *windows, *shifts]
 
     @property
     def hash(self) -> str:

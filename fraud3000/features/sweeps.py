@@ -473,6 +473,13 @@ def _longest(starts: Ints) -> int:
 
 
 @kernel
+def ratios(values: Floats, means: Floats, found: Floats) -> None:
+    """Values as multiples of means, row by row, written to `found`."""
+    for row in range(len(values)):
+        found[row] = formulas.ratio(values[row], means[row])
+
+
+@kernel
 def distances(lat: Floats, long: Floats, lat_2: Floats, long_2: Floats) -> Floats:
     """Metres between points, row by row."""
     found = np.empty(len(lat))

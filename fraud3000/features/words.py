@@ -15,6 +15,7 @@ from fraud3000.features.spec import (
     FromLast,
     LabelWindow,
     NotSeen,
+    Shift,
     SinceLast,
     Stateful,
     Versus,
@@ -107,6 +108,9 @@ def _looking_back(feature: Stateful, decimals: int) -> Told:
         case Versus(how=how, column=column):
             said = f"{_AGAINST[how].format(_plainly(column))}{within}"
             told = Told(_values(owner, column), said, "ratio" if how == "ratio" else "deviations")
+        case Shift(over=over):
+            recent = _aggregate(feature.recent, owner, behind, within)
+            told = Told(recent.family, f"{recent.words}, as a multiple of the mean in {over}", "ratio")
         case LabelWindow(agg=agg):
             unit: Unit = "count" if agg in {"frauds", "labelled"} else "share"
             told = Told(f"{owner} frauds", f"{_LABELS[agg]}{within}", unit)

@@ -12,6 +12,7 @@ from fraud3000.features.spec import (
     FromLast,
     LabelWindow,
     NotSeen,
+    Shift,
     SinceLast,
     Stateful,
     Versus,
@@ -66,6 +67,12 @@ LARGE = Condition("amount", "at_least", (50_000.0,))
             "card basket size",
             "standard deviations of the basket size from the mean of this card in 30d",
             "deviations",
+        ),
+        (
+            Shift("card_id", "7d", "max", "90d"),
+            "card amounts",
+            "largest amount of this card in 7d, as a multiple of the mean in 90d",
+            "ratio",
         ),
         (
             LabelWindow(PAIR, "30d", "smoothed", delay="7d", bucket="6h"),

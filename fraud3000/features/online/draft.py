@@ -31,6 +31,7 @@ from fraud3000.features.online.plan import (
     MOST_PARTS,
     NUMBER,
     OPERATION,
+    OVER,
     RATIO,
     RECORD,
     SECOND,
@@ -57,6 +58,7 @@ from fraud3000.features.spec import (
     FromLast,
     LabelWindow,
     NotSeen,
+    Shift,
     SinceLast,
     Stateful,
     Versus,
@@ -105,10 +107,12 @@ class _Draft:
         self._sections: dict[tuple[tuple[str, ...], int, int], _Section] = {}  # by columns, bucket, last
         self._empty: list[int] = []
         self._steps: dict[tuple[str, ...], int] = {}
-        stateful = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
+        stateful = catalogue.looking_back
         self._know_columns(stateful)
         self._know_keys(stateful)
-        self._operations = [self._operation(f) for f in catalogue.features if isinstance(f, Stateful | FromHome)]
+        self._places = {feature: place for place, feature in enumerate(stateful)}
+        homes = [feature for feature in catalogue.features if isinstance(feature, FromHome)]
+        self._operations = [*map(self._operation, stateful), *map(self._operation, homes)]
 
     def _know_columns(self, stateful: list[Stateful]) -> None:
         layout = self.layout
@@ -160,7 +164,10 @@ class _Draft:
         if isinstance(feature, FromHome):
             first, second = self.layout.fact("card_lat"), self.layout.fact("terminal_lat")
             return (HOME, -1, first, second, 0, 1.0, 0.0, 0.0)
-        how, first, second = self._gathered(feature)
+        if isinstance(feature, Shift):
+            how, first, second = OVER, self._places[feature.recent], self._places[feature.usual]
+        else:
+            how, first, second = self._gathered(feature)
         column = feature.column if isinstance(feature, Window | Versus) else "amount"
         fact = self.layout.fact(column) if column in self.layout.values else 0
         fact = self.layout.fact("terminal_lat") if isinstance(feature, FromLast) else fact

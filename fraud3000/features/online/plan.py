@@ -26,7 +26,9 @@ COUNT, SUM, SQUARES, MAX, MIN, LABELS, DISTINCT, LAST = range(8)
 WIDTH = {COUNT: 1, SUM: 3, SQUARES: 2, MAX: 1, MIN: 1, LABELS: 2, DISTINCT: 1, LAST: 1}
 """In how many whole numbers; a sum is a count and a pair, labels are frauds and labelled."""
 
-NUMBER, TOTAL, EXTREME, MEAN, STD, RATIO, ZSCORE, SHARE, SMOOTHED, UNSEEN, SINCE, DISTANCE, SPEED, HOME = range(14)
+NUMBER, TOTAL, EXTREME, MEAN, STD, RATIO, ZSCORE, SHARE, SMOOTHED, OVER, UNSEEN, SINCE, DISTANCE, SPEED, HOME = range(
+    15
+)
 """What is made of it."""
 
 CODE_BITS = 32  # of a text's code

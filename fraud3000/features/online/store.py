@@ -60,7 +60,10 @@ class FeatureStore:
         self._rows = 0
         self._nothing: dict[str, Value] = dict.fromkeys(catalogue.names)
         kinds = {feature.name: feature.kind for feature in catalogue.features}
-        self._flags = [place for place, name in enumerate(self._layout.names) if kinds[name] == "boolean"]
+        names = self._layout.names
+        self._flags = [place for place, name in enumerate(names) if kinds.get(name) == "boolean"]
+        self._hidden = sum(name not in kinds for name in names)  # windows that shifts alone are made of come first
+        self._names = names[self._hidden :]
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -234,7 +237,7 @@ class FeatureStore:
         for place in self._state.undefined[1 : 1 + self._state.undefined[0]].tolist():
             values[place] = None
         told = self._nothing.copy()
-        told.update(zip(self._layout.names, values, strict=True))
+        told.update(zip(self._names, values[self._hidden :], strict=True))
         told.update(self._alone.of(transaction, ts))
         return told
 

@@ -16,6 +16,7 @@ from fraud3000.features.online.plan import (
     HOME,
     MEAN,
     NUMBER,
+    OVER,
     RATIO,
     SHARE,
     SINCE,
@@ -43,6 +44,8 @@ def make(plan: Plan, state: State, facts: Ints) -> None:
         step = operation["step"]
         if step >= 0 and live[step] < 0:
             out[place] = math.nan
+        elif operation["how"] == OVER:
+            out[place] = formulas.ratio(out[operation["first"]], out[operation["second"]])
         elif operation["how"] >= UNSEEN:
             out[place] = _of_last(state.pool, places, sums, operation, facts, floats)
         else:
