@@ -33,6 +33,7 @@ from fraud3000.models.outside import Outside
 from fraud3000.models.policy import require_rows
 from fraud3000.models.rows import Rows, require_both_classes
 from fraud3000.params import BacktestParams, EvaluateModelParams, PolicyParams, Span, TrainModelParams
+from fraud3000.schema import APPROVE
 from fraud3000.splits import Boundaries
 
 _DAY = timedelta(days=1)
@@ -71,16 +72,18 @@ class Fitted:
         Returns
         -------
         polars.DataFrame
-            `transaction_id String, score Float64, alert Boolean`, in the order of the rows. Without
-            calibration the score is the model's own probability, and nothing is alerted.
+            `transaction_id String, score Float64, alert Boolean, decision String`, in the order of the rows. Without
+            calibration the score is the model's own probability, and everything is approved.
         """
         log_odds = self.model.log_odds(featured)
         if self.outside is None:
-            score, alert = _AS_IT_IS.probability(log_odds), np.zeros(len(log_odds), dtype=bool)
+            score = _AS_IT_IS.probability(log_odds)
+            decision = pl.repeat(APPROVE, len(score), dtype=pl.String, eager=True)
         else:
             score = self.outside.calibrator.probability(log_odds)
-            alert = self.outside.threshold.policy.alerts(score, featured["amount"].to_numpy())
-        return featured.select("transaction_id").with_columns(score=pl.Series(score), alert=pl.Series(alert))
+            decision = self.outside.threshold.policy.decisions(score, featured["amount"].to_numpy())
+        answers = {"score": pl.Series(score), "alert": decision != APPROVE, "decision": decision}
+        return featured.select("transaction_id").with_columns(**answers)
 
 
 def plan(params: BacktestParams, test: Span, begin: datetime, label_delay: timedelta) -> tuple[Fold, ...]:

@@ -55,6 +55,9 @@ QUARANTINE: dict[str, pl.DataType] = {
 }
 """Rows that were refused, each with its reason."""
 
+APPROVE, REVIEW, DECLINE = "approve", "review", "decline"
+"""What a policy decides."""
+
 SPLITS = ("history", "train", "gap", "valid", "test")
 
 SCORED: dict[str, pl.DataType] = {
@@ -66,6 +69,7 @@ SCORED: dict[str, pl.DataType] = {
     "reason_2": pl.String(),
     "reason_3": pl.String(),
     "model_version": pl.String(),
+    "decision": pl.String(),  # approve, review or decline; an alert is either of the latter
 }
 """What `score-file` writes: one row for each accepted row, in the order of the input."""
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import polars as pl
 
@@ -26,7 +25,7 @@ from fraud3000.models.fit import Member, Model
 from fraud3000.models.policy import Policy
 from fraud3000.models.predictors import Predictor
 from fraud3000.params import Mapping
-from fraud3000.schema import LEDGER
+from fraud3000.schema import APPROVE, LEDGER
 
 UNREGISTERED = "unregistered"
 
@@ -54,6 +53,7 @@ class Scorer:
     --------
     A model of one feature, put together by hand; `fraud3000.load` gives a trained one.
 
+    >>> import numpy as np
     >>> from fraud3000.features.spec import Column
     >>> from fraud3000.models import fit
     >>> from fraud3000.params import TrainModelParams
@@ -101,7 +101,7 @@ class Scorer:
         return batch.assemble(transactions, pl.DataFrame(schema=LEDGER) if ledger is None else ledger, self.catalogue)
 
     def answer(self, featured: pl.DataFrame) -> pl.DataFrame:
-        """Score rows and say which of them the policy alerts.
+        """Score rows and decide them by the policy.
 
         Parameters
         ----------
@@ -111,14 +111,16 @@ class Scorer:
         Returns
         -------
         polars.DataFrame
-            `transaction_id, score, alert, threshold, model_version`, in the order of the rows.
+            `transaction_id, score, alert, threshold, model_version, decision`, in the order of the rows.
         """
         scores, amounts = self.score(featured), featured["amount"].to_numpy()
+        decisions = self.policy.decisions(scores, amounts)
         return featured.select("transaction_id").with_columns(
             score=pl.Series(scores, dtype=pl.Float64),
-            alert=pl.Series(self.alerts(scores, amounts), dtype=pl.Boolean),
+            alert=decisions != APPROVE,
             threshold=pl.Series(self.thresholds(amounts), dtype=pl.Float64),
             model_version=pl.lit(self.version, dtype=pl.String),
+            decision=decisions,
         )
 
     def score(self, featured: pl.DataFrame) -> Floats:
@@ -145,9 +147,9 @@ class Scorer:
         """The score from which a row is alerted, for amounts in minor units; of shape (n_rows,)."""
         return self.policy.thresholds(amounts)
 
-    def alerts(self, scores: Floats, amounts: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Whether each row is alerted; of shape (n_rows,)."""
-        return self.policy.alerts(scores, amounts)
+    def decisions(self, scores: Floats, amounts: npt.NDArray[Any]) -> pl.Series:
+        """Approve, review or decline each row; of length n_rows."""
+        return self.policy.decisions(scores, amounts)
 
     def reasons(self, featured: pl.DataFrame) -> list[tuple[Reason, ...]]:
         """At most three reasons for each row's score, the strongest first.

@@ -89,7 +89,7 @@ def test_a_loaded_scorer_answers_to_the_last_bit_as_the_saved_one(name, small_fe
     parts = np.concatenate([loaded.score(part) for part in small_featured.iter_slices(13)])
     np.testing.assert_array_equal(scores, parts)
     assert ((scores > 0) & (scores < 1)).all()
-    alerted = small_featured.filter(pl.Series(loaded.alerts(scores, small_featured["amount"].to_numpy())))
+    alerted = small_featured.filter(loaded.decisions(scores, small_featured["amount"].to_numpy()) != "approve")
     assert loaded.reasons(alerted) == scorer.reasons(alerted)
     assert loaded.reasons(alerted)[0][0].text
     assert (loaded.version, scorer.version) == ("7", UNREGISTERED)
@@ -99,7 +99,7 @@ def test_a_loaded_scorer_answers_to_the_last_bit_as_the_saved_one(name, small_fe
 
 def test_alerts_are_scores_at_or_above_the_threshold(scorer):
     amounts = np.array([100, 100, 100])
-    assert scorer.alerts(np.array([0.24, 0.25, 0.26]), amounts).tolist() == [False, True, True]
+    assert scorer.decisions(np.array([0.24, 0.25, 0.26]), amounts).to_list() == ["approve", "review", "review"]
     assert scorer.thresholds(amounts).tolist() == [0.25] * 3
 
 

@@ -1,8 +1,8 @@
-"""What alerts are worth in money: fraud money caught and savings.
+"""What decisions are worth in money: fraud money caught and savings.
 
-Costs are those of the policy, each transaction on its own. A fraud without an alert loses
-``L = max(amount, 0) + fee``. An alert costs its review; on a fraud the share that a review does
-not stop is still lost, and on a legitimate row the customer is bothered.
+Costs are those of the policy, each transaction on its own. An approved fraud loses ``L = max(amount, 0) + fee``. A
+review costs its work; on a fraud the share that a review does not stop is still lost, and on a legitimate row the
+customer is bothered. A declined fraud costs nothing, a declined legitimate row the sale.
 
 References
 ----------
@@ -13,29 +13,69 @@ probabilities. SIAM International Conference on Data Mining, 2014.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from fraud3000.metrics.sample import BoolArray, FloatArray, Sample
-from fraud3000.params import PolicyParams
+
+
+class Prices(Protocol):
+    """What things cost, in minor units; see `PolicyParams`."""
+
+    @property
+    def review_cost(self) -> int: ...
+    @property
+    def fee(self) -> int: ...
+    @property
+    def review_stops(self) -> float: ...
+    @property
+    def friction(self) -> int: ...
+    @property
+    def lost_sale(self) -> int | None: ...
+    @property
+    def lost_margin(self) -> float: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Costs:
-    """What each row costs when it is alerted and when it is not; minor units, shape (n,)."""
+    """What each row costs under each decision; minor units, shape (n,).
 
-    alerted: FloatArray
-    silent: FloatArray
+    With labels for `fraud` these are the costs that arose, with probabilities those that are expected.
+
+    Attributes
+    ----------
+    reviewed, approved, declined
+        Declining costs infinitely much where the policy declines nothing.
+    """
+
+    reviewed: FloatArray
+    approved: FloatArray
+    declined: FloatArray
 
     @classmethod
-    def of(cls, fraud: FloatArray, amount: FloatArray, policy: PolicyParams) -> Costs:
-        loss = fraud * (amount + policy.fee)
-        bother = (1 - fraud) * policy.friction
-        return cls(policy.review_cost + (1 - policy.review_stops) * loss + bother, loss)
+    def of(cls, fraud: FloatArray, amount: FloatArray, prices: Prices) -> Costs:
+        """Give the costs of rows.
 
-    def paid(self, alert: FloatArray) -> FloatArray:
-        """Give what each row costs under these alerts."""
-        return alert * self.alerted + (1 - alert) * self.silent
+        Parameters
+        ----------
+        fraud
+            Labels, or probabilities of fraud, shape (n,).
+        amount
+            Minor units, shape (n,).
+        """
+        paid, honest = np.maximum(amount, 0.0), 1 - fraud
+        loss = fraud * (paid + prices.fee)
+        if prices.lost_sale is None:
+            declined = np.full(len(paid), np.inf)
+        else:
+            declined = honest * (prices.lost_sale + prices.lost_margin * paid)
+        reviewed = prices.review_cost + (1 - prices.review_stops) * loss + honest * prices.friction
+        return cls(reviewed=reviewed, approved=loss, declined=declined)
+
+    def paid(self, alert: BoolArray, decline: BoolArray) -> FloatArray:
+        """Give what each row costs under these decisions; what is alerted and not declined is reviewed."""
+        return np.where(decline, self.declined, np.where(alert, self.reviewed, self.approved))
 
 
 def savings(cost: float, alert_all: float, alert_none: float) -> float:

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraud3000.errors import DataError, SchemaError
-from fraud3000.schema import REFUND
+from fraud3000.schema import DECLINE, REFUND
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -27,8 +27,8 @@ class Sample:
     ----------
     score, fraud, amount
         Arrays of shape (n,): any finite number; 0 or 1; minor units, at least 0.
-    alert
-        Whether the policy alerted the row, shape (n,).
+    alert, decline
+        Whether the policy alerted the row, to be reviewed or declined, and whether it declined it; shape (n,).
     place
         Order of time, shape (n,): the row's rank by (ts, seq), or its place in the frame.
     keys
@@ -42,6 +42,7 @@ class Sample:
     fraud: FloatArray
     amount: FloatArray
     alert: BoolArray
+    decline: BoolArray
     place: IntArray
     keys: dict[str, IntArray]
     day: IntArray | None
@@ -73,14 +74,16 @@ class Sample:
             fraud=rows["is_fraud"].cast(pl.Float64).to_numpy(),
             amount=rows["amount"].clip(lower_bound=0).cast(pl.Float64).to_numpy(),
             alert=rows["alert"].to_numpy(),
+            decline=_declined(rows),
             place=_place(rows),
             keys=keys,
             day=codes(rows["ts"].dt.date()) if "ts" in rows.columns else None,
         ).ranked()
 
     def rescored(self, score: FloatArray, alert: BoolArray) -> Sample:
-        """Give the same rows with another score and alert; arrays in this sample's order."""
-        return Sample(score, self.fraud, self.amount, alert, self.place, self.keys, self.day).ranked()
+        """Give the same rows with another score, and reviewed where alerted; arrays in this sample's order."""
+        none = np.zeros(self.rows, dtype=np.bool_)
+        return Sample(score, self.fraud, self.amount, alert, none, self.place, self.keys, self.day).ranked()
 
     @property
     def rows(self) -> int:
@@ -103,6 +106,7 @@ class Sample:
             self.fraud[order],
             self.amount[order],
             self.alert[order],
+            self.decline[order],
             self.place[order],
             {key: code[order] for key, code in self.keys.items()},
             None if self.day is None else self.day[order],
@@ -141,6 +145,13 @@ def codes(values: pl.Series) -> IntArray:
     filled: NDArray[Any] = found.fill_null(0).cast(pl.Int64).to_numpy().copy()
     filled[alone] = np.arange(len(distinct), len(distinct) + int(alone.sum()))
     return filled
+
+
+def _declined(rows: pl.DataFrame) -> BoolArray:
+    """Where a frame holds decisions, the declines; else nothing is declined, and alerts are reviews."""
+    if "decision" not in rows.columns:
+        return np.zeros(rows.height, dtype=np.bool_)
+    return (rows["decision"] == DECLINE).to_numpy()
 
 
 def _place(rows: pl.DataFrame) -> IntArray:

@@ -1,9 +1,10 @@
-"""From a probability to an alert: thresholds by capacity or by cost.
+"""From a probability to a decision: approve, review or decline, by capacity or by cost.
 
-Both are fixed before the day they are used on, from validation rows. Capacity: the threshold at
-which as many cards a day are alerted on average as reviewers can handle, and no more. Cost: an
-alert is worth its review when the expected loss that it prevents is larger, so the threshold
-falls with the amount.
+Every threshold is fixed before the day it is used on, from validation rows. Capacity: one threshold at which as many
+cards a day are reviewed on average as reviewers can handle, and no more. Cost: of the three decisions
+the one that is expected to cost least, so thresholds fall with the amount; where more cards would be
+reviewed than there is capacity for, a review bears a price on top of its cost, the same for
+every row, that brings them down to it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraud3000.errors import DataError, EmptyDataError, ParamsError
+from fraud3000.metrics.cost import Costs
 from fraud3000.params import PolicyParams
-from fraud3000.schema import REFUND
+from fraud3000.schema import APPROVE, DECLINE, REFUND, REVIEW
 
 FloatArray = NDArray[np.float64]
 
@@ -28,18 +30,22 @@ NEVER = float(np.nextafter(1.0, 2.0))
 
 @dataclass(frozen=True)
 class Policy:
-    """When to alert: ``score >= threshold``, the threshold being one number or one for each amount.
+    """How to decide: decline from one score on, review from a lower one, approve below.
 
     Attributes
     ----------
     kind
-        ``capacity``: ``value`` is the threshold. ``cost``: the threshold follows from the costs.
+        ``capacity``: ``value`` is the threshold from which rows are reviewed. ``cost``: it follows from the costs.
     value
         The threshold of a capacity policy; None for a cost policy.
-    review_cost, fee, friction
-        In minor units.
+    review_cost, fee, friction, lost_sale
+        In minor units; without `lost_sale` nothing is declined.
     review_stops
         Share of fraud that a review stops.
+    lost_margin
+        Share of the amount that is lost with an honest transaction that is declined.
+    price
+        What a review costs on top, by cost, since reviewers are few; minor units.
 
     Examples
     --------
@@ -48,6 +54,8 @@ class Policy:
     [0.5, 0.05, 1.0]
     >>> policy.alerts(np.array([0.5, 0.06, 1.0]), np.array([1_000, 10_000, 100])).tolist()
     [False, True, False]
+    >>> Policy("capacity", 0.1, review_cost=500, lost_sale=2_000).declines(np.array([0.9, 0.5]), np.array([1_000, 1_000]))
+    array([ True, False])
     """
 
     kind: Literal["capacity", "cost"]
@@ -56,13 +64,16 @@ class Policy:
     fee: int = 0
     review_stops: float = 1.0
     friction: int = 0
+    lost_sale: int | None = None
+    lost_margin: float = 0.0
+    price: float = 0.0
 
     def thresholds(self, amounts: NDArray[Any]) -> FloatArray:
-        """Give the threshold of each row.
+        """Give the score from which each row is alerted: reviewed or declined.
 
-        By cost, a review is worth it iff ``p·L > c + p·(1 − r)·L + (1 − p)·f`` with the loss
-        ``L = max(amount, 0) + fee``, so iff p is above ``(c + f) / (r·L + f)``. Ties approve: the
-        threshold is the next number above that. Where no probability suffices it is ``NEVER``.
+        By cost, a review is worth it iff ``p·L > c + λ + p·(1 − r)·L + (1 − p)·f`` with the loss ``L = max(amount, 0)
+        + fee`` and the price ``λ``, so iff p is above ``(c + λ + f) / (r·L + f)``; to decline iff ``p·L > (1 − p)·s``.
+        Ties approve: the threshold is the next number above that. Where no probability suffices it is ``NEVER``.
 
         Parameters
         ----------
@@ -75,16 +86,56 @@ class Policy:
         """
         if self.value is not None:
             return np.full(len(amounts), self.value)
-        loss = np.maximum(np.asarray(amounts, dtype=np.float64), 0.0) + self.fee
-        prevented = self.review_stops * loss + self.friction
-        break_even = np.full(len(loss), np.inf)
-        np.divide(self.review_cost + self.friction, prevented, out=break_even, where=prevented > 0)
-        thresholds: FloatArray = np.minimum(np.nextafter(break_even, np.inf), NEVER)
-        return thresholds
+        loss = self._loss(amounts)
+        review = _above(np.full(len(loss), self._work), self.review_stops * loss + self.friction)
+        return np.minimum(review, self._decline_over_approve(loss, amounts))
+
+    def decline_thresholds(self, amounts: NDArray[Any]) -> FloatArray:
+        """Give the score from which each row is declined, at or above that of an alert; ``NEVER`` without `lost_sale`.
+
+        To decline costs less than to review iff ``(1 − p)·s < c + λ + p·(1 − r)·L + (1 − p)·f``. Ties review.
+        """
+        loss = self._loss(amounts)
+        if self.lost_sale is None:
+            return np.full(len(loss), NEVER)
+        sale = self._sale(amounts)
+        gain = sale - self._work
+        over_review = np.where(gain < 0, 0.0, _above(gain, (1 - self.review_stops) * loss + sale - self.friction))
+        decline = np.maximum(over_review, self._decline_over_approve(loss, amounts))
+        return np.maximum(decline, 0.0 if self.value is None else self.value)
+
+    @property
+    def _work(self) -> float:
+        """What reviewing an honest transaction costs."""
+        return self.review_cost + self.price + self.friction
+
+    def _loss(self, amounts: NDArray[Any]) -> FloatArray:
+        return np.maximum(np.asarray(amounts, dtype=np.float64), 0.0) + self.fee
+
+    def _sale(self, amounts: NDArray[Any]) -> FloatArray:
+        """What declining an honest transaction costs."""
+        return (self.lost_sale or 0) + self.lost_margin * np.maximum(np.asarray(amounts, dtype=np.float64), 0.0)
+
+    def _decline_over_approve(self, loss: FloatArray, amounts: NDArray[Any]) -> FloatArray:
+        if self.lost_sale is None:
+            return np.full(len(loss), NEVER)
+        sale = self._sale(amounts)
+        return _above(sale, loss + sale)
 
     def alerts(self, scores: FloatArray, amounts: NDArray[Any]) -> NDArray[np.bool_]:
-        """Say which rows are alerted; both arrays of shape (n,), amounts in minor units."""
+        """Say which rows are alerted: reviewed or declined; arrays of shape (n,), amounts in minor units."""
         return np.asarray(scores >= self.thresholds(amounts))
+
+    def declines(self, scores: FloatArray, amounts: NDArray[Any]) -> NDArray[np.bool_]:
+        """Say which rows are declined; arrays of shape (n,), amounts in minor units."""
+        return np.asarray(scores >= self.decline_thresholds(amounts))
+
+    def decisions(self, scores: FloatArray, amounts: NDArray[Any]) -> pl.Series:
+        """Decide each row: approve, review or decline; arrays of shape (n,), amounts in minor units."""
+        names = np.full(len(scores), APPROVE, dtype=object)
+        names[self.alerts(scores, amounts)] = REVIEW
+        names[self.declines(scores, amounts)] = DECLINE
+        return pl.Series("decision", names, dtype=pl.String)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -105,10 +156,12 @@ class Threshold:
     unit
         What is counted a day: ``cards``, or ``rows`` in data without cards.
     expected_per_day, daily_spread
-        Mean and standard deviation over days of the number alerted a day; None without time (the
+        Mean and standard deviation over days of the number reviewed a day; None without time (the
         spread also with a single day).
+    declined_per_day
+        Mean number of rows declined a day; None without time.
     binding
-        False where everything could be alerted within the capacity.
+        False where the capacity leaves out nothing: all, or by cost all that is worth it, can be reviewed.
     rows, days
         Size of the validation part; refunds are not in it.
     """
@@ -122,6 +175,7 @@ class Threshold:
     days: int | None
     first: datetime | None = None
     last: datetime | None = None
+    declined_per_day: float | None = None
 
     @property
     def value(self) -> float | None:
@@ -141,8 +195,9 @@ class Threshold:
 def choose_threshold(scored: pl.DataFrame, params: PolicyParams) -> Threshold:
     """Set the policy on validation rows, whose labels play no part in it.
 
-    Capacity counts distinct alerted cards (rows where there are no cards) on each UTC day that has
-    rows. Cards that tie at the edge are left out together when all of them would be too many.
+    Capacity counts distinct reviewed cards (rows where there are no cards) on each UTC day that has
+    rows. Cards that tie at the edge are left out together when all of them would be too many. Data without time has
+    no days: a cost policy reviews there whatever is worth it.
 
     Parameters
     ----------
@@ -178,13 +233,32 @@ def choose_threshold(scored: pl.DataFrame, params: PolicyParams) -> Threshold:
             "the threshold: a validation score is not between 0 and 1",
             hint="Calibrate the scores before a policy reads them.",
         )
-    best = _daily_best(rows)
-    if params.threshold == "capacity":
-        policy = Policy("capacity", _capacity_threshold(best, params.cards_per_day), **_costs(params))
-    else:
-        policy = Policy("cost", None, **_costs(params))
-    alert = policy.alerts(rows["score"].to_numpy(), rows["amount"].to_numpy())
-    return _threshold(rows, alert, policy, binding=policy.kind == "cost" or not alert.all())
+    scores, amounts = rows["score"].to_numpy(), rows["amount"].to_numpy()
+    policy = _by_capacity(rows, params) if params.threshold == "capacity" else _by_cost(rows, params)
+    alert, decline = policy.alerts(scores, amounts), policy.declines(scores, amounts)
+    binding = policy.price > 0 if policy.kind == "cost" else not alert.all()
+    return _threshold(rows, alert & ~decline, decline, policy, binding=binding)
+
+
+def _by_capacity(rows: pl.DataFrame, params: PolicyParams) -> Policy:
+    """The threshold on the score from which as many cards are reviewed as there is capacity for."""
+    costs = _costs(params)
+    declined = Policy("capacity", 0.0, **costs).declines(rows["score"].to_numpy(), rows["amount"].to_numpy())
+    best = _daily_best(rows.filter(~pl.Series(declined)))
+    edge = 0.0 if best.is_empty() else _edge(best, _allowed(rows, params), beyond=1.0)
+    return Policy("capacity", edge, **costs)
+
+
+def _by_cost(rows: pl.DataFrame, params: PolicyParams) -> Policy:
+    """Least cost, with the price of a review at which no more cards are reviewed than there is capacity for."""
+    costs = _costs(params)
+    if "ts" not in rows.columns:
+        return Policy("cost", None, **costs)
+    expected = Costs.of(rows["score"].to_numpy(), rows["amount"].to_numpy().astype(np.float64), params)
+    worth = np.minimum(expected.approved, expected.declined) - expected.reviewed
+    best = _daily_best(rows.with_columns(score=pl.Series(worth)))
+    price = _edge(best, _allowed(rows, params), beyond=float(worth.max()) + 1.0)
+    return Policy("cost", None, **costs, price=max(price, 0.0))
 
 
 def require_rows(rows: pl.DataFrame, params: PolicyParams) -> None:
@@ -209,7 +283,21 @@ def require_rows(rows: pl.DataFrame, params: PolicyParams) -> None:
 
 
 def _costs(params: PolicyParams) -> dict[str, Any]:
-    return {name: getattr(params, name) for name in ("review_cost", "fee", "review_stops", "friction")}
+    named = ("review_cost", "fee", "review_stops", "friction", "lost_sale", "lost_margin")
+    return {name: getattr(params, name) for name in named}
+
+
+def _above(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """The least probability above part / whole; `NEVER` where there is none."""
+    found = np.full(len(whole), np.inf)
+    np.divide(part, whole, out=found, where=whole > 0)
+    least: FloatArray = np.minimum(np.nextafter(found, np.inf), NEVER)
+    return least
+
+
+def _allowed(rows: pl.DataFrame, params: PolicyParams) -> int:
+    """How many cards may be reviewed on all days together."""
+    return params.cards_per_day * rows["ts"].dt.date().n_unique()
 
 
 def _daily_best(rows: pl.DataFrame) -> pl.DataFrame:
@@ -222,26 +310,44 @@ def _daily_best(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by(day, "card_id").agg(pl.col("score").max()).select("day", "score")
 
 
-def _capacity_threshold(best: pl.DataFrame, per_day: int) -> float:
-    """Halfway between the last score that fits and the first that does not: safe against rounding of scores."""
-    allowed = per_day * best["day"].n_unique()
+def _edge(best: pl.DataFrame, allowed: int, *, beyond: float) -> float:
+    """Halfway between the last score that fits and the first that does not: safe against rounding of scores.
+
+    Parameters
+    ----------
+    beyond
+        A score above all, for the last that fits where none does.
+    """
     scores = best["score"].sort(descending=True).to_numpy()
     if len(scores) <= allowed:
         return 0.0
     above = scores[scores > scores[allowed]]
-    lowest_in = float(above[-1]) if len(above) else 1.0
+    lowest_in = float(above[-1]) if len(above) else beyond
     highest_out = float(scores[allowed])
     middle = (lowest_in + highest_out) / 2
-    return middle if highest_out < middle else float(np.nextafter(highest_out, 2.0))
+    return middle if highest_out < middle else float(np.nextafter(highest_out, np.inf))
 
 
-def _threshold(rows: pl.DataFrame, alert: NDArray[np.bool_], policy: Policy, *, binding: bool) -> Threshold:
+def _threshold(
+    rows: pl.DataFrame, review: NDArray[np.bool_], decline: NDArray[np.bool_], policy: Policy, *, binding: bool
+) -> Threshold:
     unit: Literal["cards", "rows"] = "cards" if "card_id" in rows.columns else "rows"
     if "ts" not in rows.columns:
         return Threshold(policy, unit, None, None, binding, rows.height, None)
-    counted = pl.col("card_id").filter("alert").n_unique() if unit == "cards" else pl.col("alert").sum()
-    by_day = rows.with_columns(alert=pl.Series(alert)).group_by(pl.col("ts").dt.date()).agg(counted.alias("alerted"))
-    daily = by_day["alerted"].sort().to_numpy()  # sums of an order of their own would differ in the last bit
+    reviewed = pl.col("card_id").filter("review").n_unique() if unit == "cards" else pl.col("review").sum()
+    decided = rows.with_columns(review=pl.Series(review), decline=pl.Series(decline))
+    by_day = decided.group_by(pl.col("ts").dt.date()).agg(reviewed.alias("reviewed"), pl.col("decline").sum())
+    daily = by_day["reviewed"].sort().to_numpy()  # sums of an order of their own would differ in the last bit
     first, last = (rows.select(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last"))).row(0)
-    spread = float(daily.std(ddof=1)) if len(daily) > 1 else None
-    return Threshold(policy, unit, float(daily.mean()), spread, binding, rows.height, len(daily), first, last)
+    return Threshold(
+        policy,
+        unit,
+        expected_per_day=float(daily.mean()),
+        daily_spread=float(daily.std(ddof=1)) if len(daily) > 1 else None,
+        binding=binding,
+        rows=rows.height,
+        days=len(daily),
+        first=first,
+        last=last,
+        declined_per_day=float(decline.sum()) / len(daily),
+    )

@@ -98,27 +98,29 @@ def policy(evidence: Evidence) -> Facts:
         if daily["mean"] is not None
         else daily["reason"]
     )
-    costs = [
-        (name, money(getattr(own, field), evidence.decimals, evidence.currency))
-        for name, field in (
-            ("cost of a review", "review_cost"),
-            ("fee of a missed fraud", "fee"),
-            ("friction", "friction"),
-        )
-    ]
-    if own.kind == "capacity":
-        budget = f"{evidence.params.policy.cards_per_day:,} a day"
-        threshold = "above every score" if own.value is None or own.value > 1 else percent(own.value)
-        rule = [
-            ("policy", "capacity: one threshold that spends the alert budget"),
-            ("alert budget", budget),
-            ("threshold", threshold),
-        ]
-    else:
-        rule = [
-            ("policy", "cost: alert where the expected loss exceeds the review; the threshold falls with the amount")
-        ]
-    return [*rule, ("alerted a day", alerted), *costs, ("share of fraud a review stops", percent(own.review_stops))]
+    costs = [(name, _money(evidence, getattr(own, field))) for name, field in _COSTS.items()]
+    costs += [("share of fraud a review stops", percent(own.review_stops))]
+    if own.lost_sale is not None:
+        share = f", and {percent(own.lost_margin)} of the amount" if own.lost_margin else ""
+        costs += [("cost of declining an honest transaction", _money(evidence, own.lost_sale) + share)]
+    return [*_rule(evidence), ("alerted a day", alerted), *costs]
+
+
+_COSTS = {"cost of a review": "review_cost", "fee of a missed fraud": "fee", "friction": "friction"}
+
+
+def _rule(evidence: Evidence) -> Facts:
+    own = evidence.scorer.policy
+    budget = ("alert budget", f"{evidence.params.policy.cards_per_day:,} a day")
+    if own.kind == "cost":
+        rule = ("policy", "cost: the decision that is expected to cost least; thresholds fall with the amount")
+        return [rule, budget, ("price of a review beyond its cost", _money(evidence, round(own.price)))]
+    threshold = "above every score" if own.value is None or own.value > 1 else percent(own.value)
+    return [("policy", "capacity: one threshold that spends the alert budget"), budget, ("threshold", threshold)]
+
+
+def _money(evidence: Evidence, minor: float) -> str:
+    return money(minor, evidence.decimals, evidence.currency)
 
 
 def versions(evidence: Evidence) -> Facts:

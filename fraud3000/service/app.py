@@ -140,7 +140,7 @@ def _told(answer: Answer | Conflict) -> Decision:
         score=answer.score,
         threshold=answer.threshold,
         alert=answer.alert,
-        decision="review" if answer.alert else "approve",
+        decision=answer.decision,
         reasons=[Why(code=reason.code, text=reason.text) for reason in answer.reasons],
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -18,7 +18,7 @@ from fraud3000.data.duplicates import NOT_CONTENT
 from fraud3000.features import batch
 from fraud3000.features.spec import Stateful
 from fraud3000.models.explain import Reason
-from fraud3000.schema import LEDGER
+from fraud3000.schema import APPROVE, LEDGER
 from fraud3000.scorer import Scorer
 
 _MOST_CHUNKS = 256
@@ -33,8 +33,12 @@ class Answer:
     decision_id: str
     score: float
     threshold: float
-    alert: bool
+    decision: Literal["approve", "review", "decline"]
     reasons: tuple[Reason, ...]
+
+    @property
+    def alert(self) -> bool:
+        return self.decision != APPROVE
 
 
 @dataclass(frozen=True)
@@ -139,15 +143,16 @@ class Desk:
         featured = self._featured(known, wanted)
         amounts = featured["amount"].to_numpy()
         scores = self.scorer.score(featured)
-        alerts = self.scorer.alerts(scores, amounts)
+        decisions = self.scorer.decisions(scores, amounts)
+        alerts = (decisions != APPROVE).to_numpy()
         told = {"alerts": alerts, "all": alerts | True, "none": alerts & False}[reasons]
         why = iter(self.scorer.reasons(featured.filter(told)) if told.any() else ())
-        rows = zip(featured["transaction_id"], scores, self.scorer.thresholds(amounts), alerts, told, strict=True)
+        rows = zip(featured["transaction_id"], scores, self.scorer.thresholds(amounts), decisions, told, strict=True)
         return {
             one: Answer(
-                one, self._decision_id(one), float(score), float(threshold), bool(alert), next(why) if tell else ()
+                one, self._decision_id(one), float(score), float(threshold), decision, next(why) if tell else ()
             )
-            for one, score, threshold, alert, tell in rows
+            for one, score, threshold, decision, tell in rows
         }
 
     def _featured(self, known: pl.DataFrame, wanted: pl.Series) -> pl.DataFrame:

@@ -81,7 +81,9 @@ class Decision(Message):
     score: float | None = Field(None, description="Calibrated probability of fraud.")
     threshold: float | None = Field(None, description="The score from which on there is an alert.")
     alert: bool | None = None
-    decision: Literal["approve", "review"] | None = None
+    decision: Literal["approve", "review", "decline"] | None = Field(
+        None, description="An alert is what is not approved."
+    )
     reasons: list[Why] = []
     error: Fault | None = None
 

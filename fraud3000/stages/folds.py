@@ -216,7 +216,7 @@ class Run:
 def as_scored(test: pl.DataFrame, fitted: Fitted) -> pl.DataFrame:
     """SCORED rows of a fold's test."""
     kept = [name for name in (*KEPT, "is_fraud", "evaluated") if name in test.columns]
-    return test.select(kept).with_columns(fitted.score(test).select("score", "alert"))
+    return test.select(kept).with_columns(fitted.score(test).select("score", "alert", "decision"))
 
 
 def as_text(span: Span) -> list[str]:

@@ -130,9 +130,9 @@ def score(scorer: Scorer, judged: Judged) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        The columns of `KEPT` that the data has, then score, threshold, alert, model_version, is_fraud and evaluated.
+        The columns of `KEPT` that the data has, then score, threshold, alert, model_version, decision, is_fraud and evaluated.
     """
-    answers = scorer.answer(judged.test).select("score", "threshold", "alert", "model_version")
+    answers = scorer.answer(judged.test).select("score", "threshold", "alert", "model_version", "decision")
     return judged.test.select(name for name in KEPT if name in judged.test.columns).with_columns(
         answers, is_fraud=judged.is_fraud, evaluated=judged.counted
     )

@@ -19,6 +19,7 @@ from fraud3000.data.spill import SLICE, Spill
 from fraud3000.errors import ParamsError, ScorerError, UnavailableError
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Mapping, Params
+from fraud3000.schema import DECLINE
 from fraud3000.stages.answers import Answers
 from fraud3000.stages.by_key import ByKey
 from fraud3000.stages.history import History, doubts, require_span
@@ -213,6 +214,8 @@ def _summary(
     if refused.height:
         rows = tuple((reason, f"{count:,}") for reason, count in refused.iter_rows())
         tables = (Table("Refused rows", ("reason", "rows"), rows),)
+    counts = scored.rows.select(pl.col("alert").sum(), declined=(pl.col("decision") == DECLINE).sum())
+    alerts, declined = counts.collect().row(0)
     return Summary(
         command="score-file",
         facts={
@@ -221,7 +224,8 @@ def _summary(
             "rows scored": scored.height,
             "of them repeats of an earlier row": incoming.duplicates,
             "rows refused": incoming.quarantine.height,
-            "alerts": int(scored.rows.select(pl.col("alert").sum()).collect().item()),
+            "alerts": alerts,
+            **({"of them declined": declined} if declined else {}),
             "history": past.told,
         },
         tables=tables,

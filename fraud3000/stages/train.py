@@ -232,7 +232,11 @@ def _threshold_facts(settled: Outside) -> dict[str, Any]:
     facts: dict[str, Any] = {"threshold": "by cost, for each amount" if threshold.value is None else threshold.value}
     if threshold.expected_per_day is not None:
         spread = "" if threshold.daily_spread is None else f" ± {threshold.daily_spread:.1f}"
-        facts[f"{threshold.unit} alerted a day"] = f"{threshold.expected_per_day:.1f}{spread}"
+        facts[f"{threshold.unit} reviewed a day"] = f"{threshold.expected_per_day:.1f}{spread}"
+    if threshold.declined_per_day:
+        facts["rows declined a day"] = f"{threshold.declined_per_day:.1f}"
+    if threshold.policy.price:
+        facts["price of a review beyond its cost"] = round(threshold.policy.price, 1)
     return {**facts, "threshold set on": settled.threshold_on}
 
 
@@ -256,7 +260,7 @@ def _warnings(scorer: Scorer, inputs: _Inputs, settled: Outside, metrics: dict[s
     wanted = scorer.facts["calibration"]
     if scorer.calibrator.method != wanted:
         yield f"too few frauds for {wanted} calibration: {scorer.calibrator.method} was fitted instead"
-    if not settled.threshold.binding:
-        yield "every row can be alerted within the capacity: the threshold is 0"
+    if settled.threshold.value == 0:
+        yield "every row can be reviewed within the capacity: the threshold is 0"
     if not metrics:
         yield "no validation metrics: the known labels of validation are all the same"

@@ -12,22 +12,23 @@ from fraud3000.params import PolicyParams
 
 
 def test_costs_by_hand():
-    policy = PolicyParams(review_cost=500, fee=100, review_stops=0.75, friction=50)
-    costs = Costs.of(np.array([1.0, 1.0, 0.0]), np.array([10_000.0, 0.0, 4_000.0]), policy)
-    assert costs.silent.tolist() == [10_100, 100, 0]
-    assert costs.alerted.tolist() == [500 + 2_525, 500 + 25, 550]
-    assert costs.paid(np.array([1.0, 0.0, 1.0])).tolist() == [3_025, 100, 550]
+    prices = PolicyParams(review_cost=500, fee=100, review_stops=0.75, friction=50, lost_sale=300, lost_margin=0.1)
+    costs = Costs.of(np.array([1.0, 1.0, 0.0]), np.array([10_000.0, 0.0, 4_000.0]), prices)
+    assert costs.approved.tolist() == [10_100, 100, 0]
+    assert costs.reviewed.tolist() == [500 + 2_525, 500 + 25, 550]
+    assert costs.declined.tolist() == [0, 0, 300 + 400]
+    alert, decline = np.array([True, False, True]), np.array([False, False, True])
+    assert costs.paid(alert, decline).tolist() == [3_025, 100, 700]
 
 
-def test_a_cost_policy_alerts_where_costs_say_so():
-    """The costs that savings count are those that the policy weighs: p·(missed) against p·(alerted) + (1−p)·bother."""
-    policy = PolicyParams(review_cost=500, fee=100, review_stops=0.75, friction=50)
-    amount = np.array([10_000.0])
-    fraud, honest = (Costs.of(np.array([label]), amount, policy) for label in (1.0, 0.0))
-    break_even = (500 + 50) / (0.75 * 10_100 + 50)
-    approve = break_even * fraud.silent + (1 - break_even) * honest.silent
-    review = break_even * fraud.alerted + (1 - break_even) * honest.alerted
-    assert approve == pytest.approx(review)
+def test_where_nothing_is_declined_declining_costs_infinitely_much():
+    costs = Costs.of(np.array([1.0, 0.0]), np.array([100.0, 100.0]), PolicyParams())
+    assert costs.declined.tolist() == [np.inf, np.inf]
+    assert costs.paid(np.array([False, True]), np.zeros(2, dtype=bool)).tolist() == [100, 500]
+
+
+def test_a_refund_loses_no_more_than_the_fee():
+    assert Costs.of(np.ones(1), np.array([-900.0]), PolicyParams(fee=100)).approved.tolist() == [100]
 
 
 def test_savings_compare_with_the_better_of_all_and_none():

@@ -110,7 +110,7 @@ def test_capacity_needs_days():
 
 def test_cost_needs_no_days():
     chosen = choose_threshold(scored([(0, "a", 0.9)]).drop("ts"), PolicyParams(threshold="cost"))
-    assert (chosen.value, chosen.expected_per_day, chosen.days, chosen.binding) == (None, None, None, True)
+    assert (chosen.value, chosen.expected_per_day, chosen.days, chosen.binding) == (None, None, None, False)
 
 
 @pytest.mark.parametrize("score", [float("nan"), None, 1.5, -0.1])
@@ -124,20 +124,91 @@ def test_a_threshold_needs_rows():
         choose_threshold(scored([]), PolicyParams())
 
 
-@given(
-    p=st.floats(0, 1),
-    amount=st.integers(-1_000, 10**9),
-    cost=st.integers(0, 10_000),
-    fee=st.integers(0, 1_000),
-    stops=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
-    friction=st.integers(0, 1_000),
+COSTS = st.fixed_dictionaries(
+    {
+        "review_cost": st.integers(0, 10_000),
+        "fee": st.integers(0, 1_000),
+        "review_stops": st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+        "friction": st.integers(0, 1_000),
+        "lost_sale": st.none() | st.integers(0, 5_000),
+        "lost_margin": st.sampled_from([0.0, 0.02, 1.0]),
+        "price": st.sampled_from([0.0, 12.5, 3_000.0]),
+    }
 )
-def test_cost_alerts_iff_a_review_is_the_cheaper(p, amount, cost, fee, stops, friction):
-    policy = Policy("cost", None, review_cost=cost, fee=fee, review_stops=stops, friction=friction)
-    loss = max(amount, 0) + fee
-    approve, review = p * loss, cost + p * (1 - stops) * loss + (1 - p) * friction
-    if abs(approve - review) > 1e-9 * max(approve, review, 1.0):  # apart from rounding
-        assert policy.alerts(np.array([p]), np.array([amount])).tolist() == [approve > review]
+
+
+@given(p=st.floats(0, 1), amount=st.integers(-1_000, 10**9), costs=COSTS)
+def test_by_cost_the_decision_is_the_cheapest(p, amount, costs):
+    policy = Policy("cost", None, **costs)
+    [decision] = policy.decisions(np.array([p]), np.array([amount]))
+    loss, paid = max(amount, 0) + costs["fee"], max(amount, 0)
+    work = costs["review_cost"] + costs["price"]
+    expected = {
+        "approve": p * loss,
+        "review": work + p * (1 - costs["review_stops"]) * loss + (1 - p) * costs["friction"],
+    }
+    if costs["lost_sale"] is not None:
+        expected["decline"] = (1 - p) * (costs["lost_sale"] + costs["lost_margin"] * paid)
+    cheapest = min(expected.values())
+    assert expected[decision] <= cheapest + 1e-9 * max(cheapest, loss, 1.0)  # apart from rounding
+    assert (decision != "approve") == policy.alerts(np.array([p]), np.array([amount])).tolist()[0]
+
+
+@given(p=st.floats(0, 1), amount=st.integers(0, 10**6), costs=COSTS, value=st.floats(0, 1))
+def test_by_capacity_nothing_below_the_threshold_is_decided(p, amount, costs, value):
+    policy = Policy("capacity", value, **{**costs, "price": 0.0})
+    [decision] = policy.decisions(np.array([p]), np.array([amount]))
+    assert (decision == "approve") == (p < value)
+    if decision == "decline":
+        assert (
+            Policy("cost", None, **{**costs, "price": 0.0}).decisions(np.array([p]), np.array([amount]))[0] == "decline"
+        )
+
+
+def reviewed_a_day(frame: pl.DataFrame, policy: Policy) -> float:
+    decisions = policy.decisions(frame["score"].to_numpy(), frame["amount"].to_numpy())
+    cards = frame.filter(decisions == "review").select(pl.col("ts").dt.date(), "card_id").unique()
+    return cards.height / frame["ts"].dt.date().n_unique()
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from("abcde"), st.sampled_from([0.0, 0.2, 0.4, 0.6, 1.0])),
+        min_size=1,
+        max_size=40,
+    ),
+    st.integers(1, 4),
+    st.sampled_from(["capacity", "cost"]),
+    st.sampled_from([None, 0, 300]),
+)
+def test_no_more_cards_are_reviewed_than_there_is_capacity_for(rows, per_day, kind, lost_sale):
+    frame = scored(rows)
+    params = PolicyParams(threshold=kind, cards_per_day=per_day, review_cost=100, lost_sale=lost_sale)
+    chosen = choose_threshold(frame, params)
+    assert chosen.expected_per_day == pytest.approx(reviewed_a_day(frame, chosen.policy))
+    assert chosen.expected_per_day <= per_day
+
+
+def test_what_is_scarce_goes_to_what_is_worth_most():
+    frame = scored([(0, "a", 0.9), (0, "b", 0.5), (0, "c", 0.3)]).with_columns(amount=pl.Series([1_000, 10_000, 5_000]))
+    chosen = choose_threshold(frame, PolicyParams(threshold="cost", cards_per_day=1, review_cost=500))
+    assert chosen.policy.price == pytest.approx((5_000 - 500 + 1_500 - 500) / 2)  # between b's worth and c's
+    decided = chosen.policy.decisions(frame["score"].to_numpy(), frame["amount"].to_numpy())
+    assert decided.to_list() == ["approve", "review", "approve"]
+    assert chosen.binding
+
+
+def test_where_capacity_is_plenty_a_review_has_no_price():
+    chosen = choose_threshold(scored([(0, "a", 0.9), (0, "b", 0.2)]), PolicyParams(threshold="cost", cards_per_day=9))
+    assert (chosen.policy.price, chosen.expected_per_day, chosen.binding) == (0.0, 1.0, False)
+
+
+def test_declined_rows_take_no_capacity():
+    frame = scored([(0, "a", 0.95), (0, "b", 0.6), (0, "c", 0.5)])
+    chosen = choose_threshold(frame, PolicyParams(cards_per_day=1, review_cost=200, lost_sale=600))
+    decided = chosen.policy.decisions(frame["score"].to_numpy(), frame["amount"].to_numpy())
+    assert decided.to_list() == ["decline", "review", "approve"]
+    assert (chosen.expected_per_day, chosen.declined_per_day) == (1.0, 1.0)
 
 
 def test_cost_ties_approve():

@@ -60,7 +60,7 @@ def test_a_cost_policy_is_told_as_one(make, scorer):
     said = card(evidence, sections(evidence))
     assert "where its expected loss exceeds the cost of a review" in said
     assert "cost of a review: 7" in said
-    assert "alert budget:" not in said
+    assert "price of a review beyond its cost: 0" in said
 
 
 def test_hostile_names_do_not_become_markup(make, scored):

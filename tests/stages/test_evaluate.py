@@ -135,6 +135,7 @@ def test_every_test_row_is_scored_and_the_known_ones_are_measured(world):
         "threshold": pl.Float64,
         "alert": pl.Boolean,
         "model_version": pl.String,
+        "decision": pl.String,
         "is_fraud": pl.Int8,
         "evaluated": pl.Boolean,
     }

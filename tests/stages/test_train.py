@@ -80,7 +80,7 @@ def test_a_training_ends_with_a_registered_challenger(own_store):
     assert scorer.score(valid).mean() == pytest.approx(outcome.facts["validation prevalence"], rel=0.5)
     assert outcome.facts["validation average precision"] > 5 * outcome.facts["validation prevalence"]
     assert outcome.facts["threshold"] == scorer.policy.value
-    assert outcome.facts["cards alerted a day"].startswith(("3.", "4.0"))
+    assert outcome.facts["cards reviewed a day"].startswith(("3.", "4.0"))
     assert scorer.facts["as_of"] == json.loads(workspace.boundaries.read_text())["as_of"]
     assert outcome.outputs == {"model": str(workspace.bundle("1"))}
     assert json.loads(json.dumps(outcome.as_dict()))
