@@ -31,6 +31,13 @@ class Stage(StrEnum):
     PRODUCTION = "production"
 
 
+class Split(StrEnum):
+    """Rows whose labels are known."""
+
+    VALID = "valid"
+    TEST = "test"
+
+
 class Reasons(StrEnum):
     """For which rows reasons are written."""
 
@@ -54,6 +61,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 keys_app = typer.Typer(help="Make the secrets that fraud3000 needs.", no_args_is_help=True, rich_markup_mode=None)
+policy_app = typer.Typer(help="Look at decisions by money.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(policy_app, name="policy", epilog=_example("fraud3000 policy what-if"))
 app.add_typer(keys_app, name="keys", epilog=_example("export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)"))
 
 
@@ -328,6 +337,29 @@ def serve(
     service = Service.open(given, host=host, port=port, history=history, cold_start=cold_start, model=model)
     _run(lambda: service.summary, json)
     service.run()
+
+
+@policy_app.command(epilog=_example("fraud3000 policy what-if --cards-per-day 50 --cards-per-day 200"))
+def what_if(
+    model: Model = "challenger",
+    rows: Annotated[Split, typer.Option(help="Split to look at: choose a policy on valid.")] = Split.VALID,
+    cards_per_day: Annotated[
+        list[int] | None,
+        typer.Option(min=1, metavar="N", help="Alert budget, may be repeated [default: around that of the params]."),
+    ] = None,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Tell money, alerts, precision and friction at each alert budget.
+
+    By capacity and by cost, with the costs of the params. Nothing is changed.
+    """
+
+    given = _load(params, verbose)
+    from fraud3000.stages.policy import what_ifs as stage
+
+    _run(lambda: stage(given, model=model, rows=rows.value, cards_per_day=cards_per_day or ()), json)
 
 
 @keys_app.command(epilog=_example("export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)"))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fraud3000.report import facts
 from fraud3000.report.evidence import Evidence
@@ -23,9 +22,8 @@ def page(evidence: Evidence, sections: list[Section]) -> str:
     sections
         As `fraud3000.report.sections.sections` gives them; the first stands beside the verdict.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
-    return template.render(
+    return _laid_out(
+        "report.html.j2",
         version=evidence.scorer.version,
         source=evidence.source,
         verdict=verdict(evidence.metrics),
@@ -42,6 +40,29 @@ def page(evidence: Evidence, sections: list[Section]) -> str:
             "Versions and hashes": facts.versions(evidence),
         },
     )
+
+
+def what_if(section: Section, *, version: str, source: str, basis: str) -> str:
+    """Lay out the page of `fraud3000 policy what-if`.
+
+    Parameters
+    ----------
+    section
+        As `fraud3000.report.what_if.section` gives it.
+    version, source
+        Of the model, and the data it is on.
+    basis
+        The rows it was measured on, in words.
+    """
+    return _laid_out("what_if.html.j2", section=section, version=version, source=source, basis=basis)
+
+
+def _laid_out(template: str, **told: Any) -> str:
+    here = PackageLoader("fraud3000.report", "")
+    environment = Environment(
+        loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(template).render(**told)
 
 
 def _basis(metrics: Any) -> str:

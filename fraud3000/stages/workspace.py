@@ -90,6 +90,10 @@ class Workspace:
         return self.root / "reports" / "report.html"
 
     @property
+    def what_if(self) -> Path:
+        return self.root / "reports" / "what-if.html"
+
+    @property
     def plots(self) -> Path:
         return self.root / "reports" / "plots"
 

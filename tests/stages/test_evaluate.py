@@ -15,7 +15,7 @@ import pytest
 
 from fraud3000 import labels, show
 from fraud3000 import params as p
-from fraud3000.errors import DataError, ScorerError, UnavailableError
+from fraud3000.errors import DataError, EmptyDataError, ScorerError, UnavailableError
 from fraud3000.metrics.report import measure
 from fraud3000.registry import resolve
 from fraud3000.report.words import percent
@@ -25,6 +25,7 @@ from fraud3000.splits import Boundaries
 from fraud3000.stages import evaluation
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.featurize import featurize
+from fraud3000.stages.policy import what_ifs
 from fraud3000.stages.summary import Summary
 from fraud3000.stages.train import train
 from fraud3000.stages.workspace import Workspace
@@ -354,3 +355,31 @@ def test_a_threshold_that_no_score_reaches_is_told():
     report = {"rows": 9, "frauds": 2, "alerts": 0, "intervals": {"by": ["card"], "note": ""}}
     assert list(evaluation.warnings(report)) == ["no measured row is alerted: the threshold is above every score"]
     assert "no test row is known to be fraud" in next(evaluation.warnings({**report, "frauds": 0}))
+
+
+def test_what_other_policies_would_have_done_is_told_and_pictured(world):
+    valid = pl.read_parquet(Workspace.of(world).split("valid"))
+    told = what_ifs(world, cards_per_day=[2])
+    assert told.facts["measured on"].startswith(f"validation: {valid.height:,} rows, ")
+    [table] = told.tables
+    assert [row[:2] for row in table.rows] == [("capacity", "2"), ("capacity", "5"), ("cost", "2"), ("cost", "5")]
+    page = Path(told.outputs["page"])
+    assert table.rows[0][-1] in page.read_text(encoding="utf-8")
+    assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    points = pl.read_csv(told.outputs["points"])
+    scorer = Scorer.load(resolve("challenger", world.registry, Workspace.of(world).root)[1])
+    assert points.filter(threshold="capacity", cards_per_day=5)["score"].item() == pytest.approx(
+        scorer.policy.value, rel=0.5
+    )  # not the same: the threshold in use was set on scores of each half by a calibrator of the other
+
+
+def test_what_if_of_data_without_time_is_by_cost_and_over_all_rows(timeless):
+    [table] = what_ifs(timeless, rows="test").tables
+    assert table.title == "Operating points, over all rows"
+    assert [row[:3] for row in table.rows] == [("cost", "100", "–")]
+
+
+def test_what_if_needs_known_labels(world):
+    early = with_evaluate(world, label_date=START)
+    with pytest.raises(EmptyDataError, match="no label of the valid split is known"):
+        what_ifs(early)

@@ -1,0 +1,107 @@
+"""Operating points side by side: what each alert budget saves, alerts and bothers, by capacity and by cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+from matplotlib.axes import Axes
+
+from fraud3000.report import strokes
+from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, Draw, Picture, Sheet
+from fraud3000.report.section import Section, Shown
+from fraud3000.report.words import money, per_day, percent
+
+NAME, TOPIC = "what-if", "What if the policy were another"
+_DRAWN = ("saved", "alerts", "precision", "honest")
+_TITLES = {
+    "saved": "money saved a day",
+    "alerts": "alerts a day",
+    "precision": "precision of alerts",
+    "honest": "honest transactions stopped a day",
+}
+
+
+def section(points: pl.DataFrame, *, decimals: int, currency: str | None) -> Section:
+    """Tell what `fraud3000.models.whatif.operating_points` gave.
+
+    Parameters
+    ----------
+    decimals, currency
+        Of the amounts.
+    """
+    best = points.sort("saved", descending=True, maintain_order=True).row(0, named=True)
+    finding = (
+        f"Most is saved by {best['threshold']} with {best['cards_per_day']:,} cards reviewed a day: "
+        f"{money(best['saved'], decimals, currency)} a day"
+    )
+    if points["reviewed"].is_null().all():
+        finding = f"By cost, {money(best['saved'], decimals, currency)} is saved"
+    picture = Picture(NAME, finding, _drawing(points, decimals), 560, 1_040)
+    said = "Blue: by cost. Grey: by capacity, the highest scores first. A mark for each alert budget."
+    return Section(NAME, TOPIC, finding, said, picture, Shown(COLUMNS, rows(points, decimals)), points)
+
+
+COLUMNS = (
+    "policy", "budget", "reviewed", "declined", "alerts", "precision", "recall", "caught", "lost", "review cost",
+    "honest stopped", "friction", "saved", "savings",
+)  # fmt: skip
+"""Heads of `rows`: all but shares are for a day, or over all rows in data without time."""
+
+NARROW = tuple(
+    COLUMNS.index(name) for name in COLUMNS if name not in {"declined", "review cost", "friction", "savings"}
+)
+"""Places of the columns that a terminal has room for."""
+
+
+def rows(points: pl.DataFrame, decimals: int) -> tuple[tuple[str, ...], ...]:
+    """Write operating points as a table.
+
+    Examples
+    --------
+    >>> point = dict.fromkeys(["reviewed", "reviewed_sd", "precision", "recall"]) | dict.fromkeys(
+    ...     ["declined", "alerts", "money_caught", "money_lost", "review_cost", "honest", "friction", "saved", "savings"], 0.5)
+    >>> [row] = rows(pl.DataFrame([{"threshold": "cost", "cards_per_day": 12} | point]), 2)
+    >>> row[:6]
+    ('cost', '12', '–', '0.5', '0.5', '–')
+    """
+    return tuple(_row(point, decimals) for point in points.iter_rows(named=True))
+
+
+def _row(point: dict[str, float], decimals: int) -> tuple[str, ...]:
+    spread = "" if point["reviewed_sd"] is None else f" ± {per_day(point['reviewed_sd'])}"
+    return (
+        str(point["threshold"]),
+        f"{point['cards_per_day']:,}",
+        "–" if point["reviewed"] is None else per_day(point["reviewed"]) + spread,
+        *(per_day(point[name]) for name in ("declined", "alerts")),
+        *("–" if point[name] is None else percent(point[name]) for name in ("precision", "recall")),
+        *(money(point[name], decimals) for name in ("money_caught", "money_lost", "review_cost")),
+        per_day(point["honest"]),
+        *(money(point[name], decimals) for name in ("friction", "saved")),
+        "–" if point["savings"] is None else percent(point["savings"]),
+    )
+
+
+def _drawing(points: pl.DataFrame, decimals: int) -> Draw:
+    def draw(sheet: Sheet) -> None:
+        across = {"nrows": 4, "ncols": 1} if sheet.narrow else {"nrows": 2, "ncols": 2}
+        every: Sequence[Axes] = sheet.figure.subplots(**across, sharex=True).flat  # type: ignore[call-overload]
+        for axes, name in zip(every, _DRAWN, strict=True):
+            axes.grid(visible=True, axis="y")
+            for kind, colour in (("capacity", FLOOR), ("cost", ACCENT)):
+                mine = points.filter(pl.col("threshold") == kind)
+                shown = mine[name] / 10**decimals if name == "saved" else mine[name]
+                axes.plot(mine["cards_per_day"], shown, color=colour, marker="o", markersize=5)
+            axes.set_title(_TITLES[name], fontsize="medium", color=INK, loc="left", fontweight="bold")
+            axes.set_xscale("log")
+            axes.set_xticks(points["cards_per_day"].unique().sort().to_list())
+            axes.xaxis.set_major_formatter(lambda value, _place: f"{value:,.0f}")
+            axes.minorticks_off()
+            axes.margins(0.05)
+            axes.set_ylim(bottom=None if axes.get_ylim()[0] < 0 and name == "saved" else 0.0)
+            if name == "precision":
+                axes.yaxis.set_major_formatter(strokes.SHARE)
+        every[len(_DRAWN) - 1].set_xlabel("alert budget, cards a day", color=MUTED)
+
+    return draw

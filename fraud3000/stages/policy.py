@@ -1,0 +1,105 @@
+"""A registered model and rows whose labels are known to what other policies would have done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+import polars as pl
+
+from fraud3000 import labels, registry
+from fraud3000.data import outputs
+from fraud3000.errors import EmptyDataError
+from fraud3000.models import whatif
+from fraud3000.params import Params
+from fraud3000.report import html, what_if
+from fraud3000.report.evidence import SOURCES
+from fraud3000.report.section import Section
+from fraud3000.report.words import span
+from fraud3000.scorer import Scorer
+from fraud3000.stages.judged import KEPT, label_date, require_its_features
+from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.workspace import Workspace, read
+
+Split = Literal["valid", "test"]
+
+
+def what_ifs(
+    params: Params, *, model: str = "challenger", rows: Split = "valid", cards_per_day: Sequence[int] = ()
+) -> Summary:
+    """Print and picture money, alerts, precision and friction at each operating point; nothing is changed.
+
+    Parameters
+    ----------
+    model
+        ``champion``, ``challenger`` or a version.
+    rows
+        The split to look at: choose a policy on ``valid``, the validation rows that set the thresholds.
+    cards_per_day
+        Alert budgets; default: around that of the params.
+
+    Raises
+    ------
+    DataError
+        The features are missing, or no label of these rows is known.
+    ScorerError
+        There is no such model, its bundle cannot be trusted, or it reads other features than there are.
+    """
+    workspace = Workspace.of(params)
+    version, folder = registry.resolve(model, params.registry, workspace.root)
+    scorer = Scorer.load(folder, version=version)
+    require_its_features(scorer, workspace)
+    scored, at = _scored(params, workspace, scorer, rows)
+    points = whatif.operating_points(scored, params.policy, whatif.budgets(params.policy, cards_per_day))
+    decimals = scorer.mapping.amount.decimals
+    told = what_if.section(points, decimals=decimals, currency=scorer.mapping.amount.currency)
+    basis = _basis(scored, rows, at)
+    page = html.what_if(told, version=version, source=SOURCES[params.prepare.source], basis=basis)
+    _write(workspace, page, told)
+    return Summary(
+        command="policy what-if",
+        facts={"model version": version, "measured on": basis, "finding": told.finding},
+        tables=(_table(scored, what_if.rows(points, decimals)),),
+        outputs={"page": str(workspace.what_if), "points": str(workspace.what_if.with_suffix(".csv"))},
+        next_step="set policy.threshold and policy.cards_per_day in the params, then fraud3000 train",
+    )
+
+
+def _scored(params: Params, workspace: Workspace, scorer: Scorer, split: Split) -> tuple[pl.DataFrame, datetime | None]:
+    featured = read(workspace.split(split), made_by="featurize")
+    ledger = read(workspace.labels, made_by="prepare")
+    at = label_date(params, read(workspace.transactions, made_by="prepare"), ledger)
+    known = labels.known_at(
+        featured, ledger, at, label_delay=params.prepare.label_delay, precedence=params.prepare.source_precedence
+    )
+    if known.is_null().all():
+        raise EmptyDataError(
+            f"policy what-if: no label of the {split} split is known",
+            hint="Its labels mature after prepare.label_delay; take another split, or a later evaluate.label_date.",
+        )
+    kept = featured.select(name for name in KEPT if name in featured.columns)
+    return kept.with_columns(score=pl.Series(scorer.score(featured)), is_fraud=known), at
+
+
+def _basis(scored: pl.DataFrame, split: Split, at: datetime | None) -> str:
+    when = f", {span(scored['ts'].min(), scored['ts'].max())}" if "ts" in scored.columns else ""  # type: ignore[arg-type]
+    known = f", labels as known at {at:%Y-%m-%d %H:%M} UTC" if at else ""
+    name = {"valid": "validation", "test": "test"}[split]
+    return f"{name}: {scored.height:,} rows, {int(scored['is_fraud'].sum()):,} frauds{when}{known}"
+
+
+def _table(scored: pl.DataFrame, rows: Sequence[Sequence[str]]) -> Table:
+    title = "Operating points, for a day" if "ts" in scored.columns else "Operating points, over all rows"
+    columns, *shown = (tuple(row[place] for place in what_if.NARROW) for row in (what_if.COLUMNS, *rows))
+    return Table(title, columns, tuple(shown))
+
+
+def _write(workspace: Workspace, page: str, told: Section) -> None:
+    assert told.picture is not None
+    places = [workspace.what_if.with_suffix(ending) for ending in (".html", ".svg", ".png", ".csv")]
+    with outputs.whole(*places) as (html_file, svg, png, csv):
+        html_file.write_text(page, encoding="utf-8")
+        svg.write_text(told.picture.svg, encoding="utf-8")
+        png.write_bytes(told.picture.png)
+        told.data.write_csv(csv)
