@@ -1,7 +1,7 @@
 """Ask whether the service answers as score-file does: `compare_serving.py RAW MODEL_PARAMS [--days N] [--model NAME]`.
 
 The last days of a raw file are scored twice, with all that comes before them as history: once as a file, once sent
-to a running service in order of time. Every score, threshold, alert and reason must be the same to the last bit.
+to a running service in order of time. Every score, threshold, alert, decision and reason must be the same to the last bit.
 Exits with 6 where one differs.
 """
 
@@ -141,7 +141,7 @@ _TEXTS = {f"reason_{number}": pl.String for number in (1, 2, 3)}
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:
     reasons = [reason["text"] for reason in result["reasons"]] + [None] * 3
-    told = {name: result[name] for name in ("transaction_id", "score", "alert", "threshold")}
+    told = {name: result[name] for name in ("transaction_id", "score", "alert", "threshold", "decision")}
     return told | dict(zip(_TEXTS, reasons, strict=False))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from starlette.testclient import TestClient
 from fraud3000 import params as params_files
 from fraud3000.data import cards, sources
 from fraud3000.errors import DataError, ParamsError, ScorerError, UnavailableError
+from fraud3000.models.policy import Policy
 from fraud3000.params import Mapping
+from fraud3000.scorer import Scorer
 from fraud3000.service.incoming import Counter
 from fraud3000.stages.score_file import score_file
 from fraud3000.stages.serve import Service
@@ -74,6 +78,9 @@ def post(client: TestClient, body: Any, **how: Any) -> Any:
     return client.post("/score", json=body, **how)
 
 
+SHARED = ("transaction_id", "score", "alert", "threshold")
+
+
 def test_the_same_answers_as_score_file(
     client: TestClient, history: Path, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
@@ -87,7 +94,7 @@ def test_the_same_answers_as_score_file(
         results += answer.json()["results"]
     answered = pl.DataFrame(
         {
-            **{name: [one[name] for one in results] for name in ("transaction_id", "score", "alert", "threshold")},
+            **{name: [one[name] for one in results] for name in (*SHARED, "decision")},
             **{
                 f"reason_{n + 1}": [one["reasons"][n]["text"] if n < len(one["reasons"]) else None for one in results]
                 for n in range(3)
@@ -97,6 +104,25 @@ def test_the_same_answers_as_score_file(
     )
     assert answered.equals(scored.select(answered.columns))
     assert {one["decision"] for one in results} <= {"approve", "review"}
+
+
+def test_a_policy_that_declines_does_so_in_service_and_file(
+    in_trained: Path, history: Path, newest: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, policy = Scorer.load, Policy("cost", None, review_cost=10, lost_sale=0, lost_margin=0.002)
+    monkeypatch.setattr(
+        Scorer, "load", lambda folder, version=None: replace(load(folder, version=version), policy=policy)
+    )
+    newest.write_parquet(tmp_path / "newest.parquet")
+    out = tmp_path / "out.parquet"
+    score_file(None, str(tmp_path / "newest.parquet"), out=out, history=str(history), model="challenger")
+    service = Service.open(params_files.load(), port=0, history=str(history), model="challenger")
+    with closing(service.listening):
+        results = post(TestClient(service.app), {"transactions": items(newest)}).json()["results"]
+    scored = pl.read_parquet(out)
+    assert scored["decision"].to_list() == [one["decision"] for one in results]
+    assert set(scored["decision"]) == {"approve", "review", "decline"}
+    assert scored["alert"].to_list() == [one["alert"] for one in results]
 
 
 def test_a_retry_is_answered_as_before_and_another_content_is_a_conflict(
