@@ -47,6 +47,8 @@ def test_unknown_keys_name_those_there_are() -> None:
     ("content", "message"),
     [
         ({"policy": {"cards_per_day": 0}}, "policy.cards_per_day: Input should be greater than or equal to 1, found 0"),
+        ({"policy": {"review_cost": -1}}, "policy.review_cost: Input should be greater than or equal to 0, found -1"),
+        ({"policy": {"lost_sale": -5}}, "policy.lost_sale: Input should be greater than or equal to 0, found -5"),
         ({"train": {"estimator": "xgboost"}}, "train.estimator: Input should be 'hist_gradient_boosting'"),
         ({"prepare": {"label_delay": "1mo"}}, "prepare.label_delay: '1mo' is no duration"),
         ({"featurize": {"zone": "Mars/Olympus"}}, "'Mars/Olympus' is no time zone"),

@@ -1,0 +1,89 @@
+"""What training adds to the bare fit of the same estimator on the same matrix: simulated data, after imports and migrations."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from contextlib import chdir
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from fraud3000 import params as params_files
+from fraud3000.features.spec import Catalogue
+from fraud3000.models import estimators
+from fraud3000.models.encoder import Encoder, Floats
+from fraud3000.models.rows import usable
+from fraud3000.params import Params
+from fraud3000.splits import Boundaries
+from fraud3000.stages.featurize import featurize
+from fraud3000.stages.prepare import prepare
+from fraud3000.stages.simulate import simulate
+from fraud3000.stages.train import train
+from fraud3000.stages.workspace import Workspace
+
+ROWS = {"overhead": "train, from reading the features to the registered challenger, over a bare fit of at least 60 s"}
+_WORLD: dict[str, Any] = {"simulate": {"rows": 1_000_000, "days": 240, "cards": 8_000, "terminals": 4_000}}
+_ITERATIONS = 900
+
+Figures = dict[str, dict[str, float]]
+
+
+def measure(wanted: str | None) -> Figures:
+    """Make a world, fit its training rows barely, then train on it as the command does."""
+    assert wanted in {None, *ROWS}
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    with tempfile.TemporaryDirectory() as place, chdir(place):
+        for stage in (simulate, prepare, featurize):
+            stage(_params(_ITERATIONS))
+        train(_params(2))  # imports, the registry's migrations, kernels
+        matrix, labels, encoder = _fitted_on(_params(_ITERATIONS))
+        bare = _seconds(lambda: _bare(matrix, labels, encoder))
+        whole = _seconds(lambda: train(_params(_ITERATIONS)))
+    return {
+        "train_overhead": {
+            "rows": len(labels),
+            "columns": matrix.shape[1],
+            "bare_fit_s": round(bare, 1),
+            "bare_fit_at_least_s": 60,
+            "train_s": round(whole, 1),
+            "times_the_bare_fit": round(whole / bare, 2),
+            "at_most_times": 1.3,
+        }
+    }
+
+
+def _params(iterations: int) -> Params:
+    learner = {"estimator_params": {"max_iter": iterations, "max_leaf_nodes": 31}}
+    return params_files.parse({**_WORLD, "train": learner})
+
+
+def _fitted_on(params: Params) -> tuple[Floats, Any, Encoder]:
+    workspace = Workspace.of(params)
+    catalogue = Catalogue.from_dict(json.loads(workspace.catalogue.read_bytes()))
+    boundaries = Boundaries.from_dict(json.loads(workspace.boundaries.read_bytes()))
+    split, ledger = pl.read_parquet(workspace.split("train")), pl.read_parquet(workspace.labels)
+    rows, labels = usable(split, ledger, catalogue, boundaries, burn_in=True).known
+    encoder = Encoder.learn(rows, catalogue.features)
+    return encoder.matrix(rows), labels, encoder
+
+
+def _bare(matrix: Floats, labels: np.ndarray[Any, Any], encoder: Encoder) -> None:
+    told = _params(_ITERATIONS).train
+    estimators.build(told.estimator, told.estimator_params, encoder, seed=told.seed).fit(matrix, labels)
+
+
+def _seconds(work: Any) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--row", choices=ROWS)
+    print(json.dumps(measure(parser.parse_args().row)))
