@@ -152,7 +152,7 @@ class Scorer:
     def reasons(self, featured: pl.DataFrame) -> list[tuple[Reason, ...]]:
         """At most three reasons for each row's score, the strongest first.
 
-        Costs a hundred predictions of each row: meant for alerts.
+        Costs some fifty predictions of each row: meant for alerts.
 
         Raises
         ------
