@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import logit
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 
-from fraud3000.models import trees
+from fraud3000.models import grown, trees
 
 ROWS = {
     "boosting": "scikit-learn's histogram gradient boosting, 200 trees of 31 leaves",
@@ -48,7 +48,7 @@ def measure(wanted: str | None) -> Figures:
 
 def _row(name: str, matrix: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> dict[str, float]:
     estimator = _MADE[name]().fit(matrix, labels)
-    made, own = trees.of(estimator), _own(estimator)
+    made, own = grown.of(estimator), _own(estimator)
     difference = float(np.abs(made.log_odds(matrix) - own(matrix)).max())
     ours, theirs = _in_turns(made.log_odds, own, matrix)
     one, one_theirs = _in_turns(made.log_odds, own, matrix[:1], repeat=200)

@@ -17,7 +17,7 @@ from fraud3000.data.outputs import whole
 from fraud3000.errors import ScorerError
 from fraud3000.features.spec import CONTRACT_VERSION
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 SCHEMA_VERSION = 1
 """Version of TRANSACTIONS, FEATURED and LEDGER as the bundle's model reads them."""
 

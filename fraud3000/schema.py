@@ -65,7 +65,7 @@ SCORED: dict[str, pl.DataType] = {
     "score": pl.Float64(),  # calibrated probability of fraud
     "alert": pl.Boolean(),  # the score is at the threshold or above
     "threshold": pl.Float64(),
-    "reason_1": pl.String(),  # the strongest reason in words, null where none was asked for or none alone raises the score
+    "reason_1": pl.String(),  # the strongest reason in words, null where none was asked for or none raises the score
     "reason_2": pl.String(),
     "reason_3": pl.String(),
     "model_version": pl.String(),

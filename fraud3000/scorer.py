@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fraud3000 import bundle
-from fraud3000.errors import LeakageError, ParamsError, ScorerError
+from fraud3000.errors import LeakageError, ParamsError, SchemaError, ScorerError
 from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
 from fraud3000.models import calibrate, explain, predictors
@@ -63,7 +63,7 @@ class Scorer:
     >>> labels = np.array([0, 0, 1, 1], dtype=np.int8)
     >>> model = fit.fit(rows, labels, catalogue.features, TrainModelParams(estimator="logistic_regression"))
     >>> policy = Policy("capacity", 0.5)
-    >>> scorer = Scorer(catalogue, Mapping(), model, calibrate.Platt(1.0, 0.0), policy, Typical({}, {}), version="7")
+    >>> scorer = Scorer(catalogue, Mapping(), model, calibrate.Platt(1.0, 0.0), policy, Typical({}), version="7")
     >>> featured = scorer.featurize(rows)
     >>> scorer.answer(featured).select("transaction_id", "alert", "model_version").rows()
     [('a', False, '7'), ('b', False, '7'), ('c', True, '7'), ('d', True, '7')]
@@ -154,10 +154,48 @@ class Scorer:
     def reasons(self, featured: pl.DataFrame) -> list[tuple[Reason, ...]]:
         """At most three reasons for each row's score, the strongest first.
 
-        Costs one prediction for each row and family of features: meant for alerts.
+        Costs some fifty predictions of each row: meant for alerts.
+
+        Raises
+        ------
+        SchemaError
+            Columns are missing or hold text where numbers belong.
+        ScorerError
+            The contributions behind them do not add up to the raw score.
         """
         decimals = self.mapping.amount.decimals
         return explain.reasons(self.model, self.typical, self.catalogue.features, featured, decimals=decimals)
+
+    def contributions(self, featured: pl.DataFrame) -> pl.DataFrame:
+        """What each feature adds to the raw score of each row: log-odds, before calibration.
+
+        Parameters
+        ----------
+        featured
+            FEATURED.
+
+        Returns
+        -------
+        polars.DataFrame
+            `transaction_id`, `base`, and a column for each feature of the model, in the order of the rows. A row's sum of
+            all but the id is `model.log_odds` of it.
+
+        Raises
+        ------
+        SchemaError
+            Columns are missing or hold text where numbers belong, or a feature is called `base` itself.
+        ScorerError
+            The contributions do not add up to the raw score.
+        """
+        columns = self.model.encoder.columns
+        if "base" in columns:
+            raise SchemaError(
+                "contributions: a feature is called 'base', as the column is that they are added to",
+                hint="Rename it in the data, and train again.",
+            )
+        told = self.model.contributions_of(self.model.encoder.matrix(featured))
+        values = pl.DataFrame(told.values, schema=dict.fromkeys(columns, pl.Float64), orient="row")
+        return featured.select("transaction_id", pl.lit(told.base, pl.Float64).alias("base")).hstack(values)
 
     def save(self, folder: Path) -> str:
         """Write the bundle, all or nothing; equal scorers give equal bytes.

@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,29 @@ def test_a_loaded_scorer_answers_to_the_last_bit_as_the_saved_one(name, small_fe
     assert (loaded.version, scorer.version) == ("7", UNREGISTERED)
     assert Scorer.load(tmp_path / "7", version="9").version == "9"
     assert (loaded.catalogue, loaded.mapping, loaded.policy) == (scorer.catalogue, scorer.mapping, scorer.policy)
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_contributions_sum_to_the_raw_score_in_a_frame_of_the_models_features(
+    name, small_featured, small_catalogue, tmp_path
+):
+    scorer = make(small_featured, small_catalogue, name)
+    told = scorer.contributions(small_featured)
+    assert told.columns == ["transaction_id", "base", *scorer.model.encoder.columns]
+    assert told["transaction_id"].equals(small_featured["transaction_id"])
+    sums = told.drop("transaction_id").sum_horizontal().to_numpy()
+    np.testing.assert_allclose(sums, scorer.model.log_odds(small_featured), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(scorer.calibrator.probability(sums), scorer.score(small_featured), rtol=1e-8)
+    scorer.save(tmp_path / "7")
+    assert Scorer.load(tmp_path / "7").contributions(small_featured).equals(told)
+    assert scorer.contributions(small_featured.clear()).shape == (0, told.width)
+
+
+def test_a_feature_of_the_name_of_the_base_cannot_be_told_apart_from_it(scorer, small_featured):
+    renamed = replace(scorer.model.encoder, columns=("base", *scorer.model.encoder.columns[1:]))
+    other = replace(scorer, model=replace(scorer.model, encoder=renamed))
+    with pytest.raises(SchemaError, match="a feature is called 'base'"):
+        other.contributions(small_featured)
 
 
 def test_alerts_are_scores_at_or_above_the_threshold(scorer):
@@ -187,7 +211,7 @@ def test_a_pickle_is_refused_and_never_read(folder, name, monkeypatch, tmp_path)
     assert not Path("exploded").exists()
 
 
-@pytest.mark.parametrize(("thing", "ours"), [("bundle", 2), ("contract", 1), ("schema", 1)])
+@pytest.mark.parametrize(("thing", "ours"), [("bundle", 3), ("contract", 1), ("schema", 1)])
 def test_an_unknown_version_is_refused(folder, thing, ours):
     edit_manifest(folder, **{thing: 99})
     with pytest.raises(ScorerError, match=f"{thing} version 99 is unknown; this fraud3000 knows {ours}"):

@@ -233,6 +233,18 @@ def log_odds(pipeline: Pipeline, matrix: Floats) -> Floats:
     return cast(Floats, estimator.booster_.predict(matrix, raw_score=True))
 
 
+def sources(pipeline: Pipeline) -> list[int]:
+    """Of each column that a fitted logistic regression makes for itself the place of the one it is made of."""
+    places: list[int] = []
+    for name, made, taken in pipeline["columns"].transformers_:
+        if name == "categories":
+            places += [place for place, found in zip(taken, made.categories_, strict=True) for _ in found]
+        else:
+            filled = [taken[at] for at in np.flatnonzero(~np.isnan(made["fill"].statistics_))]
+            places += [*filled, *(taken[at] for at in made["fill"].indicator_.features_)]
+    return places
+
+
 def _estimator(name: str, params: dict[str, Any], seed: int) -> Any:
     named = LEARNERS[name]
     for key in params:

@@ -1,4 +1,4 @@
-"""Why a transaction scores high, in words: what would lower its score most if it were as usual."""
+"""Why a transaction scores high, in words: what adds most to its score, and what would be usual."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fraud3000.features.spec import Feature
 from fraud3000.features.words import tell
 from fraud3000.models.encoder import Encoder, Floats
 from fraud3000.models.fit import Model
+from fraud3000.models.norms import norms
 from fraud3000.models.words import value_in_words
 
 MOST_REASONS = 3
@@ -32,7 +33,8 @@ class Reason:
     code
         The family of features, such as CARD_AMOUNTS.
     text
-        The feature of the family that stands out most, its value and the usual one.
+        The feature of the family that adds most to the score, its value, and what is usual for its key
+        or, where that is not known, typical of legitimate transactions.
     """
 
     code: str
@@ -47,29 +49,23 @@ class Typical:
     ----------
     values
         Of each column the median, or the most frequent code or flag; NaN where it is always missing.
-    spreads
-        Interquartile range; where that is 0 the standard deviation, else 1.
     """
 
     values: dict[str, float]
-    spreads: dict[str, float]
 
     @classmethod
     def learn(cls, encoder: Encoder, legitimate: pl.DataFrame, features: Iterable[Feature]) -> Typical:
         """Learn from FEATURED, legitimate rows of the fit."""
         counted = {feature.name for feature in features if feature.kind != "numeric"}
         columns = encoder.frame(legitimate)
-        values = {name: _usual(columns[name], counted=name in counted) for name in encoder.columns}
-        return cls(values, {name: 1.0 if name in counted else _spread(columns[name]) for name in encoder.columns})
+        return cls({name: _usual(columns[name], counted=name in counted) for name in encoder.columns})
 
     def to_dict(self) -> dict[str, Any]:
-        values = {name: None if math.isnan(value) else value for name, value in self.values.items()}
-        return {"values": values, "spreads": dict(self.spreads)}
+        return {"values": {name: None if math.isnan(value) else value for name, value in self.values.items()}}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Typical:
-        values = {name: math.nan if value is None else value for name, value in content["values"].items()}
-        return cls(values, dict(content["spreads"]))
+        return cls({name: math.nan if value is None else value for name, value in content["values"].items()})
 
 
 def reasons(
@@ -77,9 +73,8 @@ def reasons(
 ) -> list[tuple[Reason, ...]]:
     """The families of features that raise each row's score most, at most three, the strongest first.
 
-    Each family in turn is set to its usual values and the row scored anew; a family counts by how
-    far that lowers the log-odds; one that does so by less than a tenth of the strongest is not told. Costs one prediction for each
-    row and family, so it is meant for alerts.
+    A family counts by the sum of its features' contributions to the log-odds; one that adds less than a tenth of what
+    the strongest adds is not told.
 
     Parameters
     ----------
@@ -89,25 +84,19 @@ def reasons(
         FEATURED, the rows to explain.
     decimals
         Of the currency: how many digits of an amount are minor units.
+
+    Raises
+    ------
+    ScorerError
+        The contributions do not add up to the score.
     """
     told = _Teller(model.encoder, typical, features, decimals)
     found: list[tuple[Reason, ...]] = []
     for part in featured.iter_slices(_ROWS_AT_ONCE):
         matrix = model.encoder.matrix(part)
-        drops = _drops(model, matrix, told)
-        found.extend(told.reasons(row, drop) for row, drop in zip(matrix, drops, strict=True))
+        values = model.contributions_of(matrix).values
+        found.extend(told.reasons(row, added) for row, added in zip(matrix, values, strict=True))
     return found
-
-
-def _drops(model: Model, matrix: Floats, told: _Teller) -> Floats:
-    """How far the log-odds fall when a family is as usual; ndarray of shape (n_rows, n_families)."""
-    before = model.log_odds_of(matrix)
-    drops = np.empty((len(matrix), len(told.families)))
-    for place, columns in enumerate(told.families.values()):
-        usual = matrix.copy()
-        usual[:, columns] = told.values[columns]
-        drops[:, place] = before - model.log_odds_of(usual)
-    return drops
 
 
 class _Teller:
@@ -116,37 +105,47 @@ class _Teller:
     def __init__(self, encoder: Encoder, typical: Typical, features: Sequence[Feature], decimals: int) -> None:
         by_name = {feature.name: feature for feature in features}
         self.encoder = encoder
-        self.decimals = decimals
         self.features = [by_name[name] for name in encoder.columns]
-        self.values = np.array([typical.values[name] for name in encoder.columns])
-        self.spreads = np.array([typical.spreads[name] for name in encoder.columns])
+        self.told = [tell(feature, decimals=decimals) for feature in self.features]
+        self.decimals = decimals
+        self.typical = [typical.values[name] for name in encoder.columns]
+        self.norms = norms(self.features)
         self.families: dict[str, list[int]] = {}
-        for place, feature in enumerate(self.features):
-            self.families.setdefault(tell(feature).family, []).append(place)
+        for place, told in enumerate(self.told):
+            self.families.setdefault(told.family, []).append(place)
 
-    def reasons(self, row: Floats, drops: Floats) -> tuple[Reason, ...]:
+    def reasons(self, row: Floats, added: Floats) -> tuple[Reason, ...]:
         names = list(self.families)
-        enough = max(float(drops.max()) * _LEAST_SHARE, np.finfo(np.float64).tiny)
-        strongest = [place for place in np.argsort(-drops, kind="stable")[:MOST_REASONS] if drops[place] >= enough]
-        return tuple(Reason(_code(names[place]), self._text(row, self.families[names[place]])) for place in strongest)
+        sums = np.array([added[places].sum() for places in self.families.values()])
+        enough = max(float(sums.max()) * _LEAST_SHARE, np.finfo(np.float64).tiny)
+        strongest = [place for place in np.argsort(-sums, kind="stable")[:MOST_REASONS] if sums[place] >= enough]
+        return tuple(
+            Reason(_code(names[place]), self._text(row, added, self.families[names[place]])) for place in strongest
+        )
 
-    def _text(self, row: Floats, columns: list[int]) -> str:
-        distance = np.abs(row[columns] - self.values[columns]) / self.spreads[columns]
-        one_missing = np.isnan(row[columns]) != np.isnan(self.values[columns])
-        place = columns[int(np.argmax(np.where(one_missing, 1.0, np.nan_to_num(distance))))]
-        feature = self.features[place]
-        told = tell(feature, decimals=self.decimals)
-        if told.unit == "flag":
-            return told.words if row[place] == 1 else f"{told.words}: no (typically yes)"
-        value, usual = (self._value(feature, float(number)) for number in (row[place], self.values[place]))
-        return f"{told.words}: {value} (typically {usual})"
+    def _text(self, row: Floats, added: Floats, family: list[int]) -> str:
+        place = family[int(np.argmax(added[family]))]
+        told = self.told[place]
+        if told.unit == "flag" and row[place] == 1:
+            return told.words
+        return f"{told.words}: {self._value(place, float(row[place]))}; {self._usual(place, row)}"
 
-    def _value(self, feature: Feature, number: float) -> str:
+    def _usual(self, place: int, row: Floats) -> str:
+        norm = self.norms[place]
+        usual = math.nan if norm is None else norm.of(row)
+        if norm is None or math.isnan(usual):
+            return f"typically {self._value(place, self.typical[place])}"
+        return f"usual {f'for {norm.owner} ' if norm.owner else ''}{self._value(place, usual)}"
+
+    def _value(self, place: int, number: float) -> str:
         if math.isnan(number):
             return "unknown"
-        if feature.kind == "categorical":
-            return self.encoder.categories[feature.name][int(number)]
-        return value_in_words(number, tell(feature).unit, decimals=self.decimals)
+        name, unit = self.encoder.columns[place], self.told[place].unit
+        if unit == "flag":
+            return "yes" if number == 1 else "no"
+        if unit == "category":
+            return self.encoder.categories[name][int(number)]
+        return value_in_words(number, unit, decimals=self.decimals)
 
 
 def _code(group: str) -> str:
@@ -159,11 +158,3 @@ def _usual(values: pl.Series, *, counted: bool) -> float:
         return math.nan
     usual = present.mode().min() if counted else present.median()
     return float(usual)  # type: ignore[arg-type]
-
-
-def _spread(values: pl.Series) -> float:
-    present = values.drop_nulls()
-    if present.is_empty():
-        return 1.0
-    quarters = float(present.quantile(0.75)) - float(present.quantile(0.25))  # type: ignore[arg-type]
-    return quarters or float(present.std(ddof=0)) or 1.0  # type: ignore[arg-type]

@@ -17,7 +17,8 @@ from sklearn.pipeline import Pipeline
 
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.features.spec import Feature
-from fraud3000.models import estimators, predictors
+from fraud3000.models import contributions, estimators, predictors
+from fraud3000.models.contributions import Contributions
 from fraud3000.models.encoder import Encoder, Floats
 from fraud3000.models.predictors import Predictor
 from fraud3000.params import MemberParams, TrainModelParams
@@ -27,6 +28,8 @@ Places = npt.NDArray[np.int64]
 
 _NEAREST_TO_ONE = 1 - 2**-53
 """The greatest probability whose log-odds are finite."""
+_ROWS_EXPLAINED = 50
+"""Of the fit, for each member: that its contributions add up is seen before it is deployed."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class Member:
         """Log-odds of fraud for encoded rows, shape (n_rows,)."""
         return self.predictor.log_odds(matrix) + self.shift
 
+    def contributions(self, matrix: Floats) -> Contributions:
+        """What each column adds to the log-odds of encoded rows."""
+        return contributions.of(self.predictor, matrix).shifted(self.shift)
+
 
 @dataclass(frozen=True)
 class Model:
@@ -75,6 +82,19 @@ class Model:
         mean /= sum(member.weight for member in self.members)
         averaged: Floats = logit(np.clip(mean, np.finfo(np.float64).tiny, _NEAREST_TO_ONE))
         return averaged
+
+    def contributions_of(self, matrix: Floats) -> Contributions:
+        """What each column adds to the log-odds of rows already encoded.
+
+        Of an average each member's contributions count as far as it moves the mean probability, and the mean as far as
+        it moves its log-odds (see `Contributions.carried`).
+        """
+        parts = [member.contributions(matrix) for member in self.members]
+        if len(parts) == 1:
+            return parts[0]
+        each = [member.log_odds(matrix) for member in self.members]
+        chance = contributions.averaged(parts, each, [member.weight for member in self.members])
+        return contributions.as_log_odds(chance, self.log_odds_of(matrix))
 
     @property
     def converged(self) -> bool:
@@ -112,7 +132,8 @@ def fit(featured: pl.DataFrame, is_fraud: Labels, features: Sequence[Feature], p
     ParamsError
         Params of a learner that do not go together, or not with these features.
     ScorerError
-        The form in which a learner would be deployed gives other scores than the learner itself.
+        The form in which a learner would be deployed gives other scores than the learner itself, or its contributions do
+        not add up to them.
 
     References
     ----------
@@ -228,7 +249,9 @@ def _member(
             f"train.estimator_params: {learner.estimator} cannot be fitted with these ({str(error).splitlines()[0]})",
             hint="Correct them, or leave them out for their defaults.",
         ) from error
-    return Member(predictors.deployed(pipeline, matrix), draw.shift, learner.weight, _converged(pipeline))
+    predictor = predictors.deployed(pipeline, matrix)
+    contributions.of(predictor, matrix[:: max(1, len(matrix) // _ROWS_EXPLAINED)])  # refuses what does not add up
+    return Member(predictor, draw.shift, learner.weight, _converged(pipeline))
 
 
 def _converged(pipeline: Pipeline) -> bool:

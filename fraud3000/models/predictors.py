@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from fraud3000.errors import ScorerError
-from fraud3000.models import archive, estimators, trees
+from fraud3000.models import archive, estimators, grown
 from fraud3000.models.encoder import Floats
 from fraud3000.models.trees import AGREE, Trees
 
@@ -49,7 +49,7 @@ def deployed(pipeline: Pipeline, matrix: Floats) -> Predictor:
     """
     if isinstance(pipeline[-1], LogisticRegression):
         return Linear(pipeline)
-    made = trees.of(pipeline[-1])
+    made = grown.of(pipeline[-1])
     rows = matrix[:: max(1, len(matrix) // _ROWS_CHECKED)]
     difference = float(np.abs(made.log_odds(rows) - estimators.log_odds(pipeline, rows)).max())
     if not difference <= AGREE:

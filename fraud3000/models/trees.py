@@ -8,7 +8,6 @@ other on real rows all the same, and refuses a model whose forms differ by more 
 from __future__ import annotations
 
 import io
-import math
 import os
 import zipfile
 import zlib
@@ -16,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from scipy.special import logit
 
 from fraud3000.errors import ScorerError
 from fraud3000.features.kernel import kernel
+from fraud3000.models import treeshap
 from fraud3000.models.encoder import Floats
 
 AGREE = 1e-9
@@ -32,18 +32,16 @@ AGREE = 1e-9
 SQUEEZE = 1e-9
 """A forest's 0 and 1 must have finite log-odds."""
 
-_LEAF = -1
+LEAF = -1
 _BLOCK = 1_024
 """Rows that go through one tree before the next: its nodes stay near the processor meanwhile."""
-_SLICE = 4_096
-"""Rows worth a thread of their own."""
-
-_ZERO = float(np.float32(1e-35))
-"""LightGBM reads a value as 0 where it is no larger than this, and so cuts just below 0 at minus this."""
-_INFINITY = 1e300
-"""As which LightGBM writes an infinite cut, that tells gaps from values."""
+_SLICE, _EXPLAINED_SLICE = 4_096, 32
+"""Rows worth a thread of their own, scored and explained."""
+_COVERS_AGREE = 1e-6
+"""By how much of itself a node's cover may differ from its children's: sums of weights are rounded."""
 
 Ints = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int64]
 
 _NODE = np.dtype([("cut", "f8"), ("column", "i4"), ("left", "i4"), ("right", "i4"), ("gap_left", "i4")], align=True)
 """A leaf has its value in the place of the cut."""
@@ -67,6 +65,8 @@ class Trees:
         Whether a row without a value goes left.
     value
         What a leaf adds.
+    cover
+        How many rows of the fit, or how much weight of theirs, came to the node.
     base
         What all sums begin with.
     forest
@@ -80,6 +80,7 @@ class Trees:
     right: Ints
     gap_left: npt.NDArray[np.bool_]
     value: Floats
+    cover: Floats
     base: float
     forest: bool
 
@@ -91,32 +92,57 @@ class Trees:
         matrix
             ndarray of shape (n_rows, n_columns), NaN where missing.
         """
-        rows = np.ascontiguousarray(matrix, dtype=np.float64)
-        if self.forest:
-            rows = rows.astype(np.float32).astype(np.float64)
-        total = np.full(len(rows), self.base)
-        if len(rows) < 2 * _SLICE:
-            self._add(rows, total)
-        else:
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                parts = range(0, len(rows), _SLICE)
-                list(pool.map(lambda at: self._add(rows[at : at + _SLICE], total[at : at + _SLICE]), parts))
-        if not self.forest:
-            return total
-        share = total / len(self.roots)
-        return cast(Floats, logit(SQUEEZE + (1 - 2 * SQUEEZE) * share))
+        return self.of_sums(self.sums(matrix))
 
-    def _add(self, rows: Floats, total: Floats) -> None:
-        _descend(rows, self.roots, self._nodes, total)
+    def of_sums(self, sums: Floats) -> Floats:
+        """Log-odds where the trees add up to these: the same, but for a forest's shares."""
+        if not self.forest:
+            return sums
+        return cast(Floats, logit(SQUEEZE + (1 - 2 * SQUEEZE) * sums))
+
+    def sums(self, matrix: Floats) -> Floats:
+        """What the trees add up to for each row, of a forest the share of fraud; shape (n_rows,)."""
+        rows = self._read(matrix)
+        total = np.full(len(rows), self.base)
+        _in_slices(lambda part: _descend(rows[part], self.roots, self._nodes, total[part]), len(rows), _SLICE)
+        return total / len(self.roots) if self.forest else total
+
+    def sums_explained(self, matrix: Floats) -> tuple[float, Floats]:
+        """Take the sums apart by column.
+
+        Returns
+        -------
+        float
+            The mean of the sums over the rows of the fit.
+        numpy.ndarray
+            What each column adds to it, shape (n_rows, n_columns).
+        """
+        rows = self._read(matrix)
+        values = np.zeros(rows.shape)
+        _in_slices(
+            lambda part: treeshap.add(rows[part], self.roots, self._nodes, self._ways, values[part]),
+            len(rows),
+            _EXPLAINED_SLICE,
+        )
+        base = self.base + self._ways.base
+        return (base / len(self.roots), values / len(self.roots)) if self.forest else (base, values)
+
+    def _read(self, matrix: Floats) -> Floats:
+        rows = np.ascontiguousarray(matrix, dtype=np.float64)
+        return rows.astype(np.float32).astype(np.float64) if self.forest else rows
 
     @cached_property
     def _nodes(self) -> npt.NDArray[np.void]:
         """All that a step reads of a node, side by side."""
         nodes = np.zeros(len(self.column), dtype=_NODE)
-        nodes["cut"] = np.where(self.column == _LEAF, self.value, self.cut)
+        nodes["cut"] = np.where(self.column == LEAF, self.value, self.cut)
         for name in ("column", "left", "right", "gap_left"):
             nodes[name] = getattr(self, name)
         return nodes
+
+    @cached_property
+    def _ways(self) -> treeshap.Ways:
+        return treeshap.Ways.of(self.roots, self._nodes, self.cover)
 
     def dumps(self) -> bytes:
         """The arrays as a file of numpy's, the same bytes whenever they are the same."""
@@ -149,22 +175,49 @@ class Trees:
         return trees
 
     def _sound(self, columns: int) -> bool:
-        """Whether every walk ends: all the loop over the nodes relies on."""
+        """Whether every walk ends, and every node lies on one of them: all that loops over the nodes rely on."""
         kinds = {"column": np.int32, "cut": np.float64, "left": np.int32, "right": np.int32, "gap_left": np.bool_,
-                 "value": np.float64}  # fmt: skip
+                 "value": np.float64, "cover": np.float64}  # fmt: skip
         nodes = len(self.column)
         shaped = all(
             getattr(self, name).shape == (nodes,) and getattr(self, name).dtype == kinds[name] for name in kinds
         )
         if not (shaped and self.roots.ndim == 1 and self.roots.dtype == np.int32 and len(self.roots)):
             return False
-        inner = np.flatnonzero(self.column != _LEAF)
-        children = np.concatenate([self.left[inner], self.right[inner]])
-        onwards = (children > np.concatenate([inner, inner])) & (children < nodes)
+        inner = np.flatnonzero(self.column != LEAF)
+        parents, children = np.tile(inner, 2), np.concatenate([self.left[inner], self.right[inner]])
+        onwards = (children > parents) & (children < nodes)
         known = (self.column[inner] >= 0) & (self.column[inner] < columns)
-        began = (self.roots >= 0) & (self.roots < nodes)
         finite = np.isfinite(self.value).all() and np.isfinite(self.base)
-        return bool(onwards.all() and known.all() and began.all() and finite)
+        if not (onwards.all() and known.all() and finite):
+            return False
+        return self._apart(parents, children) and self._covered(inner)
+
+    def _apart(self, parents: Places, children: Places) -> bool:
+        """Whether the nodes of a tree stand together, its root first, and each other one is the child of one."""
+        nodes = len(self.column)
+        if self.roots[0] != 0 or (np.diff(self.roots) <= 0).any() or self.roots[-1] >= nodes:
+            return False
+        born = np.bincount(children, minlength=nodes)
+        expected = np.ones(nodes, dtype=np.int64)
+        expected[self.roots] = 0
+        tree = np.cumsum(1 - expected)
+        return bool((born == expected).all() and (tree[parents] == tree[children]).all())
+
+    def _covered(self, inner: Places) -> bool:
+        """Whether rows came to every node, and what came to one went on to its children."""
+        parts = self.cover[self.left[inner]] + self.cover[self.right[inner]]
+        there = np.isfinite(self.cover).all() and (self.cover > 0).all()
+        return bool(there and np.allclose(self.cover[inner], parts, rtol=_COVERS_AGREE, atol=0))
+
+
+def _in_slices(work: Callable[[slice], None], rows: int, size: int) -> None:
+    """Do something for all rows, on all cores where they are many."""
+    if rows < 2 * size:
+        work(slice(0, rows))
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda at: work(slice(at, at + size)), range(0, rows, size)))
 
 
 @kernel
@@ -186,96 +239,3 @@ def _descend(rows: Floats, roots: Ints, nodes: npt.NDArray[np.void], total: Floa
                         place = node["left"] if node["gap_left"] else node["right"]
                     looks_at = nodes[place]["column"]
                 total[row] += nodes[place]["cut"]
-
-
-def of(estimator: Any) -> Trees:
-    """Take a fitted estimator of scikit-learn's or LightGBM's trees apart."""
-    kinds: dict[str, Callable[[Any], Trees]] = {
-        "HistGradientBoostingClassifier": _of_boosting,
-        "RandomForestClassifier": _of_forest,
-        "ExtraTreesClassifier": _of_forest,
-        "LGBMClassifier": _of_lightgbm,
-    }
-    return kinds[type(estimator).__name__](estimator)
-
-
-def _of_boosting(estimator: Any) -> Trees:
-    (baseline,) = estimator._baseline_prediction.ravel()  # noqa: SLF001 - scikit-learn offers its trees nowhere else
-    parts = []
-    for (grown,) in estimator._predictors:  # noqa: SLF001
-        nodes = grown.nodes
-        leaf = nodes["is_leaf"].astype(bool)
-        parts.append(
-            _part(leaf, nodes["feature_idx"], nodes["num_threshold"], nodes["left"], nodes["right"],
-                  nodes["missing_go_to_left"], nodes["value"])
-        )  # fmt: skip
-    return _joined(parts, base=float(baseline), forest=False)
-
-
-def _of_forest(estimator: Any) -> Trees:
-    parts = []
-    for grown in estimator.estimators_:
-        tree = grown.tree_
-        leaf = tree.children_left < 0
-        parts.append(
-            _part(
-                leaf,
-                tree.feature,
-                tree.threshold,
-                tree.children_left,
-                tree.children_right,
-                tree.missing_go_to_left,
-                tree.value[:, 0, 1],
-            )
-        )
-    return _joined(parts, base=0.0, forest=True)
-
-
-def _of_lightgbm(estimator: Any) -> Trees:
-    parts = []
-    for grown in estimator.booster_.dump_model()["tree_info"]:
-        nodes: list[list[Any]] = []
-        _flatten(grown["tree_structure"], nodes)
-        column, cut, left, right, gaps, value = (np.array(one) for one in zip(*nodes, strict=True))
-        parts.append(_part(column < 0, column, cut, left, right, gaps, value))
-    return _joined(parts, base=0.0, forest=False)
-
-
-def _flatten(node: dict[str, Any], nodes: list[list[Any]]) -> int:
-    """Append a node and all below it; the place of the node."""
-    place = len(nodes)
-    if "split_feature" not in node:
-        nodes.append([_LEAF, 0.0, 0, 0, False, float(node["leaf_value"])])
-        return place
-    cut = float(node["threshold"])
-    if cut == -_ZERO:
-        cut = float(np.nextafter(cut, -np.inf))
-    if abs(cut) >= _INFINITY:
-        cut = math.copysign(math.inf, cut)
-    gaps = bool(node["default_left"]) if node["missing_type"] == "NaN" else cut >= 0  # else a gap is read as 0
-    nodes.append([int(node["split_feature"]), cut, 0, 0, gaps, 0.0])
-    nodes[place][2] = _flatten(node["left_child"], nodes)
-    nodes[place][3] = _flatten(node["right_child"], nodes)
-    return place
-
-
-def _part(leaf: Any, column: Any, cut: Any, left: Any, right: Any, gaps: Any, value: Any) -> dict[str, Any]:
-    """One tree, with nothing on its leaves but their values."""
-    return {
-        "column": np.where(leaf, _LEAF, column).astype(np.int32),
-        "cut": np.where(leaf, 0.0, cut).astype(np.float64),
-        "left": np.where(leaf, 0, left).astype(np.int32),
-        "right": np.where(leaf, 0, right).astype(np.int32),
-        "gap_left": np.where(leaf, False, gaps).astype(bool),
-        "value": np.where(leaf, value, 0.0).astype(np.float64),
-    }
-
-
-def _joined(parts: list[dict[str, Any]], *, base: float, forest: bool) -> Trees:
-    roots = np.cumsum([0, *(len(part["column"]) for part in parts)])[:-1].astype(np.int32)
-    for root, part in zip(roots, parts, strict=True):
-        inner = part["column"] != _LEAF
-        for side in ("left", "right"):
-            part[side] = np.where(inner, part[side] + root, 0).astype(np.int32)
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Trees(roots=roots, **whole, base=base, forest=forest)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -24,6 +26,8 @@ def value_in_words(value: float, unit: str, *, decimals: int = 2) -> str:
     ('12.3 %', '1,234.56', '1.1 d')
     >>> value_in_words(1.2, "ratio"), value_in_words(3.0, "count"), value_in_words(2.0, "weekday")
     ('1.2 times', '3', 'Wednesday')
+    >>> value_in_words(0.104, "count"), value_in_words(12.5, "count"), value_in_words(0.0000231, "count")
+    ('0.1', '12.5', '0.00002')
     """
     if unit == "money":
         return f"{value / 10**decimals:,.{decimals}f}"
@@ -37,6 +41,13 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def _count(value: float) -> str:
+    """A count, or the mean of several."""
+    if value == round(value) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 0.95 else np.format_float_positional(value, 1, fractional=False, trim="-")
+
+
 def _far(value: float) -> str:
     return f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
 
@@ -44,11 +55,11 @@ def _far(value: float) -> str:
 _WRITERS: dict[str, Callable[[float], str]] = {
     "share": lambda value: f"{100 * value:.1f} %",
     "seconds": _duration,
-    "count": lambda value: f"{value:,.0f}",
+    "count": _count,
     "hour": lambda value: f"{value:.0f} h",
     "weekday": lambda value: _WEEKDAYS[int(value) % 7],
     "ratio": lambda value: f"{value:.1f} times",
-    "deviations": lambda value: f"{value:+.1f}",
+    "deviations": lambda value: f"{value:+.1f}" if value else "0",
     "km": lambda value: f"{_far(value)} km",
     "km/h": lambda value: f"{_far(value)} km/h",
 }

@@ -32,7 +32,8 @@ _FAULTS = {DataError: 422, ScorerError: 409, UnavailableError: 503}
 _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
 
 Reasons = Annotated[
-    Literal["alerts", "all", "none"], Query(description="Transactions to give reasons for: each costs a prediction.")
+    Literal["alerts", "all", "none"],
+    Query(description="Transactions to give reasons for: each costs some fifty predictions."),
 ]
 
 

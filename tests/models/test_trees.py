@@ -16,7 +16,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.pipeline import Pipeline
 
 from fraud3000.errors import ScorerError
-from fraud3000.models import predictors, trees
+from fraud3000.models import grown, predictors, trees
 from fraud3000.models.trees import Trees
 
 COLUMNS = 6
@@ -49,17 +49,17 @@ def own(estimator, matrix):
 
 
 @pytest.fixture(scope="module", params=[(name, gaps) for name in MADE for gaps in (True, False)], ids=str)
-def grown(request):
+def taken(request):
     """An estimator fitted on rows with or without gaps, and its trees."""
     name, gaps = request.param
     matrix = rows(gaps=gaps)
     signal = np.nan_to_num(matrix[:, 0] + matrix[:, 1] * matrix[:, 3]) + (matrix[:, 4] == 2)
     estimator = MADE[name]().fit(matrix, signal + np.random.default_rng(1).normal(size=len(signal)) > 1.5)
-    return estimator, trees.of(estimator)
+    return estimator, grown.of(estimator)
 
 
-def test_scores_are_the_estimators_own_to_the_last_bit(grown):
-    estimator, made = grown
+def test_scores_are_the_estimators_own_to_the_last_bit(taken):
+    estimator, made = taken
     for matrix in (rows(seed=7, gaps=bool(np.isnan(rows()).any())), rows(gaps=False, seed=8)):
         np.testing.assert_array_equal(made.log_odds(matrix), own(estimator, matrix))
 
@@ -70,13 +70,13 @@ def test_scores_are_the_estimators_own_to_the_last_bit(grown):
         np.float64, (5, COLUMNS), elements=st.floats(-1e6, 1e6) | st.just(np.nan) | st.integers(-3, 3).map(float)
     )
 )
-def test_any_row_scores_as_the_estimator_says(grown, matrix):
-    estimator, made = grown
+def test_any_row_scores_as_the_estimator_says(taken, matrix):
+    estimator, made = taken
     np.testing.assert_array_equal(made.log_odds(matrix), own(estimator, matrix))
 
 
-def test_values_on_a_cut_go_where_the_estimator_sends_them(grown):
-    estimator, made = grown
+def test_values_on_a_cut_go_where_the_estimator_sends_them(taken):
+    estimator, made = taken
     inner = (made.column >= 0) & np.isfinite(made.cut)  # a forest tells gaps from values by an infinite cut
     on_cut = np.zeros((inner.sum(), COLUMNS))
     on_cut[np.arange(inner.sum()), made.column[inner]] = made.cut[inner]
@@ -84,8 +84,17 @@ def test_values_on_a_cut_go_where_the_estimator_sends_them(grown):
         np.testing.assert_array_equal(made.log_odds(matrix), own(estimator, matrix))
 
 
-def test_a_row_alone_scores_as_among_many_and_in_any_layout(grown):
-    _, made = grown
+def test_rows_that_came_to_a_node_went_on_to_its_children(taken):
+    _, made = taken
+    inner = made.column >= 0
+    np.testing.assert_allclose(
+        made.cover[inner], made.cover[made.left[inner]] + made.cover[made.right[inner]], rtol=1e-12
+    )
+    assert set(made.cover[made.roots]) == {4_000.0}
+
+
+def test_a_row_alone_scores_as_among_many_and_in_any_layout(taken):
+    _, made = taken
     matrix = rows(20_000, seed=3)
     whole = made.log_odds(matrix)
     np.testing.assert_array_equal(whole[:50], [made.log_odds(row[None])[0] for row in matrix[:50]])
@@ -93,8 +102,8 @@ def test_a_row_alone_scores_as_among_many_and_in_any_layout(grown):
     assert made.log_odds(matrix[:0]).shape == (0,)
 
 
-def test_a_file_gives_them_back_byte_for_byte(grown):
-    _, made = grown
+def test_a_file_gives_them_back_byte_for_byte(taken):
+    _, made = taken
     content = made.dumps()
     again = Trees.loads(content, COLUMNS)
     assert again.dumps() == content
@@ -112,7 +121,7 @@ def forged(made, **changes):
 @pytest.fixture(scope="module")
 def small():
     matrix = rows(500)
-    return trees.of(MADE["boosting"]().fit(matrix, matrix[:, 5] > 0))
+    return grown.of(MADE["boosting"]().fit(matrix, matrix[:, 5] > 0))
 
 
 def test_trees_that_lead_out_of_themselves_are_refused(small):
@@ -130,6 +139,15 @@ def test_trees_that_lead_out_of_themselves_are_refused(small):
         changed("column", COLUMNS),
         changed("column", -2),
         changed("value", np.inf),
+        changed("cover", np.nan),
+        changed("cover", 0.0),
+        changed("cover", 2 * small.cover[inner]),
+        {"cover": -small.cover},
+        {"cover": small.cover.astype(np.float32)},
+        changed("left", small.right[inner]),
+        changed("left", small.roots[-1] + 1),
+        {"roots": small.roots[1:]},
+        {"roots": small.roots[::-1].copy()},
         {"roots": np.array([len(small.column)], np.int32)},
         {"roots": np.array([], np.int32)},
         {"cut": small.cut[:-1]},
@@ -168,12 +186,12 @@ def test_a_form_that_scores_otherwise_is_refused(monkeypatch):
     matrix = rows(500)
     pipeline = Pipeline([("estimator", MADE["boosting"]())]).fit(matrix, matrix[:, 5] > 0)
     assert isinstance(predictors.deployed(pipeline, matrix), Trees)
-    right = trees.of
+    right = grown.of
 
     def off(estimator):
         made = right(estimator)
         return replace(made, value=made.value * (1 + 1e-8))
 
-    monkeypatch.setattr(trees, "of", off)
+    monkeypatch.setattr(grown, "of", off)
     with pytest.raises(ScorerError, match=r"the trees as they would be deployed score up to .* off their estimator"):
         predictors.deployed(pipeline, matrix)
