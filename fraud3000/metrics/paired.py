@@ -64,11 +64,11 @@ class Paired:
         >>> Paired(0.9, 0.4, draws).interval(0.75)
         Interval(low=-0.25, high=1.25, by='terminal')
         """
-        found = [
-            Interval(*(float(bound) for bound in np.quantile(values, [1 - level, level])), by)
-            for by, values in self.draws.items()
-            if values is not None
-        ]
+        found: list[Interval] = []
+        for by, values in self.draws.items():
+            if values is not None:
+                low, high = np.quantile(values, [1 - level, level]).tolist()
+                found.append(Interval(low, high, by))
         whole = len(found) == len(self.draws) and np.isfinite(self.difference)
         return min(found, key=lambda one: one.low) if whole else None
 
@@ -138,13 +138,11 @@ def paired(
             found[key].setdefault(name, []).append(ours(copies) - theirs(copies))
     some = next(iter(keys))
     once = np.ones((int(keys[some].max(initial=-1)) + 1, 1))
-    return {
-        name: Paired(
-            *(float(side(once)[0]) for side in statistics),
-            {key: _determined(found[key].get(name, [])) for key in keys},
-        )
-        for name, statistics in asked[some].items()
-    }
+    compared = {}
+    for name, (ours, theirs) in asked[some].items():
+        drawn_of = {key: _determined(found[key].get(name, [])) for key in keys}
+        compared[name] = Paired(float(ours(once)[0]), float(theirs(once)[0]), drawn_of)
+    return compared
 
 
 def holm(p_values: Mapping[str, float], level: float) -> tuple[str, ...]:
@@ -209,16 +207,20 @@ class _Money:
 
 def _statistics(
     sides: list[Sample], within: Mapping[str, BoolArray], policy: PolicyParams, code: IntArray
-) -> dict[str, tuple[_Statistic, ...]]:
+) -> dict[str, tuple[_Statistic, _Statistic]]:
     clusters = int(code.max(initial=-1)) + 1
     rankings = {"average_precision": np.ones(sides[0].rows, dtype=np.bool_), **within}
-    return {
-        "savings": tuple(_Money(side, policy, code, clusters) for side in sides),
-        **{
-            name: tuple(_Ranking(side.score[rows], side.fraud[rows], code[rows], clusters) for side in sides)
-            for name, rows in rankings.items()
-        },
+    challenger, champion = sides
+    found: dict[str, tuple[_Statistic, _Statistic]] = {
+        "savings": (_Money(challenger, policy, code, clusters), _Money(champion, policy, code, clusters))
     }
+    for name, rows in rankings.items():
+        found[name] = (_ranking(challenger, rows, code, clusters), _ranking(champion, rows, code, clusters))
+    return found
+
+
+def _ranking(side: Sample, rows: BoolArray, code: IntArray, clusters: int) -> _Ranking:
+    return _Ranking(side.score[rows], side.fraud[rows], code[rows], clusters)
 
 
 def _blocks(keys: Mapping[str, IntArray], replicates: int, seed: int) -> Iterator[tuple[str, FloatArray]]:

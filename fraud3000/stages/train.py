@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from fraud3000 import prequential, registry
 from fraud3000.data import cards, outputs, sources
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
-from fraud3000.models import estimators, fit, outside, policy
+from fraud3000.metrics.catalogue import words
+from fraud3000.models import deviation, estimators, fit, outside, policy
 from fraud3000.models.explain import Typical
 from fraud3000.models.outside import Outside
 from fraud3000.models.rows import Rows, require_both_classes, usable
@@ -57,9 +59,14 @@ def train(params: Params) -> Summary:
     policy.require_rows(inputs.valid.featured, params.policy)
     registry.require(params.registry)
     rows, is_fraud = inputs.train.known
+    start = time.perf_counter()
     model = fit.fit(rows, is_fraud, inputs.catalogue.features, params.train)
+    seconds = time.perf_counter() - start
     settled = outside.settle(
         model, inputs.train, inputs.valid, inputs.catalogue, inputs.boundaries, params.train, params.policy
+    )
+    spread = deviation.measure(
+        model, seconds, inputs.train, inputs.valid, inputs.catalogue, params.train, params.policy
     )
     typical = Typical.learn(model.encoder, rows.filter(pl.Series(is_fraud == 0)), inputs.catalogue.features)
     scorer = Scorer(
@@ -69,9 +76,10 @@ def train(params: Params) -> Summary:
         calibrator=settled.calibrator,
         policy=settled.threshold.policy,
         typical=typical,
-        facts=_facts(inputs, params),
+        facts={**_facts(inputs, params), "seed_deviation": spread.to_dict()},
     )
-    metrics = outside.metrics(inputs.valid, settled.log_odds)
+    told = {f"seed_deviation_{name}": value for name, value in spread.values.items()}
+    metrics = {**outside.metrics(inputs.valid, settled.log_odds), **told}
     version = _keep(scorer, params, metrics, workspace)
     return _summary(version, scorer, inputs, settled, metrics, workspace)
 
@@ -127,11 +135,21 @@ def _facts(inputs: _Inputs, params: Params) -> dict[str, Any]:
         "imbalance": ", ".join(dict.fromkeys(one.imbalance for one in params.train.learners)),
         "calibration": params.train.calibration,
         "recipe": prequential.recipe(params.train, inputs.catalogue.hash),
+        "recipe_sha256": _recipe(params, inputs.catalogue.hash),
         "data_fingerprint": inputs.fingerprint,
         "as_of": as_of.isoformat() if as_of else None,
         "split": "time" if as_of else "random",
         "rows": inputs.train.counts,
     }
+
+
+def _recipe(params: Params, catalogue_hash: str) -> str:
+    """SHA-256 of all that makes a model but data and seed: the learner, the features and the policy."""
+    content = {
+        **prequential.recipe(params.train, catalogue_hash),
+        "policy": params.policy.model_dump(mode="json"),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: Workspace) -> str:
@@ -202,6 +220,7 @@ def _summary(
         "validation average precision": metrics.get("valid_average_precision"),
         "validation AUC": metrics.get("valid_auc_roc"),
         "validation prevalence": metrics.get("valid_prevalence"),
+        "from seed to seed": _spread(scorer.facts["seed_deviation"]),
         "data fingerprint": inputs.fingerprint[:12],
         "catalogue hash": scorer.catalogue.hash[:12],
     }
@@ -213,6 +232,14 @@ def _summary(
         warnings=tuple(_warnings(scorer, inputs, settled, metrics)),
         next_step="fraud3000 evaluate",
     )
+
+
+def _spread(found: dict[str, Any]) -> str:
+    """Say how far the measures move by the seed alone."""
+    if not found["values"]:
+        return f"not measured: {found['reason'] or 'the rows do not determine the measures'}"
+    told = ", ".join(f"{words(name)} ±{value:.4f}" for name, value in found["values"].items())
+    return f"{told}; {found['seeds']} seeds on {found['rows']:,} rows"
 
 
 def _validation(boundaries: Boundaries) -> str:
@@ -258,5 +285,5 @@ def _warnings(scorer: Scorer, inputs: _Inputs, settled: Outside, metrics: dict[s
         yield f"too few frauds for {wanted} calibration: {scorer.calibrator.method} was fitted instead"
     if not settled.threshold.binding:
         yield "every row can be alerted within the capacity: the threshold is 0"
-    if not metrics:
+    if "valid_average_precision" not in metrics:
         yield "no validation metrics: the known labels of validation are all the same"
