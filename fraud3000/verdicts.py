@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -79,6 +80,22 @@ def recorded(registry: RegistryParams) -> tuple[Recorded, ...]:
     with store(write=False) as client:
         tags = registered(client, registry.name).tags
     return _chained([tags[tag] for tag in sorted(tags) if tag.startswith(_TAG)], registry.name)
+
+
+def judged_as(every: Sequence[Recorded], recipe: str | None, champion: str | None) -> str | None:
+    """Name the version by which a recipe was judged, where that still says something; None where it does not.
+
+    It does where the champion is of this recipe, or was what the recipe was accepted against.
+
+    Parameters
+    ----------
+    champion
+        The version that is champion now.
+    """
+    accepted = [one for one in every if one.accept and one.recipe == recipe and recipe is not None]
+    if not any(champion in (one.version, one.champion) for one in accepted):
+        return None
+    return next(one.version for one in reversed(accepted) if one.rows is not None)
 
 
 def record(

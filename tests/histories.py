@@ -19,8 +19,12 @@ RATE = 0.02
 """Share of fraud, so that 400 frauds are judged on average."""
 CLEARNESS = 14.0
 """How strongly the risk depends on what every model sees."""
-STRENGTH = 1.6
-"""How strongly it depends on what only the better model sees."""
+STRENGTH = 1.58
+"""How strongly it depends on what only the better model sees: a true effect of .030 AP, three times the margin.
+
+Set by 60 histories of 150,000 judged rows each, of seeds 1,000 on: the mean effect was .0269 (standard error .0004) at 1.5
+and .0309 (.0004) at 1.6, over a champion of .89; another seed moved AP by .0006 on average, with a deviation of .0032.
+"""
 ALERTED = 0.93
 """Quantile of the scores held out from which rows are alerted."""
 

@@ -79,6 +79,8 @@ def judge(version: str, folder: Path, params: Params, workspace: Workspace, seen
         now = f"version {version} is the champion already"
         return Judgement(Verdict((Check("another version", now, "one that is not", passed=False),)))
     scorer = Scorer.load(folder, version=version)
+    if scorer.facts.get("final"):
+        return _of_recipe(scorer, params, workspace, seen)
     report = champions.logged_evaluation(version, params.registry)
     if report is None:
         none = Check("evaluation", "none on record", "one by `fraud3000 evaluate`", passed=False)
@@ -93,6 +95,22 @@ def judge(version: str, folder: Path, params: Params, workspace: Workspace, seen
         **({"against_champion": found.figures} if found else {}),
     }
     return Judgement(Verdict(checks), figures, _hashes(report), times, found.not_judged if found else ())
+
+
+def _of_recipe(scorer: Scorer, params: Params, workspace: Workspace, seen: Standing) -> Judgement:
+    """Judge a model of all that is known: no row is left to judge it by, so its recipe must have passed."""
+    recipe = scorer.facts.get("recipe_sha256")
+    version = verdicts.judged_as(verdicts.recorded(params.registry), recipe, seen.champion)
+    found = "no verdict on it holds today" if version is None else f"as version {version}"
+    against = f"version {seen.champion} or its recipe" if seen.champion else "no champion"
+    rows = _featured_for(scorer, judged.judged_rows(workspace, params), workspace)
+    checks = (
+        Check("recipe judged", found, f"accepted against {against}", passed=version is not None),
+        compare.quick(milliseconds(scorer, rows.test), params.promote),
+    )
+    _record(scorer.version, seen.champion, None, scorer, checks, params)
+    hashes = {"data": scorer.facts["data_fingerprint"], "catalogue": scorer.catalogue.hash, "recipe": str(recipe)}
+    return Judgement(Verdict(checks), {"recipe_judged_as": version}, hashes)
 
 
 def _record(
@@ -149,7 +167,7 @@ class _Trial:
             yield from self._against(self.champion, rows, ours)
 
     def _against(self, version: str, rows: Judged, ours: Judged) -> Iterator[Check]:
-        champion = Scorer.load(registry.resolve(version, self.params.registry, self.workspace.root)[1], version=version)
+        champion = self._opponent(version)
         theirs = {
             "model_as_of": champion.facts.get("as_of"),
             "data_fingerprint": champion.facts.get("data_fingerprint"),
@@ -174,9 +192,15 @@ class _Trial:
             seed=self.params.evaluate.seed,
             deviations=self.scorer.facts.get("seed_deviation", {}).get("values"),
             segments=_segments(scored, rows, self.scorer.catalogue, self.workspace),
-            version=f"version {version}",
+            version=f"version {champion.version}",
         )
         yield from self.found.checks
+
+    def _opponent(self, version: str) -> Scorer:
+        """The champion; where that is a final model, which knows these rows, the version by which its recipe was judged."""
+        folder = registry.resolve(version, self.params.registry, self.workspace.root)[1]
+        champion = Scorer.load(folder, version=version)
+        return self._opponent(champion.facts["judged_as"]) if champion.facts.get("final") else champion
 
 
 def milliseconds(scorer: Scorer, featured: pl.DataFrame) -> float:

@@ -81,18 +81,20 @@ def promote(
         return mover.to_staging(found, folder) if stage == "staging" else mover.to_production(found, folder)
 
 
-def train_and_promote(params: Params, make: Callable[[Params], Summary] = train) -> Summary:
+def train_and_promote(params: Params, make: Callable[[Params], Summary] = train, *, final: bool = False) -> Summary:
     """Train, evaluate what was trained, and ask the gate: the summaries of all three as one.
 
     Parameters
     ----------
     make
         Trains; `train`, or a search before it.
+    final
+        Whether it trains on all that is known, which leaves no row to evaluate it by.
     """
     trained = make(params)
     version = champions.standing(params.registry).challenger
-    evaluated = evaluate(params, model=str(version))
-    return trained.then(evaluated).then(promote(params, version=version))
+    judged = trained if final else trained.then(evaluate(params, model=str(version)))
+    return judged.then(promote(params, version=version))
 
 
 @dataclass(frozen=True)
