@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,9 +20,11 @@ from fraud3000.params import EvaluateModelParams, PolicyParams, TrainModelParams
 
 SEEDS = 3
 MOST_ROWS = 50_000
+"""Of training rows that are fitted, and of validation rows, the newest, that they are measured on."""
 SLOW = 60.0
-"""Seconds from which a fit is slow; its seeds then share a part of the rows that costs a quarter of it."""
-PART = 12
+"""Seconds from which a fit is slow: its seeds then see a `PART` of the rows, and stop where `SHARE` of its time is spent."""
+PART = 1 / 24
+SHARE = 0.25
 FEWEST_FRAUDS = 5
 MEASURES = ("average_precision", "savings")
 
@@ -61,7 +64,7 @@ def measure(
     """Fit the recipe by several seeds and measure each on validation.
 
     At most `MOST_ROWS` rows are fitted, drawn once for all seeds; where there are no more, the model that was trained is
-    the first of them. Calibration and threshold are set on the same validation rows, for every seed alike.
+    the first of them. After a slow fit a part of them is, by two seeds where a third would take too long. Calibration and threshold are set on the same validation rows, for every seed alike.
 
     Parameters
     ----------
@@ -71,18 +74,34 @@ def measure(
         Rows of the two splits, labels as known on the day.
     """
     rows, labels = train.known
-    most = min(MOST_ROWS, len(labels) // PART) if seconds > SLOW else MOST_ROWS
+    slow = seconds > SLOW
+    most = min(MOST_ROWS, int(len(labels) * PART)) if slow else MOST_ROWS
     some = _drawn(len(labels), most, params.seed)
     known = valid.is_fraud.is_not_null()
-    judged = valid.featured.filter(known).with_columns(is_fraud=valid.is_fraud.filter(known))
+    judged = valid.featured.filter(known).with_columns(is_fraud=valid.is_fraud.filter(known)).tail(MOST_ROWS)
     reason = _missing(labels[some], judged["is_fraud"])
     if reason is not None:
         return Deviation(reason=reason)
     whole = len(some) == len(labels)
     models = _models(model if whole else None, rows if whole else rows[some], labels[some], catalogue, params)
-    found = [_measured(one, judged, params, policy) for one in models]
+    found = _while_there_is_time(
+        (_measured(one, judged, params, policy) for one in models), seconds if slow else np.inf
+    )
+    if len(found) < 2:
+        return Deviation(reason=f"two fits would have taken more than {SHARE:.0%} of the {seconds:.0f} s of training")
     spread = {name: float(np.std([one[name] for one in found], ddof=1)) for name in MEASURES}
     return Deviation({name: one for name, one in spread.items() if np.isfinite(one)}, len(some), len(found))
+
+
+def _while_there_is_time(measured: Iterator[dict[str, float]], seconds: float) -> list[dict[str, float]]:
+    """Measure seed after seed, unless the next one would end after `SHARE` of this time."""
+    found, start = [], time.perf_counter()
+    for one in measured:
+        found.append(one)
+        each = (time.perf_counter() - start) / len(found)
+        if each * (len(found) + 1) > SHARE * seconds:
+            break
+    return found
 
 
 def _drawn(rows: int, most: int, seed: int) -> fit.Places:
