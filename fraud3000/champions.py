@@ -24,7 +24,8 @@ Action = Literal["promote", "rollback", "stage"]
 _TAG = "promotion."
 _EVALUATION = "reports/metrics.json"
 _TOLD = {"metrics", "floors", "test_span", "model_as_of", "rows_sha256", "data_fingerprint", "catalogue_hash"}
-_START = "0" * 64
+START = "0" * 64
+"""The parent of a first entry."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Entry:
     why: str
     figures: dict[str, Any] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
-    parent: str = _START
+    parent: str = START
 
     @property
     def line(self) -> str:
@@ -184,7 +185,7 @@ def move(
         entry = Entry(
             number=len(now.history) + 1,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
-            by=_user(),
+            by=user(),
             action=action,
             alias=alias,
             version=version,
@@ -192,7 +193,7 @@ def move(
             why=why,
             figures=figures or {},
             hashes={"bundle": registered.tags.get(BUNDLE_TAG, ""), **(hashes or {})},
-            parent=now.history[-1].sha256 if now.history else _START,
+            parent=now.history[-1].sha256 if now.history else START,
         )
         _write(client, registry.name, entry)
         return Standing({**now.aliases, alias: version}, (*now.history, entry))
@@ -210,19 +211,30 @@ def _write(client: Any, name: str, entry: Entry) -> None:
 
 
 def _standing(client: Any, name: str) -> Standing:
+    model = registered(client, name)
+    aliases = {alias: str(version) for alias, version in model.aliases.items()}
+    lines = [model.tags[tag] for tag in sorted(model.tags) if tag.startswith(_TAG)]
+    return Standing(aliases, tuple(chained(lines, thing=f"the promotion history of '{name}'")))
+
+
+def registered(client: Any, name: str) -> Any:
+    """Find a registered model: its aliases, and its tags.
+
+    Raises
+    ------
+    ScorerError
+        Nothing is registered under this name.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
-        model = client.get_registered_model(name)
+        return client.get_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         raise ScorerError(
             f"no model is registered under the name '{name}'", hint="Run `fraud3000 train` first."
         ) from None
-    aliases = {alias: str(version) for alias, version in model.aliases.items()}
-    lines = [model.tags[tag] for tag in sorted(model.tags) if tag.startswith(_TAG)]
-    return Standing(aliases, tuple(chained(lines, thing=f"the promotion history of '{name}'")))
 
 
 def chained(lines: Sequence[str], *, thing: str) -> Iterable[Entry]:
@@ -233,7 +245,7 @@ def chained(lines: Sequence[str], *, thing: str) -> Iterable[Entry]:
     CheckFailed
         An entry was changed, or one is missing.
     """
-    parent = _START
+    parent = START
     for number, line in enumerate(lines, start=1):
         try:
             entry = Entry(**json.loads(line))
@@ -252,7 +264,8 @@ def _changed(thing: str, number: int) -> CheckFailed:
     )
 
 
-def _user() -> str:
+def user() -> str:
+    """Name who runs the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

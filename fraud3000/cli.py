@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ import typer
 if TYPE_CHECKING:
     from fraud3000.params import Params
     from fraud3000.stages.summary import Summary
+
+    Train = Callable[[Params], Summary]
 
 ParamsFile = Annotated[
     Path | None, typer.Option("--params", metavar="FILE", help="Params file [default: params.yaml where it exists].")
@@ -156,6 +159,9 @@ def train(
     tune: Annotated[
         bool, typer.Option("--tune", help="First search the learner's params on weeks before the test.")
     ] = False,
+    final: Annotated[
+        bool, typer.Option("--final", help="Refit a recipe that the gate accepted on all that is known today.")
+    ] = False,
     params: ParamsFile = None,
     json: AsJson = False,
     verbose: Verbose = 0,
@@ -171,8 +177,10 @@ def train(
     from fraud3000.stages import train as stage
     from fraud3000.stages.tune import tune_and_train
 
-    make = (lambda told: tune_and_train(told, params)) if tune else stage.train
-    _run(lambda: gate.train_and_promote(given, make) if promote else make(given), json)
+    if tune and final:
+        raise typer.BadParameter("--final refits a recipe that was judged, and --tune searches another; leave out one")
+    make: Train = partial(tune_and_train, given=params) if tune else partial(stage.train, final=final)
+    _run(lambda: gate.train_and_promote(given, make, final=final) if promote else make(given), json)
 
 
 @app.command(epilog=_example("fraud3000 evaluate --model challenger"))
@@ -214,7 +222,7 @@ def promote(
     version: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Candidate [default: the challenger].", show_default=False)
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge only; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge only; move nothing.")] = False,
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the champion before this one.")] = False,
     why: Annotated[str, typer.Option(metavar="TEXT", help="For the history.", show_default=False)] = "",
     params: ParamsFile = None,
@@ -223,8 +231,8 @@ def promote(
 ) -> None:
     """Make a version the champion, if it is better.
 
-    It must beat the naive floors, and be no worse than the champion on the same rows, none of whose labels either
-    of the two could know. A refusal ends with exit code 6.
+    It must beat the naive floors, and the champion by more than a margin and chance, on rows none of whose labels
+    either of the two could know. Every verdict is counted, in a dry run too. A refusal ends with exit code 6.
     """
 
     given = _load(params, verbose, model)

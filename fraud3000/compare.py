@@ -1,20 +1,23 @@
-"""Whether a model is good enough for production: better than no model, and no worse than the champion.
+"""Whether a model is good enough for production at all, and whether it may be held against another.
 
-Every check reads the figures of two evaluations on the same rows. They compare values as they are;
-whether a difference is more than chance is a check of its own, to be added beside these.
+Every check reads the figures of an evaluation. Whether one model is better than another by more than
+chance is asked by `gate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
+
+from fraud3000.params import PromoteParams
 
 Report = Mapping[str, Any]
 """An evaluation as `metrics.report.measure` gives it, with the facts of the model that was judged."""
 
 RANKING = "average_precision"
+TOP = "observed_over_expected_frauds_top_0.01"
 MONEY = ("value_detection_rate_at_alert_budget", "value_detection_rate", "recall_at_alert_budget", "recall")
 """What alerts catch, the best measure that the data allows first."""
 FLOORS = {"random": "random rows", "largest_amount": "largest amounts"}
@@ -112,18 +115,47 @@ def comparable(candidate: Report, champion: Report, first: datetime | None) -> C
     return Check(name, _minute(first), f"≥ {_minute(cut)}", first >= cut)
 
 
-def no_worse(
-    candidate: Report, champion: Report, metrics: Iterable[str] = (RANKING,), *, version: str = "the champion"
-) -> tuple[Check, ...]:
-    """Hold a candidate against the champion, both measured on the same rows.
+def enough(report: Report, params: PromoteParams) -> Check:
+    """Ask whether there are frauds enough for any verdict.
 
     Examples
     --------
-    >>> reports = [{"metrics": {"average_precision": {"value": value}}} for value in (0.61, 0.6)]
-    >>> [check.passed for check in no_worse(*reports)]
-    [True]
+    >>> enough({"frauds": 12}, PromoteParams()).reason
+    'enough matured frauds: 12, not enough evidence, needed ≥ 50'
     """
-    return tuple(_no_worse(name, candidate, champion, version) for name in metrics)
+    frauds, needed = report["frauds"], params.least_frauds
+    found = f"{frauds:,}" if frauds >= needed else f"{frauds:,}, not enough evidence"
+    return Check("enough matured frauds", found, f"≥ {needed:,}", frauds >= needed)
+
+
+def calibrated(report: Report, params: PromoteParams) -> tuple[Check, ...]:
+    """Ask whether scores may be read as probabilities: where alerts are made, and over all.
+
+    Examples
+    --------
+    >>> figures = {"observed_over_expected_frauds_top_0.01": {"value": 0.9}, "calibration_slope": {"value": 3.0}}
+    >>> [(check.needed, check.passed) for check in calibrated({"metrics": figures}, PromoteParams())]
+    [('0.5 to 2', True), ('0.5 to 2', False)]
+    """
+    return (
+        _within("frauds observed/expected, top 1 %", TOP, report, params.observed_over_expected),
+        _within("calibration slope", "calibration_slope", report, params.calibration_slope),
+    )
+
+
+def quick(milliseconds: float, params: PromoteParams) -> Check:
+    """Ask whether one row is scored in time; what of 100 rows the slowest five take longer than."""
+    needed = params.milliseconds
+    return Check("ms to score one row", f"{milliseconds:.1f}", f"≤ {needed:g}", milliseconds <= needed)
+
+
+def _within(title: str, name: str, report: Report, bounds: tuple[float, float]) -> Check:
+    needed, value = f"{bounds[0]:g} to {bounds[1]:g}", _value(report["metrics"], name)
+    if value is None:
+        return Check(
+            title, f"unknown ({report['metrics'].get(name, {}).get('reason', 'not measured')})", needed, passed=False
+        )
+    return Check(title, f"{value:.3f}", needed, bounds[0] <= value <= bounds[1])
 
 
 def _above_floor(name: str, report: Report) -> Check:
@@ -139,14 +171,6 @@ def _above_floor(name: str, report: Report) -> Check:
     return Check(title, f"{value:.3f}", f"> {known[best]:.3f}, {FLOORS[best]}", value > known[best])
 
 
-def _no_worse(name: str, candidate: Report, champion: Report, version: str) -> Check:
-    title = f"{_words(name)} no worse than {version}"
-    found, needed = _value(candidate["metrics"], name), _value(champion["metrics"], name)
-    if found is None or needed is None:
-        return Check(title, _shown(found), f"≥ {_shown(needed)}", passed=False)
-    return Check(title, _shown(found), f"≥ {_shown(needed)}", found >= needed)
-
-
 def _money(report: Report) -> str:
     return next((name for name in MONEY if _value(report["metrics"], name) is not None), MONEY[-1])
 
@@ -160,10 +184,6 @@ def _words(name: str) -> str:
     from fraud3000.metrics.catalogue import words
 
     return words(name)
-
-
-def _shown(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4f}"
 
 
 def _minute(at: datetime) -> str:

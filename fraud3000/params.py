@@ -6,6 +6,7 @@ the environment.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from datetime import datetime, timedelta
@@ -450,10 +451,35 @@ class TuneParams(_Section):
     seed: int = Field(2018, ge=0)  # same seed, same search
 
 
-class PromoteParams(_Section):
-    """What a challenger must be no worse in than the champion, both measured on the same rows."""
+Bounds = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+"""The least and the most that is let through."""
 
-    metrics: tuple[str, ...] = Field(("average_precision",), min_length=1)
+
+class PromoteParams(_Section):
+    """When a challenger becomes champion; both are measured on the same rows.
+
+    [Into production, and back](promotion.md) tells the checks.
+    """
+
+    measure: Literal["average_precision", "savings"] = "average_precision"  # it must be better in, by the margin
+    margin: float = Field(0.01, gt=0, lt=1)  # twice the deviation from seed to seed where that is more
+    level: float = Field(0.975, gt=0.5, lt=1)  # of the lower bound that must lie above the margin
+    replicates: int = Field(1_000, ge=100)  # of the paired bootstrap
+    least_frauds: int = Field(50, ge=1)  # known among the rows; with fewer there is no verdict
+    segment_margin: float = Field(0.02, gt=0, lt=1)  # shown worse than by this in any segment, it is refused
+    observed_over_expected: Bounds = (0.5, 2.0)  # frauds in the top 1 % of scores over those expected there
+    calibration_slope: Bounds = (0.5, 2.0)  # below 1: scores too extreme, above: too timid
+    milliseconds: float = Field(50.0, gt=0)  # to score one row; 95 of 100 rows must be scored in less
+
+    @model_validator(mode="after")
+    def _bounds_in_order_and_replicates_enough(self) -> PromoteParams:
+        for name in ("observed_over_expected", "calibration_slope"):
+            low, high = getattr(self, name)
+            if low >= high:
+                raise ValueError(f"{name} must be [least, most], found {low:g} and {high:g}")
+        if self.replicates * (1 - self.level) < 2 - 1e-9:
+            raise ValueError(f"level {self.level:g} needs at least {math.ceil(2 / (1 - self.level))} replicates")
+        return self
 
 
 class ServeParams(_Section):

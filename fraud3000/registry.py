@@ -387,9 +387,23 @@ def _fetch(registered: str, folder: Path) -> None:
     import mlflow
 
     with tempfile.TemporaryDirectory() as place, whole(folder) as (part,):
-        fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{registered}/artifacts", dst_path=place))
-        (only,) = fetched.iterdir()
+        try:
+            fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{registered}/artifacts", dst_path=place))
+            (only,) = fetched.iterdir()
+        except (OSError, ValueError, mlflow.MlflowException) as error:
+            if not _says_gone(error):
+                raise
+            raise ScorerError(
+                f"the bundle of version {folder.name} is gone: neither {folder} nor the registry's files have it",
+                hint="Copy the folder back, name another version, or `fraud3000 promote --rollback` if it is the champion.",
+            ) from error
         shutil.copytree(only, part)
+
+
+def _says_gone(error: Exception) -> bool:
+    """Whether files are not there, other than that a store cannot be reached."""
+    absent = getattr(error, "error_code", None) == _NOT_FOUND
+    return absent or type(error) in {OSError, ValueError, FileNotFoundError, NotADirectoryError}
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -138,6 +138,47 @@ def assign(
     return Split(boundaries, _in_order(counts), None)
 
 
+def final(split: Boundaries, at: datetime, label_delay: timedelta) -> Boundaries:
+    """Cut the rows for a model of all that is known: training and validation end where labels are known, nothing is tested.
+
+    Validation keeps its length and its gap and moves to the end; where it lies before training it stays there.
+
+    Parameters
+    ----------
+    split
+        By time: where the model that was judged had its rows.
+    at
+        The day; what is younger than the label delay has no label to trust.
+
+    Raises
+    ------
+    ParamsError
+        Nothing is newer than the split's own training and validation.
+
+    Examples
+    --------
+    >>> day = lambda d: datetime(2024, 1, d, tzinfo=UTC)
+    >>> split = Boundaries((day(1), day(10)), (day(12), day(15)), (day(17), day(30)), as_of=day(17))
+    >>> moved = final(split, day(30), timedelta(days=2))
+    >>> [f"{first:%d} to {last:%d}" for first, last in (moved.train, moved.valid)]
+    ['01 to 23', '25 to 28']
+    """
+    assert split.train is not None
+    assert split.valid is not None
+    end, (first, last) = at - label_delay, split.valid
+    if end <= max(last, split.train[1]):
+        raise ParamsError(
+            f"train --final: labels are known up to {end:%Y-%m-%d %H:%M}, which the split's validation reaches already",
+            hint="Bring newer data, or set a later evaluate.label_date.",
+        )
+    if last <= split.train[0]:
+        train, valid = (split.train[0], end), split.valid
+    else:
+        valid = (end - (last - first), end)
+        train = (split.train[0], valid[0] - (first - split.train[1]))
+    return Boundaries(train, valid, None, as_of=at, burn_in=split.burn_in)
+
+
 def known_compromised(
     transactions: pl.DataFrame,
     is_fraud: pl.Series,

@@ -9,6 +9,7 @@ import pytest
 
 from fraud3000 import compare
 from fraud3000.compare import Check, Verdict
+from fraud3000.params import PromoteParams
 
 DAY = datetime(2018, 8, 8, tzinfo=UTC)
 
@@ -62,11 +63,23 @@ def test_a_model_with_time_does_not_compare_with_one_without() -> None:
     assert not compare.comparable(ours, {"model_as_of": None, "data_fingerprint": "a"}, DAY).passed
 
 
-@pytest.mark.parametrize(("ours", "passed"), [(0.6, True), (0.5, True), (0.4999, False), (None, False)])
-def test_a_candidate_must_be_no_worse_than_the_champion(ours: float | None, passed: bool) -> None:
-    candidate, champion = {"metrics": figures(auc_roc=ours)}, {"metrics": figures(auc_roc=0.5)}
-    (check,) = compare.no_worse(candidate, champion, ["auc_roc"], version="version 3")
-    assert (check.name, check.passed) == ("AUC ROC no worse than version 3", passed)
+@pytest.mark.parametrize(("frauds", "passed"), [(49, False), (50, True)])
+def test_too_few_frauds_are_no_evidence(frauds: int, passed: bool) -> None:
+    check = compare.enough({"frauds": frauds}, PromoteParams())
+    assert check.passed == passed
+    assert ("not enough evidence" in check.found) != passed
+
+
+@pytest.mark.parametrize(("top", "slope"), [(0.5, 0.5), (2.0, 2.0), (0.4, 1.0), (1.0, 2.1), (None, None)])
+def test_calibration_must_lie_within_its_bounds(top: float | None, slope: float | None) -> None:
+    told = {"metrics": figures(calibration_slope=slope) | figures(**{compare.TOP: top})}
+    passed = [check.passed for check in compare.calibrated(told, PromoteParams())]
+    assert passed == [value is not None and 0.5 <= value <= 2 for value in (top, slope)]
+
+
+@pytest.mark.parametrize(("milliseconds", "passed"), [(1.0, True), (50.0, True), (50.1, False)])
+def test_a_row_must_be_scored_in_time(milliseconds: float, passed: bool) -> None:
+    assert compare.quick(milliseconds, PromoteParams()).passed == passed
 
 
 def test_an_evaluation_on_rows_that_the_model_knew_does_not_count() -> None:

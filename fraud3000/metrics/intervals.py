@@ -70,12 +70,18 @@ def draws(clusters: Mapping[str, IntArray], rows: int, *, replicates: int, seed:
     seed
         The same seed gives the same draws, for each key whatever other keys there are.
     """
-    for by, code in usable(clusters, rows).items():
+    codes = usable(clusters, rows)
+    for by, copies in drawn(codes, replicates=replicates, seed=seed):
+        yield Draw(by, copies, copies[codes[by]])
+
+
+def drawn(codes: Mapping[str, IntArray], *, replicates: int, seed: int) -> Iterator[tuple[str, FloatArray]]:
+    """Draw clusters as `draws` does, of keys that are known to have enough; how often each was drawn, by its code."""
+    for by, code in codes.items():
         size = int(code.max(initial=-1)) + 1
         source = np.random.default_rng([seed, *by.encode()])
         for _ in range(replicates):
-            copies = np.bincount(source.integers(size, size=size), minlength=size).astype(np.float64)
-            yield Draw(by, copies, copies[code])
+            yield by, np.bincount(source.integers(size, size=size), minlength=size).astype(np.float64)
 
 
 def usable(clusters: Mapping[str, IntArray], rows: int) -> dict[str, IntArray]:

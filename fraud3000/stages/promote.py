@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import polars as pl
-
-from fraud3000 import champions, compare, registry
+from fraud3000 import champions, registry
 from fraud3000.champions import Action, Standing
-from fraud3000.compare import Check, Report, Verdict
+from fraud3000.compare import Verdict
 from fraud3000.data import lock
-from fraud3000.errors import ParamsError, SchemaError, ScorerError
-from fraud3000.features import batch
-from fraud3000.metrics.catalogue import metrics_of
-from fraud3000.metrics.report import measure
+from fraud3000.errors import ParamsError, ScorerError
 from fraud3000.params import Params
 from fraud3000.registry import CHALLENGER, CHAMPION
-from fraud3000.scorer import Scorer
-from fraud3000.stages import exported, judged
+from fraud3000.stages import exported
 from fraud3000.stages.evaluate import evaluate
-from fraud3000.stages.judged import Judged
+from fraud3000.stages.judgement import Judgement, judge
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.train import train
-from fraud3000.stages.workspace import Workspace, read
+from fraud3000.stages.workspace import Workspace
 
 Stage = Literal["staging", "production"]
 ALIASES: dict[Stage, str] = {"staging": CHALLENGER, "production": CHAMPION}
-_FEWEST_REPLICATES = 20
 
 
 def promote(
@@ -51,7 +43,7 @@ def promote(
     version
         The candidate; without, the challenger.
     dry_run
-        Judge only, change nothing.
+        Judge only, move nothing; the verdict counts all the same.
     rollback
         Make the champion before the present one the champion again.
     why
@@ -71,7 +63,6 @@ def promote(
     UnavailableError
         Another promotion is under way, or registry or workspace cannot be used.
     """
-    _require_known(params)
     if rollback and version is not None:
         raise ParamsError(
             "--rollback goes to the champion before, and takes no --version", hint="Leave out one of them."
@@ -90,27 +81,20 @@ def promote(
         return mover.to_staging(found, folder) if stage == "staging" else mover.to_production(found, folder)
 
 
-def train_and_promote(params: Params, make: Callable[[Params], Summary] = train) -> Summary:
+def train_and_promote(params: Params, make: Callable[[Params], Summary] = train, *, final: bool = False) -> Summary:
     """Train, evaluate what was trained, and ask the gate: the summaries of all three as one.
 
     Parameters
     ----------
     make
         Trains; `train`, or a search before it.
+    final
+        Whether it trains on all that is known, which leaves no row to evaluate it by.
     """
     trained = make(params)
     version = champions.standing(params.registry).challenger
-    evaluated = evaluate(params, model=str(version))
-    return trained.then(evaluated).then(promote(params, version=version))
-
-
-@dataclass(frozen=True)
-class _Judgement:
-    """A verdict with the figures and hashes that the history keeps of it."""
-
-    verdict: Verdict
-    figures: dict[str, Any] = field(default_factory=dict)
-    hashes: dict[str, str] = field(default_factory=dict)
+    judged = trained if final else trained.then(evaluate(params, model=str(version)))
+    return judged.then(promote(params, version=version))
 
 
 @dataclass(frozen=True)
@@ -126,7 +110,7 @@ class _Mover:
     def to_production(self, version: str, folder: Path) -> Summary:
         if version == self.seen.champion and not exported.agrees(self.workspace, self.seen, CHAMPION, folder):
             return self._again(version, folder)
-        judgement = self._judge(version)
+        judgement = judge(version, folder, self.params, self.workspace, self.seen)
         verdict, champion = judgement.verdict, self.seen.champion
         outputs: dict[str, str] = {}
         if verdict.accept:
@@ -138,9 +122,11 @@ class _Mover:
                 "candidate": f"version {version}",
                 "champion so far": f"version {champion}" if champion else None,
                 "verdict": self._said(f"version {version} is the champion") if verdict.accept else "refused",
+                **({} if judgement.times is None else {"these rows have decided": _verdicts(judgement.times)}),
             },
             tables=(_table(verdict),),
             outputs=outputs,
+            warnings=tuple(judgement.warnings()),
             next_step="fraud3000 serve" if verdict.accept else None,
             refused=None if verdict.accept else f"version {version} is not promoted: " + "; ".join(verdict.reasons),
         )
@@ -179,7 +165,7 @@ class _Mover:
         )
 
     def _point(
-        self, action: Action, alias: str, version: str, folder: Path, why: str, judgement: _Judgement | None = None
+        self, action: Action, alias: str, version: str, folder: Path, why: str, judgement: Judgement | None = None
     ) -> dict[str, str]:
         if self.dry_run:
             return {}
@@ -200,92 +186,13 @@ class _Mover:
         return {alias: str(self.workspace.pointer(alias)), "history": str(self.workspace.promotions)}
 
     def _said(self, done: str) -> str:
-        return f"{done} (dry run: nothing was changed)" if self.dry_run else done
-
-    def _judge(self, version: str) -> _Judgement:
-        """Run every check, the cheap ones first; one that leaves nothing to compare ends the list."""
-        if version == self.seen.champion:
-            now = f"version {version} is the champion already"
-            return _Judgement(Verdict((Check("another version", now, "one that is not", passed=False),)))
-        report = champions.logged_evaluation(version, self.params.registry)
-        if report is None:
-            none = Check("evaluation", "none on record", "one by `fraud3000 evaluate`", passed=False)
-            return _Judgement(Verdict((none,)))
-        checks = [compare.unseen(report), *compare.above_floors(report)]
-        if self.seen.champion is not None:
-            rows = judged.judged_rows(self.workspace, self.params)
-            checks += _against_champion(self.params, self.workspace, self.seen.champion, report, rows)
-        return _Judgement(Verdict(tuple(checks)), _figures(report), _hashes(report))
+        return f"{done} (dry run: no alias was moved)" if self.dry_run else done
 
 
-def _figures(report: Report) -> dict[str, Any]:
-    told = [name for name in (compare.RANKING, *compare.MONEY) if name in report["metrics"]]
-    return {
-        "rows": report["rows"],
-        "frauds": report["frauds"],
-        **{name: report["metrics"][name]["value"] for name in told},
-    }
-
-
-def _hashes(report: Report) -> dict[str, str]:
-    return {"data": report["data_fingerprint"], "catalogue": report["catalogue_hash"], "rows": report["rows_sha256"]}
-
-
-def _against_champion(
-    params: Params, workspace: Workspace, champion: str, report: Report, rows: Judged
-) -> Iterator[Check]:
-    same = report["rows_sha256"] == rows.fingerprint
-    yield Check(
-        "evaluated on the rows at hand",
-        "the same" if same else "others",
-        "rows of the workspace",
-        passed=same,
-    )
-    if not same:
-        return
-    scorer = Scorer.load(registry.resolve(champion, params.registry, workspace.root)[1], version=champion)
-    theirs = {"model_as_of": scorer.facts.get("as_of"), "data_fingerprint": scorer.facts.get("data_fingerprint")}
-    fair = compare.comparable(report, theirs, _first(rows))
-    yield fair
-    if not fair.passed:
-        return
-    try:
-        seen_by_champion = _featured_for(scorer, rows, workspace)
-    except SchemaError as error:
-        yield Check("the champion can score these rows", error.message, "the columns it was trained on", passed=False)
-        return
-    few = params.evaluate.model_copy(update={"replicates": _FEWEST_REPLICATES})
-    scored = judged.score(scorer, seen_by_champion)
-    measured = measure(scored, policy=params.policy, evaluate=few, split="test")
-    yield from compare.no_worse(report, measured, params.promote.metrics, version=f"version {champion}")
-
-
-def _featured_for(scorer: Scorer, rows: Judged, workspace: Workspace) -> Judged:
-    """The same rows with the features that a model of another catalogue reads."""
-    transactions = read(workspace.transactions, made_by="prepare")
-    ledger = read(workspace.labels, made_by="prepare")
-    beside = batch.assemble(transactions, ledger, scorer.catalogue)
-    test = rows.test.select("transaction_id").join(beside, on="transaction_id", how="left", maintain_order="left")
-    return replace(rows, test=test)
-
-
-def _first(rows: Judged) -> datetime | None:
-    if "ts" not in rows.test.columns:
-        return None
-    first = rows.test.filter(rows.counted).select(pl.col("ts").min()).item()
-    return first if isinstance(first, datetime) else None
+def _verdicts(number: int) -> str:
+    return "1 verdict" if number == 1 else f"{number} verdicts"
 
 
 def _table(verdict: Verdict) -> Table:
     rows = tuple((c.name, c.found, c.needed, "yes" if c.passed else "NO") for c in verdict.checks)
     return Table("Verdict", ("check", "found", "needed", "holds"), rows)
-
-
-def _require_known(params: Params) -> None:
-    known = [metric.name for metric in metrics_of(params.evaluate)]
-    unknown = [name for name in params.promote.metrics if name not in known]
-    if unknown:
-        raise ParamsError(
-            f"promote.metrics: '{unknown[0]}' is not among the metrics that are evaluated",
-            hint=f"Known: {', '.join(known)}.",
-        )

@@ -7,42 +7,40 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from fraud3000 import prequential, registry
+from fraud3000 import champions, prequential, registry, verdicts
 from fraud3000.data import cards, outputs, sources
-from fraud3000.errors import DataError, UnavailableError
-from fraud3000.features.spec import Catalogue
-from fraud3000.models import estimators, fit, outside, policy
+from fraud3000.errors import CheckFailed, UnavailableError
+from fraud3000.metrics.catalogue import words
+from fraud3000.models import deviation, estimators, fit, outside, policy
 from fraud3000.models.explain import Typical
 from fraud3000.models.outside import Outside
-from fraud3000.models.rows import Rows, require_both_classes, usable
+from fraud3000.models.rows import require_both_classes
 from fraud3000.params import Mapping, Params, Span
 from fraud3000.scorer import Scorer
 from fraud3000.splits import Boundaries
 from fraud3000.stages import exported
+from fraud3000.stages.inputs import Inputs, of_split, up_to_now
 from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace, read
+from fraud3000.stages.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    train: Rows
-    valid: Rows
-    catalogue: Catalogue
-    boundaries: Boundaries
-    fingerprint: str
-
-
-def train(params: Params) -> Summary:
+def train(params: Params, *, final: bool = False) -> Summary:
     """Train on the train split, settle on validation, register the result as the challenger.
+
+    Parameters
+    ----------
+    final
+        Train on all rows whose label is known today, by a recipe that the gate has accepted.
 
     Raises
     ------
+    CheckFailed
+        A final model is asked for, and no accepted verdict on its recipe holds today.
     DataError
         The features are missing, or no model can learn from their labels.
     ParamsError
@@ -52,7 +50,8 @@ def train(params: Params) -> Summary:
     """
     estimators.check(params.train)
     workspace = Workspace.of(params)
-    inputs = _read(workspace)
+    inputs = up_to_now(workspace, params) if final else of_split(workspace)
+    origin = _judged_as(params, inputs.catalogue.hash) if final else {}
     require_both_classes(inputs.train)
     policy.require_rows(inputs.valid.featured, params.policy)
     registry.require(params.registry)
@@ -61,6 +60,7 @@ def train(params: Params) -> Summary:
     settled = outside.settle(
         model, inputs.train, inputs.valid, inputs.catalogue, inputs.boundaries, params.train, params.policy
     )
+    spread = deviation.measure(model, inputs.train, inputs.valid, inputs.catalogue, params.train, params.policy)
     typical = Typical.learn(model.encoder, rows.filter(pl.Series(is_fraud == 0)), inputs.catalogue.features)
     scorer = Scorer(
         catalogue=inputs.catalogue,
@@ -69,45 +69,12 @@ def train(params: Params) -> Summary:
         calibrator=settled.calibrator,
         policy=settled.threshold.policy,
         typical=typical,
-        facts=_facts(inputs, params),
+        facts={**_facts(inputs, params), "seed_deviation": spread.to_dict(), **origin},
     )
-    metrics = outside.metrics(inputs.valid, settled.log_odds)
+    told = {f"seed_deviation_{name}": value for name, value in spread.values.items()}
+    metrics = {**outside.metrics(inputs.valid, settled.log_odds), **told}
     version = _keep(scorer, params, metrics, workspace)
     return _summary(version, scorer, inputs, settled, metrics, workspace)
-
-
-def _read(workspace: Workspace) -> _Inputs:
-    ledger = read(workspace.labels, made_by="prepare")
-    catalogue = Catalogue.from_dict(_json(workspace.catalogue))
-    boundaries = Boundaries.from_dict(_json(workspace.boundaries))
-    split = {name: read(workspace.split(name), made_by="featurize") for name in ("train", "valid")}
-    return _Inputs(
-        train=usable(split["train"], ledger, catalogue, boundaries, burn_in=True),
-        valid=usable(split["valid"], ledger, catalogue, boundaries, burn_in=False),
-        catalogue=catalogue,
-        boundaries=boundaries,
-        fingerprint=_fingerprint(workspace),
-    )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    hint = "Run `fraud3000 featurize` first, with the same params."
-    if not path.exists():
-        raise DataError(f"{path}: not found", hint=hint)
-    try:
-        return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error})", hint=hint) from error
-
-
-def _fingerprint(workspace: Workspace) -> str:
-    """SHA-256 over the hashes of all that the training reads."""
-    paths = [workspace.split("train"), workspace.split("valid"), workspace.labels, workspace.boundaries]
-    digests = []
-    for path in paths:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def _mapping(params: Params, rows: pl.DataFrame) -> Mapping:
@@ -120,18 +87,41 @@ def _mapping(params: Params, rows: pl.DataFrame) -> Mapping:
     return mapping if cards.hold_hashes(rows["card_id"]) else mapping.model_copy(update={"card_numbers": "no"})
 
 
-def _facts(inputs: _Inputs, params: Params) -> dict[str, Any]:
+def _facts(inputs: Inputs, params: Params) -> dict[str, Any]:
     as_of = inputs.boundaries.as_of
     return {
         "estimator": estimators.words(params.train),
         "imbalance": ", ".join(dict.fromkeys(one.imbalance for one in params.train.learners)),
         "calibration": params.train.calibration,
         "recipe": prequential.recipe(params.train, inputs.catalogue.hash),
+        "recipe_sha256": _recipe(params, inputs.catalogue.hash),
         "data_fingerprint": inputs.fingerprint,
         "as_of": as_of.isoformat() if as_of else None,
         "split": "time" if as_of else "random",
         "rows": inputs.train.counts,
     }
+
+
+def _recipe(params: Params, catalogue_hash: str) -> str:
+    """SHA-256 of all that makes a model but data and seed: the learner, the features and the policy."""
+    content = {
+        **prequential.recipe(params.train, catalogue_hash),
+        "policy": params.policy.model_dump(mode="json"),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _judged_as(params: Params, catalogue_hash: str) -> dict[str, Any]:
+    """The facts of a final model; refused before the fit where its recipe was not judged."""
+    every, champion = verdicts.recorded(params.registry), champions.standing(params.registry).champion
+    version = verdicts.judged_as(every, _recipe(params, catalogue_hash), champion)
+    if version is None:
+        against = f"against version {champion}" if champion else "as a first champion"
+        raise CheckFailed(
+            f"train --final: no accepted verdict on this recipe {against}; train, features and policy make a recipe",
+            hint="Train, evaluate and promote it first (--dry-run will do), or give the params of a version that was.",
+        )
+    return {"final": True, "judged_as": version}
 
 
 def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: Workspace) -> str:
@@ -186,11 +176,12 @@ def _code() -> dict[str, str]:
 
 
 def _summary(
-    version: str, scorer: Scorer, inputs: _Inputs, settled: Outside, metrics: dict[str, float], workspace: Workspace
+    version: str, scorer: Scorer, inputs: Inputs, settled: Outside, metrics: dict[str, float], workspace: Workspace
 ) -> Summary:
     as_of = inputs.boundaries.as_of
     facts = {
         "version": f"{version} (challenger)",
+        **({"recipe judged as": f"version {scorer.facts['judged_as']}"} if "judged_as" in scorer.facts else {}),
         "estimator": scorer.facts["estimator"],
         "labels as of": f"{as_of:%Y-%m-%d %H:%M} UTC" if as_of else "all known (the data has no time)",
         "split by": scorer.facts["split"],
@@ -202,6 +193,7 @@ def _summary(
         "validation average precision": metrics.get("valid_average_precision"),
         "validation AUC": metrics.get("valid_auc_roc"),
         "validation prevalence": metrics.get("valid_prevalence"),
+        "from seed to seed": _spread(scorer.facts["seed_deviation"]),
         "data fingerprint": inputs.fingerprint[:12],
         "catalogue hash": scorer.catalogue.hash[:12],
     }
@@ -211,8 +203,16 @@ def _summary(
         tables=(_rows_table(inputs),),
         outputs={"model": str(workspace.bundle(version))},
         warnings=tuple(_warnings(scorer, inputs, settled, metrics)),
-        next_step="fraud3000 evaluate",
+        next_step="fraud3000 promote" if "judged_as" in scorer.facts else "fraud3000 evaluate",
     )
+
+
+def _spread(found: dict[str, Any]) -> str:
+    """Say how far the measures move by the seed alone."""
+    if not found["values"]:
+        return f"not measured: {found['reason'] or 'the rows do not determine the measures'}"
+    told = ", ".join(f"{words(name)} ±{value:.4f}" for name, value in found["values"].items())
+    return f"{told}; {found['seeds']} seeds on {found['rows']:,} rows"
 
 
 def _validation(boundaries: Boundaries) -> str:
@@ -240,13 +240,13 @@ def _threshold_facts(settled: Outside) -> dict[str, Any]:
     return {**facts, "threshold set on": settled.threshold_on}
 
 
-def _rows_table(inputs: _Inputs) -> Table:
+def _rows_table(inputs: Inputs) -> Table:
     counts = {"train": inputs.train.counts, "valid": inputs.valid.counts}
     rows = tuple((name, *(f"{split[name]:,}" for split in counts.values())) for name in inputs.train.counts)
     return Table("Rows, labels as known on that day", ("", *counts), rows)
 
 
-def _warnings(scorer: Scorer, inputs: _Inputs, settled: Outside, metrics: dict[str, float]) -> Iterator[str]:
+def _warnings(scorer: Scorer, inputs: Inputs, settled: Outside, metrics: dict[str, float]) -> Iterator[str]:
     if scorer.model.encoder.dropped:
         left_out = ", ".join(f"{name} ({why})" for name, why in scorer.model.encoder.dropped.items())
         yield f"features left out: {left_out}"
@@ -262,5 +262,5 @@ def _warnings(scorer: Scorer, inputs: _Inputs, settled: Outside, metrics: dict[s
         yield f"too few frauds for {wanted} calibration: {scorer.calibrator.method} was fitted instead"
     if settled.threshold.value == 0:
         yield "every row can be reviewed within the capacity: the threshold is 0"
-    if not metrics:
+    if "valid_average_precision" not in metrics:
         yield "no validation metrics: the known labels of validation are all the same"

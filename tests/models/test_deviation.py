@@ -1,0 +1,68 @@
+"""How far measures move by the seed alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fraud3000.models import deviation, fit
+from fraud3000.models.deviation import Deviation
+from fraud3000.models.rows import Rows
+from fraud3000.params import PolicyParams, TrainModelParams
+
+FOREST = TrainModelParams(estimator="random_forest", estimator_params={"n_estimators": 5, "min_samples_leaf": 5})
+LINE = TrainModelParams(estimator="logistic_regression", calibration="platt")
+COST = PolicyParams(threshold="cost", review_cost=200)
+
+
+def rows(featured: pl.DataFrame) -> Rows:
+    return Rows(featured.drop("is_fraud"), featured["is_fraud"], {})
+
+
+def measured(featured: pl.DataFrame, catalogue, params: TrainModelParams) -> Deviation:
+    train, valid = rows(featured.head(2_000)), rows(featured.tail(1_000))
+    model = fit.fit(*train.known, catalogue.features, params)
+    return deviation.measure(model, train, valid, catalogue, params, COST)
+
+
+def test_a_forest_moves_with_its_seed_and_a_line_does_not(small_featured, small_catalogue) -> None:
+    forest = measured(small_featured, small_catalogue, FOREST)
+    assert set(forest.values) == {"average_precision", "savings"}
+    assert 0 < forest.values["average_precision"] < 0.2
+    assert (forest.rows, forest.seeds, forest.reason) == (2_000, 3, None)
+    still = measured(small_featured, small_catalogue, LINE).values
+    assert still == pytest.approx({"average_precision": 0.0, "savings": 0.0}, abs=1e-12)
+
+
+def test_bags_of_different_seeds_do_not_meet(small_featured, small_catalogue, monkeypatch) -> None:
+    seen: list[int] = []
+    fitted = fit.fit
+
+    def watched(featured, labels, features, params):
+        seen.append(params.seed)
+        return fitted(featured, labels, features, params)
+
+    bagged = FOREST.model_copy(update={"bags": 4, "seed": 10})
+    monkeypatch.setattr(deviation.fit, "fit", watched)
+    measured(small_featured, small_catalogue, bagged)
+    assert seen == [10, 14, 18]
+
+
+def test_of_many_rows_the_same_part_is_fitted(small_featured, small_catalogue, monkeypatch) -> None:
+    monkeypatch.setattr(deviation, "MOST_ROWS", 1_500)
+    monkeypatch.setattr(deviation, "FEWEST_ROWS", 900)
+    first, again = (measured(small_featured, small_catalogue, FOREST) for _ in range(2))
+    assert first.rows == 900
+    assert first == again
+
+
+@pytest.mark.parametrize(("part", "said"), [("train", "rows to be fitted"), ("valid", "of validation")])
+def test_too_few_frauds_are_told(part: str, said: str, small_featured, small_catalogue) -> None:
+    line = fit.fit(*rows(small_featured).known, small_catalogue.features, LINE)
+    honest = small_featured.with_columns(is_fraud=pl.lit(0, dtype=pl.Int8))
+    train, valid = (rows(honest if name == part else small_featured) for name in ("train", "valid"))
+    found = deviation.measure(line, train, valid, small_catalogue, LINE, COST)
+    assert found.values == {}
+    assert said in str(found.reason)
+    assert np.isfinite(found.seeds)
