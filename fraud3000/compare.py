@@ -144,7 +144,7 @@ def calibrated(report: Report, params: PromoteParams) -> tuple[Check, ...]:
 
 
 def quick(milliseconds: float, params: PromoteParams) -> Check:
-    """Ask whether one row is scored in time; what of 100 rows the slowest five take longer than."""
+    """Ask whether one row is scored in time; it is what of 100 rows the slowest five take longer than."""
     needed = params.milliseconds
     return Check("ms to score one row", f"{milliseconds:.1f}", f"≤ {needed:g}", milliseconds <= needed)
 

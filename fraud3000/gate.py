@@ -1,7 +1,7 @@
 """The statistical gate: whether a challenger is better than the champion by more than chance and a margin.
 
 Both are held against each other by a paired bootstrap on the same rows. Better: in the measure that was chosen, by
-more than the margin. Not worse by more than that: in the other one, so that ranking is not bought with
+more than the margin. Not worse by more than another margin: in the other one, so that ranking is not bought with
 money or the reverse. And in no part of the rows shown to be worse.
 """
 
@@ -95,16 +95,13 @@ def judge(
     found = paired(challenger, champion, policy=policy, replicates=params.replicates, seed=seed, segments=judged)
     chosen = params.measure
     (other,) = (name for name in MEASURES if name != chosen)
-    needed = {
-        chosen: margin(params, (deviations or {}).get(chosen)),
-        other: -margin(params, (deviations or {}).get(other)),
-    }
+    needed = {chosen: margin(params, (deviations or {}).get(chosen)), other: -params.other_margin}
     intervals = {name: found[name].interval(params.level) for name in needed}
-    checks = [_bound(name, found[name], intervals[name], needed[name], version) for name in needed]
+    checks = [_bound(name, intervals[name], needed[name], version) for name in needed]
     p_values = {name: found[name].no_worse(params.segment_margin) for name in judged}
     told = {name: value for name, value in p_values.items() if value is not None}
     if told:
-        checks.append(_in_no_segment(told, found, params, version))
+        checks += _in_segments(told, found, params, version)
     figures = {
         "level": params.level,
         **{name: _figures(found[name], intervals[name], needed[name]) for name in needed},
@@ -120,21 +117,23 @@ def _judged(scored: pl.DataFrame, segments: Mapping[str, pl.Series]) -> tuple[di
     return enough, tuple(name for name in segments if name not in enough)
 
 
-def _bound(name: str, found: Paired, interval: Interval | None, needed: float, version: str) -> Check:
+def _bound(name: str, interval: Interval | None, needed: float, version: str) -> Check:
     title = f"{words(name)} {'better' if needed > 0 else 'not worse'} than {version}"
     if interval is None:
         return Check(title, "too few frauds for an interval", f"> {needed:.3f}", passed=False)
-    said = f"{found.difference:+.4f} ({interval.low:+.4f} to {interval.high:+.4f}, by {interval.by})"
+    said = f"low {interval.low:+.3f}, by {interval.by}"
     return Check(title, said, f"> {needed:.3f}", interval.low > needed)
 
 
-def _in_no_segment(
+def _in_segments(
     p_values: Mapping[str, float], found: Mapping[str, Paired], params: PromoteParams, version: str
-) -> Check:
-    title, needed = f"in no segment worse than {version}", f"none below -{params.segment_margin:.3f}"
+) -> list[Check]:
+    """One check for each segment shown to be worse; one for all where there is none."""
+    needed = f"> -{params.segment_margin:g}"
     worse = holm(p_values, WRONGLY_REFUSED)
-    said = "; ".join(f"{name} {found[name].difference:+.4f}, p {p_values[name]:.3f}" for name in worse)
-    return Check(title, said or f"none of {len(p_values)}", needed, passed=not worse)
+    if not worse:
+        return [Check(f"in no segment worse than {version}", f"none of {len(p_values)}", needed, passed=True)]
+    return [Check(f"not worse in {name}", f"{found[name].difference:+.3f}", needed, passed=False) for name in worse]
 
 
 def _figures(found: Paired, interval: Interval | None, needed: float) -> dict[str, Any]:

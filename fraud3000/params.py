@@ -463,13 +463,14 @@ class PromoteParams(_Section):
 
     measure: Literal["average_precision", "savings"] = "average_precision"  # it must be better in, by the margin
     margin: float = Field(0.01, gt=0, lt=1)  # twice the deviation from seed to seed where that is more
-    level: float = Field(0.975, gt=0.5, lt=1)  # of the lower bound that must lie above the margin
+    other_margin: float = Field(0.01, gt=0, lt=1)  # in the other one its lower bound may lie this far below 0
+    level: float = Field(0.975, gt=0.5, lt=1)  # of both lower bounds
     replicates: int = Field(1_000, ge=100)  # of the paired bootstrap
     least_frauds: int = Field(50, ge=1)  # known among the rows; with fewer there is no verdict
     segment_margin: float = Field(0.02, gt=0, lt=1)  # shown worse than by this in any segment, it is refused
     observed_over_expected: Bounds = (0.5, 2.0)  # frauds in the top 1 % of scores over those expected there
     calibration_slope: Bounds = (0.5, 2.0)  # below 1: scores too extreme, above: too timid
-    milliseconds: float = Field(50.0, gt=0)  # to score one row; 95 of 100 rows must be scored in less
+    milliseconds: float = Field(50.0, gt=0)  # of computing to score one row; 95 of 100 rows must take less
 
     @model_validator(mode="after")
     def _bounds_in_order_and_replicates_enough(self) -> PromoteParams:

@@ -113,3 +113,15 @@ def test_cards_leave_evaluation_once_their_fraud_is_known():
     assert left_out.to_list() == [True, False, False, True, False, True, False]
     left_out = splits.known_compromised(rows, is_fraud, bounds, WEEK, since=day(4).replace(tzinfo=None))
     assert left_out.to_list() == [False, False, False, False, False, True, False]
+
+
+def test_a_final_model_learns_up_to_the_day_and_keeps_validation_before_training_where_it_lies():
+    split = splits.Boundaries((day(7), day(20)), (day(0), day(5)), (day(22), day(30)), as_of=day(22))
+    final = splits.final(split, day(35), timedelta(days=2))
+    assert (final.train, final.valid, final.test, final.as_of) == ((day(7), day(33)), split.valid, None, day(35))
+
+
+def test_without_newer_rows_there_is_no_final_model():
+    split = splits.Boundaries((day(0), day(5)), (day(7), day(10)), (day(12), day(15)), as_of=day(12))
+    with pytest.raises(ParamsError, match="which the split's validation reaches already"):
+        splits.final(split, day(12), timedelta(days=2))

@@ -209,13 +209,12 @@ def milliseconds(scorer: Scorer, featured: pl.DataFrame) -> float:
     Parameters
     ----------
     featured
-        FEATURED; `ROWS_TIMED` of its rows, evenly spread, are scored `TRIES` times each, and the quickest try counts,
-        since what else the machine does is not the model's fault.
+        FEATURED; `ROWS_TIMED` of its rows, evenly spread, are scored `TRIES` times each, and the quickest try counts.
 
     Returns
     -------
     float
-        What 95 of 100 rows take less than.
+        What 95 of 100 rows take less than: the processor's time, since what else the machine does is not the model's fault.
     """
     places = np.unique(np.linspace(0, featured.height - 1, ROWS_TIMED).astype(int)).tolist()
     rows = [featured[place : place + 1] for place in places]
@@ -223,9 +222,9 @@ def milliseconds(scorer: Scorer, featured: pl.DataFrame) -> float:
 
 
 def _seconds(scorer: Scorer, row: pl.DataFrame) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     scorer.score(row)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def _featured_for(scorer: Scorer, rows: Judged, workspace: Workspace) -> Judged:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fraud3000 import champions, registry
 from fraud3000.champions import Action, Standing
 from fraud3000.compare import Verdict
 from fraud3000.data import lock
 from fraud3000.errors import ParamsError, ScorerError
+from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.paired import MEASURES
 from fraud3000.params import Params
 from fraud3000.registry import CHALLENGER, CHAMPION
 from fraud3000.stages import exported
@@ -124,7 +127,7 @@ class _Mover:
                 "verdict": self._said(f"version {version} is the champion") if verdict.accept else "refused",
                 **({} if judgement.times is None else {"these rows have decided": _verdicts(judgement.times)}),
             },
-            tables=(_table(verdict),),
+            tables=(_table(verdict), *_differences(judgement.figures)),
             outputs=outputs,
             warnings=tuple(judgement.warnings()),
             next_step="fraud3000 serve" if verdict.accept else None,
@@ -191,6 +194,27 @@ class _Mover:
 
 def _verdicts(number: int) -> str:
     return "1 verdict" if number == 1 else f"{number} verdicts"
+
+
+def _differences(figures: Mapping[str, Any]) -> tuple[Table, ...]:
+    """What was found against the champion, as far as it was asked."""
+    found = figures.get("against_champion")
+    if found is None:
+        return ()
+    rows = tuple(
+        (words(name), *(_number(found[name].get(key)) for key in ("challenger", "champion")), *_bounds(found[name]))
+        for name in MEASURES
+    )
+    columns = ("measure", "challenger", "champion", "difference", "low", "high", "by")
+    return (Table(f"Against the champion, each bound with {found['level']:.1%}", columns, rows),)
+
+
+def _bounds(one: Mapping[str, Any]) -> tuple[str, ...]:
+    return *(_number(one.get(key), sign="+") for key in ("difference", "low", "high")), one.get("by", "")
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:{sign}.4f}"
 
 
 def _table(verdict: Verdict) -> Table:

@@ -70,6 +70,7 @@ def params(**sections: Any) -> p.Params:
     }
     let_through = {
         "margin": 0.1,
+        "other_margin": 0.1,
         "replicates": 100,
         "least_frauds": 10,
         "observed_over_expected": [0.1, 10],
