@@ -11,7 +11,7 @@ import polars as pl
 
 from fraud3000.features.spec import Catalogue
 from fraud3000.metrics.report import values
-from fraud3000.models import calibrate, fit
+from fraud3000.models import calibrate, estimators, fit
 from fraud3000.models.fit import Labels, Model
 from fraud3000.models.policy import choose_threshold
 from fraud3000.models.rows import Rows
@@ -37,7 +37,7 @@ class Deviation:
     rows, seeds
         Training rows that each fit saw, and how many fits there were.
     reason
-        Why there are no values.
+        Why there are no values, or why nothing was fitted for them.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
@@ -59,8 +59,8 @@ def measure(
 ) -> Deviation:
     """Fit the recipe by several seeds and measure each on validation.
 
-    Of many rows a part is fitted, drawn once for all seeds; where there are few, the model that was trained is the
-    first of them. Calibration and threshold are set on the same validation rows, for every seed alike.
+    A learner that draws nothing by chance is not fitted again. Of many rows a part is fitted, drawn once for all
+    seeds; where there are few, the model that was trained is the first of them. Calibration and threshold are set on the same validation rows, for every seed alike.
 
     Parameters
     ----------
@@ -69,6 +69,8 @@ def measure(
     train, valid
         Rows of the two splits, labels as known on the day.
     """
+    if not estimators.draws(params):
+        return Deviation(dict.fromkeys(MEASURES, 0.0), reason="the learner draws nothing by chance")
     rows, labels = train.known
     some = _drawn(len(labels), params.seed)
     known = valid.is_fraud.is_not_null()

@@ -181,6 +181,31 @@ def used(params: TrainModelParams) -> dict[str, Any]:
     return content
 
 
+_DRAWING = {
+    "hist_gradient_boosting": {"max_features", "early_stopping"},
+    "logistic_regression": {"solver"},
+    "lightgbm": {"subsample", "subsample_freq", "colsample_bytree", "feature_fraction_bynode", "extra_trees", "boosting_type"},
+}  # fmt: skip
+"""Params by which a learner that usually draws nothing by chance may come to."""
+
+
+def draws(params: TrainModelParams) -> bool:
+    """Whether chance has a part in what is fitted, so that another seed may give another model.
+
+    Examples
+    --------
+    >>> draws(TrainModelParams()), draws(TrainModelParams(estimator_params={"max_features": 0.5})), draws(TrainModelParams(bags=3))
+    (False, True, True)
+    """
+    return any(
+        one.bags > 1
+        or one.imbalance == "undersample"
+        or one.estimator not in _DRAWING
+        or bool(_DRAWING[one.estimator] & set(one.estimator_params))
+        for one in params.learners
+    )
+
+
 def words(params: TrainModelParams) -> str:
     """Say what is fitted.
 

@@ -212,7 +212,8 @@ def _spread(found: dict[str, Any]) -> str:
     if not found["values"]:
         return f"not measured: {found['reason'] or 'the rows do not determine the measures'}"
     told = ", ".join(f"{words(name)} ±{value:.4f}" for name, value in found["values"].items())
-    return f"{told}; {found['seeds']} seeds on {found['rows']:,} rows"
+    seen = found["reason"] or f"{found['seeds']} seeds on {found['rows']:,} rows"
+    return f"{told}; {seen}"
 
 
 def _validation(boundaries: Boundaries) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000.models import deviation, fit
+from fraud3000.models import deviation, estimators, fit
 from fraud3000.models.deviation import Deviation
 from fraud3000.models.rows import Rows
 from fraud3000.params import PolicyParams, TrainModelParams
@@ -31,8 +31,9 @@ def test_a_forest_moves_with_its_seed_and_a_line_does_not(small_featured, small_
     assert set(forest.values) == {"average_precision", "savings"}
     assert 0 < forest.values["average_precision"] < 0.2
     assert (forest.rows, forest.seeds, forest.reason) == (2_000, 3, None)
-    still = measured(small_featured, small_catalogue, LINE).values
-    assert still == pytest.approx({"average_precision": 0.0, "savings": 0.0}, abs=1e-12)
+    still = measured(small_featured, small_catalogue, LINE)
+    assert still.values == {"average_precision": 0.0, "savings": 0.0}
+    assert (still.seeds, still.reason) == (0, "the learner draws nothing by chance")
 
 
 def test_bags_of_different_seeds_do_not_meet(small_featured, small_catalogue, monkeypatch) -> None:
@@ -59,10 +60,22 @@ def test_of_many_rows_the_same_part_is_fitted(small_featured, small_catalogue, m
 
 @pytest.mark.parametrize(("part", "said"), [("train", "rows to be fitted"), ("valid", "of validation")])
 def test_too_few_frauds_are_told(part: str, said: str, small_featured, small_catalogue) -> None:
-    line = fit.fit(*rows(small_featured).known, small_catalogue.features, LINE)
+    forest = fit.fit(*rows(small_featured).known, small_catalogue.features, FOREST)
     honest = small_featured.with_columns(is_fraud=pl.lit(0, dtype=pl.Int8))
     train, valid = (rows(honest if name == part else small_featured) for name in ("train", "valid"))
-    found = deviation.measure(line, train, valid, small_catalogue, LINE, COST)
+    found = deviation.measure(forest, train, valid, small_catalogue, FOREST, COST)
     assert found.values == {}
     assert said in str(found.reason)
     assert np.isfinite(found.seeds)
+
+
+@pytest.mark.parametrize("learner", ["hist_gradient_boosting", "logistic_regression", "lightgbm"])
+def test_a_learner_that_is_said_to_draw_nothing_draws_nothing(learner: str, small_featured, small_catalogue) -> None:
+    train, valid = rows(small_featured.head(2_000)), small_featured.tail(1_000)
+    params = TrainModelParams(estimator=learner)  # type: ignore[arg-type]
+    assert not estimators.draws(params)
+    one, other = (
+        fit.fit(*train.known, small_catalogue.features, params.model_copy(update={"seed": seed})).log_odds(valid)
+        for seed in (1, 2)
+    )
+    assert one.tolist() == other.tolist()
