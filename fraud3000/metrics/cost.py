@@ -74,12 +74,16 @@ class Costs:
         return cls(reviewed=reviewed, approved=loss, declined=declined)
 
     def paid(self, alert: BoolArray, decline: BoolArray) -> FloatArray:
-        """Give what each row costs under these decisions; what is alerted and not declined is reviewed."""
-        return np.where(decline, self.declined, np.where(alert, self.reviewed, self.approved))
+        """Give what each row costs under these decisions; what is alerted and not declined is reviewed.
+
+        A declined row whose sale has no price costs NaN: nobody can say.
+        """
+        declined = np.where(np.isinf(self.declined), np.nan, self.declined)
+        return np.where(decline, declined, np.where(alert, self.reviewed, self.approved))
 
 
 def savings(cost: float, alert_all: float, alert_none: float) -> float:
-    """Give 1 − cost / min(cost of alerting all, cost of alerting none); NaN where that is 0.
+    """Give 1 − cost / min(cost of alerting all, cost of alerting none); NaN where that is 0, or a row is declined whose sale has no price.
 
     1 is all that could be lost, saved at no cost; 0 is no better than the better of the two; below
     0 the alerts cost more than they save.
@@ -90,7 +94,7 @@ def savings(cost: float, alert_all: float, alert_none: float) -> float:
     0.4
     """
     least = min(alert_all, alert_none)
-    return 1 - cost / least if least > 0 else np.nan
+    return 1 - cost / least if least > 0 and np.isfinite(cost) else np.nan
 
 
 def share(part: float, whole: float) -> float:

@@ -84,9 +84,9 @@ def _what(evidence: Evidence) -> Iterator[str]:
         f"It was made with what was known on {day(as_of)}." if as_of else "Its data has no time: every label was known."
     )
     if scorer.policy.kind == "capacity":
-        yield f"A transaction is alerted from one threshold on, set for {evidence.params.policy.cards_per_day:,} alerts a day."
+        yield f"A transaction is alerted from one threshold on, set for {evidence.params.policy.cards_per_day:,} cards reviewed a day."
     else:
-        yield "A transaction is alerted where its expected loss exceeds the cost of a review."
+        yield "Each transaction gets the decision that is expected to cost least."
 
 
 def _use(evidence: Evidence) -> Iterator[str]:

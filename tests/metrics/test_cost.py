@@ -27,6 +27,14 @@ def test_where_nothing_is_declined_declining_costs_infinitely_much():
     assert costs.paid(np.array([False, True]), np.zeros(2, dtype=bool)).tolist() == [100, 500]
 
 
+def test_declines_without_a_price_of_the_sale_leave_savings_undetermined():
+    """A model may decline by a policy of its own, while the params that measure it have no price for that."""
+    costs = Costs.of(np.array([0.0, 1.0]), np.array([100.0, 100.0]), PolicyParams())
+    paid = costs.paid(np.array([True, False]), np.array([True, False]))
+    assert np.isnan(paid).tolist() == [True, False]
+    assert np.isnan(savings(cost=float(paid.sum()), alert_all=200, alert_none=100))
+
+
 def test_a_refund_loses_no_more_than_the_fee():
     assert Costs.of(np.ones(1), np.array([-900.0]), PolicyParams(fee=100)).approved.tolist() == [100]
 

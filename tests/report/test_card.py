@@ -58,7 +58,7 @@ def test_limits_come_from_facts(make, scored):
 def test_a_cost_policy_is_told_as_one(make, scorer):
     evidence = make(scorer=replace(scorer, policy=Policy("cost", None, review_cost=700)))
     said = card(evidence, sections(evidence))
-    assert "where its expected loss exceeds the cost of a review" in said
+    assert "the decision that is expected to cost least" in said
     assert "cost of a review: 7" in said
     assert "price of a review beyond its cost: 0" in said
 
