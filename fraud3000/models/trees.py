@@ -22,8 +22,7 @@ import numpy.typing as npt
 from scipy.special import logit
 
 from fraud3000.errors import ScorerError
-from fraud3000.features.kernel import kernel
-from fraud3000.models import treeshap
+from fraud3000.models import treeshap, walk
 from fraud3000.models.encoder import Floats
 
 AGREE = 1e-9
@@ -33,8 +32,6 @@ SQUEEZE = 1e-9
 """A forest's 0 and 1 must have finite log-odds."""
 
 LEAF = -1
-_BLOCK = 1_024
-"""Rows that go through one tree before the next: its nodes stay near the processor meanwhile."""
 _SLICE, _EXPLAINED_SLICE = 4_096, 32
 """Rows worth a thread of their own, scored and explained."""
 _COVERS_AGREE = 1e-6
@@ -104,7 +101,8 @@ class Trees:
         """What the trees add up to for each row, of a forest the share of fraud; shape (n_rows,)."""
         rows = self._read(matrix)
         total = np.full(len(rows), self.base)
-        _in_slices(lambda part: _descend(rows[part], self.roots, self._nodes, total[part]), len(rows), _SLICE)
+        steps, values = self._steps
+        _in_slices(lambda part: walk.add(rows[part], self.roots, steps, values, total[part]), len(rows), _SLICE)
         return total / len(self.roots) if self.forest else total
 
     def sums_explained(self, matrix: Floats) -> tuple[float, Floats]:
@@ -132,8 +130,12 @@ class Trees:
         return rows.astype(np.float32).astype(np.float64) if self.forest else rows
 
     @cached_property
+    def _steps(self) -> tuple[npt.NDArray[np.void], Floats]:
+        return walk.laid_out(self.roots, self.column, self.cut, self.left, self.right, self.gap_left, self.value)
+
+    @cached_property
     def _nodes(self) -> npt.NDArray[np.void]:
-        """All that a step reads of a node, side by side."""
+        """All that an explanation reads of a node, side by side."""
         nodes = np.zeros(len(self.column), dtype=_NODE)
         nodes["cut"] = np.where(self.column == LEAF, self.value, self.cut)
         for name in ("column", "left", "right", "gap_left"):
@@ -218,24 +220,3 @@ def _in_slices(work: Callable[[slice], None], rows: int, size: int) -> None:
         return
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda at: work(slice(at, at + size)), range(0, rows, size)))
-
-
-@kernel
-def _descend(rows: Floats, roots: Ints, nodes: npt.NDArray[np.void], total: Floats) -> None:
-    """Add to each row's total the leaf that it comes to in every tree, in order."""
-    for begin in range(0, rows.shape[0], _BLOCK):
-        end = min(begin + _BLOCK, rows.shape[0])
-        for root in roots:
-            for row in range(begin, end):
-                place = root
-                looks_at = nodes[place]["column"]
-                while looks_at >= 0:
-                    found, node = rows[row, looks_at], nodes[place]
-                    if found <= node["cut"]:
-                        place = node["left"]
-                    elif found > node["cut"]:
-                        place = node["right"]
-                    else:  # no value
-                        place = node["left"] if node["gap_left"] else node["right"]
-                    looks_at = nodes[place]["column"]
-                total[row] += nodes[place]["cut"]
