@@ -1,21 +1,17 @@
 """Which version is in production, and how it came to be: aliases in the registry, with a history that only grows.
 
 MLflow moves an alias without a trace. Here each move is an entry of the registered model's tags,
-numbered, and each entry holds the hash of the one before it, so that a changed or missing entry shows.
+and they make a chain.
 """
 
 from __future__ import annotations
 
-import getpass
-import hashlib
-import json
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fraud3000.errors import CheckFailed, ScorerError, UnavailableError
+from fraud3000 import chain
+from fraud3000.errors import ScorerError, UnavailableError
 from fraud3000.params import RegistryParams
 from fraud3000.registry import BUNDLE_TAG, CHALLENGER, CHAMPION, require_trained, store, version_of
 
@@ -24,33 +20,20 @@ Action = Literal["promote", "rollback", "stage"]
 _TAG = "promotion."
 _EVALUATION = "reports/metrics.json"
 _TOLD = {"metrics", "floors", "test_span", "model_as_of", "rows_sha256", "data_fingerprint", "catalogue_hash"}
-START = "0" * 64
-"""The parent of a first entry."""
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, kw_only=True)
+class Entry(chain.Link):
     """One move of an alias.
 
     Attributes
     ----------
-    number
-        From 1 on, without gaps.
-    at
-        UTC, ISO 8601.
-    by
-        Name of the user who ran the command.
     version, before
         Where the alias points to now, and where it did; None for the first.
     figures, hashes
         What the decision rests on: metrics of the verdict; bundle, data, catalogue and rows.
-    parent
-        SHA-256 of the entry before.
     """
 
-    number: int
-    at: str
-    by: str
     action: Action
     alias: str
     version: str
@@ -58,16 +41,6 @@ class Entry:
     why: str
     figures: dict[str, Any] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
-    parent: str = START
-
-    @property
-    def line(self) -> str:
-        """The entry as one line of JSON."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.line.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -183,9 +156,7 @@ def move(
             )
         registered = version_of(client, version, registry.name)
         entry = Entry(
-            number=len(now.history) + 1,
-            at=datetime.now(UTC).isoformat(timespec="seconds"),
-            by=user(),
+            **chain.next_after(now.history),
             action=action,
             alias=alias,
             version=version,
@@ -193,7 +164,6 @@ def move(
             why=why,
             figures=figures or {},
             hashes={"bundle": registered.tags.get(BUNDLE_TAG, ""), **(hashes or {})},
-            parent=now.history[-1].sha256 if now.history else START,
         )
         _write(client, registry.name, entry)
         return Standing({**now.aliases, alias: version}, (*now.history, entry))
@@ -214,7 +184,7 @@ def _standing(client: Any, name: str) -> Standing:
     model = registered(client, name)
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
     lines = [model.tags[tag] for tag in sorted(model.tags) if tag.startswith(_TAG)]
-    return Standing(aliases, tuple(chained(lines, thing=f"the promotion history of '{name}'")))
+    return Standing(aliases, history(lines, thing=f"the promotion history of '{name}'"))
 
 
 def registered(client: Any, name: str) -> Any:
@@ -237,36 +207,13 @@ def registered(client: Any, name: str) -> Any:
         ) from None
 
 
-def chained(lines: Sequence[str], *, thing: str) -> Iterable[Entry]:
-    """Read entries and follow their hashes from the first to the last.
+def history(lines: Sequence[str], *, thing: str) -> tuple[Entry, ...]:
+    """Read the moves of aliases, the first one first.
 
     Raises
     ------
     CheckFailed
         An entry was changed, or one is missing.
     """
-    parent = START
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = Entry(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise _changed(thing, number) from error
-        if (entry.number, entry.parent) != (number, parent):
-            raise _changed(thing, number)
-        parent = entry.sha256
-        yield entry
-
-
-def _changed(thing: str, number: int) -> CheckFailed:
-    return CheckFailed(
-        f"{thing}: entry {number} is not as it was written, or one before it is missing",
-        hint="Find out who changed it; compare the registry's tags with models/history.jsonl.",
-    )
-
-
-def user() -> str:
-    """Name who runs the command."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"uid {os.getuid()}"
+    hint = "Find out who changed it; compare the registry's tags with models/history.jsonl."
+    return chain.read(lines, Entry, thing=thing, hint=hint)

@@ -1,37 +1,29 @@
 """Every verdict of the gate, accepted or not, in a dry run or not: how often rows were asked, and which recipes passed.
 
 A level holds for one verdict. Of many on the same rows the best looks better than it is, so their number is kept: as
-tags of the registered model, numbered and chained by hashes like the moves of an alias.
+tags of the registered model, a chain like the moves of an alias.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from typing import Any
 
-from fraud3000.champions import START, registered, user
-from fraud3000.errors import CheckFailed
+from fraud3000 import chain
+from fraud3000.champions import registered
 from fraud3000.params import RegistryParams
 from fraud3000.registry import store
 
 _TAG = "verdict."
 
 
-@dataclass(frozen=True)
-class Recorded:
+@dataclass(frozen=True, kw_only=True)
+class Recorded(chain.Link):
     """One verdict.
 
     Attributes
     ----------
-    number
-        From 1 on, without gaps.
-    at
-        UTC, ISO 8601.
-    by
-        Name of the user who ran the command.
     version, champion
         Who was judged, and against which champion; None where there was none.
     rows
@@ -40,29 +32,19 @@ class Recorded:
         SHA-256 of how the version was made; None for versions of earlier releases.
     failed
         The checks that did not hold.
-    parent
-        SHA-256 of the verdict before.
     """
 
-    number: int
-    at: str
-    by: str
     version: str
     champion: str | None
     rows: str | None
     recipe: str | None
     accept: bool
     failed: tuple[str, ...]
-    parent: str = START
 
-    @property
-    def line(self) -> str:
-        """The verdict as one line of JSON."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.line.encode()).hexdigest()
+    @classmethod
+    def of(cls, **told: Any) -> Recorded:
+        """Make one of the fields of a line of JSON."""
+        return cls(**told | {"failed": tuple(told["failed"])})
 
 
 def recorded(registry: RegistryParams) -> tuple[Recorded, ...]:
@@ -78,8 +60,7 @@ def recorded(registry: RegistryParams) -> tuple[Recorded, ...]:
         The store cannot be reached.
     """
     with store(write=False) as client:
-        tags = registered(client, registry.name).tags
-    return _chained([tags[tag] for tag in sorted(tags) if tag.startswith(_TAG)], registry.name)
+        return _recorded(client, registry.name)
 
 
 def judged_as(every: Sequence[Recorded], recipe: str | None, champion: str | None) -> str | None:
@@ -120,40 +101,26 @@ def record(
     UnavailableError
         The store cannot be written.
     """
-    before = recorded(registry)
-    verdict = Recorded(
-        number=len(before) + 1,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        by=user(),
-        version=version,
-        champion=champion,
-        rows=rows,
-        recipe=recipe,
-        accept=not failed,
-        failed=failed,
-        parent=before[-1].sha256 if before else START,
-    )
     with store(write=True) as client:
+        before = _recorded(client, registry.name)
+        verdict = Recorded(
+            **chain.next_after(before),
+            version=version,
+            champion=champion,
+            rows=rows,
+            recipe=recipe,
+            accept=not failed,
+            failed=failed,
+        )
         client.set_registered_model_tag(registry.name, f"{_TAG}{verdict.number:06}", verdict.line)
     return (*before, verdict)
 
 
-def _chained(lines: list[str], name: str) -> tuple[Recorded, ...]:
-    found: list[Recorded] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            content = json.loads(line)
-            verdict = Recorded(**{**content, "failed": tuple(content["failed"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise _changed(name, number) from error
-        if (verdict.number, verdict.parent) != (number, found[-1].sha256 if found else START):
-            raise _changed(name, number)
-        found.append(verdict)
-    return tuple(found)
-
-
-def _changed(name: str, number: int) -> CheckFailed:
-    return CheckFailed(
-        f"the verdicts on '{name}': number {number} is not as it was written, or one before it is missing",
+def _recorded(client: Any, name: str) -> tuple[Recorded, ...]:
+    tags = registered(client, name).tags
+    return chain.read(
+        [tags[tag] for tag in sorted(tags) if tag.startswith(_TAG)],
+        Recorded.of,
+        thing=f"the verdicts on '{name}'",
         hint="Find out who changed the registry's tags; how often rows were asked can no longer be told.",
     )

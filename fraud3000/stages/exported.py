@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from fraud3000 import bundle
-from fraud3000.champions import Standing, chained
+from fraud3000.champions import Standing, history
 from fraud3000.data import outputs
 from fraud3000.errors import CheckFailed, ScorerError
 from fraud3000.scorer import Scorer
@@ -61,8 +61,8 @@ def require_same_history(workspace: Workspace, standing: Standing) -> None:
     path = workspace.promotions
     if not path.exists():
         return
-    here = list(chained(path.read_text(encoding="utf-8").splitlines(), thing=str(path)))
-    if here != list(standing.history[: len(here)]):
+    here = history(path.read_text(encoding="utf-8").splitlines(), thing=str(path))
+    if here != standing.history[: len(here)]:
         raise CheckFailed(
             f"{path}: not the history that the registry has; neither is changed any more",
             hint="Find out which was changed. Move the file away to have it written anew from the registry.",

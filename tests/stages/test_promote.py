@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000 import champions, labels, registry, verdicts
+from fraud3000 import chain, champions, labels, registry, verdicts
 from fraud3000 import params as p
 from fraud3000.data import lock
 from fraud3000.errors import CheckFailed, ParamsError, ScorerError, UnavailableError
@@ -236,7 +236,7 @@ def test_verdicts_that_were_changed_are_noticed(world: Workspace) -> None:
         store.execute(
             "update registered_model_tags set value = replace(value, 'false', 'true') where key = 'verdict.000001'"
         )
-    with pytest.raises(CheckFailed, match="number 2 is not as it was written"):
+    with pytest.raises(CheckFailed, match="entry 2 is not as it was written"):
         promote(params(), version=A_FOREST)
 
 
@@ -375,5 +375,5 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
     def nameless() -> str:
         raise KeyError("uid")
 
-    monkeypatch.setattr(champions.getpass, "getuser", nameless)
-    assert champions.user() == f"uid {os.getuid()}"
+    monkeypatch.setattr(chain.getpass, "getuser", nameless)
+    assert chain.user() == f"uid {os.getuid()}"
