@@ -181,6 +181,15 @@ def test_the_published_searches_end_before_august(name, monkeypatch):
     assert params.tune.trials >= 30
 
 
+@pytest.mark.parametrize(("name", "recipe"), [("confirm", "p2"), ("confirm-7d", "p2-7d")])
+def test_the_later_weeks_are_scored_by_the_recipe_as_it_was_found(name, recipe, monkeypatch):
+    monkeypatch.setenv("FRAUD3000_DATASETS", "/data")
+    later, found = (p.load(ROOT / "params" / f"handbook-{one}.yaml") for one in (name, recipe))
+    assert (later.train, later.prepare) == (found.train, found.prepare)
+    weeks = {"first": later.backtest.first, "folds": later.backtest.folds}
+    assert later.backtest == found.backtest.model_copy(update=weeks)
+
+
 @pytest.mark.slow
 def test_a_search_that_is_killed_is_taken_up_by_the_next_command(there, console_command):
     command = [console_command, "train", "--tune", "--json"]
