@@ -54,9 +54,9 @@ def test_small_files_need_no_code(own_store, monkeypatch, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "precision", "in_100_cards"), [("handbook-p1", 0.66, 0.287), ("handbook-p2", 0.72, 0.3)]
+    ("name", "precision", "in_100_cards"), [("handbook-p1", 0.71, 0.296), ("handbook-p2", 0.73, 0.3)]
 )
-def test_the_handbook_reaches_the_published_figures(own_store, name, precision, in_100_cards):
+def test_the_handbook_is_beyond_the_published_figures(own_store, name, precision, in_100_cards):
     metrics, scored = chain(name, own_store)
     assert scored.height == ROWS[name][0]
     assert (metrics["rows"], metrics["frauds"]) == (58_264, 385)
