@@ -1,6 +1,6 @@
 """What each way to calibrate gives on weeks after it: the Handbook's simulated data, the four weeks from 2018-07-04.
 
-Each fold is fitted once, and settled once by each method on a week of its own that lies before its training. `none` is
+Each fold is fitted once, and settled once by each method on a week that lies before its training. `none` is
 the model's own probability, freed of what under-sampling did to it. Means over the four weeks.
 """
 
