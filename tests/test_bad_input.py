@@ -552,7 +552,7 @@ def test_ctrl_c_in_mid_write_changes_nothing(arguments: Arguments, place: str, t
     running.send_signal(signal.SIGINT)
     running.send_signal(signal.SIGCONT)
     told, errors = running.communicate(timeout=60)
-    assert (running.returncode, told) == (130, "")
+    assert (running.returncode, told) == (130, ""), errors
     assert "Traceback" not in errors
     assert tree(folder) == before
     assert leftovers(folder) == []
