@@ -15,6 +15,7 @@ SMALL = """
 simulate: {rows: 100000, days: 240, cards: 1000, terminals: 400}
 policy: {cards_per_day: 12}
 evaluate: {replicates: 20}
+promote: {least_frauds: 40}
 serve: {port: 18797}
 """
 NEWEST = """
