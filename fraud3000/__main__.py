@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
-from types import FrameType, TracebackType
-from typing import NoReturn
+from types import TracebackType
 
 from fraud3000.errors import FraudError
+from fraud3000.interrupts import Stop
 from fraud3000.redact import mask
-
-_INTERRUPTED, _TERMINATED = 130, 143
 
 
 def main() -> int:
     """Run the command line and return its exit code; the codes are those of `fraud3000.errors`."""
     sys.excepthook = _report_bug
-    signal.signal(signal.SIGTERM, _terminate)
+    stop = Stop()
+    stop.install()
     try:
         from fraud3000 import cli
 
         cli.run()
-    except FraudError as error:
-        print(mask(f"Error: {error}"), file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    except BaseException as error:
+        if stop.code is not None:
+            return stop.code
+        if isinstance(error, FraudError):
+            print(mask(f"Error: {error}"), file=sys.stderr)
+            return error.exit_code
+        raise
     return 0
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Leave through every `finally`, so that nothing half-written stays."""
-    raise SystemExit(_TERMINATED)
 
 
 def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

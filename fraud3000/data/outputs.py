@@ -6,8 +6,6 @@ import errno
 import os
 import re
 import shutil
-import signal
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -17,6 +15,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from fraud3000.errors import UnavailableError
+from fraud3000.interrupts import uninterrupted
 
 _ROW_GROUP = 250_000
 _CHUNK = 50_000  # rows given to the writer at a time
@@ -119,25 +118,6 @@ def _check_kind(part: Path, path: Path) -> None:
     """Refuse to put a file where a folder stands, or the reverse: that would take more away than it writes."""
     if path.exists() and path.is_dir() != part.is_dir():
         raise FileExistsError(errno.EEXIST, f"a {'folder' if path.is_dir() else 'file'} stands there")
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block ends, so that what belongs together is done together."""
-    waiting: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    if threading.current_thread() is not threading.main_thread() or None in handlers.values():
-        yield
-        return
-    for number in handlers:
-        signal.signal(number, lambda received, _frame: waiting.append(received))
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for received in waiting:
-            signal.raise_signal(received)
 
 
 def _move(part: Path, path: Path) -> None:

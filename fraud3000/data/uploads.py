@@ -18,9 +18,9 @@ from typing import Any
 from loguru import logger
 
 from fraud3000.data import s3
-from fraud3000.data.outputs import uninterrupted
 from fraud3000.data.s3 import Address
 from fraud3000.errors import FraudError, UnavailableError
+from fraud3000.interrupts import uninterrupted
 
 PART = 8 * 2**20
 """Bytes of a part; a file of more than 10,000 such parts has larger ones."""

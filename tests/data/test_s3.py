@@ -251,13 +251,13 @@ class TestUpload:
 
 
 PROGRAM = """
-import signal, sys
+import sys
 from pathlib import Path
-from fraud3000 import __main__ as program
 from fraud3000.data import uploads
 from fraud3000.data.s3 import Address
+from fraud3000.interrupts import Stop
 
-signal.signal(signal.SIGTERM, program._terminate)
+Stop().install()
 uploads.PART = 5 * 2**20
 try:
     uploads.upload({Address("bank", name): Path(sys.argv[1]) for name in "ab"})
