@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 import polars as pl
 
@@ -17,10 +19,10 @@ from fraud3000 import bundle
 from fraud3000.errors import LeakageError, ParamsError, SchemaError, ScorerError
 from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
-from fraud3000.models import calibrate, explain, predictors
+from fraud3000.models import calibrate, predictors
 from fraud3000.models.calibrate import Calibrator
 from fraud3000.models.encoder import Encoder, Floats
-from fraud3000.models.explain import Reason, Typical
+from fraud3000.models.explain import Explainer, Reason, Typical
 from fraud3000.models.fit import Member, Model
 from fraud3000.models.policy import Policy
 from fraud3000.models.predictors import Predictor
@@ -28,6 +30,18 @@ from fraud3000.params import Mapping
 from fraud3000.schema import APPROVE, LEDGER
 
 UNREGISTERED = "unregistered"
+
+
+class Judged(NamedTuple):
+    """What the model says of one row: its calibrated probability of fraud, the score of an alert, the decision."""
+
+    score: float
+    threshold: float
+    decision: str
+
+    @property
+    def alert(self) -> bool:
+        return self.decision != APPROVE
 
 
 @dataclass(frozen=True)
@@ -163,8 +177,35 @@ class Scorer:
         ScorerError
             The contributions behind them do not add up to the raw score.
         """
-        decimals = self.mapping.amount.decimals
-        return explain.reasons(self.model, self.typical, self.catalogue.features, featured, decimals=decimals)
+        return self._explainer.of(self.model.encoder.matrix(featured))
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self.model, self.typical, self.catalogue.features, decimals=self.mapping.amount.decimals)
+
+    def judge(self, values: Sequence[dict[str, Any]], amounts: Sequence[int]) -> list[Judged]:
+        """Score and decide rows whose features come by name, as a feature store gives them; the same as of FEATURED.
+
+        Parameters
+        ----------
+        values
+            Every feature of the model by name.
+        amounts
+            Minor units.
+
+        Raises
+        ------
+        SchemaError
+            A feature is missing.
+        """
+        scores = self.calibrator.probability(self.model.log_odds_of(self.model.encoder.rows(values)))
+        minor = np.array(amounts, dtype=np.int64)
+        told = zip(scores.tolist(), self.thresholds(minor).tolist(), self.decisions(scores, minor), strict=True)
+        return [Judged(*one) for one in told]
+
+    def reasons_for(self, values: Sequence[dict[str, Any]]) -> list[tuple[Reason, ...]]:
+        """As `reasons`, of rows whose features come by name."""
+        return self._explainer.of(self.model.encoder.rows(values))
 
     def contributions(self, featured: pl.DataFrame) -> pl.DataFrame:
         """What each feature adds to the raw score of each row: log-odds, before calibration.

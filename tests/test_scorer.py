@@ -99,6 +99,21 @@ def test_a_loaded_scorer_answers_to_the_last_bit_as_the_saved_one(name, small_fe
 
 
 @pytest.mark.parametrize("name", TRAIN)
+def test_rows_by_name_are_judged_as_in_a_frame(name, small_featured, small_catalogue):
+    scorer = make(small_featured, small_catalogue, name)
+    rows = small_featured.to_dicts()
+    amounts = small_featured["amount"].to_list()
+    np.testing.assert_array_equal(scorer.model.encoder.rows(rows), scorer.model.encoder.matrix(small_featured))
+    answered = scorer.answer(small_featured)
+    assert scorer.judge(rows, amounts) == answered.select("score", "threshold", "decision").rows()
+    assert [one.alert for one in scorer.judge(rows[:9], amounts[:9])] == answered["alert"].head(9).to_list()
+    assert scorer.judge([], []) == []
+    assert scorer.reasons_for(rows[:9]) == scorer.reasons(small_featured.head(9))
+    with pytest.raises(SchemaError, match="features: column 'amount' is missing"):
+        scorer.judge([{name: value for name, value in rows[0].items() if name != "amount"}], [1])
+
+
+@pytest.mark.parametrize("name", TRAIN)
 def test_contributions_sum_to_the_raw_score_in_a_frame_of_the_models_features(
     name, small_featured, small_catalogue, tmp_path
 ):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class Encoder:
             A feature's column is missing.
         """
         listed = tuple(features)
-        _require([feature.name for feature in listed], featured)
+        _require([feature.name for feature in listed], featured.columns)
         categories = {f.name: _categories(featured[f.name]) for f in listed if f.kind == "categorical"}
         names = tuple(feature.name for feature in listed)
         everything = cls(columns=names, categories=categories, dropped={}).frame(featured)
@@ -74,7 +75,7 @@ class Encoder:
 
     def frame(self, featured: pl.DataFrame) -> pl.DataFrame:
         """The model's columns as Float64; missing, infinite, unknown and rare values as null."""
-        _require(self.columns, featured)
+        _require(self.columns, featured.columns)
         return featured.select(self._number(name, featured.schema[name]) for name in self.columns)
 
     def matrix(self, featured: pl.DataFrame) -> Floats:
@@ -89,6 +90,46 @@ class Encoder:
         return np.ascontiguousarray(columns.to_numpy(order="c"), dtype=np.float64).reshape(
             len(featured), len(self.columns)
         )
+
+    def rows(self, values: Sequence[Mapping[str, Any]]) -> Floats:
+        """The same of rows whose features come by name, as a feature store gives them.
+
+        Raises
+        ------
+        SchemaError
+            A column is missing, or holds text where numbers belong.
+
+        Examples
+        --------
+        >>> encoder = Encoder(("amount", "category"), {"category": ("online", "food")}, {})
+        >>> encoder.rows([{"amount": 250.0, "category": "food", "night": True}, {"amount": None, "category": "fuel"}])
+        array([[250.,   1.],
+               [ nan,  nan]])
+        """
+        try:
+            numbers = [[row[name] for name in self.columns] for row in values]
+            for place, codes in self._codes:
+                for row in numbers:
+                    row[place] = codes.get(row[place])
+            matrix = np.array(numbers, dtype=np.float64).reshape(len(values), len(self.columns))
+        except KeyError:
+            _require(self.columns, min(values, key=len))
+            raise
+        except ValueError as error:
+            raise SchemaError(
+                f"features: a value is no number ({error})", hint="Featurize with the catalogue of the model."
+            ) from error
+        matrix[~np.isfinite(matrix)] = np.nan
+        return matrix
+
+    @cached_property
+    def _codes(self) -> list[tuple[int, dict[str, float]]]:
+        """Of each categorical column its place and the number of each category."""
+        return [
+            (place, {category: float(code) for code, category in enumerate(self.categories[name])})
+            for place, name in enumerate(self.columns)
+            if name in self.categories
+        ]
 
     def _number(self, name: str, kind: pl.DataType) -> pl.Expr:
         if name in self.categories:
@@ -112,11 +153,11 @@ class Encoder:
         return cls(tuple(content["columns"]), categories, dict(content["dropped"]))
 
 
-def _require(names: Iterable[str], featured: pl.DataFrame) -> None:
-    missing = [name for name in names if name not in featured.columns]
+def _require(names: Iterable[str], given: Collection[str]) -> None:
+    missing = [name for name in names if name not in given]
     if missing:
         hint = "Featurize with the catalogue of the model that is to score."
-        raise SchemaError.missing_columns("features", missing, featured.columns, hint=hint)
+        raise SchemaError.missing_columns("features", missing, given, hint=hint)
 
 
 def _nothing(name: str) -> pl.Expr:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,10 +68,8 @@ class Typical:
         return cls({name: math.nan if value is None else value for name, value in content["values"].items()})
 
 
-def reasons(
-    model: Model, typical: Typical, features: Sequence[Feature], featured: pl.DataFrame, *, decimals: int = 2
-) -> list[tuple[Reason, ...]]:
-    """The families of features that raise each row's score most, at most three, the strongest first.
+class Explainer:
+    """Tells the families of features that raise a row's score most, at most three, the strongest first.
 
     A family counts by the sum of its features' contributions to the log-odds; one that adds less than a tenth of what
     the strongest adds is not told.
@@ -80,29 +78,34 @@ def reasons(
     ----------
     features
         The catalogue's features.
-    featured
-        FEATURED, the rows to explain.
     decimals
         Of the currency: how many digits of an amount are minor units.
-
-    Raises
-    ------
-    ScorerError
-        The contributions do not add up to the score.
     """
-    told = _Teller(model.encoder, typical, features, decimals)
-    found: list[tuple[Reason, ...]] = []
-    for part in featured.iter_slices(_ROWS_AT_ONCE):
-        matrix = model.encoder.matrix(part)
-        values = model.contributions_of(matrix).values
-        found.extend(told.reasons(row, added) for row, added in zip(matrix, values, strict=True))
-    return found
+
+    def __init__(self, model: Model, typical: Typical, features: Iterable[Feature], *, decimals: int = 2) -> None:
+        self._model = model
+        self._teller = _Teller(model.encoder, typical, features, decimals)
+
+    def of(self, matrix: Floats) -> list[tuple[Reason, ...]]:
+        """The reasons of each row of the model's input.
+
+        Raises
+        ------
+        ScorerError
+            The contributions do not add up to the score.
+        """
+        found: list[tuple[Reason, ...]] = []
+        for first in range(0, len(matrix), _ROWS_AT_ONCE):
+            part = matrix[first : first + _ROWS_AT_ONCE]
+            values = self._model.contributions_of(part).values
+            found.extend(self._teller.reasons(row, added) for row, added in zip(part, values, strict=True))
+        return found
 
 
 class _Teller:
     """Puts a row's strongest families into words."""
 
-    def __init__(self, encoder: Encoder, typical: Typical, features: Sequence[Feature], decimals: int) -> None:
+    def __init__(self, encoder: Encoder, typical: Typical, features: Iterable[Feature], decimals: int) -> None:
         by_name = {feature.name: feature for feature in features}
         self.encoder = encoder
         self.features = [by_name[name] for name in encoder.columns]

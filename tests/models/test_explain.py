@@ -10,12 +10,16 @@ import polars as pl
 import pytest
 
 from fraud3000.features.spec import Column, LabelWindow, NotSeen, Window
-from fraud3000.models.explain import Reason, Typical, reasons
+from fraud3000.models.explain import Explainer, Reason, Typical
 from fraud3000.models.fit import fit
 from fraud3000.models.words import value_in_words
 from fraud3000.params import TrainModelParams
 
 LOGISTIC = TrainModelParams(estimator="logistic_regression")
+
+
+def reasons(model, typical, features, featured):
+    return Explainer(model, typical, features).of(model.encoder.matrix(featured))
 
 
 @pytest.fixture(scope="module")
