@@ -87,7 +87,10 @@ def _fitted_on(params: Params) -> tuple[Floats, Any, Encoder]:
 
 
 def _bare(told: TrainModelParams, matrix: Floats, labels: np.ndarray[Any, Any], encoder: Encoder) -> None:
-    estimators.build(told.estimator, told.estimator_params, encoder, seed=told.seed).fit(matrix, labels)
+    pipeline = estimators.build(told.estimator, told.estimator_params, encoder, seed=told.seed)
+    if isinstance(pipeline[-1], estimators.FORESTS):
+        pipeline[-1].set_params(n_jobs=2)  # as training does; boosting takes both cores by itself
+    pipeline.fit(matrix, labels)
 
 
 def _seconds(work: Any) -> float:
