@@ -484,10 +484,12 @@ class PromoteParams(_Section):
 
 
 class ServeParams(_Section):
-    """Where the service listens; keys come from the environment."""
+    """Where the service listens and keeps its journal; keys come from the environment."""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
+    store: str | None = None  # a folder; `service` in the workspace if not given
+    flush: Literal["full", "normal"] = "full"  # full: on the disk before the answer; normal: within a moment after it
 
 
 class RegistryParams(_Section):

@@ -1,1 +1,1 @@
-"""The scorer over HTTP."""
+"""The scorer over HTTP, with a memory that outlives it."""

@@ -14,25 +14,39 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from loguru import logger
 from pydantic_core import from_json
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from fraud3000.errors import DataError, FraudError, ScorerError, UnavailableError
 from fraud3000.features.spec import CONTRACT_VERSION
 from fraud3000.service import access
-from fraud3000.service.desk import Answer, Conflict, Desk
+from fraud3000.service.desk import Desk, Reasons, Refusal
+from fraud3000.service.entries import Taken
 from fraud3000.service.incoming import Counter
 from fraud3000.service.messages import MOST_ROWS, Decision, Decisions, Facts, Failure, Fault, Why
 
 JSON, LINES = "application/json", "application/x-ndjson"
 MOST_BYTES = 16 * 1024 * 1024
-_STATUS = {"conflicting_duplicate": 409}
+_REFUSED = {
+    "conflicting_duplicate": (
+        "this id came before with other content",
+        "Send each transaction under an id of its own; a retry repeats it as it was.",
+    ),
+    "in_history": (
+        "this transaction is in the history that the service began with, and was never decided",
+        "Score it with score-file.",
+    ),
+    "undecidable": (
+        "this transaction came when no decision could be made, to a model whose features the present one does not have",
+        "Decide it by hand.",
+    ),
+}
+_STATUS = dict.fromkeys(_REFUSED, 409)
 _FAULTS = {DataError: 422, ScorerError: 409, UnavailableError: 503}
 _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
 
-Reasons = Annotated[
-    Literal["alerts", "all", "none"],
+Asked = Annotated[
+    Reasons,
     Query(description="Transactions to give reasons for: each costs some fifty predictions."),
 ]
 
@@ -85,14 +99,14 @@ def create_app(desk: Desk, counter: Counter, *, key: str | None = None) -> FastA
         responses=refusals,
         openapi_extra={"requestBody": _request_body(counter)},
     )
-    async def score(request: Request, reasons: Reasons = "alerts") -> Response:
-        """Score one transaction, or up to 10,000, in their order of arrival.
+    async def score(request: Request, reasons: Asked = "alerts") -> Response:
+        """Score one transaction, or up to 10,000.
 
-        Each is known from then on to those that come after it. One that is wrong has its error in its place; where
+        They are taken by time and id and answered in their order. Each is known from then on to those that come after it. One that is wrong has its error in its place; where
         none could be decided the answer has the status of the first error.
         """
         body = await _read(request)
-        results = await run_in_threadpool(_decide, desk, counter, body.items, reasons)
+        results = await _decide(desk, counter, body.items, reasons)
         return _answered(desk.scorer.version, results, body.form)
 
     @app.get("/health")
@@ -113,13 +127,13 @@ def create_app(desk: Desk, counter: Counter, *, key: str | None = None) -> FastA
     return app
 
 
-def _decide(desk: Desk, counter: Counter, items: Sequence[Any], reasons: str) -> list[Decision]:
+async def _decide(desk: Desk, counter: Counter, items: Sequence[Any], reasons: Reasons) -> list[Decision]:
     checked = counter.check(items)
-    answers = iter(desk.decide(checked.rows, reasons=reasons) if checked.rows.height else ())
+    found = iter(await desk.decide(checked.rows, checked.received_at, reasons=reasons) if checked.rows else ())
     results = [
         Decision(transaction_id=_id_of(item), error=checked.faults[place])
         if place in checked.faults
-        else _told(next(answers))
+        else _told(desk, next(found), reasons)
         for place, item in enumerate(items)
     ]
     alerts = sum(result.alert or False for result in results)
@@ -127,22 +141,21 @@ def _decide(desk: Desk, counter: Counter, items: Sequence[Any], reasons: str) ->
     return results
 
 
-def _told(answer: Answer | Conflict) -> Decision:
-    if isinstance(answer, Conflict):
-        fault = Fault(
-            code="conflicting_duplicate",
-            message="this id came before with other content",
-            hint="Send each transaction under an id of its own; a retry repeats it as it was.",
-        )
-        return Decision(transaction_id=answer.transaction_id, error=fault)
+def _told(desk: Desk, one: Taken | Refusal, reasons: Reasons) -> Decision:
+    if isinstance(one, Refusal) or one.answer is None:
+        code = one.code if isinstance(one, Refusal) else "undecidable"
+        message, hint = _REFUSED[code]
+        return Decision(transaction_id=one.transaction_id, error=Fault(code=code, message=message, hint=hint))
+    answer = one.answer
+    why = desk.reasons(one) if reasons == "all" or (reasons == "alerts" and answer.alert) else ()
     return Decision(
-        transaction_id=answer.transaction_id,
+        transaction_id=one.transaction_id,
         decision_id=answer.decision_id,
         score=answer.score,
         threshold=answer.threshold,
         alert=answer.alert,
         decision=answer.decision,
-        reasons=[Why(code=reason.code, text=reason.text) for reason in answer.reasons],
+        reasons=[Why(code=reason.code, text=reason.text) for reason in why],
     )
 
 

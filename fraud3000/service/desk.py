@@ -1,55 +1,53 @@
-"""The desk at which transactions come in: it knows what came before, and decides by the scorer.
+"""The desk at which transactions come in: each is taken, decided, kept, and then answered.
 
-Features are computed by the batch engine over the history and all that has come in since, so an
-answer is that of `score-file` for the same rows and history. Only the rows that share a key with
-the ones asked for are looked at; windows see no others.
+One step over all of a transaction's keys reads its features and lets later ones see it; what was decided is in the journal
+before it is told. Where the journal cannot be written, nothing is answered and nothing new is taken: what was taken
+already stays, is written with the next attempt, and answers its own retry.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import polars as pl
-
-from fraud3000.data.duplicates import NOT_CONTENT
-from fraud3000.features import batch
-from fraud3000.features.spec import Stateful
+from fraud3000.data.duplicates import arrival_order
+from fraud3000.features.online import FeatureStore
 from fraud3000.models.explain import Reason
-from fraud3000.schema import APPROVE, LEDGER
-from fraud3000.scorer import Scorer
+from fraud3000.scorer import Judged, Scorer
+from fraud3000.service.entries import Answer, Answered, Entry, Row, Taken
+from fraud3000.service.flush import Flusher
+from fraud3000.service.journal import Journal
+from fraud3000.service.past import Past
 
-_MOST_CHUNKS = 256
-"""Requests whose rows stay apart in memory: joining them each time would copy the history each time."""
+_AT_ONCE = 64
+"""Transactions of a request that are decided in one go, before other requests have their turn."""
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What was decided about one transaction."""
-
-    transaction_id: str
-    decision_id: str
-    score: float
-    threshold: float
-    decision: Literal["approve", "review", "decline"]
-    reasons: tuple[Reason, ...]
-
-    @property
-    def alert(self) -> bool:
-        return self.decision != APPROVE
+Reasons = Literal["alerts", "all", "none"]
 
 
 @dataclass(frozen=True)
-class Conflict:
-    """A transaction whose id belongs to another one."""
+class Refusal:
+    """A transaction that is not decided, since its id is known.
+
+    Attributes
+    ----------
+    code
+        ``conflicting_duplicate``: the id came before with other content. ``in_history``: the transaction came before the
+        service, which has no answer to it. ``undecidable``: it came to a model that failed, and whose features the
+        present one does not have.
+    """
 
     transaction_id: str
+    code: Literal["conflicting_duplicate", "in_history", "undecidable"]
 
 
 class Desk:
     """Decides about transactions in the order in which they come.
+
+    Its methods are called by one event loop.
 
     Parameters
     ----------
@@ -57,117 +55,185 @@ class Desk:
         The model.
     fingerprint
         SHA-256 of its bundle.
-    transactions, ledger
-        TRANSACTIONS and LEDGER: what is known before the first request; None where there is nothing.
+    store
+        Has observed the past and all that the journal holds; of the model's catalogue.
+    journal
+        Where decisions are kept.
+    past
+        What came before the journal.
     """
 
-    def __init__(
-        self,
-        scorer: Scorer,
-        fingerprint: str,
-        transactions: pl.DataFrame | None = None,
-        ledger: pl.DataFrame | None = None,
-    ) -> None:
+    def __init__(self, scorer: Scorer, fingerprint: str, store: FeatureStore, journal: Journal, past: Past) -> None:
         self.scorer, self.fingerprint = scorer, fingerprint
-        self._ledger = pl.DataFrame(schema=LEDGER) if ledger is None else ledger
-        self._known = transactions
+        self.store, self.past = store, past
+        self._journal, self._flusher = journal, Flusher(journal)
+        self._last = journal.last  # number of the last entry, kept or not
+        self._open: dict[str, Taken] = {}  # taken, and not decided since that failed
+        self._unwritten: dict[str, tuple[int, Taken]] = {}  # decided, with the number of the entry that has the answer
         self._since = 0
-        self._lock = threading.Lock()
-        features = scorer.catalogue.features
-        self._keys = {feature.keys for feature in features if isinstance(feature, Stateful)}
 
     def history(self) -> dict[str, Any]:
-        """Say what is known: rows, the span of their times, and how many came in since the start."""
-        known = self._known
-        facts: dict[str, Any] = {"rows": 0 if known is None else known.height, "since_start": self._since}
-        if known is not None and "ts" in known.columns:
-            ends = known.select(first=pl.col("ts").min(), last=pl.col("ts").max()).row(0, named=True)
-            facts |= {name: at.isoformat() if at else None for name, at in ends.items()}
+        """Say what is known: transactions, how many came in since the start, and the span of those before the service."""
+        facts: dict[str, Any] = {"rows": len(self.store), "since_start": self._since}
+        if self.past.first is not None and self.past.last is not None:
+            facts |= {"first": self.past.first.isoformat(), "seeded_until": self.past.last.isoformat()}
         return facts
 
-    def decide(self, incoming: pl.DataFrame, *, reasons: str = "alerts") -> list[Answer | Conflict]:
-        """Decide about transactions, and know them from now on.
+    async def decide(
+        self, rows: Sequence[Row], received_at: int, *, reasons: Reasons = "alerts"
+    ) -> list[Taken | Refusal]:
+        """Decide about transactions, and keep them and what was decided.
 
-        A transaction that is known already, with the same content, is answered again as it was seen
-        then. Either all of a request become known or, where it fails, none.
+        A transaction that is known, with the same content, is answered as it was then.
 
         Parameters
         ----------
-        incoming
-            TRANSACTIONS without `seq`, in order of arrival.
+        rows
+            Taken in the order of files: by ts, id, and the rest of their content.
+        received_at
+            Microseconds since the epoch.
         reasons
-            ``alerts``, ``all`` or ``none``.
+            Whom they are told for; those of alerts are always kept.
 
         Returns
         -------
-        list of Answer or Conflict
-            One for each row, in their order.
+        list of Taken or Refusal
+            One for each of the rows, in their order; each Taken has its answer.
+
+        Raises
+        ------
+        UnavailableError
+            The journal cannot be read or written.
         """
-        with self._lock:
-            first, conflicts = self._settle(incoming)
-            known = self._joined(first)
-            wanted = incoming.filter(~conflicts)["transaction_id"].unique(maintain_order=True)
-            answers = self._answers(known, wanted, reasons) if len(wanted) else {}
-            self._since += known.height - (0 if self._known is None else self._known.height)
-            self._known = known
-        rows = zip(incoming["transaction_id"], conflicts, strict=True)
-        return [Conflict(one) if conflict else answers[one] for one, conflict in rows]
+        await self._flusher.catch_up()
+        places = sorted(range(len(rows)), key=lambda place: _arrival(rows[place]))
+        found: dict[int, Taken | Refusal] = {}
+        for first in range(0, len(places), _AT_ONCE):
+            part = places[first : first + _AT_ONCE]
+            found.update(zip(part, self._decide([rows[place] for place in part], received_at, reasons), strict=True))
+            await asyncio.sleep(0)
+        if any(one.transaction_id in self._unwritten for one in found.values()):
+            await self._flusher.until(self._last)
+        self._forget()
+        return [found[place] for place in range(len(rows))]
 
-    def _settle(self, incoming: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
-        """The rows that are new, and which rows contradict the one that had their id before."""
-        content = [name for name in incoming.columns if name not in NOT_CONTENT]
-        first = incoming.unique("transaction_id", keep="first", maintain_order=True)
-        meant = first.select(content)
-        if self._known is not None:
-            before = self._known.filter(pl.col("transaction_id").is_in(incoming["transaction_id"].implode()))
-            first = first.join(before, on="transaction_id", how="anti", maintain_order="left")
-            shared = before.select(
-                pl.col(name) if name in before.columns else pl.lit(None).alias(name) for name in content
-            )
-            meant = pl.concat([shared, first.select(content)], how="vertical_relaxed")
-        compared = [name for name in content if name != "transaction_id"]
-        paired = incoming.join(meant, on="transaction_id", how="left", maintain_order="left", suffix=":meant")
-        same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}:meant")) for name in compared)
-        return first, paired.select(~same).to_series()
+    def reasons(self, taken: Taken) -> tuple[Reason, ...]:
+        """Why a transaction was decided as it was; told now where the answer does not say, if the model is the same."""
+        answer = taken.answer
+        if answer is None or answer.reasons or answer.fingerprint != self.fingerprint:
+            return () if answer is None else answer.reasons
+        names = self.store.catalogue.names
+        return self.scorer.reasons_for([dict(zip(names, taken.features, strict=True))])[0]
 
-    def _joined(self, first: pl.DataFrame) -> pl.DataFrame:
-        """All that is known with the new rows after it, numbered on in order of arrival."""
-        start = 0 if self._known is None or self._known.is_empty() else int(self._known["seq"].max()) + 1  # type: ignore[arg-type]
-        new = first.with_columns(seq=pl.int_range(start, start + first.height, eager=True, dtype=pl.Int64))
-        if self._known is None:
-            return new
-        joined = pl.concat([self._known, new], how="diagonal")
-        return joined.rechunk() if joined.n_chunks() > _MOST_CHUNKS else joined
+    def close(self) -> None:
+        """Let go of the journal."""
+        self._journal.close()
 
-    def _answers(self, known: pl.DataFrame, wanted: pl.Series, reasons: str) -> dict[str, Answer]:
-        featured = self._featured(known, wanted)
-        amounts = featured["amount"].to_numpy()
-        scores = self.scorer.score(featured)
-        decisions = self.scorer.decisions(scores, amounts)
-        alerts = (decisions != APPROVE).to_numpy()
-        told = {"alerts": alerts, "all": alerts | True, "none": alerts & False}[reasons]
-        why = iter(self.scorer.reasons(featured.filter(told)) if told.any() else ())
-        rows = zip(featured["transaction_id"], scores, self.scorer.thresholds(amounts), decisions, told, strict=True)
-        return {
-            one: Answer(
-                one, self._decision_id(one), float(score), float(threshold), decision, next(why) if tell else ()
-            )
-            for one, score, threshold, decision, tell in rows
-        }
+    def _decide(self, rows: Sequence[Row], received_at: int, reasons: Reasons) -> list[Taken | Refusal]:
+        """Meet transactions and decide those that are not yet; nothing else comes between."""
+        before = self._last
+        try:
+            met = [self._meet(row, received_at) for row in rows]
+            undecided = {one.transaction_id: one for one in met if isinstance(one, Taken) and one.answer is None}
+            decided = {one.transaction_id: one for one in self._answered(list(undecided.values()), reasons)}
+        except BaseException:
+            # Later transactions will have seen them: they are kept as they are, and their retries decide them.
+            self._flusher.add([one for one in self._open.values() if one.number > before])
+            raise
+        self._keep(decided.values(), before)
+        return [decided.get(one.transaction_id, one) if isinstance(one, Taken) else one for one in met]
 
-    def _featured(self, known: pl.DataFrame, wanted: pl.Series) -> pl.DataFrame:
-        asked = pl.col("transaction_id").is_in(wanted.implode())
-        near = self._near(known, known.filter(asked))
-        ledger = self._ledger.join(near, on="transaction_id", how="semi")
-        return batch.assemble(near, ledger, self.scorer.catalogue).filter(asked)
+    def _meet(self, row: Row, received_at: int) -> Taken | Refusal:
+        """The transaction as it came first, which may be now."""
+        id_ = row["transaction_id"]
+        known = self._known(id_)
+        before = self.past.find(id_) if known is None else known.transaction
+        if before is None:
+            return self._take(row, received_at)
+        if not _same(before, row):
+            return Refusal(id_, "conflicting_duplicate")
+        if known is None:
+            return Refusal(id_, "in_history")
+        if known.answer is None and known.catalogue != self.store.catalogue.hash:
+            return Refusal(id_, "undecidable")
+        return known
 
-    def _near(self, known: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows that share a key of any feature with the given ones, and these themselves."""
-        near = pl.col("transaction_id").is_in(rows["transaction_id"].implode())
-        for key in self._keys:
-            # Of a pair's rows each shares its first part: more rows than needed change no window.
-            near |= pl.col(key[0]).is_in(rows[key[0]].drop_nulls().unique().implode())
-        return known.filter(near)
+    def _known(self, transaction_id: str) -> Taken | None:
+        if transaction_id in self._unwritten:
+            return self._unwritten[transaction_id][1]
+        return self._open.get(transaction_id) or _as_it_stands(self._journal.of_transaction(transaction_id))
 
-    def _decision_id(self, transaction_id: str) -> str:
-        return hashlib.sha256(f"{self.fingerprint}\n{transaction_id}".encode()).hexdigest()[:24]
+    def _take(self, row: Row, received_at: int) -> Taken:
+        features = tuple(self.store.observe(row).values())
+        self._last += 1
+        self._since += 1
+        taken = Taken(self._last, received_at, row, self.store.catalogue.hash, features)
+        self._open[taken.transaction_id] = taken
+        return taken
+
+    def _answered(self, undecided: Sequence[Taken], reasons: Reasons) -> list[Taken]:
+        if not undecided:
+            return []
+        names = self.store.catalogue.names
+        values = [dict(zip(names, one.features, strict=True)) for one in undecided]
+        judged = self.scorer.judge(values, [one.transaction["amount"] for one in undecided])
+        told = [reasons == "all" or one.alert for one in judged]
+        why = iter(self.scorer.reasons_for([row for row, tell in zip(values, told, strict=True) if tell]))
+        return [
+            taken.answered(self._answer(taken, one, next(why) if tell else ()))
+            for taken, one, tell in zip(undecided, judged, told, strict=True)
+        ]
+
+    def _answer(self, taken: Taken, judged: Judged, why: tuple[Reason, ...]) -> Answer:
+        return Answer(
+            decision_id=decision_id(taken.number, self.fingerprint, taken.transaction_id),
+            **judged._asdict(),
+            reasons=why,
+            model_version=self.scorer.version,
+            fingerprint=self.fingerprint,
+        )
+
+    def _keep(self, decided: Iterable[Taken], before: int) -> None:
+        """Let what was decided wait for the disk: with its transaction, or behind it where that was kept before."""
+        entries: list[Entry] = []
+        for one in sorted(decided, key=lambda one: one.number):
+            entry: Entry = one
+            if one.number <= before and one.answer is not None:
+                self._last += 1
+                entry = Answered(self._last, one.transaction_id, one.answer)
+            entries.append(entry)
+            self._open.pop(one.transaction_id, None)
+            self._unwritten[one.transaction_id] = (entry.number, one)
+        self._flusher.add(sorted(entries, key=lambda entry: entry.number))
+
+    def _forget(self) -> None:
+        """Leave to the journal what it has."""
+        while self._unwritten:
+            id_, (number, _) = next(iter(self._unwritten.items()))
+            if number > self._journal.last:
+                return
+            del self._unwritten[id_]
+
+
+def decision_id(number: int, fingerprint: str, transaction_id: str) -> str:
+    """24 hexadecimal digits: the entry's number, then what binds it to model and transaction."""
+    bound = hashlib.sha256(f"{fingerprint}\n{transaction_id}".encode()).hexdigest()
+    return f"{number:012x}{bound[:12]}"
+
+
+def _arrival(row: Row) -> tuple[Any, ...]:
+    """The contract's order of rows that came together."""
+    columns = arrival_order(list(row))
+    return tuple((row[name] is not None, row[name]) for name in columns)
+
+
+def _same(before: Row, row: Row) -> bool:
+    """Whether two transactions say the same; what one of them has no column for is null there."""
+    return all(before.get(name) == row.get(name) for name in before.keys() | row.keys())
+
+
+def _as_it_stands(kept: Sequence[Entry]) -> Taken | None:
+    """A transaction with the answer it has by now; None where nothing is kept of it."""
+    taken = next((entry for entry in kept if isinstance(entry, Taken)), None)
+    answers = [entry.answer for entry in kept if isinstance(entry, Answered)]
+    return taken if taken is None or not answers else taken.answered(answers[0])

@@ -1,4 +1,4 @@
-"""A request's transactions, checked one by one and brought to TRANSACTIONS."""
+"""A request's transactions, checked one by one and brought to the form in which they are kept."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from pydantic import BaseModel, ValidationError
 
 from fraud3000.data import cards, passthrough
 from fraud3000.data.columns import snake_case
-from fraud3000.data.meanings import settle_refunds
 from fraud3000.data.roles import KeyLoader
+from fraud3000.features.online.facts import microseconds
 from fraud3000.params import Mapping, Span
 from fraud3000.redact import mask
-from fraud3000.schema import TIME, TRANSACTIONS
+from fraud3000.schema import APPROVED, REFUND
+from fraud3000.service.entries import Row
 from fraud3000.service.messages import Fault, transaction_model
 
 AHEAD = timedelta(minutes=5)
@@ -32,12 +33,15 @@ class Checked:
     Attributes
     ----------
     rows
-        TRANSACTIONS without `seq`: those that can be decided, in the order of the request.
+        Those that can be decided, in the order of the request.
+    received_at
+        The clock when they came, in microseconds since the epoch.
     faults
         Place in the request to what is wrong with the transaction there.
     """
 
-    rows: pl.DataFrame
+    rows: list[Row]
+    received_at: int
     faults: dict[int, Fault]
 
 
@@ -65,14 +69,14 @@ class Counter:
         )
         if self._hashed:
             card_key()  # a missing key is told when the service starts, not with the first card
-        self._numbers = [snake_case(name, 0) for name in mapping.numeric]
         self._categories = [snake_case(name, 0) for name in mapping.categorical]
 
     def check(self, items: Sequence[Any]) -> Checked:
         """Check each transaction on its own; one that is wrong does not keep the others back."""
         good: list[BaseModel] = []
         faults: dict[int, Fault] = {}
-        latest = self._now() + AHEAD
+        now = self._now()
+        latest = now + AHEAD
         for place, item in enumerate(items):
             try:
                 made = self.model.model_validate(item)
@@ -84,7 +88,7 @@ class Counter:
                 good.append(made)
             else:
                 faults[place] = fault
-        return Checked(self._frame(good), faults)
+        return Checked(self._rows(good), microseconds(now), faults)
 
     def _invalid(self, error: ValidationError) -> Fault:
         problems = error.errors(include_url=False, include_context=False)
@@ -115,25 +119,32 @@ class Counter:
         hint = "Send the card as it stands in the prepared transactions: its number hashed."
         return Fault(code="card_number", message="card_id: holds a card number", hint=hint)
 
-    def _frame(self, items: Sequence[BaseModel]) -> pl.DataFrame:
-        kinds: dict[str, pl.DataType] = {
-            name: TRANSACTIONS[name] for name in self.model.model_fields if name in TRANSACTIONS
-        }
-        kinds |= {name: pl.Float64() for name in self._numbers} | {name: pl.String() for name in self._categories}
-        columns = {
-            name: pl.Series(name, [getattr(one, name) for one in items], dtype=kind) for name, kind in kinds.items()
-        }
-        columns["amount"], columns["status"] = settle_refunds(columns["amount"], columns["status"])
-        for role in passthrough.LIMITS:
-            if role in columns:
-                columns[role], _ = passthrough.coordinate(columns[role], role)
-        for name in self._categories:
-            columns[name] = passthrough.category(columns[name])
+    def _rows(self, items: Sequence[BaseModel]) -> list[Row]:
+        rows = [self._row(item) for item in items]
         if self._hashed:
-            columns["card_id"] = cards.hash_cards(columns["card_id"], self._card_key()).alias("card_id")
-        return pl.DataFrame(columns).with_columns(
-            is_fraud=pl.lit(None, TRANSACTIONS["is_fraud"]), reported_at=pl.lit(None, TIME), labelled=pl.lit(value=True)
-        )
+            hashed = cards.hash_cards(pl.Series([row["card_id"] for row in rows], dtype=pl.String), self._card_key())
+            for row, card in zip(rows, hashed, strict=True):
+                row["card_id"] = card
+        return rows
+
+    def _row(self, made: BaseModel) -> Row:
+        row = dict(made)
+        if "ts" in row:
+            row["ts"] = microseconds(row["ts"])
+        row["amount"], row["status"] = _settled(row["amount"], row["status"])
+        for role, most in passthrough.LIMITS.items():
+            if role in row and row[role] is not None and abs(row[role]) > most:
+                row[role] = None
+        for name in self._categories:
+            row[name] = row[name] or None
+        return row
+
+
+def _settled(amount: int, status: str) -> tuple[int, str]:
+    """As `settle_refunds` does to columns."""
+    if amount < 0 and status == APPROVED:
+        status = REFUND
+    return (-abs(amount) if status == REFUND else amount), status
 
 
 def _problem(problem: Any) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 from starlette.types import ASGIApp
@@ -16,15 +18,17 @@ from fraud3000 import bundle, durations, registry
 from fraud3000.data import cards, clean, places
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
+from fraud3000.interrupts import uninterrupted
 from fraud3000.params import Params, Span
 from fraud3000.scorer import Scorer
 from fraud3000.service import access
 from fraud3000.service.app import create_app
 from fraud3000.service.desk import Desk
+from fraud3000.service.folder import Folder, Kept, Timespan
 from fraud3000.service.incoming import Counter
 from fraud3000.stages.exported import exported
 from fraud3000.stages.summary import Summary
-from fraud3000.stages.workspace import Workspace, read
+from fraud3000.stages.workspace import Workspace, scan
 
 _GRACE = 30
 """Seconds that requests under way have when the service is asked to end."""
@@ -41,6 +45,8 @@ class Service:
     app: ASGIApp
     listening: socket.socket
     summary: Summary
+    folder: Folder
+    kept: Kept
 
     @classmethod
     def open(
@@ -79,35 +85,31 @@ class Service:
         """
         host, port = host or params.serve.host, params.serve.port if port is None else port
         key = access.api_key(os.environ, host)
-        listening = _bound(host, port)
-        try:
-            return cls._loaded(params, listening, key, history=history, cold_start=cold_start, model=model)
-        except BaseException:
-            listening.close()
-            raise
-
-    @classmethod
-    def _loaded(
-        cls,
-        params: Params,
-        listening: socket.socket,
-        key: str | None,
-        *,
-        history: str | None,
-        cold_start: bool,
-        model: str,
-    ) -> Service:
         workspace = Workspace.of(params)
-        version, folder = exported(workspace, model) or registry.resolve(model, params.registry, workspace.root)
-        scorer = Scorer.load(folder, version=version)
-        past = _Past.of(workspace) if history is None else _Past.given(history, scorer, params)
-        if not cold_start:
-            _require_span(past.transactions, scorer.catalogue)
-        desk = Desk(scorer, bundle.fingerprint(folder), past.transactions, past.ledger)
-        counter = Counter(scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC))
-        app = create_app(desk, counter, key=key)
-        listening.listen(_WAITING)  # requests may come as soon as the summary is told
-        return cls(app, listening, _summary(scorer, past, listening, keyed=key is not None))
+        with ExitStack() as opened:
+            listening = opened.enter_context(closing(_bound(host, port)))
+            version, bundled = exported(workspace, model) or registry.resolve(model, params.registry, workspace.root)
+            scorer = Scorer.load(bundled, version=version)
+            folder = opened.enter_context(closing(Folder(Path(params.serve.store or workspace.root / "service"))))
+            if folder.seed is None:
+                past = _Past.of(workspace) if history is None else _Past.given(history, scorer, params)
+                if not cold_start:
+                    _require_span(past.span, scorer.catalogue)
+                folder.sow(past.transactions, past.ledger, {"history": history, "told": past.told})
+            _require_same(folder, history)
+            kept = folder.open(scorer.catalogue, flush=params.serve.flush)
+            opened.callback(kept.journal.close)
+            if not cold_start:
+                _require_span(kept.span, scorer.catalogue)
+            desk = Desk(scorer, bundle.fingerprint(bundled), kept.store, kept.journal, kept.past)
+            counter = Counter(
+                scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC)
+            )
+            app = create_app(desk, counter, key=key)
+            listening.listen(_WAITING)  # requests may come as soon as the summary is told
+            told = _summary(scorer, folder, kept, listening, keyed=key is not None)
+            opened.pop_all()
+        return cls(app, listening, told, folder, kept)
 
     def run(self) -> None:
         """Answer requests until the process is asked to end; those under way are answered still."""
@@ -124,16 +126,32 @@ class Service:
         try:
             uvicorn.Server(config).run(sockets=[self.listening])
         finally:
+            self.close()
+
+    def close(self) -> None:
+        """Write a snapshot, and let go of port, journal and folder."""
+        with uninterrupted():
             self.listening.close()
+            self.folder.take_snapshot(self.kept)
+            self.kept.journal.close()
+            self.folder.close()
 
 
 @dataclass(frozen=True)
 class _Past:
-    """What is known before the first request: TRANSACTIONS and LEDGER, in memory, and where they come from."""
+    """What is known before the first request: TRANSACTIONS and LEDGER, and where they come from."""
 
-    transactions: pl.DataFrame | None
-    ledger: pl.DataFrame | None
+    transactions: pl.LazyFrame | None
+    ledger: pl.LazyFrame | None
     told: str
+
+    @property
+    def span(self) -> Timespan | None:
+        """The ends of their times."""
+        if self.transactions is None or "ts" not in self.transactions.collect_schema():
+            return None
+        ends = self.transactions.select(pl.col("ts").min(), last=pl.col("ts").max()).collect(engine="streaming").row(0)
+        return None if ends[0] is None else ends
 
     @classmethod
     def given(cls, location: str, scorer: Scorer, params: Params) -> _Past:
@@ -147,37 +165,51 @@ class _Past:
                 latest=params.prepare.latest,
                 optional=("is_fraud", "reported_at"),
             )
-        return cls(ingested.transactions, ingested.ledger, f"{location}, {ingested.transactions.height:,} rows")
+        told = f"{location}, {ingested.transactions.height:,} rows"
+        return cls(ingested.transactions.lazy(), ingested.ledger.lazy(), told)
 
     @classmethod
     def of(cls, workspace: Workspace) -> _Past:
         """The workspace's own, where prepare has run."""
         if not workspace.transactions.exists():
             return cls(None, None, "none")
-        transactions = read(workspace.transactions, made_by="prepare")
-        told = f"{workspace.transactions}, {transactions.height:,} rows"
-        return cls(transactions, read(workspace.labels, made_by="prepare"), told)
+        transactions = scan(workspace.transactions, made_by="prepare")
+        told = f"{workspace.transactions}, {transactions.select(pl.len()).collect().item():,} rows"
+        return cls(transactions, scan(workspace.labels, made_by="prepare"), told)
 
 
-def _require_span(transactions: pl.DataFrame | None, catalogue: Catalogue) -> None:
-    """Refuse to serve where the newest row of the history has less before it than the longest window.
+def _require_span(span: Timespan | None, catalogue: Catalogue) -> None:
+    """Refuse to serve where the newest transaction has less before it than the longest window.
 
     Raises
     ------
     DataError
         Saying how much history there is and how much is needed.
     """
-    if not catalogue.longest or (transactions is not None and "ts" not in transactions.columns):
+    if not catalogue.longest:
         return
-    reach = timedelta(0)
-    if transactions is not None and transactions.height:
-        ends = transactions.select(first=pl.col("ts").min(), last=pl.col("ts").max()).row(0)
-        reach = ends[1] - ends[0]
+    reach = span[1] - span[0] if span else timedelta(0)
     if reach < timedelta(seconds=catalogue.longest):
         raise DataError(
             f"history: spans {reach.total_seconds() / 86_400:.1f} days, and the longest window needs "
             f"{durations.text(catalogue.longest)}",
             hint="Give earlier transactions with --history, or accept incomplete features with --cold-start.",
+        )
+
+
+def _require_same(folder: Folder, history: str | None) -> None:
+    """Refuse another history than the one that the service began with.
+
+    Raises
+    ------
+    DataError
+        Naming both.
+    """
+    began = (folder.seed or {}).get("history")
+    if history is not None and history != began:
+        raise DataError(
+            f"{folder.root}: began with the history {began or 'of the workspace'}, not with {history}",
+            hint="Leave out --history to go on from there; to begin anew, set another serve.store or move this one away.",
         )
 
 
@@ -213,7 +245,7 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _summary(scorer: Scorer, past: _Past, listening: socket.socket, *, keyed: bool) -> Summary:
+def _summary(scorer: Scorer, folder: Folder, kept: Kept, listening: socket.socket, *, keyed: bool) -> Summary:
     host, port = listening.getsockname()[:2]
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     return Summary(
@@ -221,9 +253,19 @@ def _summary(scorer: Scorer, past: _Past, listening: socket.socket, *, keyed: bo
         facts={
             "model version": scorer.version,
             "labels as of": scorer.facts.get("as_of"),
-            "history": past.told,
+            "history": (folder.seed or {}).get("told"),
+            "journal": f"{folder.root}, {kept.journal.last:,} entries",
             "listening at": place,
             "key needed": keyed,
         },
+        warnings=_lost(kept),
         next_step=f"curl {place}/model (Ctrl-C ends the service)",
     )
+
+
+def _lost(kept: Kept) -> tuple[str, ...]:
+    lost = kept.lost
+    if lost is None:
+        return ()
+    said = f"the journal was damaged, and goes on as entry {lost.first:,}: {lost.why}; the damaged one is {lost.aside}"
+    return (said,)

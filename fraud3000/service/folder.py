@@ -1,0 +1,248 @@
+"""Where a service keeps what it knows: what it began with, its journal, and snapshots of its features.
+
+```
+seed.json  history.parquet  labels.parquet    what came before the service, copied once
+journal.db                                    what came in since, and what was decided
+snapshots/<catalogue>/<number>-<seal>.snapshot    the features' state after an entry of the journal
+```
+
+All of it but the snapshots is data; a snapshot saves time alone, and one that does not fit is passed over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import polars as pl
+from loguru import logger
+
+from fraud3000.data import outputs
+from fraud3000.data.spill import in_pieces
+from fraud3000.errors import CheckFailed, ScorerError, UnavailableError
+from fraud3000.features.online import FeatureStore
+from fraud3000.features.online.facts import EPOCH
+from fraud3000.features.spec import Catalogue
+from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
+from fraud3000.service.entries import Entry, Taken
+from fraud3000.service.journal import Flush, Lost, SqliteJournal, recover
+from fraud3000.service.past import Past
+
+_AT_ONCE = 50_000  # entries that are read again at a time
+_SNAPSHOTS = 2  # that are kept of each catalogue
+
+
+Timespan = tuple[datetime, datetime]
+"""First and last."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a folder holds, ready for use.
+
+    Attributes
+    ----------
+    store
+        Has observed the past and the journal.
+    snapshot
+        Number of the entry after which the snapshot was taken that the store was made of; None where there was none.
+    replayed
+        How many entries were read again.
+    lost
+        What the journal had lost; None where it was whole.
+    """
+
+    store: FeatureStore
+    journal: SqliteJournal
+    past: Past
+    snapshot: int | None
+    replayed: int
+    lost: Lost | None
+
+    @property
+    def span(self) -> Timespan | None:
+        """From the first transaction to the last that came in; None without time."""
+        first, last = self.past.first, self.past.last
+        ends = [one.transaction.get("ts") for one in self.journal.ends()]
+        times = [EPOCH + timedelta(microseconds=ts) for ts in ends if ts is not None]
+        if not times:
+            return None if first is None or last is None else (first, last)
+        return min(first or times[0], times[0]), times[-1]
+
+
+class Folder:
+    """The folder of one service, held by one process at a time.
+
+    Parameters
+    ----------
+    root
+        Made where there is none.
+
+    Raises
+    ------
+    UnavailableError
+        Another process holds it, or it cannot be written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock = _locked(root)
+
+    @property
+    def _files(self) -> tuple[Path, Path, Path]:
+        return self.root / "history.parquet", self.root / "labels.parquet", self.root / "seed.json"
+
+    @property
+    def seed(self) -> dict[str, Any] | None:
+        """What the service began with, in words; None before that."""
+        told = self._files[-1]
+        return json.loads(told.read_text(encoding="utf-8")) if told.exists() else None
+
+    def sow(self, transactions: pl.LazyFrame | None, ledger: pl.LazyFrame | None, told: dict[str, Any]) -> None:
+        """Copy what came before the service.
+
+        Parameters
+        ----------
+        transactions, ledger
+            TRANSACTIONS and LEDGER; None where there are none.
+        told
+            Where they come from, for `seed`.
+        """
+        with outputs.whole(*self._files) as (history, labels, seed):
+            rows = pl.LazyFrame(schema=TRANSACTIONS) if transactions is None else transactions
+            outputs.write_parquet(_in_order(rows), history)
+            outputs.write_parquet(pl.LazyFrame(schema=LEDGER) if ledger is None else ledger, labels)
+            seed.write_text(json.dumps(told, indent=2), encoding="utf-8")
+
+    def open(self, catalogue: Catalogue, *, key: bytes = b"", flush: Flush = "full") -> Kept:
+        """Make a store of what the folder holds: of a snapshot and the entries since, or of everything.
+
+        A journal that is damaged is kept up to the damage, and put aside.
+
+        Parameters
+        ----------
+        key
+            Of the journal's seals.
+        flush
+            When a commit is on the disk.
+
+        Raises
+        ------
+        UnavailableError
+            The journal cannot be read or written.
+        """
+        path = self.root / "journal.db"
+        try:
+            return self._kept(catalogue, SqliteJournal(path, key=key, flush=flush), None)
+        except CheckFailed:
+            lost = recover(path, key=key)
+            logger.error("journal damaged first_lost={} kept_aside={} why={}", lost.first, lost.aside.name, lost.why)
+            return self._kept(catalogue, SqliteJournal(path, key=key, flush=flush), lost)
+
+    def take_snapshot(self, kept: Kept) -> None:
+        """Write the store's state; the journal has all that it has observed."""
+        number, seal = kept.journal.end
+        path = self._snapshots(kept.store.catalogue) / f"{number:015d}-{seal.hex()[:16]}.snapshot"
+        if path.exists():
+            return
+        with outputs.whole(path) as (part,), part.open("wb") as file:
+            kept.store.snapshot(file)
+        for old in sorted(path.parent.glob("*.snapshot"))[:-_SNAPSHOTS]:
+            old.unlink()
+
+    def close(self) -> None:
+        """Let another process have it."""
+        self._lock.close()
+
+    def _kept(self, catalogue: Catalogue, journal: SqliteJournal, lost: Lost | None) -> Kept:
+        try:
+            number, store = self._newest(catalogue, journal) or (None, self._sown(catalogue))
+            replayed = 0
+            since = _taken(journal.after(number or 0))
+            while part := list(islice(since, _AT_ONCE)):
+                store.absorb(_frame(part))
+                replayed += len(part)
+            past = Past(self._files[0] if self._files[0].exists() else None)
+            return Kept(store, journal, past, number, replayed, lost)
+        except BaseException:
+            journal.close()
+            raise
+
+    def _sown(self, catalogue: Catalogue) -> FeatureStore:
+        store = FeatureStore(catalogue)
+        history, labels, _ = self._files
+        if history.exists():
+            store.absorb(pl.read_parquet(history, n_rows=0), pl.read_parquet(labels))
+            for piece in in_pieces(pl.scan_parquet(history)):
+                store.absorb(piece)
+        return store
+
+    def _newest(self, catalogue: Catalogue, journal: SqliteJournal) -> tuple[int, FeatureStore] | None:
+        """The newest snapshot that fits catalogue and journal, with its number."""
+        for path in sorted(self._snapshots(catalogue).glob("*.snapshot"), reverse=True):
+            number, _, seal = path.stem.partition("-")
+            if journal.seal_of(int(number)).hex()[:16] != seal:
+                continue
+            with path.open("rb") as file:
+                try:
+                    return int(number), FeatureStore.restore(file)
+                except ScorerError as error:
+                    logger.warning("{}: passed over ({})", path, error.message)
+        return None
+
+    def _snapshots(self, catalogue: Catalogue) -> Path:
+        return self.root / "snapshots" / catalogue.hash[:16]
+
+
+def _locked(root: Path) -> IO[str]:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = (root / "lock").open("w")
+    except OSError as error:
+        raise UnavailableError(
+            f"{root}: cannot be written ({error.strerror})", hint="Choose another serve.store."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise UnavailableError(
+            f"{root}: another service keeps its journal there", hint="End it, or choose another serve.store."
+        ) from error
+    return lock
+
+
+def _in_order(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """By arrival, which most files are already."""
+    ordered = rows.select(pl.col("seq").is_sorted()).collect().item()
+    return rows if ordered else rows.sort("seq")
+
+
+def _taken(entries: Iterator[Entry]) -> Iterator[Taken]:
+    return (entry for entry in entries if isinstance(entry, Taken))
+
+
+def _frame(taken: list[Taken]) -> pl.DataFrame:
+    """TRANSACTIONS of entries, in their order."""
+    rows = [one.transaction for one in taken]
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: _column(name, [row.get(name) for row in rows]) for name in names}
+    return pl.DataFrame(columns).with_columns(
+        is_fraud=pl.lit(None, pl.Int8),
+        reported_at=pl.lit(None, TIME),
+        labelled=pl.lit(value=True),
+        seq=pl.Series([one.number for one in taken], dtype=pl.Int64),
+    )
+
+
+def _column(name: str, values: list[Any]) -> pl.Series:
+    if name == "ts":
+        return pl.Series(name, values, pl.Int64).cast(TIME)
+    passed = pl.String() if any(isinstance(value, str) for value in values) else pl.Float64()
+    return pl.Series(name, values, TRANSACTIONS.get(name, passed))

@@ -1,0 +1,62 @@
+"""The transactions that came before the service: found by their id, in a file."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from fraud3000.data.duplicates import NOT_CONTENT
+from fraud3000.features.online.facts import microseconds
+from fraud3000.service.entries import Row
+
+
+class Past:
+    """What a store was seeded with.
+
+    Memory holds eight bytes for each; a transaction that may be among them is looked up in the file.
+
+    Parameters
+    ----------
+    path
+        TRANSACTIONS as Parquet; None where there are none.
+
+    Attributes
+    ----------
+    rows
+        How many there are.
+    first, last
+        The ends of their times; None without time.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.rows = 0
+        self.first: datetime | None = None
+        self.last: datetime | None = None
+        self._path = path
+        self._hashes = np.empty(0, np.uint64)
+        if path is None:
+            return
+        rows = pl.scan_parquet(path)
+        ids = rows.select("transaction_id").collect()["transaction_id"]
+        self.rows = len(ids)
+        self._hashes = np.sort(ids.hash().to_numpy())
+        if "ts" in rows.collect_schema():
+            self.first, self.last = rows.select(pl.col("ts").min(), last=pl.col("ts").max()).collect().row(0)
+
+    def find(self, transaction_id: str) -> Row | None:
+        """The content of a transaction, `ts` in microseconds; None where it is not among them."""
+        wanted = pl.Series([transaction_id]).hash().to_numpy()[0]
+        place = int(np.searchsorted(self._hashes, wanted))
+        if self._path is None or place == len(self._hashes) or self._hashes[place] != wanted:
+            return None
+        found = pl.scan_parquet(self._path).filter(pl.col("transaction_id") == transaction_id).collect()
+        return _content(found.row(0, named=True)) if found.height else None
+
+
+def _content(row: dict[str, Any]) -> Row:
+    content = {name: value for name, value in row.items() if name not in NOT_CONTENT}
+    return {**content, "ts": microseconds(content["ts"])} if "ts" in content else content

@@ -1,0 +1,185 @@
+"""Entries are kept all or none, in order, and what happens to them afterwards shows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fraud3000.errors import CheckFailed, ScorerError, UnavailableError
+from fraud3000.models.explain import Reason
+from fraud3000.service import journal as journals
+from fraud3000.service.entries import Answer, Answered, Entry, Taken
+from fraud3000.service.journal import SqliteJournal, recover
+
+ANSWER = Answer("d-1", 0.1 + 0.2, 0.4, "approve", (Reason("AMOUNT", "amount: 5.00; usual 1.00"),), "3", "f" * 64)
+
+
+def taken(number: int, **content: Any) -> Taken:
+    transaction = {"transaction_id": f"t{number}", "ts": 1_533_686_474_000_000, "amount": 5716, **content}
+    return Taken(number, 1_533_686_475_000_001, transaction, "c" * 64, (1 / 3, None, True, "food"), ANSWER)
+
+
+def some(count: int, first: int = 1) -> list[Entry]:
+    return [taken(number) for number in range(first, first + count)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "service" / "journal.db"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[SqliteJournal]:
+    with closing(SqliteJournal(path)) as journal:
+        yield journal
+
+
+def altered(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+def test_what_is_kept_is_read_as_it_was(journal: SqliteJournal, path: Path) -> None:
+    undecided = Taken(2, 7, {"transaction_id": "é", "ts": 0, "amount": -1, "card_lat": 48.85}, "c", (0.1,), None)
+    kept: list[Entry] = [taken(1), undecided, Answered(3, "é", ANSWER)]
+    journal.append(kept[:1])
+    journal.append(kept[1:])
+    assert journal.of_transaction("é") == kept[1:]
+    assert journal.of_transaction("unknown") == []
+    journal.close()
+    with closing(SqliteJournal(path)) as again:
+        assert again.last == 3
+        assert list(again.after(0)) == kept
+        assert list(again.after(2)) == kept[2:]
+        again.append([taken(4)])
+        assert [entry.number for entry in again.after(0)] == [1, 2, 3, 4]
+
+
+def test_a_flush_of_each_kind(path: Path) -> None:
+    levels = {}
+    for flush in ("full", "normal"):
+        with closing(SqliteJournal(path, flush=flush)) as journal:  # type: ignore[arg-type]
+            levels[flush] = journal._writing.execute("PRAGMA synchronous").fetchone()[0]
+    assert levels == {"full": 2, "normal": 1}
+
+
+def test_numbers_have_no_gaps(journal: SqliteJournal) -> None:
+    with pytest.raises(ValueError, match="entry 2 where 1 is next"):
+        journal.append([taken(2)])
+    assert journal.last == 0
+
+
+def test_without_room_nothing_is_kept_and_it_goes_on_when_there_is(journal: SqliteJournal) -> None:
+    journal.append(some(5))
+    pages = journal._writing.execute("PRAGMA page_count").fetchone()[0]
+    journal._writing.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(UnavailableError, match=r"journal\.db: cannot be written or read .*full"):
+        journal.append(some(500, first=6))
+    assert journal.last == 5
+    journal._writing.execute("PRAGMA max_page_count = 1000000")
+    journal.append(some(500, first=6))
+    assert len(list(journal.after(0))) == 505
+
+
+@pytest.mark.parametrize(
+    ("statement", "first"),
+    [
+        ("UPDATE entries SET body = CAST(replace(body, '5716', '5717') AS BLOB) WHERE number = 4", 4),
+        ("UPDATE entries SET transaction_id = 't9' WHERE number = 4", 4),
+        ("UPDATE entries SET kind = 'answer' WHERE number = 5", 5),
+        ("DELETE FROM entries WHERE number = 3", 3),
+        ("UPDATE entries SET number = number + 1 WHERE number = 7", 7),
+        ("UPDATE entries SET seal = zeroblob(32) WHERE number = 1", 1),
+    ],
+)
+def test_what_is_changed_behind_its_back_shows(journal: SqliteJournal, path: Path, statement: str, first: int) -> None:
+    journal.append(some(7))
+    journal.close()
+    altered(path, statement)
+    with (
+        closing(SqliteJournal(path)) as changed,
+        pytest.raises(CheckFailed, match=rf"entry {first} is not what it was"),
+    ):
+        list(changed.after(0))
+    lost = recover(path)
+    assert (lost.first, lost.aside.exists()) == (first, True)
+    with closing(SqliteJournal(path)) as good:
+        assert list(good.after(0)) == some(first - 1)
+        good.append([taken(first)])
+
+
+def test_another_key_made_other_seals(path: Path) -> None:
+    with closing(SqliteJournal(path, key=b"ours")) as journal:
+        journal.append(some(3))
+        assert len(list(journal.after(0))) == 3
+    with closing(SqliteJournal(path, key=b"theirs")) as journal, pytest.raises(CheckFailed, match="entry 1 "):
+        list(journal.after(0))
+
+
+def test_a_seal_binds_every_part() -> None:
+    parts: list[tuple[Any, ...]] = [
+        (b"", b"0", 1, "a", "bc", b"d"),
+        (b"k", b"0", 1, "a", "bc", b"d"),
+        (b"", b"1", 1, "a", "bc", b"d"),
+        (b"", b"0", 2, "a", "bc", b"d"),
+        (b"", b"0", 1, "ab", "c", b"d"),
+        (b"", b"0", 1, "a", "b", b"cd"),
+    ]
+    assert len({journals.sealed(*one) for one in parts}) == len(parts)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.floats(0, 1, exclude_max=True), flip=st.booleans())
+def test_a_cut_or_spoilt_file_is_kept_up_to_the_damage(
+    tmp_path_factory: pytest.TempPathFactory, cut: float, flip: bool
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal.db"
+    with closing(SqliteJournal(path)) as journal:
+        journal.append(some(60))
+    content = bytearray(path.read_bytes())
+    place = int(cut * len(content))
+    if flip:
+        content[place : place + 64] = bytes(byte ^ 0xFF for byte in content[place : place + 64])
+    path.write_bytes(content if flip else content[:place])
+    kept = _readable(path)
+    if kept is not None:
+        assert kept == some(60)  # the damage lies where nothing is
+        return
+    lost = recover(path)
+    with closing(SqliteJournal(path)) as journal:
+        found = list(journal.after(0))
+        assert found == some(lost.first - 1)
+        journal.append(some(5, first=lost.first))
+        assert journal.of_transaction(f"t{lost.first}") == [taken(lost.first)]
+
+
+def _readable(path: Path) -> list[Entry] | None:
+    try:
+        with closing(SqliteJournal(path)) as journal:
+            found = list(journal.after(0))
+            return found if len(found) == 60 else None
+    except CheckFailed:
+        return None
+
+
+def test_a_journal_of_a_later_version_is_left_alone(journal: SqliteJournal, path: Path) -> None:
+    journal.close()
+    altered(path, "PRAGMA user_version = 9")
+    with pytest.raises(ScorerError, match="a journal of form 9, and this fraud3000 reads 1"):
+        SqliteJournal(path)
+    with pytest.raises(ScorerError):
+        recover(path)
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "journal.db").mkdir()
+    with pytest.raises(UnavailableError, match="unable to open"):
+        SqliteJournal(tmp_path / "journal.db")

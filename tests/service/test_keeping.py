@@ -1,0 +1,182 @@
+"""What was answered is kept: through retries, failures, restarts and damage."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from starlette.testclient import TestClient
+
+from fraud3000.features.online import FeatureStore
+from fraud3000.scorer import Scorer
+from fraud3000.service.entries import Answered, Taken
+from fraud3000.service.journal import SqliteJournal
+from fraud3000.stages.serve import Service
+from tests.service.conftest import Open
+from tests.service.world import items, post
+
+
+def asked(service: Service, body: Any, **how: Any) -> Any:
+    return post(TestClient(service.app, raise_server_exceptions=False), body, **how)
+
+
+def rebuilt(service: Service, tmp_path: Path) -> str:
+    """The checksum of a store made of the files alone."""
+    store = FeatureStore(service.kept.store.catalogue)
+    folder = tmp_path / "service"
+    store.absorb(pl.read_parquet(folder / "history.parquet"), pl.read_parquet(folder / "labels.parquet"))
+    for entry in service.kept.journal.after(0):
+        if isinstance(entry, Taken):
+            store.observe(entry.transaction)
+    return store.checksum()
+
+
+def test_a_restart_knows_what_was_answered(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
+    sent = items(newest)
+    with closing(reopen()) as service:
+        first = asked(service, {"transactions": sent[:150]}).json()
+        checksum = service.kept.store.checksum()
+        assert checksum == rebuilt(service, tmp_path)
+    with closing(reopen()) as service:
+        assert (service.kept.snapshot, service.kept.replayed) == (150, 0)
+        assert service.kept.store.checksum() == checksum
+        assert asked(service, {"transactions": sent[:150]}).json() == first
+        assert service.kept.journal.last == 150
+        other = asked(service, {**sent[3], "amount": 1})
+        assert (other.status_code, other.json()["error"]["code"]) == (409, "conflicting_duplicate")
+        asked(service, {"transactions": sent[150:]})
+        assert service.kept.store.checksum() == rebuilt(service, tmp_path)
+
+
+def test_a_snapshot_saves_time_alone(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
+    sent = items(newest)
+    with closing(reopen()) as service:
+        asked(service, {"transactions": sent[:100]})
+        checksum = service.kept.store.checksum()
+    (snapshot,) = (tmp_path / "service" / "snapshots").rglob("*.snapshot")
+    content = snapshot.read_bytes()
+    snapshot.write_bytes(content[:-9] + b"\0" + content[-8:])
+    with closing(reopen()) as service:  # a damaged one is passed over
+        assert (service.kept.snapshot, service.kept.replayed) == (None, 100)
+        assert service.kept.store.checksum() == checksum
+        asked(service, {"transactions": sent[100:130]})
+        service.folder.take_snapshot(service.kept)
+        asked(service, {"transactions": sent[130:]})
+        checksum = service.kept.store.checksum()
+        service.folder.take_snapshot = lambda kept: None  # type: ignore[method-assign]  as if it were killed
+    with closing(reopen()) as service:
+        assert (service.kept.snapshot, service.kept.replayed) == (130, 270)
+        assert service.kept.store.checksum() == checksum
+    names = [path.name for path in (tmp_path / "service" / "snapshots").rglob("*.snapshot")]
+    assert len(names) == 2, "the older ones go"
+
+
+def test_a_damaged_journal_goes_on_before_the_damage(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
+    sent = items(newest)
+    with closing(reopen()) as service:
+        first = asked(service, {"transactions": sent[:100]}).json()["results"]
+        service.folder.take_snapshot = lambda kept: None  # type: ignore[method-assign]
+    with closing(sqlite3.connect(tmp_path / "service" / "journal.db")) as connection:
+        connection.execute("UPDATE entries SET body = x'00' WHERE number = 41")
+        connection.commit()
+    with closing(reopen()) as service:
+        assert service.kept.lost is not None
+        assert service.kept.lost.first == 41
+        assert "goes on as entry 41" in service.summary.warnings[0]
+        assert service.kept.store.checksum() == rebuilt(service, tmp_path)
+        assert asked(service, {"transactions": sent[:40]}).json()["results"] == first[:40]
+        again = asked(service, {"transactions": sent[40:100]}).json()["results"]
+        shown = ("transaction_id", "score", "decision", "reasons")
+        assert [[one[name] for name in shown] for one in again] == [[one[name] for name in shown] for one in first[40:]]
+
+
+@pytest.fixture
+def full(opened: Service) -> Iterator[pytest.MonkeyPatch]:
+    """The journal's disk is full until the patch is undone."""
+    assert isinstance(opened.kept.journal, SqliteJournal)
+    with pytest.MonkeyPatch.context() as patch:
+        pages = opened.kept.journal._writing.execute("PRAGMA page_count").fetchone()[0]
+        opened.kept.journal._writing.execute(f"PRAGMA max_page_count = {pages}")
+        yield patch
+
+
+def more_room(service: Service) -> None:
+    service.kept.journal._writing.execute("PRAGMA max_page_count = 1000000")
+
+
+def test_nothing_is_answered_that_is_not_kept(
+    opened: Service, full: pytest.MonkeyPatch, newest: pl.DataFrame, tmp_path: Path
+) -> None:
+    sent = items(newest)
+    broken = asked(opened, {"transactions": sent[:60]})
+    assert (broken.status_code, broken.json()["error"]["code"]) == (503, "unavailable")
+    assert broken.headers["Retry-After"] == "5"
+    assert opened.kept.journal.last == 0
+    taken = len(opened.kept.store)
+    for body in (sent[100], sent[3]):  # a new one is not taken, and a retry is not answered
+        assert asked(opened, body).status_code == 503
+    assert len(opened.kept.store) == taken
+    assert TestClient(opened.app).get("/health").status_code == 200
+    more_room(opened)
+    told = asked(opened, {"transactions": sent[:60]}).json()["results"]
+    assert opened.kept.journal.last == 60, "each of them once"
+    assert len(opened.kept.store) == taken
+    assert all(one["score"] > 0 for one in told)
+    assert opened.kept.store.checksum() == rebuilt(opened, tmp_path)
+
+
+def test_what_waits_is_written_before_anything_new(
+    opened: Service, full: pytest.MonkeyPatch, newest: pl.DataFrame, tmp_path: Path
+) -> None:
+    sent = items(newest)
+    assert asked(opened, {"transactions": sent[:60]}).status_code == 503
+    more_room(opened)
+    assert asked(opened, sent[60]).status_code == 200
+    kept = [entry.transaction["transaction_id"] for entry in opened.kept.journal.after(0) if isinstance(entry, Taken)]
+    assert kept == [one["transaction_id"] for one in sent[:61]]
+
+
+def test_what_could_not_be_decided_is_decided_by_its_retry(
+    reopen: Open, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one, *others = items(newest)[:20]
+    later = {**one, "transaction_id": "later", "ts": items(newest)[30]["ts"]}
+    with closing(reopen()) as service:
+        with monkeypatch.context() as patch:
+            patch.setattr(Scorer, "judge", lambda *_: 1 / 0)
+            broken = asked(service, one)
+        assert (broken.status_code, broken.json()["error"]["code"]) == (500, "internal")
+        assert asked(service, later).status_code == 200
+    with closing(reopen()) as service:
+        told = asked(service, {"transactions": [one, *others]})
+        first, *_ = told.json()["results"]
+        entries = list(service.kept.journal.after(0))
+        assert [type(entry) for entry in entries[:2]] == [Taken, Taken]
+        assert entries[0].answer is None
+        assert isinstance(entries[-1], Answered)
+        assert asked(service, one).json()["results"] == [first]
+        assert service.kept.store.checksum() == rebuilt(service, tmp_path)
+    with closing(reopen()) as service:
+        assert asked(service, one).json()["results"] == [first]
+    clean = tmp_path / "service"
+    clean.rename(tmp_path / "first")
+    with closing(reopen()) as service:  # the same as if nothing had failed
+        assert asked(service, one).json()["results"][0]["score"] == first["score"]
+
+
+def test_a_request_is_taken_in_the_order_of_files(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
+    sent = items(newest)[:90]
+    with closing(reopen()) as service:
+        ordered = asked(service, {"transactions": sent}).json()["results"]
+    (tmp_path / "service").rename(tmp_path / "first")
+    shuffled = sent[1::2] + sent[::2][::-1]
+    with closing(reopen()) as service:
+        told = asked(service, {"transactions": shuffled}).json()["results"]
+    assert [one["transaction_id"] for one in told] == [one["transaction_id"] for one in shuffled]
+    assert sorted(map(json.dumps, told)) == sorted(map(json.dumps, ordered))
