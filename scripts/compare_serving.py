@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import yaml
 
 from fraud3000 import params as params_files
 from fraud3000.data import clean, sources
@@ -35,6 +36,7 @@ def main() -> int:
     asked = _arguments()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
+        asked.params = _with_own_store(asked.params, folder)
         history, newest = _cut(asked, folder)
         scored = _by_file(asked, newest, history, folder)
         with _running(asked, history, folder) as port:
@@ -61,6 +63,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--model", default="challenger")
     return parser.parse_args()
+
+
+def _with_own_store(params: Path, folder: Path) -> Path:
+    """The same params, for a service that begins here."""
+    content = yaml.safe_load(params.read_text(encoding="utf-8"))
+    content["serve"] = {**content.get("serve", {}), "store": str(folder / "service")}
+    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return folder / "params.yaml"
 
 
 def _cut(asked: argparse.Namespace, folder: Path) -> tuple[Path, Path]:

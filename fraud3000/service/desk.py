@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 from fraud3000.data.duplicates import arrival_order
 from fraud3000.features.online import FeatureStore
+from fraud3000.features.online.facts import microseconds
 from fraud3000.models.explain import Reason
 from fraud3000.scorer import Judged, Scorer
-from fraud3000.service.entries import Answer, Answered, Entry, Row, Taken
-from fraud3000.service.flush import Flusher
+from fraud3000.service.entries import Answer, Answered, Entry, Label, Row, Taken
 from fraud3000.service.journal import Journal
 from fraud3000.service.past import Past
+from fraud3000.service.writer import Writer
 
 _AT_ONCE = 64
 """Transactions of a request that are decided in one go, before other requests have their turn."""
@@ -42,6 +43,24 @@ class Refusal:
 
     transaction_id: str
     code: Literal["conflicting_duplicate", "in_history", "undecidable"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A label record as it comes in; times in microseconds since the epoch.
+
+    Attributes
+    ----------
+    recorded_at
+        Since when it is known; None for now. One that would reach back to a transaction that was taken is known from the
+        moment after the newest of them.
+    """
+
+    transaction_id: str
+    is_fraud: int
+    source: str
+    reported_at: int | None = None
+    recorded_at: int | None = None
 
 
 class Desk:
@@ -66,10 +85,10 @@ class Desk:
     def __init__(self, scorer: Scorer, fingerprint: str, store: FeatureStore, journal: Journal, past: Past) -> None:
         self.scorer, self.fingerprint = scorer, fingerprint
         self.store, self.past = store, past
-        self._journal, self._flusher = journal, Flusher(journal)
+        self._journal, self._writer = journal, Writer(journal)
         self._last = journal.last  # number of the last entry, kept or not
         self._open: dict[str, Taken] = {}  # taken, and not decided since that failed
-        self._unwritten: dict[str, tuple[int, Taken]] = {}  # decided, with the number of the entry that has the answer
+        self._newest = _newest(past, journal)
         self._since = 0
 
     def history(self) -> dict[str, Any]:
@@ -105,17 +124,44 @@ class Desk:
         UnavailableError
             The journal cannot be read or written.
         """
-        await self._flusher.catch_up()
+        await self._writer.catch_up()
         places = sorted(range(len(rows)), key=lambda place: _arrival(rows[place]))
         found: dict[int, Taken | Refusal] = {}
         for first in range(0, len(places), _AT_ONCE):
             part = places[first : first + _AT_ONCE]
             found.update(zip(part, self._decide([rows[place] for place in part], received_at, reasons), strict=True))
             await asyncio.sleep(0)
-        if any(one.transaction_id in self._unwritten for one in found.values()):
-            await self._flusher.until(self._last)
-        self._forget()
+        await self._kept(one.transaction_id for one in found.values())
         return [found[place] for place in range(len(rows))]
+
+    async def record(self, said: Sequence[Said], received_at: int) -> list[Label]:
+        """Keep label records; what repeats the last one of its source is that one.
+
+        Parameters
+        ----------
+        said
+            In the order of the ledger; of transactions that may not have come yet.
+        received_at
+            Microseconds since the epoch: when they are known, unless they say so.
+
+        Returns
+        -------
+        list of Label
+            One for each of them.
+
+        Raises
+        ------
+        UnavailableError
+            The journal cannot be read or written.
+        """
+        await self._writer.catch_up()
+        labels = []
+        for place, one in enumerate(said):
+            labels.append(self._label(one, received_at))
+            if place % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        await self._kept(label.transaction_id for label in labels)
+        return labels
 
     def reasons(self, taken: Taken) -> tuple[Reason, ...]:
         """Why a transaction was decided as it was; told now where the answer does not say, if the model is the same."""
@@ -138,7 +184,7 @@ class Desk:
             decided = {one.transaction_id: one for one in self._answered(list(undecided.values()), reasons)}
         except BaseException:
             # Later transactions will have seen them: they are kept as they are, and their retries decide them.
-            self._flusher.add([one for one in self._open.values() if one.number > before])
+            self._writer.add([one for one in self._open.values() if one.number > before])
             raise
         self._keep(decided.values(), before)
         return [decided.get(one.transaction_id, one) if isinstance(one, Taken) else one for one in met]
@@ -159,15 +205,15 @@ class Desk:
         return known
 
     def _known(self, transaction_id: str) -> Taken | None:
-        if transaction_id in self._unwritten:
-            return self._unwritten[transaction_id][1]
-        return self._open.get(transaction_id) or _as_it_stands(self._journal.of_transaction(transaction_id))
+        return self._open.get(transaction_id) or _as_it_stands(self._writer.of_transaction(transaction_id))
 
     def _take(self, row: Row, received_at: int) -> Taken:
         features = tuple(self.store.observe(row).values())
         self._last += 1
         self._since += 1
-        taken = Taken(self._last, received_at, row, self.store.catalogue.hash, features)
+        if "ts" in row:
+            self._newest = row["ts"] if self._newest is None else max(self._newest, row["ts"])
+        taken = Taken(self._last, received_at, self._newest, row, self.store.catalogue.hash, features)
         self._open[taken.transaction_id] = taken
         return taken
 
@@ -203,16 +249,27 @@ class Desk:
                 entry = Answered(self._last, one.transaction_id, one.answer)
             entries.append(entry)
             self._open.pop(one.transaction_id, None)
-            self._unwritten[one.transaction_id] = (entry.number, one)
-        self._flusher.add(sorted(entries, key=lambda entry: entry.number))
+        self._writer.add(sorted(entries, key=lambda entry: entry.number))
 
-    def _forget(self) -> None:
-        """Leave to the journal what it has."""
-        while self._unwritten:
-            id_, (number, _) = next(iter(self._unwritten.items()))
-            if number > self._journal.last:
-                return
-            del self._unwritten[id_]
+    def _label(self, said: Said, received_at: int) -> Label:
+        known = self._writer.of_transaction(said.transaction_id)
+        last = next((one for one in reversed(known) if isinstance(one, Label) and one.source == said.source), None)
+        if last is not None and (last.is_fraud, last.reported_at) == (said.is_fraud, said.reported_at):
+            return last
+        at = received_at if said.recorded_at is None else said.recorded_at
+        at = at if self._newest is None else max(at, self._newest + 1)
+        self._last += 1
+        label = Label(self._last, said.transaction_id, said.is_fraud, said.source, said.reported_at, at)
+        self.store.record_label(
+            said.transaction_id, said.is_fraud, source=said.source, reported_at=said.reported_at, recorded_at=at
+        )
+        self._writer.add([label])
+        return label
+
+    async def _kept(self, transactions: Iterable[str]) -> None:
+        """Wait until all is kept that is known of transactions."""
+        if any(map(self._writer.waits, transactions)):
+            await self._writer.until(self._last)
 
 
 def decision_id(number: int, fingerprint: str, transaction_id: str) -> str:
@@ -237,3 +294,11 @@ def _as_it_stands(kept: Sequence[Entry]) -> Taken | None:
     taken = next((entry for entry in kept if isinstance(entry, Taken)), None)
     answers = [entry.answer for entry in kept if isinstance(entry, Answered)]
     return taken if taken is None or not answers else taken.answered(answers[0])
+
+
+def _newest(past: Past, journal: Journal) -> int | None:
+    """The newest `ts` of all transactions, in microseconds since the epoch."""
+    last = journal.ends()[-1:]
+    if last and last[0].newest is not None:
+        return last[0].newest
+    return None if past.last is None else microseconds(past.last)

@@ -1,4 +1,4 @@
-"""What the journal keeps: transactions as they were taken, with their features, and what was answered."""
+"""What the journal keeps: transactions as they were taken, with their features and what was answered; and label records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fraud3000.schema import APPROVE
 Row = dict[str, Any]
 """A transaction's content: columns of TRANSACTIONS and passthrough ones by name, `ts` in microseconds since the epoch."""
 
-Kind = Literal["transaction", "answer"]
+Kind = Literal["transaction", "answer", "label"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,15 @@ class Taken:
         Hash of the catalogue that the features are of.
     features
         Their values in the catalogue's order, as of the transaction's arrival.
+    newest
+        The newest `ts` of all transactions up to this one; None without time.
     answer
         None where it could not be decided when it came.
     """
 
     number: int
     received_at: int
+    newest: int | None
     transaction: Row
     catalogue: str
     features: tuple[Value, ...]
@@ -85,6 +88,7 @@ class Taken:
         """The entry as JSON; equal entries give equal bytes."""
         told = {
             "received_at": self.received_at,
+            "newest": self.newest,
             "transaction": self.transaction,
             "catalogue": self.catalogue,
             "features": self.features,
@@ -113,12 +117,47 @@ class Answered:
         return to_json({"answer": asdict(self.answer)})
 
 
-Entry = Taken | Answered
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A record of the label ledger.
+
+    Attributes
+    ----------
+    transaction_id
+        Of a transaction that may not have come yet.
+    source
+        Who says so, such as chargeback or analyst.
+    reported_at
+        A fact, kept as it was given; microseconds since the epoch.
+    recorded_at
+        From when on it is known: later than every transaction that was taken before it.
+    """
+
+    number: int
+    transaction_id: str
+    is_fraud: int
+    source: str
+    reported_at: int | None
+    recorded_at: int
+
+    @property
+    def kind(self) -> Kind:
+        return "label"
+
+    def body(self) -> bytes:
+        """The entry as JSON; equal entries give equal bytes."""
+        told = {name: getattr(self, name) for name in ("is_fraud", "source", "reported_at", "recorded_at")}
+        return to_json(told)
+
+
+Entry = Taken | Answered | Label
 
 
 def read(number: int, kind: str, transaction_id: str, body: bytes) -> Entry:
     """The entry that `body` was made of."""
     told = from_json(body)
+    if kind == "label":
+        return Label(number, transaction_id, **told)
     if kind == "answer":
         return Answered(number, transaction_id, _answer(told["answer"]))
     answer, features = told.pop("answer"), tuple(told.pop("features"))

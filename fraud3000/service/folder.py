@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -30,7 +29,7 @@ from fraud3000.features.online import FeatureStore
 from fraud3000.features.online.facts import EPOCH
 from fraud3000.features.spec import Catalogue
 from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
-from fraud3000.service.entries import Entry, Taken
+from fraud3000.service.entries import Entry, Label, Taken
 from fraud3000.service.journal import Flush, Lost, SqliteJournal, recover
 from fraud3000.service.past import Past
 
@@ -164,9 +163,9 @@ class Folder:
         try:
             number, store = self._newest(catalogue, journal) or (None, self._sown(catalogue))
             replayed = 0
-            since = _taken(journal.after(number or 0))
+            since = journal.after(number or 0)
             while part := list(islice(since, _AT_ONCE)):
-                store.absorb(_frame(part))
+                store.absorb(_frame([one for one in part if isinstance(one, Taken)]), _ledger(part))
                 replayed += len(part)
             past = Past(self._files[0] if self._files[0].exists() else None)
             return Kept(store, journal, past, number, replayed, lost)
@@ -224,13 +223,11 @@ def _in_order(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows if ordered else rows.sort("seq")
 
 
-def _taken(entries: Iterator[Entry]) -> Iterator[Taken]:
-    return (entry for entry in entries if isinstance(entry, Taken))
-
-
 def _frame(taken: list[Taken]) -> pl.DataFrame:
     """TRANSACTIONS of entries, in their order."""
     rows = [one.transaction for one in taken]
+    if not rows:
+        return pl.DataFrame(schema=TRANSACTIONS)
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: _column(name, [row.get(name) for row in rows]) for name in names}
     return pl.DataFrame(columns).with_columns(
@@ -246,3 +243,14 @@ def _column(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, values, pl.Int64).cast(TIME)
     passed = pl.String() if any(isinstance(value, str) for value in values) else pl.Float64()
     return pl.Series(name, values, TRANSACTIONS.get(name, passed))
+
+
+def _ledger(entries: list[Entry]) -> pl.DataFrame:
+    """LEDGER of what entries say."""
+    said = [
+        (one.transaction_id, one.is_fraud, one.source, one.reported_at, one.recorded_at)
+        for one in entries
+        if isinstance(one, Label)
+    ]
+    kinds = {**LEDGER, "reported_at": pl.Int64(), "recorded_at": pl.Int64()}
+    return pl.DataFrame(said, schema=kinds, orient="row").cast({"reported_at": TIME, "recorded_at": TIME})

@@ -17,11 +17,14 @@ from fraud3000.features.online.facts import microseconds
 from fraud3000.params import Mapping, Span
 from fraud3000.redact import mask
 from fraud3000.schema import APPROVED, REFUND
+from fraud3000.service.desk import Said
 from fraud3000.service.entries import Row
-from fraud3000.service.messages import Fault, transaction_model
+from fraud3000.service.messages import Fault, LabelRecord, transaction_model
 
 AHEAD = timedelta(minutes=5)
 """How far a transaction's time may lie after that of its arrival: clocks differ."""
+
+_FORMS = "Amounts are integers in minor units, times ISO 8601 with an offset"
 
 Now = Callable[[], datetime]
 
@@ -41,6 +44,15 @@ class Checked:
     """
 
     rows: list[Row]
+    received_at: int
+    faults: dict[int, Fault]
+
+
+@dataclass(frozen=True)
+class CheckedLabels:
+    """What became of a request's label records: those that can be kept, the clock, and what is wrong with the others."""
+
+    said: list[Said]
     received_at: int
     faults: dict[int, Fault]
 
@@ -81,7 +93,7 @@ class Counter:
             try:
                 made = self.model.model_validate(item)
             except ValidationError as error:
-                faults[place] = self._invalid(error)
+                faults[place] = _invalid(error, "transaction", self.model, _FORMS)
                 continue
             fault = self._out_of_time(made, latest) or self._bare_number(made)
             if fault is None:
@@ -90,21 +102,31 @@ class Counter:
                 faults[place] = fault
         return Checked(self._rows(good), microseconds(now), faults)
 
-    def _invalid(self, error: ValidationError) -> Fault:
-        problems = error.errors(include_url=False, include_context=False)
-        hint = "Amounts are integers in minor units, times ISO 8601 with an offset; see /openapi.json."
-        if any(problem["type"] == "extra_forbidden" for problem in problems):
-            hint = f"Fields of a transaction: {', '.join(self.model.model_fields)}."
-        told = "; ".join(_problem(problem) for problem in problems[:5])
-        return Fault(code="invalid_transaction", message=mask(told), hint=hint)
+    def check_labels(self, items: Sequence[Any]) -> CheckedLabels:
+        """Check each label record on its own."""
+        now = self._now()
+        said: list[Said] = []
+        faults: dict[int, Fault] = {}
+        for place, item in enumerate(items):
+            try:
+                made = LabelRecord.model_validate(item)
+            except ValidationError as error:
+                faults[place] = _invalid(error, "label", LabelRecord, "Times are ISO 8601 with an offset")
+                continue
+            given = [at for at in (made.reported_at, made.recorded_at) if at is not None]
+            if any(at > now + AHEAD for at in given):
+                faults[place] = _ahead("reported_at, recorded_at", max(given))
+                continue
+            times = [None if at is None else microseconds(at) for at in (made.reported_at, made.recorded_at)]
+            said.append(Said(made.transaction_id, int(made.is_fraud), made.source, *times))
+        return CheckedLabels(said, microseconds(now), faults)
 
     def _out_of_time(self, made: BaseModel, latest: datetime) -> Fault | None:
         at = getattr(made, "ts", None)
         if at is None:
             return None
         if at > latest:
-            said = f"ts: {at.isoformat()} lies more than {AHEAD.seconds // 60} minutes after its arrival"
-            return Fault(code="future_event", message=said, hint="Check the sender's clock and its time zone.")
+            return _ahead("ts", at)
         first, last = self._span
         if not first <= at < last:
             said = f"ts: {at.isoformat()} lies outside {first.isoformat()} to {last.isoformat()}"
@@ -147,8 +169,22 @@ def _settled(amount: int, status: str) -> tuple[int, str]:
     return (-abs(amount) if status == REFUND else amount), status
 
 
-def _problem(problem: Any) -> str:
-    field = ".".join(str(part) for part in problem["loc"]) or "the transaction"
+def _invalid(error: ValidationError, what: str, model: type[BaseModel], hint: str) -> Fault:
+    problems = error.errors(include_url=False, include_context=False)
+    hint = f"{hint}; see /openapi.json."
+    if any(problem["type"] == "extra_forbidden" for problem in problems):
+        hint = f"Fields of a {what}: {', '.join(model.model_fields)}."
+    told = "; ".join(_problem(problem, what) for problem in problems[:5])
+    return Fault(code=f"invalid_{what}", message=mask(told), hint=hint)
+
+
+def _ahead(field: str, at: datetime) -> Fault:
+    said = f"{field}: {at.isoformat()} lies more than {AHEAD.seconds // 60} minutes after its arrival"
+    return Fault(code="future_event", message=said, hint="Check the sender's clock and its time zone.")
+
+
+def _problem(problem: Any, what: str) -> str:
+    field = ".".join(str(part) for part in problem["loc"]) or f"the {what}"
     if problem["type"] == "extra_forbidden":
         return f"{field}: unknown field"
     if problem["type"] == "missing":

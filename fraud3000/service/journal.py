@@ -61,6 +61,9 @@ class Journal(Protocol):
     def of_transaction(self, transaction_id: str) -> list[Entry]:
         """What is kept about a transaction, in order."""
 
+    def ends(self) -> list[Taken]:
+        """The first transaction that came in and the last; none where there is none."""
+
     def after(self, number: int) -> Iterator[Entry]:
         """Every entry behind a number, in order, its seal checked.
 
@@ -147,7 +150,7 @@ class SqliteJournal:
         return _seal_of(self._reading, self.path, number)
 
     def ends(self) -> list[Taken]:
-        """The first transaction that came in and the last; none where there is none."""
+        """See `Journal.ends`."""
         asked = f"{_ALL} WHERE kind = 'transaction' ORDER BY number"
         found = [self._reading.execute(f"{asked} {way} LIMIT 1").fetchone() for way in ("ASC", "DESC")]
         read = [entries.read(*row[:4]) for row in found if row is not None]

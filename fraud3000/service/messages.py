@@ -85,6 +85,7 @@ class Decision(Message):
         None, description="An alert is what is not approved."
     )
     reasons: list[Why] = []
+    model_version: str | None = Field(None, description="Of the model that decided, where it is not the present one.")
     error: Fault | None = None
 
 
@@ -93,6 +94,46 @@ class Decisions(Message):
 
     model_version: str = Field(examples=["3"])
     results: list[Decision]
+
+
+class LabelRecord(Message):
+    """What a source says of a transaction's label, and since when that is known."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "transaction_id": "1236698",
+                    "is_fraud": True,
+                    "source": "chargeback",
+                    "reported_at": "2018-08-20T00:00:00Z",
+                }
+            ]
+        }
+    )
+
+    transaction_id: Id
+    is_fraud: Annotated[bool, Strict()]
+    source: Annotated[str, Strict(), StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")] = Field(
+        description="Such as chargeback or analyst; which one is believed is the model's `source_precedence`."
+    )
+    reported_at: Moment | None = Field(None, description="When the source said so: a fact, kept as it is.")
+    recorded_at: Moment | None = Field(None, description="Since when it is known here; now, if not given.")
+
+
+class Kept(Message):
+    """A label record that is kept, or what is wrong with it."""
+
+    transaction_id: str | None
+    number: int | None = Field(None, description="Its place in the journal.")
+    recorded_at: datetime | None = Field(None, description="Transactions after it know it.")
+    error: Fault | None = None
+
+
+class Recorded(Message):
+    """The answer to label records, one result for each in the order of the request."""
+
+    results: list[Kept]
 
 
 class Facts(Message):

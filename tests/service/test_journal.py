@@ -23,7 +23,9 @@ ANSWER = Answer("d-1", 0.1 + 0.2, 0.4, "approve", (Reason("AMOUNT", "amount: 5.0
 
 def taken(number: int, **content: Any) -> Taken:
     transaction = {"transaction_id": f"t{number}", "ts": 1_533_686_474_000_000, "amount": 5716, **content}
-    return Taken(number, 1_533_686_475_000_001, transaction, "c" * 64, (1 / 3, None, True, "food"), ANSWER)
+    return Taken(
+        number, 1_533_686_475_000_001, 1_533_686_474_000_000, transaction, "c" * 64, (1 / 3, None, True, "food"), ANSWER
+    )
 
 
 def some(count: int, first: int = 1) -> list[Entry]:
@@ -48,7 +50,7 @@ def altered(path: Path, statement: str) -> None:
 
 
 def test_what_is_kept_is_read_as_it_was(journal: SqliteJournal, path: Path) -> None:
-    undecided = Taken(2, 7, {"transaction_id": "é", "ts": 0, "amount": -1, "card_lat": 48.85}, "c", (0.1,), None)
+    undecided = Taken(2, 7, 0, {"transaction_id": "é", "ts": 0, "amount": -1, "card_lat": 48.85}, "c", (0.1,), None)
     kept: list[Entry] = [taken(1), undecided, Answered(3, "é", ANSWER)]
     journal.append(kept[:1])
     journal.append(kept[1:])

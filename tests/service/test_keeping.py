@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from starlette.testclient import TestClient
 
 from fraud3000.features.online import FeatureStore
 from fraud3000.scorer import Scorer
-from fraud3000.service.entries import Answered, Taken
+from fraud3000.service.entries import Answered, Label, Taken
 from fraud3000.service.journal import SqliteJournal
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
@@ -34,6 +36,9 @@ def rebuilt(service: Service, tmp_path: Path) -> str:
     for entry in service.kept.journal.after(0):
         if isinstance(entry, Taken):
             store.observe(entry.transaction)
+        if isinstance(entry, Label):
+            times = {"reported_at": entry.reported_at, "recorded_at": entry.recorded_at}
+            store.record_label(entry.transaction_id, entry.is_fraud, source=entry.source, **times)  # type: ignore[arg-type]
     return store.checksum()
 
 
@@ -180,3 +185,87 @@ def test_a_request_is_taken_in_the_order_of_files(reopen: Open, newest: pl.DataF
         told = asked(service, {"transactions": shuffled}).json()["results"]
     assert [one["transaction_id"] for one in told] == [one["transaction_id"] for one in shuffled]
     assert sorted(map(json.dumps, told)) == sorted(map(json.dumps, ordered))
+
+
+def said(one: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"transaction_id": one["transaction_id"], "is_fraud": True, "source": "chargeback", **more}
+
+
+def told(service: Service, body: Any) -> Any:
+    return TestClient(service.app, raise_server_exceptions=False).post("/labels", json=body)
+
+
+def test_label_records_are_kept_once_and_known_from_their_moment_on(
+    reopen: Open, newest: pl.DataFrame, tmp_path: Path
+) -> None:
+    sent = items(newest)
+    first, later = sent[0], {**said(sent[300]), "reported_at": "2025-01-01T00:00:00Z"}
+    with closing(reopen()) as service:
+        asked(service, {"transactions": sent[:50]})
+        early = {**said(first), "recorded_at": "2020-01-01T00:00:00Z"}
+        results = told(service, {"labels": [early, later]}).json()["results"]
+        moment = datetime.fromisoformat(results[0]["recorded_at"])
+        assert moment == datetime.fromisoformat(sent[49]["ts"]) + timedelta(microseconds=1), "not before what was taken"
+        assert datetime.fromisoformat(results[1]["recorded_at"]) > datetime.now(UTC) - timedelta(minutes=1)
+        assert [one["number"] for one in results] == [51, 52]
+        assert told(service, early).json()["results"] == results[:1], "a retry is the same record"
+        reversal = told(service, {**said(first), "is_fraud": False}).json()["results"][0]
+        again = told(service, said(first)).json()["results"][0]
+        analyst = told(service, {**said(first), "source": "analyst"}).json()["results"][0]
+        assert [one["number"] for one in (reversal, again, analyst)] == [53, 54, 55]
+        asked(service, {"transactions": sent[50:]})
+        checksum = service.kept.store.checksum()
+        assert checksum == rebuilt(service, tmp_path)
+        service.folder.take_snapshot = lambda kept: None  # type: ignore[method-assign]
+    with closing(reopen()) as service:
+        assert service.kept.replayed == 405
+        assert service.kept.store.checksum() == checksum
+        assert told(service, early).json()["results"][0]["number"] == 54, "the last of its source said the same"
+
+
+def test_a_label_that_is_known_changes_what_later_transactions_see(reopen: Open, newest: pl.DataFrame) -> None:
+    one = items(newest)[-1]
+    begin = datetime.fromisoformat(one["ts"])
+    burst = [{**one, "transaction_id": f"b{n}", "ts": (begin + timedelta(hours=n)).isoformat()} for n in range(1, 9)]
+    late = {**one, "transaction_id": "late", "ts": (begin + timedelta(days=9)).isoformat()}
+    features = {}
+    for fraud in (False, True):
+        with closing(reopen()) as service:
+            asked(service, {"transactions": burst})
+            labels = [said(each, recorded_at=(begin + timedelta(days=8)).isoformat()) for each in burst]
+            if fraud:
+                told(service, {"labels": labels})
+            late = {**late, "transaction_id": f"late{fraud}"}
+            (taken,) = [entry for entry in _asked(service, late) if isinstance(entry, Taken)]
+            features[fraud] = dict(zip(service.kept.store.catalogue.names, taken.features, strict=True))
+        shutil.rmtree(Path(service.folder.root))
+    rates = [name for name in features[True] if "fraud_rate" in name]
+    assert any(features[True][name] > features[False][name] for name in rates)  # type: ignore[operator]
+
+
+def _asked(service: Service, one: dict[str, Any]) -> list[Any]:
+    assert asked(service, one).status_code == 200
+    return service.kept.journal.of_transaction(one["transaction_id"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"is_fraud": 1}, "is_fraud: Input should be a valid boolean, found '1'"),
+        ({"source": "a b"}, "source: String should match pattern"),
+        ({"reported_at": "2025-01-01"}, "reported_at: "),
+        ({"reported_at": "2925-01-01T00:00:00Z"}, "lies more than 5 minutes after its arrival"),
+        ({"more": 1}, "more: unknown field"),
+        ({"transaction_id": None}, "transaction_id: Input should be a valid string"),
+    ],
+)
+def test_a_wrong_label_record_does_not_keep_the_others_back(
+    opened: Service, newest: pl.DataFrame, change: dict[str, Any], message: str
+) -> None:
+    one = said(items(newest)[0])
+    answer = told(opened, {"labels": [{**one, **change}, one]})
+    assert answer.status_code == 200
+    wrong, right = answer.json()["results"]
+    assert message in wrong["error"]["message"]
+    assert right["number"] == 1
+    assert told(opened, {**one, **change}).status_code == 422

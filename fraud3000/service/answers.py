@@ -1,0 +1,94 @@
+"""What is found about each of a request's items, laid out as it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from fastapi import Response
+from pydantic_core import to_json
+
+from fraud3000.features.online.facts import EPOCH
+from fraud3000.service.desk import Desk, Reasons, Refusal
+from fraud3000.service.entries import Label, Taken
+from fraud3000.service.messages import Fault
+from fraud3000.service.requests import JSON, LINES
+
+Result = dict[str, Any]
+"""What is answered to one item; one that is wrong has an `error`."""
+
+_REFUSED = {
+    "conflicting_duplicate": (
+        "this id came before with other content",
+        "Send each transaction under an id of its own; a retry repeats it as it was.",
+    ),
+    "in_history": (
+        "this transaction is in the history that the service began with, and was never decided",
+        "Score it with score-file.",
+    ),
+    "undecidable": (
+        "this transaction came when no decision could be made, to a model whose features the present one does not have",
+        "Decide it by hand.",
+    ),
+}
+_STATUS = dict.fromkeys(_REFUSED, 409)
+
+
+def decided(desk: Desk, one: Taken | Refusal, reasons: Reasons) -> Result:
+    """The decision about a transaction, with reasons as they were asked for."""
+    if isinstance(one, Refusal) or one.answer is None:
+        code = one.code if isinstance(one, Refusal) else "undecidable"
+        message, hint = _REFUSED[code]
+        return faulty(one.transaction_id, Fault(code=code, message=message, hint=hint))
+    answer = one.answer
+    why = desk.reasons(one) if reasons == "all" or (reasons == "alerts" and answer.alert) else ()
+    told = {
+        "transaction_id": one.transaction_id,
+        "decision_id": answer.decision_id,
+        "score": answer.score,
+        "threshold": answer.threshold,
+        "alert": answer.alert,
+        "decision": answer.decision,
+        "reasons": [{"code": reason.code, "text": reason.text} for reason in why],
+    }
+    if answer.model_version != desk.scorer.version:
+        told["model_version"] = answer.model_version
+    return told
+
+
+def recorded(label: Label) -> Result:
+    """The label record that is kept."""
+    return {"transaction_id": label.transaction_id, "number": label.number, "recorded_at": _moment(label.recorded_at)}
+
+
+def faulty(transaction_id: str | None, fault: Fault) -> Result:
+    """What is wrong with an item."""
+    return {"transaction_id": transaction_id, "error": fault.model_dump()}
+
+
+def laid_out(results: Sequence[Result], form: str, head: Mapping[str, Any]) -> Response:
+    """Lay results out as they were asked for; where all are wrong, under the status of the first error.
+
+    Parameters
+    ----------
+    form
+        ``one``, ``list`` or ``lines``.
+    head
+        What is told once, or on each line.
+    """
+    errors = [result["error"] for result in results if "error" in result]
+    failed = len(errors) == len(results)
+    status = _STATUS.get(errors[0]["code"], 422) if failed else 200
+    if form == "lines":
+        lines = b"".join(to_json({**head, **one}) + b"\n" for one in results)
+        return Response(lines, status_code=status, media_type=LINES)
+    content = {**head, "results": results}
+    if failed:
+        content = {"error": errors[0]} if form == "one" else {"error": errors[0], **content}
+    return Response(to_json(content), status_code=status, media_type=JSON)
+
+
+def _moment(microseconds: int) -> str:
+    at: datetime = EPOCH + timedelta(microseconds=microseconds)
+    return at.isoformat()

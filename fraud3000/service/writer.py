@@ -1,0 +1,82 @@
+"""The way into the journal: all entries that came while one group was written are the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from fraud3000.service.entries import Entry
+from fraud3000.service.journal import Journal
+
+
+class Writer:
+    """Writes entries in their order and in groups, beside the event loop that it is called by.
+
+    What could not be written goes on waiting, before all that comes later: it is written with the next attempt.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._queue: deque[Entry] = deque()
+        self._waiting: dict[str, list[Entry]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._writing: asyncio.Task[None] | None = None
+        self._failed = False
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Let entries wait, numbered on from those before."""
+        for entry in entries:
+            self._queue.append(entry)
+            self._waiting.setdefault(entry.transaction_id, []).append(entry)
+
+    def of_transaction(self, transaction_id: str) -> list[Entry]:
+        """What is kept of a transaction or waits for that, in order."""
+        kept = self._journal.of_transaction(transaction_id)
+        last = kept[-1].number if kept else 0
+        return kept + [entry for entry in self._waiting.get(transaction_id, ()) if entry.number > last]
+
+    def waits(self, transaction_id: str) -> bool:
+        """Whether something of a transaction is not kept yet."""
+        return transaction_id in self._waiting
+
+    async def catch_up(self) -> None:
+        """Try again to write what could not be written; does nothing where nothing failed.
+
+        Raises
+        ------
+        UnavailableError
+            It still cannot be.
+        """
+        if self._failed and self._queue:
+            await self.until(self._queue[-1].number)
+
+    async def until(self, number: int) -> None:
+        """Wait until the entry of that number, and so all before it, are kept.
+
+        Raises
+        ------
+        UnavailableError
+            They cannot be written; they go on waiting.
+        """
+        while self._queue and self._queue[0].number <= number:
+            if self._writing is None or self._writing.done():
+                self._writing = asyncio.get_running_loop().create_task(self._write())
+            await asyncio.shield(self._writing)
+
+    async def _write(self) -> None:
+        group, self._failed = list(self._queue), True
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._journal.append, group)
+            self._failed = False
+        finally:
+            while self._queue and self._queue[0].number <= self._journal.last:
+                self._leave(self._queue.popleft())
+
+    def _leave(self, entry: Entry) -> None:
+        """Leave to the journal what it has."""
+        waiting = self._waiting[entry.transaction_id]
+        waiting.remove(entry)
+        if not waiting:
+            del self._waiting[entry.transaction_id]
