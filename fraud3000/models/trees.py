@@ -101,8 +101,7 @@ class Trees:
         """What the trees add up to for each row, of a forest the share of fraud; shape (n_rows,)."""
         rows = self._read(matrix)
         total = np.full(len(rows), self.base)
-        steps, values = self._steps
-        _in_slices(lambda part: walk.add(rows[part], self.roots, steps, values, total[part]), len(rows), _SLICE)
+        _in_slices(lambda part: walk.add(rows[part], *self._walked, total[part]), len(rows), _SLICE)
         return total / len(self.roots) if self.forest else total
 
     def sums_explained(self, matrix: Floats) -> tuple[float, Floats]:
@@ -130,7 +129,7 @@ class Trees:
         return rows.astype(np.float32).astype(np.float64) if self.forest else rows
 
     @cached_property
-    def _steps(self) -> tuple[npt.NDArray[np.void], Floats]:
+    def _walked(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.void], Floats]:
         return walk.laid_out(self.roots, self.column, self.cut, self.left, self.right, self.gap_left, self.value)
 
     @cached_property

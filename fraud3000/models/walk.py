@@ -16,8 +16,11 @@ Ints = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 Records = npt.NDArray[np.void]
 
-_STEP = np.dtype([("cut", "f8"), ("column", "i4"), ("left", "i4"), ("gap_left", "i4")], align=True)
-"""The right child stands behind the left one. A leaf is its own right child, and no value is at most its cut, which is NaN."""
+_STEP = np.dtype([("cut", "f8"), ("left", "i4"), ("asked", "i4")])
+"""What is asked is twice the column, and one more where a gap goes left. The right child stands behind the left one. A leaf
+is its own right child, and no value is at most its cut, which is NaN."""
+_LINE = 64
+"""Bytes that come from memory together: two pairs of children, where they begin with it."""
 _BLOCK = 256
 """Rows that go through eight trees before the next eight: these stay near the processor meanwhile."""
 _ABREAST = 8
@@ -25,7 +28,7 @@ _ABREAST = 8
 
 def laid_out(
     roots: Ints, column: Ints, cut: Floats, left: Ints, right: Ints, gap_left: Flags, value: Floats
-) -> tuple[Records, Floats]:
+) -> tuple[Ints, Records, Floats]:
     """Put children beside each other.
 
     Parameters
@@ -35,26 +38,36 @@ def laid_out(
 
     Returns
     -------
+    roots : numpy.ndarray
+        Where the roots stand now: at odd places, so that pairs of children stand at even ones.
     steps : numpy.ndarray
-        One record for each node, shape (n_nodes,); roots stand where they stood.
+        One record for each place, some of them empty.
     values : numpy.ndarray
         What the nodes add, in the order of the steps.
     """
     inner = np.flatnonzero(column >= 0)
     tree = np.searchsorted(roots, inner, side="right") - 1
     before = np.searchsorted(inner, roots)[tree]
-    pair = roots[tree] + 1 + 2 * (np.arange(len(inner)) - before)
+    moved = roots + np.arange(1, len(roots) + 1)  # a tree has an odd number of nodes
+    pair = moved[tree] + 1 + 2 * (np.arange(len(inner)) - before)
     place = np.empty(len(column), dtype=np.int64)
-    place[roots], place[left[inner]], place[right[inner]] = roots, pair, pair + 1
+    place[roots], place[left[inner]], place[right[inner]] = moved, pair, pair + 1
 
-    steps, values = np.empty(len(column), dtype=_STEP), np.empty(len(column))
-    steps["cut"], steps["column"], steps["gap_left"] = np.nan, 0, False
-    steps["left"] = np.arange(len(column)) - 1
-    for name, of_inner in (("cut", cut), ("column", column), ("gap_left", gap_left)):
-        steps[name][place[inner]] = of_inner[inner]
+    size = len(column) + len(roots) + 1
+    steps, values = _at_a_line(size), np.zeros(size)
+    steps["cut"], steps["asked"], steps["left"] = np.nan, 0, np.arange(size) - 1
+    steps["cut"][place[inner]] = cut[inner]
+    steps["asked"][place[inner]] = 2 * column[inner] + gap_left[inner]
     steps["left"][place[inner]] = pair
     values[place] = value
-    return steps, values
+    return moved.astype(np.int32), steps, values
+
+
+def _at_a_line(size: int) -> Records:
+    """Records that begin where a line of memory does."""
+    room = np.empty(size * _STEP.itemsize + _LINE, dtype=np.uint8)
+    begin = -room.ctypes.data % _LINE
+    return room[begin : begin + size * _STEP.itemsize].view(_STEP)
 
 
 @kernel
@@ -104,6 +117,6 @@ def add(rows: Floats, roots: Ints, steps: Records, values: Floats, total: Floats
 def _next(rows: Floats, row: int, steps: Records, place: np.int64) -> np.int64:
     """Where a row goes from here; it stays at a leaf."""
     step = steps[place]
-    found = rows[row, step["column"]]
-    goes_left = (found <= step["cut"]) | (np.isnan(found) & (step["gap_left"] != 0))
+    found = rows[row, step["asked"] >> 1]
+    goes_left = (found <= step["cut"]) | (np.isnan(found) & ((step["asked"] & 1) != 0))
     return np.int64(step["left"] + 1) - np.int64(goes_left)
