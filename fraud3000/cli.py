@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,8 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Make the secrets that fraud3000 needs.", no_args_is_help=True, rich_markup_mode=None)
 policy_app = typer.Typer(help="Look at decisions by money.", no_args_is_help=True, rich_markup_mode=None)
+labels_app = typer.Typer(help="Keep the label ledger of the service.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(labels_app, name="labels", epilog=_example("fraud3000 labels status"))
 app.add_typer(policy_app, name="policy", epilog=_example("fraud3000 policy what-if"))
 app.add_typer(keys_app, name="keys", epilog=_example("export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)"))
 
@@ -368,6 +371,52 @@ def what_if(
     from fraud3000.stages.policy import what_ifs as stage
 
     _run(lambda: stage(given, model=model, rows=rows.value, cards_per_day=cards_per_day or ()), json)
+
+
+@labels_app.command(name="add", epilog=_example("fraud3000 labels add 1236698 --fraud --source chargeback"))
+def labels_add(
+    transaction: Annotated[str, typer.Argument(help="Its id; the transaction may not have come yet.")],
+    fraud: Annotated[bool, typer.Option("--fraud/--legitimate", help="What the source says.")],
+    source: Annotated[str, typer.Option(help="Who says so, such as chargeback or analyst.")],
+    reported_at: Annotated[datetime | None, typer.Option(help="When it was reported, UTC.")] = None,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Record what a source says of a transaction, known from now on.
+
+    While the service runs, send it to POST /labels instead.
+    """
+    given = _load(params, verbose)
+    from fraud3000.stages import labels
+
+    _run(lambda: labels.add(given, transaction, is_fraud=fraud, source=source, reported_at=reported_at), json)
+
+
+@labels_app.command(name="import", epilog=_example("fraud3000 labels import data/raw/transactions.parquet"))
+def labels_import(
+    file: Annotated[str, typer.Argument(help="Raw file with labels, here or in S3, in the layout of the params.")],
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Record the labels of a raw file, known from when a file's labels are.
+
+    Records of transactions that have not come yet wait for them. While the service runs, send them to POST /labels.
+    """
+    given = _load(params, verbose)
+    from fraud3000.stages import labels
+
+    _run(lambda: labels.take_in(given, file), json)
+
+
+@labels_app.command(name="status", epilog=_example("fraud3000 labels status"))
+def labels_status(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
+    """Tell how many label records there are of each source."""
+    given = _load(params, verbose)
+    from fraud3000.stages import labels
+
+    _run(lambda: labels.status(given), json)
 
 
 @keys_app.command(epilog=_example("export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)"))

@@ -33,11 +33,24 @@ UNREGISTERED = "unregistered"
 
 
 class Judged(NamedTuple):
-    """What the model says of one row: its calibrated probability of fraud, the score of an alert, the decision."""
+    """What the model says of one row.
+
+    Attributes
+    ----------
+    score
+        Calibrated probability of fraud.
+    threshold
+        The score from which on there is an alert.
+    decision
+        approve, review or decline.
+    expected_loss
+        If it is approved, in minor units.
+    """
 
     score: float
     threshold: float
     decision: str
+    expected_loss: float
 
     @property
     def alert(self) -> bool:
@@ -200,8 +213,9 @@ class Scorer:
         """
         scores = self.calibrator.probability(self.model.log_odds_of(self.model.encoder.rows(values)))
         minor = np.array(amounts, dtype=np.int64)
-        told = zip(scores.tolist(), self.thresholds(minor).tolist(), self.decisions(scores, minor), strict=True)
-        return [Judged(*one) for one in told]
+        losses = self.policy.expected_losses(scores, minor)
+        told = (scores.tolist(), self.thresholds(minor).tolist(), self.decisions(scores, minor), losses.tolist())
+        return [Judged(*one) for one in zip(*told, strict=True)]
 
     def reasons_for(self, values: Sequence[dict[str, Any]]) -> list[tuple[Reason, ...]]:
         """As `reasons`, of rows whose features come by name."""

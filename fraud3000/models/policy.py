@@ -137,6 +137,10 @@ class Policy:
         names[self.declines(scores, amounts)] = DECLINE
         return pl.Series("decision", names, dtype=pl.String)
 
+    def expected_losses(self, scores: FloatArray, amounts: NDArray[Any]) -> FloatArray:
+        """What each row is expected to lose if it is approved; minor units, arrays of shape (n,)."""
+        return scores * self._loss(amounts)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

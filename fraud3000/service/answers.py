@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from fraud3000.features.online.facts import EPOCH
 from fraud3000.service.desk import Desk, Reasons, Refusal
 from fraud3000.service.entries import Label, Taken
+from fraud3000.service.journal import Alert
 from fraud3000.service.messages import Fault
 from fraud3000.service.requests import JSON, LINES
 
@@ -59,7 +60,47 @@ def decided(desk: Desk, one: Taken | Refusal, reasons: Reasons) -> Result:
 
 def recorded(label: Label) -> Result:
     """The label record that is kept."""
-    return {"transaction_id": label.transaction_id, "number": label.number, "recorded_at": _moment(label.recorded_at)}
+    return {"transaction_id": label.transaction_id, "number": label.number, "recorded_at": moment(label.recorded_at)}
+
+
+def record(desk: Desk, taken: Taken) -> Result:
+    """All that is kept of a decision: the transaction, its features as they were, and what was said of its label."""
+    answer = taken.answer
+    named = dict(zip(desk.store.catalogue.names, taken.features, strict=True)) if _same_catalogue(desk, taken) else None
+    content = {name: value for name, value in taken.transaction.items() if value is not None}
+    return {
+        **decided(desk, taken, "alerts"),
+        "model_version": None if answer is None else answer.model_version,
+        "bundle_sha256": None if answer is None else answer.fingerprint,
+        "received_at": moment(taken.received_at),
+        "transaction": {**content, "ts": moment(content["ts"])} if "ts" in content else content,
+        "features": list(taken.features) if named is None else named,
+        "labels": [_label(label) for label in desk.labels(taken.transaction_id)],
+    }
+
+
+def queued(desk: Desk, alert: Alert, taken: Taken) -> Result:
+    """An alert as those see it who work on it."""
+    told = decided(desk, taken, "alerts")
+    content = {name: taken.transaction.get(name) for name in ("ts", "card_id", "terminal_id", "amount")}
+    known = {name: value for name, value in content.items() if value is not None}
+    return {
+        **told,
+        **known,
+        **({"ts": moment(known["ts"])} if "ts" in known else {}),
+        "expected_loss": alert.expected_loss,
+        "open": alert.open,
+    }
+
+
+def _same_catalogue(desk: Desk, taken: Taken) -> bool:
+    return taken.catalogue == desk.store.catalogue.hash
+
+
+def _label(label: Label) -> Result:
+    reported = None if label.reported_at is None else moment(label.reported_at)
+    told = {"is_fraud": bool(label.is_fraud), "source": label.source, "reported_at": reported}
+    return {**told, "recorded_at": moment(label.recorded_at)}
 
 
 def faulty(transaction_id: str | None, fault: Fault) -> Result:
@@ -89,6 +130,7 @@ def laid_out(results: Sequence[Result], form: str, head: Mapping[str, Any]) -> R
     return Response(to_json(content), status_code=status, media_type=JSON)
 
 
-def _moment(microseconds: int) -> str:
+def moment(microseconds: int) -> str:
+    """Microseconds since the epoch as ISO 8601."""
     at: datetime = EPOCH + timedelta(microseconds=microseconds)
     return at.isoformat()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
 from loguru import logger
+from pydantic_core import to_json
 
 from fraud3000.features.spec import CONTRACT_VERSION
 from fraud3000.service import access, answers, requests
+from fraud3000.service.alerts import AlertQuery, cursor
 from fraud3000.service.desk import Desk, Reasons
 from fraud3000.service.incoming import Counter
 from fraud3000.service.messages import MOST_ROWS, Decisions, Facts, Failure, LabelRecord, Recorded
@@ -40,7 +42,7 @@ def create_app(desk: Desk, counter: Counter, *, key: str | None = None) -> FastA
         docs_url=None,  # these pages are loaded from another host
         redoc_url=None,
     )
-    requests.name_requests(app)
+    app.add_middleware(requests.Named)
     requests.answer_errors(app)
     guard = [Depends(_guard(key))]
     refusals: dict[int | str, dict[str, Any]] = {code: {"model": Failure} for code in (401, 409, 413, 415, 422, 503)}
@@ -96,6 +98,22 @@ def create_app(desk: Desk, counter: Counter, *, key: str | None = None) -> FastA
             for place, item in enumerate(body.items)
         ]
         return answers.laid_out(results, body.form, {})
+
+    @app.get("/decisions/{decision}", dependencies=guard, responses={code: {"model": Failure} for code in (401, 404)})
+    async def decision(decision: Annotated[str, Path(pattern="^[0-9a-f]{24}$")]) -> Response:
+        """Tell a decision with all that it was made of."""
+        taken = desk.decision(decision)
+        if taken is None:
+            raise requests.Refused(404, "not_found", f"there is no decision {decision}", "Ids are those of /score.")
+        return Response(to_json(answers.record(desk, taken)), media_type=JSON)
+
+    @app.get("/alerts", dependencies=guard, responses={401: {"model": Failure}})
+    async def alerts(asked: Annotated[AlertQuery, Query()]) -> Response:
+        """Tell alerts by expected loss, the largest first; with `next` where there are more."""
+        found = desk.alerts(asked.queue())
+        told = {"alerts": [answers.queued(desk, *one) for one in found]}
+        more = len(found) == asked.limit
+        return Response(to_json({**told, "next": cursor(found[-1][0]) if more else None}), media_type=JSON)
 
     @app.get("/health")
     async def health() -> dict[str, str]:

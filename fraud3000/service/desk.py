@@ -8,19 +8,18 @@ already stays, is written with the next attempt, and answers its own retry.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fraud3000.data.duplicates import arrival_order
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.online.facts import microseconds
 from fraud3000.models.explain import Reason
 from fraud3000.scorer import Judged, Scorer
-from fraud3000.service.entries import Answer, Answered, Entry, Label, Row, Taken
-from fraud3000.service.journal import Journal
-from fraud3000.service.past import Past
+from fraud3000.service.entries import Answer, Answered, Entry, Label, Row, Taken, decision_id, number_in
+from fraud3000.service.journal import Alert, Journal, Queue
+from fraud3000.service.ledger import Said, settled
+from fraud3000.service.past import Past, newest
 from fraud3000.service.writer import Writer
 
 _AT_ONCE = 64
@@ -43,24 +42,6 @@ class Refusal:
 
     transaction_id: str
     code: Literal["conflicting_duplicate", "in_history", "undecidable"]
-
-
-@dataclass(frozen=True)
-class Said:
-    """A label record as it comes in; times in microseconds since the epoch.
-
-    Attributes
-    ----------
-    recorded_at
-        Since when it is known; None for now. One that would reach back to a transaction that was taken is known from the
-        moment after the newest of them.
-    """
-
-    transaction_id: str
-    is_fraud: int
-    source: str
-    reported_at: int | None = None
-    recorded_at: int | None = None
 
 
 class Desk:
@@ -88,7 +69,7 @@ class Desk:
         self._journal, self._writer = journal, Writer(journal)
         self._last = journal.last  # number of the last entry, kept or not
         self._open: dict[str, Taken] = {}  # taken, and not decided since that failed
-        self._newest = _newest(past, journal)
+        self._newest = newest(past, journal)
         self._since = 0
 
     def history(self) -> dict[str, Any]:
@@ -162,6 +143,23 @@ class Desk:
                 await asyncio.sleep(0)
         await self._kept(label.transaction_id for label in labels)
         return labels
+
+    def decision(self, decision: str) -> Taken | None:
+        """The transaction with the decision of that id; None where there is none."""
+        entry = self._journal.entry(number_in(decision))
+        taken = self._known(entry.transaction_id) if isinstance(entry, Taken) else None
+        return (
+            taken if taken is not None and taken.answer is not None and taken.answer.decision_id == decision else None
+        )
+
+    def labels(self, transaction_id: str) -> list[Label]:
+        """What was said of a transaction, in the order of the ledger."""
+        return [entry for entry in self._writer.of_transaction(transaction_id) if isinstance(entry, Label)]
+
+    def alerts(self, asked: Queue) -> list[tuple[Alert, Taken]]:
+        """The queue of alerts, by expected loss, with what is known of each."""
+        found = [(alert, self._known(alert.transaction_id)) for alert in self._journal.alerts(asked)]
+        return [(alert, taken) for alert, taken in found if taken is not None]
 
     def reasons(self, taken: Taken) -> tuple[Reason, ...]:
         """Why a transaction was decided as it was; told now where the answer does not say, if the model is the same."""
@@ -253,15 +251,16 @@ class Desk:
 
     def _label(self, said: Said, received_at: int) -> Label:
         known = self._writer.of_transaction(said.transaction_id)
-        last = next((one for one in reversed(known) if isinstance(one, Label) and one.source == said.source), None)
-        if last is not None and (last.is_fraud, last.reported_at) == (said.is_fraud, said.reported_at):
-            return last
-        at = received_at if said.recorded_at is None else said.recorded_at
-        at = at if self._newest is None else max(at, self._newest + 1)
+        label = settled(said, known, number=self._last + 1, now=received_at, newest=self._newest)
+        if label.number <= self._last:
+            return label
         self._last += 1
-        label = Label(self._last, said.transaction_id, said.is_fraud, said.source, said.reported_at, at)
         self.store.record_label(
-            said.transaction_id, said.is_fraud, source=said.source, reported_at=said.reported_at, recorded_at=at
+            label.transaction_id,
+            label.is_fraud,
+            source=label.source,
+            reported_at=label.reported_at,
+            recorded_at=label.recorded_at,
         )
         self._writer.add([label])
         return label
@@ -270,12 +269,6 @@ class Desk:
         """Wait until all is kept that is known of transactions."""
         if any(map(self._writer.waits, transactions)):
             await self._writer.until(self._last)
-
-
-def decision_id(number: int, fingerprint: str, transaction_id: str) -> str:
-    """24 hexadecimal digits: the entry's number, then what binds it to model and transaction."""
-    bound = hashlib.sha256(f"{fingerprint}\n{transaction_id}".encode()).hexdigest()
-    return f"{number:012x}{bound[:12]}"
 
 
 def _arrival(row: Row) -> tuple[Any, ...]:
@@ -294,11 +287,3 @@ def _as_it_stands(kept: Sequence[Entry]) -> Taken | None:
     taken = next((entry for entry in kept if isinstance(entry, Taken)), None)
     answers = [entry.answer for entry in kept if isinstance(entry, Answered)]
     return taken if taken is None or not answers else taken.answered(answers[0])
-
-
-def _newest(past: Past, journal: Journal) -> int | None:
-    """The newest `ts` of all transactions, in microseconds since the epoch."""
-    last = journal.ends()[-1:]
-    if last and last[0].newest is not None:
-        return last[0].newest
-    return None if past.last is None else microseconds(past.last)

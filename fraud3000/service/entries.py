@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -29,6 +30,8 @@ class Answer:
         The score from which on there is an alert.
     decision
         approve, review or decline.
+    expected_loss
+        If it is approved, in minor units.
     reasons
         Of an alert; of others where they were asked for.
     model_version, fingerprint
@@ -39,6 +42,7 @@ class Answer:
     score: float
     threshold: float
     decision: str
+    expected_loss: float
     reasons: tuple[Reason, ...]
     model_version: str
     fingerprint: str
@@ -151,6 +155,23 @@ class Label:
 
 
 Entry = Taken | Answered | Label
+
+
+def decision_id(number: int, fingerprint: str, transaction_id: str) -> str:
+    """24 hexadecimal digits: the entry's number, then what binds it to model and transaction."""
+    bound = hashlib.sha256(f"{fingerprint}\n{transaction_id}".encode()).hexdigest()
+    return f"{number:012x}{bound[:12]}"
+
+
+def number_in(decision: str) -> int:
+    """The number of the transaction's entry that a decision's id begins with.
+
+    Examples
+    --------
+    >>> number_in(decision_id(42, "f" * 64, "1236698"))
+    42
+    """
+    return int(decision[:12], 16)
 
 
 def read(number: int, kind: str, transaction_id: str, body: bytes) -> Entry:

@@ -136,13 +136,28 @@ class Folder:
         UnavailableError
             The journal cannot be read or written.
         """
-        path = self.root / "journal.db"
         try:
-            return self._kept(catalogue, SqliteJournal(path, key=key, flush=flush), None)
+            return self._kept(catalogue, self.journal(key=key, flush=flush), None)
         except CheckFailed:
-            lost = recover(path, key=key)
+            lost = recover(self.root / "journal.db", key=key)
             logger.error("journal damaged first_lost={} kept_aside={} why={}", lost.first, lost.aside.name, lost.why)
-            return self._kept(catalogue, SqliteJournal(path, key=key, flush=flush), lost)
+            return self._kept(catalogue, self.journal(key=key, flush=flush), lost)
+
+    def journal(self, *, key: bytes = b"", flush: Flush = "full") -> SqliteJournal:
+        """The journal alone.
+
+        Raises
+        ------
+        CheckFailed
+            It is damaged.
+        UnavailableError
+            It cannot be read or written.
+        """
+        return SqliteJournal(self.root / "journal.db", key=key, flush=flush)
+
+    def past(self) -> Past:
+        """What the service began with; nothing where it has not begun."""
+        return Past(self._files[0] if self.seed is not None else None)
 
     def take_snapshot(self, kept: Kept) -> None:
         """Write the store's state; the journal has all that it has observed."""
@@ -167,8 +182,7 @@ class Folder:
             while part := list(islice(since, _AT_ONCE)):
                 store.absorb(_frame([one for one in part if isinstance(one, Taken)]), _ledger(part))
                 replayed += len(part)
-            past = Past(self._files[0] if self._files[0].exists() else None)
-            return Kept(store, journal, past, number, replayed, lost)
+            return Kept(store, journal, self.past(), number, replayed, lost)
         except BaseException:
             journal.close()
             raise

@@ -17,8 +17,8 @@ from fraud3000.features.online.facts import microseconds
 from fraud3000.params import Mapping, Span
 from fraud3000.redact import mask
 from fraud3000.schema import APPROVED, REFUND
-from fraud3000.service.desk import Said
 from fraud3000.service.entries import Row
+from fraud3000.service.ledger import Said
 from fraud3000.service.messages import Fault, LabelRecord, transaction_model
 
 AHEAD = timedelta(minutes=5)

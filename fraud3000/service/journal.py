@@ -7,17 +7,18 @@ an SQLite database in WAL mode; one commit, with one flush to the disk, keeps al
 from __future__ import annotations
 
 import hmac
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from fraud3000.errors import CheckFailed, ScorerError, UnavailableError
 from fraud3000.service import entries
-from fraud3000.service.entries import Entry, Taken
+from fraud3000.service.entries import Answer, Entry, Label, Taken, number_in
 
 Flush = Literal["full", "normal"]
 """When a commit is on the disk: before it returns; or some commits later, safe from the end of the process alone."""
@@ -31,15 +32,76 @@ CREATE TABLE entries (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, transaction_id TEXT NOT NULL, body BLOB NOT NULL, seal BLOB NOT NULL
 ) STRICT;
 CREATE INDEX entries_of_transaction ON entries (transaction_id, number);
+CREATE TABLE alerts (
+    number INTEGER PRIMARY KEY, transaction_id TEXT NOT NULL, decision TEXT NOT NULL, expected_loss REAL NOT NULL,
+    open INTEGER NOT NULL
+) STRICT;
+CREATE INDEX alerts_by_loss ON alerts (expected_loss DESC, number);
+CREATE INDEX alerts_of_transaction ON alerts (transaction_id);
 PRAGMA user_version = {_FORMAT};
 """
 _ALL = "SELECT number, kind, transaction_id, body, seal FROM entries"
 _INSERT = "INSERT INTO entries (number, kind, transaction_id, body, seal) VALUES (?, ?, ?, ?, ?)"
+_ALERT = """
+INSERT INTO alerts (number, transaction_id, decision, expected_loss, open)
+SELECT ?1, ?2, ?3, ?4, NOT EXISTS (SELECT 1 FROM entries WHERE transaction_id = ?2 AND kind = 'label')
+"""
+_CLOSED = "UPDATE alerts SET open = 0 WHERE transaction_id = ?"
+_QUEUE = """
+SELECT number, transaction_id, expected_loss, open FROM alerts
+WHERE (expected_loss, -number) < (?, ?) AND (?3 IS NULL OR open = ?3) AND (?4 IS NULL OR decision = ?4) AND expected_loss >= ?5
+ORDER BY expected_loss DESC, number LIMIT ?6
+"""
 _FILES = ("", "-wal", "-shm")
 _AT_ONCE = 10_000  # entries that are rescued in one commit
 
 Sealed = tuple[int, str, str, bytes, bytes]
 """Number, kind, transaction, body and seal of an entry."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Which alerts are asked for.
+
+    Attributes
+    ----------
+    open
+        Those without a label record, or those with one; None for both.
+    decision
+        review or decline; None for both.
+    least
+        Expected loss in minor units.
+    behind
+        Expected loss and number of the alert after which to go on; None for the first.
+    limit
+        How many at most.
+    """
+
+    open: bool | None = True
+    decision: str | None = None
+    least: float = 0.0
+    behind: tuple[float, int] | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A decision that somebody should look at.
+
+    Attributes
+    ----------
+    number
+        Of the transaction's entry.
+    expected_loss
+        If it were approved, in minor units.
+    open
+        No label record speaks of it yet.
+    """
+
+    number: int
+    transaction_id: str
+    expected_loss: float
+    open: bool
 
 
 class Journal(Protocol):
@@ -63,6 +125,12 @@ class Journal(Protocol):
 
     def ends(self) -> list[Taken]:
         """The first transaction that came in and the last; none where there is none."""
+
+    def entry(self, number: int) -> Entry | None:
+        """The entry of a number; None where there is none."""
+
+    def alerts(self, asked: Queue) -> list[Alert]:
+        """Alerts by expected loss, the largest first, and where that is equal in order of arrival."""
 
     def after(self, number: int) -> Iterator[Entry]:
         """Every entry behind a number, in order, its seal checked.
@@ -152,9 +220,8 @@ class SqliteJournal:
     def ends(self) -> list[Taken]:
         """See `Journal.ends`."""
         asked = f"{_ALL} WHERE kind = 'transaction' ORDER BY number"
-        found = [self._reading.execute(f"{asked} {way} LIMIT 1").fetchone() for way in ("ASC", "DESC")]
-        read = [entries.read(*row[:4]) for row in found if row is not None]
-        return [entry for entry in read if isinstance(entry, Taken)]
+        found = [entry for way in ("ASC", "DESC") for entry in self._read(f"{asked} {way} LIMIT 1", ())]
+        return [entry for entry in found if isinstance(entry, Taken)]
 
     def append(self, added: Sequence[Entry]) -> None:
         """See `Journal.append`."""
@@ -169,19 +236,33 @@ class SqliteJournal:
         try:
             self._writing.execute("BEGIN IMMEDIATE")
             self._writing.executemany(_INSERT, rows)
+            self._writing.executemany(_CLOSED, [(one.transaction_id,) for one in added if isinstance(one, Label)])
+            self._writing.executemany(_ALERT, [_alert(one) for one in added if _alerts(one)])
             self._writing.execute("COMMIT")
         except sqlite3.Error as error:
             self._after_failure()
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise  # a bug of ours, that no room will mend
             raise _unavailable(self.path, error) from error
         self._last, self._seal = self._last + len(rows), seal
 
     def of_transaction(self, transaction_id: str) -> list[Entry]:
         """See `Journal.of_transaction`."""
+        return self._read(f"{_ALL} WHERE transaction_id = ? ORDER BY number", (transaction_id,))
+
+    def entry(self, number: int) -> Entry | None:
+        """See `Journal.entry`."""
+        return next(iter(self._read(f"{_ALL} WHERE number = ?", (number,))), None)
+
+    def alerts(self, asked: Queue) -> list[Alert]:
+        """See `Journal.alerts`."""
+        last = asked.behind or (math.inf, 0)
+        given = (last[0], -last[1], asked.open, asked.decision, asked.least, asked.limit)
         try:
-            found = self._reading.execute(f"{_ALL} WHERE transaction_id = ? ORDER BY number", (transaction_id,))
-            return [entries.read(*row[:4]) for row in found]
+            found = self._reading.execute(_QUEUE, given).fetchall()
         except sqlite3.Error as error:
             raise _unavailable(self.path, error) from error
+        return [Alert(number, id_, loss, open=bool(still)) for number, id_, loss, still in found]
 
     def after(self, number: int) -> Iterator[Entry]:
         """See `Journal.after`."""
@@ -192,6 +273,12 @@ class SqliteJournal:
         """See `Journal.close`."""
         self._reading.close()
         self._writing.close()
+
+    def _read(self, asked: str, given: tuple[Any, ...]) -> list[Entry]:
+        try:
+            return [entries.read(*row[:4]) for row in self._reading.execute(asked, given)]
+        except sqlite3.Error as error:
+            raise _unavailable(self.path, error) from error
 
     def _checked_after(self, number: int) -> Iterator[Sealed]:
         try:
@@ -244,6 +331,15 @@ def recover(path: Path, *, key: bytes = b"") -> Lost:
     _move(path, aside)
     _move(rescued, path)
     return Lost(first, why, aside)
+
+
+def _alerts(entry: Entry) -> bool:
+    return not isinstance(entry, Label) and entry.answer is not None and entry.answer.alert
+
+
+def _alert(entry: Any) -> tuple[int, str, str, float]:
+    answer: Answer = entry.answer
+    return number_in(answer.decision_id), entry.transaction_id, answer.decision, answer.expected_loss
 
 
 def sealed(key: bytes, before: bytes, number: int, kind: str, transaction_id: str, body: bytes) -> bytes:

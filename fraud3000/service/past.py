@@ -12,6 +12,7 @@ import polars as pl
 from fraud3000.data.duplicates import NOT_CONTENT
 from fraud3000.features.online.facts import microseconds
 from fraud3000.service.entries import Row
+from fraud3000.service.journal import Journal
 
 
 class Past:
@@ -60,3 +61,11 @@ class Past:
 def _content(row: dict[str, Any]) -> Row:
     content = {name: value for name, value in row.items() if name not in NOT_CONTENT}
     return {**content, "ts": microseconds(content["ts"])} if "ts" in content else content
+
+
+def newest(past: Past, journal: Journal) -> int | None:
+    """The newest `ts` of all transactions, in microseconds since the epoch; None without time, or without any."""
+    last = journal.ends()[-1:]
+    if last and last[0].newest is not None:
+        return last[0].newest
+    return None if past.last is None else microseconds(past.last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from loguru import logger
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fraud3000.errors import DataError, FraudError, ScorerError, UnavailableError
 from fraud3000.service.messages import MOST_ROWS, Failure, Fault
@@ -103,23 +104,44 @@ def id_of(item: Any) -> str | None:
     return given if isinstance(given, str) else None
 
 
-def name_requests(app: FastAPI) -> None:
-    """Give every answer the id of its request, and tell a bug as one."""
+class Named:
+    """Gives every answer the id of its request, and tells a bug as one."""
 
-    @app.middleware("http")
-    async def name(request: Request, forward: Callable[[Request], Awaitable[Response]]) -> Response:
-        given = request.headers.get("X-Request-ID", "")
-        usable = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        name, begun = _name(scope), False
+
+        async def named(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                message["headers"] = [*message["headers"], (b"x-request-id", name)]
+            await send(message)
+
         try:
-            response = await forward(request)
+            await self._app(scope, receive, named)
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody reads it
-        except Exception as error:  # noqa: BLE001  a bug must not end the service, and is told as one
+            return  # nobody reads an answer
+        except Exception as error:  # a bug must not end the service, and is told as one
             logger.opt(exception=error).error("a request failed by a bug of ours")
+            if begun:
+                raise
             hint = "Please report it with what the service's log says."
-            response = failure(500, Fault(code="internal", message="this is a bug in fraud3000", hint=hint))
-        response.headers["X-Request-ID"] = given if usable else str(uuid.uuid4())
-        return response
+            answer = failure(500, Fault(code="internal", message="this is a bug in fraud3000", hint=hint))
+            await answer(scope, receive, named)
+
+
+def _name(scope: Scope) -> bytes:
+    """The id that a request brings, if it can be repeated; else a new one."""
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    usable = 0 < len(given) <= 128 and given.isascii() and given.decode("latin-1").isprintable()
+    return given if usable else str(uuid.uuid4()).encode()
 
 
 def answer_errors(app: FastAPI) -> None:

@@ -9,7 +9,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import polars as pl
 from starlette.types import ASGIApp
@@ -27,6 +26,7 @@ from fraud3000.service.desk import Desk
 from fraud3000.service.folder import Folder, Kept, Timespan
 from fraud3000.service.incoming import Counter
 from fraud3000.stages.exported import exported
+from fraud3000.stages.labels import service_folder
 from fraud3000.stages.summary import Summary
 from fraud3000.stages.workspace import Workspace, scan
 
@@ -90,7 +90,7 @@ class Service:
             listening = opened.enter_context(closing(_bound(host, port)))
             version, bundled = exported(workspace, model) or registry.resolve(model, params.registry, workspace.root)
             scorer = Scorer.load(bundled, version=version)
-            folder = opened.enter_context(closing(Folder(Path(params.serve.store or workspace.root / "service"))))
+            folder = opened.enter_context(closing(Folder(service_folder(params))))
             if folder.seed is None:
                 past = _Past.of(workspace) if history is None else _Past.given(history, scorer, params)
                 if not cold_start:

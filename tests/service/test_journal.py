@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,19 @@ from hypothesis import strategies as st
 from fraud3000.errors import CheckFailed, ScorerError, UnavailableError
 from fraud3000.models.explain import Reason
 from fraud3000.service import journal as journals
-from fraud3000.service.entries import Answer, Answered, Entry, Taken
+from fraud3000.service.entries import Answer, Answered, Entry, Label, Taken, decision_id
 from fraud3000.service.journal import SqliteJournal, recover
 
-ANSWER = Answer("d-1", 0.1 + 0.2, 0.4, "approve", (Reason("AMOUNT", "amount: 5.00; usual 1.00"),), "3", "f" * 64)
+ANSWER = Answer(
+    "0" * 24, 0.1 + 0.2, 0.4, "review", 12.5, (Reason("AMOUNT", "amount: 5.00; usual 1.00"),), "3", "f" * 64
+)
 
 
 def taken(number: int, **content: Any) -> Taken:
     transaction = {"transaction_id": f"t{number}", "ts": 1_533_686_474_000_000, "amount": 5716, **content}
-    return Taken(
-        number, 1_533_686_475_000_001, 1_533_686_474_000_000, transaction, "c" * 64, (1 / 3, None, True, "food"), ANSWER
-    )
+    answer = replace(ANSWER, decision_id=decision_id(number, ANSWER.fingerprint, f"t{number}"))
+    values = (1 / 3, None, True, "food")
+    return Taken(number, 1_533_686_475_000_001, 1_533_686_474_000_000, transaction, "c" * 64, values, answer)
 
 
 def some(count: int, first: int = 1) -> list[Entry]:
@@ -51,18 +54,18 @@ def altered(path: Path, statement: str) -> None:
 
 def test_what_is_kept_is_read_as_it_was(journal: SqliteJournal, path: Path) -> None:
     undecided = Taken(2, 7, 0, {"transaction_id": "é", "ts": 0, "amount": -1, "card_lat": 48.85}, "c", (0.1,), None)
-    kept: list[Entry] = [taken(1), undecided, Answered(3, "é", ANSWER)]
+    kept: list[Entry] = [taken(1), undecided, Answered(3, "é", ANSWER), Label(4, "é", 1, "analyst", None, 9)]
     journal.append(kept[:1])
     journal.append(kept[1:])
     assert journal.of_transaction("é") == kept[1:]
     assert journal.of_transaction("unknown") == []
     journal.close()
     with closing(SqliteJournal(path)) as again:
-        assert again.last == 3
+        assert again.last == 4
         assert list(again.after(0)) == kept
         assert list(again.after(2)) == kept[2:]
-        again.append([taken(4)])
-        assert [entry.number for entry in again.after(0)] == [1, 2, 3, 4]
+        again.append([taken(5)])
+        assert [entry.number for entry in again.after(0)] == [1, 2, 3, 4, 5]
 
 
 def test_a_flush_of_each_kind(path: Path) -> None:
