@@ -50,6 +50,15 @@ class Reasons(StrEnum):
     NONE = "none"
 
 
+class Scope(StrEnum):
+    """What a key is for."""
+
+    SCORE = "score"
+    LABEL = "label"
+    READ = "read"
+    ADMIN = "admin"
+
+
 def _example(command: str) -> str:
     """Set a command apart so that no terminal width breaks it."""
     return f"\b\nExample:\n  {command}"
@@ -336,12 +345,11 @@ def serve(
     json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Answer POST /score over HTTP, by the same scorer.
+    """Answer POST /score over HTTP, by the same scorer; each decision is on the disk before it is told.
 
-    A promoted model needs no registry. Listening on anything but this machine's own address needs a key in
-    FRAUD3000_API_KEY, which requests bring as X-API-Key.
+    A promoted model needs no registry. Listening on anything but this machine's own address needs a key, which requests
+    bring as X-API-Key: see `fraud3000 keys add`.
     """
-
     given = _load(params, verbose)
     from fraud3000.stages.serve import Service
 
@@ -417,6 +425,49 @@ def labels_status(params: ParamsFile = None, json: AsJson = False, verbose: Verb
     from fraud3000.stages import labels
 
     _run(lambda: labels.status(given), json)
+
+
+@keys_app.command(name="add", epilog=_example("fraud3000 keys add shop --scope score"))
+def keys_add(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it is for, may be repeated.")],
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Make a key for the service and print it alone; only its hash is kept.
+
+    A running service takes it at once. As soon as there is a key, every request needs one.
+    """
+    given = _load(params, verbose)
+    from fraud3000 import show
+    from fraud3000.stages import keys
+
+    made = keys.add(given, name, [one.value for one in dict.fromkeys(scope)])
+    show.summary(made, as_json=True) if json else typer.echo(made.facts["key"])
+
+
+@keys_app.command(name="list", epilog=_example("fraud3000 keys list"))
+def keys_list(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
+    """Tell which keys there are, and what they are for."""
+    given = _load(params, verbose)
+    from fraud3000.stages import keys
+
+    _run(lambda: keys.listed(given), json)
+
+
+@keys_app.command(name="revoke", epilog=_example("fraud3000 keys revoke 1f9c02ab"))
+def keys_revoke(
+    key: Annotated[str, typer.Argument(help="What stands between the first two underscores of it.")],
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Refuse a key from now on; a running service does at once."""
+    given = _load(params, verbose)
+    from fraud3000.stages import keys
+
+    _run(lambda: keys.revoke(given, key), json)
 
 
 @keys_app.command(epilog=_example("export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)"))

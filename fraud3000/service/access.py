@@ -1,42 +1,187 @@
-"""Who may ask: a key in the header, and none needed only where nobody else can reach the service."""
+"""Who may ask for what: keys with scopes, of which only hashes are kept; none is needed where nobody else can ask."""
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
-from collections.abc import Mapping
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, get_args
 
-from fraud3000.errors import ParamsError
+from fraud3000.data import outputs
+from fraud3000.errors import DataError, ParamsError, UnavailableError
 
 VARIABLE = "FRAUD3000_API_KEY"
 HEADER = "X-API-Key"
 SHORTEST = 16
+Scope = Literal["score", "label", "read", "admin"]
+"""What a key is for: to score, to record labels, to read decisions, alerts and the model, to run the service."""
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+_PREFIX = "f3k"
 
 
-def api_key(environ: Mapping[str, str], host: str) -> str | None:
-    """Read the key that every request must bring; None where none is set and none is needed.
+@dataclass(frozen=True)
+class Key:
+    """A key as it is kept.
+
+    Attributes
+    ----------
+    id
+        Public; every key begins with it.
+    name
+        Whose it is.
+    digest
+        SHA-256 of its secret, which is random and too long to guess.
+    made_at, revoked_at
+        UTC, ISO 8601.
+    """
+
+    id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    digest: str
+    made_at: str
+    revoked_at: str | None = None
+
+    def is_of(self, secret: str) -> bool:
+        """Compare in a time that tells nothing."""
+        return hmac.compare_digest(_digest(secret), self.digest)
+
+
+class Keys:
+    """The keys of a service, in a file that is read again when it has changed.
+
+    Parameters
+    ----------
+    path
+        Of the file; there may be none.
+    master
+        A secret that may do everything, from the environment.
+    """
+
+    def __init__(self, path: Path, master: str | None = None) -> None:
+        self.path = path
+        self._master = None if master is None else Key("master", VARIABLE, SCOPES, _digest(master), "")
+        self._seen: tuple[int, int] | None = None
+        self._keys: dict[str, Key] = {}
+
+    def all(self) -> list[Key]:
+        """Every key that was made, the revoked ones too.
+
+        Raises
+        ------
+        UnavailableError
+            The file is none of keys.
+        """
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            self._seen, self._keys = None, {}
+            return []
+        if self._seen != (stat.st_mtime_ns, stat.st_ino):
+            self._keys = {key.id: key for key in _read(self.path)}
+            self._seen = (stat.st_mtime_ns, stat.st_ino)
+        return list(self._keys.values())
+
+    @property
+    def needed(self) -> bool:
+        """Whether requests must bring one: as soon as there is any."""
+        return self._master is not None or bool(self.all())
+
+    def holder(self, given: str) -> Key | None:
+        """The key that was given; None where it is not known, or revoked."""
+        if self._master is not None and self._master.is_of(given):
+            return self._master
+        prefix, _, rest = given.partition("_")
+        id_, _, secret = rest.partition("_")
+        self.all()
+        key = self._keys.get(id_) if prefix == _PREFIX else None
+        return key if key is not None and key.revoked_at is None and key.is_of(secret) else None
+
+    def add(self, name: str, scopes: Iterable[Scope]) -> str:
+        """Make a key; what is returned is kept nowhere.
+
+        Raises
+        ------
+        UnavailableError
+            The file cannot be written.
+        """
+        id_, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
+        made = Key(id_, name, tuple(scopes), _digest(secret), datetime.now(UTC).isoformat(timespec="seconds"))
+        self._write([*self.all(), made])
+        return f"{_PREFIX}_{id_}_{secret}"
+
+    def revoke(self, id_: str) -> Key:
+        """Refuse a key from now on.
+
+        Raises
+        ------
+        DataError
+            There is no such key.
+        """
+        keys = {key.id: key for key in self.all()}
+        if id_ not in keys:
+            raise DataError(f"{self.path}: has no key {id_}", hint="`fraud3000 keys list` names them.")
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        revoked = replace(keys[id_], revoked_at=keys[id_].revoked_at or at)
+        self._write([*{**keys, id_: revoked}.values()])
+        return revoked
+
+    def _write(self, keys: list[Key]) -> None:
+        with outputs.whole(self.path) as (part,):
+            part.touch(mode=0o600)
+            part.write_text(json.dumps([asdict(key) for key in keys], indent=2) + "\n", encoding="utf-8")
+        self._seen = None
+
+
+def master_key(environ: Mapping[str, str]) -> str | None:
+    """Read the secret that may do everything; None where none is set.
 
     Raises
     ------
     ParamsError
-        The host can be reached from elsewhere and there is no key, or the key is too short.
+        It is too short.
 
     Examples
     --------
-    >>> api_key({}, "127.0.0.1") is None
+    >>> master_key({}) is None
     True
-    >>> api_key({}, "0.0.0.0")
-    Traceback (most recent call last):
-    fraud3000.errors.ParamsError: --host 0.0.0.0: others could reach the service, and FRAUD3000_API_KEY is not set
-    Hint: Set FRAUD3000_API_KEY to a secret of at least 16 characters, or bind to 127.0.0.1.
     """
     key = environ.get(VARIABLE, "")
-    hint = f"Set {VARIABLE} to a secret of at least {SHORTEST} characters, or bind to 127.0.0.1."
-    if not key and not is_loopback(host):
-        raise ParamsError(f"--host {host}: others could reach the service, and {VARIABLE} is not set", hint=hint)
     if key and len(key) < SHORTEST:
-        raise ParamsError(f"{VARIABLE}: too short to be a secret ({len(key)} characters)", hint=hint)
+        raise ParamsError(
+            f"{VARIABLE}: too short to be a secret ({len(key)} characters)",
+            hint=f"Set it to a secret of at least {SHORTEST} characters, or make keys with `fraud3000 keys add`.",
+        )
     return key or None
+
+
+def require(keys: Keys, host: str) -> None:
+    """Refuse a host that others can reach while no request needs a key.
+
+    Raises
+    ------
+    ParamsError
+        Naming host and variable.
+
+    Examples
+    --------
+    >>> require(Keys(Path("nowhere")), "0.0.0.0")
+    Traceback (most recent call last):
+    fraud3000.errors.ParamsError: --host 0.0.0.0: others could reach the service, and there is no key
+    Hint: Make one with `fraud3000 keys add`, set FRAUD3000_API_KEY, or bind to 127.0.0.1.
+    """
+    if not keys.needed and not is_loopback(host):
+        raise ParamsError(
+            f"--host {host}: others could reach the service, and there is no key",
+            hint=f"Make one with `fraud3000 keys add`, set {VARIABLE}, or bind to 127.0.0.1.",
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -55,6 +200,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def matches(given: str | None, key: str | None) -> bool:
-    """Compare a request's key with ours in a time that tells nothing; without a key of ours any will do."""
-    return key is None or hmac.compare_digest((given or "").encode(), key.encode())
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _read(path: Path) -> list[Key]:
+    try:
+        return [Key(**{**told, "scopes": tuple(told["scopes"])}) for told in json.loads(path.read_bytes())]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UnavailableError(
+            f"{path}: is no file of keys ({error})", hint="Restore it, or make keys anew."
+        ) from error

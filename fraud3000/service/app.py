@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
@@ -23,7 +22,7 @@ Asked = Annotated[
 ]
 
 
-def create_app(desk: Desk, counter: Counter, *, key: str | None = None) -> FastAPI:
+def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
     """Make the service.
 
     Parameters
@@ -32,8 +31,8 @@ def create_app(desk: Desk, counter: Counter, *, key: str | None = None) -> FastA
         Knows the model and the history.
     counter
         Checks what comes in.
-    key
-        What `X-API-Key` must hold; None where anyone may ask.
+    keys
+        What `X-API-Key` may hold; where there are none, anyone may ask.
     """
     app = FastAPI(
         title="fraud3000",
@@ -44,12 +43,12 @@ def create_app(desk: Desk, counter: Counter, *, key: str | None = None) -> FastA
     )
     app.add_middleware(requests.Named)
     requests.answer_errors(app)
-    guard = [Depends(_guard(key))]
-    refusals: dict[int | str, dict[str, Any]] = {code: {"model": Failure} for code in (401, 409, 413, 415, 422, 503)}
+    may = {scope: [_guard(keys, scope)] for scope in access.SCOPES}
+    closed, refusals = _failures(401, 403), _failures(401, 403, 409, 413, 415, 422, 503)
 
     @app.post(
         "/score",
-        dependencies=guard,
+        dependencies=may["score"],
         response_model=Decisions,
         response_model_exclude_none=True,
         responses=refusals,
@@ -76,7 +75,7 @@ def create_app(desk: Desk, counter: Counter, *, key: str | None = None) -> FastA
 
     @app.post(
         "/labels",
-        dependencies=guard,
+        dependencies=may["label"],
         response_model=Recorded,
         response_model_exclude_none=True,
         responses=refusals,
@@ -99,7 +98,7 @@ def create_app(desk: Desk, counter: Counter, *, key: str | None = None) -> FastA
         ]
         return answers.laid_out(results, body.form, {})
 
-    @app.get("/decisions/{decision}", dependencies=guard, responses={code: {"model": Failure} for code in (401, 404)})
+    @app.get("/decisions/{decision}", dependencies=may["read"], responses=_failures(401, 403, 404))
     async def decision(decision: Annotated[str, Path(pattern="^[0-9a-f]{24}$")]) -> Response:
         """Tell a decision with all that it was made of."""
         taken = desk.decision(decision)
@@ -107,7 +106,7 @@ def create_app(desk: Desk, counter: Counter, *, key: str | None = None) -> FastA
             raise requests.Refused(404, "not_found", f"there is no decision {decision}", "Ids are those of /score.")
         return Response(to_json(answers.record(desk, taken)), media_type=JSON)
 
-    @app.get("/alerts", dependencies=guard, responses={401: {"model": Failure}})
+    @app.get("/alerts", dependencies=may["read"], responses=closed)
     async def alerts(asked: Annotated[AlertQuery, Query()]) -> Response:
         """Tell alerts by expected loss, the largest first; with `next` where there are more."""
         found = desk.alerts(asked.queue())
@@ -125,7 +124,7 @@ def create_app(desk: Desk, counter: Counter, *, key: str | None = None) -> FastA
         """Tell that it can score: model and history are loaded before it answers at all."""
         return {"status": "ready", "model_version": desk.scorer.version}
 
-    @app.get("/model", dependencies=guard, responses={401: {"model": Failure}})
+    @app.get("/model", dependencies=may["read"], responses=closed)
     async def model() -> Facts:
         """Tell which model answers, what it was made of, and what it knows."""
         return _facts(desk, counter)
@@ -149,17 +148,26 @@ def _facts(desk: Desk, counter: Counter) -> Facts:
     )
 
 
-def _guard(key: str | None) -> Callable[[str | None], Awaitable[None]]:
-    async def guard(given: Annotated[str | None, Header(alias=access.HEADER)] = None) -> None:
-        if not access.matches(given, key):
-            said = (
-                f"the header {access.HEADER} is missing"
-                if given is None
-                else f"the key in {access.HEADER} is not known"
-            )
-            raise requests.Refused(401, "no_key", said, "Ask whoever runs the service for its key.")
+def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": Failure} for status in statuses}
 
-    return guard
+
+def _guard(keys: access.Keys, scope: access.Scope) -> Any:
+    """A dependency that lets in who has a key for this, or anyone where no key is needed."""
+
+    async def guard(given: Annotated[str | None, Header(alias=access.HEADER)] = None) -> None:
+        if not keys.needed:
+            return
+        holder = None if given is None else keys.holder(given)
+        if holder is None:
+            missing = f"the header {access.HEADER} is missing"
+            said = missing if given is None else f"the key in {access.HEADER} is not known, or revoked"
+            raise requests.Refused(401, "no_key", said, "Ask whoever runs the service for a key.")
+        if scope not in holder.scopes:
+            said = f"the key {holder.id} is for {', '.join(holder.scopes)}, and this needs {scope}"
+            raise requests.Refused(403, "wrong_scope", said, "Ask whoever runs the service for such a key.")
+
+    return Depends(guard)
 
 
 def _body_of(name: str, one: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from fraud3000.data import cards
+from fraud3000.params import Params
+from fraud3000.service.access import Keys, Scope
+from fraud3000.stages.labels import service_folder
+from fraud3000.stages.summary import Summary, Table
 
 
 def pan() -> str:
@@ -15,3 +22,42 @@ def pan() -> str:
     32
     """
     return cards.new_key().text()
+
+
+def access_file(params: Params) -> Path:
+    """Where the keys of the service are kept, hashed."""
+    return service_folder(params) / "keys.json"
+
+
+def add(params: Params, name: str, scopes: Sequence[Scope]) -> Summary:
+    """Make a key for the service, told this once; a running one takes it at once.
+
+    Raises
+    ------
+    UnavailableError
+        The file of keys cannot be written.
+    """
+    made = Keys(access_file(params)).add(name, scopes)
+    return Summary(command="keys add", facts={"key": made, "name": name, "scopes": list(scopes)})
+
+
+def revoke(params: Params, key: str) -> Summary:
+    """Refuse a key from now on.
+
+    Raises
+    ------
+    DataError
+        There is no such key.
+    """
+    revoked = Keys(access_file(params)).revoke(key)
+    return Summary(
+        command="keys revoke", facts={"key": revoked.id, "name": revoked.name, "revoked at": revoked.revoked_at}
+    )
+
+
+def listed(params: Params) -> Summary:
+    """Tell which keys there are, and what they are for."""
+    keys = Keys(access_file(params)).all()
+    rows = tuple((key.id, key.name, ", ".join(key.scopes), key.made_at, key.revoked_at or "") for key in keys)
+    table = Table("Keys", ("key", "name", "scopes", "made at", "revoked at"), rows)
+    return Summary(command="keys list", facts={"keys": len(keys)}, tables=(table,) if rows else ())

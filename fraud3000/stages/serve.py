@@ -26,6 +26,7 @@ from fraud3000.service.desk import Desk
 from fraud3000.service.folder import Folder, Kept, Timespan
 from fraud3000.service.incoming import Counter
 from fraud3000.stages.exported import exported
+from fraud3000.stages.keys import access_file
 from fraud3000.stages.labels import service_folder
 from fraud3000.stages.summary import Summary
 from fraud3000.stages.workspace import Workspace, scan
@@ -84,7 +85,8 @@ class Service:
             The port cannot be taken.
         """
         host, port = host or params.serve.host, params.serve.port if port is None else port
-        key = access.api_key(os.environ, host)
+        keys = access.Keys(access_file(params), access.master_key(os.environ))
+        access.require(keys, host)
         workspace = Workspace.of(params)
         with ExitStack() as opened:
             listening = opened.enter_context(closing(_bound(host, port)))
@@ -105,9 +107,9 @@ class Service:
             counter = Counter(
                 scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC)
             )
-            app = create_app(desk, counter, key=key)
+            app = create_app(desk, counter, keys)
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
-            told = _summary(scorer, folder, kept, listening, keyed=key is not None)
+            told = _summary(scorer, folder, kept, listening, keyed=keys.needed)
             opened.pop_all()
         return cls(app, listening, told, folder, kept)
 

@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from fraud3000 import params as params_files
 from fraud3000.data import cards, sources
 from fraud3000.errors import DataError, ParamsError, ScorerError, UnavailableError
 from fraud3000.models.policy import Policy
@@ -212,27 +211,6 @@ def test_openapi_has_the_data_sets_own_fields_and_examples(client: TestClient) -
     example = body["examples"]["one"]["value"]
     assert post(client, example).status_code == 200
     assert "is_fraud" not in body["schema"]["oneOf"][1]["properties"]
-
-
-def test_a_key_is_asked_for_where_there_is_one(given: Params, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FRAUD3000_API_KEY", "correct horse battery")
-    service = Service.open(given, host="0.0.0.0", port=0, history=str(history), model="challenger")
-    client = TestClient(service.app)
-    assert client.get("/health").status_code == 200
-    without, wrong = client.get("/model"), client.get("/model", headers={"X-API-Key": "correct horse"})
-    assert (without.status_code, wrong.status_code) == (401, 401)
-    assert without.json()["error"]["message"] == "the header X-API-Key is missing"
-    assert client.get("/model", headers={"X-API-Key": "correct horse battery"}).status_code == 200
-    service.close()
-
-
-def test_nobody_else_is_let_in_without_a_key(in_trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FRAUD3000_API_KEY", raising=False)
-    with pytest.raises(ParamsError, match=r"--host 0\.0\.0\.0: others could reach the service"):
-        Service.open(params_files.load(), host="0.0.0.0", port=0, model="challenger")
-    monkeypatch.setenv("FRAUD3000_API_KEY", "short")
-    with pytest.raises(ParamsError, match="too short to be a secret"):
-        Service.open(params_files.load(), port=0, model="challenger")
 
 
 def test_what_keeps_it_from_serving_is_told(given: Params, history: Path, opened: Service, tmp_path: Path) -> None:

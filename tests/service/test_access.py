@@ -1,0 +1,138 @@
+"""Keys with scopes: made and revoked beside a running service, and kept as hashes alone."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from starlette.testclient import TestClient
+
+from fraud3000.errors import DataError, ParamsError, UnavailableError
+from fraud3000.params import Params
+from fraud3000.service.access import SCOPES, Keys
+from fraud3000.stages import keys
+from fraud3000.stages.serve import Service
+from tests.service.world import items
+
+MASTER = "correct horse battery"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "service" / "keys.json"
+
+
+@pytest.fixture
+def client(opened: Service) -> Iterator[TestClient]:
+    return TestClient(opened.app, raise_server_exceptions=False)  # type: ignore[return-value]
+
+
+def ask(client: TestClient, way: str, key: str | None, **how: Any) -> tuple[int, str | None]:
+    method, place = way.split()
+    answer = client.request(method, place, headers={} if key is None else {"X-API-Key": key}, **how)
+    return answer.status_code, answer.json().get("error", {}).get("code") if answer.content else None
+
+
+def test_a_key_is_known_until_it_is_revoked(path: Path) -> None:
+    made = Keys(path)
+    assert (made.needed, made.all()) == (False, [])
+    one, other = made.add("shop", ["score"]), made.add("desk", ["read", "label"])
+    seen = Keys(path)
+    holder = seen.holder(one)
+    assert holder is not None
+    assert (holder.name, holder.scopes, seen.needed) == ("shop", ("score",), True)
+    assert seen.holder(other).scopes == ("read", "label")  # type: ignore[union-attr]
+    made.revoke(holder.id)
+    assert seen.holder(one) is None
+    assert seen.holder(other) is not None
+    made.revoke(other.split("_")[1])
+    assert seen.needed, "revoking the last one opens nothing"
+    with pytest.raises(DataError, match="has no key 00000000"):
+        made.revoke("00000000")
+
+
+def test_only_hashes_are_kept_and_nobody_else_reads_them(path: Path) -> None:
+    key = Keys(path).add("shop", ["score"])
+    assert key.split("_", 2)[2] not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "given", ["", "f3k", "f3k_", "f3k__", "f3k_{id}_", "f3k_{id}_wrong", "x_{id}_{secret}", "f3k_00000000_{secret}", "{secret}", "f3k_{id}_{secret}x", "é\udc80"]
+)  # fmt: skip
+def test_what_is_no_key(path: Path, given: str) -> None:
+    keys = Keys(path)
+    _, id_, secret = keys.add("shop", ["score"]).split("_", 2)
+    assert keys.holder(f"f3k_{id_}_{secret}") is not None
+    assert keys.holder(given.replace("{id}", id_).replace("{secret}", secret)) is None
+
+
+def test_a_file_that_is_none_of_keys(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("[{}]")
+    with pytest.raises(UnavailableError, match="is no file of keys"):
+        Keys(path).all()
+
+
+NEEDS = {
+    "POST /score": "score",
+    "POST /labels": "label",
+    "GET /model": "read",
+    "GET /alerts": "read",
+    f"GET /decisions/{'0' * 24}": "read",
+}
+
+
+def test_each_request_needs_its_scope(client: TestClient, path: Path, newest: pl.DataFrame) -> None:
+    sent = {"json": items(newest)[0]}
+    assert ask(client, "POST /score", None, **sent) == (200, None), "nobody else can reach it, and there is no key"
+    made = {scope: Keys(path).add(scope, [scope]) for scope in SCOPES}
+    for way, scope in NEEDS.items():
+        how = sent if way.startswith("POST") else {}
+        assert ask(client, way, None, **how) == (401, "no_key")
+        assert ask(client, way, "f3k_1_2", **how) == (401, "no_key")
+        for other, key in made.items():
+            status, code = ask(client, way, key, **how)
+            assert (status == 403) == (other != scope), way
+            assert (code == "wrong_scope") == (other != scope), way
+    for way in ("GET /health", "GET /ready"):
+        assert ask(client, way, None)[0] == 200
+    Keys(path).revoke(made["score"].split("_")[1])
+    assert ask(client, "POST /score", made["score"], **sent) == (401, "no_key"), "at once"
+
+
+def test_the_key_of_the_environment_may_do_everything(
+    given: Params, history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAUD3000_API_KEY", MASTER)
+    with closing(Service.open(given, host="0.0.0.0", port=0, history=str(history), model="challenger")) as service:
+        client = TestClient(service.app)
+        assert {ask(client, way, MASTER)[0] for way in NEEDS} == {200, 404, 422}
+        assert {ask(client, way, "correct horse")[0] for way in NEEDS} == {401}
+        without = client.get("/model").json()["error"]
+        assert without["message"] == "the header X-API-Key is missing"
+
+
+def test_nobody_else_is_let_in_without_a_key(given: Params, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FRAUD3000_API_KEY", raising=False)
+    how: dict[str, Any] = {"port": 0, "history": str(history), "model": "challenger"}
+    with pytest.raises(ParamsError, match=r"--host 0\.0\.0\.0: others could reach the service, and there is no key"):
+        Service.open(given, host="0.0.0.0", **how)
+    keys.add(given, "shop", ["score"])
+    Service.open(given, host="0.0.0.0", **how).close()
+    monkeypatch.setenv("FRAUD3000_API_KEY", "short")
+    with pytest.raises(ParamsError, match="too short to be a secret"):
+        Service.open(given, **how)
+
+
+def test_the_commands(given: Params) -> None:
+    assert keys.listed(given).facts["keys"] == 0
+    id_ = keys.add(given, "shop", ["score", "read"]).facts["key"].split("_")[1]
+    assert keys.listed(given).tables[0].rows[0][:3] == (id_, "shop", "score, read")
+    assert keys.revoke(given, id_).facts["name"] == "shop"
+    assert keys.listed(given).tables[0].rows[0][4]
