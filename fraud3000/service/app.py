@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
+from fastapi.responses import PlainTextResponse
 from loguru import logger
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
 
 from fraud3000.features.spec import CONTRACT_VERSION
@@ -14,6 +16,7 @@ from fraud3000.service.alerts import AlertQuery, cursor
 from fraud3000.service.desk import Desk, Reasons
 from fraud3000.service.incoming import Counter
 from fraud3000.service.messages import MOST_ROWS, Decisions, Facts, Failure, LabelRecord, Recorded
+from fraud3000.service.metrics import Metrics, Timed
 from fraud3000.service.requests import JSON, LINES
 
 Asked = Annotated[
@@ -41,7 +44,9 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
         docs_url=None,  # these pages are loaded from another host
         redoc_url=None,
     )
+    metrics = Metrics(desk)
     app.add_middleware(requests.Named)
+    app.add_middleware(Timed, metrics=metrics)
     requests.answer_errors(app)
     may = {scope: [_guard(keys, scope)] for scope in access.SCOPES}
     closed, refusals = _failures(401, 403), _failures(401, 403, 409, 413, 415, 422, 503)
@@ -62,14 +67,18 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
         first error.
         """
         body = await requests.read(request, "transactions")
-        checked = counter.check(body.items)
-        found = iter(await desk.decide(checked.rows, checked.received_at, reasons=reasons) if checked.rows else ())
+        with metrics.stage("check"):
+            checked = counter.check(body.items)
+        with metrics.stage("decide and keep"):
+            decided = await desk.decide(checked.rows, checked.received_at, reasons=reasons) if checked.rows else []
+        found = iter(decided)
         results = [
             answers.faulty(requests.id_of(item), checked.faults[place])
             if place in checked.faults
             else answers.decided(desk, next(found), reasons)
             for place, item in enumerate(body.items)
         ]
+        metrics.count(decided, results)
         logger.debug("score rows={} faults={}", len(results), len(checked.faults))
         return answers.laid_out(results, body.form, {"model_version": desk.scorer.version})
 
@@ -81,7 +90,7 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
         responses=refusals,
         openapi_extra={"requestBody": _body_of("labels", LabelRecord.model_json_schema())},
     )
-    async def labels(request: Request) -> Response:
+    async def record(request: Request) -> Response:
         """Keep label records: chargebacks, verdicts of analysts, reversals.
 
         A record may be of a transaction that comes later. It is known to all that come after the newest that was taken. What
@@ -89,13 +98,15 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
         """
         body = await requests.read(request, "labels")
         checked = counter.check_labels(body.items)
-        found = iter(await desk.record(checked.said, checked.received_at) if checked.said else ())
+        labels = await desk.record(checked.said, checked.received_at) if checked.said else []
+        found = iter(labels)
         results = [
             answers.faulty(requests.id_of(item), checked.faults[place])
             if place in checked.faults
             else answers.recorded(next(found))
             for place, item in enumerate(body.items)
         ]
+        metrics.count(labels, results)
         return answers.laid_out(results, body.form, {})
 
     @app.get("/decisions/{decision}", dependencies=may["read"], responses=_failures(401, 403, 404))
@@ -113,6 +124,11 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
         told = {"alerts": [answers.queued(desk, *one) for one in found]}
         more = len(found) == asked.limit
         return Response(to_json({**told, "next": cursor(found[-1][0]) if more else None}), media_type=JSON)
+
+    @app.get("/metrics", dependencies=may["read"], responses=closed, response_class=PlainTextResponse)
+    async def told() -> Response:
+        """Tell counts and times for Prometheus."""
+        return Response(metrics.read(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/health")
     async def health() -> dict[str, str]:

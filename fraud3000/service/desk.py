@@ -72,6 +72,16 @@ class Desk:
         self._newest = newest(past, journal)
         self._since = 0
 
+    @property
+    def kept(self) -> int:
+        """Entries of the journal."""
+        return self._journal.last
+
+    @property
+    def waiting(self) -> int:
+        """Entries that are not in the journal yet."""
+        return self._last - self._journal.last
+
     def history(self) -> dict[str, Any]:
         """Say what is known: transactions, how many came in since the start, and the span of those before the service."""
         facts: dict[str, Any] = {"rows": len(self.store), "since_start": self._since}
