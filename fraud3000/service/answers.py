@@ -14,7 +14,7 @@ from fraud3000.service.desk import Desk, Reasons, Refusal
 from fraud3000.service.entries import Label, Taken
 from fraud3000.service.journal import Alert
 from fraud3000.service.messages import Fault
-from fraud3000.service.requests import JSON, LINES
+from fraud3000.service.requests import JSON, LINES, id_of
 
 Result = dict[str, Any]
 """What is answered to one item; one that is wrong has an `error`."""
@@ -51,6 +51,7 @@ def decided(desk: Desk, one: Taken | Refusal, reasons: Reasons) -> Result:
         "threshold": answer.threshold,
         "alert": answer.alert,
         "decision": answer.decision,
+        "decision_source": answer.source,
         "reasons": [{"code": reason.code, "text": reason.text} for reason in why],
     }
     if answer.model_version != desk.scorer.version:
@@ -106,6 +107,20 @@ def _label(label: Label) -> Result:
 def faulty(transaction_id: str | None, fault: Fault) -> Result:
     """What is wrong with an item."""
     return {"transaction_id": transaction_id, "error": fault.model_dump()}
+
+
+def in_place(items: Sequence[Any], faults: Mapping[int, Fault], told: Sequence[Result]) -> list[Result]:
+    """The results of a request's items, in their order.
+
+    Parameters
+    ----------
+    faults
+        By place.
+    told
+        Of all the others, in order.
+    """
+    rest = iter(told)
+    return [faulty(id_of(item), faults[place]) if place in faults else next(rest) for place, item in enumerate(items)]
 
 
 def laid_out(results: Sequence[Result], form: str, head: Mapping[str, Any]) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
@@ -19,9 +21,18 @@ from fraud3000.service.messages import MOST_ROWS, Decisions, Facts, Failure, Lab
 from fraud3000.service.metrics import Metrics, Timed
 from fraud3000.service.requests import JSON, LINES
 
+Guards = dict[access.Scope, list[Any]]
+"""What lets a request pass, by scope."""
+
 Asked = Annotated[
     Reasons,
     Query(description="Transactions to give reasons for: each costs some fifty predictions."),
+]
+
+
+Deadline = Annotated[
+    float | None,
+    Query(ge=0, le=600_000, description="Milliseconds: what has not had its turn by then is decided by the fallback."),
 ]
 
 
@@ -49,7 +60,14 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
     app.add_middleware(Timed, metrics=metrics)
     requests.answer_errors(app)
     may = {scope: [_guard(keys, scope)] for scope in access.SCOPES}
-    closed, refusals = _failures(401, 403), _failures(401, 403, 409, 413, 415, 422, 503)
+    _take(app, desk, counter, metrics, may)
+    _tell(app, desk, counter, metrics, may)
+    return app
+
+
+def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Guards) -> None:
+    """What is sent: transactions and labels."""
+    refusals = _failures(401, 403, 409, 413, 415, 422, 503)
 
     @app.post(
         "/score",
@@ -59,26 +77,22 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
         responses=refusals,
         openapi_extra={"requestBody": _body_of("transactions", counter.model.model_json_schema())},
     )
-    async def score(request: Request, reasons: Asked = "alerts") -> Response:
+    async def score(request: Request, reasons: Asked = "alerts", deadline_ms: Deadline = None) -> Response:
         """Score one transaction, or up to 10,000.
 
         They are taken by time and id, and answered in the order of the request. Each is known from then on to those that
         come after it. One that is wrong has its error in its place; where none could be decided the answer has the status of the
         first error.
         """
+        deadline = math.inf if deadline_ms is None else time.monotonic() + deadline_ms / 1000
         body = await requests.read(request, "transactions")
         with metrics.stage("check"):
             checked = counter.check(body.items)
         with metrics.stage("decide and keep"):
-            decided = await desk.decide(checked.rows, checked.received_at, reasons=reasons) if checked.rows else []
-        found = iter(decided)
-        results = [
-            answers.faulty(requests.id_of(item), checked.faults[place])
-            if place in checked.faults
-            else answers.decided(desk, next(found), reasons)
-            for place, item in enumerate(body.items)
-        ]
-        metrics.count(decided, results)
+            found = await desk.decide(checked.rows, checked.received_at, reasons=reasons, deadline=deadline)
+        told = [answers.decided(desk, one, reasons) for one in found]
+        results = answers.in_place(body.items, checked.faults, told)
+        metrics.count(results)
         logger.debug("score rows={} faults={}", len(results), len(checked.faults))
         return answers.laid_out(results, body.form, {"model_version": desk.scorer.version})
 
@@ -98,18 +112,19 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
         """
         body = await requests.read(request, "labels")
         checked = counter.check_labels(body.items)
-        labels = await desk.record(checked.said, checked.received_at) if checked.said else []
-        found = iter(labels)
-        results = [
-            answers.faulty(requests.id_of(item), checked.faults[place])
-            if place in checked.faults
-            else answers.recorded(next(found))
-            for place, item in enumerate(body.items)
-        ]
-        metrics.count(labels, results)
+        labels = await desk.record(checked.said, checked.received_at)
+        results = answers.in_place(body.items, checked.faults, [answers.recorded(label) for label in labels])
+        metrics.count(results)
+        for label in labels:
+            metrics.labels.labels(label.source).inc()
         return answers.laid_out(results, body.form, {})
 
-    @app.get("/decisions/{decision}", dependencies=may["read"], responses=_failures(401, 403, 404))
+
+def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Guards) -> None:
+    """What is asked for: decisions, alerts, and how the service is."""
+    closed = _failures(401, 403)
+
+    @app.get("/decisions/{decision}", dependencies=may["read"], responses=_failures(401, 403, 404, 503))
     async def decision(decision: Annotated[str, Path(pattern="^[0-9a-f]{24}$")]) -> Response:
         """Tell a decision with all that it was made of."""
         taken = desk.decision(decision)
@@ -117,7 +132,7 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
             raise requests.Refused(404, "not_found", f"there is no decision {decision}", "Ids are those of /score.")
         return Response(to_json(answers.record(desk, taken)), media_type=JSON)
 
-    @app.get("/alerts", dependencies=may["read"], responses=closed)
+    @app.get("/alerts", dependencies=may["read"], responses=_failures(401, 403, 503))
     async def alerts(asked: Annotated[AlertQuery, Query()]) -> Response:
         """Tell alerts by expected loss, the largest first; with `next` where there are more."""
         found = desk.alerts(asked.queue())
@@ -144,8 +159,6 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
     async def model() -> Facts:
         """Tell which model answers, what it was made of, and what it knows."""
         return _facts(desk, counter)
-
-    return app
 
 
 def _facts(desk: Desk, counter: Counter) -> Facts:

@@ -8,8 +8,11 @@ already stays, is written with the next attempt, and answers its own retry.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from fraud3000.data.duplicates import arrival_order
@@ -17,6 +20,7 @@ from fraud3000.features.online import FeatureStore
 from fraud3000.models.explain import Reason
 from fraud3000.scorer import Judged, Scorer
 from fraud3000.service.entries import Answer, Answered, Entry, Label, Row, Taken, decision_id, number_in
+from fraud3000.service.fallback import Fallback
 from fraud3000.service.journal import Alert, Journal, Queue
 from fraud3000.service.ledger import Said, settled
 from fraud3000.service.past import Past, newest
@@ -61,16 +65,32 @@ class Desk:
         Where decisions are kept.
     past
         What came before the journal.
+    fallback
+        Decides what comes too late for the model.
     """
 
-    def __init__(self, scorer: Scorer, fingerprint: str, store: FeatureStore, journal: Journal, past: Past) -> None:
-        self.scorer, self.fingerprint = scorer, fingerprint
+    def __init__(
+        self,
+        scorer: Scorer,
+        fingerprint: str,
+        store: FeatureStore,
+        journal: Journal,
+        past: Past,
+        *,
+        fallback: Fallback | None = None,
+    ) -> None:
+        self.scorer, self.fingerprint, self.fallback = scorer, fingerprint, fallback or Fallback()
         self.store, self.past = store, past
         self._journal, self._writer = journal, Writer(journal)
         self._last = journal.last  # number of the last entry, kept or not
         self._open: dict[str, Taken] = {}  # taken, and not decided since that failed
         self._newest = newest(past, journal)
         self._since = 0
+        self._listeners: list[Callable[[Taken], None]] = []
+
+    def listen(self, to: Callable[[Taken], None]) -> None:
+        """Call with every transaction that is decided, once, and before that is kept."""
+        self._listeners.append(to)
 
     @property
     def kept(self) -> int:
@@ -90,7 +110,7 @@ class Desk:
         return facts
 
     async def decide(
-        self, rows: Sequence[Row], received_at: int, *, reasons: Reasons = "alerts"
+        self, rows: Sequence[Row], received_at: int, *, reasons: Reasons = "alerts", deadline: float = math.inf
     ) -> list[Taken | Refusal]:
         """Decide about transactions, and keep them and what was decided.
 
@@ -104,6 +124,8 @@ class Desk:
             Microseconds since the epoch.
         reasons
             Whom they are told for; those of alerts are always kept.
+        deadline
+            Of `time.monotonic`: what has not had its turn by then is decided by the fallback.
 
         Returns
         -------
@@ -120,7 +142,9 @@ class Desk:
         found: dict[int, Taken | Refusal] = {}
         for first in range(0, len(places), _AT_ONCE):
             part = places[first : first + _AT_ONCE]
-            found.update(zip(part, self._decide([rows[place] for place in part], received_at, reasons), strict=True))
+            found.update(
+                zip(part, self._decide([rows[place] for place in part], received_at, reasons, deadline), strict=True)
+            )
             await asyncio.sleep(0)
         await self._kept(one.transaction_id for one in found.values())
         return [found[place] for place in range(len(rows))]
@@ -174,8 +198,10 @@ class Desk:
     def reasons(self, taken: Taken) -> tuple[Reason, ...]:
         """Why a transaction was decided as it was; told now where the answer does not say, if the model is the same."""
         answer = taken.answer
-        if answer is None or answer.reasons or answer.fingerprint != self.fingerprint:
-            return () if answer is None else answer.reasons
+        if answer is None:
+            return ()
+        if answer.reasons or answer.source == "fallback" or answer.fingerprint != self.fingerprint:
+            return answer.reasons
         names = self.store.catalogue.names
         return self.scorer.reasons_for([dict(zip(names, taken.features, strict=True))])[0]
 
@@ -183,13 +209,17 @@ class Desk:
         """Let go of the journal."""
         self._journal.close()
 
-    def _decide(self, rows: Sequence[Row], received_at: int, reasons: Reasons) -> list[Taken | Refusal]:
+    def _decide(
+        self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float
+    ) -> list[Taken | Refusal]:
         """Meet transactions and decide those that are not yet; nothing else comes between."""
         before = self._last
         try:
             met = [self._meet(row, received_at) for row in rows]
             undecided = {one.transaction_id: one for one in met if isinstance(one, Taken) and one.answer is None}
-            decided = {one.transaction_id: one for one in self._answered(list(undecided.values()), reasons)}
+            late = time.monotonic() > deadline
+            answered = self._without_model if late else partial(self._answered, reasons=reasons)
+            decided = {one.transaction_id: one for one in answered(list(undecided.values()))}
         except BaseException:
             # Later transactions will have seen them: they are kept as they are, and their retries decide them.
             self._writer.add([one for one in self._open.values() if one.number > before])
@@ -238,6 +268,23 @@ class Desk:
             for taken, one, tell in zip(undecided, judged, told, strict=True)
         ]
 
+    def _without_model(self, undecided: Sequence[Taken]) -> list[Taken]:
+        return [taken.answered(self._fallen_back(taken)) for taken in undecided]
+
+    def _fallen_back(self, taken: Taken) -> Answer:
+        amount = taken.transaction["amount"]
+        return Answer(
+            decision_id=decision_id(taken.number, self.fingerprint, taken.transaction_id),
+            score=None,
+            threshold=None,
+            decision=self.fallback.decision(amount),
+            expected_loss=float(max(amount, 0) + self.scorer.policy.fee),
+            reasons=(),
+            model_version=self.scorer.version,
+            fingerprint=self.fingerprint,
+            source="fallback",
+        )
+
     def _answer(self, taken: Taken, judged: Judged, why: tuple[Reason, ...]) -> Answer:
         return Answer(
             decision_id=decision_id(taken.number, self.fingerprint, taken.transaction_id),
@@ -257,6 +304,8 @@ class Desk:
                 entry = Answered(self._last, one.transaction_id, one.answer)
             entries.append(entry)
             self._open.pop(one.transaction_id, None)
+            for listener in self._listeners:
+                listener(one)
         self._writer.add(sorted(entries, key=lambda entry: entry.number))
 
     def _label(self, said: Said, received_at: int) -> Label:

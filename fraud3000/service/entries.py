@@ -15,6 +15,7 @@ from fraud3000.schema import APPROVE
 Row = dict[str, Any]
 """A transaction's content: columns of TRANSACTIONS and passthrough ones by name, `ts` in microseconds since the epoch."""
 
+Source = Literal["model", "fallback"]
 Kind = Literal["transaction", "answer", "label"]
 
 
@@ -25,27 +26,30 @@ class Answer:
     Attributes
     ----------
     score
-        Calibrated probability of fraud.
+        Calibrated probability of fraud; None where no model was asked.
     threshold
-        The score from which on there is an alert.
+        The score from which on there is an alert; None likewise.
     decision
         approve, review or decline.
     expected_loss
-        If it is approved, in minor units.
+        If it is approved, in minor units; where no model was asked, what would be lost if it is fraud.
     reasons
         Of an alert; of others where they were asked for.
     model_version, fingerprint
-        Which model decided, and the SHA-256 of its bundle.
+        Which model was there, and the SHA-256 of its bundle.
+    source
+        Who decided: the model, or the fallback when the deadline had passed.
     """
 
     decision_id: str
-    score: float
-    threshold: float
+    score: float | None
+    threshold: float | None
     decision: str
     expected_loss: float
     reasons: tuple[Reason, ...]
     model_version: str
     fingerprint: str
+    source: Source = "model"
 
     @property
     def alert(self) -> bool:

@@ -171,7 +171,10 @@ class Folder:
             old.unlink()
 
     def close(self) -> None:
-        """Let another process have it."""
+        """Let another process have it; where nothing was kept, nothing stays."""
+        if not any(path.name != "lock" for path in self.root.iterdir()):
+            (self.root / "lock").unlink()
+            self.root.rmdir()
         self._lock.close()
 
     def _kept(self, catalogue: Catalogue, journal: SqliteJournal, lost: Lost | None) -> Kept:

@@ -53,6 +53,8 @@ WHERE (expected_loss, -number) < (?, ?) AND (?3 IS NULL OR open = ?3) AND (?4 IS
 ORDER BY expected_loss DESC, number LIMIT ?6
 """
 _FILES = ("", "-wal", "-shm")
+_DAMAGES = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file raises, the latter where its own words are."""
 _AT_ONCE = 10_000  # entries that are rescued in one commit
 
 Sealed = tuple[int, str, str, bytes, bytes]
@@ -195,7 +197,7 @@ class SqliteJournal:
             self._last, self._seal = self._end()
         except sqlite3.OperationalError as error:
             raise _unavailable(path, error) from error
-        except sqlite3.DatabaseError as error:
+        except _DAMAGES as error:
             raise _damaged(path, str(error)) from error
 
     @property
@@ -290,7 +292,7 @@ class SqliteJournal:
                         raise _damaged(self.path, f"entry {number} is not what it was when it was sealed")
                     seal = row[4]
                     yield row
-        except sqlite3.DatabaseError as error:
+        except _DAMAGES as error:
             raise _damaged(self.path, f"behind entry {number}: {error}") from error
 
     def _end(self) -> tuple[int, bytes]:

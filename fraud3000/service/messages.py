@@ -78,11 +78,14 @@ class Decision(Message):
 
     transaction_id: str | None
     decision_id: str | None = Field(None, description="Names this decision: the same transaction, model and id again.")
-    score: float | None = Field(None, description="Calibrated probability of fraud.")
-    threshold: float | None = Field(None, description="The score from which on there is an alert.")
+    score: float | None = Field(None, description="Calibrated probability of fraud; null where no model was asked.")
+    threshold: float | None = Field(None, description="The score from which on there is an alert; null likewise.")
     alert: bool | None = None
     decision: Literal["approve", "review", "decline"] | None = Field(
         None, description="An alert is what is not approved."
+    )
+    decision_source: Literal["model", "fallback"] | None = Field(
+        None, description="The fallback decides by the amount alone, when the deadline had passed."
     )
     reasons: list[Why] = []
     model_version: str | None = Field(None, description="Of the model that decided, where it is not the present one.")

@@ -12,8 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fraud3000.service.desk import Desk, Refusal
-from fraud3000.service.entries import Label, Taken
+from fraud3000.service.desk import Desk
+from fraud3000.service.entries import Taken
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _SCORES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -34,11 +34,12 @@ class Metrics:
         self.requests = Counter("requests", "Requests, by route and status", ("route", "status"), **made)
         self.seconds = Histogram("request_seconds", "Time of a request", ("route",), buckets=_SECONDS, **made)
         self.stages = Histogram("stage_seconds", "Time of a stage of /score", ("stage",), buckets=_SECONDS, **made)
-        self.decisions = Counter("decisions", "Transactions decided", ("decision", "model_version"), **made)
+        self.decisions = Counter("decisions", "Transactions decided", ("decision", "source", "model_version"), **made)
         self.scores = Histogram("score", "Calibrated probabilities of fraud", buckets=_SCORES, **made)
         self.refused = Counter("refused", "Transactions and label records refused, by reason", ("code",), **made)
         self.labels = Counter("labels", "Label records taken, by source", ("source",), **made)
         self.registry.register(_OfDesk(desk))
+        desk.listen(self.decided)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -47,14 +48,17 @@ class Metrics:
         yield
         self.stages.labels(name).observe(time.perf_counter() - begin)
 
-    def count(self, found: Iterable[Taken | Refusal | Label], results: Iterable[Mapping[str, Any]]) -> None:
-        """Count what was found about a request's items, and what was wrong with them."""
-        for one in found:
-            if isinstance(one, Label):
-                self.labels.labels(one.source).inc()
-            elif isinstance(one, Taken) and one.answer is not None:
-                self.decisions.labels(one.answer.decision, one.answer.model_version).inc()
-                self.scores.observe(one.answer.score)
+    def decided(self, taken: Taken) -> None:
+        """Count a transaction that was decided."""
+        answer = taken.answer
+        if answer is None:
+            return
+        self.decisions.labels(answer.decision, answer.source, answer.model_version).inc()
+        if answer.score is not None:
+            self.scores.observe(answer.score)
+
+    def count(self, results: Iterable[Mapping[str, Any]]) -> None:
+        """Count what was wrong with a request's items."""
         for result in results:
             if "error" in result:
                 self.refused.labels(result["error"]["code"]).inc()

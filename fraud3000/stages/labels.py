@@ -75,8 +75,11 @@ def take_in(params: Params, location: str) -> Summary:
 
 def status(params: Params) -> Summary:
     """Tell how many label records there are of each source, and since when."""
-    with _journal(params) as (folder, journal):
-        labels = [entry for entry in journal.after(0) if isinstance(entry, Label)]
+    labels: list[Label] = []
+    root = service_folder(params)
+    if (root / "journal.db").exists():
+        with _journal(params) as (_, journal):
+            labels = [entry for entry in journal.after(0) if isinstance(entry, Label)]
     rows = []
     for source in sorted({label.source for label in labels}):
         mine = [label for label in labels if label.source == source]
@@ -84,7 +87,7 @@ def status(params: Params) -> Summary:
         frauds = sum(label.is_fraud for label in mine)
         rows.append((source, *(f"{n:,}" for n in (len(mine), frauds, len(mine) - frauds)), f"{last:%Y-%m-%d %H:%M}"))
     facts = {
-        "journal": str(folder.root),
+        "journal": str(root),
         "label records": len(labels),
         "transactions": len({label.transaction_id for label in labels}),
     }

@@ -23,6 +23,7 @@ from fraud3000.scorer import Scorer
 from fraud3000.service import access
 from fraud3000.service.app import create_app
 from fraud3000.service.desk import Desk
+from fraud3000.service.fallback import Fallback
 from fraud3000.service.folder import Folder, Kept, Timespan
 from fraud3000.service.incoming import Counter
 from fraud3000.stages.exported import exported
@@ -103,7 +104,8 @@ class Service:
             opened.callback(kept.journal.close)
             if not cold_start:
                 _require_span(kept.span, scorer.catalogue)
-            desk = Desk(scorer, bundle.fingerprint(bundled), kept.store, kept.journal, kept.past)
+            fallback = Fallback(**params.serve.fallback.model_dump())
+            desk = Desk(scorer, bundle.fingerprint(bundled), kept.store, kept.journal, kept.past, fallback=fallback)
             counter = Counter(
                 scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC)
             )

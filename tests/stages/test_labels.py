@@ -65,6 +65,7 @@ def test_one_record_after_the_other(given: Params) -> None:
 
 def test_a_ledger_of_nothing(given: Params) -> None:
     assert labels.status(given).facts["label records"] == 0
+    assert not labels.service_folder(given).exists(), "asking makes nothing"
 
 
 def test_what_keeps_it_from_recording_is_told(given: Params) -> None:

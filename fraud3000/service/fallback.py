@@ -1,0 +1,33 @@
+"""What is decided when there is no time to ask the model: by the amount alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fraud3000.schema import APPROVE, DECLINE, REVIEW
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Bands of amounts, in minor units.
+
+    Attributes
+    ----------
+    review_from, decline_from
+        The lowest amount that is reviewed, and declined; None for never.
+
+    Examples
+    --------
+    >>> bands = Fallback(review_from=50_000, decline_from=500_000)
+    >>> [bands.decision(amount) for amount in (-60_000, 49_999, 50_000, 500_000)]
+    ['approve', 'approve', 'review', 'decline']
+    """
+
+    review_from: int | None = 50_000
+    decline_from: int | None = None
+
+    def decision(self, amount: int) -> str:
+        """Approve, review or decline."""
+        if self.decline_from is not None and amount >= self.decline_from:
+            return DECLINE
+        return REVIEW if self.review_from is not None and amount >= self.review_from else APPROVE
