@@ -67,7 +67,7 @@ def recorded(label: Label) -> Result:
 def record(desk: Desk, taken: Taken) -> Result:
     """All that is kept of a decision: the transaction, its features as they were, and what was said of its label."""
     answer = taken.answer
-    named = dict(zip(desk.store.catalogue.names, taken.features, strict=True)) if _same_catalogue(desk, taken) else None
+    named = dict(zip(desk.names, taken.features, strict=True)) if _same_catalogue(desk, taken) else None
     content = {name: value for name, value in taken.transaction.items() if value is not None}
     return {
         **decided(desk, taken, "alerts"),
@@ -95,7 +95,7 @@ def queued(desk: Desk, alert: Alert, taken: Taken) -> Result:
 
 
 def _same_catalogue(desk: Desk, taken: Taken) -> bool:
-    return taken.catalogue == desk.store.catalogue.hash
+    return taken.catalogue == desk.catalogue
 
 
 def _label(label: Label) -> Result:

@@ -81,6 +81,7 @@ class Desk:
     ) -> None:
         self.scorer, self.fingerprint, self.fallback = scorer, fingerprint, fallback or Fallback()
         self.store, self.past = store, past
+        self.names, self.catalogue = store.catalogue.names, store.catalogue.hash  # each takes a while to tell
         self._journal, self._writer = journal, Writer(journal)
         self._last = journal.last  # number of the last entry, kept or not
         self._open: dict[str, Taken] = {}  # taken, and not decided since that failed
@@ -202,8 +203,7 @@ class Desk:
             return ()
         if answer.reasons or answer.source == "fallback" or answer.fingerprint != self.fingerprint:
             return answer.reasons
-        names = self.store.catalogue.names
-        return self.scorer.reasons_for([dict(zip(names, taken.features, strict=True))])[0]
+        return self.scorer.reasons_for([dict(zip(self.names, taken.features, strict=True))])[0]
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -238,7 +238,7 @@ class Desk:
             return Refusal(id_, "conflicting_duplicate")
         if known is None:
             return Refusal(id_, "in_history")
-        if known.answer is None and known.catalogue != self.store.catalogue.hash:
+        if known.answer is None and known.catalogue != self.catalogue:
             return Refusal(id_, "undecidable")
         return known
 
@@ -251,15 +251,14 @@ class Desk:
         self._since += 1
         if "ts" in row:
             self._newest = row["ts"] if self._newest is None else max(self._newest, row["ts"])
-        taken = Taken(self._last, received_at, self._newest, row, self.store.catalogue.hash, features)
+        taken = Taken(self._last, received_at, self._newest, row, self.catalogue, features)
         self._open[taken.transaction_id] = taken
         return taken
 
     def _answered(self, undecided: Sequence[Taken], reasons: Reasons) -> list[Taken]:
         if not undecided:
             return []
-        names = self.store.catalogue.names
-        values = [dict(zip(names, one.features, strict=True)) for one in undecided]
+        values = [dict(zip(self.names, one.features, strict=True)) for one in undecided]
         judged = self.scorer.judge(values, [one.transaction["amount"] for one in undecided])
         told = [reasons == "all" or one.alert for one in judged]
         why = iter(self.scorer.reasons_for([row for row, tell in zip(values, told, strict=True) if tell]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic_core import from_json, to_json
@@ -55,6 +55,10 @@ class Answer:
     def alert(self) -> bool:
         return self.decision != APPROVE
 
+    def to_dict(self) -> dict[str, Any]:
+        told = {name: getattr(self, name) for name in self.__slots__}
+        return {**told, "reasons": [{"code": reason.code, "text": reason.text} for reason in self.reasons]}
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -100,7 +104,7 @@ class Taken:
             "transaction": self.transaction,
             "catalogue": self.catalogue,
             "features": self.features,
-            "answer": None if self.answer is None else asdict(self.answer),
+            "answer": None if self.answer is None else self.answer.to_dict(),
         }
         return to_json(told)
 
@@ -122,7 +126,7 @@ class Answered:
 
     def body(self) -> bytes:
         """The entry as JSON; equal entries give equal bytes."""
-        return to_json({"answer": asdict(self.answer)})
+        return to_json({"answer": self.answer.to_dict()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from fraud3000.data.duplicates import NOT_CONTENT
+from fraud3000.data.spill import in_pieces
 from fraud3000.features.online.facts import microseconds
 from fraud3000.service.entries import Row
 from fraud3000.service.journal import Journal
@@ -38,19 +39,22 @@ class Past:
         self.first: datetime | None = None
         self.last: datetime | None = None
         self._path = path
-        self._hashes = np.empty(0, np.uint64)
+        self._hashes = np.empty(0, np.int64)
         if path is None:
             return
         rows = pl.scan_parquet(path)
-        ids = rows.select("transaction_id").collect()["transaction_id"]
-        self.rows = len(ids)
-        self._hashes = np.sort(ids.hash().to_numpy())
+        hashes = [
+            np.fromiter(map(hash, piece["transaction_id"].to_list()), np.int64)
+            for piece in in_pieces(rows.select("transaction_id"))
+        ]
+        self._hashes = np.sort(np.concatenate([self._hashes, *hashes]))
+        self.rows = len(self._hashes)
         if "ts" in rows.collect_schema():
             self.first, self.last = rows.select(pl.col("ts").min(), last=pl.col("ts").max()).collect().row(0)
 
     def find(self, transaction_id: str) -> Row | None:
         """The content of a transaction, `ts` in microseconds; None where it is not among them."""
-        wanted = pl.Series([transaction_id]).hash().to_numpy()[0]
+        wanted = hash(transaction_id)
         place = int(np.searchsorted(self._hashes, wanted))
         if self._path is None or place == len(self._hashes) or self._hashes[place] != wanted:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 from contextlib import ExitStack, closing
@@ -127,6 +128,8 @@ class Service:
             server_header=False,
             timeout_graceful_shutdown=_GRACE,
         )
+        gc.collect()
+        gc.freeze()  # what was loaded stays: looking through it again and again would hold up requests
         try:
             uvicorn.Server(config).run(sockets=[self.listening])
         finally:

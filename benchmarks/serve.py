@@ -1,0 +1,180 @@
+"""The service under load from another process, beside bare endpoints that parse and answer the same messages.
+
+Every server runs alone, one process on one core's worth of event loop; the load comes from a process of its own over loopback.
+Highest rates are those of 32 connections that each wait for their answer; times at a given rate are counted from when a request was due
+(open loop, Poisson). The world is simulated: a model of 70 features, and a state of so many cards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import chdir, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import yaml
+
+from fraud3000 import params as params_files
+from fraud3000.stages.featurize import featurize
+from fraud3000.stages.prepare import prepare
+from fraud3000.stages.simulate import simulate
+from fraud3000.stages.train import train
+
+ROWS = {
+    "single": "one transaction a request, each on the disk before its answer (flush: full); requests a second over the bare endpoint's",
+    "p99": "99th percentile at half of that rate, beside the bare endpoint at the same rate when it writes and flushes the same bytes",
+    "batch": "1,000 transactions a request; transactions a second over the bare endpoint's requests a second",
+}
+HERE = Path(__file__).parent / "serving"
+COMMAND = str(Path(sys.executable).with_name("fraud3000"))
+CARDS = int(os.environ.get("FRAUD3000_BENCH_CARDS", "1000000"))
+SECONDS = 15
+_WORLD = {
+    "simulate": {"rows": 200_000, "days": 240, "cards": 4_000, "terminals": 2_000},
+    "train": {"estimator_params": {"max_iter": 200, "max_leaf_nodes": 31}},
+}
+
+Figures = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    port: int
+
+
+def measure(wanted: str | None) -> Figures:
+    """Train a model, make a history of many cards, and load each server in turn."""
+    with tempfile.TemporaryDirectory() as place, chdir(place):
+        _prepared()
+        _history(Path("history.parquet"))
+        figures: Figures = {}
+        with _served() as ours, _bare(flushed=False) as bare:
+            single, bare_single = _load(ours, "closed"), _load(bare, "closed")
+            if wanted in (None, "single"):
+                figures["serve_single"] = {
+                    "cards": CARDS,
+                    "requests_a_second": single["rate"],
+                    "bare_requests_a_second": bare_single["rate"],
+                    "ratio": round(single["rate"] / bare_single["rate"], 2),
+                    "at_least": 0.3,
+                }
+            if wanted in (None, "batch"):
+                many = _load(ours, "closed", size=1_000, connections=4)
+                figures["serve_batch"] = {
+                    "transactions_a_second": many["rate"] * 1_000,
+                    "over_bare_requests": round(many["rate"] * 1_000 / bare_single["rate"], 2),
+                    "at_least": 1,
+                }
+        if wanted in (None, "p99"):
+            rate = single["rate"] / 2
+            with _served() as ours:
+                timed = _load(ours, "open", rate=rate)
+            with _bare(flushed=True) as flushed:
+                beside = _load(flushed, "open", rate=rate)
+            figures["serve_p99"] = {
+                "rate": round(rate),
+                "p50_ms": timed["p50_ms"],
+                "p99_ms": timed["p99_ms"],
+                "at_most_ms": 10,
+                "bare_p99_ms": beside["p99_ms"],
+                "ratio": round(timed["p99_ms"] / beside["p99_ms"], 2),
+                "at_most": 3,
+            }
+        return figures
+
+
+def _prepared() -> None:
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    given = params_files.parse(_WORLD)
+    for stage in (simulate, prepare, featurize, train):
+        stage(given)
+    Path("params.yaml").write_text(yaml.safe_dump({"serve": {"store": "service"}}), encoding="utf-8")
+
+
+def _history(path: Path) -> None:
+    """The simulated rows, and two transactions of each of many cards in the last days."""
+    raw = pl.read_parquet("data/raw/transactions.parquet").drop("is_fraud", "reported_at", "fraud_scenario")
+    rows = raw.sample(2 * CARDS, with_replacement=True, seed=1).with_row_index("n")
+    spread = pl.col("n").cast(pl.Int64) * (20 * 86_400_000_000 // (2 * CARDS))
+    many = rows.with_columns(
+        transaction_id=pl.format("H{}", "n"),
+        card_id=pl.format("H{}", pl.col("n") % CARDS),
+        ts=(pl.lit(raw["ts"].max()) + pl.duration(microseconds=spread)).dt.cast_time_unit("us"),
+    ).drop("n")
+    pl.concat([raw, many.select(raw.columns).cast(raw.schema)]).write_parquet(path)
+
+
+@contextmanager
+def _served() -> Iterator[Server]:
+    """The service on a new store."""
+    subprocess.run(["rm", "-rf", "service"], check=True)
+    command = [COMMAND, "serve", "--port", "0", "--model", "challenger", "--history", "history.parquet", "--json"]
+    with _process(command) as running:
+        told = ""
+        assert running.stdout is not None
+        for line in running.stdout:
+            told += line
+            if line == "}\n":
+                break
+        yield Server(int(json.loads(told)["facts"]["listening at"].rpartition(":")[2]))
+
+
+@contextmanager
+def _bare(*, flushed: bool) -> Iterator[Server]:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    with _process([sys.executable, str(HERE / "bare.py"), str(port), "flushed" if flushed else "plain"]):
+        for _ in range(300):
+            with closing(socket.socket()) as asked:
+                if asked.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield Server(port)
+
+
+@contextmanager
+def _process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    with Path("server.log").open("a", encoding="utf-8") as log:
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            yield running
+        finally:
+            running.terminate()
+            running.wait(timeout=120)
+
+
+_USED = iter(range(10_000))
+
+
+def _load(server: Server, how: str, *, size: int = 1, rate: float = 0.0, connections: int = 32) -> dict[str, float]:
+    """Load a server from another process: as fast as it answers, or at a rate."""
+    command = [
+        sys.executable,
+        str(HERE / "load.py"),
+        str(server.port),
+        how,
+        "--run",
+        str(next(_USED)),
+        "--cards",
+        str(CARDS),
+    ]
+    command += ["--size", str(size), "--rate", str(rate), "--connections", str(connections), "--seconds", str(SECONDS)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--row", choices=ROWS)
+    print(json.dumps(measure(parser.parse_args().row)))
