@@ -214,7 +214,8 @@ class Scorer:
         scores = self.calibrator.probability(self.model.log_odds_of(self.model.encoder.rows(values)))
         minor = np.array(amounts, dtype=np.int64)
         losses = self.policy.expected_losses(scores, minor)
-        told = (scores.tolist(), self.thresholds(minor).tolist(), self.decisions(scores, minor), losses.tolist())
+        decisions = self.policy.named(scores, minor).tolist()
+        told = (scores.tolist(), self.thresholds(minor).tolist(), decisions, losses.tolist())
         return [Judged(*one) for one in zip(*told, strict=True)]
 
     def reasons_for(self, values: Sequence[dict[str, Any]]) -> list[tuple[Reason, ...]]:

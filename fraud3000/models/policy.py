@@ -132,10 +132,14 @@ class Policy:
 
     def decisions(self, scores: FloatArray, amounts: NDArray[Any]) -> pl.Series:
         """Decide each row: approve, review or decline; arrays of shape (n,), amounts in minor units."""
+        return pl.Series("decision", self.named(scores, amounts), dtype=pl.String)
+
+    def named(self, scores: FloatArray, amounts: NDArray[Any]) -> NDArray[np.object_]:
+        """As `decisions`, as an array of shape (n,)."""
         names = np.full(len(scores), APPROVE, dtype=object)
         names[self.alerts(scores, amounts)] = REVIEW
         names[self.declines(scores, amounts)] = DECLINE
-        return pl.Series("decision", names, dtype=pl.String)
+        return names
 
     def expected_losses(self, scores: FloatArray, amounts: NDArray[Any]) -> FloatArray:
         """What each row is expected to lose if it is approved; minor units, arrays of shape (n,)."""

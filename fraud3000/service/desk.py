@@ -139,9 +139,11 @@ class Desk:
             The journal cannot be read or written.
         """
         await self._writer.catch_up()
-        places = sorted(range(len(rows)), key=lambda place: _arrival(rows[place]))
+        places = [0] if len(rows) == 1 else sorted(range(len(rows)), key=lambda place: _arrival(rows[place]))
         found: dict[int, Taken | Refusal] = {}
         for first in range(0, len(places), _AT_ONCE):
+            if first:
+                await asyncio.sleep(0)
             part = places[first : first + _AT_ONCE]
             found.update(
                 zip(part, self._decide([rows[place] for place in part], received_at, reasons, deadline), strict=True)
