@@ -358,6 +358,26 @@ def serve(
     service.run()
 
 
+@app.command(epilog=_example("fraud3000 replay 1236698"))
+def replay(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Of transactions or decisions [default: all].")
+    ] = None,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Make the service's decisions again and compare them with what it told, byte for byte.
+
+    Features are read anew from all that came before, and decided by the bundle that decided then. One that differs ends
+    with exit code 6. A running service is not disturbed.
+    """
+    given = _load(params, verbose)
+    from fraud3000.stages.replay import replay as stage
+
+    _run(lambda: stage(given, ids or ()), json)
+
+
 @policy_app.command(epilog=_example("fraud3000 policy what-if --cards-per-day 50 --cards-per-day 200"))
 def what_if(
     model: Model = "challenger",

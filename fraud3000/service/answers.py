@@ -10,9 +10,10 @@ from fastapi import Response
 from pydantic_core import to_json
 
 from fraud3000.features.online.facts import EPOCH
-from fraud3000.service.desk import Desk, Reasons, Refusal
+from fraud3000.service.desk import Desk, Refusal
 from fraud3000.service.entries import Label, Taken
 from fraud3000.service.journal import Alert
+from fraud3000.service.judge import Reasons
 from fraud3000.service.messages import Fault
 from fraud3000.service.requests import JSON, LINES, id_of
 
@@ -43,7 +44,7 @@ def decided(desk: Desk, one: Taken | Refusal, reasons: Reasons) -> Result:
         message, hint = _REFUSED[code]
         return faulty(one.transaction_id, Fault(code=code, message=message, hint=hint))
     answer = one.answer
-    why = desk.reasons(one) if reasons == "all" or (reasons == "alerts" and answer.alert) else ()
+    why = desk.judge.reasons(one) if reasons == "all" or (reasons == "alerts" and answer.alert) else ()
     told = {
         "transaction_id": one.transaction_id,
         "decision_id": answer.decision_id,
@@ -54,7 +55,7 @@ def decided(desk: Desk, one: Taken | Refusal, reasons: Reasons) -> Result:
         "decision_source": answer.source,
         "reasons": [{"code": reason.code, "text": reason.text} for reason in why],
     }
-    if answer.model_version != desk.scorer.version:
+    if answer.model_version != desk.judge.scorer.version:
         told["model_version"] = answer.model_version
     return told
 
@@ -67,7 +68,7 @@ def recorded(label: Label) -> Result:
 def record(desk: Desk, taken: Taken) -> Result:
     """All that is kept of a decision: the transaction, its features as they were, and what was said of its label."""
     answer = taken.answer
-    named = dict(zip(desk.names, taken.features, strict=True)) if _same_catalogue(desk, taken) else None
+    named = dict(zip(desk.judge.names, taken.features, strict=True)) if _same_catalogue(desk, taken) else None
     content = {name: value for name, value in taken.transaction.items() if value is not None}
     return {
         **decided(desk, taken, "alerts"),
@@ -95,7 +96,7 @@ def queued(desk: Desk, alert: Alert, taken: Taken) -> Result:
 
 
 def _same_catalogue(desk: Desk, taken: Taken) -> bool:
-    return taken.catalogue == desk.catalogue
+    return taken.catalogue == desk.judge.catalogue
 
 
 def _label(label: Label) -> Result:

@@ -15,8 +15,9 @@ from pydantic_core import to_json
 from fraud3000.features.spec import CONTRACT_VERSION
 from fraud3000.service import access, answers, requests
 from fraud3000.service.alerts import AlertQuery, cursor
-from fraud3000.service.desk import Desk, Reasons
+from fraud3000.service.desk import Desk
 from fraud3000.service.incoming import Counter
+from fraud3000.service.judge import Reasons
 from fraud3000.service.messages import MOST_ROWS, Decisions, Facts, Failure, LabelRecord, Recorded
 from fraud3000.service.metrics import Metrics, Timed
 from fraud3000.service.requests import JSON, LINES
@@ -51,7 +52,7 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
     app = FastAPI(
         title="fraud3000",
         summary="Fraud decisions for card transactions.",
-        version=desk.scorer.version,
+        version=desk.judge.scorer.version,
         docs_url=None,  # these pages are loaded from another host
         redoc_url=None,
     )
@@ -94,7 +95,7 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
         results = answers.in_place(body.items, checked.faults, told)
         metrics.count(results)
         logger.debug("score rows={} faults={}", len(results), len(checked.faults))
-        return answers.laid_out(results, body.form, {"model_version": desk.scorer.version})
+        return answers.laid_out(results, body.form, {"model_version": desk.judge.scorer.version})
 
     @app.post(
         "/labels",
@@ -153,7 +154,7 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
     @app.get("/ready")
     async def ready() -> dict[str, str]:
         """Tell that it can score: model and history are loaded before it answers at all."""
-        return {"status": "ready", "model_version": desk.scorer.version}
+        return {"status": "ready", "model_version": desk.judge.scorer.version}
 
     @app.get("/model", dependencies=may["read"], responses=closed)
     async def model() -> Facts:
@@ -162,12 +163,12 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
 
 
 def _facts(desk: Desk, counter: Counter) -> Facts:
-    scorer = desk.scorer
+    scorer = desk.judge.scorer
     return Facts(
         model_version=scorer.version,
         model_as_of=scorer.facts.get("as_of"),
         trained={name: value for name, value in scorer.facts.items() if name != "as_of"}
-        | {"bundle_sha256": desk.fingerprint},
+        | {"bundle_sha256": desk.judge.fingerprint},
         catalogue_hash=scorer.catalogue.hash,
         contract_version=CONTRACT_VERSION,
         features=list(scorer.model.encoder.columns),

@@ -12,24 +12,19 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from fraud3000.data.duplicates import arrival_order
 from fraud3000.features.online import FeatureStore
-from fraud3000.models.explain import Reason
-from fraud3000.scorer import Judged, Scorer
-from fraud3000.service.entries import Answer, Answered, Entry, Label, Row, Taken, decision_id, number_in
-from fraud3000.service.fallback import Fallback
+from fraud3000.service.entries import Answered, Entry, Label, Row, Taken, number_in
 from fraud3000.service.journal import Alert, Journal, Queue
+from fraud3000.service.judge import Judge, Reasons
 from fraud3000.service.ledger import Said, settled
 from fraud3000.service.past import Past, newest
 from fraud3000.service.writer import Writer
 
 _AT_ONCE = 64
 """Transactions of a request that are decided in one go, before other requests have their turn."""
-
-Reasons = Literal["alerts", "all", "none"]
 
 
 @dataclass(frozen=True)
@@ -55,33 +50,19 @@ class Desk:
 
     Parameters
     ----------
-    scorer
-        The model.
-    fingerprint
-        SHA-256 of its bundle.
+    judge
+        Decides.
     store
-        Has observed the past and all that the journal holds; of the model's catalogue.
+        Has observed the past and all that the journal holds; of the judge's catalogue.
     journal
         Where decisions are kept.
     past
         What came before the journal.
-    fallback
-        Decides what comes too late for the model.
     """
 
-    def __init__(
-        self,
-        scorer: Scorer,
-        fingerprint: str,
-        store: FeatureStore,
-        journal: Journal,
-        past: Past,
-        *,
-        fallback: Fallback | None = None,
-    ) -> None:
-        self.scorer, self.fingerprint, self.fallback = scorer, fingerprint, fallback or Fallback()
+    def __init__(self, judge: Judge, store: FeatureStore, journal: Journal, past: Past) -> None:
+        self.judge = judge
         self.store, self.past = store, past
-        self.names, self.catalogue = store.catalogue.names, store.catalogue.hash  # each takes a while to tell
         self._journal, self._writer = journal, Writer(journal)
         self._last = journal.last  # number of the last entry, kept or not
         self._open: dict[str, Taken] = {}  # taken, and not decided since that failed
@@ -198,15 +179,6 @@ class Desk:
         found = [(alert, self._known(alert.transaction_id)) for alert in self._journal.alerts(asked)]
         return [(alert, taken) for alert, taken in found if taken is not None]
 
-    def reasons(self, taken: Taken) -> tuple[Reason, ...]:
-        """Why a transaction was decided as it was; told now where the answer does not say, if the model is the same."""
-        answer = taken.answer
-        if answer is None:
-            return ()
-        if answer.reasons or answer.source == "fallback" or answer.fingerprint != self.fingerprint:
-            return answer.reasons
-        return self.scorer.reasons_for([dict(zip(self.names, taken.features, strict=True))])[0]
-
     def close(self) -> None:
         """Let go of the journal."""
         self._journal.close()
@@ -219,9 +191,9 @@ class Desk:
         try:
             met = [self._meet(row, received_at) for row in rows]
             undecided = {one.transaction_id: one for one in met if isinstance(one, Taken) and one.answer is None}
-            late = time.monotonic() > deadline
-            answered = self._without_model if late else partial(self._answered, reasons=reasons)
-            decided = {one.transaction_id: one for one in answered(list(undecided.values()))}
+            late, waiting = time.monotonic() > deadline, list(undecided.values())
+            found = self.judge.fallen_back(waiting) if late else self.judge.decided(waiting, reasons)
+            decided = {one.transaction_id: one for one in found}
         except BaseException:
             # Later transactions will have seen them: they are kept as they are, and their retries decide them.
             self._writer.add([one for one in self._open.values() if one.number > before])
@@ -240,7 +212,7 @@ class Desk:
             return Refusal(id_, "conflicting_duplicate")
         if known is None:
             return Refusal(id_, "in_history")
-        if known.answer is None and known.catalogue != self.catalogue:
+        if known.answer is None and known.catalogue != self.judge.catalogue:
             return Refusal(id_, "undecidable")
         return known
 
@@ -253,47 +225,9 @@ class Desk:
         self._since += 1
         if "ts" in row:
             self._newest = row["ts"] if self._newest is None else max(self._newest, row["ts"])
-        taken = Taken(self._last, received_at, self._newest, row, self.catalogue, features)
+        taken = Taken(self._last, received_at, self._newest, row, self.judge.catalogue, features)
         self._open[taken.transaction_id] = taken
         return taken
-
-    def _answered(self, undecided: Sequence[Taken], reasons: Reasons) -> list[Taken]:
-        if not undecided:
-            return []
-        values = [dict(zip(self.names, one.features, strict=True)) for one in undecided]
-        judged = self.scorer.judge(values, [one.transaction["amount"] for one in undecided])
-        told = [reasons == "all" or one.alert for one in judged]
-        why = iter(self.scorer.reasons_for([row for row, tell in zip(values, told, strict=True) if tell]))
-        return [
-            taken.answered(self._answer(taken, one, next(why) if tell else ()))
-            for taken, one, tell in zip(undecided, judged, told, strict=True)
-        ]
-
-    def _without_model(self, undecided: Sequence[Taken]) -> list[Taken]:
-        return [taken.answered(self._fallen_back(taken)) for taken in undecided]
-
-    def _fallen_back(self, taken: Taken) -> Answer:
-        amount = taken.transaction["amount"]
-        return Answer(
-            decision_id=decision_id(taken.number, self.fingerprint, taken.transaction_id),
-            score=None,
-            threshold=None,
-            decision=self.fallback.decision(amount),
-            expected_loss=float(max(amount, 0) + self.scorer.policy.fee),
-            reasons=(),
-            model_version=self.scorer.version,
-            fingerprint=self.fingerprint,
-            source="fallback",
-        )
-
-    def _answer(self, taken: Taken, judged: Judged, why: tuple[Reason, ...]) -> Answer:
-        return Answer(
-            decision_id=decision_id(taken.number, self.fingerprint, taken.transaction_id),
-            **judged._asdict(),
-            reasons=why,
-            model_version=self.scorer.version,
-            fingerprint=self.fingerprint,
-        )
 
     def _keep(self, decided: Iterable[Taken], before: int) -> None:
         """Let what was decided wait for the disk: with its transaction, or behind it where that was kept before."""

@@ -39,6 +39,8 @@ class Answer:
         Which model was there, and the SHA-256 of its bundle.
     source
         Who decided: the model, or the fallback when the deadline had passed.
+    bands
+        Of the fallback: the amounts from which it reviews and declines.
     """
 
     decision_id: str
@@ -50,6 +52,7 @@ class Answer:
     model_version: str
     fingerprint: str
     source: Source = "model"
+    bands: tuple[int | None, int | None] | None = None
 
     @property
     def alert(self) -> bool:
@@ -195,4 +198,5 @@ def read(number: int, kind: str, transaction_id: str, body: bytes) -> Entry:
 
 def _answer(told: dict[str, Any]) -> Answer:
     reasons = tuple(Reason(**reason) for reason in told.pop("reasons"))
-    return Answer(**told, reasons=reasons)
+    bands = told.pop("bands")
+    return Answer(**told, reasons=reasons, bands=None if bands is None else tuple(bands))

@@ -34,6 +34,7 @@ from fraud3000.service.journal import Flush, Lost, SqliteJournal, recover
 from fraud3000.service.past import Past
 
 _AT_ONCE = 50_000  # entries that are read again at a time
+_HISTORY, _LABELS = "history.parquet", "labels.parquet"
 _SNAPSHOTS = 2  # that are kept of each catalogue
 
 
@@ -95,7 +96,7 @@ class Folder:
 
     @property
     def _files(self) -> tuple[Path, Path, Path]:
-        return self.root / "history.parquet", self.root / "labels.parquet", self.root / "seed.json"
+        return self.root / _HISTORY, self.root / _LABELS, self.root / "seed.json"
 
     @property
     def seed(self) -> dict[str, Any] | None:
@@ -179,7 +180,7 @@ class Folder:
 
     def _kept(self, catalogue: Catalogue, journal: SqliteJournal, lost: Lost | None) -> Kept:
         try:
-            number, store = self._newest(catalogue, journal) or (None, self._sown(catalogue))
+            number, store = self._newest(catalogue, journal) or (None, sown(self.root, catalogue))
             replayed = 0
             since = journal.after(number or 0)
             while part := list(islice(since, _AT_ONCE)):
@@ -189,15 +190,6 @@ class Folder:
         except BaseException:
             journal.close()
             raise
-
-    def _sown(self, catalogue: Catalogue) -> FeatureStore:
-        store = FeatureStore(catalogue)
-        history, labels, _ = self._files
-        if history.exists():
-            store.absorb(pl.read_parquet(history, n_rows=0), pl.read_parquet(labels))
-            for piece in in_pieces(pl.scan_parquet(history)):
-                store.absorb(piece)
-        return store
 
     def _newest(self, catalogue: Catalogue, journal: SqliteJournal) -> tuple[int, FeatureStore] | None:
         """The newest snapshot that fits catalogue and journal, with its number."""
@@ -214,6 +206,16 @@ class Folder:
 
     def _snapshots(self, catalogue: Catalogue) -> Path:
         return self.root / "snapshots" / catalogue.hash[:16]
+
+
+def sown(root: Path, catalogue: Catalogue) -> FeatureStore:
+    """A store that has observed what the service of a folder began with."""
+    store = FeatureStore(catalogue)
+    if (root / _HISTORY).exists():
+        store.absorb(pl.read_parquet(root / _HISTORY, n_rows=0), pl.read_parquet(root / _LABELS))
+        for piece in in_pieces(pl.scan_parquet(root / _HISTORY)):
+            store.absorb(piece)
+    return store
 
 
 def _locked(root: Path) -> IO[str]:

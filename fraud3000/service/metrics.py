@@ -83,7 +83,7 @@ class _OfDesk(Collector):
         model = GaugeMetricFamily(
             "fraud3000_model", "The model that decides", labels=("version", "bundle_sha256", "catalogue")
         )
-        model.add_metric((desk.scorer.version, desk.fingerprint, desk.scorer.catalogue.hash), 1)
+        model.add_metric((desk.judge.scorer.version, desk.judge.fingerprint, desk.judge.scorer.catalogue.hash), 1)
         yield model
         for what, said in (("late", "kept though they came late"), ("refused", "too late to be kept for the key")):
             rows = CounterMetricFamily(f"fraud3000_{what}_rows", f"Transactions {said}", labels=("key",))

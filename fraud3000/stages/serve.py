@@ -27,6 +27,7 @@ from fraud3000.service.desk import Desk
 from fraud3000.service.fallback import Fallback
 from fraud3000.service.folder import Folder, Kept, Timespan
 from fraud3000.service.incoming import Counter
+from fraud3000.service.judge import Judge
 from fraud3000.stages.exported import exported
 from fraud3000.stages.keys import access_file
 from fraud3000.stages.labels import service_folder
@@ -106,7 +107,7 @@ class Service:
             if not cold_start:
                 _require_span(kept.span, scorer.catalogue)
             fallback = Fallback(**params.serve.fallback.model_dump())
-            desk = Desk(scorer, bundle.fingerprint(bundled), kept.store, kept.journal, kept.past, fallback=fallback)
+            desk = Desk(Judge(scorer, bundle.fingerprint(bundled), fallback), kept.store, kept.journal, kept.past)
             counter = Counter(
                 scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC)
             )
