@@ -504,6 +504,7 @@ class ServeParams(_Section):
     store: str | None = None  # a folder; `service` in the workspace if not given
     flush: Literal["full", "normal"] = "full"  # full: on the disk before the answer; normal: within a moment after it
     fallback: FallbackParams = FallbackParams()
+    requests_per_second: float | None = Field(None, gt=0)  # of each key; any number if not given
 
 
 class RegistryParams(_Section):

@@ -6,8 +6,10 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import math
 import secrets
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -138,6 +140,33 @@ class Keys:
             part.touch(mode=0o600)
             part.write_text(json.dumps([asdict(key) for key in keys], indent=2) + "\n", encoding="utf-8")
         self._seen = None
+
+
+class Allowance:
+    """How often each key may ask: so many requests a second, and as many again at once after a pause.
+
+    Examples
+    --------
+    >>> times = iter([0.0, 0.0, 0.0, 1.0])
+    >>> allowance = Allowance(2, clock=lambda: next(times))
+    >>> [allowance.wait("a") for _ in range(4)]
+    [0, 0, 1, 0]
+    """
+
+    def __init__(self, a_second: float | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._clock = a_second, clock
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def wait(self, key: str) -> int:
+        """Take one; 0, or the seconds to wait where there is none left."""
+        if self._rate is None:
+            return 0
+        now, most = self._clock(), max(self._rate, 1.0)
+        left, since = self._left.get(key, (most, now))
+        left = min(most, left + (now - since) * self._rate)
+        enough = left >= 1
+        self._left[key] = (left - enough, now)
+        return 0 if enough else math.ceil((1 - left) / self._rate)
 
 
 def master_key(environ: Mapping[str, str]) -> str | None:

@@ -37,7 +37,7 @@ Deadline = Annotated[
 ]
 
 
-def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
+def create_app(desk: Desk, counter: Counter, keys: access.Keys, *, requests_per_second: float | None = None) -> FastAPI:
     """Make the service.
 
     Parameters
@@ -48,6 +48,8 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
         Checks what comes in.
     keys
         What `X-API-Key` may hold; where there are none, anyone may ask.
+    requests_per_second
+        Of each key; None for any number.
     """
     app = FastAPI(
         title="fraud3000",
@@ -60,7 +62,8 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
     app.add_middleware(requests.Named)
     app.add_middleware(Timed, metrics=metrics)
     requests.answer_errors(app)
-    may = {scope: [_guard(keys, scope)] for scope in access.SCOPES}
+    allowance = access.Allowance(requests_per_second)
+    may = {scope: [_guard(keys, allowance, scope)] for scope in access.SCOPES}
     _take(app, desk, counter, metrics, may)
     _tell(app, desk, counter, metrics, may)
     return app
@@ -68,7 +71,7 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys) -> FastAPI:
 
 def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Guards) -> None:
     """What is sent: transactions and labels."""
-    refusals = _failures(401, 403, 409, 413, 415, 422, 503)
+    refusals = _failures(401, 403, 408, 409, 413, 415, 422, 429, 503)
 
     @app.post(
         "/score",
@@ -123,9 +126,9 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
 
 def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Guards) -> None:
     """What is asked for: decisions, alerts, and how the service is."""
-    closed = _failures(401, 403)
+    closed = _failures(401, 403, 429)
 
-    @app.get("/decisions/{decision}", dependencies=may["read"], responses=_failures(401, 403, 404, 503))
+    @app.get("/decisions/{decision}", dependencies=may["read"], responses=_failures(401, 403, 404, 429, 503))
     async def decision(decision: Annotated[str, Path(pattern="^[0-9a-f]{24}$")]) -> Response:
         """Tell a decision with all that it was made of."""
         taken = desk.decision(decision)
@@ -133,7 +136,7 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
             raise requests.Refused(404, "not_found", f"there is no decision {decision}", "Ids are those of /score.")
         return Response(to_json(answers.record(desk, taken)), media_type=JSON)
 
-    @app.get("/alerts", dependencies=may["read"], responses=_failures(401, 403, 503))
+    @app.get("/alerts", dependencies=may["read"], responses=_failures(401, 403, 422, 429, 503))
     async def alerts(asked: Annotated[AlertQuery, Query()]) -> Response:
         """Tell alerts by expected loss, the largest first; with `next` where there are more."""
         found = desk.alerts(asked.queue())
@@ -182,11 +185,12 @@ def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Failure} for status in statuses}
 
 
-def _guard(keys: access.Keys, scope: access.Scope) -> Any:
+def _guard(keys: access.Keys, allowance: access.Allowance, scope: access.Scope) -> Any:
     """A dependency that lets in who has a key for this, or anyone where no key is needed."""
 
     async def guard(given: Annotated[str | None, Header(alias=access.HEADER)] = None) -> None:
         if not keys.needed:
+            _spend(allowance, "")
             return
         holder = None if given is None else keys.holder(given)
         if holder is None:
@@ -196,8 +200,16 @@ def _guard(keys: access.Keys, scope: access.Scope) -> Any:
         if scope not in holder.scopes:
             said = f"the key {holder.id} is for {', '.join(holder.scopes)}, and this needs {scope}"
             raise requests.Refused(403, "wrong_scope", said, "Ask whoever runs the service for such a key.")
+        _spend(allowance, holder.id)
 
     return Depends(guard)
+
+
+def _spend(allowance: access.Allowance, key: str) -> None:
+    wait = allowance.wait(key)
+    if wait:
+        said = "more requests than this key may make in a second"
+        raise requests.Refused(429, "too_many", said, "Send several transactions in a request.", retry_after=wait)
 
 
 def _body_of(name: str, one: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fraud3000.data.duplicates import arrival_order
+from fraud3000.errors import UnavailableError
 from fraud3000.features.online import FeatureStore
 from fraud3000.service.entries import Answered, Entry, Label, Row, Taken, number_in
 from fraud3000.service.journal import Alert, Journal, Queue
@@ -25,6 +26,10 @@ from fraud3000.service.writer import Writer
 
 _AT_ONCE = 64
 """Transactions of a request that are decided in one go, before other requests have their turn."""
+
+
+MOST_INSIDE = 20_000
+"""Transactions that are decided at a time; more are sent away rather than let wait."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Desk:
         self._open: dict[str, Taken] = {}  # taken, and not decided since that failed
         self._newest = newest(past, journal)
         self._since = 0
+        self._inside = 0  # transactions that are being decided
         self._listeners: list[Callable[[Taken], None]] = []
 
     def listen(self, to: Callable[[Taken], None]) -> None:
@@ -117,8 +123,22 @@ class Desk:
         Raises
         ------
         UnavailableError
-            The journal cannot be read or written.
+            The journal cannot be read or written, or too many are being decided.
         """
+        if self._inside + len(rows) > MOST_INSIDE:
+            raise UnavailableError(
+                f"{self._inside:,} transactions are being decided, and there is room for {MOST_INSIDE:,}",
+                hint="Send it again later.",
+            )
+        self._inside += len(rows)
+        try:
+            return await self._decided(rows, received_at, reasons, deadline)
+        finally:
+            self._inside -= len(rows)
+
+    async def _decided(
+        self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float
+    ) -> list[Taken | Refusal]:
         await self._writer.catch_up()
         places = [0] if len(rows) == 1 else sorted(range(len(rows)), key=lambda place: _arrival(rows[place]))
         found: dict[int, Taken | Refusal] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from fraud3000.service.messages import MOST_ROWS, Failure, Fault
 
 JSON, LINES = "application/json", "application/x-ndjson"
 MOST_BYTES = 16 * 1024 * 1024
+LONGEST = 20.0
+"""Seconds that a request may take to come in."""
+
+_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 _FAULTS = {DataError: 422, ScorerError: 409, UnavailableError: 503}
 _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
 
@@ -29,9 +34,9 @@ _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_l
 class Refused(Exception):
     """A request that is answered by an error alone."""
 
-    def __init__(self, status: int, code: str, message: str, hint: str) -> None:
+    def __init__(self, status: int, code: str, message: str, hint: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
-        self.status, self.fault = status, Fault(code=code, message=message, hint=hint)
+        self.status, self.fault, self.retry_after = status, Fault(code=code, message=message, hint=hint), retry_after
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,17 @@ def _body(items: list[Any], form: Literal["one", "list", "lines"], name: str) ->
 
 async def _bytes(request: Request) -> bytes:
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MOST_BYTES:
-            said = f"more than {MOST_BYTES // 1024**2} MiB"
-            raise Refused(413, "too_large", said, "Send less in a request.")
-        parts.append(part)
+    try:
+        async with asyncio.timeout(LONGEST):
+            async for part in request.stream():
+                size += len(part)
+                if size > MOST_BYTES:
+                    said = f"more than {MOST_BYTES // 1024**2} MiB"
+                    raise Refused(413, "too_large", said, "Send less in a request.")
+                parts.append(part)
+    except TimeoutError:
+        said = f"the request did not come within {LONGEST:.0f} s"
+        raise Refused(408, "too_slow", said, "Send it again, all at once.") from None
     return b"".join(parts)
 
 
@@ -105,7 +115,7 @@ def id_of(item: Any) -> str | None:
 
 
 class Named:
-    """Gives every answer the id of its request, and tells a bug as one."""
+    """Gives every answer the id of its request and headers that keep it from being misread, and tells a bug as one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -121,7 +131,7 @@ class Named:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                message["headers"] = [*message["headers"], (b"x-request-id", name)]
+                message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", name)]
             await send(message)
 
         try:
@@ -149,7 +159,7 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
-        return failure(error.status, error.fault)
+        return failure(error.status, error.fault, retry_after=error.retry_after)
 
     @app.exception_handler(FraudError)
     async def ours(_: Request, error: FraudError) -> Response:
@@ -169,7 +179,8 @@ def answer_errors(app: FastAPI) -> None:
         return failure(error.status_code, Fault(code=code, message=said, hint="See /openapi.json."))
 
 
-def failure(status: int, fault: Fault) -> Response:
+def failure(status: int, fault: Fault, *, retry_after: int | None = None) -> Response:
     """The answer to a request that is answered by an error alone."""
-    headers = {"Retry-After": "5"} if status == 503 else None
+    wait = 5 if status == 503 and retry_after is None else retry_after
+    headers = None if wait is None else {"Retry-After": str(wait)}
     return JSONResponse(Failure(error=fault).model_dump(), status_code=status, headers=headers)

@@ -111,7 +111,7 @@ class Service:
             counter = Counter(
                 scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC)
             )
-            app = create_app(desk, counter, keys)
+            app = create_app(desk, counter, keys, requests_per_second=params.serve.requests_per_second)
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
             told = _summary(scorer, folder, kept, listening, keyed=keys.needed)
             opened.pop_all()
