@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sqlite3
@@ -269,3 +270,45 @@ def test_a_wrong_label_record_does_not_keep_the_others_back(
     assert message in wrong["error"]["message"]
     assert right["number"] == 1
     assert told(opened, {**one, **change}).status_code == 422
+
+
+async def _posted(service: Service, body: Any) -> Any:
+    """POST /score in the loop that runs, as one of many requests."""
+    content, sent = json.dumps(body).encode(), []
+    scope = {"type": "http", "method": "POST", "path": "/score", "raw_path": b"/score", "query_string": b"",
+             "headers": [(b"content-type", b"application/json")], "http_version": "1.1", "scheme": "http",
+             "server": ("x", 1), "client": ("y", 1), "root_path": ""}  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await service.app(scope, receive, send)  # type: ignore[arg-type]
+    return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+def test_requests_at_once_share_commits_and_a_transaction_counts_once(
+    opened: Service, newest: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = items(newest)
+    commits: list[int] = []
+    append = SqliteJournal.append
+    monkeypatch.setattr(
+        SqliteJournal, "append", lambda self, added: (commits.append(len(added)), append(self, added))[1]
+    )
+
+    async def everything() -> list[Any]:
+        same = [_posted(opened, sent[0]) for _ in range(20)]
+        other = [_posted(opened, {**sent[0], "amount": 1})]
+        return await asyncio.gather(*same, *other, *(_posted(opened, one) for one in sent[1:100]))
+
+    told = asyncio.run(everything())
+    assert {status for status, _ in told[:20]} == {200}
+    assert all(body == told[0][1] for _, body in told[:20])
+    assert told[20][0] == 409
+    assert {status for status, _ in told[21:]} == {200}
+    assert sum(commits) == opened.kept.journal.last == 100
+    assert len(commits) < 50, "those that wait are written together"
+    assert opened.kept.store.checksum() == rebuilt(opened, tmp_path)
