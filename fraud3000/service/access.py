@@ -72,6 +72,7 @@ class Keys:
         self._master = None if master is None else Key("master", VARIABLE, SCOPES, _digest(master), "")
         self._seen: tuple[int, int] | None = None
         self._keys: dict[str, Key] = {}
+        self._needed = False
 
     def all(self) -> list[Key]:
         """Every key that was made, the revoked ones too.
@@ -93,8 +94,9 @@ class Keys:
 
     @property
     def needed(self) -> bool:
-        """Whether requests must bring one: as soon as there is any."""
-        return self._master is not None or bool(self.all())
+        """Whether requests must bring one: as soon as there is any, and from then on, even if the file goes."""
+        self._needed = self._needed or self._master is not None or bool(self.all())
+        return self._needed
 
     def holder(self, given: str) -> Key | None:
         """The key that was given; None where it is not known, or revoked."""

@@ -104,6 +104,8 @@ def test_each_request_needs_its_scope(client: TestClient, path: Path, newest: pl
         assert ask(client, way, None)[0] == 200
     Keys(path).revoke(made["score"].split("_")[1])
     assert ask(client, "POST /score", made["score"], **sent) == (401, "no_key"), "at once"
+    path.unlink()
+    assert ask(client, "POST /score", None, **sent) == (401, "no_key"), "a file that is gone opens nothing"
 
 
 def test_the_key_of_the_environment_may_do_everything(
