@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -76,6 +77,10 @@ app = typer.Typer(
 keys_app = typer.Typer(help="Make the secrets that fraud3000 needs.", no_args_is_help=True, rich_markup_mode=None)
 policy_app = typer.Typer(help="Look at decisions by money.", no_args_is_help=True, rich_markup_mode=None)
 labels_app = typer.Typer(help="Keep the label ledger of the service.", no_args_is_help=True, rich_markup_mode=None)
+audit_app = typer.Typer(
+    help="Show that the service's journal is what it was.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(audit_app, name="audit", epilog=_example("fraud3000 audit verify"))
 app.add_typer(labels_app, name="labels", epilog=_example("fraud3000 labels status"))
 app.add_typer(policy_app, name="policy", epilog=_example("fraud3000 policy what-if"))
 app.add_typer(keys_app, name="keys", epilog=_example("export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)"))
@@ -376,6 +381,50 @@ def replay(
     from fraud3000.stages.replay import replay as stage
 
     _run(lambda: stage(given, ids or ()), json)
+
+
+@app.command(epilog=_example("fraud3000 explain 1236698"))
+def explain(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Of the transaction or of the decision.")],
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Tell a person what the service decided about a transaction, by what, and why."""
+    given = _load(params, verbose)
+    from fraud3000.stages.explain import explain as stage
+
+    _run(lambda: stage(given, id_), json)
+
+
+@audit_app.command(name="verify", epilog=_example("fraud3000 audit verify"))
+def audit_verify(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
+    """Look for edits, gaps, insertions and a cut tail in the service's journal.
+
+    Any of them ends with exit code 6. A running service is not disturbed.
+    """
+    given = _load(params, verbose)
+    from fraud3000.stages import audit
+
+    _run(lambda: audit.verify(given), json)
+
+
+@audit_app.command(name="erase", epilog=_example("echo 596 | fraud3000 audit erase -"))
+def audit_erase(
+    card: Annotated[str, typer.Argument(help="As the prepared transactions name it; - reads it from the input.")],
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Take away who a cardholder is, from all that the service has kept, and keep what was decided and its seals.
+
+    The service must not run meanwhile.
+    """
+    given = _load(params, verbose)
+    from fraud3000.stages import audit
+
+    name = sys.stdin.readline().strip() if card == "-" else card
+    _run(lambda: audit.erase(given, name), json)
 
 
 @policy_app.command(epilog=_example("fraud3000 policy what-if --cards-per-day 50 --cards-per-day 200"))

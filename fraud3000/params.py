@@ -496,6 +496,13 @@ class FallbackParams(_Section):
         return self
 
 
+class RetentionParams(_Section):
+    """How long the service keeps things where they are at hand."""
+
+    journal: Duration = timedelta(days=30)  # then entries move to Parquet files by date, where they stay at hand
+    decisions: Duration | None = None  # then features and answers are taken out of those; never if not given
+
+
 class ServeParams(_Section):
     """Where the service listens and keeps its journal; keys come from the environment."""
 
@@ -505,6 +512,11 @@ class ServeParams(_Section):
     flush: Literal["full", "normal"] = "full"  # full: on the disk before the answer; normal: within a moment after it
     fallback: FallbackParams = FallbackParams()
     requests_per_second: float | None = Field(None, gt=0)  # of each key; any number if not given
+    reload: Duration = timedelta(seconds=5)  # how often it looks whether another model was promoted
+    snapshot_entries: int = Field(250_000, ge=1_000)  # of the journal, from one snapshot of the features to the next
+    retention: RetentionParams = RetentionParams()
+    anchors: str | None = None  # a file outside the store; beside it if not given
+    shadow: str | None = None  # a version, or challenger: scores everything too, and decides nothing
 
 
 class RegistryParams(_Section):

@@ -26,6 +26,8 @@ raw.filter(pl.col("ts") > pl.col("ts").max() - pl.duration(days=14)).write_csv("
 
 
 ASK = """curl --silent --retry 60 --retry-delay 1 --retry-connrefused http://127.0.0.1:18797/ready
+curl --silent --fail http://127.0.0.1:18797/score --json \\
+  '{"transaction_id": "web-1", "ts": "2025-12-31T09:30:00Z", "card_id": "C1", "terminal_id": "T1", "amount": 100}'
 kill $!
 wait
 """
@@ -35,7 +37,7 @@ wait
 def test_its_commands_lead_from_raw_to_scored_transactions(tmp_path: Path) -> None:
     block = re.search(r"## Use it\n\n```\n(.*?)```", README, re.DOTALL)
     assert block is not None
-    lines = block[1].strip().replace("FILE", "newest.csv").splitlines()
+    lines = block[1].strip().replace("FILE", "newest.csv").replace("ID ", "web-1 ").splitlines()
     (serve,) = [place for place, line in enumerate(lines) if line.startswith("fraud3000 serve")]
     lines[serve : serve + 1] = ["fraud3000 serve >/dev/null &", ASK]
     lines.insert(1, f"{sys.executable} -c '{NEWEST}'")

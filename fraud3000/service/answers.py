@@ -33,6 +33,7 @@ _REFUSED = {
         "this transaction came when no decision could be made, to a model whose features the present one does not have",
         "Decide it by hand.",
     ),
+    "expired": ("this transaction was decided long ago, and the answer is kept no longer", "It needs no other."),
 }
 _STATUS = dict.fromkeys(_REFUSED, 409)
 

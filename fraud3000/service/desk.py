@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -41,11 +42,11 @@ class Refusal:
     code
         ``conflicting_duplicate``: the id came before with other content. ``in_history``: the transaction came before the
         service, which has no answer to it. ``undecidable``: it came to a model that failed, and whose features the
-        present one does not have.
+        present one does not have. ``expired``: its answer is kept no longer.
     """
 
     transaction_id: str
-    code: Literal["conflicting_duplicate", "in_history", "undecidable"]
+    code: Literal["conflicting_duplicate", "in_history", "undecidable", "expired"]
 
 
 class Desk:
@@ -232,6 +233,8 @@ class Desk:
             return Refusal(id_, "conflicting_duplicate")
         if known is None:
             return Refusal(id_, "in_history")
+        if known.expired:
+            return Refusal(id_, "expired")
         if known.answer is None and known.catalogue != self.judge.catalogue:
             return Refusal(id_, "undecidable")
         return known
@@ -245,7 +248,8 @@ class Desk:
         self._since += 1
         if "ts" in row:
             self._newest = row["ts"] if self._newest is None else max(self._newest, row["ts"])
-        taken = Taken(self._last, received_at, self._newest, row, self.judge.catalogue, features)
+        salt = secrets.token_hex(16)
+        taken = Taken(self._last, received_at, self._newest, row, self.judge.catalogue, features, salt=salt)
         self._open[taken.transaction_id] = taken
         return taken
 

@@ -1,4 +1,8 @@
-"""What the journal keeps: transactions as they were taken, with their features and what was answered; and label records."""
+"""What the journal keeps: transactions as they were taken, with their features and what was answered; and label records.
+
+What tells who a cardholder is stands beside an entry's body, which holds a salted hash of it. So it can be taken away
+without a change to the body that is sealed.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,11 @@ from fraud3000.schema import APPROVE
 Row = dict[str, Any]
 """A transaction's content: columns of TRANSACTIONS and passthrough ones by name, `ts` in microseconds since the epoch."""
 
+PERSONAL = ("card_id", "card_lat", "card_long")
+"""Columns that stand beside the body."""
+
 Source = Literal["model", "fallback"]
-Kind = Literal["transaction", "answer", "label"]
+Kind = Literal["transaction", "answer", "label", "erasure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,12 @@ class Taken:
         The newest `ts` of all transactions up to this one; None without time.
     answer
         None where it could not be decided when it came.
+    salt
+        Random, so that the hash in the body tells nothing about what is personal.
+    commitment
+        That hash, where what it was made of was erased; else it is made.
+    expired
+        Features and answer were kept as long as they are, and are gone.
     """
 
     number: int
@@ -90,6 +103,9 @@ class Taken:
     catalogue: str
     features: tuple[Value, ...]
     answer: Answer | None = None
+    salt: str = ""
+    commitment: str | None = None
+    expired: bool = False
 
     @property
     def transaction_id(self) -> str:
@@ -102,14 +118,40 @@ class Taken:
     def body(self) -> bytes:
         """The entry as JSON; equal entries give equal bytes."""
         told = {
-            "received_at": self.received_at,
-            "newest": self.newest,
-            "transaction": self.transaction,
+            **self._content(),
             "catalogue": self.catalogue,
             "features": self.features,
             "answer": None if self.answer is None else self.answer.to_dict(),
         }
         return to_json(told)
+
+    def content(self) -> bytes:
+        """What is left of the body once features and answer are gone."""
+        return to_json(self._content())
+
+    def personal(self) -> bytes | None:
+        """What stands beside the body, as JSON; None where there is nothing of it."""
+        told = self._personal()
+        if not told:
+            return None
+        return to_json({"erased": self.commitment, **told} if self.commitment else {"salt": self.salt, **told})
+
+    def erased(self, pseudonym: str) -> Taken:
+        """Without what is personal; the card is another name that tells nothing, the same for all its transactions."""
+        kept = {name: value for name, value in self.transaction.items() if name not in PERSONAL[1:]}
+        return replace(self, transaction={**kept, "card_id": pseudonym}, salt="", commitment=self.committed())
+
+    def _content(self) -> dict[str, Any]:
+        plain = {name: value for name, value in self.transaction.items() if name not in PERSONAL}
+        told = {"received_at": self.received_at, "newest": self.newest, "transaction": plain}
+        return {**told, "personal": self.committed()} if len(plain) < len(self.transaction) else told
+
+    def _personal(self) -> dict[str, Any]:
+        return {name: self.transaction[name] for name in PERSONAL if name in self.transaction}
+
+    def committed(self) -> str:
+        """The hash that the body holds of what is personal."""
+        return self.commitment or hashlib.sha256(self.salt.encode() + to_json(self._personal())).hexdigest()
 
     def answered(self, answer: Answer) -> Taken:
         return replace(self, answer=answer)
@@ -165,7 +207,36 @@ class Label:
         return to_json(told)
 
 
-Entry = Taken | Answered | Label
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A note that what was personal in entries before this one was taken away.
+
+    Attributes
+    ----------
+    entries
+        How many.
+    at
+        Microseconds since the epoch.
+    """
+
+    number: int
+    entries: int
+    at: int
+
+    @property
+    def transaction_id(self) -> str:
+        return ""
+
+    @property
+    def kind(self) -> Kind:
+        return "erasure"
+
+    def body(self) -> bytes:
+        """The entry as JSON; equal entries give equal bytes."""
+        return to_json({"entries": self.entries, "at": self.at})
+
+
+Entry = Taken | Answered | Label | Erasure
 
 
 def decision_id(number: int, fingerprint: str, transaction_id: str) -> str:
@@ -185,15 +256,40 @@ def number_in(decision: str) -> int:
     return int(decision[:12], 16)
 
 
-def read(number: int, kind: str, transaction_id: str, body: bytes) -> Entry:
-    """The entry that `body` was made of."""
+def read(number: int, kind: str, transaction_id: str, body: bytes, personal: bytes | None = None) -> Entry:
+    """The entry that `body` was made of, with what stood beside it.
+
+    Raises
+    ------
+    ValueError
+        What stands beside it is not what stood there.
+    """
     told = from_json(body)
     if kind == "label":
         return Label(number, transaction_id, **told)
     if kind == "answer":
         return Answered(number, transaction_id, _answer(told["answer"]))
-    answer, features = told.pop("answer"), tuple(told.pop("features"))
-    return Taken(number, **told, features=features, answer=None if answer is None else _answer(answer))
+    if kind == "erasure":
+        return Erasure(number, **told)
+    said = told.pop("personal", None)
+    mine = from_json(personal) if personal else {}
+    salt, erased = mine.pop("salt", ""), mine.pop("erased", None)
+    answer, features = told.pop("answer", None), tuple(told.pop("features", ()))
+    taken = Taken(
+        number,
+        told["received_at"],
+        told["newest"],
+        {**told["transaction"], **mine},
+        told.get("catalogue", ""),
+        features,
+        None if answer is None else _answer(answer),
+        salt,
+        erased,
+        expired="catalogue" not in told,
+    )
+    if said is not None and said != taken.committed():
+        raise ValueError(f"entry {number}: what is personal is not what it was")
+    return taken
 
 
 def _answer(told: dict[str, Any]) -> Answer:

@@ -2,7 +2,7 @@
 
 ```
 seed.json  history.parquet  labels.parquet    what came before the service, copied once
-journal.db                                    what came in since, and what was decided
+journal.db  archive/                          what came in since, and what was decided
 snapshots/<catalogue>/<number>-<seal>.snapshot    the features' state after an entry of the journal
 ```
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -29,9 +30,11 @@ from fraud3000.features.online import FeatureStore
 from fraud3000.features.online.facts import EPOCH
 from fraud3000.features.spec import Catalogue
 from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
-from fraud3000.service.entries import Entry, Label, Taken
-from fraud3000.service.journal import Flush, Lost, SqliteJournal, recover
+from fraud3000.service.entries import PERSONAL, Entry, Label, Taken
+from fraud3000.service.journal import Flush
 from fraud3000.service.past import Past
+from fraud3000.service.recovery import Lost, recover
+from fraud3000.service.sqlite import SqliteJournal
 
 _AT_ONCE = 50_000  # entries that are read again at a time
 _HISTORY, _LABELS = "history.parquet", "labels.parquet"
@@ -170,6 +173,36 @@ class Folder:
             kept.store.snapshot(file)
         for old in sorted(path.parent.glob("*.snapshot"))[:-_SNAPSHOTS]:
             old.unlink()
+
+    def erase(self, cards: dict[str, str]) -> int:
+        """Give cards of the history other names, take what else is personal of theirs, and take all snapshots away.
+
+        Parameters
+        ----------
+        cards
+            Card to pseudonym.
+
+        Returns
+        -------
+        int
+            How many transactions of the history were of them.
+        """
+        shutil.rmtree(self.root / "snapshots", ignore_errors=True)
+        history = self._files[0]
+        if not history.exists():
+            return 0
+        rows = pl.scan_parquet(history)
+        columns = rows.collect_schema().names()
+        if "card_id" not in columns:
+            return 0
+        mine = pl.col("card_id").is_in(list(cards))
+        count = int(rows.select(mine.sum()).collect().item())
+        places = [name for name in PERSONAL if name in columns and name != "card_id"]
+        told = [pl.when(mine).then(None).otherwise(pl.col(name)).alias(name) for name in places]
+        if count:
+            with outputs.whole(history) as (part,):
+                outputs.write_parquet(rows.with_columns(*told, card_id=pl.col("card_id").replace(cards)), part)
+        return count
 
     def close(self) -> None:
         """Let another process have it; where nothing was kept, nothing stays."""

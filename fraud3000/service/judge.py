@@ -47,7 +47,7 @@ class Judge:
         """
         if not undecided:
             return []
-        values = [self._named(one) for one in undecided]
+        values = [self.named(one) for one in undecided]
         judged = self.scorer.judge(values, [one.transaction["amount"] for one in undecided])
         told = [reasons == "all" or one.alert for one in judged]
         explained = [row for row, tell in zip(values, told, strict=True) if tell]
@@ -68,7 +68,7 @@ class Judge:
             return ()
         if answer.reasons or answer.source == "fallback" or answer.fingerprint != self.fingerprint:
             return answer.reasons
-        return self.scorer.reasons_for([self._named(taken)])[0]
+        return self.scorer.reasons_for([self.named(taken)])[0]
 
     def again(self, taken: Taken) -> Taken:
         """The transaction with the answer that would be given to it now, in the way it was given then."""
@@ -80,7 +80,8 @@ class Judge:
             return Judge(self.scorer, self.fingerprint, bands).fallen_back([taken])[0]
         return self.decided([taken], "all" if answer.reasons else "alerts")[0]
 
-    def _named(self, taken: Taken) -> dict[str, Any]:
+    def named(self, taken: Taken) -> dict[str, Any]:
+        """The features of a transaction by name."""
         return dict(zip(self.names, taken.features, strict=True))
 
     def _answer(self, taken: Taken, judged: Judged, why: tuple[Reason, ...]) -> Answer:

@@ -8,7 +8,7 @@ from pathlib import Path
 from fraud3000.data import cards
 from fraud3000.params import Params
 from fraud3000.service.access import Keys, Scope
-from fraud3000.stages.labels import service_folder
+from fraud3000.stages.kept import service_folder
 from fraud3000.stages.summary import Summary, Table
 
 

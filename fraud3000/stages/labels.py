@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
 import polars as pl
 
@@ -17,20 +16,16 @@ from fraud3000.data import cards, clean, places, sources
 from fraud3000.features.online.facts import EPOCH, microseconds
 from fraud3000.interrupts import uninterrupted
 from fraud3000.params import Params
+from fraud3000.service import seals
 from fraud3000.service.entries import Label
 from fraud3000.service.folder import Folder
-from fraud3000.service.journal import SqliteJournal
 from fraud3000.service.ledger import Said, settled
 from fraud3000.service.past import newest
+from fraud3000.service.sqlite import SqliteJournal
+from fraud3000.stages.kept import service_folder
 from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace
 
 _AT_ONCE = 10_000
-
-
-def service_folder(params: Params) -> Path:
-    """Where the service keeps what it knows."""
-    return Path(params.serve.store or Workspace.of(params).root / "service")
 
 
 def add(
@@ -122,7 +117,7 @@ def _record(params: Params, said: Iterable[Said], *, command: str) -> Summary:
 def _journal(params: Params) -> Iterator[tuple[Folder, SqliteJournal]]:
     with (
         closing(Folder(service_folder(params))) as folder,
-        closing(folder.journal(flush=params.serve.flush)) as journal,
+        closing(folder.journal(key=seals.audit_key(os.environ), flush=params.serve.flush)) as journal,
     ):
         yield folder, journal
 

@@ -7,17 +7,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
-from fraud3000 import bundle
-from fraud3000.errors import DataError, ScorerError
 from fraud3000.features.online import FeatureStore
 from fraud3000.params import Params
-from fraud3000.scorer import Scorer
-from fraud3000.service.entries import Answered, Entry, Label, Taken
-from fraud3000.service.fallback import Fallback
+from fraud3000.service.entries import Answer, Answered, Entry, Label, Taken
 from fraud3000.service.folder import sown
-from fraud3000.service.journal import SqliteJournal
 from fraud3000.service.judge import Judge
-from fraud3000.stages.labels import service_folder
+from fraud3000.stages.kept import decision_of, journal_of, judges_of, service_folder
 from fraud3000.stages.progress import doing
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace
@@ -46,19 +41,45 @@ def replay(params: Params, ids: Sequence[str] = ()) -> Summary:
     ScorerError
         The bundle of a model that decided is gone.
     """
-    root = service_folder(params)
-    if not (root / "journal.db").exists():
-        raise DataError(f"{root}: no service has kept a journal there", hint="See serve.store of the params.")
-    with closing(SqliteJournal(root / "journal.db")) as journal, doing("replaying"):
-        decided = _decided(journal.after(0))
-        wanted = _wanted(decided, ids)
-        judges = _judges(Workspace.of(params), decided.values())
+    with closing(journal_of(params)) as journal, doing("replaying"):
+        seen = _Seen.of(journal.after(0))
+        wanted = {decision_of(journal, one).number for one in ids}
+        judges = judges_of(Workspace.of(params), seen.models.values())
+        root = service_folder(params)
         found = _Replay(judges, {one.catalogue: sown(root, one.scorer.catalogue) for one in judges.values()})
         for entry in journal.after(0):
-            features = found.meet(entry)
-            if entry.number in wanted:
-                found.compare(decided[entry.number], features)
-    return found.summary(len(decided))
+            met = found.meet(entry)
+            if isinstance(entry, Taken) and (not wanted or entry.number in wanted):
+                found.compare(seen.answered(entry), met)
+    return found.summary(seen.decisions)
+
+
+@dataclass
+class _Seen:
+    """What a first look at the journal tells: its models, one decision of each, and answers that came later."""
+
+    models: dict[str, Taken] = field(default_factory=dict)
+    later: dict[str, Answer] = field(default_factory=dict)
+    decisions: int = 0
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> _Seen:
+        seen, open_ = cls(), dict[str, Taken]()
+        for entry in entries:
+            if isinstance(entry, Taken) and entry.answer is None and not entry.expired:
+                open_[entry.transaction_id] = entry
+            elif isinstance(entry, Answered) and entry.transaction_id in open_:
+                seen.later[entry.transaction_id] = entry.answer
+                entry = open_.pop(entry.transaction_id).answered(entry.answer)  # noqa: PLW2901
+            if isinstance(entry, Taken):
+                seen.decisions += entry.answer is not None or entry.expired
+                if entry.answer is not None:
+                    seen.models.setdefault(entry.answer.fingerprint, entry)
+        return seen
+
+    def answered(self, taken: Taken) -> Taken:
+        answer = taken.answer or self.later.get(taken.transaction_id)
+        return taken if answer is None else taken.answered(answer)
 
 
 @dataclass
@@ -89,7 +110,9 @@ class _Replay:
 
     def compare(self, told: Taken, met: dict[str, Taken]) -> None:
         """Decide once more, and see whether that gives the same bytes."""
-        assert told.answer is not None
+        if told.answer is None or told.commitment:
+            self.counts["expired" if told.expired else "erased" if told.commitment else "undecided"] += 1
+            return
         again = met[told.catalogue].answered(told.answer)
         again = self.judges[told.answer.fingerprint].again(again)
         self.counts["replayed"] += 1
@@ -108,6 +131,7 @@ class _Replay:
             "replayed": self.counts["replayed"],
             "by the model": self.counts["model"],
             "by the fallback": self.counts["fallback"],
+            **{what: self.counts[what] for what in ("expired", "erased", "undecided") if self.counts[what]},
             "differing": differing,
         }
         table = Table("Decisions that differ", ("transaction", "decision", "what"), tuple(self.differing))
@@ -118,48 +142,3 @@ class _Replay:
             tables=(table,) if differing else (),
             refused=refused if differing else None,
         )
-
-
-def _decided(entries: Iterable[Entry]) -> dict[int, Taken]:
-    """Transactions with their answers, by the number of their entry."""
-    decided: dict[int, Taken] = {}
-    open_: dict[str, Taken] = {}
-    for entry in entries:
-        if isinstance(entry, Taken):
-            if entry.answer is None:
-                open_[entry.transaction_id] = entry
-            else:
-                decided[entry.number] = entry
-        elif isinstance(entry, Answered) and entry.transaction_id in open_:
-            taken = open_.pop(entry.transaction_id)
-            decided[taken.number] = taken.answered(entry.answer)
-    return decided
-
-
-def _wanted(decided: dict[int, Taken], ids: Sequence[str]) -> set[int]:
-    if not ids:
-        return set(decided)
-    numbers: dict[str, int] = {}
-    for number, one in decided.items():
-        numbers[one.transaction_id] = number
-        if one.answer is not None:
-            numbers[one.answer.decision_id] = number
-    missing = [one for one in ids if one not in numbers]
-    if missing:
-        raise DataError(f"{missing[0]}: no decision of the journal", hint="Name a transaction or the id of a decision.")
-    return {numbers[one] for one in ids}
-
-
-def _judges(workspace: Workspace, decided: Iterable[Taken]) -> dict[str, Judge]:
-    """The models that decided, by the hash of their bundle."""
-    versions = {one.answer.fingerprint: one.answer.model_version for one in decided if one.answer is not None}
-    folders = {bundle.fingerprint(folder): folder for folder in workspace.models.glob("*/") if folder.is_dir()}
-    judges = {}
-    for fingerprint, version in versions.items():
-        if fingerprint not in folders:
-            raise ScorerError(
-                f"{workspace.models}: the bundle of version {version} that decided is not there ({fingerprint[:12]})",
-                hint="Put the folder of that version back.",
-            )
-        judges[fingerprint] = Judge(Scorer.load(folders[fingerprint], version=version), fingerprint, Fallback())
-    return judges

@@ -21,7 +21,8 @@ from fraud3000.features.spec import Catalogue
 from fraud3000.interrupts import uninterrupted
 from fraud3000.params import Params, Span
 from fraud3000.scorer import Scorer
-from fraud3000.service import access
+from fraud3000.service import access, seals
+from fraud3000.service.anchors import Anchors
 from fraud3000.service.app import create_app
 from fraud3000.service.desk import Desk
 from fraud3000.service.fallback import Fallback
@@ -29,8 +30,8 @@ from fraud3000.service.folder import Folder, Kept, Timespan
 from fraud3000.service.incoming import Counter
 from fraud3000.service.judge import Judge
 from fraud3000.stages.exported import exported
+from fraud3000.stages.kept import anchors_of, service_folder
 from fraud3000.stages.keys import access_file
-from fraud3000.stages.labels import service_folder
 from fraud3000.stages.summary import Summary
 from fraud3000.stages.workspace import Workspace, scan
 
@@ -51,6 +52,7 @@ class Service:
     summary: Summary
     folder: Folder
     kept: Kept
+    anchors: Anchors
 
     @classmethod
     def open(
@@ -102,8 +104,10 @@ class Service:
                     _require_span(past.span, scorer.catalogue)
                 folder.sow(past.transactions, past.ledger, {"history": history, "told": past.told})
             _require_same(folder, history)
-            kept = folder.open(scorer.catalogue, flush=params.serve.flush)
+            kept = folder.open(scorer.catalogue, key=seals.audit_key(os.environ), flush=params.serve.flush)
             opened.callback(kept.journal.close)
+            anchors = anchors_of(params)
+            anchors.drop(kept.journal.store, kept.journal.end)
             if not cold_start:
                 _require_span(kept.span, scorer.catalogue)
             fallback = Fallback(**params.serve.fallback.model_dump())
@@ -115,7 +119,7 @@ class Service:
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
             told = _summary(scorer, folder, kept, listening, keyed=keys.needed)
             opened.pop_all()
-        return cls(app, listening, told, folder, kept)
+        return cls(app, listening, told, folder, kept, anchors)
 
     def run(self) -> None:
         """Answer requests until the process is asked to end; those under way are answered still."""
@@ -141,6 +145,7 @@ class Service:
         with uninterrupted():
             self.listening.close()
             self.folder.take_snapshot(self.kept)
+            self.anchors.drop(self.kept.journal.store, self.kept.journal.end)
             self.kept.journal.close()
             self.folder.close()
 

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from fraud3000.errors import CheckFailed, ScorerError, UnavailableError
+from fraud3000.errors import CheckFailed, ParamsError, ScorerError, UnavailableError
 from fraud3000.models.explain import Reason
-from fraud3000.service import journal as journals
+from fraud3000.service import seals
 from fraud3000.service.entries import Answer, Answered, Entry, Label, Taken, decision_id
-from fraud3000.service.journal import SqliteJournal, recover
+from fraud3000.service.recovery import recover
+from fraud3000.service.sqlite import SqliteJournal
 
 ANSWER = Answer(
     "0" * 24, 0.1 + 0.2, 0.4, "review", 12.5, (Reason("AMOUNT", "amount: 5.00; usual 1.00"),), "3", "f" * 64
@@ -121,10 +122,15 @@ def test_what_is_changed_behind_its_back_shows(journal: SqliteJournal, path: Pat
         good.append([taken(first)])
 
 
-def test_another_key_made_other_seals(path: Path) -> None:
+def test_another_key_is_told_and_made_other_seals(path: Path) -> None:
     with closing(SqliteJournal(path, key=b"ours")) as journal:
         journal.append(some(3))
         assert len(list(journal.after(0))) == 3
+    with pytest.raises(ParamsError, match="sealed with another key than the key in FRAUD3000_AUDIT_KEY"):
+        SqliteJournal(path, key=b"theirs")
+    with pytest.raises(ParamsError, match="than no key, as FRAUD3000_AUDIT_KEY is not set"):
+        SqliteJournal(path)
+    altered(path, f"UPDATE facts SET value = '{seals.name_of(b'theirs')}' WHERE name = 'key'")
     with closing(SqliteJournal(path, key=b"theirs")) as journal, pytest.raises(CheckFailed, match="entry 1 "):
         list(journal.after(0))
 
@@ -138,7 +144,7 @@ def test_a_seal_binds_every_part() -> None:
         (b"", b"0", 1, "ab", "c", b"d"),
         (b"", b"0", 1, "a", "b", b"cd"),
     ]
-    assert len({journals.sealed(*one) for one in parts}) == len(parts)
+    assert len({seals.sealed(*one) for one in parts}) == len(parts)
 
 
 @example(cut=0.06131606546949798, flip=True)  # in the words of its own layout
@@ -179,7 +185,7 @@ def _readable(path: Path) -> list[Entry] | None:
 def test_a_journal_of_a_later_version_is_left_alone(journal: SqliteJournal, path: Path) -> None:
     journal.close()
     altered(path, "PRAGMA user_version = 9")
-    with pytest.raises(ScorerError, match="a journal of form 9, and this fraud3000 reads 1"):
+    with pytest.raises(ScorerError, match="a journal of form 9, and this fraud3000 reads 2"):
         SqliteJournal(path)
     with pytest.raises(ScorerError):
         recover(path)

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from fraud3000.features.online import FeatureStore
 from fraud3000.scorer import Scorer
 from fraud3000.service.entries import Answered, Label, Taken
-from fraud3000.service.journal import SqliteJournal
+from fraud3000.service.sqlite import SqliteJournal
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
 from tests.service.world import items, post

@@ -17,7 +17,7 @@ from fraud3000.errors import CheckFailed, DataError, ScorerError
 from fraud3000.params import Params
 from fraud3000.scorer import Scorer
 from fraud3000.service.entries import Taken
-from fraud3000.service.journal import SqliteJournal
+from fraud3000.service.sqlite import SqliteJournal
 from fraud3000.stages.replay import replay
 from fraud3000.stages.serve import Service
 from tests.service.world import NEWEST, items, post

@@ -1,0 +1,461 @@
+"""The journal as an SQLite database in WAL mode; one commit, with one flush to the disk, keeps all entries that wait together.
+
+Old entries move to an archive beside it: the database holds those after `moved`, and where the others are.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from fraud3000.errors import CheckFailed, ParamsError, ScorerError, UnavailableError
+from fraud3000.service import seals
+from fraud3000.service.archive import Archive, entry_of, without_person
+from fraud3000.service.entries import Answer, Entry, Erasure, Label, Taken, number_in
+from fraud3000.service.journal import Alert, Flush, Queue
+from fraud3000.service.seals import Sealed
+
+_FORMAT = 2
+_TABLES = f"""
+CREATE TABLE entries (
+    number INTEGER PRIMARY KEY, kind TEXT NOT NULL, transaction_id TEXT NOT NULL, body BLOB NOT NULL, personal BLOB,
+    seal BLOB NOT NULL
+) STRICT;
+CREATE INDEX entries_of_transaction ON entries (transaction_id, number);
+CREATE TABLE alerts (
+    number INTEGER PRIMARY KEY, transaction_id TEXT NOT NULL, decision TEXT NOT NULL, expected_loss REAL NOT NULL,
+    open INTEGER NOT NULL
+) STRICT;
+CREATE INDEX alerts_by_loss ON alerts (expected_loss DESC, number);
+CREATE INDEX alerts_of_transaction ON alerts (transaction_id);
+CREATE TABLE archived (transaction_id TEXT, number INTEGER, PRIMARY KEY (transaction_id, number)) STRICT, WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+PRAGMA user_version = {_FORMAT};
+"""
+_ALL = "SELECT number, kind, transaction_id, body, personal, seal FROM entries"
+_INSERT = "INSERT INTO entries (number, kind, transaction_id, body, personal, seal) VALUES (?, ?, ?, ?, ?, ?)"
+_ALERT = """
+INSERT INTO alerts (number, transaction_id, decision, expected_loss, open)
+SELECT ?1, ?2, ?3, ?4, NOT EXISTS (SELECT 1 FROM entries WHERE transaction_id = ?2 AND kind = 'label')
+"""
+_CLOSED = "UPDATE alerts SET open = 0 WHERE transaction_id = ?"
+_QUEUE = """
+SELECT number, transaction_id, expected_loss, open FROM alerts
+WHERE (expected_loss, -number) < (?, ?) AND (?3 IS NULL OR open = ?3) AND (?4 IS NULL OR decision = ?4) AND expected_loss >= ?5
+ORDER BY expected_loss DESC, number LIMIT ?6
+"""
+_KNOW = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
+DAMAGES = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file raises, the latter where its own words are."""
+_MOVED_AT_ONCE = 20_000  # entries of one archive file at most
+_GONE_AT_ONCE = 2_000  # entries that leave in one commit, while others wait to be written
+
+
+class SqliteJournal:
+    """A journal in a file, read and written by two connections: `append` may be called by another thread than the rest.
+
+    Parameters
+    ----------
+    path
+        Made where there is none; its archive is the folder ``archive`` beside it.
+    key
+        Of the seals.
+    flush
+        See `Flush`.
+
+    Raises
+    ------
+    CheckFailed
+        The file is no journal, or damaged where it ends.
+    ParamsError
+        It is sealed with another key.
+    UnavailableError
+        It cannot be read or written.
+    """
+
+    def __init__(self, path: Path, *, key: bytes = b"", flush: Flush = "full") -> None:
+        self.path, self.archive = path, Archive(path.parent / "archive")
+        self._key = key
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writing = _connected(path)
+            self._writing.execute(f"PRAGMA synchronous = {flush}")
+            self._reading = _connected(path)
+            self.store = self._named()
+            self._moved = self._fact("moved") or 0
+            self._last, self._seal = self._end()
+        except sqlite3.OperationalError as error:
+            raise _unavailable(path, error) from error
+        except DAMAGES as error:
+            raise damaged(path, str(error)) from error
+
+    @property
+    def last(self) -> int:
+        return self._last
+
+    @property
+    def end(self) -> tuple[int, bytes]:
+        """Number and seal of the last entry."""
+        return self._last, self._seal
+
+    @property
+    def moved(self) -> int:
+        """Number of the last entry that is in the archive alone."""
+        return int(self._moved)
+
+    def seal_of(self, number: int) -> bytes:
+        """The seal of an entry, or what stands for it before the first.
+
+        Raises
+        ------
+        CheckFailed
+            It is missing.
+        """
+        return self._seal_of(self._reading, number)
+
+    def ends(self) -> list[Taken]:
+        """See `Journal.ends`."""
+        asked = f"{_ALL} WHERE kind = 'transaction' ORDER BY number"
+        here = [entry for way in ("ASC", "DESC") for entry in self._read(f"{asked} {way} LIMIT 1", ())]
+        if self._moved:
+            there = self.archive.ends()
+            here = [*there[:1], *(here[-1:] or there[-1:])]
+        return [entry for entry in here if isinstance(entry, Taken)]
+
+    def append(self, added: Sequence[Entry]) -> None:
+        """See `Journal.append`."""
+        rows: list[tuple[Any, ...]] = []
+        seal = self._seal
+        for number, entry in enumerate(added, self._last + 1):
+            if entry.number != number:
+                raise ValueError(f"entry {entry.number} where {number} is next")
+            body = entry.body()
+            seal = seals.sealed(self._key, seal, number, entry.kind, entry.transaction_id, seals.digest_of(body))
+            personal = entry.personal() if isinstance(entry, Taken) else None
+            rows.append((number, entry.kind, entry.transaction_id, body, personal, seal))
+        try:
+            self._writing.execute("BEGIN IMMEDIATE")
+            self._writing.executemany(_INSERT, rows)
+            self._writing.executemany(_CLOSED, [(one.transaction_id,) for one in added if isinstance(one, Label)])
+            self._writing.executemany(_ALERT, [_alert(one) for one in added if _alerts(one)])
+            self._writing.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._after_failure()
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise  # a bug of ours, that no room will mend
+            raise _unavailable(self.path, error) from error
+        self._last, self._seal = self._last + len(rows), seal
+
+    def of_transaction(self, transaction_id: str) -> list[Entry]:
+        """See `Journal.of_transaction`."""
+        found = self._read(f"{_ALL} WHERE transaction_id = ? ORDER BY number", (transaction_id,))
+        return [*self._archived(transaction_id), *found] if self._moved else found
+
+    def entry(self, number: int) -> Entry | None:
+        """See `Journal.entry`."""
+        if number <= self._moved:
+            row = self.archive.entry(number)
+            return None if row is None else entry_of(row)
+        return next(iter(self._read(f"{_ALL} WHERE number = ?", (number,))), None)
+
+    def alerts(self, asked: Queue) -> list[Alert]:
+        """See `Journal.alerts`."""
+        last = asked.behind or (math.inf, 0)
+        given = (last[0], -last[1], asked.open, asked.decision, asked.least, asked.limit)
+        try:
+            found = self._reading.execute(_QUEUE, given).fetchall()
+        except sqlite3.Error as error:
+            raise _unavailable(self.path, error) from error
+        return [Alert(number, id_, loss, open=bool(still)) for number, id_, loss, still in found]
+
+    def after(self, number: int) -> Iterator[Entry]:
+        """See `Journal.after`."""
+        for row in self.rows_after(number):
+            entry = self._told(row)
+            if entry is not None:
+                yield entry
+
+    def rows_after(self, number: int) -> Iterator[Sealed]:
+        """Every entry behind a number as it lies in its file, in order, its seal checked; from the archive, then from here.
+
+        Raises
+        ------
+        CheckFailed
+            An entry is missing, or not what it was when it was sealed.
+        DataError
+            A file of the archive cannot be read.
+        """
+        try:
+            with closing(_connected(self.path)) as reading:
+                seal = self._seal_of(reading, number)
+                for row in self._all_after(reading, number):
+                    number += 1
+                    if not row.holds(self._key, number, seal):
+                        raise damaged(self.path, f"entry {number} is not what it was when it was sealed")
+                    seal = row.seal
+                    yield row
+        except DAMAGES as error:
+            raise damaged(self.path, f"behind entry {number}: {error}") from error
+
+    def rows(self) -> Iterator[Sealed]:
+        """Every entry as it lies in its file, in order, whatever its seal.
+
+        Raises
+        ------
+        CheckFailed
+            The file cannot be read further.
+        DataError
+            A file of the archive cannot be read.
+        """
+        try:
+            with closing(_connected(self.path)) as reading:
+                yield from self._all_after(reading, 0)
+        except DAMAGES as error:
+            raise damaged(self.path, str(error)) from error
+
+    def move(self, before: datetime) -> int:
+        """Let entries that came before a moment leave for the archive, by the day of their coming; how many left.
+
+        Others may be appended meanwhile, by another thread.
+
+        Raises
+        ------
+        UnavailableError
+            The archive or the journal cannot be written.
+        """
+        moment = int(before.timestamp() * 1e6)
+        first = self._moved
+        with closing(_connected(self.path)) as own:
+            self._let_go(own, self.archive.last)  # of a move that was cut off
+            while rows := self._leaving(own, moment):
+                self.archive.add([row for _, row in rows], datetime.fromtimestamp(rows[-1][0] / 1e6, UTC).date())
+                self._let_go(own, self.archive.last)
+        return self.moved - int(first)
+
+    def erase(self, cards: dict[str, str], at: int) -> int:
+        """Give cards other names, take what else is personal of theirs, and note that; how many entries were of them.
+
+        Parameters
+        ----------
+        cards
+            Card to pseudonym.
+        at
+            Microseconds since the epoch.
+
+        Raises
+        ------
+        UnavailableError
+            The journal or the archive cannot be written.
+        """
+        count = self.archive.erase(cards)
+        try:
+            self._writing.execute("PRAGMA secure_delete = ON")
+            self._writing.execute("BEGIN IMMEDIATE")
+            for raw in self._reading.execute(f"{_ALL} WHERE personal IS NOT NULL AND number > ?", (self._moved,)):
+                row = Sealed(*raw)
+                told = without_person(row, cards)
+                if told is not row:
+                    self._writing.execute(
+                        "UPDATE entries SET personal = ? WHERE number = ?", (told.personal, row.number)
+                    )
+                    count += 1
+            self._writing.execute("COMMIT")
+            if count:
+                self.append([Erasure(self.last + 1, count, at)])
+            self._writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            self._after_failure()
+            raise _unavailable(self.path, error) from error
+        return count
+
+    def begin_behind(self, archive: Archive) -> None:
+        """Go on after what an archive has: for a journal that is empty still."""
+        last = archive.last
+        row = archive.entry(last) if last else None
+        if row is not None:
+            with self._commit(self._writing) as writing:
+                writing.execute(_KNOW, ("moved", last))
+                writing.execute(_KNOW, ("moved_seal", row.seal))
+                known = ((one.transaction_id, one.number) for one in archive.after(0, last))
+                writing.executemany("INSERT OR REPLACE INTO archived VALUES (?, ?)", known)
+            self.archive, self._moved = archive, last
+            self._last, self._seal = self._end()
+
+    def close(self) -> None:
+        """See `Journal.close`."""
+        self._reading.close()
+        self._writing.close()
+
+    def _told(self, row: Sealed) -> Entry | None:
+        try:
+            return entry_of(row)
+        except ValueError as error:
+            raise damaged(self.path, str(error)) from error
+
+    def _read(self, asked: str, given: tuple[Any, ...]) -> list[Entry]:
+        try:
+            found = [self._told(Sealed(*row)) for row in self._reading.execute(asked, given)]
+        except sqlite3.Error as error:
+            raise _unavailable(self.path, error) from error
+        return [entry for entry in found if entry is not None]
+
+    def _archived(self, transaction_id: str) -> list[Entry]:
+        asked = "SELECT number FROM archived WHERE transaction_id = ? ORDER BY number"
+        try:
+            numbers = self._reading.execute(asked, (transaction_id,)).fetchall()
+        except sqlite3.Error as error:
+            raise _unavailable(self.path, error) from error
+        found = [self.entry(number) for (number,) in numbers if number <= self._moved]
+        return [entry for entry in found if entry is not None]
+
+    def _all_after(self, reading: sqlite3.Connection, number: int) -> Iterator[Sealed]:
+        """Behind a number: the archive up to where the journal begins, as it stands when this begins."""
+        reading.execute("BEGIN")
+        moved = _fact(reading, "moved") or 0
+        if number < moved:
+            yield from self.archive.after(number, moved)
+        asked = f"{_ALL} WHERE number > ? ORDER BY number"
+        for row in reading.execute(asked, (max(number, moved),)):
+            yield Sealed(*row)
+
+    def _leaving(self, own: sqlite3.Connection, moment: int) -> list[tuple[int, Sealed]]:
+        """The next entries for one file of the archive, each with the time of the last transaction up to it."""
+        rows: list[tuple[int, Sealed]] = []
+        came = 0
+        for raw in own.execute(f"{_ALL} WHERE number > ? ORDER BY number LIMIT {_MOVED_AT_ONCE}", (self._moved,)):
+            row = Sealed(*raw)
+            entry = self._told(row)
+            came = max(came, entry.received_at) if isinstance(entry, Taken) else came
+            if came >= moment:
+                break
+            rows.append((came, row))
+        days = groupby(rows, key=lambda one: one[0] // 86_400_000_000)
+        return next(([*part] for _, part in days), [])
+
+    def _let_go(self, own: sqlite3.Connection, until: int) -> None:
+        """Leave to the archive what it has, a few at a time, since others wait to be written meanwhile."""
+        while self._moved < until:
+            self._leave(own, min(until, self._moved + _GONE_AT_ONCE))
+
+    def _leave(self, own: sqlite3.Connection, last: int) -> None:
+        known = "INSERT OR REPLACE INTO archived SELECT transaction_id, number FROM entries WHERE number <= ?"
+        try:
+            with self._commit(own):
+                own.execute(known, (last,))
+                own.execute(_KNOW, ("moved_seal", self._seal_of(own, last)))
+                own.execute(_KNOW, ("moved", last))
+                own.execute("DELETE FROM entries WHERE number <= ?", (last,))
+                own.execute("DELETE FROM alerts WHERE number <= ? AND NOT open", (last,))
+        except sqlite3.Error as error:
+            raise _unavailable(self.path, error) from error
+        self._moved = last
+
+    def _commit(self, connection: sqlite3.Connection) -> _Commit:
+        return _Commit(connection)
+
+    def _seal_of(self, reading: sqlite3.Connection, number: int) -> bytes:
+        if number == 0:
+            return seals.START
+        if number == _fact(reading, "moved"):
+            return bytes(_fact(reading, "moved_seal"))
+        found = reading.execute("SELECT seal FROM entries WHERE number = ?", (number,)).fetchone()
+        if found is not None:
+            return bytes(found[0])
+        row = self.archive.entry(number)
+        if row is None:
+            raise damaged(self.path, f"entry {number} is missing")
+        return row.seal
+
+    def _named(self) -> str:
+        """The store's own name; with the key that seals it, told when it is made."""
+        name = seals.name_of(self._key)
+        if self._fact("store") is None:
+            with self._commit(self._writing) as writing:
+                writing.execute(_KNOW, ("store", secrets.token_hex(8)))
+                writing.execute(_KNOW, ("key", name))
+        if self._fact("key") != name:
+            given = f"the key in {seals.VARIABLE}" if self._key else f"no key, as {seals.VARIABLE} is not set"
+            raise ParamsError(
+                f"{self.path}: is sealed with another key than {given}",
+                hint=f"Set {seals.VARIABLE} to what it was when the service first started.",
+            )
+        return str(self._fact("store"))
+
+    def _fact(self, name: str) -> Any:
+        return _fact(self._writing, name)
+
+    def _end(self) -> tuple[int, bytes]:
+        found = self._writing.execute("SELECT number, seal FROM entries ORDER BY number DESC LIMIT 1").fetchone()
+        return found or (self._fact("moved") or 0, self._fact("moved_seal") or seals.START)
+
+    def _after_failure(self) -> None:
+        """Take nothing for kept that is not, whatever became of the commit."""
+        if self._writing.in_transaction:
+            self._writing.execute("ROLLBACK")
+        self._last, self._seal = self._end()
+
+
+class _Commit:
+    """A transaction of the database around a block."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._connection.execute("BEGIN IMMEDIATE")
+        return self._connection
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _fact(connection: sqlite3.Connection, name: str) -> Any:
+    found = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return None if found is None else found[0]
+
+
+def _alerts(entry: Entry) -> bool:
+    answer = getattr(entry, "answer", None)
+    return isinstance(answer, Answer) and answer.alert
+
+
+def _alert(entry: Any) -> tuple[int, str, str, float]:
+    answer: Answer = entry.answer
+    return number_in(answer.decision_id), entry.transaction_id, answer.decision, answer.expected_loss
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        _lay_out(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _lay_out(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables where there are none."""
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+    elif found != _FORMAT:
+        said = f"{path}: a journal of form {found}, and this fraud3000 reads {_FORMAT}"
+        raise ScorerError(said, hint="Start the fraud3000 that wrote it.")
+
+
+def damaged(path: Path, why: str) -> CheckFailed:
+    """The error of a journal that is not what it was."""
+    return CheckFailed(f"{path}: damaged ({why})", hint="A start of the service keeps what stands before the damage.")
+
+
+def _unavailable(path: Path, error: sqlite3.Error) -> UnavailableError:
+    return UnavailableError(f"{path}: cannot be written or read ({error})", hint="Free space, and send it again.")

@@ -1,0 +1,124 @@
+"""Edits, gaps, insertions and a cut tail are found; anchors show what seals cannot."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fraud3000.errors import CheckFailed, UnavailableError
+from fraud3000.service import seals
+from fraud3000.service.anchors import Anchors
+from fraud3000.service.audit import Audit, audit
+from fraud3000.service.sqlite import SqliteJournal
+from tests.service.test_journal import altered, some, taken
+
+KEY = b"k" * 32
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """A journal of 40 entries, anchored at 10, 20, 30 and 40."""
+    with closing(SqliteJournal(tmp_path / "journal.db", key=KEY)) as journal:
+        for first in (1, 11, 21, 31):
+            journal.append(some(10, first))
+            Anchors(tmp_path / "anchors.jsonl", key=KEY).drop(journal.store, journal.end)
+    return tmp_path
+
+
+def looked_at(place: Path) -> Audit:
+    with closing(SqliteJournal(place / "journal.db", key=KEY)) as journal:
+        return audit(journal.rows(), Anchors(place / "anchors.jsonl", key=KEY).of(journal.store), key=KEY)
+
+
+def test_what_is_whole_has_no_findings(kept: Path) -> None:
+    found = looked_at(kept)
+    assert (found.entries, found.last, found.findings) == (40, 40, [])
+
+
+@pytest.mark.parametrize(
+    ("statement", "findings"),
+    [
+        (
+            "UPDATE entries SET body = CAST(replace(body, '5716', '5717') AS BLOB) WHERE number = 4",
+            [(4, "is not what")],
+        ),
+        ("UPDATE entries SET transaction_id = 'x' WHERE number IN (4, 9)", [(4, "is not what"), (9, "is not what")]),
+        ("DELETE FROM entries WHERE number = 7", [(7, "is missing")]),
+        ("DELETE FROM entries WHERE number BETWEEN 7 AND 12", [(7, "is missing, with all up to 12")]),
+        ("DELETE FROM entries WHERE number > 33", [(34, "7 of the last entries are gone: an anchor of")]),
+        ("DELETE FROM entries", [(1, "40 of the last entries are gone")]),
+        (
+            "INSERT INTO entries SELECT 41, kind, transaction_id, body, personal, seal FROM entries WHERE number = 3",
+            [(41, "is not what was sealed, or does not follow")],
+        ),
+    ],
+)
+def test_what_was_done_to_it_shows(kept: Path, statement: str, findings: list[tuple[int, str]]) -> None:
+    altered(kept / "journal.db", statement)
+    found = looked_at(kept).findings
+    assert [number for number, _ in found] == [number for number, _ in findings]
+    assert all(told.startswith(said) for (_, told), (_, said) in zip(found, findings, strict=True))
+
+
+def test_one_who_has_the_key_is_caught_by_an_anchor(kept: Path) -> None:
+    (kept / "journal.db").rename(kept / "old.db")
+    with (
+        closing(SqliteJournal(kept / "journal.db", key=KEY)) as forged,
+        closing(sqlite3.connect(kept / "old.db")) as old,
+    ):
+        store = old.execute("SELECT value FROM facts WHERE name = 'store'").fetchone()[0]
+        forged.append([*some(14), taken(15, amount=1), *some(25, 16)])
+    altered(kept / "journal.db", f"UPDATE facts SET value = '{store}' WHERE name = 'store'")
+    found = looked_at(kept).findings
+    assert [number for number, _ in found] == [20, 30, 40]
+    assert {said for _, said in found} == {"is sealed otherwise than an anchor says"}
+
+
+def test_what_stands_beside_an_entry_is_bound_too(tmp_path: Path) -> None:
+    with closing(SqliteJournal(tmp_path / "journal.db", key=KEY)) as journal:
+        journal.append([taken(1, card_id="c1"), taken(2, card_id="c2")])
+    altered(tmp_path / "journal.db", "UPDATE entries SET personal = CAST(replace(personal, 'c1', 'c9') AS BLOB)")
+    assert looked_at(tmp_path).findings == [(1, "what stands beside it is not what was sealed")]
+
+
+def test_a_place_is_told_once_and_again_when_it_moved(kept: Path) -> None:
+    anchors = Anchors(kept / "anchors.jsonl", key=KEY)
+    with closing(SqliteJournal(kept / "journal.db", key=KEY)) as journal:
+        assert anchors.drop(journal.store, journal.end) is None
+        journal.append([taken(41)])
+        told = anchors.drop(journal.store, journal.end)
+        assert told is not None
+        assert (told.number, told.seal) == (41, journal.end[1].hex())
+        assert [one.number for one in anchors.of(journal.store)] == [10, 20, 30, 40, 41]
+        assert anchors.of("another") == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [('"number": 20', '"number": 19'), ('"at": "2', '"at": "3'), ('{"store"', "{store")]
+)
+def test_a_changed_anchor_shows(kept: Path, before: str, after: str) -> None:
+    path = kept / "anchors.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0], lines[1].replace(before, after), *lines[2:]]))
+    with pytest.raises(CheckFailed, match="line 2 is not as it was written"):
+        looked_at(kept)
+    path.write_text("".join([lines[0], *lines[2:]]))
+    with pytest.raises(CheckFailed, match="line 2 is not"):
+        looked_at(kept)
+
+
+def test_an_anchor_that_was_cut_while_it_was_written_is_written_anew(kept: Path) -> None:
+    path = kept / "anchors.jsonl"
+    path.write_bytes(path.read_bytes()[:-30])
+    assert looked_at(kept).findings == []
+    with closing(SqliteJournal(kept / "journal.db", key=KEY)) as journal:
+        assert Anchors(path, key=KEY).drop(journal.store, journal.end) is not None
+        assert [one.number for one in Anchors(path, key=KEY).of(journal.store)] == [10, 20, 30, 40]
+
+
+def test_a_place_for_anchors_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="cannot be written"):
+        Anchors(tmp_path).drop("a", (1, seals.START))
