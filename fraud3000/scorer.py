@@ -26,10 +26,13 @@ from fraud3000.models.explain import Explainer, Reason, Typical
 from fraud3000.models.fit import Member, Model
 from fraud3000.models.policy import Policy
 from fraud3000.models.predictors import Predictor
+from fraud3000.models.recorded import Recorded
 from fraud3000.params import Mapping
 from fraud3000.schema import APPROVE, LEDGER
 
 UNREGISTERED = "unregistered"
+SAME = 1e-9
+"""How far a score may lie from what was recorded: other processors round otherwise."""
 
 
 class Judged(NamedTuple):
@@ -71,6 +74,8 @@ class Scorer:
         From FEATURED to log-odds, to a probability, to an alert.
     typical
         What is usual among legitimate transactions; reasons compare with it.
+    recorded
+        Some rows of validation with their scores, by which it is known again.
     facts
         Where it comes from: data fingerprint, the date its labels were known at, the estimator.
     version
@@ -102,6 +107,7 @@ class Scorer:
     calibrator: Calibrator
     policy: Policy
     typical: Typical
+    recorded: Recorded = field(default_factory=Recorded)
     facts: dict[str, Any] = field(default_factory=dict)
     version: str = UNREGISTERED
 
@@ -222,6 +228,25 @@ class Scorer:
         """As `reasons`, of rows whose features come by name."""
         return self._explainer.of(self.model.encoder.rows(values))
 
+    def require_same(self) -> None:
+        """Score the recorded rows once more, and give reasons for some of them.
+
+        Raises
+        ------
+        ScorerError
+            A score is not what it was when the model was made.
+        """
+        if not self.recorded.rows:
+            return
+        scores = self.calibrator.probability(self.model.log_odds_of(self.recorded.matrix))
+        off = self.recorded.difference(scores)
+        if not off <= SAME:
+            raise ScorerError(
+                f"version {self.version}: scores its recorded rows otherwise than when it was made (by up to {off:.3g})",
+                hint="Do not use it here: compare numpy, numba and processor with those of the machine that trained it.",
+            )
+        self._explainer.of(self.recorded.matrix[:5])
+
     def contributions(self, featured: pl.DataFrame) -> pl.DataFrame:
         """What each feature adds to the raw score of each row: log-odds, before calibration.
 
@@ -298,6 +323,7 @@ class Scorer:
                 calibrator=calibrate.from_dict(parts["calibrator"]),
                 policy=Policy.from_dict(parts["policy"]),
                 typical=Typical.from_dict(parts["typical"]),
+                recorded=Recorded.from_dict(parts.get("recorded", Recorded().to_dict())),
                 facts=parts["facts"],
             )
         return replace(loaded, version=version or folder.name)
@@ -317,6 +343,7 @@ class Scorer:
             "calibrator": self.calibrator.to_dict(),
             "policy": self.policy.to_dict(),
             "typical": self.typical.to_dict(),
+            "recorded": self.recorded.to_dict(),
             "facts": self.facts,
         }
 

@@ -20,7 +20,8 @@ RUN = [name for name, page in PAGES.items() if any(block.runs for block in run_d
     "name", [pytest.param(name, marks=[pytest.mark.slow] * run_docs.is_slow(PAGES[name])) for name in sorted(RUN)]
 )
 def test_a_page_does_what_it_shows(name: str) -> None:
-    assert list(run_docs.problems(run_docs.run(PAGES[name]))) == []
+    found = list(run_docs.problems(run_docs.run(PAGES[name])))
+    assert not found, "\n".join(found)  # all of it, however long
 
 
 @pytest.mark.parametrize("name", sorted(name for name in PAGES if Path(name).name not in GENERATED))

@@ -18,6 +18,7 @@ from sklearn.isotonic import isotonic_regression
 from fraud3000.errors import ScorerError
 from fraud3000.models.encoder import Floats
 from fraud3000.models.fit import Labels
+from fraud3000.models.threads import one_for_sums
 
 FEWEST_FOR_SLOPE = 5
 FEWEST_FOR_SHAPE = 20
@@ -207,5 +208,7 @@ def _logistic(terms: Sequence[Floats], offset: Floats, targets: Floats) -> list[
 
     bounds = [(_LEAST_SLOPE, None)] * len(terms) + [(None, None)]
     start = np.array([1.0] * len(terms) + [0.0])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 500, "ftol": 1e-14})
+    options = {"maxiter": 500, "ftol": 1e-14}
+    with one_for_sums():
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return cast(list[float], found.x.tolist())

@@ -21,6 +21,7 @@ from fraud3000.models import contributions, estimators, predictors
 from fraud3000.models.contributions import Contributions
 from fraud3000.models.encoder import Encoder, Floats
 from fraud3000.models.predictors import Predictor
+from fraud3000.models.threads import one_for_sums
 from fraud3000.params import MemberParams, TrainModelParams
 
 Labels = npt.NDArray[np.int8]
@@ -264,7 +265,7 @@ def _fit(pipeline: Pipeline, matrix: Floats, is_fraud: Labels, weights: Floats |
     forest = isinstance(estimator, estimators.FORESTS)
     if forest:
         estimator.set_params(n_jobs=2)
-    with warnings.catch_warnings():
+    with one_for_sums(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # told through Model.converged
         pipeline.fit(matrix, is_fraud, estimator__sample_weight=weights)
     if forest:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
@@ -18,9 +20,10 @@ from fraud3000.service.alerts import AlertQuery, cursor
 from fraud3000.service.desk import Desk
 from fraud3000.service.incoming import Counter
 from fraud3000.service.judge import Reasons
-from fraud3000.service.messages import MOST_ROWS, Decisions, Facts, Failure, LabelRecord, Recorded
+from fraud3000.service.messages import MOST_ROWS, Decisions, Facts, Failure, LabelRecord, Recorded, Reload, Snapshot
 from fraud3000.service.metrics import Metrics, Timed
 from fraud3000.service.requests import JSON, LINES
+from fraud3000.service.upkeep import Upkeep
 
 Guards = dict[access.Scope, list[Any]]
 """What lets a request pass, by scope."""
@@ -37,7 +40,14 @@ Deadline = Annotated[
 ]
 
 
-def create_app(desk: Desk, counter: Counter, keys: access.Keys, *, requests_per_second: float | None = None) -> FastAPI:
+def create_app(
+    desk: Desk,
+    counter: Counter,
+    keys: access.Keys,
+    upkeep: Upkeep,
+    *,
+    requests_per_second: float | None = None,
+) -> FastAPI:
     """Make the service.
 
     Parameters
@@ -48,17 +58,27 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys, *, requests_per_
         Checks what comes in.
     keys
         What `X-API-Key` may hold; where there are none, anyone may ask.
+    upkeep
+        What goes on beside, while the app runs.
     requests_per_second
         Of each key; None for any number.
     """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with upkeep.running():
+            yield
+
     app = FastAPI(
         title="fraud3000",
         summary="Fraud decisions for card transactions.",
         version=desk.judge.scorer.version,
         docs_url=None,  # these pages are loaded from another host
         redoc_url=None,
+        lifespan=lifespan,
     )
     metrics = Metrics(desk)
+    metrics.watch_upkeep(upkeep)
     app.add_middleware(requests.Named)
     app.add_middleware(Timed, metrics=metrics)
     requests.answer_errors(app)
@@ -66,6 +86,7 @@ def create_app(desk: Desk, counter: Counter, keys: access.Keys, *, requests_per_
     may = {scope: [_guard(keys, allowance, scope)] for scope in access.SCOPES}
     _take(app, desk, counter, metrics, may)
     _tell(app, desk, counter, metrics, may)
+    _keep_up(app, upkeep, may)
     return app
 
 
@@ -163,6 +184,23 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
     async def model() -> Facts:
         """Tell which model answers, what it was made of, and what it knows."""
         return _facts(desk, counter)
+
+
+def _keep_up(app: FastAPI, upkeep: Upkeep, may: Guards) -> None:
+    """What is asked for by those who run the service."""
+    refusals = _failures(401, 403, 409, 429, 503)
+
+    @app.post("/admin/reload", dependencies=may["admin"], responses=refusals)
+    async def reload() -> Reload:
+        """Let the model decide that was promoted last; where it cannot be used, the present one stays, and it is said why."""
+        found = await upkeep.reload()
+        return Reload(result=found.result, model_version=found.version)
+
+    @app.post("/admin/snapshot", dependencies=may["admin"], responses=refusals)
+    async def snapshot() -> Snapshot:
+        """Write a snapshot of the features' state, which shortens the next start; answers when it is written."""
+        found = await upkeep.snapshot()
+        return Snapshot(entry=found.number, checksum=found.checksum)
 
 
 def _facts(desk: Desk, counter: Counter) -> Facts:

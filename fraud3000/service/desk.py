@@ -18,11 +18,13 @@ from typing import Any, Literal
 from fraud3000.data.duplicates import arrival_order
 from fraud3000.errors import UnavailableError
 from fraud3000.features.online import FeatureStore
+from fraud3000.service import states
 from fraud3000.service.entries import Answered, Entry, Label, Row, Taken, number_in
 from fraud3000.service.journal import Alert, Journal, Queue
 from fraud3000.service.judge import Judge, Reasons
 from fraud3000.service.ledger import Said, settled
 from fraud3000.service.past import Past, newest
+from fraud3000.service.turns import Turns
 from fraud3000.service.writer import Writer
 
 _AT_ONCE = 64
@@ -75,6 +77,7 @@ class Desk:
         self._newest = newest(past, journal)
         self._since = 0
         self._inside = 0  # transactions that are being decided
+        self._turns = Turns()
         self._listeners: list[Callable[[Taken], None]] = []
 
     def listen(self, to: Callable[[Taken], None]) -> None:
@@ -140,6 +143,12 @@ class Desk:
     async def _decided(
         self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float
     ) -> list[Taken | Refusal]:
+        async with self._turns.one():
+            return await self._in_turn(rows, received_at, reasons, deadline)
+
+    async def _in_turn(
+        self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float
+    ) -> list[Taken | Refusal]:
         await self._writer.catch_up()
         places = [0] if len(rows) == 1 else sorted(range(len(rows)), key=lambda place: _arrival(rows[place]))
         found: dict[int, Taken | Refusal] = {}
@@ -174,14 +183,38 @@ class Desk:
         UnavailableError
             The journal cannot be read or written.
         """
-        await self._writer.catch_up()
-        labels = []
-        for place, one in enumerate(said):
-            labels.append(self._label(one, received_at))
-            if place % _AT_ONCE == 0:
-                await asyncio.sleep(0)
-        await self._kept(label.transaction_id for label in labels)
-        return labels
+        async with self._turns.one():
+            await self._writer.catch_up()
+            labels = []
+            for place, one in enumerate(said):
+                labels.append(self._label(one, received_at))
+                if place % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            await self._kept(label.transaction_id for label in labels)
+            return labels
+
+    async def swap(self, judge: Judge, store: FeatureStore | None = None, seen: int = 0) -> None:
+        """Let another model decide from now on; whoever is being answered is answered by the present one.
+
+        Parameters
+        ----------
+        store
+            The state of the other model's catalogue, where that is not the present one's.
+        seen
+            Number of the last entry that it has seen.
+
+        Raises
+        ------
+        UnavailableError
+            The journal cannot be written or read, and the present model stays.
+        """
+        async with self._turns.alone():
+            await self._writer.catch_up()
+            await self._writer.until(self._last)
+            if store is not None:
+                states.advanced(store, self._journal, seen)
+                self.store = store
+            self.judge = judge
 
     def decision(self, decision: str) -> Taken | None:
         """The transaction with the decision of that id; None where there is none."""

@@ -16,7 +16,6 @@ import json
 import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,22 +23,18 @@ import polars as pl
 from loguru import logger
 
 from fraud3000.data import outputs
-from fraud3000.data.spill import in_pieces
-from fraud3000.errors import CheckFailed, ScorerError, UnavailableError
+from fraud3000.errors import CheckFailed, UnavailableError
 from fraud3000.features.online import FeatureStore
 from fraud3000.features.online.facts import EPOCH
 from fraud3000.features.spec import Catalogue
-from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
-from fraud3000.service.entries import PERSONAL, Entry, Label, Taken
+from fraud3000.schema import LEDGER, TRANSACTIONS
+from fraud3000.service import states
+from fraud3000.service.entries import PERSONAL
 from fraud3000.service.journal import Flush
 from fraud3000.service.past import Past
 from fraud3000.service.recovery import Lost, recover
 from fraud3000.service.sqlite import SqliteJournal
-
-_AT_ONCE = 50_000  # entries that are read again at a time
-_HISTORY, _LABELS = "history.parquet", "labels.parquet"
-_SNAPSHOTS = 2  # that are kept of each catalogue
-
+from fraud3000.service.states import HISTORY, LABELS
 
 Timespan = tuple[datetime, datetime]
 """First and last."""
@@ -99,7 +94,7 @@ class Folder:
 
     @property
     def _files(self) -> tuple[Path, Path, Path]:
-        return self.root / _HISTORY, self.root / _LABELS, self.root / "seed.json"
+        return self.root / HISTORY, self.root / LABELS, self.root / "seed.json"
 
     @property
     def seed(self) -> dict[str, Any] | None:
@@ -163,17 +158,6 @@ class Folder:
         """What the service began with; nothing where it has not begun."""
         return Past(self._files[0] if self.seed is not None else None)
 
-    def take_snapshot(self, kept: Kept) -> None:
-        """Write the store's state; the journal has all that it has observed."""
-        number, seal = kept.journal.end
-        path = self._snapshots(kept.store.catalogue) / f"{number:015d}-{seal.hex()[:16]}.snapshot"
-        if path.exists():
-            return
-        with outputs.whole(path) as (part,), part.open("wb") as file:
-            kept.store.snapshot(file)
-        for old in sorted(path.parent.glob("*.snapshot"))[:-_SNAPSHOTS]:
-            old.unlink()
-
     def erase(self, cards: dict[str, str]) -> int:
         """Give cards of the history other names, take what else is personal of theirs, and take all snapshots away.
 
@@ -213,42 +197,11 @@ class Folder:
 
     def _kept(self, catalogue: Catalogue, journal: SqliteJournal, lost: Lost | None) -> Kept:
         try:
-            number, store = self._newest(catalogue, journal) or (None, sown(self.root, catalogue))
-            replayed = 0
-            since = journal.after(number or 0)
-            while part := list(islice(since, _AT_ONCE)):
-                store.absorb(_frame([one for one in part if isinstance(one, Taken)]), _ledger(part))
-                replayed += len(part)
-            return Kept(store, journal, self.past(), number, replayed, lost)
+            store, snapshot, last = states.made(self.root, catalogue, journal)
+            return Kept(store, journal, self.past(), snapshot, last - (snapshot or 0), lost)
         except BaseException:
             journal.close()
             raise
-
-    def _newest(self, catalogue: Catalogue, journal: SqliteJournal) -> tuple[int, FeatureStore] | None:
-        """The newest snapshot that fits catalogue and journal, with its number."""
-        for path in sorted(self._snapshots(catalogue).glob("*.snapshot"), reverse=True):
-            number, _, seal = path.stem.partition("-")
-            if journal.seal_of(int(number)).hex()[:16] != seal:
-                continue
-            with path.open("rb") as file:
-                try:
-                    return int(number), FeatureStore.restore(file)
-                except ScorerError as error:
-                    logger.warning("{}: passed over ({})", path, error.message)
-        return None
-
-    def _snapshots(self, catalogue: Catalogue) -> Path:
-        return self.root / "snapshots" / catalogue.hash[:16]
-
-
-def sown(root: Path, catalogue: Catalogue) -> FeatureStore:
-    """A store that has observed what the service of a folder began with."""
-    store = FeatureStore(catalogue)
-    if (root / _HISTORY).exists():
-        store.absorb(pl.read_parquet(root / _HISTORY, n_rows=0), pl.read_parquet(root / _LABELS))
-        for piece in in_pieces(pl.scan_parquet(root / _HISTORY)):
-            store.absorb(piece)
-    return store
 
 
 def _locked(root: Path) -> IO[str]:
@@ -273,36 +226,3 @@ def _in_order(rows: pl.LazyFrame) -> pl.LazyFrame:
     """By arrival, which most files are already."""
     ordered = rows.select(pl.col("seq").is_sorted()).collect().item()
     return rows if ordered else rows.sort("seq")
-
-
-def _frame(taken: list[Taken]) -> pl.DataFrame:
-    """TRANSACTIONS of entries, in their order."""
-    rows = [one.transaction for one in taken]
-    if not rows:
-        return pl.DataFrame(schema=TRANSACTIONS)
-    names = dict.fromkeys(name for row in rows for name in row)
-    columns = {name: _column(name, [row.get(name) for row in rows]) for name in names}
-    return pl.DataFrame(columns).with_columns(
-        is_fraud=pl.lit(None, pl.Int8),
-        reported_at=pl.lit(None, TIME),
-        labelled=pl.lit(value=True),
-        seq=pl.Series([one.number for one in taken], dtype=pl.Int64),
-    )
-
-
-def _column(name: str, values: list[Any]) -> pl.Series:
-    if name == "ts":
-        return pl.Series(name, values, pl.Int64).cast(TIME)
-    passed = pl.String() if any(isinstance(value, str) for value in values) else pl.Float64()
-    return pl.Series(name, values, TRANSACTIONS.get(name, passed))
-
-
-def _ledger(entries: list[Entry]) -> pl.DataFrame:
-    """LEDGER of what entries say."""
-    said = [
-        (one.transaction_id, one.is_fraud, one.source, one.reported_at, one.recorded_at)
-        for one in entries
-        if isinstance(one, Label)
-    ]
-    kinds = {**LEDGER, "reported_at": pl.Int64(), "recorded_at": pl.Int64()}
-    return pl.DataFrame(said, schema=kinds, orient="row").cast({"reported_at": TIME, "recorded_at": TIME})

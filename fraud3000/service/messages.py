@@ -153,6 +153,20 @@ class Facts(Message):
     history: dict[str, Any]
 
 
+class Reload(Message):
+    """What came of looking for another model."""
+
+    result: Literal["swapped", "same"]
+    model_version: str
+
+
+class Snapshot(Message):
+    """A snapshot that was written."""
+
+    entry: int = Field(description="The last entry of the journal that it has seen.")
+    checksum: str = Field(description="Of the features' state.")
+
+
 def transaction_model(mapping: Mapping) -> type[BaseModel]:
     """Make the model of a transaction as a data set has it.
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fraud3000.service.desk import Desk
 from fraud3000.service.entries import Taken
+from fraud3000.service.upkeep import Upkeep
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _SCORES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -40,6 +41,9 @@ class Metrics:
         self.labels = Counter("labels", "Label records taken, by source", ("source",), **made)
         self.registry.register(_OfDesk(desk))
         desk.listen(self.decided)
+
+    def watch_upkeep(self, upkeep: Upkeep) -> None:
+        """Count what is done beside answering."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

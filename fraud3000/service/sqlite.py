@@ -90,7 +90,7 @@ class SqliteJournal:
             self._reading = _connected(path)
             self.store = self._named()
             self._moved = self._fact("moved") or 0
-            self._last, self._seal = self._end()
+            self._head = self._end()
         except sqlite3.OperationalError as error:
             raise _unavailable(path, error) from error
         except DAMAGES as error:
@@ -98,12 +98,12 @@ class SqliteJournal:
 
     @property
     def last(self) -> int:
-        return self._last
+        return self._head[0]
 
     @property
     def end(self) -> tuple[int, bytes]:
         """Number and seal of the last entry."""
-        return self._last, self._seal
+        return self._head
 
     @property
     def moved(self) -> int:
@@ -132,8 +132,8 @@ class SqliteJournal:
     def append(self, added: Sequence[Entry]) -> None:
         """See `Journal.append`."""
         rows: list[tuple[Any, ...]] = []
-        seal = self._seal
-        for number, entry in enumerate(added, self._last + 1):
+        last, seal = self._head
+        for number, entry in enumerate(added, last + 1):
             if entry.number != number:
                 raise ValueError(f"entry {entry.number} where {number} is next")
             body = entry.body()
@@ -151,12 +151,15 @@ class SqliteJournal:
             if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
                 raise  # a bug of ours, that no room will mend
             raise _unavailable(self.path, error) from error
-        self._last, self._seal = self._last + len(rows), seal
+        self._head = (last + len(rows), seal)
 
     def of_transaction(self, transaction_id: str) -> list[Entry]:
         """See `Journal.of_transaction`."""
         found = self._read(f"{_ALL} WHERE transaction_id = ? ORDER BY number", (transaction_id,))
-        return [*self._archived(transaction_id), *found] if self._moved else found
+        if not self._moved:
+            return found
+        both = {entry.number: entry for entry in (*self._archived(transaction_id), *found)}  # it may be just moving
+        return [both[number] for number in sorted(both)]
 
     def entry(self, number: int) -> Entry | None:
         """See `Journal.entry`."""
@@ -181,6 +184,22 @@ class SqliteJournal:
             entry = self._told(row)
             if entry is not None:
                 yield entry
+
+    def recent(self, count: int) -> list[Taken]:
+        """The last transactions that are not in the archive, in order.
+
+        Raises
+        ------
+        UnavailableError
+            The journal cannot be read.
+        """
+        asked = f"{_ALL} WHERE kind = 'transaction' ORDER BY number DESC LIMIT ?"
+        try:
+            with closing(_connected(self.path)) as own:  # whoever asks may be another thread
+                found = [self._told(Sealed(*row)) for row in own.execute(asked, (count,))]
+        except sqlite3.Error as error:
+            raise _unavailable(self.path, error) from error
+        return [entry for entry in found[::-1] if isinstance(entry, Taken)]
 
     def rows_after(self, number: int) -> Iterator[Sealed]:
         """Every entry behind a number as it lies in its file, in order, its seal checked; from the archive, then from here.
@@ -286,7 +305,7 @@ class SqliteJournal:
                 known = ((one.transaction_id, one.number) for one in archive.after(0, last))
                 writing.executemany("INSERT OR REPLACE INTO archived VALUES (?, ?)", known)
             self.archive, self._moved = archive, last
-            self._last, self._seal = self._end()
+            self._head = self._end()
 
     def close(self) -> None:
         """See `Journal.close`."""
@@ -312,8 +331,9 @@ class SqliteJournal:
             numbers = self._reading.execute(asked, (transaction_id,)).fetchall()
         except sqlite3.Error as error:
             raise _unavailable(self.path, error) from error
-        found = [self.entry(number) for (number,) in numbers if number <= self._moved]
-        return [entry for entry in found if entry is not None]
+        found = [self.archive.entry(number) for (number,) in numbers]
+        told = [self._told(row) for row in found if row is not None]
+        return [entry for entry in told if entry is not None]
 
     def _all_after(self, reading: sqlite3.Connection, number: int) -> Iterator[Sealed]:
         """Behind a number: the archive up to where the journal begins, as it stands when this begins."""
@@ -346,6 +366,7 @@ class SqliteJournal:
 
     def _leave(self, own: sqlite3.Connection, last: int) -> None:
         known = "INSERT OR REPLACE INTO archived SELECT transaction_id, number FROM entries WHERE number <= ?"
+        before, self._moved = self._moved, last  # from now on others look there too
         try:
             with self._commit(own):
                 own.execute(known, (last,))
@@ -354,8 +375,8 @@ class SqliteJournal:
                 own.execute("DELETE FROM entries WHERE number <= ?", (last,))
                 own.execute("DELETE FROM alerts WHERE number <= ? AND NOT open", (last,))
         except sqlite3.Error as error:
+            self._moved = before
             raise _unavailable(self.path, error) from error
-        self._moved = last
 
     def _commit(self, connection: sqlite3.Connection) -> _Commit:
         return _Commit(connection)
@@ -399,7 +420,7 @@ class SqliteJournal:
         """Take nothing for kept that is not, whatever became of the commit."""
         if self._writing.in_transaction:
             self._writing.execute("ROLLBACK")
-        self._last, self._seal = self._end()
+        self._head = self._end()
 
 
 class _Commit:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from fraud3000.features.online import FeatureStore
 from fraud3000.params import Params
 from fraud3000.service.entries import Answer, Answered, Entry, Label, Taken
-from fraud3000.service.folder import sown
 from fraud3000.service.judge import Judge
+from fraud3000.service.states import sown
 from fraud3000.stages.kept import decision_of, journal_of, judges_of, service_folder
 from fraud3000.stages.progress import doing
 from fraud3000.stages.summary import Summary, Table

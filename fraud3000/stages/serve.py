@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 from starlette.types import ASGIApp
@@ -19,9 +20,9 @@ from fraud3000.data import cards, clean, places
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
 from fraud3000.interrupts import uninterrupted
-from fraud3000.params import Params, Span
+from fraud3000.params import Params, ServeParams, Span
 from fraud3000.scorer import Scorer
-from fraud3000.service import access, seals
+from fraud3000.service import access, seals, states
 from fraud3000.service.anchors import Anchors
 from fraud3000.service.app import create_app
 from fraud3000.service.desk import Desk
@@ -29,6 +30,7 @@ from fraud3000.service.fallback import Fallback
 from fraud3000.service.folder import Folder, Kept, Timespan
 from fraud3000.service.incoming import Counter
 from fraud3000.service.judge import Judge
+from fraud3000.service.upkeep import Schedule, Upkeep
 from fraud3000.stages.exported import exported
 from fraud3000.stages.kept import anchors_of, service_folder
 from fraud3000.stages.keys import access_file
@@ -52,6 +54,7 @@ class Service:
     summary: Summary
     folder: Folder
     kept: Kept
+    desk: Desk
     anchors: Anchors
 
     @classmethod
@@ -95,7 +98,7 @@ class Service:
         workspace = Workspace.of(params)
         with ExitStack() as opened:
             listening = opened.enter_context(closing(_bound(host, port)))
-            version, bundled = exported(workspace, model) or registry.resolve(model, params.registry, workspace.root)
+            version, bundled = _decides(params, model)
             scorer = Scorer.load(bundled, version=version)
             folder = opened.enter_context(closing(Folder(service_folder(params))))
             if folder.seed is None:
@@ -115,11 +118,14 @@ class Service:
             counter = Counter(
                 scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC)
             )
-            app = create_app(desk, counter, keys, requests_per_second=params.serve.requests_per_second)
+            upkeep = Upkeep(
+                desk, kept.journal, folder.root, anchors, partial(_decides, params, model), _schedule(params.serve)
+            )
+            app = create_app(desk, counter, keys, upkeep, requests_per_second=params.serve.requests_per_second)
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
             told = _summary(scorer, folder, kept, listening, keyed=keys.needed)
             opened.pop_all()
-        return cls(app, listening, told, folder, kept, anchors)
+        return cls(app, listening, told, folder, kept, desk, anchors)
 
     def run(self) -> None:
         """Answer requests until the process is asked to end; those under way are answered still."""
@@ -144,7 +150,7 @@ class Service:
         """Write a snapshot, and let go of port, journal and folder."""
         with uninterrupted():
             self.listening.close()
-            self.folder.take_snapshot(self.kept)
+            states.save(self.folder.root, self.desk.store, self.kept.journal.end)
             self.anchors.drop(self.kept.journal.store, self.kept.journal.end)
             self.kept.journal.close()
             self.folder.close()
@@ -189,6 +195,17 @@ class _Past:
         transactions = scan(workspace.transactions, made_by="prepare")
         told = f"{workspace.transactions}, {transactions.select(pl.len()).collect().item():,} rows"
         return cls(transactions, scan(workspace.labels, made_by="prepare"), told)
+
+
+def _decides(params: Params, model: str) -> tuple[str, Path]:
+    """The version that a name means by now, and the folder of its bundle; a promoted one needs no registry."""
+    workspace = Workspace.of(params)
+    return exported(workspace, model) or registry.resolve(model, params.registry, workspace.root)
+
+
+def _schedule(serve: ServeParams) -> Schedule:
+    retention = serve.retention
+    return Schedule(serve.reload, serve.snapshot_entries, retention.journal, retention.decisions)
 
 
 def _require_span(span: Timespan | None, catalogue: Catalogue) -> None:

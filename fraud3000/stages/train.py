@@ -16,9 +16,11 @@ from fraud3000 import champions, prequential, registry, verdicts
 from fraud3000.data import cards, outputs, sources
 from fraud3000.errors import CheckFailed, UnavailableError
 from fraud3000.metrics.catalogue import words
-from fraud3000.models import deviation, estimators, fit, outside, policy
+from fraud3000.models import deviation, estimators, fit, outside, policy, recorded
 from fraud3000.models.explain import Typical
+from fraud3000.models.fit import Model
 from fraud3000.models.outside import Outside
+from fraud3000.models.recorded import Recorded
 from fraud3000.models.rows import require_both_classes
 from fraud3000.params import Mapping, Params, Span
 from fraud3000.scorer import Scorer
@@ -69,12 +71,19 @@ def train(params: Params, *, final: bool = False) -> Summary:
         calibrator=settled.calibrator,
         policy=settled.threshold.policy,
         typical=typical,
+        recorded=_recorded(model, settled, inputs.valid.featured),
         facts={**_facts(inputs, params), "seed_deviation": spread.to_dict(), **origin},
     )
     told = {f"seed_deviation_{name}": value for name, value in spread.values.items()}
     metrics = {**outside.metrics(inputs.valid, settled.log_odds), **told}
     version = _keep(scorer, params, metrics, workspace)
     return _summary(version, scorer, inputs, settled, metrics, workspace)
+
+
+def _recorded(model: Model, settled: Outside, valid: pl.DataFrame) -> Recorded:
+    """Rows of validation as the model takes them, with the scores of its deployed form."""
+    places = recorded.places(valid.height)
+    return Recorded.of(model.encoder.matrix(valid[places]), settled.calibrator.probability(settled.log_odds[places]))
 
 
 def _mapping(params: Params, rows: pl.DataFrame) -> Mapping:

@@ -14,7 +14,7 @@ from fraud3000.errors import DataError, ParamsError, UnavailableError
 from fraud3000.params import Params
 from fraud3000.scorer import Scorer
 from fraud3000.service.entries import Taken
-from fraud3000.service.folder import sown
+from fraud3000.service.states import sown
 from fraud3000.stages import audit
 from fraud3000.stages.explain import explain
 from fraud3000.stages.kept import anchors_of, journal_of, service_folder

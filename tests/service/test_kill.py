@@ -23,7 +23,8 @@ import yaml
 from fraud3000 import params as params_files
 from fraud3000.scorer import Scorer
 from fraud3000.service.entries import Taken
-from fraud3000.service.folder import Folder, sown
+from fraud3000.service.folder import Folder
+from fraud3000.service.states import sown
 from fraud3000.stages.replay import replay
 from tests.service.world import items
 

@@ -1,0 +1,147 @@
+"""States of the features: of what a service began with and the entries of its journal, by way of snapshots.
+
+A state of some catalogue is made of the newest snapshot that fits catalogue and journal, or of the history, and of the
+entries since. Whoever makes it needs nothing of a running service but its files.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from loguru import logger
+
+from fraud3000.data import outputs
+from fraud3000.data.spill import in_pieces
+from fraud3000.errors import ScorerError
+from fraud3000.features.online import FeatureStore
+from fraud3000.features.spec import Catalogue
+from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
+from fraud3000.service.entries import Entry, Label, Taken
+from fraud3000.service.journal import Journal
+from fraud3000.service.sqlite import SqliteJournal
+
+HISTORY, LABELS = "history.parquet", "labels.parquet"
+_AT_ONCE = 50_000  # entries that are read again at a time
+_SNAPSHOTS = 2  # that are kept of each catalogue
+
+
+def made(root: Path, catalogue: Catalogue, journal: SqliteJournal) -> tuple[FeatureStore, int | None, int]:
+    """A state of a catalogue after the journal's last entry, as it was when this began.
+
+    Returns
+    -------
+    store : FeatureStore
+    snapshot : int or None
+        Number of the entry after which the snapshot was taken that it was made of; None where there was none.
+    last : int
+        Number of the last entry that it has seen.
+
+    Raises
+    ------
+    CheckFailed
+        The journal is damaged.
+    """
+    number, store = newest(root, catalogue, journal) or (None, sown(root, catalogue))
+    return store, number, advanced(store, journal, number or 0)
+
+
+def advanced(store: FeatureStore, journal: Journal, number: int) -> int:
+    """Let a state that has seen the entries up to a number see those behind it; the last one's number.
+
+    Raises
+    ------
+    CheckFailed
+        The journal is damaged.
+    """
+    since = journal.after(number)
+    while part := list(islice(since, _AT_ONCE)):
+        store.absorb(_frame([one for one in part if isinstance(one, Taken)]), _ledger(part))
+        number = part[-1].number
+    return number
+
+
+def sown(root: Path, catalogue: Catalogue) -> FeatureStore:
+    """A store that has observed what the service of a folder began with."""
+    store = FeatureStore(catalogue)
+    if (root / HISTORY).exists():
+        store.absorb(pl.read_parquet(root / HISTORY, n_rows=0), pl.read_parquet(root / LABELS))
+        for piece in in_pieces(pl.scan_parquet(root / HISTORY)):
+            store.absorb(piece)
+    return store
+
+
+def newest(root: Path, catalogue: Catalogue, journal: SqliteJournal) -> tuple[int, FeatureStore] | None:
+    """The newest snapshot that fits catalogue and journal, with its number; None where there is none."""
+    for path in sorted(_folder(root, catalogue).glob("*.snapshot"), reverse=True):
+        number, _, seal = path.stem.partition("-")
+        if journal.seal_of(int(number)).hex()[:16] != seal:
+            continue
+        with path.open("rb") as file:
+            try:
+                return int(number), FeatureStore.restore(file)
+            except ScorerError as error:
+                logger.warning("{}: passed over ({})", path, error.message)
+    return None
+
+
+def save(root: Path, store: FeatureStore, end: tuple[int, bytes]) -> Path:
+    """Write a snapshot of a state, and take older ones of its catalogue away.
+
+    Parameters
+    ----------
+    end
+        Number and seal of the last entry that it has seen.
+
+    Raises
+    ------
+    UnavailableError
+        The place cannot be written.
+    """
+    number, seal = end
+    path = _folder(root, store.catalogue) / f"{number:015d}-{seal.hex()[:16]}.snapshot"
+    if not path.exists():
+        with outputs.whole(path) as (part,), part.open("wb") as file:
+            store.snapshot(file)
+    for old in sorted(path.parent.glob("*.snapshot"))[:-_SNAPSHOTS]:
+        old.unlink()
+    return path
+
+
+def _folder(root: Path, catalogue: Catalogue) -> Path:
+    return root / "snapshots" / catalogue.hash[:16]
+
+
+def _frame(taken: list[Taken]) -> pl.DataFrame:
+    """TRANSACTIONS of entries, in their order."""
+    rows = [one.transaction for one in taken]
+    if not rows:
+        return pl.DataFrame(schema=TRANSACTIONS)
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: _column(name, [row.get(name) for row in rows]) for name in names}
+    return pl.DataFrame(columns).with_columns(
+        is_fraud=pl.lit(None, pl.Int8),
+        reported_at=pl.lit(None, TIME),
+        labelled=pl.lit(value=True),
+        seq=pl.Series([one.number for one in taken], dtype=pl.Int64),
+    )
+
+
+def _column(name: str, values: list[Any]) -> pl.Series:
+    if name == "ts":
+        return pl.Series(name, values, pl.Int64).cast(TIME)
+    passed = pl.String() if any(isinstance(value, str) for value in values) else pl.Float64()
+    return pl.Series(name, values, TRANSACTIONS.get(name, passed))
+
+
+def _ledger(entries: list[Entry]) -> pl.DataFrame:
+    """LEDGER of what entries say."""
+    said = [
+        (one.transaction_id, one.is_fraud, one.source, one.reported_at, one.recorded_at)
+        for one in entries
+        if isinstance(one, Label)
+    ]
+    kinds = {**LEDGER, "reported_at": pl.Int64(), "recorded_at": pl.Int64()}
+    return pl.DataFrame(said, schema=kinds, orient="row").cast({"reported_at": TIME, "recorded_at": TIME})

@@ -1,0 +1,287 @@
+"""What a service does beside answering: look for another model, write snapshots and anchors, let old entries leave."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from loguru import logger
+
+from fraud3000 import bundle
+from fraud3000.errors import FraudError, ScorerError
+from fraud3000.features.online import FeatureStore
+from fraud3000.scorer import Scorer
+from fraud3000.service import states
+from fraud3000.service.anchors import Anchors
+from fraud3000.service.building import Built, built
+from fraud3000.service.desk import Desk
+from fraud3000.service.judge import Judge
+from fraud3000.service.sqlite import SqliteJournal
+
+ANCHORED_EVERY = 60.0
+_LOOKED_EVERY = 2.0  # whether a snapshot is due
+_MOVED_EVERY = 3_600.0
+_RECENT = 100  # transactions that a model decides before it decides any in earnest
+_NEAR = 2_000  # entries that a state may lack and still be caught up while requests wait
+
+Find = Callable[[], tuple[str, Path]]
+"""Which version decides by now, and the folder of its bundle."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How often things are done.
+
+    Attributes
+    ----------
+    reload
+        Looking for another model.
+    snapshot_entries
+        Entries of the journal from one snapshot to the next.
+    journal, decisions
+        After which time entries move to the archive, and decisions expire there; None for never.
+    """
+
+    reload: timedelta = timedelta(seconds=5)
+    snapshot_entries: int = 250_000
+    journal: timedelta = timedelta(days=30)
+    decisions: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """What came of looking for another model, and which version decides now."""
+
+    result: Literal["swapped", "same"]
+    version: str
+
+
+class Upkeep:
+    """Looks after one desk and its files.
+
+    Parameters
+    ----------
+    desk
+        Decides.
+    journal
+        The desk's.
+    root
+        The service's folder.
+    anchors
+        Where the journal's head is told.
+    find
+        Tells which model decides by now; may be slow.
+    schedule
+        How often.
+
+    Attributes
+    ----------
+    reloads
+        Called with what came of every look that was not in vain: swapped, or refused.
+    snapshot_at, anchor_at
+        When the last of each was written, seconds since the epoch; nan for never.
+    """
+
+    def __init__(
+        self, desk: Desk, journal: SqliteJournal, root: Path, anchors: Anchors, find: Find, schedule: Schedule
+    ) -> None:
+        self.desk = desk
+        self.reloads: Callable[[str], None] = lambda _: None
+        self.snapshots: Callable[[], None] = lambda: None
+        self.snapshot_at = self.anchor_at = math.nan
+        self._journal, self._root, self._anchors = journal, root, anchors
+        self._find, self._schedule = find, schedule
+        self._changing, self._building = asyncio.Lock(), asyncio.Lock()
+        self._refused: str | None = None
+        self._saved = journal.last
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Do it all, again and again, in the block."""
+        loop = asyncio.get_running_loop()
+        heeds = threading.current_thread() is threading.main_thread()
+        if heeds:
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._reload_quietly(again=True)))
+        self._begin(_every(self._schedule.reload.total_seconds(), self._reload_quietly))
+        self._begin(_every(ANCHORED_EVERY, self.anchor))
+        self._begin(_every(_LOOKED_EVERY, self._snapshot_if_due))
+        self._begin(_every(_MOVED_EVERY, self.let_leave, at_once=True))
+        try:
+            yield
+        finally:
+            if heeds:
+                loop.remove_signal_handler(signal.SIGHUP)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def reload(self) -> Reloaded:
+        """Let the model decide that should by now.
+
+        Returns
+        -------
+        Reloaded
+            ``same`` where it does already.
+
+        Raises
+        ------
+        ScorerError
+            It cannot be loaded, is not what it was, or takes other transactions; the present one stays.
+        UnavailableError
+            It cannot be reached, or no state of its features could be made; the present one stays.
+        """
+        async with self._changing:
+            version, folder = await asyncio.to_thread(self._find)
+            present = self.desk.judge
+            fingerprint = bundle.fingerprint(folder)
+            if (fingerprint, version) == (present.fingerprint, present.scorer.version):
+                return Reloaded("same", version)
+            try:
+                judge = await asyncio.to_thread(self._ready, version, folder, fingerprint)
+                if judge.catalogue == present.catalogue:
+                    await self.desk.swap(judge)
+                else:
+                    store, seen = await self._state_for(judge)
+                    await self.desk.swap(judge, store, seen)
+            except BaseException:
+                self._refused = fingerprint
+                self.reloads("refused")
+                raise
+            self._refused = None
+            self.reloads("swapped")
+            logger.info("model swapped from={} to={}", present.scorer.version, version)
+            return Reloaded("swapped", version)
+
+    async def snapshot(self) -> Built:
+        """Write a snapshot of the features' state as of now, by a process of its own.
+
+        Raises
+        ------
+        UnavailableError
+            It could not be written.
+        """
+        async with self._building:
+            begin = time.monotonic()
+            found = await built(self._root, self.desk.judge.scorer.catalogue)
+            self._saved, self.snapshot_at = max(self._saved, found.number), time.time()
+            self.snapshots()
+            logger.info("snapshot entry={} seconds={:.1f}", found.number, time.monotonic() - begin)
+            return found
+
+    async def anchor(self) -> None:
+        """Tell outside where the journal ends, in the file of anchors and in the log.
+
+        Raises
+        ------
+        UnavailableError
+            The file cannot be written.
+        """
+        told = await asyncio.to_thread(self._anchors.drop, self._journal.store, self._journal.end)
+        self.anchor_at = time.time()
+        if told is not None:
+            logger.info("anchor store={} entry={} seal={}", told.store, told.number, told.seal)
+
+    async def let_leave(self) -> None:
+        """Let entries move to the archive whose time has come, and decisions expire there.
+
+        Raises
+        ------
+        UnavailableError
+            The archive or the journal cannot be written.
+        """
+        now = datetime.now(UTC)
+        moved = await asyncio.to_thread(self._journal.move, _midnight(now - self._schedule.journal))
+        if moved:
+            logger.info("archived entries={}", moved)
+        if self._schedule.decisions is not None:
+            day = (now - self._schedule.decisions).date()
+            expired = await asyncio.to_thread(self._journal.archive.expire, day)
+            if expired:
+                logger.info("expired decisions={}", expired)
+
+    def _ready(self, version: str, folder: Path, fingerprint: str) -> Judge:
+        """The model, once it has shown that it is what it was, and has decided what came of late."""
+        present = self.desk.judge
+        scorer = Scorer.load(folder, version=version)
+        if scorer.mapping != present.scorer.mapping:
+            raise ScorerError(
+                f"version {version}: takes other transactions than version {present.scorer.version}",
+                hint="Start the service anew: clients will have to send other fields.",
+            )
+        scorer.require_same()
+        judge = Judge(scorer, fingerprint, present.fallback)
+        recent = [one for one in self._journal.recent(_RECENT) if one.catalogue == judge.catalogue]
+        judge.decided(recent, "all")
+        return judge
+
+    async def _state_for(self, judge: Judge) -> tuple[FeatureStore, int]:
+        """A state of another catalogue that lacks a few entries at most, and the number of the last that it has seen."""
+        found = await built(self._root, judge.scorer.catalogue)
+        store = await asyncio.to_thread(_restored, Path(found.path))
+        if store.checksum() != found.checksum:
+            raise ScorerError(
+                f"{found.path}: is not the state that it was made of", hint="Look for a fault of the disk; try again."
+            )
+        seen = found.number
+        while self._journal.last - seen > _NEAR:
+            seen = await asyncio.to_thread(states.advanced, store, self._journal, seen)
+        return store, seen
+
+    async def _reload_quietly(self, *, again: bool = False) -> None:
+        """Look for another model; one that was refused is not tried again before it is asked for, or another comes."""
+        version, folder = await asyncio.to_thread(self._find)
+        if not again and bundle.fingerprint(folder) == self._refused:
+            return
+        try:
+            await self.reload()
+        except FraudError:
+            logger.error("version {} is refused; version {} goes on", version, self.desk.judge.scorer.version)
+            raise
+
+    async def _snapshot_if_due(self) -> None:
+        if self._journal.last - self._saved >= self._schedule.snapshot_entries:
+            self._saved = self._journal.last  # one that fails is not tried again at once
+            await self.snapshot()
+
+    def _begin(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(_told(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]], *, at_once: bool = False) -> None:
+    """Do it again and again; what goes wrong is told, and does not end it."""
+    if not at_once:
+        await asyncio.sleep(seconds)
+    while True:
+        await _told(work())
+        await asyncio.sleep(seconds)
+
+
+async def _told(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except FraudError as error:
+        logger.error("{} ({})", error.message, error.hint)
+    except Exception as error:  # noqa: BLE001 - the service goes on
+        logger.opt(exception=error).error("upkeep failed by a bug of ours")
+
+
+def _restored(path: Path) -> FeatureStore:
+    with path.open("rb") as file:
+        return FeatureStore.restore(file)
+
+
+def _midnight(at: datetime) -> datetime:
+    """Whole days leave, so that an archive file is of one day."""
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
