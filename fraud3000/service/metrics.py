@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 from prometheus_client import (
@@ -22,7 +23,6 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fraud3000 import __version__
 from fraud3000.errors import FraudError
 from fraud3000.redact import mask
 from fraud3000.schema import APPROVE, DECLINE, REVIEW
@@ -127,11 +127,11 @@ class Metrics:
 
     def _begin_at_zero(self) -> None:
         """Show counts before there is anything to count, for a rate sees no first step out of nothing."""
-        version = self._desk.judge.scorer.version
+        model = self._desk.judge.scorer.version
         for source in _SOURCES:
             _ = self.alerts[source,]
             for decision in (APPROVE, REVIEW, DECLINE):
-                _ = self.decisions[decision, source, version]
+                _ = self.decisions[decision, source, model]
         for result in _RESULTS:
             self.reloads.labels(result)
 
@@ -175,7 +175,7 @@ class _OfDesk(Collector):
         yield _gauge("journal_waiting", "Entries that wait for the disk", desk.waiting)
         yield _gauge("store_transactions", "Transactions that the features' state has observed", len(desk.store))
         yield _gauge("store_bytes", "Memory of the features' state", sum(desk.store.memory().values()))
-        yield _info("build", "The program", version=__version__)
+        yield _info("build", "The program", version=version("fraud3000"))
         model = {"version": judge.scorer.version, "bundle_sha256": judge.fingerprint, "catalogue": judge.catalogue}
         yield _info("model", "The model that decides", **model)
         for what, said in (("late", "kept though they came late"), ("refused", "too late to be kept for the key")):
