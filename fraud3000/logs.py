@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from loguru import logger
@@ -21,10 +24,14 @@ if TYPE_CHECKING:
 VARIABLE = "FRAUD3000_LOG_FORMAT"
 STYLES = ("text", "json")
 _LEVELS = ("INFO", "DEBUG", "TRACE")
+_CHECKED = "request_id"
+"""A field that who binds it has checked for card numbers: an id may look like one by chance, and must stay whole."""
+
+_SHORTEST_CARD = 10**10
 
 
 def set_up(verbosity: int = 0, *, style: str | None = None, stream: TextIO | None = None) -> None:
-    """Send every record of this process, other libraries' too, to one stream.
+    """Send every record of this process, other libraries' too, to one stream; and what nobody caught.
 
     Parameters
     ----------
@@ -56,6 +63,7 @@ def set_up(verbosity: int = 0, *, style: str | None = None, stream: TextIO | Non
     logger.add(write, level=level, format="", diagnose=False, backtrace=False)
     logging.basicConfig(handlers=[_Forward()], level=logging.INFO if verbosity > 1 else logging.WARNING, force=True)
     logging.captureWarnings(capture=True)
+    _hear_what_nobody_caught(process=style == "json")
 
 
 def done(stage: str, facts: Mapping[str, Any], *, seconds: float) -> None:
@@ -70,9 +78,9 @@ def _short(value: float) -> float:
 
 
 def _as_text(record: Record) -> str:
-    fields = "".join(f" {name}={value}" for name, value in record["extra"].items())
-    line = f"{record['time']:HH:mm:ss} {record['level'].name.lower():<7} {record['message']}{fields}"
-    return mask("\n".join(filter(None, [line, _traceback(record)])))
+    fields = "".join(f" {name}={_field(name, value)}" for name, value in record["extra"].items() if value != "")
+    line = f"{record['time']:HH:mm:ss} {record['level'].name.lower():<7} {mask(record['message'])}{fields}"
+    return "\n".join(filter(None, [line, mask(_traceback(record))]))
 
 
 def _as_json(record: Record) -> str:
@@ -84,8 +92,17 @@ def _as_json(record: Record) -> str:
         **record["extra"],
         "exception": _traceback(record),
     }
-    texts = {name: value if isinstance(value, int | float) else mask(str(value)) for name, value in fields.items()}
-    return json.dumps({name: value for name, value in texts.items() if value != ""}, ensure_ascii=False)
+    return json.dumps({name: _field(name, value) for name, value in fields.items() if value != ""})
+
+
+def _field(name: str, value: Any) -> Any:
+    """A value as it is told: numbers as they are, if they are none of cards, and all else as masked text."""
+    number = isinstance(value, int | float) and math.isfinite(value)
+    if number and abs(value) < _SHORTEST_CARD:
+        return value
+    told = str(value)
+    masked = told if name == _CHECKED else mask(told)
+    return value if number and masked == told else masked
 
 
 def _traceback(record: Record) -> str:
@@ -104,4 +121,42 @@ class _Forward(logging.Handler):
 
         known = record.levelname in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
         log = logger.opt(exception=record.exc_info).patch(name_it)
-        log.log(record.levelname if known else record.levelno, "{}", record.getMessage())
+        log.log(record.levelname if known else record.levelno, "{}", _said(record))
+
+
+def _said(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage().rstrip()
+    except (TypeError, ValueError, KeyError):  # its arguments do not fit; what logs must not fail
+        return f"{record.msg} {record.args}"
+
+
+def _hear_what_nobody_caught(*, process: bool) -> None:
+    """Make records of what would be printed as it is: errors that end a thread or come up in a destructor.
+
+    Where somebody listens already, that stays.
+
+    Parameters
+    ----------
+    process
+        Likewise for the error that ends the process.
+    """
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _ended_a_thread
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _raised_nowhere
+    if process:
+        sys.excepthook = _ended_the_process
+
+
+def _ended_a_thread(told: threading.ExceptHookArgs) -> None:
+    name = "a thread" if told.thread is None else f"the thread {told.thread.name}"
+    logger.opt(exception=told.exc_value).error("{} ended by an error that nobody caught", name)
+
+
+def _raised_nowhere(told: sys.UnraisableHookArgs) -> None:
+    logger.opt(exception=told.exc_value).error("{}", told.err_msg or "an error that nobody could catch")
+
+
+def _ended_the_process(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
+    logger.opt(exception=error).critical("this is a bug in fraud3000, not in your data: please report it")

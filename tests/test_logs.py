@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -20,11 +23,11 @@ CARD = "4111 1111 1111 1111"
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, hook = root.handlers[:], root.level, sys.excepthook
     yield
     logger.remove()
     logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
+    root.handlers[:], sys.excepthook = handlers, hook
     root.setLevel(level)
 
 
@@ -113,3 +116,49 @@ def test_the_environment_chooses_the_style(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("FRAUD3000_LOG_FORMAT", "xml")
     with pytest.raises(ParamsError, match="'xml' is no log format"):
         logs.set_up()
+
+
+def test_a_value_is_a_number_unless_it_is_one_of_a_card() -> None:
+    stream = logged(style="json")
+    logger.bind(rows=7, share=0.5, bytes=12_345_678_901, card=4111111111111111, none=float("nan"), at=True).info("x")
+    told = json.loads(stream.getvalue(), parse_constant=pytest.fail)
+    assert [told[name] for name in ("rows", "share", "bytes", "at")] == [7, 0.5, 12_345_678_901, True]
+    assert (told["card"], told["none"]) == ("[card number]", "nan")
+
+
+def test_a_line_is_a_line_whatever_it_tells() -> None:
+    stream = logged(style="json")
+    logger.info("one\ntwo\r\nthree\u2028four\x85five \udc80")
+    [line] = stream.getvalue().splitlines()
+    assert json.loads(line)["message"] == "one\ntwo\r\nthree\u2028four\x85five \udc80"
+
+
+def test_a_message_that_does_not_fit_its_arguments_is_told_all_the_same() -> None:
+    stream = logged()
+    logging.getLogger("other_package").warning("%d rows", "x")
+    assert stream.getvalue().endswith("%d rows ('x',)\n")
+
+
+PROCESS = """
+import threading
+from fraud3000 import logs
+logs.set_up()
+secret = "4111111111111111"
+made = type("Odd", (), {"__del__": lambda self: int(secret + "x")})()
+del made
+thread = threading.Thread(target=lambda: int(secret + "y"), name="worker")
+thread.start()
+thread.join()
+raise ValueError(secret)
+"""
+
+
+def test_what_nobody_caught_is_a_record_too() -> None:
+    environment = {**os.environ, "FRAUD3000_LOG_FORMAT": "json"}
+    done = subprocess.run([sys.executable, "-c", PROCESS], capture_output=True, text=True, env=environment, check=False)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 1
+    assert [line["level"] for line in lines] == ["error", "error", "critical"]
+    assert "worker" in lines[1]["message"]
+    assert all("[card number]" in line["exception"] for line in lines)
+    assert "4111" not in done.stderr

@@ -13,4 +13,5 @@ def one_for_sums() -> AbstractContextManager[object]:
     It cuts sums among its threads, so that the last digits, and what a solver makes of them, would hang on how many
     processors a machine has.
     """
-    return threadpool_limits(1, user_api="blas")
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits

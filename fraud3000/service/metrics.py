@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fraud3000.errors import FraudError
+from fraud3000.redact import mask
+from fraud3000.schema import APPROVE, DECLINE, REVIEW
 from fraud3000.service.desk import Desk
 from fraud3000.service.entries import Taken
+from fraud3000.service.requests import LEFT, route_of
 from fraud3000.service.upkeep import Upkeep
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _SCORES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+_SOURCES = ("model", "fallback")
+_RESULTS = ("swapped", "same", "refused")
+_MOST_NAMES = 50
+"""Names from outside that are counted each for itself."""
+
+_UNTOLD = {
+    "journal_bytes": "Size of the journal on the disk",
+    "snapshot_age_seconds": "Time since the last snapshot of the features' state",
+    "anchor_age_seconds": "Time since the journal's head was last anchored",
+}
+"""What only those know who keep the journal: not a number until they let it be watched."""
+
+_Metric = TypeVar("_Metric", bound=MetricWrapperBase)
 
 
 class Metrics:
@@ -25,39 +53,75 @@ class Metrics:
 
     Attributes
     ----------
-    decisions, scores, refused, labels
+    scores, refused, labels
         Counted by those who answer requests.
+    reloads, snapshots
+        Counted by those who look for another model, with the `result` swapped, same or refused, and write snapshots.
     """
 
     def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self.registry = CollectorRegistry()
         made: dict[str, Any] = {"registry": self.registry, "namespace": "fraud3000"}
-        self.requests = Counter("requests", "Requests, by route and status", ("route", "status"), **made)
-        self.seconds = Histogram("request_seconds", "Time of a request", ("route",), buckets=_SECONDS, **made)
-        self.stages = Histogram("stage_seconds", "Time of a stage of /score", ("stage",), buckets=_SECONDS, **made)
-        self.decisions = Counter("decisions", "Transactions decided", ("decision", "source", "model_version"), **made)
+        seconds: dict[str, Any] = {"buckets": _SECONDS, **made}
+        self.requests = _By(Counter("requests", "Requests, by route and status", ("route", "status"), **made))
+        self.seconds = _By(Histogram("request_seconds", "Time of a request", ("route",), **seconds))
+        self.stages = _By(Histogram("stage_seconds", "Time of a stage of /score", ("stage",), **seconds))
+        by = ("decision", "source", "model_version")
+        self.decisions = _By(Counter("decisions", "Transactions decided", by, **made))
+        self.alerts = _By(Counter("alerts", "Transactions not approved, by who decided", ("source",), **made))
         self.scores = Histogram("score", "Calibrated probabilities of fraud", buckets=_SCORES, **made)
         self.refused = Counter("refused", "Transactions and label records refused, by reason", ("code",), **made)
-        self.labels = Counter("labels", "Label records taken, by source", ("source",), **made)
-        self.registry.register(_OfDesk(desk))
+        self.labels = _FromOutside(Counter("labels", "Label records sent, by source", ("source",), **made))
+        self.reloads = Counter("reloads", "Looks for another model, by what came of it", ("result",), **made)
+        self.snapshots = Counter("snapshots", "Snapshots written of the features' state", **made)
+        self._watched: dict[str, tuple[str, Callable[[], float]]] = {}
+        self.watch("ready", "Whether transactions are taken, 1 or 0", lambda: 1.0)
+        for name, said in _UNTOLD.items():
+            self.watch(name, said, lambda: math.nan)
+        for collector in (_OfDesk(desk), _Watched(self._watched)):
+            self.registry.register(collector)
+        for of_process in (ProcessCollector, PlatformCollector, GCCollector):
+            of_process(registry=self.registry)
+        self._begin_at_zero()
         desk.listen(self.decided)
 
-    def watch_upkeep(self, upkeep: Upkeep) -> None:
-        """Count what is done beside answering."""
+    def watch(self, name: str, said: str, function: Callable[[], float]) -> None:
+        """Ask for a number whenever this is read, and be told it under a name; the last one to say so is asked.
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage."""
-        begin = time.perf_counter()
-        yield
-        self.stages.labels(name).observe(time.perf_counter() - begin)
+        Parameters
+        ----------
+        name
+            Without `fraud3000_`, with its unit.
+        said
+            What it is.
+        function
+            Not a number, or an error of the disk, where there is none to tell.
+        """
+        self._watched[name] = said, function
+
+    def watch_upkeep(self, upkeep: Upkeep) -> None:
+        """Count what is done beside answering, and be told how old it is."""
+        upkeep.reloads = lambda result: self.reloads.labels(result).inc()
+        upkeep.snapshots = self.snapshots.inc
+        self.watch("ready", "Whether transactions are taken, 1 or 0", lambda: float(upkeep.ready))
+        self.watch("journal_bytes", _UNTOLD["journal_bytes"], lambda: float(upkeep.journal_bytes))
+        ages = {"snapshot": lambda: time.time() - upkeep.snapshot_at, "anchor": lambda: time.time() - upkeep.anchor_at}
+        for name, age in ages.items():
+            self.watch(f"{name}_age_seconds", _UNTOLD[f"{name}_age_seconds"], age)
+
+    def stage(self, name: str) -> AbstractContextManager[object]:
+        """Time a stage, also one that fails."""
+        return self.stages[name,].time()
 
     def decided(self, taken: Taken) -> None:
         """Count a transaction that was decided."""
         answer = taken.answer
         if answer is None:
             return
-        self.decisions.labels(answer.decision, answer.source, answer.model_version).inc()
+        self.decisions[answer.decision, answer.source, answer.model_version].inc()
+        if answer.alert:
+            self.alerts[answer.source,].inc()
         if answer.score is not None:
             self.scores.observe(answer.score)
 
@@ -69,26 +133,62 @@ class Metrics:
 
     def read(self) -> bytes:
         """All of it, as text."""
+        self._begin_at_zero()
         return generate_latest(self.registry)
+
+    def _begin_at_zero(self) -> None:
+        """Show counts before there is anything to count, for a rate sees no first step out of nothing."""
+        model = self._desk.judge.scorer.version
+        for source in _SOURCES:
+            _ = self.alerts[source,]
+            for decision in (APPROVE, REVIEW, DECLINE):
+                _ = self.decisions[decision, source, model]
+        for result in _RESULTS:
+            self.reloads.labels(result)
+
+
+class _By(dict[tuple[object, ...], _Metric]):
+    """A metric's parts by their labels, each looked up once: that costs more than to count."""
+
+    def __init__(self, metric: _Metric) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, labels: tuple[object, ...]) -> _Metric:
+        part = self[labels] = self._metric.labels(*labels)
+        return part
+
+
+class _FromOutside:
+    """A counter by names that senders choose: `other` for what comes after many of them, or holds a card number."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter, self._known = counter, set[str]()
+
+    def labels(self, name: str) -> Counter:
+        """The part of that name."""
+        if name not in self._known:
+            if len(self._known) == _MOST_NAMES or mask(name) != name:
+                return self._counter.labels("other")
+            self._known.add(name)
+        return self._counter.labels(name)
 
 
 class _OfDesk(Collector):
-    """What the desk knows anyway."""
+    """What the desk knows anyway, and which program and model it is."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        desk = self._desk
+        desk, judge = self._desk, self._desk.judge
         yield _gauge("journal_entries", "Entries of the journal", desk.kept)
         yield _gauge("journal_waiting", "Entries that wait for the disk", desk.waiting)
         yield _gauge("store_transactions", "Transactions that the features' state has observed", len(desk.store))
         yield _gauge("store_bytes", "Memory of the features' state", sum(desk.store.memory().values()))
-        model = GaugeMetricFamily(
-            "fraud3000_model", "The model that decides", labels=("version", "bundle_sha256", "catalogue")
-        )
-        model.add_metric((desk.judge.scorer.version, desk.judge.fingerprint, desk.judge.scorer.catalogue.hash), 1)
-        yield model
+        yield _info("build", "The program", version=version("fraud3000"))
+        model = {"version": judge.scorer.version, "bundle_sha256": judge.fingerprint, "catalogue": judge.catalogue}
+        yield _info("model", "The model that decides", **model)
         for what, said in (("late", "kept though they came late"), ("refused", "too late to be kept for the key")):
             rows = CounterMetricFamily(f"fraud3000_{what}_rows", f"Transactions {said}", labels=("key",))
             for key, counts in desk.store.counts().items():
@@ -96,12 +196,33 @@ class _OfDesk(Collector):
             yield rows
 
 
+class _Watched(Collector):
+    """What others let be watched, by name."""
+
+    def __init__(self, watched: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
+        self._watched = watched
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, (said, function) in self._watched.items():
+            try:
+                value = float(function())
+            except (OSError, FraudError):
+                value = math.nan
+            yield _gauge(name, said, value)
+
+
 def _gauge(name: str, said: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"fraud3000_{name}", said, value=value)
 
 
+def _info(name: str, said: str, **labels: str) -> GaugeMetricFamily:
+    told = GaugeMetricFamily(f"fraud3000_{name}_info", said, labels=tuple(labels))
+    told.add_metric(tuple(labels.values()), 1)
+    return told
+
+
 class Timed:
-    """Counts every request, by the route that answers it."""
+    """Counts every request, by the route that answers it; one whose sender left before is none that failed."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -111,7 +232,7 @@ class Timed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begin, status = time.perf_counter(), 500
+        begin, status = time.perf_counter(), LEFT
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -122,6 +243,6 @@ class Timed:
         try:
             await self._app(scope, receive, counted)
         finally:
-            route = getattr(scope.get("route"), "path", "none")
-            self._metrics.requests.labels(route, status).inc()
-            self._metrics.seconds.labels(route).observe(time.perf_counter() - begin)
+            route = route_of(scope)
+            self._metrics.requests[route, status].inc()
+            self._metrics.seconds[route,].observe(time.perf_counter() - begin)

@@ -10,9 +10,8 @@ from pathlib import Path
 from fraud3000.errors import CheckFailed
 from fraud3000.service.archive import Archive
 from fraud3000.service.entries import Entry
-from fraud3000.service.sqlite import SqliteJournal
+from fraud3000.service.sqlite import FILES, SqliteJournal
 
-_FILES = ("", "-wal", "-shm")
 _AT_ONCE = 10_000  # entries that are rescued in one commit
 
 
@@ -68,7 +67,7 @@ def recover(path: Path, *, key: bytes = b"") -> Lost:
 
 
 def _move(path: Path, to: Path | None) -> None:
-    for ending in _FILES:
+    for ending in FILES:
         found = Path(f"{path}{ending}")
         if found.exists() and to is None:
             found.unlink()

@@ -54,6 +54,8 @@ ORDER BY expected_loss DESC, number LIMIT ?6
 _KNOW = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
 DAMAGES = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What reading a damaged file raises, the latter where its own words are."""
+FILES = ("", "-wal", "-shm")
+"""What is added to the name of the database for each of its files."""
 _MOVED_AT_ONCE = 20_000  # entries of one archive file at most
 _GONE_AT_ONCE = 2_000  # entries that leave in one commit, while others wait to be written
 
@@ -104,6 +106,12 @@ class SqliteJournal:
     def end(self) -> tuple[int, bytes]:
         """Number and seal of the last entry."""
         return self._head
+
+    @property
+    def size(self) -> int:
+        """Bytes that its files take on the disk."""
+        found = (Path(f"{self.path}{ending}") for ending in FILES)
+        return sum(path.stat().st_size for path in found if path.exists())
 
     @property
     def moved(self) -> int:

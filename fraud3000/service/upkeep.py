@@ -82,6 +82,8 @@ class Upkeep:
         Tells which model decides by now; may be slow.
     schedule
         How often.
+    saved
+        Number of the entry after which the newest snapshot was taken; 0 where there is none.
 
     Attributes
     ----------
@@ -89,20 +91,31 @@ class Upkeep:
         Called with what came of every look that was not in vain: swapped, or refused.
     snapshot_at, anchor_at
         When the last of each was written, seconds since the epoch; nan for never.
+    ready
+        False once the service is asked to end.
     """
 
     def __init__(
-        self, desk: Desk, journal: SqliteJournal, root: Path, anchors: Anchors, find: Find, schedule: Schedule
+        self,
+        desk: Desk,
+        journal: SqliteJournal,
+        root: Path,
+        anchors: Anchors,
+        find: Find,
+        schedule: Schedule,
+        *,
+        saved: int,
     ) -> None:
         self.desk = desk
         self.reloads: Callable[[str], None] = lambda _: None
         self.snapshots: Callable[[], None] = lambda: None
         self.snapshot_at = self.anchor_at = math.nan
+        self.ready = True
         self._journal, self._root, self._anchors = journal, root, anchors
         self._find, self._schedule = find, schedule
         self._changing, self._building = asyncio.Lock(), asyncio.Lock()
         self._refused: str | None = None
-        self._saved = journal.last
+        self._saved = saved
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @asynccontextmanager
@@ -119,11 +132,17 @@ class Upkeep:
         try:
             yield
         finally:
+            self.ready = False
             if heeds:
                 loop.remove_signal_handler(signal.SIGHUP)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def journal_bytes(self) -> int:
+        """What the journal takes on the disk, without its archive."""
+        return self._journal.size
 
     async def reload(self) -> Reloaded:
         """Let the model decide that should by now.

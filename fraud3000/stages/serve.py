@@ -119,7 +119,13 @@ class Service:
                 scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC)
             )
             upkeep = Upkeep(
-                desk, kept.journal, folder.root, anchors, partial(_decides, params, model), _schedule(params.serve)
+                desk,
+                kept.journal,
+                folder.root,
+                anchors,
+                partial(_decides, params, model),
+                _schedule(params.serve),
+                saved=_saved(kept, folder, params.serve),
             )
             app = create_app(desk, counter, keys, upkeep, requests_per_second=params.serve.requests_per_second)
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
@@ -201,6 +207,14 @@ def _decides(params: Params, model: str) -> tuple[str, Path]:
     """The version that a name means by now, and the folder of its bundle; a promoted one needs no registry."""
     workspace = Workspace.of(params)
     return exported(workspace, model) or registry.resolve(model, params.registry, workspace.root)
+
+
+def _saved(kept: Kept, folder: Folder, serve: ServeParams) -> int:
+    """Number of the entry after which the newest snapshot was taken: now, where the start had much to read again."""
+    if kept.replayed < serve.snapshot_entries:
+        return kept.snapshot or 0
+    states.save(folder.root, kept.store, kept.journal.end)
+    return kept.journal.last
 
 
 def _schedule(serve: ServeParams) -> Schedule:

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import math
+import shutil
+import subprocess
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
 import polars as pl
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
+from starlette.types import Message
 
+import fraud3000
+from fraud3000.models.policy import Policy
+from fraud3000.scorer import Scorer
+from fraud3000.service.desk import Desk
+from fraud3000.service.fallback import Fallback
+from fraud3000.service.judge import Judge
+from fraud3000.service.metrics import Metrics
+from fraud3000.stages.serve import Service
+from tests.service.conftest import Open
 from tests.service.world import items, post
+
+PROMTOOL = shutil.which("promtool")
+CARD = "4111111111111111"
 
 
 def read(client: TestClient) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -41,7 +64,9 @@ def test_requests_decisions_and_faults_are_counted(client: TestClient, newest: p
     assert total(found, "fraud3000_journal_waiting") == 0
     assert total(found, "fraud3000_store_transactions") == 20_000 - 400 + 50
     assert total(found, "fraud3000_store_bytes") > 1e6
-    assert total(found, "fraud3000_model", version="1") == 1
+    assert total(found, "fraud3000_model_info", version="1") == 1
+    assert total(found, "fraud3000_build_info", version=fraud3000.__version__) == 1
+    assert total(found, "process_resident_memory_bytes") > 1e6
     assert "fraud3000_late_rows_total" in {name for name, _ in found}
 
 
@@ -58,3 +83,111 @@ def test_no_card_is_named(client: TestClient, newest: pl.DataFrame) -> None:
     post(client, {"transactions": sent})
     text = client.get("/metrics").text
     assert [one["card_id"] for one in sent if one["card_id"] in text] == []
+
+
+def test_alerts_and_the_fallback_are_counted(
+    reopen: Open, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, policy = Scorer.load, Policy("capacity", 0.005)
+    monkeypatch.setattr(
+        Scorer, "load", lambda folder, version=None: replace(load(folder, version=version), policy=policy)
+    )
+    small, large, *rest = items(newest)
+    late = {"transactions": [{**small, "amount": 100}, {**large, "amount": 60_000}]}
+    with closing(reopen()) as service:
+        client = TestClient(service.app)
+        before = read(client)
+        post(client, late, params={"deadline_ms": 0})
+        results = post(client, {"transactions": rest}).json()["results"]
+        found = read(client)
+    none_yet = {"fraud3000_decisions_total", "fraud3000_alerts_total", "fraud3000_reloads_total"}
+    assert none_yet <= {name for name, _ in before}, "a rate sees no first step out of nothing"
+    assert {total(before, name) for name in none_yet} == {0}
+    alerts = sum(one["alert"] for one in results)
+    assert alerts > 0
+    assert total(found, "fraud3000_alerts_total", source="model") == alerts
+    assert total(found, "fraud3000_alerts_total", source="fallback") == 1
+    assert total(found, "fraud3000_decisions_total", source="fallback", decision="approve") == 1
+    assert total(found, "fraud3000_score_count") == len(rest), "the fallback has no score"
+
+
+def test_who_leaves_before_the_answer_is_no_failure_of_ours(opened: Service, client: TestClient) -> None:
+    async def leave() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def nobody_reads(_: Message) -> None:
+        pytest.fail("answered")
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/score",
+        "raw_path": b"/score",
+        "query_string": b"",
+        "headers": [],
+    }
+    scope |= {"root_path": "", "scheme": "http", "http_version": "1.1"}
+
+    async def ask() -> None:
+        await opened.app(scope, leave, nobody_reads)
+
+    asyncio.run(ask())
+    found = read(client)
+    assert total(found, "fraud3000_requests_total", route="/score", status="499") == 1
+    assert total(found, "fraud3000_requests_total", route="/score") == 1
+
+
+def test_names_from_outside_are_few_and_no_card_numbers(client: TestClient) -> None:
+    sources = [CARD, *(f"source-{n}" for n in range(60)), "source-0"]
+    said = [{"transaction_id": f"t{n}", "is_fraud": True, "source": one} for n, one in enumerate(sources)]
+    assert client.post("/labels", json={"labels": said}).status_code == 200
+    found = read(client)
+    assert total(found, "fraud3000_labels_total", source="other") == 1 + 10
+    assert total(found, "fraud3000_labels_total", source="source-0") == 2
+    assert total(found, "fraud3000_labels_total") == len(said)
+    assert CARD not in client.get("/metrics").text
+
+
+def test_what_is_watched_is_asked_whenever_it_is_read(opened: Service, in_trained: Path) -> None:
+    kept = opened.kept
+    judge = Judge(Scorer.load(Path("data/models/1"), version="7"), "f" * 64, Fallback())
+    metrics = Metrics(Desk(judge, kept.store, kept.journal, kept.past))
+
+    def value(name: str) -> float:
+        families = text_string_to_metric_families(metrics.read().decode())
+        [found] = [s.value for family in families for s in family.samples if s.name == f"fraud3000_{name}"]
+        return found
+
+    assert value("ready") == 1
+    assert math.isnan(value("snapshot_age_seconds"))
+    ages = itertools.count(3.0)
+    metrics.watch("snapshot_age_seconds", "Time since the last snapshot", lambda: next(ages))
+    assert [value("snapshot_age_seconds"), value("snapshot_age_seconds")] == [3, 4]
+    metrics.watch("journal_bytes", "Size of the journal", lambda: Path("nowhere").stat().st_size)
+    assert math.isnan(value("journal_bytes")), "what cannot be told does not hide the rest"
+    metrics.reloads.labels("refused").inc()
+    metrics.snapshots.inc()
+    assert value("snapshots_total") == 1
+
+
+def test_names_follow_the_conventions(client: TestClient, newest: pl.DataFrame) -> None:
+    post(client, {"transactions": items(newest)[:50]})
+    families = [
+        family
+        for family in text_string_to_metric_families(client.get("/metrics").text)
+        if not family.name.endswith("_created")
+    ]
+    assert [family.name for family in families if not family.documentation or family.type == "unknown"] == []
+    samples = {(family.type, sample.name) for family in families for sample in family.samples}
+    assert {name for kind, name in samples if kind == "counter" and not name.endswith(("_total", "_created"))} == set()
+    assert {name for kind, name in samples if kind == "gauge" and name.endswith("_total")} == set()
+    assert {name for _, name in samples if not name.startswith(("fraud3000_", "process_", "python_"))} == set()
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+def test_promtool_finds_nothing_to_say_of_them(client: TestClient, newest: pl.DataFrame) -> None:
+    post(client, {"transactions": items(newest)[:50]})
+    client.post("/labels", json={"transaction_id": "a", "is_fraud": True, "source": "chargeback"})
+    told = client.get("/metrics").content
+    done = subprocess.run([str(PROMTOOL), "check", "metrics"], input=told, capture_output=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
