@@ -71,7 +71,7 @@ class Client:
         *,
         timeout: float = 10.0,
         attempt_timeout: float | None = None,
-        retries: int = 3,
+        retries: int = 5,
         fallback: Fallback | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
@@ -199,14 +199,14 @@ class Client:
         self.close()
 
     def _run(self, steps: Steps[Found]) -> Found:
-        attempt = next(steps)
+        outcome: Answer | Silence | None = None
         while True:
-            time.sleep(attempt.after)
-            outcome = self._ask(attempt)
             try:
-                attempt = steps.send(outcome)
+                attempt = next(steps) if outcome is None else steps.send(outcome)
             except StopIteration as done:
                 return cast(Found, done.value)
+            time.sleep(attempt.after)
+            outcome = self._ask(attempt)
 
     def _ask(self, attempt: Attempt) -> Answer | Silence:
         left = _Left(attempt.seconds)
@@ -238,7 +238,7 @@ class AsyncClient:
         *,
         timeout: float = 10.0,
         attempt_timeout: float | None = None,
-        retries: int = 3,
+        retries: int = 5,
         fallback: Fallback | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
@@ -326,14 +326,14 @@ class AsyncClient:
         await self.aclose()
 
     async def _run(self, steps: Steps[Found]) -> Found:
-        attempt = next(steps)
+        outcome: Answer | Silence | None = None
         while True:
-            await asyncio.sleep(attempt.after)
-            outcome = await self._ask(attempt)
             try:
-                attempt = steps.send(outcome)
+                attempt = next(steps) if outcome is None else steps.send(outcome)
             except StopIteration as done:
                 return cast(Found, done.value)
+            await asyncio.sleep(attempt.after)
+            outcome = await self._ask(attempt)
 
     async def _ask(self, attempt: Attempt) -> Answer | Silence:
         try:

@@ -22,7 +22,7 @@ from fraud3000.errors import DataError, FraudError, ParamsError, ScorerError, Un
 RETRIED = frozenset({408, 429, 502, 503, 504})
 """What is worth another attempt: the service has no time or no room, or a gateway does not reach it."""
 
-_FIRST, _LONGEST = 0.05, 5.0
+_FIRST, _LONGEST = 0.1, 5.0
 """Seconds between the first two attempts, at most, and between any."""
 
 _AGAIN = "Send it again as it was: what was kept has its answer, and counts once."
@@ -181,7 +181,7 @@ def exchange(
     >>> next(steps).after
     0.0
     >>> steps.send(Answer(503, b"", retry_after="2")).after
-    2.025
+    2.05
     """
     end, after = clock() + limits.timeout, 0.0
     for number in range(1 + limits.retries):
