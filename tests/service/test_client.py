@@ -272,46 +272,45 @@ def test_after_a_lost_answer_the_retry_has_the_same_and_counts_once(
     assert len(opened.kept.store) == before + 5
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [answers(503), answers(503, Retry_After="1"), answers(429, Retry_After="0"), answers(408), answers(502, b"<html>")],
-)
-def test_what_passes_is_waited_for(
-    make: Make, fault: Fault, running: tuple[str, Spoiling], sent: list[dict[str, Any]]
-) -> None:
+PASSES = [
+    answers(503),
+    answers(503, Retry_After="1"),
+    answers(429, Retry_After="0"),
+    answers(408),
+    answers(502, b"<html>"),
+]
+
+
+def test_what_passes_is_waited_for(make: Make, running: tuple[str, Spoiling], sent: list[dict[str, Any]]) -> None:
     url, spoiling = running
-    spoiling.faults = [fault]
     with make(url) as client:
-        assert client.score(sent[0]).decision_source == "model"
-    assert len(spoiling.seen) == 2
+        for number, fault in enumerate(PASSES):
+            spoiling.faults, spoiling.seen = [fault], []
+            assert client.score(sent[number]).decision_source == "model"
+            assert len(spoiling.seen) == 2
 
 
-@pytest.mark.parametrize(
-    ("fault", "kind", "told"),
-    [
-        (answers(500, {"error": {"code": "internal", "message": "a bug", "hint": "Tell."}}), UnavailableError, "a bug"),
-        (answers(500, b"oh"), UnavailableError, "500, failed"),
-        (answers(404, b"<html>"), ParamsError, "404, and not as a service of fraud3000 answers"),
-        (answers(307, b"", Location="http://127.0.0.1:9/score"), ParamsError, "307, and not as"),
-        (answers(200, b"<html>"), ParamsError, "not answered as by a service of fraud3000"),
-        (answers(200, {"model_version": "1", "results": []}), ParamsError, "not answered as by"),
-        (answers(200, {"model_version": "1", "results": [{"x": 1}]}), ParamsError, "not answered as by"),
-        (answers(200, {"model_version": "1", "results": [7]}), ParamsError, "not answered as by"),
-    ],
-)
-def test_what_does_not_pass_is_told_at_once(
-    make: Make,
-    fault: Fault,
-    kind: type[Exception],
-    told: str,
-    running: tuple[str, Spoiling],
-    sent: list[dict[str, Any]],
-) -> None:
+STRANGE = "not answered as by a service of fraud3000"
+STAYS = [
+    (500, {"error": {"code": "internal", "message": "a bug", "hint": "Tell."}}, UnavailableError, "500, a bug"),
+    (500, b"oh", UnavailableError, "500, failed"),
+    (404, b"<html>", ParamsError, "404, and not as a service of fraud3000 answers"),
+    (307, b"", ParamsError, "307, and not as a service of fraud3000 answers"),
+    (200, b"<html>", ParamsError, STRANGE),
+    (200, {"model_version": "1", "results": []}, ParamsError, STRANGE),
+    (200, {"model_version": "1", "results": [{"x": 1}]}, ParamsError, STRANGE),
+    (200, {"model_version": "1", "results": [7]}, ParamsError, STRANGE),
+]
+
+
+def test_what_stays_is_told_at_once(make: Make, running: tuple[str, Spoiling], sent: list[dict[str, Any]]) -> None:
     url, spoiling = running
-    spoiling.faults = [fault]
-    with make(url) as client, pytest.raises(kind, match=told):
-        client.score(sent[0])
-    assert len(spoiling.seen) == 1
+    with make(url) as client:
+        for status, body, kind, told in STAYS:
+            spoiling.faults, spoiling.seen = [answers(status, body, Location="http://127.0.0.1:9/score")], []
+            with pytest.raises(kind, match=told):
+                client.score(sent[0])
+            assert len(spoiling.seen) == 1
 
 
 @pytest.mark.parametrize("fault", [mute, dripping])
