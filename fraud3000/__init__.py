@@ -4,7 +4,8 @@ The names below are the public API. Each is imported when it is first used, so t
 ``import fraud3000`` costs next to nothing.
 
 Stages do what the commands do, files in and files out; `load` gives the model they made, whose
-`featurize`, `answer` and `reasons` work on frames; `measure` judges scored rows.
+`featurize`, `answer` and `reasons` work on frames; `measure` judges scored rows. `Client` and `AsyncClient` ask a
+service that runs elsewhere.
 
 >>> import fraud3000
 >>> params = fraud3000.parse_params({"policy": {"cards_per_day": 50}})
@@ -20,6 +21,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fraud3000.client import AsyncClient, Client
     from fraud3000.errors import (
         CheckFailed,
         DataError,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from fraud3000.params import load as load_params
     from fraud3000.params import parse as parse_params
     from fraud3000.scorer import Scorer
+    from fraud3000.service.fallback import Fallback
     from fraud3000.stages.backtest import backtest
     from fraud3000.stages.evaluate import evaluate
     from fraud3000.stages.exported import load
@@ -51,9 +54,12 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AsyncClient",
     "CheckFailed",
+    "Client",
     "DataError",
     "EmptyDataError",
+    "Fallback",
     "FraudError",
     "LeakageError",
     "Params",
@@ -81,6 +87,9 @@ __all__ = [
 
 _STAGES = ("backtest", "evaluate", "featurize", "prepare", "promote", "score_file", "simulate", "train")
 _PLACES = {
+    "AsyncClient": "fraud3000.client",
+    "Client": "fraud3000.client",
+    "Fallback": "fraud3000.service.fallback",
     "Params": "fraud3000.params",
     "Scorer": "fraud3000.scorer",
     "Summary": "fraud3000.stages.summary",

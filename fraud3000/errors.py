@@ -28,6 +28,8 @@ class FraudError(Exception):
         What is wrong with which thing, and what was found.
     hint
         What to do about it.
+    code
+        What a service calls it, where one answered so.
 
     Examples
     --------
@@ -38,10 +40,11 @@ class FraudError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.code = code
 
     def __str__(self) -> str:
         return f"{self.message}\nHint: {self.hint}" if self.hint else self.message

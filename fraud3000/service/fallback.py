@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from fraud3000.schema import APPROVE, DECLINE, REVIEW
+Verdict = Literal["approve", "review", "decline"]
+"""As the policy's; written out, so that a client need not load frames to decide."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Fallback:
     review_from: int | None = 50_000
     decline_from: int | None = None
 
-    def decision(self, amount: int) -> str:
+    def decision(self, amount: int) -> Verdict:
         """Approve, review or decline."""
         if self.decline_from is not None and amount >= self.decline_from:
-            return DECLINE
-        return REVIEW if self.review_from is not None and amount >= self.review_from else APPROVE
+            return "decline"
+        return "review" if self.review_from is not None and amount >= self.review_from else "approve"
