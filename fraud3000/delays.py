@@ -138,58 +138,67 @@ def estimate(delay: npt.ArrayLike, age: npt.ArrayLike) -> Curve:
     )
 
 
-def known_frauds(
-    transactions: pl.DataFrame,
-    ledger: pl.DataFrame,
-    as_of: datetime,
-    *,
-    label_delay: timedelta,
-    precedence: Sequence[str] = (),
-) -> pl.DataFrame:
-    """The frauds known at a moment, and how long each took.
+def when_known(transactions: pl.DataFrame, ledger: pl.DataFrame, label_delay: timedelta) -> pl.DataFrame:
+    """The records of transactions, each with when it was known whatever the label delay is.
 
-    A transaction is one if the record that decides then says so: a fraud that was reversed is none. Its delay ends when it
-    was first known as fraud. That is `recorded_at`, but where that was set to the label delay because the report came
-    before it, it is `reported_at`: what is estimated must not depend on the label delay that was chosen.
+    That is `recorded_at`, but where it was set to the label delay because the report came before it, it is `reported_at`:
+    what is estimated must not depend on the label delay that was chosen.
 
     Parameters
     ----------
     transactions
         TRANSACTIONS, of which transaction_id and ts are needed.
     ledger
-        LEDGER.
+        LEDGER; records of other transactions are left out.
     label_delay
         With which the ledger was made.
 
     Returns
     -------
     polars.DataFrame
-        `transaction_id, ts, delay, age`, the last two in days. `delay` is null where only the label delay says when it was
-        known.
+        LEDGER, in its order, with `ts` of the transaction, and `untold` where only the label delay says when it was known.
     """
-    timed = transactions.lazy().select("transaction_id", "ts").filter(pl.col("ts") < as_of)
     named = ledger.lazy().select("transaction_id").unique()
-    known = timed.join(named, on="transaction_id", how="semi").collect(engine="streaming")
-    found = ledger.join(known, on="transaction_id", how="inner", maintain_order="left")
+    timed = transactions.lazy().select("transaction_id", "ts").join(named, on="transaction_id", how="semi")
+    found = ledger.join(timed.collect(), on="transaction_id", how="inner", maintain_order="left")
     at_the_delay = pl.col("recorded_at") == pl.col("ts") + label_delay
-    told = found.with_columns(
+    return found.with_columns(
         recorded_at=pl.when(at_the_delay).then(pl.coalesce("reported_at", "recorded_at")).otherwise("recorded_at"),
         untold=at_the_delay & pl.col("reported_at").is_null(),
-    ).filter(pl.col("recorded_at") < as_of)
-    said = labels.changes(told, precedence).group_by("transaction_id", maintain_order=True)
+    )
+
+
+def known_frauds(records: pl.DataFrame, as_of: datetime, precedence: Sequence[str] = ()) -> pl.DataFrame:
+    """The frauds known at a moment, and how long each took.
+
+    A transaction is one if the record that decides then says so: a fraud that was reversed is none. Its delay ends when it
+    was first known as fraud.
+
+    Parameters
+    ----------
+    records
+        As `when_known` gives them.
+    precedence
+        Sources, the most trusted first.
+
+    Returns
+    -------
+    polars.DataFrame
+        `transaction_id, ts, delay, age`, the last two in days, by time. `delay` is null where it is untold.
+    """
+    told = records.filter((pl.col("recorded_at") < as_of) & (pl.col("ts") < as_of))
     fraud = pl.col("is_fraud") == 1
-    frauds = said.agg(since=pl.col("since").filter(fraud).first(), now=fraud.last()).filter("now")
-    untold = told.filter("untold").select("transaction_id", since="recorded_at", untold=pl.lit(value=True)).unique()
-    return (
-        frauds.join(known, on="transaction_id", how="inner", maintain_order="left")
-        .join(untold, on=["transaction_id", "since"], how="left", maintain_order="left")
-        .select(
-            "transaction_id",
-            "ts",
-            delay=pl.when(pl.col("untold").is_null()).then(_days(pl.col("since") - pl.col("ts")).clip(0)),
-            age=_days(as_of - pl.col("ts")),
-        )
-        .sort("ts", "transaction_id")
+    frauds = (
+        labels.changes(told, precedence)
+        .group_by("transaction_id", maintain_order=True)
+        .agg(since=pl.col("since").filter(fraud).first(), now=fraud.last())
+        .filter("now")
+    )
+    of_each = told.group_by("transaction_id", "recorded_at").agg(pl.col("ts").first(), pl.col("untold").all())
+    found = frauds.join(of_each, left_on=["transaction_id", "since"], right_on=["transaction_id", "recorded_at"])
+    delay, age = _days(pl.col("since") - pl.col("ts")).clip(0), _days(as_of - pl.col("ts"))
+    return found.select("transaction_id", "ts", delay=pl.when(~pl.col("untold")).then(delay), age=age).sort(
+        "ts", "transaction_id"
     )
 
 
@@ -252,7 +261,8 @@ def nowcast(
         .sort("week", descending=True)
     )
     told, known = pl.col("coverage") >= LEAST_COVERAGE, pl.col("known")
-    spread = (known * (1 - pl.col("coverage")) + (known * pl.col("doubt") / pl.col("coverage")) ** 2).sqrt()
+    least = pl.max_horizontal(known, 1)  # where none is known, the doubt is that of one
+    spread = (least * (1 - pl.col("coverage")) + (least * pl.col("doubt") / pl.col("coverage")) ** 2).sqrt()
     expected, margin = known / pl.col("coverage"), _Z * spread / pl.col("coverage")
     return by_week.select(
         first=pl.lit(as_of) - (pl.col("week") + 1) * timedelta(days=7),

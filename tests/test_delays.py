@@ -154,7 +154,7 @@ def ledger(*told: tuple[str, int, str, float | None, float]) -> pl.DataFrame:
 
 
 def frauds(said: pl.DataFrame, as_of: float, precedence: tuple[str, ...] = ()) -> list[tuple[str, float | None, float]]:
-    found = delays.known_frauds(transactions(0, 1), said, day(as_of), label_delay=DELAY, precedence=precedence)
+    found = delays.known_frauds(delays.when_known(transactions(0, 1), said, DELAY), day(as_of), precedence)
     return found.select("transaction_id", "delay", "age").rows()
 
 
@@ -181,7 +181,8 @@ def test_the_label_delay_of_a_ledger_is_not_taken_for_a_delay() -> None:
     said = ledger(("a", 1, "file", 2, 7), ("b", 1, "file", None, 8))
     assert frauds(said, 30) == [("a", 2, 30), ("b", None, 29)]
     assert frauds(said, 5) == [("a", 2, 5)]
-    assert delays.curve_of(delays.known_frauds(transactions(0, 1), said, day(30), label_delay=DELAY)).reports == 1
+    known = delays.known_frauds(delays.when_known(transactions(0, 1), said, DELAY), day(30))
+    assert delays.curve_of(known).reports == 1
 
 
 def test_a_record_before_its_transaction_took_no_time() -> None:
@@ -222,7 +223,7 @@ def test_the_last_weeks_are_corrected() -> None:
 
 def test_a_week_too_young_to_tell_is_not_told() -> None:
     rows = transactions(0, 13.5, 13.9)
-    known = delays.known_frauds(rows, ledger(("a", 1, "bank", None, 3)), day(14), label_delay=DELAY)
+    known = delays.known_frauds(delays.when_known(rows, ledger(("a", 1, "bank", None, 3)), DELAY), day(14))
     told = delays.nowcast(delays.curve_of(known), rows, known, day(14))
     assert told.select("transactions", "known", "coverage", "expected").rows() == [(1, 1, 1.0, 1.0), (2, 0, 0.0, None)]
     assert told["first"].to_list() == [day(0), day(7)]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Mapping as Schema
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from fraud3000.data import files, ids, meanings, times
+from fraud3000.data import files, ids, meanings, prepared, times
 from fraud3000.data.columns import normalised
 from fraud3000.data.duplicates import recorded_at
 from fraud3000.data.faults import Fault, as_json, first_faults, quarantine
 from fraud3000.data.raw import DataFile, RawFile
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
-from fraud3000.params import LabelsFile, Span
+from fraud3000.params import LabelsFile, Mapping, Span
 from fraud3000.schema import LEDGER, TIME
 
 SOURCE = "labels"
@@ -44,7 +46,7 @@ class Labelled:
     read: int
 
 
-def is_ledger(schema: Mapping[str, pl.DataType]) -> bool:
+def is_ledger(schema: Schema[str, pl.DataType]) -> bool:
     """Whether a schema has every column of LEDGER in its type.
 
     Examples
@@ -53,6 +55,25 @@ def is_ledger(schema: Mapping[str, pl.DataType]) -> bool:
     (False, True)
     """
     return all(schema.get(name) == kind for name, kind in LEDGER.items())
+
+
+def form_of(file: DataFile | Path, mapping: Mapping) -> LabelsFile | None:
+    """How a file is read that holds label records and no transactions, by the names of LEDGER; None where it holds any.
+
+    It holds none if it has no column for the mapping's amount.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        schema = files.scan(file, Path(place)).schema
+    names = {*schema.names(), *normalised(schema.names()).values()}
+    if prepared.is_prepared(schema) or mapping.columns.amount in names:
+        return None
+    times_there = {name: name for name in ("reported_at", "recorded_at") if name in names}
+    return LabelsFile(input=str(file), source="source", **times_there)
 
 
 def read(

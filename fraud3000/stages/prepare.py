@@ -66,7 +66,7 @@ def _summary(
     return Summary(
         command="prepare",
         facts=_facts(params, taken, told, transactions, ledger),
-        tables=(*_reasons(refused), *_remarks(findings)),
+        tables=(*reasons(refused), *_remarks(findings)),
         outputs={
             "transactions": str(workspace.transactions),
             "quarantine": str(workspace.quarantine),
@@ -152,7 +152,7 @@ def _span(transactions: pl.LazyFrame) -> tuple[str | None, str | None]:
     return _one(transactions, pl.col("ts").min()).isoformat(), _one(transactions, pl.col("ts").max()).isoformat()
 
 
-def _reasons(refused: pl.LazyFrame) -> tuple[Table, ...]:
+def reasons(refused: pl.LazyFrame) -> tuple[Table, ...]:
     """How many rows were refused for what, and where the first of each stands."""
     counts = (
         refused.group_by("reason", maintain_order=True)
