@@ -29,13 +29,13 @@ class Known:
         labelled, since nobody will learn what would have become of it.
     ledger
         LEDGER.
-    entries
-        How many the journal has.
+    rows
+        How many transactions there are.
     """
 
     transactions: pl.LazyFrame
     ledger: pl.DataFrame
-    entries: int
+    rows: int
 
 
 def known(root: Path) -> Known | None:
@@ -70,7 +70,7 @@ def known(root: Path) -> Known | None:
             labelled=pl.col("labelled") & ~declined,
         ),
         pl.concat([ledger.select(*LEDGER), *since.records]),
-        since.entries,
+        rows + sum(part.height for part in since.taken),
     )
 
 
@@ -79,13 +79,11 @@ class _Since:
     """What the journal has, part by part."""
 
     last_seq: int
-    entries: int = 0
     taken: list[pl.DataFrame] = field(default_factory=list)
     records: list[pl.DataFrame] = field(default_factory=list)
     declined: list[str] = field(default_factory=list)
 
     def take(self, part: list[Entry]) -> None:
-        self.entries += len(part)
         came = [one for one in part if isinstance(one, Taken)]
         if came:
             self.taken.append(_transactions(came, self.last_seq))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from fraud3000 import delays, durations
+from fraud3000 import delays, durations, labels
 from fraud3000.data import outputs, places
 from fraud3000.delays import Curve
 from fraud3000.params import Params
@@ -98,10 +98,17 @@ def _read(params: Params, location: str | None) -> _Told:
             return _Told(_slim(found.transactions.lazy()), found.ledger, location)
         return _Told(_slim(scan(workspace.transactions, made_by="prepare")), found.ledger, location)
     service = frames.known(root)
-    if service is not None:
+    if service is not None and (service.rows or not workspace.transactions.exists()):
         return _Told(_slim(service.transactions), service.ledger, str(root))
-    ledger = read(workspace.labels, made_by="prepare")
-    return _Told(_slim(scan(workspace.transactions, made_by="prepare")), ledger, str(workspace.labels))
+    told = _Told(
+        _slim(scan(workspace.transactions, made_by="prepare")),
+        read(workspace.labels, made_by="prepare"),
+        str(workspace.labels),
+    )
+    if service is None:
+        return told
+    # records that wait for a service, which will begin with the workspace's transactions
+    return replace(told, ledger=labels.merge(told.ledger, service.ledger), place=f"{told.place} and {root}")
 
 
 def _slim(transactions: pl.LazyFrame) -> pl.DataFrame:

@@ -162,7 +162,7 @@ def export(params: Params, file: str, transactions: str | None = None) -> Summar
     facts = {
         "service": str(root),
         "label records": known.ledger.height,
-        "transactions": known.transactions.select(pl.len()).collect().item(),
+        "transactions": known.rows,
     }
     said = f"prepare.labels.input: {file}" + ("" if transactions is None else f", prepare.input: {transactions}")
     return Summary(command="labels export", facts=facts, outputs=wanted, next_step=f"fraud3000 prepare, with {said}")

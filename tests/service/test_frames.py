@@ -114,7 +114,7 @@ def test_a_journal_without_a_history(given: Params, tmp_path: Path) -> None:
     labels.add(given, "a", is_fraud=True, source="bank")
     known = frames.known(labels.service_folder(given))
     assert known is not None
-    assert (known.transactions.collect().height, known.ledger.height, known.entries) == (0, 1, 1)
+    assert (known.transactions.collect().height, known.ledger.height, known.rows) == (0, 1, 0)
     assert frames.known(tmp_path / "nowhere") is None
 
 

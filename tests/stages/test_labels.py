@@ -60,10 +60,13 @@ def test_one_record_after_the_other(given: Params) -> None:
     assert before <= moment <= datetime.now(UTC)
     assert [one.number for one in (first, second, third)] == [1, 2, 3]
     told = status(given)
-    assert [row[:4] for row in told.tables[0].rows] == [("analyst", "1", "0", "1"), ("chargeback", "2", "2", "0")]
-    assert told.facts["transactions"] == 2
-    assert told.facts["ledger"] == str(labels.service_folder(given))
-    assert "proposed label delay" not in told.facts, "none of these transactions has come"
+    rows = {row[0]: row[1:4] for row in told.tables[0].rows}
+    assert (rows["analyst"], rows["chargeback"]) == (("1", "0", "1"), ("2", "2", "0"))
+    assert "file" in rows, "the workspace's, with which a service will begin"
+    assert told.facts["ledger"] == f"data/interim/labels.parquet and {labels.service_folder(given)}"
+    alone = given.model_copy(update={"workspace": "elsewhere"})
+    assert status(alone).facts["transactions"] == 2
+    assert "proposed label delay" not in status(alone).facts, "none of these transactions has come"
 
 
 RECORDS = """Transaction ID,is_fraud,source,reported_at,recorded_at
