@@ -472,14 +472,21 @@ def labels_add(
 
 @labels_app.command(name="import", epilog=_example("fraud3000 labels import data/raw/transactions.parquet"))
 def labels_import(
-    file: Annotated[str, typer.Argument(help="Raw file with labels, here or in S3, in the layout of the params.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="Raw file with labels, in the layout of the params, or label records alone; here or in S3."
+        ),
+    ],
     params: ParamsFile = None,
     json: AsJson = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Record the labels of a raw file, known from when a file's labels are.
+    """Record the labels of a file, all of them or none.
 
-    Records of transactions that have not come yet wait for them. While the service runs, send them to POST /labels.
+    Label records alone have columns transaction_id, is_fraud, source and perhaps reported_at and recorded_at, or those
+    that prepare.labels names. Records of transactions that have not come yet wait for them. While the service runs, send
+    them to POST /labels.
     """
     given = _load(params, verbose)
     from fraud3000.stages import labels
@@ -487,13 +494,55 @@ def labels_import(
     _run(lambda: labels.take_in(given, file), json)
 
 
-@labels_app.command(name="status", epilog=_example("fraud3000 labels status"))
-def labels_status(params: ParamsFile = None, json: AsJson = False, verbose: Verbose = 0) -> None:
-    """Tell how many label records there are of each source."""
+@labels_app.command(name="export", epilog=_example("fraud3000 labels export ledger.parquet"))
+def labels_export(
+    file: Annotated[str, typer.Argument(help="Parquet file to write, here or in S3; prepare.labels.input reads it.")],
+    transactions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the service's transactions too; prepare.input reads them.")
+    ] = None,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Write the service's ledger, to prepare, train and backtest by it.
+
+    It has the records that the service began with and those that came in since. A running service is not disturbed.
+    """
     given = _load(params, verbose)
     from fraud3000.stages import labels
 
-    _run(lambda: labels.status(given), json)
+    _run(lambda: labels.export(given, file, transactions), json)
+
+
+@labels_app.command(name="status", epilog=_example("fraud3000 labels status --share 0.9"))
+def labels_status(
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="Raw file with labels, or label records [default: of the service, else the workspace].",
+        ),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(min=0.01, max=0.999, help="Of the frauds, to be known after the proposed label delay.")
+    ] = 0.95,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(help="Day to look from, UTC [default: just after all on record].", show_default=False),
+    ] = None,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Tell how many label records there are, and how long frauds take to be known.
+
+    From that follow a label delay, the date up to which metrics can be trusted, and how many frauds of the last weeks are
+    still to be reported. What is known today is truncated, and the estimate allows for it.
+    """
+    given = _load(params, verbose)
+    from fraud3000.stages.label_status import status
+
+    _run(lambda: status(given, file, share=share, as_of=as_of), json)
 
 
 @keys_app.command(name="add", epilog=_example("fraud3000 keys add shop --scope score"))

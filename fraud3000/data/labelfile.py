@@ -1,7 +1,9 @@
-"""Label records in a file of their own, such as a month's chargebacks."""
+"""Label records in a file of their own, such as a month's chargebacks or a ledger."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping as Schema
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,17 +11,20 @@ from pathlib import Path
 
 import polars as pl
 
-from fraud3000.data import files, ids, meanings, times
+from fraud3000.data import files, ids, meanings, prepared, times
 from fraud3000.data.columns import normalised
 from fraud3000.data.duplicates import recorded_at
 from fraud3000.data.faults import Fault, as_json, first_faults, quarantine
 from fraud3000.data.raw import DataFile, RawFile
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
-from fraud3000.params import LabelsFile, Span
+from fraud3000.params import LabelsFile, Mapping, Span
 from fraud3000.schema import LEDGER, TIME
 
 SOURCE = "labels"
 """Source of label records whose file names none."""
+
+
+_OF_A_LEDGER = LabelsFile(input="", **{name: name for name in LEDGER})
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,40 @@ class Labelled:
     read: int
 
 
+def is_ledger(schema: Schema[str, pl.DataType]) -> bool:
+    """Whether a schema has every column of LEDGER in its type.
+
+    Examples
+    --------
+    >>> is_ledger({"transaction_id": pl.String(), "is_fraud": pl.Int8()}), is_ledger(LEDGER)
+    (False, True)
+    """
+    return all(schema.get(name) == kind for name, kind in LEDGER.items())
+
+
+def form_of(file: DataFile | Path, mapping: Mapping) -> LabelsFile | None:
+    """How a file is read that holds label records and no transactions, by the names of LEDGER; None where it holds any.
+
+    It holds none if it has no column for the mapping's amount.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        schema = files.scan(file, Path(place)).schema
+    names = {*schema.names(), *normalised(schema.names()).values()}
+    if prepared.is_prepared(schema) or mapping.columns.amount in names:
+        return None
+    times_there = {name: name for name in ("reported_at", "recorded_at") if name in names}
+    return LabelsFile(input=str(file), source="source", **times_there)
+
+
 def read(
     paths: Sequence[DataFile | Path],
     form: LabelsFile,
-    transactions: pl.DataFrame | pl.LazyFrame,
+    transactions: pl.DataFrame | pl.LazyFrame | None,
     label_delay: timedelta,
     *,
     earliest: datetime,
@@ -52,12 +87,14 @@ def read(
 ) -> Labelled:
     """Read label records and join them to their transactions.
 
-    A record keeps the `recorded_at` it comes with; without one it is `max(reported_at, ts + label_delay)`.
+    A record keeps the `recorded_at` it comes with; without one it is `max(reported_at, ts + label_delay)`. A file that is a
+    LEDGER already is taken by its own columns, whatever the form says.
 
     Parameters
     ----------
     transactions
-        TRANSACTIONS; a record of any other transaction is quarantined as ``label_unknown_transaction``.
+        TRANSACTIONS; a record of any other transaction is quarantined as ``label_unknown_transaction``. None takes the records of
+        any, and leaves `recorded_at` null where a record comes without.
     earliest, latest
         Records with times outside [earliest, latest) are quarantined; UTC where no offset is given.
 
@@ -68,8 +105,10 @@ def read(
     EmptyDataError
         The files hold no rows at all.
     """
-    whole = transactions.lazy()
-    known = whole.select("transaction_id", *(["ts"] if "ts" in whole.collect_schema() else []))
+    known = None
+    if transactions is not None:
+        whole = transactions.lazy()
+        known = whole.select("transaction_id", *(["ts"] if "ts" in whole.collect_schema() else []))
     parts = [_read_file(files.read(path), form, known, label_delay, (earliest, latest)) for path in paths]
     total = sum(part.read for part in parts)
     if not total:
@@ -78,23 +117,29 @@ def read(
     return Labelled(ledger, quarantine(part.quarantine for part in parts), total)
 
 
-def _read_file(raw: RawFile, form: LabelsFile, whole: pl.LazyFrame, label_delay: timedelta, span: Span) -> Labelled:
+def _read_file(
+    raw: RawFile, form: LabelsFile, whole: pl.LazyFrame | None, label_delay: timedelta, span: Span
+) -> Labelled:
     if not raw.rows.width:
         return Labelled(pl.DataFrame(schema=LEDGER), _refused(raw), raw.height)
+    form = _OF_A_LEDGER if is_ledger(raw.rows.schema) else form
     columns = _columns(raw, form)
     try:
         records, faults = _records(columns, form, span)
     except DataError as error:
         raise type(error)(f"{raw.name}: {error.message}", hint=error.hint) from error
-    named = records.lazy().select("transaction_id").unique()
-    known = whole.join(named, on="transaction_id", how="semi").collect(engine="streaming")
-    found = records.join(known, on="transaction_id", how="left", maintain_order="left", nulls_equal=False)
-    is_known = records["transaction_id"].is_in(known["transaction_id"].implode())
-    faults.append(Fault.where("label_unknown_transaction", ~is_known, "transaction_id", records["transaction_id"]))
+    found = records
+    if whole is not None:
+        named = records.lazy().select("transaction_id").unique()
+        known = whole.join(named, on="transaction_id", how="semi").collect(engine="streaming")
+        found = records.join(known, on="transaction_id", how="left", maintain_order="left", nulls_equal=False)
+        is_known = records["transaction_id"].is_in(known["transaction_id"].implode())
+        faults.append(Fault.where("label_unknown_transaction", ~is_known, "transaction_id", records["transaction_id"]))
     bad = first_faults(faults)
     stated = pl.col("recorded_at") if "recorded_at" in found.columns else pl.lit(None, dtype=TIME)
     good = found.with_row_index("row").join(bad, on="row", how="anti", maintain_order="left")
-    ledger = good.with_columns(recorded_at=pl.coalesce(stated, recorded_at(good, label_delay)))
+    otherwise = recorded_at(good, label_delay) if whole is not None else pl.lit(None, dtype=TIME)
+    ledger = good.with_columns(recorded_at=pl.coalesce(stated, otherwise))
     rows = pl.DataFrame(
         {
             "source_file": pl.Series([raw.name] * bad.height, dtype=pl.String),

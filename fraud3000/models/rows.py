@@ -15,6 +15,9 @@ from fraud3000.models.fit import Labels
 from fraud3000.schema import REFUND
 from fraud3000.splits import Boundaries
 
+LATER = "reported as fraud later"
+"""Count of legitimate rows that turned out to be fraud after the day: the one count that later records change."""
+
 _FAR = datetime(9000, 1, 1, tzinfo=UTC)
 
 
@@ -117,4 +120,4 @@ def _presumed(
     silent = ~rows["transaction_id"].is_in(recorded["transaction_id"].implode())
     counted = {"presumed legitimate": int(((is_fraud == 0) & silent).sum())}
     later = _known_at(rows, ledger, catalogue, _FAR if at else None)
-    return {**counted, "reported as fraud later": int(((is_fraud == 0) & (later == 1)).sum())}
+    return {**counted, LATER: int(((is_fraud == 0) & (later == 1)).sum())}

@@ -51,6 +51,8 @@ class Evidence:
     backtest
         The content of the last backtest's metrics.json, or why it says nothing of this model; None where
         there was none.
+    reported_later
+        Legitimate training rows that were reported as fraud after the day the model was made.
     """
 
     metrics: Mapping[str, Any]
@@ -62,6 +64,7 @@ class Evidence:
     split_rows: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
     backtest: Mapping[str, Any] | str | None = None
+    reported_later: int = 0
 
     @property
     def source(self) -> str:

@@ -144,7 +144,7 @@ def versions(evidence: Evidence) -> Facts:
 def limits(evidence: Evidence) -> list[str]:
     """Name what limits these figures, each from a fact."""
     metrics, scorer, found = evidence.metrics, evidence.scorer, []
-    counts, bounds = scorer.facts.get("rows") or {}, evidence.boundaries
+    bounds = evidence.boundaries
     if metrics["split_by"] == "random":
         found.append(
             "The split is random since the data has no time: the model may know what came later, which flatters it."
@@ -153,10 +153,9 @@ def limits(evidence: Evidence) -> list[str]:
         found.append("The transactions are simulated: the figures say nothing of how it does on real ones.")
     if metrics["rows"] and metrics["frauds"] < FEW:
         found.append(f"Only {metrics['frauds']:,} frauds were measured: the figures could be far off.")
-    later = counts.get("reported as fraud later", 0)
-    if later:
+    if evidence.reported_later:
         found.append(
-            f"{later:,} training rows counted as legitimate and were reported as fraud after the day the model was made."
+            f"{evidence.reported_later:,} training rows counted as legitimate and were reported as fraud after the day the model was made."
         )
     unknown = metrics["excluded"]["label_unknown"]
     if unknown:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fraud3000.report import facts
 from fraud3000.report.evidence import Evidence
-from fraud3000.report.section import Section
+from fraud3000.report.section import Section, Shown
 from fraud3000.report.sections import figures
 from fraud3000.report.verdict import verdict
 from fraud3000.report.words import day, span
@@ -54,7 +55,34 @@ def what_if(section: Section, *, version: str, source: str, basis: str) -> str:
     basis
         The rows it was measured on, in words.
     """
-    return _laid_out("what_if.html.j2", section=section, version=version, source=source, basis=basis)
+    return _finding(
+        section,
+        title=f"Fraud model {version}: what if the policy were another",
+        over=f"Fraud model {version}, on {source}",
+        basis=basis,
+        tables={"Each operating point": section.shown},
+    )
+
+
+def delays(section: Section, weeks: Shown, *, basis: str) -> str:
+    """Lay out the page of `fraud3000 labels status`.
+
+    Parameters
+    ----------
+    section
+        As `fraud3000.report.label_delays.section` gives it.
+    weeks
+        The last weeks, known and expected.
+    basis
+        What it was estimated from, in words.
+    """
+    tables = {"Frauds known, of those that will be": section.shown, "The last weeks, as known and as expected": weeks}
+    return _finding(section, title=section.topic, over=section.topic, basis=basis, tables=tables)
+
+
+def _finding(section: Section, *, title: str, over: str, basis: str, tables: Mapping[str, Shown | None]) -> str:
+    """One picture with the tables behind it."""
+    return _laid_out("finding.html.j2", section=section, title=title, over=over, basis=basis, tables=tables)
 
 
 def _laid_out(template: str, **told: Any) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from loguru import logger
@@ -18,8 +17,8 @@ from fraud3000.data.spill import in_pieces
 from fraud3000.errors import ScorerError
 from fraud3000.features.online import FeatureStore
 from fraud3000.features.spec import Catalogue
-from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
-from fraud3000.service.entries import Entry, Label, Taken
+from fraud3000.service.entries import Taken
+from fraud3000.service.frames import ledger_of, transactions_of
 from fraud3000.service.journal import Journal
 from fraud3000.service.sqlite import SqliteJournal
 
@@ -58,7 +57,7 @@ def advanced(store: FeatureStore, journal: Journal, number: int) -> int:
     """
     since = journal.after(number)
     while part := list(islice(since, _AT_ONCE)):
-        store.absorb(_frame([one for one in part if isinstance(one, Taken)]), _ledger(part))
+        store.absorb(transactions_of([one for one in part if isinstance(one, Taken)]), ledger_of(part))
         number = part[-1].number
     return number
 
@@ -112,36 +111,3 @@ def save(root: Path, store: FeatureStore, end: tuple[int, bytes]) -> Path:
 
 def _folder(root: Path, catalogue: Catalogue) -> Path:
     return root / "snapshots" / catalogue.hash[:16]
-
-
-def _frame(taken: list[Taken]) -> pl.DataFrame:
-    """TRANSACTIONS of entries, in their order."""
-    rows = [one.transaction for one in taken]
-    if not rows:
-        return pl.DataFrame(schema=TRANSACTIONS)
-    names = dict.fromkeys(name for row in rows for name in row)
-    columns = {name: _column(name, [row.get(name) for row in rows]) for name in names}
-    return pl.DataFrame(columns).with_columns(
-        is_fraud=pl.lit(None, pl.Int8),
-        reported_at=pl.lit(None, TIME),
-        labelled=pl.lit(value=True),
-        seq=pl.Series([one.number for one in taken], dtype=pl.Int64),
-    )
-
-
-def _column(name: str, values: list[Any]) -> pl.Series:
-    if name == "ts":
-        return pl.Series(name, values, pl.Int64).cast(TIME)
-    passed = pl.String() if any(isinstance(value, str) for value in values) else pl.Float64()
-    return pl.Series(name, values, TRANSACTIONS.get(name, passed))
-
-
-def _ledger(entries: list[Entry]) -> pl.DataFrame:
-    """LEDGER of what entries say."""
-    said = [
-        (one.transaction_id, one.is_fraud, one.source, one.reported_at, one.recorded_at)
-        for one in entries
-        if isinstance(one, Label)
-    ]
-    kinds = {**LEDGER, "reported_at": pl.Int64(), "recorded_at": pl.Int64()}
-    return pl.DataFrame(said, schema=kinds, orient="row").cast({"reported_at": TIME, "recorded_at": TIME})

@@ -13,6 +13,7 @@ from fraud3000 import durations, prequential, registry
 from fraud3000.data import outputs
 from fraud3000.metrics.catalogue import words
 from fraud3000.models import estimators
+from fraud3000.models.rows import LATER
 from fraud3000.params import Params
 from fraud3000.prequential import Fold
 from fraud3000.report import weekly
@@ -206,7 +207,7 @@ def _warnings(content: Mapping[str, Any]) -> Iterator[str]:
     silent = sorted({one["fold"] for one in content["folds"] if not one["frauds"]})
     if silent:
         yield f"no known fraud in the test of {', '.join(silent)}: most metrics leave these folds out"
-    later = sum(one["training_rows"]["reported as fraud later"] for one in content["folds"])
+    later = sum(one["training_rows"][LATER] for one in content["folds"])
     if later:
         yield f"{later:,} training rows, over all folds, count as legitimate although they were reported as fraud later"
     if (

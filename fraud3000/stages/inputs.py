@@ -1,11 +1,15 @@
-"""What a training reads: rows with the labels known on the day, and where the data was cut."""
+"""What a training reads: rows with the labels known on the day, and where the data was cut.
+
+All of it is as it was on that day, so what comes in later, be it label records or transactions, changes neither the rows nor
+their fingerprint, and the same training gives the same bundle.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
@@ -18,6 +22,9 @@ from fraud3000.splits import Boundaries
 from fraud3000.stages.judged import declared, label_date
 from fraud3000.stages.workspace import Workspace, read, readable, scan
 
+_NOT_LEARNED = {"seq", "split", "history_days", "labelled"}
+"""Columns of which nothing is learned; later rows may change them."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -26,7 +33,8 @@ class Inputs:
     Attributes
     ----------
     fingerprint
-        SHA-256 over the hashes of all that was read.
+        SHA-256 over the rows with their labels as known on the day, the catalogue and the spans: what else is in the
+        files does not matter.
     """
 
     train: Rows
@@ -46,8 +54,7 @@ def of_split(workspace: Workspace) -> Inputs:
     """
     boundaries = declared(workspace.boundaries, Boundaries.from_dict)
     split = {name: read(workspace.split(name), made_by="featurize") for name in ("train", "valid")}
-    files = [workspace.split("train"), workspace.split("valid"), workspace.labels, workspace.boundaries]
-    return _inputs(workspace, boundaries, split, _sha256(files))
+    return _inputs(workspace, boundaries, split)
 
 
 def up_to_now(workspace: Workspace, params: Params) -> Inputs:
@@ -71,20 +78,15 @@ def up_to_now(workspace: Workspace, params: Params) -> Inputs:
     boundaries = splits.final(split, at, params.prepare.label_delay)
     spans = {"train": boundaries.train, "valid": boundaries.valid}
     rows = {name: _within(workspace, span) for name, span in spans.items() if span is not None}
-    told = f"{_sha256([workspace.features, workspace.labels, workspace.boundaries])} {at.isoformat()}"
-    return _inputs(workspace, boundaries, rows, hashlib.sha256(told.encode()).hexdigest())
+    return _inputs(workspace, boundaries, rows)
 
 
-def _inputs(workspace: Workspace, boundaries: Boundaries, split: dict[str, pl.DataFrame], fingerprint: str) -> Inputs:
+def _inputs(workspace: Workspace, boundaries: Boundaries, split: dict[str, pl.DataFrame]) -> Inputs:
     ledger = read(workspace.labels, made_by="prepare")
     catalogue = declared(workspace.catalogue, Catalogue.from_dict)
-    return Inputs(
-        train=usable(split["train"], ledger, catalogue, boundaries, burn_in=True),
-        valid=usable(split["valid"], ledger, catalogue, boundaries, burn_in=False),
-        catalogue=catalogue,
-        boundaries=boundaries,
-        fingerprint=fingerprint,
-    )
+    train = usable(split["train"], ledger, catalogue, boundaries, burn_in=True)
+    valid = usable(split["valid"], ledger, catalogue, boundaries, burn_in=False)
+    return Inputs(train, valid, catalogue, boundaries, _fingerprint(train, valid, catalogue, boundaries))
 
 
 def _within(workspace: Workspace, span: Span) -> pl.DataFrame:
@@ -93,10 +95,24 @@ def _within(workspace: Workspace, span: Span) -> pl.DataFrame:
         return rows.filter(pl.col("ts").is_between(*span, closed="left")).collect()
 
 
-def _sha256(paths: Iterable[Path]) -> str:
-    """SHA-256 over the hashes of files."""
-    digests = []
-    for path in paths:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+def _fingerprint(train: Rows, valid: Rows, catalogue: Catalogue, boundaries: Boundaries) -> str:
+    spans = {name: told for name, told in boundaries.to_dict().items() if name != "test"}
+    digest = hashlib.sha256(json.dumps({"catalogue": catalogue.hash, **spans}, sort_keys=True).encode())
+    for rows in (train, valid):
+        learned = [name for name in rows.featured.columns if name not in _NOT_LEARNED]
+        for column in (*rows.featured.select(learned), rows.is_fraud.alias("is_fraud")):
+            for part in _content(column):
+                digest.update(part)
+    return digest.hexdigest()
+
+
+def _content(column: pl.Series) -> Iterator[bytes]:
+    """A column's name, its values and where it has none, whatever way it is held."""
+    yield f"{column.name} {column.dtype} {len(column)}\n".encode()
+    yield column.is_null().to_numpy().tobytes()
+    if column.dtype == pl.String:
+        text = column.fill_null("")
+        yield text.str.len_bytes().to_numpy().tobytes()
+        yield "".join(text.to_list()).encode()
+    else:
+        yield column.to_physical().fill_null(strategy="zero").to_numpy().tobytes()

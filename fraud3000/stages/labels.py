@@ -1,31 +1,34 @@
-"""Label records to the journal of a service that does not run, and what its ledger says."""
+"""Label records to the journal of a service that does not run, and its ledger to a file."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 
 import polars as pl
 
-from fraud3000.data import cards, clean, places, sources
-from fraud3000.features.online.facts import EPOCH, microseconds
+from fraud3000.data import cards, clean, labelfile, outputs, places, sources
+from fraud3000.data.faults import quarantine
+from fraud3000.data.raw import DataFile
+from fraud3000.errors import DataError, ParamsError
+from fraud3000.features.online.facts import microseconds
 from fraud3000.interrupts import uninterrupted
 from fraud3000.params import Params
-from fraud3000.service import seals
-from fraud3000.service.entries import Label
+from fraud3000.schema import LEDGER
+from fraud3000.service import frames, seals
+from fraud3000.service.entries import Entry, Label
 from fraud3000.service.folder import Folder
 from fraud3000.service.ledger import Said, settled
 from fraud3000.service.past import newest
 from fraud3000.service.sqlite import SqliteJournal
 from fraud3000.stages.kept import service_folder
-from fraud3000.stages.summary import Summary, Table
-
-_AT_ONCE = 10_000
+from fraud3000.stages.prepare import reasons
+from fraud3000.stages.summary import Summary
+from fraud3000.stages.workspace import Workspace
 
 
 def add(
@@ -43,9 +46,11 @@ def add(
 
 
 def take_in(params: Params, location: str) -> Summary:
-    """Record the labels of a raw file, known from when a file's labels are: when reported, and not before the label delay.
+    """Record the labels of a file, all of them or none.
 
-    Records of transactions that have not come yet are kept for them.
+    Those of raw transactions are known from when a file's labels are: when reported, and not before the label delay. A file
+    of label records alone is read as `prepare.labels` says, or by the names of LEDGER; a record is known from its
+    `recorded_at`, and from now on where it has none. Records of transactions that have not come yet are kept for them.
 
     Raises
     ------
@@ -54,63 +59,143 @@ def take_in(params: Params, location: str) -> Summary:
     UnavailableError
         The service runs (send the records to it), or its journal cannot be written.
     """
-    with places.fetched(location) as files:
-        ledger = clean.ingest(
-            files,
-            sources.resolve(params.prepare),
-            label_delay=params.prepare.label_delay,
-            earliest=params.prepare.earliest,
-            latest=params.prepare.latest,
-            card_key=partial(cards.load_key, os.environ),
-        ).ledger
-    times = pl.col("reported_at", "recorded_at").dt.epoch("us")
-    told = ledger.select("transaction_id", "is_fraud", "source", times).iter_rows()
-    return _record(params, (Said(*row) for row in told), command="labels import")
+    with places.fetched(location) as found:
+        read = labels_in(params, found)
+    done = _record(params, _said(read.ledger), command="labels import")
+    if read.quarantine.is_empty():
+        return done
+    path = Workspace.of(params).refused_labels
+    with outputs.whole(path) as (part,):
+        read.quarantine.write_parquet(part)
+    facts = {"rows quarantined": read.quarantine.height, **done.facts}
+    return replace(done, facts=facts, tables=reasons(read.quarantine.lazy()), outputs={"quarantine": str(path)})
 
 
-def status(params: Params) -> Summary:
-    """Tell how many label records there are of each source, and since when."""
-    labels: list[Label] = []
+@dataclass(frozen=True)
+class Read:
+    """What files say of labels.
+
+    Attributes
+    ----------
+    transactions
+        TRANSACTIONS; None where the files hold label records alone.
+    """
+
+    transactions: pl.DataFrame | None
+    ledger: pl.DataFrame
+    quarantine: pl.DataFrame
+
+
+def labels_in(params: Params, found: Sequence[DataFile], known: pl.LazyFrame | None = None) -> Read:
+    """Read files of raw transactions, or of label records alone.
+
+    Parameters
+    ----------
+    known
+        TRANSACTIONS of which the records are; None takes those of any.
+
+    Raises
+    ------
+    DataError
+        A file cannot be read.
+    SchemaError
+        Columns are missing, all of them named.
+    """
+    section, mapping = params.prepare, sources.resolve(params.prepare)
+    forms = {file: labelfile.form_of(file, mapping) for file in found}
+    read = partial(labelfile.read, label_delay=section.label_delay, earliest=section.earliest, latest=section.latest)
+    told = [read([file], section.labels or form, known) for file, form in forms.items() if form is not None]
+    ledgers, refused = [one.ledger for one in told], [one.quarantine for one in told]
+    rows = [file for file, form in forms.items() if form is None]
+    if not rows:
+        return Read(None, pl.concat(ledgers), quarantine(refused))
+    taken = clean.ingest(
+        rows,
+        mapping,
+        label_delay=section.label_delay,
+        earliest=section.earliest,
+        latest=section.latest,
+        card_key=partial(cards.load_key, os.environ),
+    )
+    ledger = pl.concat([taken.ledger.select(*LEDGER), *ledgers])
+    return Read(taken.transactions, ledger, quarantine([taken.quarantine, *refused]))
+
+
+def export(params: Params, file: str, transactions: str | None = None) -> Summary:
+    """Write the service's ledger, what it began with and what came in since, and with it its transactions.
+
+    A running service is not disturbed. `prepare` reads both files as they are, the ledger as `prepare.labels.input`.
+
+    Parameters
+    ----------
+    file, transactions
+        Parquet files to write, here or in S3; None for no transactions.
+
+    Raises
+    ------
+    CheckFailed
+        The journal is not what it was when it was sealed.
+    DataError
+        There is no service.
+    ParamsError
+        A file is not named as Parquet.
+    UnavailableError
+        A file cannot be written.
+    """
+    wanted = {"labels": file} if transactions is None else {"labels": file, "transactions": transactions}
+    for name in wanted.values():
+        if not name.endswith(".parquet"):
+            raise ParamsError(f"{name}: is written as Parquet", hint="Name a file that ends with .parquet.")
     root = service_folder(params)
-    if (root / "journal.db").exists():
-        with _journal(params) as (_, journal):
-            labels = [entry for entry in journal.after(0) if isinstance(entry, Label)]
-    rows = []
-    for source in sorted({label.source for label in labels}):
-        mine = [label for label in labels if label.source == source]
-        last = EPOCH + timedelta(microseconds=max(label.recorded_at for label in mine))
-        frauds = sum(label.is_fraud for label in mine)
-        rows.append((source, *(f"{n:,}" for n in (len(mine), frauds, len(mine) - frauds)), f"{last:%Y-%m-%d %H:%M}"))
+    known = frames.known(root, key=seals.audit_key(os.environ))
+    if known is None:
+        raise DataError(f"{root}: no service has kept anything there", hint="See serve.store of the params.")
+    with places.whole(*map(places.place, wanted.values())) as parts:
+        outputs.write_parquet(known.ledger.lazy(), parts[0])
+        for part in parts[1:]:
+            outputs.write_parquet(known.transactions, part)
     facts = {
-        "journal": str(root),
-        "label records": len(labels),
-        "transactions": len({label.transaction_id for label in labels}),
+        "service": str(root),
+        "label records": known.ledger.height,
+        "transactions": known.rows,
     }
-    columns = ("source", "records", "fraud", "legitimate", "last recorded")
-    return Summary(command="labels status", facts=facts, tables=(Table("Records by source", columns, tuple(rows)),))
+    said = f"prepare.labels.input: {file}" + ("" if transactions is None else f", prepare.input: {transactions}")
+    return Summary(command="labels export", facts=facts, outputs=wanted, next_step=f"fraud3000 prepare, with {said}")
 
 
-def _record(params: Params, said: Iterable[Said], *, command: str) -> Summary:
-    counts: Counter[str] = Counter()
+def _said(ledger: pl.DataFrame) -> list[Said]:
+    times = pl.col("reported_at", "recorded_at").dt.epoch("us")
+    return [Said(*row) for row in ledger.select("transaction_id", "is_fraud", "source", times).iter_rows()]
+
+
+def _record(params: Params, said: Sequence[Said], *, command: str) -> Summary:
     with _journal(params) as (folder, journal):
         latest, now = newest(folder.past(), journal), microseconds(datetime.now(UTC))
-        coming = iter(said)
-        while part := list(islice(coming, _AT_ONCE)):
-            new: dict[str, list[Label]] = {}
-            labels: list[Label] = []
-            for one in part:
-                known = [*journal.of_transaction(one.transaction_id), *new.get(one.transaction_id, ())]
-                number = journal.last + len(labels) + 1
-                label = settled(one, known, number=number, now=now, newest=latest)
-                counts["records read"] += 1
-                if label.number == number:
-                    labels.append(label)
-                    new.setdefault(one.transaction_id, []).append(label)
-            with uninterrupted():
-                journal.append(labels)
-            counts["recorded"] += len(labels)
-    repeated = counts["records read"] - counts["recorded"]
-    return Summary(command=command, facts={**counts, "said before": repeated, "journal": str(folder.root)})
+        new: dict[str, list[Label]] = {}
+        added: list[Label] = []
+        for one in said:
+            known = [*journal.of_transaction(one.transaction_id), *new.get(one.transaction_id, ())]
+            number = journal.last + len(added) + 1
+            label = _told_before(one, known) or settled(one, known, number=number, now=now, newest=latest)
+            if label.number == number:
+                added.append(label)
+                new.setdefault(one.transaction_id, []).append(label)
+        with uninterrupted():
+            journal.append(added)
+    counts = {"records read": len(said), "recorded": len(added), "said before": len(said) - len(added)}
+    return Summary(command=command, facts={**counts, "journal": str(folder.root)})
+
+
+def _told_before(said: Said, known: Sequence[Entry]) -> Label | None:
+    """The record that says the same of the same report, so that a file that comes again changes nothing.
+
+    What its source said in between does not matter, unlike for a record without the time of its report.
+    """
+    if said.reported_at is None:
+        return None
+    same = (said.source, said.is_fraud, said.reported_at)
+    told = (one for one in known if isinstance(one, Label) and (one.source, one.is_fraud, one.reported_at) == same)
+    return next(told, None)
 
 
 @contextmanager

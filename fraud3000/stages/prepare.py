@@ -38,7 +38,7 @@ def prepare(params: Params) -> Summary:
         told = labels_of_their_own(params, taken.transactions, published)
         ledger, refused = taken.ledger.rows, taken.quarantine.rows
         if told is not None:
-            ledger = pl.concat([ledger.select(*LEDGER), told.ledger.lazy()])
+            ledger = _once(pl.concat([ledger.select(*LEDGER), told.ledger.lazy()]))
             refused = pl.concat([refused, quarantine([told.quarantine]).lazy()])
         with outputs.whole(*written) as parts:
             for frame, part in zip((taken.transactions, refused, ledger), parts, strict=True):
@@ -66,7 +66,7 @@ def _summary(
     return Summary(
         command="prepare",
         facts=_facts(params, taken, told, transactions, ledger),
-        tables=(*_reasons(refused), *_remarks(findings)),
+        tables=(*reasons(refused), *_remarks(findings)),
         outputs={
             "transactions": str(workspace.transactions),
             "quarantine": str(workspace.quarantine),
@@ -76,6 +76,11 @@ def _summary(
         warnings=(*_lost(taken.lost), *(finding.text for finding in findings if finding.severity == "warn")),
         next_step="fraud3000 featurize, with the same params",
     )
+
+
+def _once(ledger: pl.LazyFrame) -> pl.LazyFrame:
+    """Leave out records that come again: of equal ones the last decides whatever any of them does."""
+    return ledger.unique(keep="last", maintain_order=True)
 
 
 def _located(location: str, params: Params) -> str:
@@ -147,7 +152,7 @@ def _span(transactions: pl.LazyFrame) -> tuple[str | None, str | None]:
     return _one(transactions, pl.col("ts").min()).isoformat(), _one(transactions, pl.col("ts").max()).isoformat()
 
 
-def _reasons(refused: pl.LazyFrame) -> tuple[Table, ...]:
+def reasons(refused: pl.LazyFrame) -> tuple[Table, ...]:
     """How many rows were refused for what, and where the first of each stands."""
     counts = (
         refused.group_by("reason", maintain_order=True)

@@ -13,14 +13,16 @@ import polars as pl
 from fraud3000.errors import DataError
 from fraud3000.features.spec import Column
 from fraud3000.models.importance import permutation
+from fraud3000.models.rows import LATER, usable
 from fraud3000.params import Params
 from fraud3000.report import card, html, weekly
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.section import Section
 from fraud3000.report.sections import sections
 from fraud3000.scorer import Scorer
+from fraud3000.splits import Boundaries
 from fraud3000.stages.judged import Judged
-from fraud3000.stages.workspace import Workspace, readable
+from fraud3000.stages.workspace import Workspace, read, readable, scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,19 @@ def gather(
         split_rows=_counts(workspace.features, "split", made_by="featurize"),
         refused=_counts(workspace.quarantine, "reason", made_by="prepare"),
         backtest=_backtest(workspace, scorer),
+        reported_later=_reported_later(workspace, scorer, judged.boundaries),
     )
+
+
+def _reported_later(workspace: Workspace, scorer: Scorer, boundaries: Boundaries) -> int:
+    """Count the training rows that turned out to be fraud; none where the model learned from other rows than the split's."""
+    if boundaries.as_of is None or scorer.facts.get("as_of") != boundaries.as_of.isoformat():
+        return 0
+    with readable(workspace.split("train"), made_by="featurize"):
+        rows = scan(workspace.split("train"), made_by="featurize")
+        train = rows.select("transaction_id", "ts", "status", "labelled", "history_days").collect()
+    ledger = read(workspace.labels, made_by="prepare")
+    return usable(train, ledger, scorer.catalogue, boundaries, burn_in=True).counts[LATER]
 
 
 def _backtest(workspace: Workspace, scorer: Scorer) -> Mapping[str, Any] | str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000 import champions, prequential, registry, verdicts
+from fraud3000 import bundle, champions, prequential, registry, verdicts
 from fraud3000.data import cards, outputs, sources
 from fraud3000.errors import CheckFailed, UnavailableError
 from fraud3000.metrics.catalogue import words
@@ -21,7 +21,7 @@ from fraud3000.models.explain import Typical
 from fraud3000.models.fit import Model
 from fraud3000.models.outside import Outside
 from fraud3000.models.recorded import Recorded
-from fraud3000.models.rows import require_both_classes
+from fraud3000.models.rows import LATER, require_both_classes
 from fraud3000.params import Mapping, Params, Span
 from fraud3000.scorer import Scorer
 from fraud3000.splits import Boundaries
@@ -97,6 +97,7 @@ def _mapping(params: Params, rows: pl.DataFrame) -> Mapping:
 
 
 def _facts(inputs: Inputs, params: Params) -> dict[str, Any]:
+    """Where the model comes from: nothing that was not known on its day, so that it can be made again to the byte."""
     as_of = inputs.boundaries.as_of
     return {
         "estimator": estimators.words(params.train),
@@ -107,7 +108,7 @@ def _facts(inputs: Inputs, params: Params) -> dict[str, Any]:
         "data_fingerprint": inputs.fingerprint,
         "as_of": as_of.isoformat() if as_of else None,
         "split": "time" if as_of else "random",
-        "rows": inputs.train.counts,
+        "rows": {name: count for name, count in inputs.train.counts.items() if name != LATER},
     }
 
 
@@ -205,6 +206,7 @@ def _summary(
         "from seed to seed": _spread(scorer.facts["seed_deviation"]),
         "data fingerprint": inputs.fingerprint[:12],
         "catalogue hash": scorer.catalogue.hash[:12],
+        "bundle hash": bundle.fingerprint(workspace.bundle(version))[:12],
     }
     return Summary(
         command="train",
@@ -264,7 +266,7 @@ def _warnings(scorer: Scorer, inputs: Inputs, settled: Outside, metrics: dict[st
         yield "the solver stopped before it converged; raise train.estimator_params.max_iter"
     if inputs.boundaries.as_of is None:
         yield "the split is random, which flatters every model: the data has no time"
-    later = inputs.train.counts["reported as fraud later"]
+    later = inputs.train.counts[LATER]
     if later:
         yield f"{later:,} training rows count as legitimate although they were reported as fraud after that day"
     wanted = scorer.facts["calibration"]

@@ -43,6 +43,11 @@ class Workspace:
         return self.root / "interim" / "labels.parquet"
 
     @property
+    def refused_labels(self) -> Path:
+        """What `labels import` refused last."""
+        return self.root / "interim" / "labels.rejected.parquet"
+
+    @property
     def features(self) -> Path:
         return self.root / "processed" / "features.parquet"
 
@@ -92,6 +97,10 @@ class Workspace:
     @property
     def what_if(self) -> Path:
         return self.root / "reports" / "what-if.html"
+
+    @property
+    def delays(self) -> Path:
+        return self.root / "reports" / "label-delays.html"
 
     @property
     def plots(self) -> Path:
