@@ -55,6 +55,7 @@ class Service:
     folder: Folder
     kept: Kept
     desk: Desk
+    upkeep: Upkeep
     anchors: Anchors
 
     @classmethod
@@ -131,7 +132,7 @@ class Service:
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
             told = _summary(scorer, folder, kept, listening, keyed=keys.needed)
             opened.pop_all()
-        return cls(app, listening, told, folder, kept, desk, anchors)
+        return cls(app, listening, told, folder, kept, desk, upkeep, anchors)
 
     def run(self) -> None:
         """Answer requests until the process is asked to end; those under way are answered still."""
