@@ -346,6 +346,10 @@ def serve(
         bool, typer.Option("--cold-start", help="Serve although history is shorter than the longest window.")
     ] = False,
     model: Model = "champion",
+    shadow: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="A version, or challenger: decides everything too, and is not heeded."),
+    ] = None,
     params: ParamsFile = None,
     json: AsJson = False,
     verbose: Verbose = 0,
@@ -358,6 +362,8 @@ def serve(
     given = _load(params, verbose)
     from fraud3000.stages.serve import Service
 
+    if shadow is not None:
+        given = given.model_copy(update={"serve": given.serve.model_copy(update={"shadow": shadow})})
     service = Service.open(given, host=host, port=port, history=history, cold_start=cold_start, model=model)
     _run(lambda: service.summary, json)
     service.run()
@@ -381,6 +387,25 @@ def replay(
     from fraud3000.stages.replay import replay as stage
 
     _run(lambda: stage(given, ids or ()), json)
+
+
+@app.command(epilog=_example("fraud3000 shadow-report"))
+def shadow_report(
+    version: Annotated[
+        str | None, typer.Option(metavar="N", help="Of the shadow [default: the one that decided last].")
+    ] = None,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Tell how often the model behind `serve --shadow` agrees, what that is worth in money, and how long it takes.
+
+    Nothing is promoted by it: see `fraud3000 promote`. A running service is not disturbed.
+    """
+    given = _load(params, verbose)
+    from fraud3000.stages.shadow_report import shadow_report as stage
+
+    _run(lambda: stage(given, version), json)
 
 
 @app.command(epilog=_example("fraud3000 explain 1236698"))

@@ -39,7 +39,7 @@ def test_its_commands_lead_from_raw_to_scored_transactions(tmp_path: Path) -> No
     assert block is not None
     lines = block[1].strip().replace("FILE", "newest.csv").replace("ID ", "web-1 ").splitlines()
     (serve,) = [place for place, line in enumerate(lines) if line.startswith("fraud3000 serve")]
-    lines[serve : serve + 1] = ["fraud3000 serve >/dev/null &", ASK]
+    lines[serve : serve + 1] = ["fraud3000 serve --shadow challenger >/dev/null &", ASK]
     lines.insert(1, f"{sys.executable} -c '{NEWEST}'")
     (tmp_path / "params.yaml").write_text(SMALL)
     place = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

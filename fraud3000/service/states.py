@@ -27,8 +27,15 @@ _AT_ONCE = 50_000  # entries that are read again at a time
 _SNAPSHOTS = 2  # that are kept of each catalogue
 
 
-def made(root: Path, catalogue: Catalogue, journal: SqliteJournal) -> tuple[FeatureStore, int | None, int]:
-    """A state of a catalogue after the journal's last entry, as it was when this began.
+def made(
+    root: Path, catalogue: Catalogue, journal: SqliteJournal, *, until: int | None = None
+) -> tuple[FeatureStore, int | None, int]:
+    """A state of a catalogue after an entry of the journal.
+
+    Parameters
+    ----------
+    until
+        Number of that entry; None for the last one, as it was when this began.
 
     Returns
     -------
@@ -43,12 +50,12 @@ def made(root: Path, catalogue: Catalogue, journal: SqliteJournal) -> tuple[Feat
     CheckFailed
         The journal is damaged.
     """
-    number, store = newest(root, catalogue, journal) or (None, sown(root, catalogue))
-    return store, number, advanced(store, journal, number or 0)
+    number, store = newest(root, catalogue, journal, until=until) or (None, sown(root, catalogue))
+    return store, number, advanced(store, journal, number or 0, until=until)
 
 
-def advanced(store: FeatureStore, journal: Journal, number: int) -> int:
-    """Let a state that has seen the entries up to a number see those behind it; the last one's number.
+def advanced(store: FeatureStore, journal: Journal, number: int, *, until: int | None = None) -> int:
+    """Let a state that has seen the entries up to a number see those behind it, up to another; the last one's number.
 
     Raises
     ------
@@ -56,6 +63,8 @@ def advanced(store: FeatureStore, journal: Journal, number: int) -> int:
         The journal is damaged.
     """
     since = journal.after(number)
+    if until is not None:
+        since = islice(since, max(0, until - number))
     while part := list(islice(since, _AT_ONCE)):
         store.absorb(transactions_of([one for one in part if isinstance(one, Taken)]), ledger_of(part))
         number = part[-1].number
@@ -72,17 +81,21 @@ def sown(root: Path, catalogue: Catalogue) -> FeatureStore:
     return store
 
 
-def newest(root: Path, catalogue: Catalogue, journal: SqliteJournal) -> tuple[int, FeatureStore] | None:
-    """The newest snapshot that fits catalogue and journal, with its number; None where there is none."""
+def newest(
+    root: Path, catalogue: Catalogue, journal: SqliteJournal, *, until: int | None = None
+) -> tuple[int, FeatureStore] | None:
+    """The newest snapshot that fits catalogue and journal, up to an entry, with its number; None where there is none."""
     for path in sorted(_folder(root, catalogue).glob("*.snapshot"), reverse=True):
         number, _, seal = path.stem.partition("-")
+        if int(number) > (journal.last if until is None else until):
+            continue
         if journal.seal_of(int(number)).hex()[:16] != seal:
             continue
-        with path.open("rb") as file:
-            try:
+        try:
+            with path.open("rb") as file:
                 return int(number), FeatureStore.restore(file)
-            except ScorerError as error:
-                logger.warning("{}: passed over ({})", path, error.message)
+        except (ScorerError, OSError) as error:  # it may be damaged, or gone by now
+            logger.warning("{}: passed over ({})", path, getattr(error, "message", error))
     return None
 
 
@@ -105,7 +118,7 @@ def save(root: Path, store: FeatureStore, end: tuple[int, bytes]) -> Path:
         with outputs.whole(path) as (part,), part.open("wb") as file:
             store.snapshot(file)
     for old in sorted(path.parent.glob("*.snapshot"))[:-_SNAPSHOTS]:
-        old.unlink()
+        old.unlink(missing_ok=True)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import signal
 import threading
@@ -17,10 +18,10 @@ from typing import Any, Literal
 from loguru import logger
 
 from fraud3000 import bundle
-from fraud3000.errors import FraudError, ScorerError
+from fraud3000.errors import FraudError, ScorerError, UnavailableError
 from fraud3000.features.online import FeatureStore
 from fraud3000.scorer import Scorer
-from fraud3000.service import states
+from fraud3000.service import shadow, states
 from fraud3000.service.anchors import Anchors
 from fraud3000.service.building import Built, built
 from fraud3000.service.desk import Desk
@@ -31,6 +32,7 @@ ANCHORED_EVERY = 60.0
 _LOOKED_EVERY = 2.0  # whether a snapshot is due
 _MOVED_EVERY = 3_600.0
 _RECENT = 100  # transactions that a model decides before it decides any in earnest
+_PATIENCE = 20.0  # seconds that a shadow has to write where it stands
 _NEAR = 2_000  # entries that a state may lack and still be caught up while requests wait
 
 Find = Callable[[], tuple[str, Path]]
@@ -84,6 +86,8 @@ class Upkeep:
         How often.
     saved
         Number of the entry after which the newest snapshot was taken; 0 where there is none.
+    find_shadow
+        Tells which model is to decide everything too, without being heeded; None for none.
 
     Attributes
     ----------
@@ -105,6 +109,7 @@ class Upkeep:
         schedule: Schedule,
         *,
         saved: int,
+        find_shadow: Callable[[], tuple[str, Path] | None] = lambda: None,
     ) -> None:
         self.desk = desk
         self.reloads: Callable[[str], None] = lambda _: None
@@ -113,6 +118,7 @@ class Upkeep:
         self.ready = True
         self._journal, self._root, self._anchors = journal, root, anchors
         self._find, self._schedule = find, schedule
+        self._find_shadow = find_shadow
         self._changing, self._building = asyncio.Lock(), asyncio.Lock()
         self._refused: str | None = None
         self._saved = saved
@@ -129,6 +135,7 @@ class Upkeep:
         self._begin(_every(ANCHORED_EVERY, self.anchor))
         self._begin(_every(_LOOKED_EVERY, self._snapshot_if_due))
         self._begin(_every(_MOVED_EVERY, self.let_leave, at_once=True))
+        self._begin(_every(self._schedule.reload.total_seconds(), self._follow, at_once=True))
         try:
             yield
         finally:
@@ -267,6 +274,29 @@ class Upkeep:
             logger.error("version {} is refused; version {} goes on", version, self.desk.judge.scorer.version)
             raise
 
+    async def _follow(self) -> None:
+        """Keep a process running that lets another model decide too, until another one is to."""
+        found = await asyncio.to_thread(self._find_shadow)
+        if found is None or bundle.fingerprint(found[1]) == self.desk.judge.fingerprint:
+            return
+        version, folder = found
+        process = await asyncio.create_subprocess_exec(
+            *shadow.command(self._root, folder, version), stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            while process.returncode is None and await asyncio.to_thread(self._find_shadow) == found:
+                if self.desk.judge.fingerprint == bundle.fingerprint(folder):
+                    break
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), self._schedule.reload.total_seconds())
+        finally:
+            await _ended(process)
+        if process.returncode:
+            raise UnavailableError(
+                f"the shadow of version {version} ended with exit code {process.returncode}",
+                hint="The lines before say why; it is started again.",
+            )
+
     async def _snapshot_if_due(self) -> None:
         if self._journal.last - self._saved >= self._schedule.snapshot_entries:
             self._saved = self._journal.last  # one that fails is not tried again at once
@@ -276,6 +306,17 @@ class Upkeep:
         task = asyncio.ensure_future(_told(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Ask a process to end, and make it where it takes too long."""
+    if process.returncode is None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _PATIENCE)
+        except (TimeoutError, asyncio.CancelledError):
+            process.kill()
+            raise
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]], *, at_once: bool = False) -> None:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from fraud3000 import bundle, durations, registry
 from fraud3000.data import cards, clean, places
-from fraud3000.errors import DataError, UnavailableError
+from fraud3000.errors import DataError, ScorerError, UnavailableError
 from fraud3000.features.spec import Catalogue
 from fraud3000.interrupts import uninterrupted
 from fraud3000.params import Params, ServeParams, Span
@@ -127,6 +127,7 @@ class Service:
                 partial(_decides, params, model),
                 _schedule(params.serve),
                 saved=_saved(kept, folder, params.serve),
+                find_shadow=partial(_shadows, params),
             )
             app = create_app(desk, counter, keys, upkeep, requests_per_second=params.serve.requests_per_second)
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
@@ -208,6 +209,16 @@ def _decides(params: Params, model: str) -> tuple[str, Path]:
     """The version that a name means by now, and the folder of its bundle; a promoted one needs no registry."""
     workspace = Workspace.of(params)
     return exported(workspace, model) or registry.resolve(model, params.registry, workspace.root)
+
+
+def _shadows(params: Params) -> tuple[str, Path] | None:
+    """The version that decides without being heeded, and the folder of its bundle; None where there is none."""
+    if params.serve.shadow is None:
+        return None
+    try:
+        return _decides(params, params.serve.shadow)
+    except ScorerError:  # no challenger yet, say
+        return None
 
 
 def _saved(kept: Kept, folder: Folder, serve: ServeParams) -> int:

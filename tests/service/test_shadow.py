@@ -1,0 +1,155 @@
+"""A shadow decides everything by its own catalogue, is heeded by nobody, and is told beside what was answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import polars as pl
+import pytest
+
+from fraud3000.errors import DataError
+from fraud3000.params import Params
+from fraud3000.scorer import Scorer
+from fraud3000.service.entries import Taken
+from fraud3000.service.shadow import Book, Shadow
+from fraud3000.service.upkeep import Upkeep
+from fraud3000.stages.kept import journal_of, service_folder
+from fraud3000.stages.serve import Service
+from fraud3000.stages.shadow_report import shadow_report
+from tests.service import test_upkeep
+from tests.service.test_upkeep import of_another_catalogue, promote, publish, run, score, until
+from tests.service.world import items
+
+given = test_upkeep.given
+
+
+def eager(scorer: Scorer) -> Scorer:
+    assert scorer.policy.value is not None
+    return replace(scorer, policy=replace(scorer.policy, value=scorer.policy.value / 4))
+
+
+@pytest.fixture
+def shadowed(given: Params) -> Params:
+    """Version 2, the same model that reviews far more readily and under other rules of time, is the shadow."""
+    publish(given, "2", lambda scorer: of_another_catalogue(eager(scorer)))
+    promote(given, "1")
+    return given.model_copy(update={"serve": given.serve.model_copy(update={"shadow": "2"})})
+
+
+@pytest.fixture
+def reopen(shadowed: Params, history: Path) -> Callable[[], Service]:
+    return lambda: Service.open(shadowed, port=0, history=str(history))
+
+
+@pytest.fixture
+def service(reopen: Callable[[], Service], monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    monkeypatch.setattr("fraud3000.stages.serve._shadows", lambda params: _bundle(params, params.serve.shadow))
+    with closing(reopen()) as opened:
+        yield opened
+
+
+def _bundle(params: Params, version: str | None) -> tuple[str, Path] | None:
+    return None if version is None else (version, Path(params.workspace) / "models" / version)
+
+
+def seen(params: Params) -> int:
+    books = Book.all(service_folder(params))
+    try:
+        found = books[0].seen if books else None
+        return -1 if found is None else found
+    finally:
+        for book in books:
+            book.close()
+
+
+def test_it_decides_what_comes_and_goes_on_where_it_ended(
+    service: Service, shadowed: Params, newest: pl.DataFrame
+) -> None:
+    sent = items(newest)
+
+    async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+        await until(lambda: seen(shadowed) == 0)
+        answers = await score(client, sent[:200])
+        assert answers["model_version"] == "1"
+        label = {"transaction_id": sent[0]["transaction_id"], "is_fraud": True, "source": "chargeback"}
+        await client.post("/labels", json={"labels": [label]})
+        await until(lambda: seen(shadowed) == 201)
+
+    async def more(client: httpx2.AsyncClient, _: Upkeep) -> None:
+        await score(client, sent[200:300])
+        await until(lambda: seen(shadowed) == 301)
+
+    run(service, work)
+    run(service, more)
+    asyncio.run(service.upkeep.snapshot())
+    told = shadow_report(shadowed)
+    assert (told.facts["shadow"], told.facts["answered"], told.facts["transactions"]) == ("version 2", "version 1", 300)
+    agreement, money, latency = told.tables
+    counts = {row[0]: row[1:] for row in agreement.rows}
+    answered = [one.answer.decision for one in taken(shadowed)]  # type: ignore[union-attr]
+    assert sum(int(n) for n in counts["approve"]) == answered.count("approve")
+    assert int(counts["approve"][1]) > 0, "what a shadow reviews that is more eager"
+    assert int(money.rows[1][1]) > int(money.rows[0][1])
+    assert money.rows[0][3] == money.rows[1][3]
+    assert [row[0] for row in latency.rows] == [
+        "shadow: features",
+        "shadow: decision",
+        "answered: decision, 300 made again",
+    ]
+    assert shadow_report(shadowed, "2").facts == told.facts
+    with pytest.raises(DataError, match="no shadow of version 3 has decided there"):
+        shadow_report(shadowed, "3")
+
+
+def taken(params: Params) -> list[Taken]:
+    with closing(journal_of(params)) as journal:
+        return [one for one in journal.after(0) if isinstance(one, Taken)]
+
+
+def test_it_says_what_the_model_would_answer(
+    service: Service, shadowed: Params, newest: pl.DataFrame, reopen: Callable[[], Service]
+) -> None:
+    sent = items(newest)
+    root, bundled = service_folder(shadowed), Path(shadowed.workspace) / "models" / "2"
+    with closing(Shadow.open(root, bundled, "2")) as shadow:
+
+        async def work(client: httpx2.AsyncClient, upkeep: Upkeep) -> None:
+            await score(client, sent[:50])
+            promote(shadowed, "2")
+            await upkeep.reload()
+            await score(client, sent[50:])
+
+        run(service, work)
+        while shadow.catch_up():
+            pass
+        for one in taken(shadowed)[50:]:
+            said = shadow.book.of(one.number)
+            assert said is not None
+            assert one.answer is not None
+            assert (said.score, said.decision) == (one.answer.score, one.answer.decision)
+        assert shadow.store.checksum() == service.desk.store.checksum()
+
+
+def test_without_a_shadow_that_is_said(service: Service, given: Params) -> None:
+    with pytest.raises(DataError, match="no shadow has decided there"):
+        shadow_report(given)
+    with closing(Shadow.open(service_folder(given), Path(given.workspace) / "models" / "2", "2")):
+        pass
+    with pytest.raises(DataError, match="no transaction was decided by both models yet"):
+        shadow_report(given)
+
+
+def test_one_that_cannot_be_loaded_is_told_and_tried_again(service: Service, shadowed: Params) -> None:
+    (Path(shadowed.workspace) / "models" / "2" / "scorer.json").write_text("{}")
+
+    async def work(client: httpx2.AsyncClient, upkeep: Upkeep) -> None:
+        await asyncio.wait_for(upkeep._follow(), 60)
+        assert (await client.get("/ready")).status_code == 200
+
+    with pytest.raises(Exception, match="the shadow of version 2 ended with exit code 5"):
+        run(service, work)
