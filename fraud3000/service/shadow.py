@@ -157,8 +157,13 @@ class Shadow:
     saved: int
 
     @classmethod
-    def open(cls, root: Path, bundled: Path, version: str, *, key: bytes = b"") -> Shadow:
+    def open(cls, root: Path, bundled: Path, version: str, *, since: int | None = None, key: bytes = b"") -> Shadow:
         """Begin with what comes from now on, or go on where it ended.
+
+        Parameters
+        ----------
+        since
+            Number of the last entry that is not looked at, where it begins; None for the journal's last.
 
         Raises
         ------
@@ -173,7 +178,8 @@ class Shadow:
         scorer.require_same()
         journal = SqliteJournal(root / "journal.db", key=key)
         book = Book(root, version, bundle.fingerprint(bundled))
-        store, snapshot, seen = states.made(root, scorer.catalogue, journal, until=book.seen)
+        until = since if book.seen is None else book.seen
+        store, snapshot, seen = states.made(root, scorer.catalogue, journal, until=until)
         book.add([], seen)
         return cls(root, scorer, book, journal, store, seen, snapshot or 0)
 
@@ -224,15 +230,15 @@ class Shadow:
         return Opinion(entry.number, *judged, (between - begin) / 1e3, (end - between) / 1e3)
 
 
-def command(root: Path, bundled: Path, version: str) -> list[str]:
-    """How a process is started that follows a service's journal."""
-    return [sys.executable, "-m", __name__, json.dumps([str(root), str(bundled), version])]
+def command(root: Path, bundled: Path, version: str, since: int) -> list[str]:
+    """How a process is started that follows a service's journal from an entry on."""
+    return [sys.executable, "-m", __name__, json.dumps([str(root), str(bundled), version, since])]
 
 
 def main() -> None:
     """Follow the journal until whoever started this is gone, or it is asked to end."""
     logs.set_up()
-    root, bundled, version = json.loads(sys.argv[1])
+    root, bundled, version, since = json.loads(sys.argv[1])
     parent, asked = os.getppid(), False
 
     def end(_: int, __: FrameType | None) -> None:
@@ -241,7 +247,8 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, end)
     try:
-        with closing(Shadow.open(Path(root), Path(bundled), version, key=seals.audit_key(os.environ))) as shadow:
+        key = seals.audit_key(os.environ)
+        with closing(Shadow.open(Path(root), Path(bundled), version, since=since, key=key)) as shadow:
             logger.info("shadow follows version={} from={}", version, shadow.seen)
             while not asked and os.getppid() == parent:
                 if not shadow.catch_up():

@@ -276,12 +276,15 @@ class Upkeep:
 
     async def _follow(self) -> None:
         """Keep a process running that lets another model decide too, until another one is to."""
+        since = self._journal.last
         found = await asyncio.to_thread(self._find_shadow)
         if found is None or bundle.fingerprint(found[1]) == self.desk.judge.fingerprint:
             return
         version, folder = found
         process = await asyncio.create_subprocess_exec(
-            *shadow.command(self._root, folder, version), stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+            *shadow.command(self._root, folder, version, since),
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             while process.returncode is None and await asyncio.to_thread(self._find_shadow) == found:
