@@ -13,9 +13,10 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fraud3000.service.desk import Desk
-from fraud3000.service.entries import Taken
+from fraud3000.service.entries import Label, Taken
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_SOURCES = 50  # of label records that are counted by name
 _SCORES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
@@ -38,6 +39,7 @@ class Metrics:
         self.scores = Histogram("score", "Calibrated probabilities of fraud", buckets=_SCORES, **made)
         self.refused = Counter("refused", "Transactions and label records refused, by reason", ("code",), **made)
         self.labels = Counter("labels", "Label records taken, by source", ("source",), **made)
+        self._sources: set[str] = set()
         self.registry.register(_OfDesk(desk))
         desk.listen(self.decided)
 
@@ -62,6 +64,13 @@ class Metrics:
         for result in results:
             if "error" in result:
                 self.refused.labels(result["error"]["code"]).inc()
+
+    def recorded(self, labels: Iterable[Label]) -> None:
+        """Count label records: each under its source, and under `other` what comes after many of them."""
+        for label in labels:
+            if len(self._sources) < _SOURCES:
+                self._sources.add(label.source)
+            self.labels.labels(label.source if label.source in self._sources else "other").inc()
 
     def read(self) -> bytes:
         """All of it, as text."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
@@ -19,14 +21,21 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fraud3000.errors import DataError, FraudError, ScorerError, UnavailableError
-from fraud3000.service.messages import MOST_ROWS, Failure, Fault
+from fraud3000.redact import excerpt, mask
+from fraud3000.service.messages import LONGEST_ID, MOST_ROWS, Failure, Fault
 
 JSON, LINES = "application/json", "application/x-ndjson"
 MOST_BYTES = 16 * 1024 * 1024
 LONGEST = 20.0
 """Seconds that a request may take to come in."""
 
+REQUEST_ID = "X-Request-ID"
+
+_KIND = re.compile(rf'({re.escape(JSON)}|{re.escape(LINES)})(?:[ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
+_KEY = re.compile(rb'"[ \t\r\n]*:')
+_TOLD = 200  # characters of what was sent that are said again
 _HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+_CUT_SHORT = (408, 413)
 _FAULTS = {DataError: 422, ScorerError: 409, UnavailableError: 503}
 _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
 
@@ -55,11 +64,10 @@ async def read(request: Request, name: str) -> Body:
     Refused
         It is nothing of that, or too much.
     """
-    kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
-    if kind not in (JSON, LINES):
-        raise Refused(415, "media_type", f"'{kind}' is not read here", f"Send {JSON} or {LINES}.")
+    kind = _kind(request.headers)
     content = await _bytes(request)
     if kind == LINES:
+        _require_few(content.count(b"\n"), "lines")
         lines = [line for line in content.split(b"\n") if line.strip()]
         return _body([_parsed(line) for line in lines], "lines", name)
     parsed = _parsed(content)
@@ -69,6 +77,21 @@ async def read(request: Request, name: str) -> Body:
         hint = f'Send {{"{name}": [{{…}}, …]}} or one of them as an object.'
         raise Refused(422, f"no_{name}", f"the body has no list of {name}", hint)
     return _body(parsed[name], "list", name)
+
+
+def _kind(headers: Mapping[str, str]) -> str:
+    """The media type of a body that can be read: one of two, in UTF-8, as it is."""
+    given = headers.get("content-type", "")
+    found = _KIND.fullmatch(given.strip())
+    if found is None:
+        said = f"'{excerpt(given, _TOLD)}' is not read here" if given else "the header Content-Type is missing"
+        raise Refused(415, "media_type", said, f"Send {JSON} or {LINES}, in UTF-8.")
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise Refused(
+            415, "encoding", f"the encoding '{excerpt(encoding, _TOLD)}' is not read here", "Send the body as it is."
+        )
+    return found[1].lower()
 
 
 def _body(items: list[Any], form: Literal["one", "list", "lines"], name: str) -> Body:
@@ -100,18 +123,46 @@ async def _bytes(request: Request) -> bytes:
 
 
 def _parsed(content: bytes) -> Any:
+    _require_few(content.count(b"{") + content.count(b"["), "objects and lists")
     try:
-        return from_json(content, allow_inf_nan=False)
+        parsed = from_json(content, allow_inf_nan=False)
     except ValueError as error:
-        place = str(error).partition(" at ")
-        said = f"the body is not JSON ({place[0]}{place[1]}{place[2]})"
+        said = f"the body is not JSON ({error})"
         raise Refused(422, "not_json", said, "Send one JSON document, or one on each line.") from None
+    if isinstance(parsed, dict) and len(_KEY.findall(content)) != _keys(parsed):
+        json.loads(content.decode(), object_pairs_hook=_once)
+    return parsed
+
+
+def _require_few(found: int, what: str) -> None:
+    """Refuse what would take far more memory once it is parsed."""
+    if found > 2 * MOST_ROWS:
+        raise Refused(413, "too_large", f"{found:,} {what}, and a request has room for {2 * MOST_ROWS:,}", "Send less.")
+
+
+def _keys(parsed: dict[str, Any]) -> int:
+    """How many keys an object has, with those of the objects in its lists.
+
+    Their text has as many quotes before a colon, unless a key came twice, or text or deeper objects have some too.
+    """
+    items = (item for value in parsed.values() if isinstance(value, list) for item in value if isinstance(item, dict))
+    return len(parsed) + sum(map(len, items))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object in which a key comes twice: which of its values is meant cannot be known."""
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            said = f"the key '{excerpt(key, _TOLD)}' comes twice in an object"
+            raise Refused(422, "duplicate_key", said, "Send each key once.")
+        seen.add(key)
 
 
 def id_of(item: Any) -> str | None:
     """The transaction that a wrong item names, if it does."""
     given = item.get("transaction_id")
-    return given if isinstance(given, str) else None
+    return given if isinstance(given, str) and len(given) <= LONGEST_ID else None
 
 
 class Named:
@@ -131,13 +182,14 @@ class Named:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", name)]
+                message["headers"] = [*message["headers"], *_HEADERS, (REQUEST_ID.lower().encode(), name)]
             await send(message)
 
         try:
             await self._app(scope, receive, named)
-        except ClientDisconnect:
-            return  # nobody reads an answer
+        except ClientDisconnect:  # nobody reads the answer, but it is counted
+            gone = Fault(code="left", message="the request did not come in whole", hint="Send it again.")
+            await failure(400, gone)(scope, receive, named)
         except Exception as error:  # a bug must not end the service, and is told as one
             logger.opt(exception=error).error("a request failed by a bug of ours")
             if begun:
@@ -149,9 +201,9 @@ class Named:
 
 def _name(scope: Scope) -> bytes:
     """The id that a request brings, if it can be repeated; else a new one."""
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    usable = 0 < len(given) <= 128 and given.isascii() and given.decode("latin-1").isprintable()
-    return given if usable else str(uuid.uuid4()).encode()
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
+    usable = 0 < len(given) <= 128 and given.isascii() and given.isprintable() and mask(given) == given
+    return (given if usable else str(uuid.uuid4())).encode()
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -169,18 +221,26 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        told = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+        named = [(excerpt(".".join(map(str, one["loc"][1:])), _TOLD), one["msg"]) for one in error.errors()[:5]]
+        told = "; ".join(f"{name}: {problem}" for name, problem in named)
         return failure(422, Fault(code="invalid_request", message=told, hint="See /openapi.json."))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         code = _SAID.get(error.status_code, HTTPStatus(error.status_code).name.lower())
-        said = f"{request.method} {request.url.path}: {error.detail}"
-        return failure(error.status_code, Fault(code=code, message=said, hint="See /openapi.json."))
+        said = f"{excerpt(request.method, _TOLD)} {excerpt(request.scope['path'], _TOLD)}: {error.detail}"
+        answer = failure(error.status_code, Fault(code=code, message=said, hint="See /openapi.json."))
+        answer.headers.update(error.headers or {})
+        return answer
 
 
 def failure(status: int, fault: Fault, *, retry_after: int | None = None) -> Response:
-    """The answer to a request that is answered by an error alone."""
+    """The answer to a request that is answered by an error alone; what was sent is said again without card numbers."""
     wait = 5 if status == 503 and retry_after is None else retry_after
-    headers = None if wait is None else {"Retry-After": str(wait)}
-    return JSONResponse(Failure(error=fault).model_dump(), status_code=status, headers=headers)
+    headers = {"Retry-After": str(wait)} if wait is not None else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "ApiKey"
+    if status in _CUT_SHORT:
+        headers["Connection"] = "close"  # the rest of the request is not waited for
+    told = fault.model_copy(update={"message": mask(fault.message)})
+    return JSONResponse(Failure(error=told).model_dump(), status_code=status, headers=headers)

@@ -114,7 +114,7 @@ def test_the_key_of_the_environment_may_do_everything(
     monkeypatch.setenv("FRAUD3000_API_KEY", MASTER)
     with closing(Service.open(given, host="0.0.0.0", port=0, history=str(history), model="challenger")) as service:
         client = TestClient(service.app)
-        assert {ask(client, way, MASTER)[0] for way in NEEDS} == {200, 404, 422}
+        assert {ask(client, way, MASTER)[0] for way in NEEDS} == {200, 404, 415}
         assert {ask(client, way, "correct horse")[0] for way in NEEDS} == {401}
         without = client.get("/model").json()["error"]
         assert without["message"] == "the header X-API-Key is missing"

@@ -23,7 +23,7 @@ def total(found: dict[tuple[str, tuple[tuple[str, str], ...]], float], name: str
 def test_requests_decisions_and_faults_are_counted(client: TestClient, newest: pl.DataFrame) -> None:
     sent = items(newest)[:50]
     post(client, {"transactions": [*sent, {**sent[0], "amount": "x"}, {**sent[1], "amount": 1}]})
-    client.post("/score", content=b"no json")
+    client.post("/score", content=b"no json", headers={"content-type": "application/json"})
     client.post("/labels", json={"transaction_id": "a", "is_fraud": True, "source": "chargeback"})
     client.get("/nowhere")
     found = read(client)
