@@ -7,7 +7,6 @@ import time
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Response, Security
-from fastapi.responses import PlainTextResponse
 from fastapi.security import APIKeyHeader
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -97,7 +96,7 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
         dependencies=may["score"],
         response_model=Decisions,
         response_model_exclude_none=True,
-        responses=refusals | _of_each(Failure | NoDecisions, line="Decision"),
+        responses=refusals | _of_each(409, 422, failure=Failure | NoDecisions, line="Decision"),
         openapi_extra={"requestBody": _body_of("transactions", counter.model.model_json_schema())},
     )
     async def score(request: Request, reasons: Asked = "alerts", deadline_ms: Deadline = None) -> Response:
@@ -124,7 +123,7 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
         dependencies=may["label"],
         response_model=Recorded,
         response_model_exclude_none=True,
-        responses=refusals | _of_each(Failure | NoneRecorded, line="Kept"),
+        responses=refusals | _of_each(422, failure=Failure | NoneRecorded, line="Kept"),
         openapi_extra={"requestBody": _body_of("labels", LabelRecord.model_json_schema())},
     )
     async def record(request: Request) -> Response:
@@ -144,7 +143,7 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
 
 def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Guards) -> None:
     """What is asked for: decisions, alerts, and how the service is."""
-    closed = _failures(401, 403, 429)
+    closed = _failures(401, 403, 429, 503)
 
     @app.get(
         "/decisions/{decision}",
@@ -167,7 +166,7 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
         more = len(found) == asked.limit
         return Response(to_json({**told, "next": cursor(found[-1][0]) if more else None}), media_type=JSON)
 
-    @app.get("/metrics", dependencies=may["read"], responses=closed, response_class=PlainTextResponse)
+    @app.get("/metrics", dependencies=may["read"], responses=closed | _text(), response_class=Response)
     async def told() -> Response:
         """Tell counts and times for Prometheus."""
         return Response(metrics.read(), media_type=CONTENT_TYPE_LATEST)
@@ -211,11 +210,20 @@ def _failures(*statuses: int) -> Responses:
     return {status: {"model": Failure, "headers": headers[status]} for status in statuses}
 
 
-def _of_each(failure: Any, *, line: str) -> Responses:
+def _of_each(*statuses: int, failure: Any, line: str) -> Responses:
     """How answers are described that have a result for each item: where none is good, under an error's status."""
     lines = {LINES: {"schema": {"$ref": f"#/components/schemas/{line}"}}}
     told: dict[str, Any] = {"headers": _headers(requests.REQUEST_ID), "content": lines}
-    return {200: told, 409: {**told, "model": failure}, 422: {**told, "model": failure}}
+    return {200: told, **{status: {**told, "model": failure} for status in statuses}}
+
+
+def _text() -> Responses:
+    return {
+        200: {
+            "headers": _headers(requests.REQUEST_ID),
+            "content": {CONTENT_TYPE_LATEST.partition(";")[0]: {"schema": {"type": "string"}}},
+        }
+    }
 
 
 def _headers(*names: str) -> dict[str, Any]:
@@ -257,6 +265,7 @@ def _body_of(name: str, one: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "title": name.capitalize(),
         "required": [name],
+        "additionalProperties": False,
         "properties": {name: {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_ROWS}},
     }
     examples = {
