@@ -34,7 +34,7 @@ REQUEST_ID = "X-Request-ID"
 _KIND = re.compile(rf'({re.escape(JSON)}|{re.escape(LINES)})(?:[ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
 _KEY = re.compile(rb'"[ \t\r\n]*:')
 _TOLD = 200  # characters of what was sent that are said again
-_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 _CUT_SHORT = (408, 413)
 _FAULTS = {DataError: 422, ScorerError: 409, UnavailableError: 503}
 _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
@@ -182,7 +182,7 @@ class Named:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                message["headers"] = [*message["headers"], *_HEADERS, (REQUEST_ID.lower().encode(), name)]
+                message["headers"] = [*message["headers"], *HEADERS, (REQUEST_ID.lower().encode(), name)]
             await send(message)
 
         try:
