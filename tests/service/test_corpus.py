@@ -6,14 +6,13 @@ import gc
 import json
 import re
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from loguru import logger
 from starlette.testclient import TestClient
 
 from fraud3000.params import Params
@@ -23,15 +22,6 @@ from tests.service.corpus import CARDS, Bad, corpus
 from tests.service.world import items, post
 
 REFUSED = {409, 413, 415, 422}
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """What is logged, before card numbers are masked in it."""
-    lines: list[str] = []
-    place = logger.add(lambda message: lines.append(str(message)), level="TRACE", diagnose=False)
-    yield lines
-    logger.remove(place)
 
 
 def send(client: TestClient, bad: Bad) -> Any:
