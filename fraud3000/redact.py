@@ -19,6 +19,7 @@ GAP = rf"(?:[{_BLANK}{_DASH}]|{_ESCAPED}){{1,3}}"
 _GROUPS = re.compile(rf"\d+(?:{GAP}\d+)*")
 _GROUP = re.compile(rf"(?:{GAP})?(\d+)")
 _SHORTEST, _LONGEST = 11, 19
+_WIDEST = _LONGEST * (1 + 3 * len("\\u00a0"))  # characters of a card number with all that may stand between its digits
 
 
 def mask(text: str) -> str:
@@ -36,6 +37,17 @@ def mask(text: str) -> str:
     '4111111111111112 is off by one'
     """
     return _GROUPS.sub(_mask_groups, text)
+
+
+def excerpt(text: str, most: int) -> str:
+    """The beginning of a text that may be told, its card numbers masked, also one that would be cut in two.
+
+    Examples
+    --------
+    >>> excerpt("card 4111111111111111 of C. Holder", 20)
+    'card [card number] o'
+    """
+    return mask(text[: most + _WIDEST])[:most]
 
 
 def passes_luhn(digits: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from fraud3000.data import cards
 from fraud3000.errors import SchemaError
 
 _NOTHING = ("", "na", "n/a", "nan", "null", "none")
@@ -50,8 +51,14 @@ def coordinate(values: pl.Series, role: str) -> tuple[pl.Series, int]:
 
 
 def category(values: pl.Series) -> pl.Series:
-    """Read categories as text without blanks around it; empty ones are null."""
+    """Read categories as text without blanks around it, card numbers masked; empty ones are null.
+
+    Examples
+    --------
+    >>> category(pl.Series(["food ", "", "paid by 4111 1111 1111 1111"])).to_list()
+    ['food', None, 'paid by [card number]']
+    """
     if values.dtype.is_nested() or values.dtype == pl.Binary:
         raise SchemaError(f"column '{values.name}' is {values.dtype}, not a category", hint="Drop it.")
     text = values.cast(pl.String).str.strip_chars()
-    return text.set((text == "").fill_null(value=False), None)
+    return cards.mask_series(text.set((text == "").fill_null(value=False), None))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import ipaddress
 import json
 import math
+import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,7 +73,7 @@ class Keys:
     def __init__(self, path: Path, master: str | None = None) -> None:
         self.path = path
         self._master = None if master is None else Key("master", VARIABLE, SCOPES, _digest(master), "")
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[int, int, int] | None = None
         self._keys: dict[str, Key] = {}
         self._needed = False
 
@@ -87,9 +90,9 @@ class Keys:
         except FileNotFoundError:
             self._seen, self._keys = None, {}
             return []
-        if self._seen != (stat.st_mtime_ns, stat.st_ino):
-            self._keys = {key.id: key for key in _read(self.path)}
-            self._seen = (stat.st_mtime_ns, stat.st_ino)
+        found = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        if self._seen != found:
+            self._keys, self._seen = {key.id: key for key in _read(self.path)}, found
         return list(self._keys.values())
 
     @property
@@ -118,7 +121,8 @@ class Keys:
         """
         id_, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
         made = Key(id_, name, tuple(scopes), _digest(secret), datetime.now(UTC).isoformat(timespec="seconds"))
-        self._write([*self.all(), made])
+        with self._alone():
+            self._write([*self.all(), made])
         return f"{_PREFIX}_{id_}_{secret}"
 
     def revoke(self, id_: str) -> Key:
@@ -129,13 +133,31 @@ class Keys:
         DataError
             There is no such key.
         """
-        keys = {key.id: key for key in self.all()}
-        if id_ not in keys:
-            raise DataError(f"{self.path}: has no key {id_}", hint="`fraud3000 keys list` names them.")
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        revoked = replace(keys[id_], revoked_at=keys[id_].revoked_at or at)
-        self._write([*{**keys, id_: revoked}.values()])
+        with self._alone():
+            keys = {key.id: key for key in self.all()}
+            if id_ not in keys:
+                raise DataError(f"{self.path}: has no key {id_}", hint="`fraud3000 keys list` names them.")
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            revoked = replace(keys[id_], revoked_at=keys[id_].revoked_at or at)
+            self._write([*{**keys, id_: revoked}.values()])
         return revoked
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from changing the file between reading and writing it: they lock its folder as well."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            folder = os.open(self.path.parent, os.O_RDONLY)
+        except OSError as error:
+            raise UnavailableError(
+                f"{self.path}: cannot be written ({error.strerror})", hint="Choose another serve.store."
+            ) from error
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            self._seen = None
+            yield
+        finally:
+            os.close(folder)
 
     def _write(self, keys: list[Key]) -> None:
         with outputs.whole(self.path) as (part,):

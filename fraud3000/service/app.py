@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi import Depends, FastAPI, Path, Query, Request, Response, Security
+from fastapi.security import APIKeyHeader
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
@@ -20,13 +20,32 @@ from fraud3000.service.alerts import AlertQuery, cursor
 from fraud3000.service.desk import Desk
 from fraud3000.service.incoming import Counter
 from fraud3000.service.judge import Reasons
-from fraud3000.service.messages import MOST_ROWS, Decisions, Facts, Failure, LabelRecord, Recorded, Reload, Snapshot
+from fraud3000.service.messages import (
+    MOST_ROWS,
+    Alerts,
+    Decisions,
+    Facts,
+    Failure,
+    LabelRecord,
+    NoDecisions,
+    NoneRecorded,
+    Record,
+    Recorded,
+    Reload,
+    Snapshot,
+)
 from fraud3000.service.metrics import Metrics, Timed
+from fraud3000.service.named import Named
 from fraud3000.service.requests import JSON, LINES
 from fraud3000.service.upkeep import Upkeep
 
 Guards = dict[access.Scope, list[Any]]
 """What lets a request pass, by scope."""
+
+Responses = dict[int | str, dict[str, Any]]
+"""How answers are described, by status."""
+
+_KEY = APIKeyHeader(name=access.HEADER, scheme_name="key", auto_error=False)
 
 Asked = Annotated[
     Reasons,
@@ -76,10 +95,12 @@ def create_app(
         docs_url=None,  # these pages are loaded from another host
         redoc_url=None,
         lifespan=lifespan,
+        redirect_slashes=False,  # the sender's own Host would say where to
+        responses={200: {"headers": _headers(requests.REQUEST_ID)}, **_failures(500)},
     )
     metrics = Metrics(desk)
     metrics.watch_upkeep(upkeep)
-    app.add_middleware(requests.Named)
+    app.add_middleware(Named)
     app.add_middleware(Timed, metrics=metrics)
     requests.answer_errors(app)
     allowance = access.Allowance(requests_per_second)
@@ -92,14 +113,14 @@ def create_app(
 
 def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Guards) -> None:
     """What is sent: transactions and labels."""
-    refusals = _failures(401, 403, 408, 409, 413, 415, 422, 429, 503)
+    refusals = _failures(401, 403, 408, 413, 415, 429, 503)
 
     @app.post(
         "/score",
         dependencies=may["score"],
         response_model=Decisions,
         response_model_exclude_none=True,
-        responses=refusals,
+        responses=refusals | _of_each(409, 422, failure=Failure | NoDecisions, line="Decision"),
         openapi_extra={"requestBody": _body_of("transactions", counter.model.model_json_schema())},
     )
     async def score(request: Request, reasons: Asked = "alerts", deadline_ms: Deadline = None) -> Response:
@@ -126,7 +147,7 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
         dependencies=may["label"],
         response_model=Recorded,
         response_model_exclude_none=True,
-        responses=refusals,
+        responses=refusals | _of_each(422, failure=Failure | NoneRecorded, line="Kept"),
         openapi_extra={"requestBody": _body_of("labels", LabelRecord.model_json_schema())},
     )
     async def record(request: Request) -> Response:
@@ -140,16 +161,20 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
         labels = await desk.record(checked.said, checked.received_at)
         results = answers.in_place(body.items, checked.faults, [answers.recorded(label) for label in labels])
         metrics.count(results)
-        for label in labels:
-            metrics.labels.labels(label.source).inc()
+        metrics.recorded(labels)
         return answers.laid_out(results, body.form, {})
 
 
 def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Guards) -> None:
     """What is asked for: decisions, alerts, and how the service is."""
-    closed = _failures(401, 403, 429)
+    closed = _failures(401, 403, 429, 503)
 
-    @app.get("/decisions/{decision}", dependencies=may["read"], responses=_failures(401, 403, 404, 429, 503))
+    @app.get(
+        "/decisions/{decision}",
+        dependencies=may["read"],
+        response_model=Record,
+        responses=_failures(401, 403, 404, 422, 429, 503),
+    )
     async def decision(decision: Annotated[str, Path(pattern="^[0-9a-f]{24}$")]) -> Response:
         """Tell a decision with all that it was made of."""
         taken = desk.decision(decision)
@@ -157,7 +182,7 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
             raise requests.Refused(404, "not_found", f"there is no decision {decision}", "Ids are those of /score.")
         return Response(to_json(answers.record(desk, taken)), media_type=JSON)
 
-    @app.get("/alerts", dependencies=may["read"], responses=_failures(401, 403, 422, 429, 503))
+    @app.get("/alerts", dependencies=may["read"], response_model=Alerts, responses=_failures(401, 403, 422, 429, 503))
     async def alerts(asked: Annotated[AlertQuery, Query()]) -> Response:
         """Tell alerts by expected loss, the largest first; with `next` where there are more."""
         found = desk.alerts(asked.queue())
@@ -165,7 +190,7 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
         more = len(found) == asked.limit
         return Response(to_json({**told, "next": cursor(found[-1][0]) if more else None}), media_type=JSON)
 
-    @app.get("/metrics", dependencies=may["read"], responses=closed, response_class=PlainTextResponse)
+    @app.get("/metrics", dependencies=may["read"], responses=closed | _text(), response_class=Response)
     async def told() -> Response:
         """Tell counts and times for Prometheus."""
         return Response(metrics.read(), media_type=CONTENT_TYPE_LATEST)
@@ -219,14 +244,38 @@ def _facts(desk: Desk, counter: Counter) -> Facts:
     )
 
 
-def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": Failure} for status in statuses}
+def _failures(*statuses: int) -> Responses:
+    """How answers by an error alone are described."""
+    more = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
+    headers = {status: _headers(requests.REQUEST_ID, *more.get(status, [])) for status in statuses}
+    return {status: {"model": Failure, "headers": headers[status]} for status in statuses}
+
+
+def _of_each(*statuses: int, failure: Any, line: str) -> Responses:
+    """How answers are described that have a result for each item: where none is good, under an error's status."""
+    lines = {LINES: {"schema": {"$ref": f"#/components/schemas/{line}"}}}
+    told: dict[str, Any] = {"headers": _headers(requests.REQUEST_ID), "content": lines}
+    return {200: told, **{status: {**told, "model": failure} for status in statuses}}
+
+
+def _text() -> Responses:
+    return {
+        200: {
+            "headers": _headers(requests.REQUEST_ID),
+            "content": {CONTENT_TYPE_LATEST.partition(";")[0]: {"schema": {"type": "string"}}},
+        }
+    }
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    kinds = {"Retry-After": {"type": "integer", "minimum": 1}}
+    return {name: {"required": True, "schema": kinds.get(name, {"type": "string"})} for name in names}
 
 
 def _guard(keys: access.Keys, allowance: access.Allowance, scope: access.Scope) -> Any:
     """A dependency that lets in who has a key for this, or anyone where no key is needed."""
 
-    async def guard(given: Annotated[str | None, Header(alias=access.HEADER)] = None) -> None:
+    async def guard(given: Annotated[str | None, Security(_KEY)]) -> None:
         if not keys.needed:
             _spend(allowance, "")
             return
@@ -257,6 +306,7 @@ def _body_of(name: str, one: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "title": name.capitalize(),
         "required": [name],
+        "additionalProperties": False,
         "properties": {name: {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_ROWS}},
     }
     examples = {

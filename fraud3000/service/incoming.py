@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import polars as pl
 from pydantic import BaseModel, ValidationError
@@ -15,7 +16,7 @@ from fraud3000.data.columns import snake_case
 from fraud3000.data.roles import KeyLoader
 from fraud3000.features.online.facts import microseconds
 from fraud3000.params import Mapping, Span
-from fraud3000.redact import mask
+from fraud3000.redact import excerpt, mask
 from fraud3000.schema import APPROVED, REFUND
 from fraud3000.service.entries import Row
 from fraud3000.service.ledger import Said
@@ -25,6 +26,10 @@ AHEAD = timedelta(minutes=5)
 """How far a transaction's time may lie after that of its arrival: clocks differ."""
 
 _FORMS = "Amounts are integers in minor units, times ISO 8601 with an offset"
+_MOST_TOLD = 5  # problems of an item
+_TOLD = 40  # characters of what was found
+
+Sent = TypeVar("Sent", bound=BaseModel)
 
 Now = Callable[[], datetime]
 
@@ -90,12 +95,8 @@ class Counter:
         now = self._now()
         latest = now + AHEAD
         for place, item in enumerate(items):
-            try:
-                made = self.model.model_validate(item)
-            except ValidationError as error:
-                faults[place] = _invalid(error, "transaction", self.model, _FORMS)
-                continue
-            fault = self._out_of_time(made, latest) or self._bare_number(made)
+            made = _read(item, self.model, "transaction", _FORMS)
+            fault = made if isinstance(made, Fault) else self._out_of_time(made, latest) or self._bare_number(made)
             if fault is None:
                 good.append(made)
             else:
@@ -108,14 +109,11 @@ class Counter:
         said: list[Said] = []
         faults: dict[int, Fault] = {}
         for place, item in enumerate(items):
-            try:
-                made = LabelRecord.model_validate(item)
-            except ValidationError as error:
-                faults[place] = _invalid(error, "label", LabelRecord, "Times are ISO 8601 with an offset")
-                continue
-            given = [at for at in (made.reported_at, made.recorded_at) if at is not None]
-            if any(at > now + AHEAD for at in given):
-                faults[place] = _ahead("reported_at, recorded_at", max(given))
+            made = _read(item, LabelRecord, "label", "Times are ISO 8601 with an offset")
+            if isinstance(made, LabelRecord):
+                made = _placed(made, now + AHEAD)
+            if isinstance(made, Fault):
+                faults[place] = made
                 continue
             times = [None if at is None else microseconds(at) for at in (made.reported_at, made.recorded_at)]
             said.append(Said(made.transaction_id, int(made.is_fraud), made.source, *times))
@@ -158,7 +156,7 @@ class Counter:
             if role in row and row[role] is not None and abs(row[role]) > most:
                 row[role] = None
         for name in self._categories:
-            row[name] = row[name] or None
+            row[name] = mask(row[name]) if row[name] else None
         return row
 
 
@@ -169,13 +167,35 @@ def _settled(amount: int, status: str) -> tuple[int, str]:
     return (-abs(amount) if status == REFUND else amount), status
 
 
-def _invalid(error: ValidationError, what: str, model: type[BaseModel], hint: str) -> Fault:
-    problems = error.errors(include_url=False, include_context=False)
-    hint = f"{hint}; see /openapi.json."
-    if any(problem["type"] == "extra_forbidden" for problem in problems):
-        hint = f"Fields of a {what}: {', '.join(model.model_fields)}."
-    told = "; ".join(_problem(problem, what) for problem in problems[:5])
-    return Fault(code=f"invalid_{what}", message=mask(told), hint=hint)
+def _read(item: Any, model: type[Sent], what: str, hint: str) -> Sent | Fault:
+    """An item as it is meant, or what is wrong with it."""
+    fields = model.model_fields
+    if len(item) > len(fields):  # some of them are unknown, and it may be a million
+        unknown = islice((name for name in item if name not in fields), _MOST_TOLD)
+        return _unknown("; ".join(map(_unknown_field, unknown)), model, what)
+    try:
+        return model.model_validate(item)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False)
+        told = "; ".join(_problem(problem, what) for problem in problems[:_MOST_TOLD])
+        if any(problem["type"] == "extra_forbidden" for problem in problems):
+            return _unknown(told, model, what)
+        return Fault(code=f"invalid_{what}", message=told, hint=f"{hint}; see /openapi.json.")
+
+
+def _unknown(told: str, model: type[BaseModel], what: str) -> Fault:
+    return Fault(code=f"invalid_{what}", message=told, hint=f"Fields of a {what}: {', '.join(model.model_fields)}.")
+
+
+def _placed(made: LabelRecord, latest: datetime) -> LabelRecord | Fault:
+    """A label record that is not of the future and whose source is a name."""
+    given = [at for at in (made.reported_at, made.recorded_at) if at is not None]
+    if any(at > latest for at in given):
+        return _ahead("reported_at, recorded_at", max(given))
+    if mask(made.source) != made.source:
+        hint = "Name who says so, such as chargeback or analyst."
+        return Fault(code="card_number", message="source: holds a card number", hint=hint)
+    return made
 
 
 def _ahead(field: str, at: datetime) -> Fault:
@@ -186,9 +206,13 @@ def _ahead(field: str, at: datetime) -> Fault:
 def _problem(problem: Any, what: str) -> str:
     field = ".".join(str(part) for part in problem["loc"]) or f"the {what}"
     if problem["type"] == "extra_forbidden":
-        return f"{field}: unknown field"
+        return _unknown_field(field)
     if problem["type"] == "missing":
         return f"{field}: missing"
     found = problem["input"]
-    shown = f", found {str(found)[:40]!r}" if isinstance(found, str | int | float | bool | None) else ""
+    shown = f", found {excerpt(str(found), _TOLD)!r}" if isinstance(found, str | int | float | bool | None) else ""
     return f"{field}: {problem['msg']}{shown}"
+
+
+def _unknown_field(name: str) -> str:
+    return f"{excerpt(name, _TOLD)}: unknown field"

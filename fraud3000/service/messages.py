@@ -6,15 +6,17 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
     Strict,
     StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     create_model,
 )
+from pydantic_core import PydanticCustomError
 
 from fraud3000.data.amounts import LARGEST
 from fraud3000.data.columns import snake_case
@@ -24,17 +26,27 @@ from fraud3000.schema import APPROVED, DECLINED, REFUND
 MOST_ROWS = 10_000
 """Transactions of one request."""
 
-Id = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+LONGEST_ID = 200
+LONGEST_TEXT = 1_000
+
+Id = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_ID)]
 Minor = Annotated[int, Strict(), Field(ge=-LARGEST, le=LARGEST)]
 Number = Annotated[float, Field(allow_inf_nan=False), Strict()]
-Text = Annotated[str, Strict(), StringConstraints(strip_whitespace=True)]
+Text = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, max_length=LONGEST_TEXT)]
 
 
-def _to_utc(at: datetime) -> datetime:
-    return at.astimezone(UTC)
+def _in_utc(given: Any, read: ValidatorFunctionWrapHandler) -> datetime:
+    """Read a time that is written as ISO 8601 has it; a mere number could be seconds or milliseconds."""
+    if not isinstance(given, str) or given[4:5] != "-":
+        raise PydanticCustomError("moment", "Input should be a time in ISO 8601 with an offset")
+    at: datetime = read(given)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("moment", "Input should be in the years 1 to 9999 of UTC") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+Moment = Annotated[AwareDatetime, WrapValidator(_in_utc)]
 
 _PLACES = ("card_lat", "card_long", "terminal_lat", "terminal_long")
 _EXAMPLE = {
@@ -73,8 +85,8 @@ class Failure(Message):
     error: Fault
 
 
-class Decision(Message):
-    """What was decided about one transaction, or what is wrong with it."""
+class Told(Message):
+    """What was decided about one transaction."""
 
     transaction_id: str | None
     decision_id: str | None = Field(None, description="Names this decision: the same transaction, model and id again.")
@@ -89,6 +101,11 @@ class Decision(Message):
     )
     reasons: list[Why] = []
     model_version: str | None = Field(None, description="Of the model that decided, where it is not the present one.")
+
+
+class Decision(Told):
+    """What was decided about one transaction, or what is wrong with it."""
+
     error: Fault | None = None
 
 
@@ -97,6 +114,49 @@ class Decisions(Message):
 
     model_version: str = Field(examples=["3"])
     results: list[Decision]
+
+
+class NoDecisions(Failure, Decisions):
+    """The answer where none of several transactions could be decided: the first error, then each one's own."""
+
+
+class KeptLabel(Message):
+    """A label record as it is kept."""
+
+    is_fraud: bool
+    source: str
+    reported_at: datetime | None
+    recorded_at: datetime
+
+
+class Record(Told):
+    """A decision with all that it was made of."""
+
+    bundle_sha256: str | None = Field(description="Of the bundle of the model that decided.")
+    received_at: datetime
+    transaction: dict[str, Any]
+    features: dict[str, Any] | list[Any] = Field(
+        description="As they were; a list in the order of their catalogue, where the present one is another."
+    )
+    labels: list[KeptLabel]
+
+
+class Queued(Told):
+    """An alert as those see it who work on it."""
+
+    ts: datetime | None = None
+    card_id: str | None = None
+    terminal_id: str | None = None
+    amount: int
+    expected_loss: float = Field(description="If it is approved, in minor units.")
+    open: bool = Field(description="No label record speaks of it yet.")
+
+
+class Alerts(Message):
+    """A page of alerts, the largest expected loss first."""
+
+    alerts: list[Queued]
+    next: str | None = Field(description="`after` of the next page; null where there is none.")
 
 
 class LabelRecord(Message):
@@ -137,6 +197,10 @@ class Recorded(Message):
     """The answer to label records, one result for each in the order of the request."""
 
     results: list[Kept]
+
+
+class NoneRecorded(Failure, Recorded):
+    """The answer where none of several label records could be kept: the first error, then each one's own."""
 
 
 class Facts(Message):

@@ -27,8 +27,8 @@ from fraud3000.errors import FraudError
 from fraud3000.redact import mask
 from fraud3000.schema import APPROVE, DECLINE, REVIEW
 from fraud3000.service.desk import Desk
-from fraud3000.service.entries import Taken
-from fraud3000.service.requests import LEFT, route_of
+from fraud3000.service.entries import Label, Taken
+from fraud3000.service.named import LEFT, route_of
 from fraud3000.service.upkeep import Upkeep
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -130,6 +130,11 @@ class Metrics:
         for result in results:
             if "error" in result:
                 self.refused.labels(result["error"]["code"]).inc()
+
+    def recorded(self, labels: Iterable[Label]) -> None:
+        """Count label records, each under its source."""
+        for label in labels:
+            self.labels.labels(label.source).inc()
 
     def read(self) -> bytes:
         """All of it, as text."""

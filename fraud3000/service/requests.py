@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-import secrets
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal
@@ -14,25 +13,25 @@ from typing import Any, Literal
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from loguru import logger
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fraud3000.errors import DataError, FraudError, ScorerError, UnavailableError
-from fraud3000.redact import mask
-from fraud3000.service.messages import MOST_ROWS, Failure, Fault
+from fraud3000.redact import excerpt, mask
+from fraud3000.service.messages import LONGEST_ID, MOST_ROWS, Failure, Fault
 
 JSON, LINES = "application/json", "application/x-ndjson"
 MOST_BYTES = 16 * 1024 * 1024
 LONGEST = 20.0
 """Seconds that a request may take to come in."""
 
-LEFT = 499
-"""The status, never sent, of a request whose sender left before an answer; that of other servers' logs."""
+REQUEST_ID = "X-Request-ID"
 
-_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+_KIND = re.compile(rf'({re.escape(JSON)}|{re.escape(LINES)})(?:[ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
+_KEY = re.compile(rb'"[ \t\r\n]*:')
+_TOLD = 200  # characters of what was sent that are said again
+HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+_CUT_SHORT = (408, 413)
 _FAULTS = {DataError: 422, ScorerError: 409, UnavailableError: 503}
 _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
 
@@ -61,11 +60,10 @@ async def read(request: Request, name: str) -> Body:
     Refused
         It is nothing of that, or too much.
     """
-    kind = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
-    if kind not in (JSON, LINES):
-        raise Refused(415, "media_type", f"'{kind}' is not read here", f"Send {JSON} or {LINES}.")
+    kind = _kind(request.headers)
     content = await _bytes(request)
     if kind == LINES:
+        _require_few(content.count(b"\n"), "lines")
         lines = [line for line in content.split(b"\n") if line.strip()]
         return _body([_parsed(line) for line in lines], "lines", name)
     parsed = _parsed(content)
@@ -75,6 +73,21 @@ async def read(request: Request, name: str) -> Body:
         hint = f'Send {{"{name}": [{{…}}, …]}} or one of them as an object.'
         raise Refused(422, f"no_{name}", f"the body has no list of {name}", hint)
     return _body(parsed[name], "list", name)
+
+
+def _kind(headers: Mapping[str, str]) -> str:
+    """The media type of a body that can be read: one of two, in UTF-8, as it is."""
+    given = headers.get("content-type", "")
+    found = _KIND.fullmatch(given.strip())
+    if found is None:
+        said = f"'{excerpt(given, _TOLD)}' is not read here" if given else "the header Content-Type is missing"
+        raise Refused(415, "media_type", said, f"Send {JSON} or {LINES}, in UTF-8.")
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise Refused(
+            415, "encoding", f"the encoding '{excerpt(encoding, _TOLD)}' is not read here", "Send the body as it is."
+        )
+    return found[1].lower()
 
 
 def _body(items: list[Any], form: Literal["one", "list", "lines"], name: str) -> Body:
@@ -106,153 +119,46 @@ async def _bytes(request: Request) -> bytes:
 
 
 def _parsed(content: bytes) -> Any:
+    _require_few(content.count(b"{") + content.count(b"["), "objects and lists")
     try:
-        return from_json(content, allow_inf_nan=False)
+        parsed = from_json(content, allow_inf_nan=False)
     except ValueError as error:
-        place = str(error).partition(" at ")
-        said = f"the body is not JSON ({place[0]}{place[1]}{place[2]})"
+        said = f"the body is not JSON ({error})"
         raise Refused(422, "not_json", said, "Send one JSON document, or one on each line.") from None
+    if isinstance(parsed, dict) and len(_KEY.findall(content)) != _keys(parsed):
+        json.loads(content.decode(), object_pairs_hook=_once)
+    return parsed
+
+
+def _require_few(found: int, what: str) -> None:
+    """Refuse what would take far more memory once it is parsed."""
+    if found > 2 * MOST_ROWS:
+        raise Refused(413, "too_large", f"{found:,} {what}, and a request has room for {2 * MOST_ROWS:,}", "Send less.")
+
+
+def _keys(parsed: dict[str, Any]) -> int:
+    """How many keys an object has, with those of the objects in its lists.
+
+    Their text has as many quotes before a colon, unless a key came twice, or text or deeper objects have some too.
+    """
+    items = (item for value in parsed.values() if isinstance(value, list) for item in value if isinstance(item, dict))
+    return len(parsed) + sum(map(len, items))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object in which a key comes twice: which of its values is meant cannot be known."""
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            said = f"the key '{excerpt(key, _TOLD)}' comes twice in an object"
+            raise Refused(422, "duplicate_key", said, "Send each key once.")
+        seen.add(key)
 
 
 def id_of(item: Any) -> str | None:
     """The transaction that a wrong item names, if it does."""
     given = item.get("transaction_id")
-    return given if isinstance(given, str) else None
-
-
-class Named:
-    """Gives every answer the id of its request and headers that keep it from being misread, and tells a bug as one.
-
-    All that is logged meanwhile bears the id as `request_id`, and at the end there is one line about the request itself.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        answer = _Answer(_name(scope), send)
-        with logger.contextualize(request_id=answer.name):
-            try:
-                await self._answer(scope, receive, answer)
-            finally:
-                _log(scope, answer)
-
-    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        try:
-            await self._app(scope, receive, answer.send)
-        except ClientDisconnect:
-            return  # nobody reads an answer
-        except Exception as error:  # a bug must not end the service, and is told as one
-            logger.opt(exception=error).error("a request failed by a bug of ours")
-            if answer.begun:
-                raise
-            hint = "Please report it with what the service's log says."
-            told = failure(500, Fault(code="internal", message="this is a bug in fraud3000", hint=hint))
-            await told(scope, receive, answer.send)
-
-
-class _Answer:
-    """What goes out to one request, under its name.
-
-    Attributes
-    ----------
-    status, bytes
-        What went out so far; `LEFT` before anything did.
-    """
-
-    __slots__ = ("_begin", "_send", "begun", "bytes", "name", "status")
-
-    def __init__(self, name: str, send: Send) -> None:
-        self.name, self._send, self._begin = name, send, time.perf_counter()
-        self.begun, self.status, self.bytes = False, LEFT, 0
-
-    @property
-    def milliseconds(self) -> float:
-        """Since the request began."""
-        return round((time.perf_counter() - self._begin) * 1000, 2)
-
-    async def send(self, message: Message) -> None:
-        """Send a part of it."""
-        if message["type"] == "http.response.start":
-            self.begun, self.status = True, message["status"]
-            message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", self.name.encode())]
-        else:
-            self.bytes += len(message.get("body", b""))
-        await self._send(message)
-
-
-_lazily = logger.opt(lazy=True)
-_ASKED_OFTEN = {"/health", "/ready", "/metrics"}
-_IN_FLOODS = {429, LEFT}
-
-
-def _log(scope: Scope, answer: _Answer) -> None:
-    """Log a request, in a line that costs next to nothing where nobody wants it."""
-    route = route_of(scope)
-    _lazily.log(
-        _level(answer.status, route),
-        "request",
-        method=lambda: scope["method"],
-        route=lambda: route,
-        status=lambda: answer.status,
-        ms=lambda: answer.milliseconds,
-        bytes=lambda: answer.bytes,
-        key=lambda: _key(scope),
-    )
-
-
-def _level(status: int, route: str) -> str:
-    """How loudly a request is told of: what went wrong always, the rest by -v, and what is asked all the time by -vv.
-
-    Examples
-    --------
-    >>> _level(200, "/score"), _level(409, "/score"), _level(503, "/score"), _level(429, "/score"), _level(200, "/ready")
-    ('DEBUG', 'INFO', 'ERROR', 'DEBUG', 'TRACE')
-    """
-    if status >= 500:
-        return "ERROR"
-    if status >= 400:
-        return "DEBUG" if status in _IN_FLOODS else "INFO"
-    return "TRACE" if route in _ASKED_OFTEN else "DEBUG"
-
-
-def route_of(scope: Scope) -> str:
-    """The template of the route that answers, which names nobody's id; `none` where there is none."""
-    return getattr(scope.get("route"), "path", "none")
-
-
-_KEY = re.compile(rb"f3k_([0-9a-f]{8})_")
-
-
-def _key(scope: Scope) -> str:
-    """The public id in the key that came, good or not; empty where there is none."""
-    given = next((value for name, value in scope["headers"] if name == b"x-api-key"), b"")
-    found = _KEY.match(given)
-    return found[1].decode() if found else ""
-
-
-_UUID = re.compile(r"[0-9a-f]{8}(-?)(?:[0-9a-f]{4}\1){3}[0-9a-f]{12}", re.IGNORECASE)
-"""Of UUIDs and trace ids some look like a card number by chance."""
-
-
-def _name(scope: Scope) -> str:
-    """The id that a request brings, if it can be repeated and holds no card number; else a new one."""
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    if 0 < len(given) <= 128 and given.isascii():
-        name = given.decode()
-        if _UUID.fullmatch(name) or (name.isprintable() and mask(name) == name):
-            return name
-    return _new_name()
-
-
-def _new_name() -> str:
-    """A UUID in which letters part the digits, so that it never looks like a card number."""
-    drawn = secrets.token_hex(16)
-    return f"{drawn[:7]}a-{drawn[8:12]}-4{drawn[13:16]}-a{drawn[17:20]}-{drawn[20:25]}a{drawn[26:]}"
+    return given if isinstance(given, str) and len(given) <= LONGEST_ID else None
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -270,18 +176,26 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        told = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+        named = [(excerpt(".".join(map(str, one["loc"][1:])), _TOLD), one["msg"]) for one in error.errors()[:5]]
+        told = "; ".join(f"{name}: {problem}" for name, problem in named)
         return failure(422, Fault(code="invalid_request", message=told, hint="See /openapi.json."))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         code = _SAID.get(error.status_code, HTTPStatus(error.status_code).name.lower())
-        said = f"{request.method} {request.url.path}: {error.detail}"
-        return failure(error.status_code, Fault(code=code, message=said, hint="See /openapi.json."))
+        said = f"{excerpt(request.method, _TOLD)} {excerpt(request.scope['path'], _TOLD)}: {error.detail}"
+        answer = failure(error.status_code, Fault(code=code, message=said, hint="See /openapi.json."))
+        answer.headers.update(error.headers or {})
+        return answer
 
 
 def failure(status: int, fault: Fault, *, retry_after: int | None = None) -> Response:
-    """The answer to a request that is answered by an error alone."""
+    """The answer to a request that is answered by an error alone; what was sent is said again without card numbers."""
     wait = 5 if status == 503 and retry_after is None else retry_after
-    headers = None if wait is None else {"Retry-After": str(wait)}
-    return JSONResponse(Failure(error=fault).model_dump(), status_code=status, headers=headers)
+    headers = {"Retry-After": str(wait)} if wait is not None else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "ApiKey"
+    if status in _CUT_SHORT:
+        headers["Connection"] = "close"  # the rest of the request is not waited for
+    told = fault.model_copy(update={"message": mask(fault.message)})
+    return JSONResponse(Failure(error=told).model_dump(), status_code=status, headers=headers)

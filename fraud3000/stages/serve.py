@@ -139,12 +139,16 @@ class Service:
         """Answer requests until the process is asked to end; those under way are answered still."""
         import uvicorn
 
+        from fraud3000.service.connection import Connection
+
         config = uvicorn.Config(
             self.app,
             log_config=None,
             log_level="warning",
             access_log=False,
             server_header=False,
+            http=Connection,
+            ws="none",
             timeout_graceful_shutdown=_GRACE,
         )
         gc.collect()

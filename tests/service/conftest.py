@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from loguru import logger
 from starlette.testclient import TestClient
 
 from fraud3000 import params as params_files
@@ -56,3 +57,12 @@ def opened(reopen: Open) -> Iterator[Service]:
 @pytest.fixture
 def client(opened: Service) -> TestClient:
     return TestClient(opened.app, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What is logged, before card numbers are masked in it."""
+    lines: list[str] = []
+    place = logger.add(lambda message: lines.append(str(message)), level="TRACE", diagnose=False)
+    yield lines
+    logger.remove(place)

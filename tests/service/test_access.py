@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -54,6 +56,27 @@ def test_a_key_is_known_until_it_is_revoked(path: Path) -> None:
     assert seen.needed, "revoking the last one opens nothing"
     with pytest.raises(DataError, match="has no key 00000000"):
         made.revoke("00000000")
+
+
+ADD = "import sys; from pathlib import Path; from fraud3000.service.access import Keys; keys = Keys(Path(sys.argv[1])); [print(keys.add(sys.argv[2], ['read'])) for _ in range(20)]"
+
+
+def test_keys_that_are_made_at_once_are_all_kept(path: Path) -> None:
+    command = [sys.executable, "-c", ADD, str(path)]
+    making = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in "abcd"]
+    made = [key for one in making for key in one.communicate()[0].split()]
+    assert [one.returncode for one in making] == [0] * 4
+    assert len(set(made)) == 80
+    keys = Keys(path)
+    assert all(keys.holder(key) for key in made)
+    assert len(keys.all()) == 80
+    assert [file.name for file in path.parent.iterdir()] == ["keys.json"], "nothing else is left"
+
+
+def test_a_place_where_no_keys_can_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnavailableError, match=r"keys\.json: cannot be written"):
+        Keys(tmp_path / "file" / "keys.json").add("shop", ["score"])
 
 
 def test_only_hashes_are_kept_and_nobody_else_reads_them(path: Path) -> None:
@@ -114,7 +137,7 @@ def test_the_key_of_the_environment_may_do_everything(
     monkeypatch.setenv("FRAUD3000_API_KEY", MASTER)
     with closing(Service.open(given, host="0.0.0.0", port=0, history=str(history), model="challenger")) as service:
         client = TestClient(service.app)
-        assert {ask(client, way, MASTER)[0] for way in NEEDS} == {200, 404, 422}
+        assert {ask(client, way, MASTER)[0] for way in NEEDS} == {200, 404, 415}
         assert {ask(client, way, "correct horse")[0] for way in NEEDS} == {401}
         without = client.get("/model").json()["error"]
         assert without["message"] == "the header X-API-Key is missing"

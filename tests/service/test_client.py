@@ -19,7 +19,7 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fraud3000.client import AsyncClient, Client, Decision, Reason, Recorded, results
+from fraud3000.client import AsyncClient, Client, Decision, Reason, Recorded, bodies, results
 from fraud3000.client.bodies import MOST_BYTES, MOST_ROWS
 from fraud3000.client.calls import HEADER, VARIABLE
 from fraud3000.errors import DataError, ParamsError, ScorerError, UnavailableError
@@ -402,10 +402,15 @@ def test_more_than_a_request_takes(make: Make, running: tuple[str, Spoiling], se
 
 
 def test_where_a_piece_is_not_answered_the_fallback_decides_from_there(
-    make: Make, running: tuple[str, Spoiling], opened: Service, sent: list[dict[str, Any]]
+    make: Make,
+    running: tuple[str, Spoiling],
+    opened: Service,
+    sent: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url, spoiling = running
-    wide = [{**one, "category": "x" * (MOST_BYTES // 4)} for one in sent[:10]]  # three of them in a request
+    monkeypatch.setitem(bodies.pieces.__kwdefaults__, "rows", 3)
+    wide = sent[:10]
     with make(url, retries=0, fallback=Fallback()) as client:
         spoiling.faults = [passed, answers(503)]
         decisions = client.score(wide)

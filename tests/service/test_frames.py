@@ -17,7 +17,7 @@ from fraud3000.params import LabelsFile, Params
 from fraud3000.schema import LEDGER
 from fraud3000.service import frames
 from fraud3000.service.entries import Taken
-from fraud3000.service.journal import SqliteJournal
+from fraud3000.service.sqlite import SqliteJournal
 from fraud3000.stages import labels
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare

@@ -1,0 +1,300 @@
+"""Slow, broken and odd connections are ended with a word, and nobody else waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import polars as pl
+import pytest
+import uvicorn
+
+from fraud3000.service import requests
+from fraud3000.service.connection import MOST_HEAD, Connection
+from fraud3000.stages.serve import Service
+from tests.service.world import items
+
+PATIENCE = 15.0
+"""Seconds that anything here may take."""
+
+
+@pytest.fixture
+def server(opened: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[uvicorn.Server]:
+    """The service on a port of its own, in a thread, that waits no longer than half a second."""
+    monkeypatch.setattr(requests, "LONGEST", 0.5)
+    config = uvicorn.Config(
+        opened.app, http=Connection, ws="none", log_config=None, log_level="critical", access_log=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listening])))
+    thread.start()
+    yield server
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def port(opened: Service, server: uvicorn.Server) -> int:
+    return int(opened.listening.getsockname()[1])
+
+
+Connect = Callable[[], socket.socket]
+
+
+@pytest.fixture
+def connect(port: int) -> Iterator[Connect]:
+    with ExitStack() as opened:
+
+        def one() -> socket.socket:
+            made = opened.enter_context(closing(socket.create_connection(("127.0.0.1", port), PATIENCE)))
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return made
+
+        yield one
+
+
+@pytest.fixture
+def good(newest: pl.DataFrame) -> Callable[[], bytes]:
+    """Bodies of transactions that are to be answered, another each time."""
+    sent = iter(items(newest))
+    return lambda: json.dumps(next(sent)).encode()
+
+
+def request(body: bytes, *headers: str, to: str = "/score", length: int | None = None) -> bytes:
+    size = len(body) if length is None else length
+    lines = [f"POST {to} HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {size}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def rest(connection: socket.socket) -> bytes:
+    """All that comes until the other side ends it."""
+    parts = []
+    try:
+        while part := connection.recv(65_536):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+def answers(connection: socket.socket, many: int = 1) -> list[tuple[int, dict[str, str], Any]]:
+    """Status, headers and content of so many answers."""
+    found: list[tuple[int, dict[str, str], Any]] = []
+    with connection.makefile("rb") as file:
+        while len(found) < many:
+            status = int(file.readline().split()[1])
+            lines = iter(lambda: file.readline().strip().decode(), "")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+            if status >= 200:
+                found.append((status, headers, json.loads(file.read(int(headers["content-length"])))))
+    return found
+
+
+def ask(connect: Connect, content: bytes) -> tuple[int, dict[str, str], Any]:
+    connection = connect()
+    connection.sendall(content)
+    return answers(connection)[0]
+
+
+def is_ended(connection: socket.socket, part: bytes) -> bool:
+    """Whether the other side ends it while a part is sent again and again."""
+    end = time.monotonic() + PATIENCE
+    try:
+        while time.monotonic() < end:
+            connection.sendall(part)
+            time.sleep(0.05)
+    except OSError:
+        return True
+    return False
+
+
+def is_refused(answer: tuple[int, dict[str, str], Any], status: int, code: str) -> None:
+    assert (answer[0], answer[2]["error"]["code"]) == (status, code)
+    assert set(answer[2]["error"]) == {"code", "message", "hint"}
+    assert answer[1]["x-request-id"]
+    assert answer[1]["x-content-type-options"] == "nosniff"
+
+
+def test_a_request_that_comes_byte_by_byte_is_answered(
+    connect: Connect, good: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "LONGEST", PATIENCE)
+    connection = connect()
+    for byte in request(good()):
+        connection.send(bytes([byte]))
+    assert answers(connection)[0][0] == 200
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"P", b"POST /sc", b"POST /score HTTP/1.1\r\n", b"POST /score HTTP/1.1\r\nHost: x\r\nX: 1", b"\r\n\r\n"]
+)  # fmt: skip
+def test_a_head_that_does_not_end_is_not_waited_for(connect: Connect, good: Any, begun: bytes) -> None:
+    slow = connect()
+    slow.sendall(begun)
+    assert ask(connect, request(good()))[0] == 200
+    assert rest(slow) == b""
+
+
+def test_a_head_that_dribbles_on_is_not_waited_for(connect: Connect) -> None:
+    slow = connect()
+    slow.sendall(b"POST /score HTTP/1.1\r\n")
+    assert is_ended(slow, b"X: 1\r\n")
+
+
+@pytest.mark.parametrize("endless", [b"x" * 1024, b"x: 1\r\n" * 100, b"x: " + b"y" * 1021])
+def test_a_head_without_end_is_refused(connect: Connect, good: Any, endless: bytes) -> None:
+    connection = connect()
+    connection.sendall(b"GET /health HTTP/1.1\r\n")
+    sent = 0
+    while sent <= MOST_HEAD:
+        connection.sendall(endless)
+        sent += len(endless)
+    is_refused(answers(connection)[0], 431, "head_too_large")
+    assert ask(connect, request(good()))[0] == 200
+
+
+def test_a_body_that_does_not_end_is_refused(connect: Connect, good: Any) -> None:
+    body = good()
+    for begun in (request(body, length=len(body) + 1), request(b"", length=5), request(body, length=10**18)):
+        connection = connect()
+        connection.sendall(begun)
+        is_refused(answers(connection)[0], 408, "too_slow")
+        assert rest(connection) == b"", "nothing more is waited for"
+
+
+def test_the_rest_of_a_request_that_was_answered_is_not_waited_for(connect: Connect) -> None:
+    slow = connect()
+    slow.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000000\r\n\r\n")
+    is_refused(answers(slow)[0], 415, "media_type")
+    assert is_ended(slow, b"x")
+
+
+def test_an_answer_that_is_not_taken_is_not_waited_for(server: uvicorn.Server, port: int, connect: Connect) -> None:
+    with closing(socket.socket()) as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.connect(("127.0.0.1", port))
+        body = json.dumps({"transactions": [{f"{n}{'x' * 30}": 0 for n in range(5)}] * 10_000}).encode()
+        lazy.settimeout(PATIENCE)
+        lazy.sendall(request(body))
+        end = time.monotonic() + 4 * PATIENCE
+        while not server.server_state.total_requests and time.monotonic() < end:
+            time.sleep(0.05)
+        while server.server_state.connections and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not server.server_state.connections
+
+
+def test_a_body_that_is_longer_than_it_says_is_cut_there(connect: Connect, good: Any) -> None:
+    body = good()
+    connection = connect()
+    connection.sendall(request(body + b"\x00more", length=len(body)))
+    assert answers(connection)[0][0] == 200
+    assert rest(connection) == b"", "what follows is no request"
+    is_refused(ask(connect, request(body, length=len(body) - 1)), 422, "not_json")
+
+
+def test_a_sender_who_leaves_is_none_of_our_faults(connect: Connect, good: Any) -> None:
+    body = good()
+    for begun in (request(body, length=len(body) + 1), request(body)[:-1], b"POST /score HTTP/1.1\r\nHos"):
+        gone = connect()
+        gone.sendall(begun)
+        time.sleep(0.05)
+        gone.close()
+    assert ask(connect, request(good()))[0] == 200
+    connection = connect()
+    connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    counted = rest(connection).decode()
+    assert re.findall(r'requests_total{.*status="(5..)"', counted) == []
+    assert re.search(r'requests_total{route="/score",status="499"} 2.0', counted)
+
+
+LENGTHS = ["-1", "+5", "5,5", "5, 6", "0x5", "5 5", "five", "", "9" * 40, "1e2", "5\t6"]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_length_that_is_none_is_refused(connect: Connect, good: Any, length: str) -> None:
+    head = f"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    is_refused(ask(connect, head.encode() + good()), 400, "not_http")
+
+
+@pytest.mark.parametrize(
+    "headers", [
+        ("Content-Length: 5",), ("Transfer-Encoding: chunked",), ("Transfer-Encoding: gzip",), ("Transfer-Encoding: chunked, gzip",),
+        ("Bad Header: 1",), (": 1",), ("X\x00: 1",), ("X: \x00",), (" folded",), ("X : 1",),
+    ],
+)  # fmt: skip
+def test_headers_that_could_be_read_in_two_ways_are_refused(
+    connect: Connect, good: Any, headers: tuple[str, ...]
+) -> None:
+    answer = ask(connect, request(good(), *headers))
+    is_refused(answer, 400, "not_http")
+
+
+@pytest.mark.parametrize(
+    "content", [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET\r\n\r\n", b"{}\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1 x\r\n\r\n", b"BREW / HTTP/1.1\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x00" * 100, b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", b"SSH-2.0-x\r\n",
+    ],
+)  # fmt: skip
+def test_what_is_no_http_is_refused(connect: Connect, content: bytes) -> None:
+    is_refused(ask(connect, content), 400, "not_http")
+
+
+def test_requests_that_come_at_once_are_answered_in_their_order(connect: Connect, good: Any) -> None:
+    bodies = [good() for _ in range(20)]
+    connection = connect()
+    connection.sendall(b"".join(map(request, bodies)))
+    found = [answer[2]["results"][0]["transaction_id"] for answer in answers(connection, 20)]
+    assert found == [json.loads(body)["transaction_id"] for body in bodies]
+
+
+def test_many_idle_connections_are_borne_and_ended(server: uvicorn.Server, connect: Connect, good: Any) -> None:
+    idle = [connect() for _ in range(200)]
+    for half, connection in enumerate(idle):
+        connection.sendall(b"POST /score HTTP/1.1\r\n" if half % 2 else b"")
+    assert ask(connect, request(good()))[0] == 200
+    assert {rest(connection) for connection in idle} == {b""}
+    end = time.monotonic() + PATIENCE
+    while server.server_state.connections and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not server.server_state.connections
+
+
+def test_who_asks_first_is_told_to_go_on(connect: Connect, good: Any) -> None:
+    whole = request(good(), "Expect: 100-continue")
+    head = whole.index(b"\r\n\r\n") + 4
+    connection = connect()
+    connection.sendall(whole[:head])
+    assert connection.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(whole[head:])
+    assert answers(connection)[0][0] == 200
+
+
+CHUNKED = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_chunks_are_put_together(connect: Connect, good: Any) -> None:
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in good())
+    assert ask(connect, CHUNKED + chunks + b"0\r\nTrailer: 1\r\n\r\n")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [b"x\r\n", b"-1\r\n", b"5\r\n{}\r\nxx\r\n", b"1\r\n{}\r\n", b"F" * 20 + b"\r\n", b"1 1\r\n", b"0x1\r\n{\r\n"],
+)
+def test_chunks_that_are_none_are_refused(connect: Connect, good: Any, chunk: bytes) -> None:
+    is_refused(ask(connect, CHUNKED + chunk), 400, "not_http")
+    assert ask(connect, request(good()))[0] == 200
+
+
+@pytest.mark.parametrize("begun", [b"", b"5\r\n", b"5\r\n{}", b"2\r\n{}\r\n", b"2\r\n{}\r\n0\r\nTrailer: "])
+def test_chunks_that_do_not_end_are_refused(connect: Connect, begun: bytes) -> None:
+    is_refused(ask(connect, CHUNKED + begun), 408, "too_slow")

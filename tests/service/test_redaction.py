@@ -1,0 +1,76 @@
+"""Card numbers in free text are masked on the way in: neither the service nor files keep or tell them."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import polars as pl
+from starlette.testclient import TestClient
+
+from fraud3000.params import Params
+from fraud3000.stages.score_file import score_file
+from tests.service.conftest import Open
+from tests.service.world import items, post
+
+NUMBER = "4111111111111111"
+TEXTS = [
+    NUMBER,
+    f"paid by {NUMBER}",
+    "paid by 4111-1111-1111-1111, in full",
+    f"{NUMBER} 5500005555555559",
+    "order 4111111111111112",
+]
+MASKED = ["[card number]", "paid by [card number]", "paid by [card number], in full", "[card number] [card number]", TEXTS[-1]]  # fmt: skip
+
+
+def holds(text: str) -> bool:
+    return any(number in text for number in (NUMBER, "4111-1111-1111-1111", "5500005555555559"))
+
+
+def written(newest: pl.DataFrame) -> pl.DataFrame:
+    """The newest rows, the first of them with card numbers in a category."""
+    return newest.with_columns(category=pl.Series([*TEXTS, *newest["category"][len(TEXTS) :]]))
+
+
+def test_free_text_is_masked_before_it_is_kept(
+    reopen: Open, newest: pl.DataFrame, logged: list[str], tmp_path: Path
+) -> None:
+    sent = items(written(newest))[: len(TEXTS)]
+    with closing(reopen()) as service:
+        client = TestClient(service.app)
+        answer = post(client, {"transactions": sent}, params={"reasons": "all"})
+        results = answer.json()["results"]
+        kept = [client.get(f"/decisions/{one['decision_id']}").json() for one in results]
+        assert [one["transaction"]["category"] for one in kept] == MASKED
+        assert post(client, {"transactions": sent}, params={"reasons": "all"}).json() == answer.json(), "a retry"
+        said = [answer.text, str(kept), client.get("/metrics").text, client.get("/alerts?status=all").text, *logged]
+        assert [text for text in said if holds(text)] == []
+    files = [file for file in (tmp_path / "service").rglob("*") if file.is_file()]
+    assert (tmp_path / "service" / "journal.db") in files
+    assert [file.name for file in files if holds(file.read_bytes().decode("latin-1"))] == []
+
+
+def test_service_and_score_file_mask_the_same(
+    given: Params, reopen: Open, history: Path, newest: pl.DataFrame, tmp_path: Path
+) -> None:
+    rows = written(newest)
+    rows.write_parquet(tmp_path / "newest.parquet")
+    out = tmp_path / "out.parquet"
+    score_file(given, str(tmp_path / "newest.parquet"), out=out, history=str(history), model="challenger")
+    scored = pl.read_parquet(out)
+    with closing(reopen()) as service:
+        results = post(TestClient(service.app), {"transactions": items(rows)}).json()["results"]
+    assert scored["score"].to_list() == [one["score"] for one in results]
+    assert scored["transaction_id"].to_list() == [one["transaction_id"] for one in results]
+
+
+def test_ids_are_not_judged(reopen: Open, newest: pl.DataFrame) -> None:
+    one = {**items(newest)[0], "transaction_id": NUMBER, "terminal_id": "378282246310005"}
+    with closing(reopen()) as service:
+        client = TestClient(service.app)
+        (result,) = post(client, one).json()["results"]
+        assert result["transaction_id"] == NUMBER
+        assert (
+            client.get(f"/decisions/{result['decision_id']}").json()["transaction"]["terminal_id"] == "378282246310005"
+        )
