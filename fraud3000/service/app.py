@@ -8,18 +8,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Path, Query, Request, Response, Security
-from fastapi.security import APIKeyHeader
+from fastapi import FastAPI, Path, Query, Request, Response
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
 
 from fraud3000.features.spec import CONTRACT_VERSION
-from fraud3000.service import access, answers, requests
+from fraud3000.service import access, answers, direct, requests
 from fraud3000.service.alerts import AlertQuery, cursor
 from fraud3000.service.desk import Desk
+from fraud3000.service.door import Door
 from fraud3000.service.incoming import Counter
-from fraud3000.service.judge import Reasons
 from fraud3000.service.messages import (
     MOST_ROWS,
     Alerts,
@@ -32,6 +31,7 @@ from fraud3000.service.messages import (
     Record,
     Recorded,
     Reload,
+    ScoreQuery,
     Snapshot,
 )
 from fraud3000.service.metrics import Metrics, Timed
@@ -39,24 +39,8 @@ from fraud3000.service.named import Named
 from fraud3000.service.requests import JSON, LINES
 from fraud3000.service.upkeep import Upkeep
 
-Guards = dict[access.Scope, list[Any]]
-"""What lets a request pass, by scope."""
-
 Responses = dict[int | str, dict[str, Any]]
 """How answers are described, by status."""
-
-_KEY = APIKeyHeader(name=access.HEADER, scheme_name="key", auto_error=False)
-
-Asked = Annotated[
-    Reasons,
-    Query(description="Transactions to give reasons for: each costs some fifty predictions."),
-]
-
-
-Deadline = Annotated[
-    float | None,
-    Query(ge=0, le=600_000, description="Milliseconds: what has not had its turn by then is decided by the fallback."),
-]
 
 
 def create_app(
@@ -100,51 +84,56 @@ def create_app(
     )
     metrics = Metrics(desk)
     metrics.watch_upkeep(upkeep)
+    requests.answer_errors(app)
+    door = Door(keys, access.Allowance(requests_per_second))
+    _take(app, desk, counter, metrics, door)
+    _tell(app, desk, counter, metrics, door)
+    _keep_up(app, upkeep, door)
     app.add_middleware(Named)
     app.add_middleware(Timed, metrics=metrics)
-    requests.answer_errors(app)
-    allowance = access.Allowance(requests_per_second)
-    may = {scope: [_guard(keys, allowance, scope)] for scope in access.SCOPES}
-    _take(app, desk, counter, metrics, may)
-    _tell(app, desk, counter, metrics, may)
-    _keep_up(app, upkeep, may)
     return app
 
 
-def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Guards) -> None:
+def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Door) -> None:
     """What is sent: transactions and labels."""
     refusals = _failures(401, 403, 408, 413, 415, 429, 503)
 
     @app.post(
         "/score",
-        dependencies=may["score"],
+        dependencies=door.guards("score"),
         response_model=Decisions,
         response_model_exclude_none=True,
         responses=refusals | _of_each(409, 422, failure=Failure | NoDecisions, line="Decision"),
         openapi_extra={"requestBody": _body_of("transactions", counter.model.model_json_schema())},
     )
-    async def score(request: Request, reasons: Asked = "alerts", deadline_ms: Deadline = None) -> Response:
+    async def score(request: Request, asked: Annotated[ScoreQuery, Query()]) -> Response:
         """Score one transaction, or up to 10,000.
 
         They are taken by time and id, and answered in the order of the request. Each is known from then on to those that
         come after it. One that is wrong has its error in its place; where none could be decided the answer has the status of the
         first error.
         """
-        deadline = math.inf if deadline_ms is None else time.monotonic() + deadline_ms / 1000
+        deadline = math.inf if asked.deadline_ms is None else time.monotonic() + asked.deadline_ms / 1000
         body = await requests.read(request, "transactions")
         with metrics.stage("check"):
             checked = counter.check(body.items)
         with metrics.stage("decide and keep"):
-            found = await desk.decide(checked.rows, checked.received_at, reasons=reasons, deadline=deadline)
-        told = [answers.decided(desk, one, reasons) for one in found]
+            found = await desk.decide(checked.rows, checked.received_at, reasons=asked.reasons, deadline=deadline)
+        told = [answers.decided(desk, one, asked.reasons) for one in found]
         results = answers.in_place(body.items, checked.faults, told)
         metrics.count(results)
         logger.debug("score rows={} faults={}", len(results), len(checked.faults))
         return answers.laid_out(results, body.form, {"model_version": desk.judge.scorer.version})
 
+    async def score_directly(request: Request) -> Response:
+        door.admit("score", request.headers.get(access.HEADER))
+        return await score(request, direct.query(request, ScoreQuery))
+
+    app.add_middleware(direct.Direct, path="/score", handler=score_directly)
+
     @app.post(
         "/labels",
-        dependencies=may["label"],
+        dependencies=door.guards("label"),
         response_model=Recorded,
         response_model_exclude_none=True,
         responses=refusals | _of_each(422, failure=Failure | NoneRecorded, line="Kept"),
@@ -165,13 +154,13 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
         return answers.laid_out(results, body.form, {})
 
 
-def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Guards) -> None:
+def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Door) -> None:
     """What is asked for: decisions, alerts, and how the service is."""
     closed = _failures(401, 403, 429, 503)
 
     @app.get(
         "/decisions/{decision}",
-        dependencies=may["read"],
+        dependencies=door.guards("read"),
         response_model=Record,
         responses=_failures(401, 403, 404, 422, 429, 503),
     )
@@ -182,7 +171,9 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
             raise requests.Refused(404, "not_found", f"there is no decision {decision}", "Ids are those of /score.")
         return Response(to_json(answers.record(desk, taken)), media_type=JSON)
 
-    @app.get("/alerts", dependencies=may["read"], response_model=Alerts, responses=_failures(401, 403, 422, 429, 503))
+    @app.get(
+        "/alerts", dependencies=door.guards("read"), response_model=Alerts, responses=_failures(401, 403, 422, 429, 503)
+    )
     async def alerts(asked: Annotated[AlertQuery, Query()]) -> Response:
         """Tell alerts by expected loss, the largest first; with `next` where there are more."""
         found = desk.alerts(asked.queue())
@@ -190,7 +181,7 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
         more = len(found) == asked.limit
         return Response(to_json({**told, "next": cursor(found[-1][0]) if more else None}), media_type=JSON)
 
-    @app.get("/metrics", dependencies=may["read"], responses=closed | _text(), response_class=Response)
+    @app.get("/metrics", dependencies=door.guards("read"), responses=closed | _text(), response_class=Response)
     async def told() -> Response:
         """Tell counts and times for Prometheus."""
         return Response(metrics.read(), media_type=CONTENT_TYPE_LATEST)
@@ -205,23 +196,23 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, may: Gua
         """Tell that it can score: model and history are loaded before it answers at all."""
         return {"status": "ready", "model_version": desk.judge.scorer.version}
 
-    @app.get("/model", dependencies=may["read"], responses=closed)
+    @app.get("/model", dependencies=door.guards("read"), responses=closed)
     async def model() -> Facts:
         """Tell which model answers, what it was made of, and what it knows."""
         return _facts(desk, counter)
 
 
-def _keep_up(app: FastAPI, upkeep: Upkeep, may: Guards) -> None:
+def _keep_up(app: FastAPI, upkeep: Upkeep, door: Door) -> None:
     """What is asked for by those who run the service."""
     refusals = _failures(401, 403, 409, 429, 503)
 
-    @app.post("/admin/reload", dependencies=may["admin"], responses=refusals)
+    @app.post("/admin/reload", dependencies=door.guards("admin"), responses=refusals)
     async def reload() -> Reload:
         """Let the model decide that was promoted last; where it cannot be used, the present one stays, and it is said why."""
         found = await upkeep.reload()
         return Reload(result=found.result, model_version=found.version)
 
-    @app.post("/admin/snapshot", dependencies=may["admin"], responses=refusals)
+    @app.post("/admin/snapshot", dependencies=door.guards("admin"), responses=refusals)
     async def snapshot() -> Snapshot:
         """Write a snapshot of the features' state, which shortens the next start; answers when it is written."""
         found = await upkeep.snapshot()
@@ -270,33 +261,6 @@ def _text() -> Responses:
 def _headers(*names: str) -> dict[str, Any]:
     kinds = {"Retry-After": {"type": "integer", "minimum": 1}}
     return {name: {"required": True, "schema": kinds.get(name, {"type": "string"})} for name in names}
-
-
-def _guard(keys: access.Keys, allowance: access.Allowance, scope: access.Scope) -> Any:
-    """A dependency that lets in who has a key for this, or anyone where no key is needed."""
-
-    async def guard(given: Annotated[str | None, Security(_KEY)]) -> None:
-        if not keys.needed:
-            _spend(allowance, "")
-            return
-        holder = None if given is None else keys.holder(given)
-        if holder is None:
-            missing = f"the header {access.HEADER} is missing"
-            said = missing if given is None else f"the key in {access.HEADER} is not known, or revoked"
-            raise requests.Refused(401, "no_key", said, "Ask whoever runs the service for a key.")
-        if scope not in holder.scopes:
-            said = f"the key {holder.id} is for {', '.join(holder.scopes)}, and this needs {scope}"
-            raise requests.Refused(403, "wrong_scope", said, "Ask whoever runs the service for such a key.")
-        _spend(allowance, holder.id)
-
-    return Depends(guard)
-
-
-def _spend(allowance: access.Allowance, key: str) -> None:
-    wait = allowance.wait(key)
-    if wait:
-        said = "more requests than this key may make in a second"
-        raise requests.Refused(429, "too_many", said, "Send several transactions in a request.", retry_after=wait)
 
 
 def _body_of(name: str, one: dict[str, Any]) -> dict[str, Any]:

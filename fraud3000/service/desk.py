@@ -11,6 +11,7 @@ import asyncio
 import math
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,7 +29,7 @@ from fraud3000.service.turns import Turns
 from fraud3000.service.writer import Writer
 
 _AT_ONCE = 64
-"""Transactions of a request that are decided in one go, before other requests have their turn."""
+"""Transactions that are decided in one go: a part of a request, or several requests that came together."""
 
 
 MOST_INSIDE = 20_000
@@ -49,6 +50,16 @@ class Refusal:
 
     transaction_id: str
     code: Literal["conflicting_duplicate", "in_history", "undecidable", "expired"]
+
+
+class _Asked:
+    """A part of a request that waits for its turn, and what will be answered."""
+
+    __slots__ = ("answer", "deadline", "reasons", "received_at", "rows")
+
+    def __init__(self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float) -> None:
+        self.rows, self.received_at, self.reasons, self.deadline = rows, received_at, reasons, deadline
+        self.answer: asyncio.Future[list[Taken | Refusal]] = asyncio.get_running_loop().create_future()
 
 
 class Desk:
@@ -78,6 +89,7 @@ class Desk:
         self._since = 0
         self._inside = 0  # transactions that are being decided
         self._turns = Turns()
+        self._line: deque[_Asked] = deque()
         self._listeners: list[Callable[[Taken], None]] = []
 
     def listen(self, to: Callable[[Taken], None]) -> None:
@@ -153,13 +165,9 @@ class Desk:
         places = [0] if len(rows) == 1 else sorted(range(len(rows)), key=lambda place: _arrival(rows[place]))
         found: dict[int, Taken | Refusal] = {}
         for first in range(0, len(places), _AT_ONCE):
-            if first:
-                await asyncio.sleep(0)
             part = places[first : first + _AT_ONCE]
-            found.update(
-                zip(part, self._decide([rows[place] for place in part], received_at, reasons, deadline), strict=True)
-            )
-            await asyncio.sleep(0)
+            asked = _Asked([rows[place] for place in part], received_at, reasons, deadline)
+            found.update(zip(part, await self._in_line(asked), strict=True))
         await self._kept(one.transaction_id for one in found.values())
         return [found[place] for place in range(len(rows))]
 
@@ -237,23 +245,53 @@ class Desk:
         """Let go of the journal."""
         self._journal.close()
 
-    def _decide(
-        self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float
-    ) -> list[Taken | Refusal]:
-        """Meet transactions and decide those that are not yet; nothing else comes between."""
-        before = self._last
+    def _in_line(self, asked: _Asked) -> asyncio.Future[list[Taken | Refusal]]:
+        """Let a part of a request wait for its turn; those that wait together are decided together."""
+        if not self._line:
+            asked.answer.get_loop().call_soon(self._next)
+        self._line.append(asked)
+        return asked.answer
+
+    def _next(self) -> None:
+        """Decide about the first in line, and those behind it that fit in one go."""
+        group, size = [self._line.popleft()], 0
+        while self._line and size + len(self._line[0].rows) <= _AT_ONCE - len(group[0].rows):
+            group.append(self._line.popleft())
+            size += len(group[-1].rows)
+        if self._line:
+            asyncio.get_running_loop().call_soon(self._next)
         try:
-            met = [self._meet(row, received_at) for row in rows]
-            undecided = {one.transaction_id: one for one in met if isinstance(one, Taken) and one.answer is None}
-            late, waiting = time.monotonic() > deadline, list(undecided.values())
-            found = self.judge.fallen_back(waiting) if late else self.judge.decided(waiting, reasons)
+            found = self._decide(group)
+        except Exception as error:  # noqa: BLE001 - told to those who asked
+            for one in group:
+                one.answer.set_exception(error)
+            return
+        for one, answer in zip(group, found, strict=True):
+            if not one.answer.done():
+                one.answer.set_result(answer)
+
+    def _decide(self, group: Sequence[_Asked]) -> list[list[Taken | Refusal]]:
+        """Meet transactions and decide those that are not yet; nothing else comes between."""
+        before, now = self._last, time.monotonic()
+        try:
+            met = [[self._meet(row, asked.received_at) for row in asked.rows] for asked in group]
+            open_: dict[bool, dict[str, tuple[Taken, bool]]] = {True: {}, False: {}}
+            for asked, ones in zip(group, met, strict=True):
+                for one in ones:
+                    if isinstance(one, Taken) and one.answer is None:
+                        open_[now > asked.deadline][one.transaction_id] = one, asked.reasons == "all"
+            late, waiting = open_[True], [*open_[False].values()]
+            found = self.judge.decided([one for one, _ in waiting], [told for _, told in waiting])
+            found += self.judge.fallen_back([one for id_, (one, _) in late.items() if id_ not in open_[False]])
             decided = {one.transaction_id: one for one in found}
         except BaseException:
             # Later transactions will have seen them: they are kept as they are, and their retries decide them.
             self._writer.add([one for one in self._open.values() if one.number > before])
             raise
         self._keep(decided.values(), before)
-        return [decided.get(one.transaction_id, one) if isinstance(one, Taken) else one for one in met]
+        return [
+            [decided.get(one.transaction_id, one) if isinstance(one, Taken) else one for one in ones] for ones in met
+        ]
 
     def _meet(self, row: Row, received_at: int) -> Taken | Refusal:
         """The transaction as it came first, which may be now."""

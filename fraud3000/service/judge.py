@@ -35,23 +35,23 @@ class Judge:
         self.scorer, self.fingerprint, self.fallback = scorer, fingerprint, fallback
         self.names, self.catalogue = scorer.catalogue.names, scorer.catalogue.hash
 
-    def decided(self, undecided: Sequence[Taken], reasons: Reasons) -> list[Taken]:
+    def decided(self, undecided: Sequence[Taken], explained: Sequence[bool]) -> list[Taken]:
         """Decide transactions by the model.
 
         Parameters
         ----------
         undecided
             With features of its catalogue.
-        reasons
-            ``all``: told for each; else for alerts.
+        explained
+            Which of them have reasons even if they are no alert.
         """
         if not undecided:
             return []
         values = [self.named(one) for one in undecided]
         judged = self.scorer.judge(values, [one.transaction["amount"] for one in undecided])
-        told = [reasons == "all" or one.alert for one in judged]
-        explained = [row for row, tell in zip(values, told, strict=True) if tell]
-        why = iter(self.scorer.reasons_for(explained) if explained else ())
+        told = [asked or one.alert for one, asked in zip(judged, explained, strict=True)]
+        to_explain = [row for row, tell in zip(values, told, strict=True) if tell]
+        why = iter(self.scorer.reasons_for(to_explain) if to_explain else ())
         return [
             taken.answered(self._answer(taken, one, next(why) if tell else ()))
             for taken, one, tell in zip(undecided, judged, told, strict=True)
@@ -78,7 +78,7 @@ class Judge:
         if answer.source == "fallback":
             bands = Fallback(*answer.bands) if answer.bands else self.fallback
             return Judge(self.scorer, self.fingerprint, bands).fallen_back([taken])[0]
-        return self.decided([taken], "all" if answer.reasons else "alerts")[0]
+        return self.decided([taken], [bool(answer.reasons)])[0]
 
     def named(self, taken: Taken) -> dict[str, Any]:
         """The features of a transaction by name."""

@@ -64,6 +64,22 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ScoreQuery(BaseModel):
+    """The parameters of POST /score."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reasons: Literal["alerts", "all", "none"] = Field(
+        "alerts", description="Transactions to give reasons for: each costs some fifty predictions."
+    )
+    deadline_ms: float | None = Field(
+        None,
+        ge=0,
+        le=600_000,
+        description="Milliseconds: what has not had its turn by then is decided by the fallback.",
+    )
+
+
 class Why(Message):
     """A reason for a score."""
 

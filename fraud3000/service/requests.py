@@ -163,30 +163,29 @@ def id_of(item: Any) -> str | None:
 
 def answer_errors(app: FastAPI) -> None:
     """Tell every error in the form of `Failure`."""
+    for kind in (Refused, FraudError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, answer_to)
 
-    @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> Response:
+
+async def answer_to(request: Request, error: Exception) -> Response:
+    """The answer to an error; one that is none of ours is raised again."""
+    if isinstance(error, Refused):
         return failure(error.status, error.fault, retry_after=error.retry_after)
-
-    @app.exception_handler(FraudError)
-    async def ours(_: Request, error: FraudError) -> Response:
+    if isinstance(error, FraudError):
         status = next((code for kind, code in _FAULTS.items() if isinstance(error, kind)), 500)
         code = type(error).__name__.removesuffix("Error").lower()
         return failure(status, Fault(code=code, message=error.message, hint=error.hint or ""))
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
+    if isinstance(error, RequestValidationError):
         named = [(excerpt(".".join(map(str, one["loc"][1:])), _TOLD), one["msg"]) for one in error.errors()[:5]]
         told = "; ".join(f"{name}: {problem}" for name, problem in named)
         return failure(422, Fault(code="invalid_request", message=told, hint="See /openapi.json."))
-
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
+    if isinstance(error, HTTPException):
         code = _SAID.get(error.status_code, HTTPStatus(error.status_code).name.lower())
         said = f"{excerpt(request.method, _TOLD)} {excerpt(request.scope['path'], _TOLD)}: {error.detail}"
         answer = failure(error.status_code, Fault(code=code, message=said, hint="See /openapi.json."))
         answer.headers.update(error.headers or {})
         return answer
+    raise error
 
 
 def failure(status: int, fault: Fault, *, retry_after: int | None = None) -> Response:

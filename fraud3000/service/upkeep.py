@@ -247,7 +247,7 @@ class Upkeep:
         scorer.require_same()
         judge = Judge(scorer, fingerprint, present.fallback)
         recent = [one for one in self._journal.recent(_RECENT) if one.catalogue == judge.catalogue]
-        judge.decided(recent, "all")
+        judge.decided(recent, [True] * len(recent))
         return judge
 
     async def _state_for(self, judge: Judge) -> tuple[FeatureStore, int]:
