@@ -40,6 +40,7 @@ CARDS = int(os.environ.get("FRAUD3000_BENCH_CARDS", "1000000"))
 SECONDS = 15
 _WORLD = {
     "simulate": {"rows": 200_000, "days": 240, "cards": 4_000, "terminals": 2_000},
+    "policy": {"cards_per_day": 15},
     "train": {"estimator_params": {"max_iter": 200, "max_leaf_nodes": 31}},
 }
 

@@ -12,8 +12,9 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from fraud3000.data.duplicates import arrival_order
@@ -274,7 +275,8 @@ class Desk:
         """Meet transactions and decide those that are not yet; nothing else comes between."""
         before, now = self._last, time.monotonic()
         try:
-            met = [[self._meet(row, asked.received_at) for row in asked.rows] for asked in group]
+            known, past = self._known_of([row["transaction_id"] for asked in group for row in asked.rows])
+            met = [[self._meet(row, asked.received_at, known, past) for row in asked.rows] for asked in group]
             open_: dict[bool, dict[str, tuple[Taken, bool]]] = {True: {}, False: {}}
             for asked, ones in zip(group, met, strict=True):
                 for one in ones:
@@ -293,11 +295,15 @@ class Desk:
             [decided.get(one.transaction_id, one) if isinstance(one, Taken) else one for one in ones] for ones in met
         ]
 
-    def _meet(self, row: Row, received_at: int) -> Taken | Refusal:
+    def _known_of(self, ids: list[str]) -> tuple[dict[str, list[Entry]], set[str]]:
+        """What is kept of transactions, and which of them may have come before the journal."""
+        return self._writer.of_transactions(ids), self.past.among(ids)
+
+    def _meet(self, row: Row, received_at: int, kept: Mapping[str, list[Entry]], past: set[str]) -> Taken | Refusal:
         """The transaction as it came first, which may be now."""
         id_ = row["transaction_id"]
-        known = self._known(id_)
-        before = self.past.find(id_) if known is None else known.transaction
+        known = self._open.get(id_) or (_as_it_stands(kept[id_]) if id_ in kept else None)
+        before = (self.past.find(id_) if id_ in past else None) if known is None else known.transaction
         if before is None:
             return self._take(row, received_at)
         if not _same(before, row):
@@ -362,8 +368,13 @@ class Desk:
 
 def _arrival(row: Row) -> tuple[Any, ...]:
     """The contract's order of rows that came together."""
-    columns = arrival_order(list(row))
+    columns = _order(tuple(row))
     return tuple((row[name] is not None, row[name]) for name in columns)
+
+
+@lru_cache(maxsize=64)
+def _order(columns: tuple[str, ...]) -> list[str]:
+    return arrival_order(columns)
 
 
 def _same(before: Row, row: Row) -> bool:

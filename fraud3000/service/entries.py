@@ -154,7 +154,8 @@ class Taken:
         return self.commitment or hashlib.sha256(self.salt.encode() + to_json(self._personal())).hexdigest()
 
     def answered(self, answer: Answer) -> Taken:
-        return replace(self, answer=answer)
+        told = (self.number, self.received_at, self.newest, self.transaction, self.catalogue, self.features)
+        return Taken(*told, answer, self.salt, self.commitment, self.expired)  # `replace` takes three times as long
 
 
 @dataclass(frozen=True, slots=True)

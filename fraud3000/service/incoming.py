@@ -148,7 +148,7 @@ class Counter:
         return rows
 
     def _row(self, made: BaseModel) -> Row:
-        row = dict(made)
+        row = made.__dict__.copy()
         if "ts" in row:
             row["ts"] = microseconds(row["ts"])
         row["amount"], row["status"] = _settled(row["amount"], row["status"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -75,6 +75,9 @@ class Journal(Protocol):
 
     def of_transaction(self, transaction_id: str) -> list[Entry]:
         """What is kept about a transaction, in order."""
+
+    def of_transactions(self, ids: Collection[str]) -> dict[str, list[Entry]]:
+        """The same of several at once; those of which nothing is kept are left out."""
 
     def ends(self) -> list[Taken]:
         """The first transaction that came in and the last; none where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,18 @@ class Past:
         if "ts" in rows.collect_schema():
             self.first, self.last = rows.select(pl.col("ts").min(), last=pl.col("ts").max()).collect().row(0)
 
+    def among(self, ids: Sequence[str]) -> set[str]:
+        """Those of some transactions that may be among them; the others are not."""
+        if not self.rows:
+            return set()
+        wanted = np.fromiter(map(hash, ids), np.int64, len(ids))
+        places = np.searchsorted(self._hashes, wanted)
+        places[places == self.rows] = 0
+        return {ids[place] for place in np.flatnonzero(self._hashes[places] == wanted).tolist()}
+
     def find(self, transaction_id: str) -> Row | None:
         """The content of a transaction, `ts` in microseconds; None where it is not among them."""
-        wanted = hash(transaction_id)
-        place = int(np.searchsorted(self._hashes, wanted))
-        if self._path is None or place == len(self._hashes) or self._hashes[place] != wanted:
+        if self._path is None or not self.among([transaction_id]):
             return None
         found = pl.scan_parquet(self._path).filter(pl.col("transaction_id") == transaction_id).collect()
         return _content(found.row(0, named=True)) if found.height else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import groupby
@@ -168,6 +168,17 @@ class SqliteJournal:
             return found
         both = {entry.number: entry for entry in (*self._archived(transaction_id), *found)}  # it may be just moving
         return [both[number] for number in sorted(both)]
+
+    def of_transactions(self, ids: Collection[str]) -> dict[str, list[Entry]]:
+        """See `Journal.of_transactions`."""
+        if len(ids) == 1 or self._moved:
+            known = ((id_, self.of_transaction(id_)) for id_ in ids)
+            return {id_: entries for id_, entries in known if entries}
+        asked = f"{_ALL} WHERE transaction_id IN ({', '.join('?' * len(ids))}) ORDER BY number"
+        found: dict[str, list[Entry]] = {}
+        for entry in self._read(asked, tuple(ids)):
+            found.setdefault(entry.transaction_id, []).append(entry)
+        return found
 
     def entry(self, number: int) -> Entry | None:
         """See `Journal.entry`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from fraud3000.service.entries import Entry
@@ -33,7 +33,15 @@ class Writer:
 
     def of_transaction(self, transaction_id: str) -> list[Entry]:
         """What is kept of a transaction or waits for that, in order."""
-        kept = self._journal.of_transaction(transaction_id)
+        return self._with_waiting(transaction_id, self._journal.of_transaction(transaction_id))
+
+    def of_transactions(self, ids: Collection[str]) -> dict[str, list[Entry]]:
+        """The same of several at once; those of which nothing is known are left out."""
+        kept = self._journal.of_transactions(ids)
+        waiting = [id_ for id_ in ids if id_ in self._waiting]
+        return kept | {id_: self._with_waiting(id_, kept.get(id_, [])) for id_ in waiting}
+
+    def _with_waiting(self, transaction_id: str, kept: list[Entry]) -> list[Entry]:
         last = kept[-1].number if kept else 0
         return kept + [entry for entry in self._waiting.get(transaction_id, ()) if entry.number > last]
 
