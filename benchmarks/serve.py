@@ -20,9 +20,13 @@ from contextlib import chdir, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
+import pandas as pd
 import polars as pl
 import yaml
+from sklearn.ensemble import HistGradientBoostingClassifier
 
+import fraud3000
 from fraud3000 import params as params_files
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
@@ -32,6 +36,8 @@ from fraud3000.stages.train import train
 ROWS = {
     "single": "one transaction a request, each on the disk before its answer (flush: full); requests a second over the bare endpoint's",
     "p99": "99th percentile at half of that rate, beside the bare endpoint at the same rate when it writes and flushes the same bytes",
+    "naive": "the same over an endpoint that scores features in the request with pandas and scikit-learn, without state",
+    "mlflow": "the same over `mlflow models serve` with the same model, features in the request",
     "batch": "1,000 transactions a request; transactions a second over the bare endpoint's requests a second",
 }
 HERE = Path(__file__).parent / "serving"
@@ -70,6 +76,15 @@ def measure(wanted: str | None) -> Figures:
                     "ratio": round(single["rate"] / bare_single["rate"], 2),
                     "at_least": 0.3,
                 }
+            for peer in ("naive", "mlflow"):
+                if wanted in (None, peer):
+                    with _peer(peer) as (other, path, body):
+                        found = _load(other, "closed", path=path, body=body)
+                    figures[f"serve_{peer}"] = {
+                        "requests_a_second": found["rate"],
+                        "ratio": round(single["rate"] / found["rate"], 1),
+                        "at_least": 5,
+                    }
             if wanted in (None, "batch"):
                 many = _load(ours, "closed", size=1_000, connections=4)
                 figures["serve_batch"] = {
@@ -133,15 +148,63 @@ def _served() -> Iterator[Server]:
 
 @contextmanager
 def _bare(*, flushed: bool) -> Iterator[Server]:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = _free()
     with _process([sys.executable, str(HERE / "bare.py"), str(port), "flushed" if flushed else "plain"]):
-        for _ in range(300):
-            with closing(socket.socket()) as asked:
-                if asked.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield Server(port)
+        yield _listening(port)
+
+
+@contextmanager
+def _peer(name: str) -> Iterator[tuple[Server, str, str]]:
+    """A server that scores without state, the path it is asked at, and the file of what it is asked."""
+    port, row = _free(), pl.read_parquet("data/processed/valid.parquet").head(1)
+    scorer = fraud3000.load("challenger")
+    features = row.select(scorer.model.encoder.columns)
+    if name == "naive":
+        _fit(scorer)
+        numbers = dict(zip(features.columns, scorer.model.encoder.matrix(row)[0].tolist(), strict=True))
+        Path("naive.json").write_text(json.dumps({"features": _without_nan(numbers)}), encoding="utf-8")
+        command = [sys.executable, str(HERE / "naive.py"), str(port), "naive.joblib"]
+        with _process(command):
+            yield _listening(port), "/score", "naive.json"
+        return
+    asked = {
+        "dataframe_split": {
+            "columns": features.columns,
+            "data": [[*_without_nan(features.row(0, named=True)).values()]],
+        }
+    }
+    Path("mlflow.json").write_text(json.dumps(asked), encoding="utf-8")
+    os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///mlflow.db"
+    command = [str(Path(sys.executable).with_name("mlflow")), "models", "serve", "--model-uri", "models:/fraud3000/1"]
+    with _process([*command, "--port", str(port), "--env-manager", "local", "--workers", "1"]):
+        yield _listening(port), "/invocations", "mlflow.json"
+    del os.environ["MLFLOW_TRACKING_URI"]
+
+
+def _fit(scorer: fraud3000.Scorer) -> None:
+    """The same estimator on the same matrix, as a notebook would keep it."""
+    train_rows = pl.read_parquet("data/processed/train.parquet").filter(pl.col("is_fraud").is_not_null())
+    rows = pd.DataFrame(scorer.model.encoder.matrix(train_rows), columns=list(scorer.model.encoder.columns))
+    model = HistGradientBoostingClassifier(max_iter=200, max_leaf_nodes=31, early_stopping=False, random_state=0)
+    joblib.dump(model.fit(rows, train_rows["is_fraud"].to_numpy()), "naive.joblib")
+
+
+def _without_nan(row: dict[str, object]) -> dict[str, object]:
+    return {name: None if value != value else value for name, value in row.items()}  # noqa: PLR0124
+
+
+def _free() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        return int(free.getsockname()[1])
+
+
+def _listening(port: int) -> Server:
+    for _ in range(900):
+        with closing(socket.socket()) as asked:
+            if asked.connect_ex(("127.0.0.1", port)) == 0:
+                return Server(port)
+        time.sleep(0.1)
+    raise RuntimeError(f"nothing listens at port {port}; see server.log")
 
 
 @contextmanager
@@ -158,7 +221,16 @@ def _process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
 _USED = iter(range(10_000))
 
 
-def _load(server: Server, how: str, *, size: int = 1, rate: float = 0.0, connections: int = 32) -> dict[str, float]:
+def _load(
+    server: Server,
+    how: str,
+    *,
+    size: int = 1,
+    rate: float = 0.0,
+    connections: int = 32,
+    path: str = "/score",
+    body: str | None = None,
+) -> dict[str, float]:
     """Load a server from another process: as fast as it answers, or at a rate."""
     command = [
         sys.executable,
@@ -171,6 +243,7 @@ def _load(server: Server, how: str, *, size: int = 1, rate: float = 0.0, connect
         str(CARDS),
     ]
     command += ["--size", str(size), "--rate", str(rate), "--connections", str(connections), "--seconds", str(SECONDS)]
+    command += ["--path", path, *(() if body is None else ("--body", body))]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout))
 

@@ -8,6 +8,7 @@ import json
 import random
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 
@@ -18,9 +19,15 @@ class Messages:
         self._asked, self._count = asked, 0
         self._draw = random.Random(asked.run)
         self._begin = datetime.now(UTC) - timedelta(hours=1)
+        if asked.body:
+            body = Path(asked.body).read_bytes()
+            head = f"POST {asked.path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+            self._again = f"{head}\r\n\r\n".encode() + body
 
     def next(self) -> bytes:
         """The next request, whole."""
+        if self._asked.body:
+            return self._again
         rows = [self._row() for _ in range(self._asked.size)]
         body = json.dumps({"transactions": rows}).encode()
         return (
@@ -123,6 +130,8 @@ async def main() -> None:
         ("seconds", float),
     ):
         parser.add_argument(f"--{name}", type=kind, required=True)
+    parser.add_argument("--path", default="/score")
+    parser.add_argument("--body", help="A file that is sent again and again, instead of new transactions.")
     asked = parser.parse_args()
     messages = Messages(asked)
     connections = [await Connection(asked.port).open() for _ in range(asked.connections)]

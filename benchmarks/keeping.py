@@ -1,0 +1,139 @@
+"""What a service takes after many decisions: memory, and the time of a start with snapshots and without any.
+
+Transactions of the same cards are decided by the service's own desk, a thousand at a time, each kept in the journal (flush:
+normal); no HTTP. The world is simulated: a model of 70 features.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import chdir, closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import serve
+
+import fraud3000
+from fraud3000 import bundle, params
+from fraud3000.features.online.facts import microseconds
+from fraud3000.service import states
+from fraud3000.service.desk import Desk
+from fraud3000.service.entries import Row
+from fraud3000.service.fallback import Fallback
+from fraud3000.service.folder import Folder
+from fraud3000.service.judge import Judge
+
+ROWS = {
+    "memory": "resident memory after five times as many decisions over that after the first of them, same cards",
+    "start": "seconds from the command to a service that answers, by snapshots as they are written by default, and without any",
+}
+ENTRIES = int(os.environ.get("FRAUD3000_BENCH_ENTRIES", "10000000"))
+CARDS = int(os.environ.get("FRAUD3000_BENCH_CARDS", "1000000"))
+_AT_ONCE = 1_000
+_SNAPSHOT = params.Params().serve.snapshot_entries
+
+Figures = dict[str, dict[str, float]]
+
+
+def measure(wanted: str | None) -> Figures:
+    """Decide and keep, and start on what was kept."""
+    with tempfile.TemporaryDirectory() as place, chdir(place):
+        serve._prepared()  # noqa: SLF001
+        Path("service.yaml").write_text("serve: {store: service, flush: normal}\n", encoding="utf-8")
+        figures: Figures = {}
+        memory = asyncio.run(_decided(ENTRIES))
+        least, most = memory[ENTRIES // 10], memory[ENTRIES // 2]
+        if wanted in (None, "memory"):
+            figures["keeping_memory"] = {
+                "decisions": ENTRIES // 2,
+                "mebibytes": round(most / 2**20),
+                "over_first": round(most / least, 3),
+                "first_decisions": ENTRIES // 10,
+                "at_most": 1.15,
+            }
+        if wanted in (None, "start"):
+            with_them = _started()
+            shutil.rmtree("service/snapshots")
+            figures["keeping_start"] = {
+                "journalled": ENTRIES,
+                "seconds": round(with_them, 1),
+                "at_most_seconds": 60,
+                "without_snapshots_seconds": round(_started(), 1),
+                "at_most_without_seconds": 1_200,
+            }
+        return figures
+
+
+async def _decided(entries: int) -> dict[int, int]:
+    """Decide so many transactions; resident bytes after each tenth of them. The snapshot is the last but the newest entries."""
+    scorer = fraud3000.load("challenger")
+    folder = Folder(Path("service"))
+    folder.sow(None, None, {"history": None, "told": "none"})
+    kept = folder.open(scorer.catalogue, flush="normal")
+    judge = Judge(scorer, bundle.fingerprint(Path("data/models/1")), Fallback())
+    desk, memory = Desk(judge, kept.store, kept.journal, kept.past), {}
+    draw, begin = random.Random(7), microseconds(datetime.now(UTC)) - 40 * 86_400_000_000
+    step = 40 * 86_400_000_000 // entries
+    with closing(folder), closing(kept.journal):
+        for first in range(0, entries, _AT_ONCE):
+            rows = [_row(number, begin + number * step, draw) for number in range(first, first + _AT_ONCE)]
+            await desk.decide(rows, begin + first * step)
+            done = first + _AT_ONCE
+            if done % (entries // 10) == 0:
+                gc.collect()
+                memory[done] = _resident()
+            if done == entries - min(_SNAPSHOT, entries // 2):
+                states.save(folder.root, desk.store, kept.journal.end)
+    return memory
+
+
+def _row(number: int, ts: int, draw: random.Random) -> Row:
+    return {
+        "transaction_id": f"K{number}",
+        "ts": ts,
+        "card_id": f"H{draw.randrange(CARDS)}",
+        "terminal_id": f"T{draw.randrange(2_000):07}",
+        "amount": draw.randrange(100, 20_000),
+        "status": "approved",
+        "card_lat": None,
+        "card_long": None,
+        "terminal_lat": None,
+        "terminal_long": None,
+        "category": "food",
+    }
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _started() -> float:
+    """Seconds until the service tells that it listens; it is killed then, and writes no snapshot."""
+    command = [serve.COMMAND, "serve", "--port", "0", "--model", "challenger", "--cold-start", "--json"]
+    begin = time.perf_counter()
+    running = subprocess.Popen([*command, "--params", "service.yaml"], stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    try:
+        for line in running.stdout:
+            if line == "}\n":
+                return time.perf_counter() - begin
+        raise RuntimeError("the service did not start")
+    finally:
+        running.kill()
+        running.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--row", choices=ROWS)
+    print(json.dumps(measure(parser.parse_args().row)))
