@@ -21,7 +21,9 @@ DATASETS = os.environ.get("FRAUD3000_DATASETS", "")
 
 @pytest.mark.slow
 @pytest.mark.skipif(not DATASETS, reason="FRAUD3000_DATASETS names no folder of published data sets")
-def test_the_last_day_of_the_handbook_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_day_of_the_handbook_row_by_row_and_a_week_in_disorder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(ROOT / "params" / "handbook-p1.yaml", "p1.yaml")
@@ -34,3 +36,8 @@ def test_the_last_day_of_the_handbook_row_by_row(tmp_path: Path, monkeypatch: py
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rows=9649 " in done.stdout
     assert " differing=0 " in done.stdout
+    command = [sys.executable, str(ROOT / "scripts" / "parity_serving.py"), str(raw), "p1.yaml", "--days", "7"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("sent=")
+    assert done.stdout.endswith(" differing=0\n")

@@ -6,6 +6,7 @@ features from it, decides, and writes that into a book of its own. The service t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -89,9 +90,10 @@ class Book:
         books = []
         for path in found:
             version = path.stem.rpartition("-")[0]
-            with closing(sqlite3.connect(path)) as read:
+            with contextlib.suppress(sqlite3.OperationalError, TypeError), closing(sqlite3.connect(path)) as read:
+                # one that is being made has no such fact yet
                 fingerprint = read.execute("SELECT value FROM facts WHERE name = 'fingerprint'").fetchone()[0]
-            books.append(cls(root, version, fingerprint))
+                books.append(cls(root, version, fingerprint))
         return books
 
     @property

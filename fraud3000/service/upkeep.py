@@ -32,6 +32,7 @@ ANCHORED_EVERY = 60.0
 _LOOKED_EVERY = 2.0  # whether a snapshot is due
 _MOVED_EVERY = 3_600.0
 _RECENT = 100  # transactions that a model decides before it decides any in earnest
+_SHADOW_LOOKED_EVERY = 30.0  # whether another model is to be the shadow: the registry may have to be asked
 _PATIENCE = 20.0  # seconds that a shadow has to write where it stands
 _NEAR = 2_000  # entries that a state may lack and still be caught up while requests wait
 
@@ -291,7 +292,7 @@ class Upkeep:
                 if self.desk.judge.fingerprint == bundle.fingerprint(folder):
                     break
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), self._schedule.reload.total_seconds())
+                    await asyncio.wait_for(process.wait(), _SHADOW_LOOKED_EVERY)
         finally:
             await _ended(process)
         if process.returncode:
