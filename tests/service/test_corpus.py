@@ -66,7 +66,7 @@ def test_the_corpus_is_large_and_the_same_each_time() -> None:
     assert len({(bad.to, bad.content, *sorted(bad.headers.items())) for bad in bodies}) > 5_000
 
 
-@pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_bad_bodies_are_refused_and_leave_nothing(
     opened: Service, client: TestClient, newest: pl.DataFrame, logged: list[str], every: int
 ) -> None:
