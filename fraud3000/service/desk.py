@@ -93,6 +93,12 @@ class Desk:
         self._line: deque[_Asked] = deque()
         self._listeners: list[Callable[[Taken], None]] = []
 
+    def warm_up(self) -> None:
+        """Do once what a first transaction would have to wait for: code is compiled where it is first run."""
+        nobody = {"transaction_id": "", "ts": self._newest or 0, "card_id": "", "terminal_id": "", "amount": 0}
+        features = self.store.features_for({**nobody, "status": "approved"})
+        self.judge.scorer.judge([features], [0])
+
     def listen(self, to: Callable[[Taken], None]) -> None:
         """Call with every transaction that is decided, once, and before that is kept."""
         self._listeners.append(to)

@@ -101,6 +101,7 @@ class Service:
             listening = opened.enter_context(closing(_bound(host, port)))
             version, bundled = _decides(params, model)
             scorer = Scorer.load(bundled, version=version)
+            scorer.require_same()
             folder = opened.enter_context(closing(Folder(service_folder(params))))
             if folder.seed is None:
                 past = _Past.of(workspace) if history is None else _Past.given(history, scorer, params)
@@ -116,6 +117,7 @@ class Service:
                 _require_span(kept.span, scorer.catalogue)
             fallback = Fallback(**params.serve.fallback.model_dump())
             desk = Desk(Judge(scorer, bundle.fingerprint(bundled), fallback), kept.store, kept.journal, kept.past)
+            desk.warm_up()
             counter = Counter(
                 scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC)
             )
