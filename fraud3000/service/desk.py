@@ -356,13 +356,7 @@ class Desk:
         if label.number <= self._last:
             return label
         self._last += 1
-        self.store.record_label(
-            label.transaction_id,
-            label.is_fraud,
-            source=label.source,
-            reported_at=label.reported_at,
-            recorded_at=label.recorded_at,
-        )
+        states.tell(self.store, label)
         self._writer.add([label])
         return label
 

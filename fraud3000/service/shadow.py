@@ -215,13 +215,7 @@ class Shadow:
 
     def _met(self, entry: Entry) -> Opinion | None:
         if isinstance(entry, Label):
-            self.store.record_label(
-                entry.transaction_id,
-                entry.is_fraud,
-                source=entry.source,
-                reported_at=entry.reported_at,
-                recorded_at=entry.recorded_at,
-            )
+            states.tell(self.store, entry)
         if not isinstance(entry, Taken):
             return None
         begin = time.perf_counter_ns()

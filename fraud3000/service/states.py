@@ -17,7 +17,7 @@ from fraud3000.data.spill import in_pieces
 from fraud3000.errors import ScorerError
 from fraud3000.features.online import FeatureStore
 from fraud3000.features.spec import Catalogue
-from fraud3000.service.entries import Taken
+from fraud3000.service.entries import Label, Taken
 from fraud3000.service.frames import ledger_of, transactions_of
 from fraud3000.service.journal import Journal
 from fraud3000.service.sqlite import SqliteJournal
@@ -69,6 +69,17 @@ def advanced(store: FeatureStore, journal: Journal, number: int, *, until: int |
         store.absorb(transactions_of([one for one in part if isinstance(one, Taken)]), ledger_of(part))
         number = part[-1].number
     return number
+
+
+def tell(store: FeatureStore, label: Label) -> None:
+    """Let a state take a label record."""
+    store.record_label(
+        label.transaction_id,
+        label.is_fraud,
+        source=label.source,
+        reported_at=label.reported_at,
+        recorded_at=label.recorded_at,
+    )
 
 
 def sown(root: Path, catalogue: Catalogue) -> FeatureStore:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from fraud3000.features.online import FeatureStore
 from fraud3000.params import Params
+from fraud3000.service import states
 from fraud3000.service.entries import Answer, Answered, Entry, Label, Taken
 from fraud3000.service.judge import Judge
 from fraud3000.service.states import sown
@@ -99,13 +100,7 @@ class _Replay:
                 features = tuple(store.observe(entry.transaction).values())
                 met[catalogue] = replace(entry, catalogue=catalogue, features=features)
             elif isinstance(entry, Label):
-                store.record_label(
-                    entry.transaction_id,
-                    entry.is_fraud,
-                    source=entry.source,
-                    reported_at=entry.reported_at,
-                    recorded_at=entry.recorded_at,
-                )
+                states.tell(store, entry)
         return met
 
     def compare(self, told: Taken, met: dict[str, Taken]) -> None:
