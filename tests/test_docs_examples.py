@@ -32,6 +32,11 @@ def test_commands_stand_in_blocks_that_are_run(name: str) -> None:
     ] == []
 
 
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_what_is_elided_may_be_of_any_width(name: str) -> None:
+    assert re.findall(r".*\.\.\. {2,}\S.*", PAGES[name]) == [], "a longer figure takes blanks away; leave one"
+
+
 def test_the_runner_does_what_its_own_examples_show() -> None:
     assert doctest.testmod(run_docs).failed == 0
 
