@@ -39,6 +39,7 @@ ROWS = {
 ENTRIES = int(os.environ.get("FRAUD3000_BENCH_ENTRIES", "10000000"))
 CARDS = int(os.environ.get("FRAUD3000_BENCH_CARDS", "1000000"))
 _AT_ONCE = 1_000
+_SPAN = 1_000 * 86_400_000_000  # microseconds: a tenth of the decisions fills the longest window of 90 days
 _SNAPSHOT = params.Params().serve.snapshot_entries
 
 Figures = dict[str, dict[str, float]]
@@ -81,8 +82,8 @@ async def _decided(entries: int) -> dict[int, int]:
     kept = folder.open(scorer.catalogue, flush="normal")
     judge = Judge(scorer, bundle.fingerprint(Path("data/models/1")), Fallback())
     desk, memory = Desk(judge, kept.store, kept.journal, kept.past), {}
-    draw, begin = random.Random(7), microseconds(datetime.now(UTC)) - 40 * 86_400_000_000
-    step = 40 * 86_400_000_000 // entries
+    draw, begin = random.Random(7), microseconds(datetime.now(UTC)) - _SPAN
+    step = _SPAN // entries
     with closing(folder), closing(kept.journal):
         for first in range(0, entries, _AT_ONCE):
             rows = [_row(number, begin + number * step, draw) for number in range(first, first + _AT_ONCE)]
