@@ -47,7 +47,7 @@ def test_its_commands_lead_from_raw_to_scored_transactions(tmp_path: Path) -> No
     ]
     lines.insert(1, f"{sys.executable} -c '{NEWEST}'")
     (tmp_path / "params.yaml").write_text(SMALL)
-    (tmp_path / "other.yaml").write_text(f"{SMALL}train: {{seed: 1}}\n")
+    (tmp_path / "other.yaml").write_text(f"{SMALL}train: {{estimator_params: {{max_leaf_nodes: 7}}}}\n")
     place = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-euc", "\n".join(lines)], cwd=tmp_path, env=place, capture_output=True, text=True, check=False
