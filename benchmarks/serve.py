@@ -183,7 +183,9 @@ def _peer(name: str) -> Iterator[tuple[Server, str, str]]:
 
 def _fit(scorer: fraud3000.Scorer) -> None:
     """The same estimator on the same matrix, as a notebook would keep it."""
-    train_rows = pl.read_parquet("data/processed/train.parquet").filter(pl.col("is_fraud").is_not_null())
+    labels = pl.scan_parquet("data/raw/transactions.parquet").select("transaction_id", "is_fraud")
+    known = pl.scan_parquet("data/processed/train.parquet").join(labels, on="transaction_id", maintain_order="left")
+    train_rows = known.collect()
     rows = pd.DataFrame(scorer.model.encoder.matrix(train_rows), columns=list(scorer.model.encoder.columns))
     model = HistGradientBoostingClassifier(max_iter=200, max_leaf_nodes=31, early_stopping=False, random_state=0)
     joblib.dump(model.fit(rows, train_rows["is_fraud"].to_numpy()), "naive.joblib")
