@@ -271,7 +271,8 @@ class Desk:
             found = self._decide(group)
         except Exception as error:  # noqa: BLE001 - told to those who asked
             for one in group:
-                one.answer.set_exception(error)
+                if not one.answer.done():
+                    one.answer.set_exception(error)
             return
         for one, answer in zip(group, found, strict=True):
             if not one.answer.done():
