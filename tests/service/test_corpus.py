@@ -129,12 +129,13 @@ def _size() -> int:
 
 @contextmanager
 def unmeasured() -> Iterator[None]:
-    """Without coverage, which holds something of every thread there was."""
-    measuring = Coverage.current()
-    if measuring is not None:
+    """Without coverage, which holds something of every thread there was; a process of tests is measured twice over."""
+    stopped = []
+    while (measuring := Coverage.current()) is not None:
         measuring.stop()
+        stopped.append(measuring)
     try:
         yield
     finally:
-        if measuring is not None:
+        for measuring in reversed(stopped):
             measuring.start()
