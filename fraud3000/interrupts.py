@@ -36,7 +36,8 @@ class Stop:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Raise KeyboardInterrupt or SystemExit, or come again in a moment."""
         if _makes_a_type_for_polars(frame):
-            threading.Timer(_LATER, signal.raise_signal, [number]).start()
+            # sent to the main thread: a signal of another would not wake it from what it waits for
+            threading.Timer(_LATER, signal.pthread_kill, [threading.main_thread().ident, number]).start()
             return
         self.code = self.code or 128 + number
         if number == signal.SIGINT:

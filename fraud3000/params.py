@@ -515,6 +515,7 @@ class ServeParams(_Section):
     reload: Duration = timedelta(seconds=5)  # how often it looks whether another model was promoted
     snapshot_entries: int = Field(250_000, ge=1_000)  # of the journal, from one snapshot of the features to the next
     retention: RetentionParams = RetentionParams()
+    grace: Duration = timedelta(seconds=30)  # for requests under way when the service is asked to end
     anchors: str | None = None  # a file outside the store; beside it if not given
     shadow: str | None = None  # a version, or challenger: scores everything too, and decides nothing
 

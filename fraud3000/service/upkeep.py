@@ -122,6 +122,7 @@ class Upkeep:
         self._find_shadow = find_shadow
         self._changing, self._building = asyncio.Lock(), asyncio.Lock()
         self._refused: str | None = None
+        self._heeded: str | None = None  # the version that was to be a shadow and decides itself, once told
         self._saved = saved
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -279,9 +280,15 @@ class Upkeep:
         """Keep a process running that lets another model decide too, until another one is to."""
         since = self._journal.last
         found = await asyncio.to_thread(self._find_shadow)
-        if found is None or bundle.fingerprint(found[1]) == self.desk.judge.fingerprint:
+        if found is None:
             return
         version, folder = found
+        if bundle.fingerprint(folder) == self.desk.judge.fingerprint:
+            if self._heeded != version:
+                logger.warning("no shadow: version {} is the one that decides", version)
+            self._heeded = version
+            return
+        self._heeded = None
         process = await asyncio.create_subprocess_exec(
             *shadow.command(self._root, folder, version, since),
             stdin=asyncio.subprocess.DEVNULL,
@@ -324,21 +331,25 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]], *, at_once: bool = False) -> None:
-    """Do it again and again; what goes wrong is told, and does not end it."""
+    """Do it again and again; what goes wrong is told, once while it stays the same, and does not end it."""
     if not at_once:
         await asyncio.sleep(seconds)
+    told = None
     while True:
-        await _told(work())
+        told = await _told(work(), told)
         await asyncio.sleep(seconds)
 
 
-async def _told(work: Awaitable[None]) -> None:
+async def _told(work: Awaitable[None], before: str | None = None) -> str | None:
+    """Do it; what went wrong, which is an error of the log where it is not what went wrong before."""
     try:
         await work
     except FraudError as error:
-        logger.error("{} ({})", error.message, error.hint)
+        logger.log("DEBUG" if error.message == before else "ERROR", "{} ({})", error.message, error.hint)
+        return error.message
     except Exception as error:  # noqa: BLE001 - the service goes on
         logger.opt(exception=error).error("upkeep failed by a bug of ours")
+    return None
 
 
 def _restored(path: Path) -> FeatureStore:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import math
 import os
 import socket
 from contextlib import ExitStack, closing
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp
 
 from fraud3000 import bundle, durations, registry
 from fraud3000.data import cards, clean, places
-from fraud3000.errors import DataError, ScorerError, UnavailableError
+from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
 from fraud3000.interrupts import uninterrupted
 from fraud3000.params import Params, ServeParams, Span
@@ -37,10 +38,6 @@ from fraud3000.stages.keys import access_file
 from fraud3000.stages.summary import Summary
 from fraud3000.stages.workspace import Workspace, scan
 
-_GRACE = 30
-"""Seconds that requests under way have when the service is asked to end."""
-
-
 _WAITING = 2048
 """Connections that may wait to be taken."""
 
@@ -57,6 +54,7 @@ class Service:
     desk: Desk
     upkeep: Upkeep
     anchors: Anchors
+    grace: timedelta
 
     @classmethod
     def open(
@@ -135,7 +133,7 @@ class Service:
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
             told = _summary(scorer, folder, kept, listening, keyed=keys.needed)
             opened.pop_all()
-        return cls(app, listening, told, folder, kept, desk, upkeep, anchors)
+        return cls(app, listening, told, folder, kept, desk, upkeep, anchors, params.serve.grace)
 
     def run(self) -> None:
         """Answer requests until the process is asked to end; those under way are answered still."""
@@ -151,7 +149,7 @@ class Service:
             server_header=False,
             http=Connection,
             ws="none",
-            timeout_graceful_shutdown=_GRACE,
+            timeout_graceful_shutdown=math.ceil(self.grace.total_seconds()),
         )
         gc.collect()
         gc.freeze()  # what was loaded stays: looking through it again and again would hold up requests
@@ -218,13 +216,8 @@ def _decides(params: Params, model: str) -> tuple[str, Path]:
 
 
 def _shadows(params: Params) -> tuple[str, Path] | None:
-    """The version that decides without being heeded, and the folder of its bundle; None where there is none."""
-    if params.serve.shadow is None:
-        return None
-    try:
-        return _decides(params, params.serve.shadow)
-    except ScorerError:  # no challenger yet, say
-        return None
+    """The version that decides without being heeded, and the folder of its bundle; None where none is asked for."""
+    return None if params.serve.shadow is None else _decides(params, params.serve.shadow)
 
 
 def _saved(kept: Kept, folder: Folder, serve: ServeParams) -> int:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import itertools
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing
@@ -26,37 +22,12 @@ from fraud3000.service.entries import Taken
 from fraud3000.service.folder import Folder
 from fraud3000.service.states import sown
 from fraud3000.stages.replay import replay
+from tests.service.running import ask, started
 from tests.service.world import items
 
-COMMAND = str(Path(sys.executable).with_name("fraud3000"))
 KILLS = int(os.environ.get("FRAUD3000_KILLS", "8"))
+CARDS = 100_000
 SENDERS = 4
-
-
-def started(place: Path) -> tuple[subprocess.Popen[str], int]:
-    command = [COMMAND, "serve", "--port", "0", "--model", "challenger", "--history", str(place / "history.parquet")]
-    command += ["--params", str(place / "params.yaml"), "--json"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert running.stdout is not None
-    told = "".join(itertools.takewhile(lambda line: line != "}\n", running.stdout)) + "}"
-    return running, int(json.loads(told)["facts"]["listening at"].rpartition(":")[2])
-
-
-def ask(port: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
-    """What was answered; None where nothing was, or 503."""
-    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        asked.request("POST", "/score", json.dumps({"transactions": rows}), {"Content-Type": "application/json"})
-        answer = asked.getresponse()
-        body = answer.read()
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        asked.close()
-    if answer.status == 503:
-        return None
-    assert answer.status == 200, body
-    return list(json.loads(body)["results"])
 
 
 class Load:
@@ -75,29 +46,40 @@ class Load:
             with self._lock:
                 again = self._unanswered.pop() if self._unanswered else None
                 rows = again or [self._new() for _ in range(draw.choice((1, 1, 1, 20)))]
-            results = ask(port, rows)
+            answer = ask(port, rows)
             with self._lock:
-                if results is None:
+                if answer is None:
                     self._unanswered.append(rows)
                     time.sleep(0.02)
                     continue
-                for result in results:
+                for result in answer["results"]:
                     if self.told.setdefault(result["transaction_id"], result) != result:
                         self.otherwise.append(result)
 
     def _new(self) -> dict[str, Any]:
         number = next(self._numbers)
-        return {**self._rows[number % len(self._rows)], "transaction_id": f"K{number}"}
+        return {**self._rows[number % len(self._rows)], "transaction_id": f"K{number}", "card_id": f"H{number % CARDS}"}
+
+
+def of_many_cards(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows, and one more of each of many cards, spread over the last twenty days."""
+    end, number = rows["ts"].max(), pl.int_range(pl.len())
+    more = rows.sample(CARDS, with_replacement=True, seed=1).with_columns(
+        transaction_id=pl.format("H{}", number),
+        card_id=pl.format("H{}", number),
+        ts=(pl.lit(end) - pl.duration(seconds=number * (20 * 86_400) // CARDS)).cast(rows.schema["ts"]),
+    )
+    return pl.concat([rows, more])
 
 
 @pytest.mark.slow
 def test_kill_9_at_any_moment(in_trained: Path, history: Path, newest: pl.DataFrame, tmp_path: Path) -> None:
-    (tmp_path / "history.parquet").write_bytes(history.read_bytes())
+    of_many_cards(pl.read_parquet(history)).write_parquet(tmp_path / "history.parquet")
     store = str(tmp_path / "service")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"serve": {"store": store}}), encoding="utf-8")
     load, draw = Load(items(newest)), random.Random(9)
     for _ in range(KILLS):
-        running, port = started(tmp_path)
+        running, port = started(tmp_path, "--model", "challenger")
         end = threading.Event()
         senders = [threading.Thread(target=load.go_on, args=(port, end)) for _ in range(SENDERS)]
         for sender in senders:

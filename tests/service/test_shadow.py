@@ -153,3 +153,20 @@ def test_one_that_cannot_be_loaded_is_told_and_tried_again(service: Service, sha
 
     with pytest.raises(Exception, match="the shadow of version 2 ended with exit code 5"):
         run(service, work)
+
+
+def test_the_champion_is_no_shadow_of_itself_and_that_is_told_once(
+    service: Service, shadowed: Params, logged: list[str]
+) -> None:
+    promote(shadowed, "2")
+
+    async def work(client: httpx2.AsyncClient, upkeep: Upkeep) -> None:
+        await upkeep.reload()
+        for _ in range(3):
+            await upkeep._follow()
+
+    run(service, work)
+    assert [line for line in logged if "no shadow: version 2 is the one that decides" in line] == [
+        line for line in logged if "no shadow" in line
+    ]
+    assert sum("no shadow" in line for line in logged) == 1

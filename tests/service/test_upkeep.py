@@ -37,11 +37,14 @@ Work = Callable[[httpx2.AsyncClient, Upkeep], Awaitable[None]]
 
 @pytest.fixture
 def given(given: Params, tmp_path: Path) -> Params:
-    """With a workspace of its own, in which version 1 is the champion."""
-    shutil.copytree("data/models/1", tmp_path / "data" / "models" / "1")
-    made = given.model_copy(update={"workspace": str(tmp_path / "data")})
-    promote(made, "1")
-    return made
+    return workspace_of(given.model_copy(update={"workspace": str(tmp_path / "data")}))
+
+
+def workspace_of(params: Params) -> Params:
+    """Make the workspace, in which version 1 is the champion."""
+    shutil.copytree("data/models/1", Path(params.workspace) / "models" / "1")
+    promote(params, "1")
+    return params
 
 
 def promote(params: Params, version: str) -> None:
@@ -327,9 +330,10 @@ def test_anchors_are_dropped_while_it_runs(
     assert anchored() == [0, 10]
 
 
-def test_what_goes_wrong_beside_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_wrong_beside_is_told_once_and_tried_again(logged: list[str]) -> None:
     calls: list[int] = []
-    errors: list[Exception] = [UnavailableError("a: full"), ValueError("a bug"), FraudError("b")]
+    full, other = UnavailableError("a: full"), FraudError("b")
+    errors: list[Exception] = [full, ValueError("a bug"), other, full, full, full]
 
     async def fails() -> None:
         calls.append(1)
@@ -338,8 +342,9 @@ def test_what_goes_wrong_beside_is_told_and_tried_again(monkeypatch: pytest.Monk
 
     async def work() -> None:
         task = asyncio.create_task(upkeeps._every(0.001, fails))
-        await until(lambda: len(calls) > 5)
+        await until(lambda: len(calls) > 8)
         task.cancel()
 
     asyncio.run(work())
     assert not errors
+    assert ["a: full" in line for line in logged if "ERROR" in line] == [True, False, False, True]
