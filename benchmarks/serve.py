@@ -174,11 +174,11 @@ def _peer(name: str) -> Iterator[tuple[Server, str, str]]:
         }
     }
     Path("mlflow.json").write_text(json.dumps(asked), encoding="utf-8")
-    os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///mlflow.db"
-    command = [str(Path(sys.executable).with_name("mlflow")), "models", "serve", "--model-uri", "models:/fraud3000/1"]
-    with _process([*command, "--port", str(port), "--env-manager", "local", "--workers", "1"]):
+    beside = Path(sys.executable).parent  # mlflow looks for uvicorn on the path
+    environ = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "PATH": f"{beside}:{os.environ['PATH']}"}
+    command = [str(beside / "mlflow"), "models", "serve", "--model-uri", "models:/fraud3000/1"]
+    with _process([*command, "--port", str(port), "--env-manager", "local", "--workers", "1"], **environ):
         yield _listening(port), "/invocations", "mlflow.json"
-    del os.environ["MLFLOW_TRACKING_URI"]
 
 
 def _fit(scorer: fraud3000.Scorer) -> None:
@@ -210,9 +210,10 @@ def _listening(port: int) -> Server:
 
 
 @contextmanager
-def _process(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+def _process(command: list[str], **environ: str) -> Iterator[subprocess.Popen[str]]:
     with Path("server.log").open("a", encoding="utf-8") as log:
-        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        environ = {**os.environ, **environ}
+        running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environ)
         try:
             yield running
         finally:
