@@ -28,6 +28,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 import fraud3000
 from fraud3000 import params as params_files
+from fraud3000.stages import exported
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
 from fraud3000.stages.simulate import simulate
@@ -115,6 +116,8 @@ def _prepared() -> None:
     given = params_files.parse(_WORLD)
     for stage in (simulate, prepare, featurize, train):
         stage(given)
+    champion = exported.pointer("champion", "1", Path("data/models/1"))  # served as a promoted model is, by its files
+    Path("data/models/champion.json").write_text(champion, encoding="utf-8")
     Path("params.yaml").write_text(yaml.safe_dump({"serve": {"store": "service"}}), encoding="utf-8")
 
 
@@ -135,7 +138,7 @@ def _history(path: Path) -> None:
 def _served() -> Iterator[Server]:
     """The service on a new store."""
     subprocess.run(["rm", "-rf", "service"], check=True)
-    command = [COMMAND, "serve", "--port", "0", "--model", "challenger", "--history", "history.parquet", "--json"]
+    command = [COMMAND, "serve", "--port", "0", "--history", "history.parquet", "--json"]
     with _process(command) as running:
         told = ""
         assert running.stdout is not None

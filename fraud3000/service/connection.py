@@ -20,6 +20,33 @@ MOST_HEAD = 64 * 1024
 """Bytes of a request before its body."""
 
 
+class _Gathered:
+    """A transport that sends in one piece what is written in one go: head and body of an answer."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send it soon."""
+        if not self._parts:
+            self._loop.call_soon(self._send)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        """Send what was written, and close."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._parts:
+            parts, self._parts = self._parts, []
+            self._transport.write(b"".join(parts))
+
+
 class Connection(HttpToolsProtocol):
     """A connection that must bring the head of a request, or be answered, within `requests.LONGEST` seconds."""
 
@@ -32,7 +59,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to look at it now and then."""
-        super().connection_made(transport)
+        super().connection_made(_Gathered(transport, self.loop))  # type: ignore[arg-type]
         self._timer = self.loop.call_later(requests.LONGEST, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:

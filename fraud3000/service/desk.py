@@ -20,6 +20,7 @@ from typing import Any, Literal
 from fraud3000.data.duplicates import arrival_order
 from fraud3000.errors import UnavailableError
 from fraud3000.features.online import FeatureStore
+from fraud3000.features.online.labels import Met
 from fraud3000.service import states
 from fraud3000.service.entries import Answered, Entry, Label, Row, Taken, number_in
 from fraud3000.service.journal import Alert, Journal, Queue
@@ -85,6 +86,7 @@ class Desk:
         self.store, self.past = store, past
         self._journal, self._writer = journal, Writer(journal)
         self._last = journal.last  # number of the last entry, kept or not
+        self._met: dict[str, Met | None] = {}  # where those stand that are being decided
         self._open: dict[str, Taken] = {}  # taken, and not decided since that failed
         self._newest = newest(past, journal)
         self._since = 0
@@ -281,6 +283,7 @@ class Desk:
     def _decide(self, group: Sequence[_Asked]) -> list[list[Taken | Refusal]]:
         """Meet transactions and decide those that are not yet; nothing else comes between."""
         before, now = self._last, time.monotonic()
+        self._met.clear()
         try:
             known, past = self._known_of([row["transaction_id"] for asked in group for row in asked.rows])
             met = [[self._meet(row, asked.received_at, known, past) for row in asked.rows] for asked in group]
@@ -335,6 +338,7 @@ class Desk:
         salt = secrets.token_hex(16)
         taken = Taken(self._last, received_at, self._newest, row, self.judge.catalogue, features, salt=salt)
         self._open[taken.transaction_id] = taken
+        self._met[taken.transaction_id] = self.store.met
         return taken
 
     def _keep(self, decided: Iterable[Taken], before: int) -> None:
@@ -347,6 +351,8 @@ class Desk:
                 entry = Answered(self._last, one.transaction_id, one.answer)
             entries.append(entry)
             self._open.pop(one.transaction_id, None)
+            if one.declined:
+                self.store.unpresume(one.transaction_id, self._met.get(one.transaction_id))
             for listener in self._listeners:
                 listener(one)
         self._writer.add(sorted(entries, key=lambda entry: entry.number))

@@ -14,7 +14,7 @@ from pydantic_core import from_json, to_json
 
 from fraud3000.features.online.alone import Value
 from fraud3000.models.explain import Reason
-from fraud3000.schema import APPROVE
+from fraud3000.schema import APPROVE, DECLINE
 
 Row = dict[str, Any]
 """A transaction's content: columns of TRANSACTIONS and passthrough ones by name, `ts` in microseconds since the epoch."""
@@ -94,6 +94,8 @@ class Taken:
         That hash, where what it was made of was erased; else it is made.
     expired
         Features and answer were kept as long as they are, and are gone.
+    left
+        Of an expired one: whether it was declined. Of others the answer says so.
     """
 
     number: int
@@ -106,6 +108,12 @@ class Taken:
     salt: str = ""
     commitment: str | None = None
     expired: bool = False
+    left: bool = False
+
+    @property
+    def declined(self) -> bool:
+        """Whether we declined it, so that nobody will learn what would have become of it."""
+        return self.left if self.answer is None else self.answer.decision == DECLINE
 
     @property
     def transaction_id(self) -> str:
@@ -127,7 +135,7 @@ class Taken:
 
     def content(self) -> bytes:
         """What is left of the body once features and answer are gone."""
-        return to_json(self._content())
+        return to_json({**self._content(), "declined": True} if self.declined else self._content())
 
     def personal(self) -> bytes | None:
         """What stands beside the body, as JSON; None where there is nothing of it."""
@@ -155,7 +163,9 @@ class Taken:
 
     def answered(self, answer: Answer) -> Taken:
         told = (self.number, self.received_at, self.newest, self.transaction, self.catalogue, self.features)
-        return Taken(*told, answer, self.salt, self.commitment, self.expired)  # `replace` takes three times as long
+        return Taken(
+            *told, answer, self.salt, self.commitment, self.expired, self.left
+        )  # `replace` takes three times as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +183,11 @@ class Answered:
     def body(self) -> bytes:
         """The entry as JSON; equal entries give equal bytes."""
         return to_json({"answer": self.answer.to_dict()})
+
+    @property
+    def declined(self) -> bool:
+        """Whether we declined it."""
+        return self.answer.decision == DECLINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +302,7 @@ def read(number: int, kind: str, transaction_id: str, body: bytes, personal: byt
         salt,
         erased,
         expired="catalogue" not in told,
+        left=told.get("declined", False),
     )
     if said is not None and said != taken.committed():
         raise ValueError(f"entry {number}: what is personal is not what it was")

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000.schema import DECLINE, LEDGER, TIME, TRANSACTIONS
+from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
 from fraud3000.service.entries import Answered, Entry, Label, Taken
 from fraud3000.service.sqlite import SqliteJournal
 
@@ -93,10 +93,7 @@ class _Since:
         if came:
             self.taken.append(transactions_of(came, self.last_seq))
         self.records.append(ledger_of(part))
-        for one in part:
-            decided = isinstance(one, Taken | Answered) and one.answer is not None
-            if decided and one.answer.decision == DECLINE:  # type: ignore[union-attr]
-                self.declined.append(one.transaction_id)
+        self.declined += [one.transaction_id for one in part if isinstance(one, Taken | Answered) and one.declined]
 
 
 def ledger_of(entries: Iterable[Entry]) -> pl.DataFrame:

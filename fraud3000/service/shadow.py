@@ -27,7 +27,7 @@ from fraud3000.errors import FraudError, UnavailableError
 from fraud3000.features.online import FeatureStore
 from fraud3000.scorer import Scorer
 from fraud3000.service import seals, states
-from fraud3000.service.entries import Entry, Label, Taken
+from fraud3000.service.entries import Entry, Taken
 from fraud3000.service.sqlite import SqliteJournal
 
 _TABLES = """
@@ -214,14 +214,13 @@ class Shadow:
         self.journal.close()
 
     def _met(self, entry: Entry) -> Opinion | None:
-        if isinstance(entry, Label):
-            states.tell(self.store, entry)
+        begin = time.perf_counter_ns()
+        features = states.meet(self.store, entry)
         if not isinstance(entry, Taken):
             return None
-        begin = time.perf_counter_ns()
-        features = self.store.observe(entry.transaction)
         between = time.perf_counter_ns()
-        (judged,) = self.scorer.judge([features], [entry.transaction["amount"]])
+        named = dict(zip(self.scorer.catalogue.names, features, strict=True))
+        (judged,) = self.scorer.judge([named], [entry.transaction["amount"]])
         end = time.perf_counter_ns()
         return Opinion(entry.number, *judged, (between - begin) / 1e3, (end - between) / 1e3)
 

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ PRAGMA user_version = {_FORMAT};
 """
 _ALL = "SELECT number, kind, transaction_id, body, personal, seal FROM entries"
 _INSERT = "INSERT INTO entries (number, kind, transaction_id, body, personal, seal) VALUES (?, ?, ?, ?, ?, ?)"
+_IN_ONE_STATEMENT = 64  # entries; each statement more is a wait for the interpreter, which the other thread has
 _ALERT = """
 INSERT INTO alerts (number, transaction_id, decision, expected_loss, open)
 SELECT ?1, ?2, ?3, ?4, NOT EXISTS (SELECT 1 FROM entries WHERE transaction_id = ?2 AND kind = 'label')
@@ -148,12 +149,17 @@ class SqliteJournal:
             seal = seals.sealed(self._key, seal, number, entry.kind, entry.transaction_id, seals.digest_of(body))
             personal = entry.personal() if isinstance(entry, Taken) else None
             rows.append((number, entry.kind, entry.transaction_id, body, personal, seal))
+        closed = [(one.transaction_id,) for one in added if isinstance(one, Label)]
+        alerts = [_alert(one) for one in added if _alerts(one)]
         try:
-            self._writing.execute("BEGIN IMMEDIATE")
-            self._writing.executemany(_INSERT, rows)
-            self._writing.executemany(_CLOSED, [(one.transaction_id,) for one in added if isinstance(one, Label)])
-            self._writing.executemany(_ALERT, [_alert(one) for one in added if _alerts(one)])
-            self._writing.execute("COMMIT")
+            if 0 < len(rows) <= _IN_ONE_STATEMENT and not closed and not alerts:
+                self._writing.execute(f"{_INSERT}{', (?, ?, ?, ?, ?, ?)' * (len(rows) - 1)}", [*chain(*rows)])
+            else:
+                self._writing.execute("BEGIN IMMEDIATE")
+                self._writing.executemany(_INSERT, rows)
+                self._writing.executemany(_CLOSED, closed)
+                self._writing.executemany(_ALERT, alerts)
+                self._writing.execute("COMMIT")
         except sqlite3.Error as error:
             self._after_failure()
             if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):

@@ -16,8 +16,9 @@ from fraud3000.data import outputs
 from fraud3000.data.spill import in_pieces
 from fraud3000.errors import ScorerError
 from fraud3000.features.online import FeatureStore
+from fraud3000.features.online.alone import Value
 from fraud3000.features.spec import Catalogue
-from fraud3000.service.entries import Label, Taken
+from fraud3000.service.entries import Answered, Entry, Label, Taken
 from fraud3000.service.frames import ledger_of, transactions_of
 from fraud3000.service.journal import Journal
 from fraud3000.service.sqlite import SqliteJournal
@@ -66,9 +67,29 @@ def advanced(store: FeatureStore, journal: Journal, number: int, *, until: int |
     if until is not None:
         since = islice(since, max(0, until - number))
     while part := list(islice(since, _AT_ONCE)):
-        store.absorb(transactions_of([one for one in part if isinstance(one, Taken)]), ledger_of(part))
+        taken = [one for one in part if isinstance(one, Taken)]
+        declined = [one.transaction_id for one in taken if one.declined]
+        store.absorb(transactions_of(taken), ledger_of(part), unpresumed=declined)
+        for one in part:
+            if isinstance(one, Answered):
+                meet(store, one)
         number = part[-1].number
     return number
+
+
+def meet(store: FeatureStore, entry: Entry) -> tuple[Value, ...]:
+    """Let a state see an entry; the features of its transaction, and none of other entries."""
+    features: tuple[Value, ...] = ()
+    match entry:
+        case Taken():
+            features = tuple(store.observe(entry.transaction).values())
+            if entry.declined:
+                store.unpresume(entry.transaction_id, store.met)
+        case Answered() if entry.declined:
+            store.unpresume(entry.transaction_id)
+        case Label():
+            tell(store, entry)
+    return features
 
 
 def tell(store: FeatureStore, label: Label) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fraud3000.features.online import FeatureStore
 from fraud3000.params import Params
 from fraud3000.service import states
-from fraud3000.service.entries import Answer, Answered, Entry, Label, Taken
+from fraud3000.service.entries import Answer, Answered, Entry, Taken
 from fraud3000.service.judge import Judge
 from fraud3000.service.states import sown
 from fraud3000.stages.kept import decision_of, journal_of, judges_of, service_folder
@@ -96,11 +96,9 @@ class _Replay:
         """Let every state see an entry; a transaction with the features that each catalogue gives it."""
         met: dict[str, Taken] = {}
         for catalogue, store in self.stores.items():
+            features = states.meet(store, entry)
             if isinstance(entry, Taken):
-                features = tuple(store.observe(entry.transaction).values())
                 met[catalogue] = replace(entry, catalogue=catalogue, features=features)
-            elif isinstance(entry, Label):
-                states.tell(store, entry)
         return met
 
     def compare(self, told: Taken, met: dict[str, Taken]) -> None:

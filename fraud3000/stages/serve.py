@@ -7,6 +7,7 @@ import gc
 import math
 import os
 import socket
+import sys
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,9 @@ from fraud3000.stages.kept import anchors_of, service_folder
 from fraud3000.stages.keys import access_file
 from fraud3000.stages.summary import Summary
 from fraud3000.stages.workspace import Workspace, scan
+
+_SWITCH = 0.0005
+"""Seconds that the event loop may keep the interpreter while the journal's thread waits for it; 5 ms is the default."""
 
 _WAITING = 2048
 """Connections that may wait to be taken."""
@@ -149,8 +153,10 @@ class Service:
             server_header=False,
             http=Connection,
             ws="none",
+            proxy_headers=False,  # nobody asks where a request comes from
             timeout_graceful_shutdown=math.ceil(self.grace.total_seconds()),
         )
+        sys.setswitchinterval(_SWITCH)
         gc.collect()
         gc.freeze()  # what was loaded stays: looking through it again and again would hold up requests
         try:

@@ -24,7 +24,7 @@ def say(store, said):
     store.record_label(said["transaction_id"], said["is_fraud"], **told)
 
 
-def observed(store, rows, records):
+def observed(store, rows, records, unpresumed=()):
     """What the store says of each row by its seq, records being told just before the first t that may know them."""
     due = sorted(records, key=lambda said: said["recorded_at"])
     told = {}
@@ -32,6 +32,8 @@ def observed(store, rows, records):
         while due and due[0]["recorded_at"] < row["ts"]:
             say(store, due.pop(0))
         told[row["seq"]] = store.observe(row)
+        if row["transaction_id"] in unpresumed:
+            store.unpresume(row["transaction_id"], store.met)
     for said in due:
         say(store, said)
     return told
@@ -125,6 +127,34 @@ def test_records_may_be_fed_in_any_order(stream, order):
         say(other, said)
     assert observed(store, rows, []) == observed(other, rows, [])
     assert store.checksum() == other.checksum()
+
+
+@pytest.mark.parametrize("examples", [12, pytest.param(400, marks=pytest.mark.slow)])
+def test_what_we_declined_ourselves_is_as_without_a_label(examples):
+    @settings(deadline=None, max_examples=examples)
+    @given(stream=streams(), declined=st.sets(st.integers(0, 24).map(str), min_size=4))
+    def check(stream, declined):
+        rows, records = stream
+        store, other = FeatureStore(CATALOGUE), FeatureStore(CATALOGUE)
+        apart = [{**row, "labelled": row["labelled"] and row["transaction_id"] not in declined} for row in rows]
+        assert observed(store, rows, records, declined) == expected(apart, records)
+        other.absorb(*frames(rows, records), unpresumed=[id_ for id_ in declined if int(id_) < len(rows)])
+        assert other.checksum() == store.checksum()
+        assert again(store).checksum() == store.checksum()
+
+    check()
+
+
+def test_one_that_is_declined_later_is_found_while_windows_may_still_read_it():
+    store, last = FeatureStore(CATALOGUE), many([21])[0]
+    observed(store, many(range(20)), [])
+    name, before = "terminal_labelled_4s_delayed_2s", store.checksum()
+    known = store.features_for(last)[name]
+    store.unpresume("1")
+    store.unpresume("never seen")
+    assert store.checksum() == before
+    store.unpresume("18")
+    assert store.features_for(last)[name] == known - 1
 
 
 @pytest.mark.slow

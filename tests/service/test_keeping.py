@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from fraud3000.features.online import FeatureStore
 from fraud3000.scorer import Scorer
 from fraud3000.service import states
-from fraud3000.service.entries import Answered, Label, Taken
+from fraud3000.service.entries import Answered, Taken
 from fraud3000.service.sqlite import SqliteJournal
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
@@ -36,11 +36,7 @@ def rebuilt(service: Service, tmp_path: Path) -> str:
     folder = tmp_path / "service"
     store.absorb(pl.read_parquet(folder / "history.parquet"), pl.read_parquet(folder / "labels.parquet"))
     for entry in service.kept.journal.after(0):
-        if isinstance(entry, Taken):
-            store.observe(entry.transaction)
-        if isinstance(entry, Label):
-            times = {"reported_at": entry.reported_at, "recorded_at": entry.recorded_at}
-            store.record_label(entry.transaction_id, entry.is_fraud, source=entry.source, **times)  # type: ignore[arg-type]
+        states.meet(store, entry)
     return store.checksum()
 
 

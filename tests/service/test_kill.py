@@ -20,7 +20,7 @@ from fraud3000 import params as params_files
 from fraud3000.scorer import Scorer
 from fraud3000.service.entries import Taken
 from fraud3000.service.folder import Folder
-from fraud3000.service.states import sown
+from fraud3000.service.states import meet, sown
 from fraud3000.stages.replay import replay
 from tests.service.running import ask, started
 from tests.service.world import items
@@ -121,6 +121,7 @@ def _checksum_as_it_starts(root: Path) -> str:
 
 def _checksum_of_files(root: Path) -> str:
     store = sown(root, Scorer.load(Path("data/models/1")).catalogue)
-    for one in _kept(root):
-        store.observe(one.transaction)
+    with closing(Folder(root)) as folder, closing(folder.journal()) as journal:
+        for entry in journal.after(0):
+            meet(store, entry)
     return store.checksum()

@@ -19,11 +19,13 @@ import pytest
 
 from fraud3000 import bundle
 from fraud3000.errors import FraudError, ScorerError, UnavailableError
+from fraud3000.features.online import FeatureStore
 from fraud3000.models.recorded import Recorded
 from fraud3000.params import Params
 from fraud3000.scorer import Scorer
 from fraud3000.service import upkeep as upkeeps
 from fraud3000.service.entries import Taken
+from fraud3000.service.frames import known
 from fraud3000.service.upkeep import Upkeep
 from fraud3000.stages import audit
 from fraud3000.stages.kept import anchors_of, journal_of, service_folder
@@ -32,6 +34,7 @@ from fraud3000.stages.serve import Service
 from tests.service.test_keeping import rebuilt
 from tests.service.world import items
 
+DAY = 86_400_000_000
 Work = Callable[[httpx2.AsyncClient, Upkeep], Awaitable[None]]
 
 
@@ -348,3 +351,45 @@ def test_what_goes_wrong_beside_is_told_once_and_tried_again(logged: list[str]) 
     asyncio.run(work())
     assert not errors
     assert ["a: full" in line for line in logged if "ERROR" in line] == [True, False, False, True]
+
+
+def test_what_the_service_declined_has_no_label_in_windows_even_when_the_answer_is_gone(
+    given: Params, history: Path, newest: pl.DataFrame, tmp_path: Path
+) -> None:
+    fallback = given.serve.fallback.model_copy(update={"review_from": 0, "decline_from": 0})
+    declining = given.model_copy(update={"serve": given.serve.model_copy(update={"fallback": fallback})})
+    sent, declined = items(newest), list[str]()
+
+    async def work(client: httpx2.AsyncClient, upkeep: Upkeep) -> None:
+        answer = await client.post("/score?deadline_ms=0", json={"transactions": sent[:300]})
+        results = answer.json()["results"]
+        assert {one["decision_source"] for one in results} == {"fallback"}
+        declined.extend(one["transaction_id"] for one in results if one["decision"] == "decline")
+        assert len(declined) > 200
+        upkeep._schedule = replace(upkeep._schedule, journal=-timedelta(days=2), decisions=-timedelta(days=2))
+        await upkeep.let_leave()
+        await score(client, sent[300:])
+
+    with closing(Service.open(declining, port=0, history=str(history))) as service:
+        run(service, work)
+        checksum = service.desk.store.checksum()
+        assert checksum == rebuilt(service, tmp_path)
+        kept = [entry for entry in service.kept.journal.after(0) if isinstance(entry, Taken)]
+        assert [one.transaction_id for one in kept if one.declined] == sorted(
+            declined, key=[one.transaction_id for one in kept].index
+        )
+        assert all(one.expired for one in kept[:300])
+        later = {**kept[-1].transaction, "transaction_id": "later", "ts": kept[-1].transaction["ts"] + 15 * DAY}
+        live = service.desk.store.features_for(later)
+    shutil.rmtree(service_folder(given) / "snapshots")
+    with closing(Service.open(given, port=0)) as anew:
+        assert anew.kept.store.checksum() == checksum
+    found = known(service_folder(given))
+    assert found is not None
+    transactions = found.transactions.collect()
+    assert set(transactions.filter(~pl.col("labelled"))["transaction_id"]) == set(declined)
+    store = FeatureStore.rebuild(transactions, found.ledger, Scorer.load(Path("data/models/1")).catalogue)
+    assert store.features_for(later) == live
+    presumed = transactions.with_columns(labelled=pl.lit(value=True))
+    other = FeatureStore.rebuild(presumed, found.ledger, store.catalogue)
+    assert other.features_for(later) != live

@@ -9,7 +9,10 @@ import numpy as np
 
 from fraud3000.features.online.plan import PRESUMED, Ints
 from fraud3000.features.online.recent import FLAGS, HEAD, TS, Recent
-from fraud3000.features.online.records import Record, changes, difference
+from fraud3000.features.online.records import UNPRESUMED, Record, changes, difference
+
+Met = tuple[int, int, list[int], list[Record]]
+"""A transaction that was met: its ts, flags and keys, and the records that had waited for it."""
 
 Alter = Callable[[Ints, Ints], None]
 """Notes a change with the keys of an event: the keys, then ts, since, flags, frauds and labelled."""
@@ -30,13 +33,20 @@ class Labels:
         Sources, the most trusted first.
     alter
         Where changes go.
+
+    Attributes
+    ----------
+    last
+        The transaction that was met alone and last; None before the first.
     """
 
     def __init__(self, span: int, keys: int, flags: int, precedence: tuple[str, ...], alter: Alter) -> None:
         self.span = span
-        self.recent = Recent(span, keys, flags | PRESUMED)
+        self._flags = flags | PRESUMED
+        self.recent = Recent(span, keys, self._flags)
         self.waiting: dict[str, list[Record]] = {}
         self.count = 0  # records taken
+        self.last: Met | None = None
         self._precedence = precedence
         self._alter = alter
 
@@ -56,20 +66,39 @@ class Labels:
         """Take a transaction."""
         if not self.span:
             return
+        flags &= self._flags
         self.recent.add_one(id_, ts, flags, keys)
-        if id_ in self.waiting:
-            self._awaited(id_, np.array([0, 0, ts, flags, *keys]))
+        waited = self._awaited(id_, np.array([0, 0, ts, flags, *keys])) if id_ in self.waiting else []
+        self.last = (ts, flags, keys, waited)
+
+    def unpresume(self, id_: str, met: Met | None = None) -> None:
+        """Presume nothing of a transaction; without what was met, of one that some window may still read."""
+        found = self.recent.find(id_)
+        if found is None and met is not None:
+            ts, flags, keys, records = met
+            found = np.array([0, 0, ts, flags, *keys]), records
+        if found is not None:
+            self._tell(id_, *found, [UNPRESUMED])
+
+    def expect_unpresumed(self, ids: Iterable[str]) -> None:
+        """Presume nothing of transactions that are about to be met."""
+        for id_ in ids:
+            if self.span:
+                self.waiting.setdefault(id_, []).append(UNPRESUMED)
 
     def meet_all(self, ids: list[str], entries: Ints) -> None:
         """Take transactions; an entry each as `Recent` keeps it."""
+        entries[:, FLAGS] &= self._flags
         self.recent.add(entries)
         if self.waiting:
             for row in [row for row, id_ in enumerate(ids) if id_ in self.waiting]:
                 self._awaited(ids[row], entries[row])
 
-    def _awaited(self, id_: str, entry: Ints) -> None:
+    def _awaited(self, id_: str, entry: Ints) -> list[Record]:
         found = self.recent.find(id_)
-        self._tell(id_, entry, [] if found is None else found[1], self.waiting.pop(id_))
+        known: list[Record] = [] if found is None else found[1]
+        self._tell(id_, entry, known, self.waiting.pop(id_))
+        return known
 
     def _tell(self, id_: str, entry: Ints, known: list[Record], records: Iterable[Record]) -> None:
         """Change what is known of a transaction; what comes when no window sees it any more goes on waiting, unread."""

@@ -8,14 +8,19 @@ from typing import NamedTuple
 
 
 class Record(NamedTuple):
-    """What a source says of a transaction's label; times in microseconds, `place` in the order they were given in."""
+    """What a source says of a transaction's label; times in microseconds, `place` in the order they were given in.
 
-    is_fraud: int
+    One that is neither fraud nor legitimate says that nothing is presumed of the transaction.
+    """
+
+    is_fraud: int | None
     source: str
     reported_at: int | None
     recorded_at: int
     place: int
 
+
+UNPRESUMED = Record(None, "", None, -(1 << 62), -1)
 
 Strength = tuple[float, int, float, int]
 
@@ -32,12 +37,19 @@ def changes(records: Iterable[Record], precedence: Sequence[str], *, presumed: b
     --------
     >>> changes([Record(1, "file", None, 5, 0), Record(0, "file", None, 9, 1)], (), presumed=True)
     {5: (1, 0), 9: (-1, 0)}
+    >>> changes([UNPRESUMED, Record(1, "file", None, 5, 0)], (), presumed=True) == {
+    ...     UNPRESUMED.recorded_at: (0, -1), 5: (1, 1)}
+    True
     """
     trust = {source: -place for place, source in enumerate(precedence)}
     found: Changes = {}
     known = (0, int(presumed))
     decided: Strength | None = None
     for record in sorted(records, key=lambda record: (record.recorded_at, record.place)):
+        if record.is_fraud is None:
+            _add(found, record.recorded_at, 0, -known[1])
+            known = (0, 0)
+            continue
         reported = -math.inf if record.reported_at is None else record.reported_at
         strength: Strength = (trust.get(record.source, -math.inf), record.recorded_at, reported, record.place)
         if decided is None or strength > decided:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from threading import Lock
@@ -17,7 +18,7 @@ from fraud3000.features.online.alone import Alone, Value
 from fraud3000.features.online.arena import LATE, REFUSED, SEEN
 from fraud3000.features.online.draft import plan_of
 from fraud3000.features.online.facts import Facts, Transaction, microseconds
-from fraud3000.features.online.labels import Labels
+from fraud3000.features.online.labels import Labels, Met
 from fraud3000.features.online.packed import packed
 from fraud3000.features.online.plan import CHANGE_CLASS, FLAGS, TS, Ints
 from fraud3000.features.online.recent import hashes
@@ -121,7 +122,25 @@ class FeatureStore:
         with self._lock:
             self._labels.say(transaction_id, int(is_fraud), source, reported, microseconds(recorded_at))
 
-    def absorb(self, transactions: pl.DataFrame, ledger: pl.DataFrame | None = None) -> None:
+    @property
+    def met(self) -> Met | None:
+        """Where the transaction stands that was observed last, for `unpresume`; None without label windows."""
+        return self._labels.last
+
+    def unpresume(self, transaction_id: str, met: Met | None = None) -> None:
+        """Know no label of a transaction but what the ledger says: we declined it, and nobody will learn what it was.
+
+        Parameters
+        ----------
+        met
+            What `met` was when it was observed. Without, a transaction is left alone that is behind all label windows.
+        """
+        with self._lock:
+            self._labels.unpresume(transaction_id, met)
+
+    def absorb(
+        self, transactions: pl.DataFrame, ledger: pl.DataFrame | None = None, *, unpresumed: Iterable[str] = ()
+    ) -> None:
         """Keep many transactions in the order of `seq` without making their features, and take many records.
 
         Parameters
@@ -130,8 +149,11 @@ class FeatureStore:
             TRANSACTIONS that come after all that the store has taken.
         ledger
             LEDGER, in its order; records may be of transactions of these, earlier or later ones.
+        unpresumed
+            Those of the transactions of which only the ledger may tell a label.
         """
         with self._lock:
+            self._labels.expect_unpresumed(unpresumed)
             for id_, is_fraud, source, reported_at, recorded_at in _records(ledger):
                 self._labels.say(id_, is_fraud, source, reported_at, recorded_at)
             self._absorb(transactions)
