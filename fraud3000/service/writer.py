@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from fraud3000.service.entries import Entry
 from fraud3000.service.journal import Journal
 
+_FEW = 64
+_QUICK = 0.005
+"""Seconds: while the last write took no longer, a few entries are written where they are, without the way to a thread and back."""
+
 
 class Writer:
-    """Writes entries in their order and in groups, beside the event loop that it is called by.
+    """Writes entries in their order and in groups, beside the event loop that it is called by where that takes long.
 
     What could not be written goes on waiting, before all that comes later: it is written with the next attempt.
     """
@@ -24,6 +30,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._writing: asyncio.Task[None] | None = None
         self._failed = False
+        self._took = math.inf  # seconds of the last write
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Let entries wait, numbered on from those before."""
@@ -74,11 +81,15 @@ class Writer:
             await asyncio.shield(self._writing)
 
     async def _write(self) -> None:
-        group, self._failed = list(self._queue), True
+        group, self._failed, begin = list(self._queue), True, time.perf_counter()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._journal.append, group)
+            if len(group) <= _FEW and self._took <= _QUICK:
+                self._journal.append(group)
+            else:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._journal.append, group)
             self._failed = False
         finally:
+            self._took = time.perf_counter() - begin
             while self._queue and self._queue[0].number <= self._journal.last:
                 self._leave(self._queue.popleft())
 

@@ -1,0 +1,54 @@
+"""Where groups are written: on the event loop while that is quick, beside it where it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from fraud3000.service.entries import Entry, Erasure
+from fraud3000.service.sqlite import SqliteJournal
+from fraud3000.service.writer import Writer
+
+
+class Watched(SqliteJournal):
+    """A journal whose writes take as long as told, and that notes whether the event loop waited for them."""
+
+    seconds = 0.0
+
+    def append(self, added: Sequence[Entry]) -> None:
+        waited.append(threading.current_thread() is threading.main_thread())
+        time.sleep(self.seconds)
+        super().append(added)
+
+
+waited: list[bool] = []
+
+
+def test_quick_writes_go_no_further_and_slow_or_large_ones_hold_nobody_up(tmp_path: Path) -> None:
+    journal = Watched(tmp_path / "journal.db", flush="normal")
+    writer, numbers = Writer(journal), iter(range(1, 10_000))
+
+    async def write(entries: int, seconds: float = 0.0) -> bool:
+        journal.seconds = seconds
+        added = [Erasure(next(numbers), 0, 0) for _ in range(entries)]
+        writer.add(added)
+        await writer.until(added[-1].number)
+        assert journal.last == added[-1].number
+        return waited.pop()
+
+    async def work() -> None:
+        assert not await write(1), "nothing is known of the disk yet"
+        while not await write(1):
+            pass
+        assert not await write(100)
+        while not await write(1):
+            pass
+        await write(1, seconds=0.05)
+        assert not await write(1, seconds=0.05), "the disk was slow"
+        assert not await write(1, seconds=0.05)
+
+    asyncio.run(asyncio.wait_for(work(), 60))
+    journal.close()
