@@ -65,6 +65,7 @@ def run(service: Service, headers: Mapping[str, str], examples: int, **left_out:
         "headers": dict(headers),
         "checks": {**LEFT_OUT, **left_out},
         "generation": {"with-security-parameters": False, "max-examples": examples, "deterministic": True},
+        "request-timeout": 60,
         "phases": {"coverage": {"enabled": not headers or examples >= MANY}},
     }
     page = schemathesis.openapi.from_asgi("/openapi.json", service.app, config=schemathesis.Config.from_dict(config))
