@@ -162,6 +162,7 @@ _kept = partial(Mutant, engine="online", file="features/online/events.py")
 _blocks = partial(Mutant, engine="online", file="features/online/blocks.py")
 _buckets = partial(Mutant, engine="online", file="features/online/buckets.py")
 _changes = partial(Mutant, engine="online", file="features/online/changes.py")
+_singles = partial(Mutant, engine="online", file="features/online/singles.py")
 _step = partial(Mutant, engine="online", file="features/online/step.py")
 _draft = partial(Mutant, engine="online", file="features/online/draft.py")
 _facts = partial(Mutant, engine="online", file="features/online/facts.py")
@@ -256,6 +257,18 @@ ONLINE = (
         inside="def _insert(",
         old='key = live[section["step"]]',
         new='key = state.keys[section["step"]]',
+    ),
+    _singles(
+        "late is against the newest event",
+        inside="def lay_out(",
+        old="singles[place + 1] if known else ts",
+        new="ts",
+    ),
+    _singles(
+        "a refund is in no window",
+        inside="def is_single(",
+        old='pool[pool[key + section["at"]] + last] == pool[key + NEWEST]',
+        new="True",
     ),
     _facts("amounts are of approved events", inside="def _flags(", old="status == IS_APPROVED", new="status != REFUND"),
     _facts("declined events are counted", inside="def _flags(", old="status != REFUND", new="status == IS_APPROVED"),

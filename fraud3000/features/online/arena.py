@@ -1,6 +1,7 @@
 """One array of words for all that the store keeps, and the table that finds a key's record in it.
 
-Records of keys are runs of words that are never given back and lie in the order their keys came in. Rows and label
+Records of keys are runs of words that are never given back and lie in the order their keys came in; keys of one event
+may do without (see singles). Rows and label
 changes lie in blocks of 2, 3, 4, 6, 8, 12 words and so on: what is given back is taken again, whole or in pieces.
 """
 
@@ -13,20 +14,24 @@ import numpy as np
 import numpy.typing as npt
 
 from fraud3000.features.kernel import kernel
+from fraud3000.features.online import pairs
 from fraud3000.features.online.plan import CODE_BITS, KEYS_PART, RECORD, Ints, Layout, Plan
 
 Floats = npt.NDArray[np.float64]
 
-END, KEYS, STAMP = range(1, 4)  # first words of the pool: where it was never used, records in the table, the reading
+# first words of the pool: where it was never used, records in the table, the reading, keys of one event
+END, KEYS, STAMP, SINGLES = range(1, 5)
 CLASSES = 64
-FREE, USED, FIRST = 4, 4 + CLASSES, 4 + CLASSES + 256  # blocks given back by class, words in use by part, then the rest
-SEEN, LATE, REFUSED = 0, 1, 2  # tallies of a key kind: rows it kept, those of them that came late, rows too late for it
+FREE, USED = 5, 5 + CLASSES  # blocks given back by class, words in use by part
+FIRST = USED + 256  # of the rest
+# tallies of a key kind: rows it kept, those of them that came late, rows too late for it; its keys of one event
+SEEN, LATE, REFUSED, SINGLE = range(4)
 NEWEST = 2  # where a key's record keeps its newest ts
 
 _FIRST_WORDS = 1 << 16
 _FIRST_KEYS = 1 << 12
 _LARGEST_STEP = 1 << 23  # words; memory grows by a quarter, but by no more than 64 MB at once
-_KEPT = ("table", "tallies")
+_KEPT = ("table", "singles", "tallies")
 _MIX = 0x7FEB352D
 _MIX_2 = 0x6C8E9CF5
 _LOW_31 = (1 << 31) - 1
@@ -41,6 +46,8 @@ class State(NamedTuple):
         The words.
     table
         Where each key's record begins; 0 where free. Never more than two thirds full.
+    singles
+        Keys of one event: their names and when it was.
     tallies
         Counters of each step, see above.
     seen
@@ -54,6 +61,7 @@ class State(NamedTuple):
 
     pool: Ints
     table: Ints
+    singles: Ints
     tallies: Ints
     seen: Ints
     keys: Ints
@@ -67,10 +75,15 @@ def empty_state(plan: Plan, layout: Layout) -> State:
     """Memory of a store that has seen nothing."""
     pool, steps = np.zeros(_FIRST_WORDS, np.int64), max(len(plan.steps), 1)
     pool[END] = FIRST
+    for step in plan.steps[plan.steps["own"] > 0]:
+        own, at = int(step["own"]), int(plan.sections[step["section"]]["at"])
+        pool[own + at] = own + int(step["size"])  # its block, of the first class
+        pool[END] = own + int(step["size"]) + size_of(0)
     return State(
         pool=pool,
         table=np.zeros(_FIRST_KEYS, np.int64),
-        tallies=np.zeros((steps, 3), np.int64),
+        singles=pairs.empty(),
+        tallies=np.zeros((steps, 4), np.int64),
         seen=np.zeros(max(layout.seen, 1), np.int64),
         keys=np.zeros(steps, np.int64),
         live=np.zeros(steps, np.int64),
@@ -90,13 +103,16 @@ def grown(state: State, words: int, steps: int) -> State:
         table = np.zeros(2 * len(state.table), np.int64)
         move(pool, state.table, table)
         state = state._replace(table=table)
+    while not pairs.has_room(state.singles, pool[SINGLES], steps):
+        state = state._replace(singles=pairs.grown(state.singles))
     return state
 
 
 @kernel
-def has_room(pool: Ints, table: Ints, words: int, steps: int) -> bool:
+def has_room(pool: Ints, table: Ints, singles: Ints, words: int, steps: int) -> bool:
     """Whether so many words and keys more can be taken."""
-    return bool(pool[END] + words <= len(pool) and (pool[KEYS] + steps) * 3 <= len(table) * 2)
+    records = pool[END] + words <= len(pool) and (pool[KEYS] + steps) * 3 <= len(table) * 2
+    return bool(records and pairs.has_room(singles, pool[SINGLES], steps))
 
 
 @kernel
@@ -196,7 +212,8 @@ def memory(state: State, layout: Layout) -> dict[str, int]:
     found: dict[str, int] = {}
     for part, words in zip(layout.parts, state.pool[USED:FIRST].tolist(), strict=False):
         found[part] = found.get(part, 0) + 8 * words
-    return {**found, "key table": state.table.nbytes, "unused": state.pool.nbytes - sum(found.values())}
+    tables = {"key table": state.table.nbytes, "keys of one event": state.singles.nbytes}
+    return {**found, **tables, "unused": state.pool.nbytes - sum(found.values())}
 
 
 def arrays(state: State) -> dict[str, Ints]:

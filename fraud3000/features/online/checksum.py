@@ -11,27 +11,75 @@ import numpy as np
 
 from fraud3000.features import exact
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online import blocks, changes
+from fraud3000.features.online import blocks, changes, pairs, singles
 from fraud3000.features.online.arena import NEWEST, State
-from fraud3000.features.online.plan import COUNT, LABELS, SQUARES, SUM, Ints, Plan, Row, Table
+from fraud3000.features.online.plan import (
+    CODE_BITS,
+    COUNT,
+    LABELS,
+    SINGLE_CODE_BITS,
+    SQUARES,
+    SUM,
+    Ints,
+    Plan,
+    Row,
+    Table,
+)
 
 _WORDS = 1 << 20
+_CODE, _SINGLE_CODE = (1 << CODE_BITS) - 1, (1 << SINGLE_CODE_BITS) - 1
 
 
 def of(plan: Plan, state: State, told: Mapping[str, Any]) -> str:
     """SHA-256 over what is told (texts, waiting records), every key, its events, buckets and label changes."""
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     records = np.sort(state.table[state.table > 0])  # in order of arrival
-    heads, parents = state.pool[records], state.pool[records + 1]
+    apart = (plan.steps["own"] > 0)[state.pool[records] >> CODE_BITS]
+    keys, others = records[~apart], records[apart]
+    heads = state.pool[keys]
     digest.update(heads.data)
-    digest.update(np.searchsorted(records, parents).data)
+    digest.update(np.searchsorted(keys, state.pool[keys + 1]).data)
     for place in range(len(plan.sections)):
-        keys = records[heads >> 32 == plan.sections[place]["step"]]
-        for words in _sections(plan, state, place, keys):
+        step = plan.sections[place]["step"]
+        if plan.steps[step]["own"]:
+            of = others[state.pool[others] >> CODE_BITS == step]
+            for words in _apart(plan, state, place, of, keys):
+                digest.update(words.data)
+            continue
+        of = keys[heads >> CODE_BITS == step]
+        for words in _sections(plan, state, place, of):
             digest.update(words.data)
         if plan.sections[place]["changes"]:
-            digest.update(_changes(plan, state, place, keys).data)
+            digest.update(_changes(plan, state, place, of).data)
     return digest.hexdigest()
+
+
+def _apart(plan: Plan, state: State, place: int, records: Ints, parents: Ints) -> Iterator[Ints]:
+    """Keys that may do without a record: first those of one event, then the others, by parent and code each.
+
+    Some have a record that has no more to tell than the rest: they stand among those that have none.
+    """
+    pool, step = state.pool, plan.steps[plan.sections[place]["step"]]
+    single = np.zeros(len(records), np.int64)
+    singles.are_single(pool, plan.sections, place, records, single)
+    names, newest = pairs.content(state.singles)
+    under = names >> SINGLE_CODE_BITS
+    parent = np.concatenate([[0], parents])[np.searchsorted(parents, under, side="right")]
+    of = (under - parent == step["number"]) & (np.where(parent, pool[parent] >> CODE_BITS, -1) == step["parent"])
+    first, rest = records[single > 0], records[single == 0]
+    told = np.column_stack(
+        [
+            np.concatenate([parent[of], pool[first + 1]]),
+            np.concatenate([names[of] & _SINGLE_CODE, pool[first] & _CODE]),
+            np.concatenate([newest[of], pool[first + NEWEST]]),
+        ]
+    )
+    told = told[np.lexsort([told[:, 1], told[:, 0]])]
+    told[:, 0] = np.searchsorted(parents, told[:, 0])
+    yield np.ascontiguousarray(told)
+    rest = rest[np.lexsort([pool[rest], pool[rest + 1]])]
+    yield np.column_stack([np.searchsorted(parents, pool[rest + 1]), pool[rest] & _CODE])
+    yield from _sections(plan, state, place, rest)
 
 
 def _sections(plan: Plan, state: State, section: int, keys: Ints) -> Iterator[Ints]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from fraud3000 import durations
 from fraud3000.errors import ParamsError
 from fraud3000.features.formulas import MISSING, STEPS
+from fraud3000.features.online.arena import FIRST, size_of
 from fraud3000.features.online.plan import (
     APPROVED,
     CELL,
@@ -51,6 +53,7 @@ from fraud3000.features.online.plan import (
     ZSCORE,
     Layout,
     Plan,
+    Table,
 )
 from fraud3000.features.spec import (
     Catalogue,
@@ -227,10 +230,11 @@ class _Draft:
         self._fields: list[int] = []
         self.layout.parts = ["keys", "label changes"]
         sizes = [RECORD if self._is_key(keys) else RECORD - 1 for keys in self._steps]
-        sections = [self._section(section, *of, sizes) for of, section in self._sections.items()]
+        sections = np.array([self._section(section, *of, sizes) for of, section in self._sections.items()], SECTION)
+        singles = self._singles(sections, sizes)
         steps = [
-            (self._steps.get(keys[:-1], -1), self.layout.fact(keys[-1]), size, self._is_key(keys))
-            for keys, size in zip(self._steps, sizes, strict=True)
+            (self._steps.get(keys[:-1], -1), self.layout.fact(keys[-1]), size, self._is_key(keys), *single)
+            for keys, size, single in zip(self._steps, sizes, singles, strict=True)
         ]
         self._know_labels()
         if len(self.layout.parts) > MOST_PARTS:
@@ -241,7 +245,7 @@ class _Draft:
         horizon = self._catalogue.late_horizon * SECOND
         return Plan(
             steps=np.array(steps, STEP),
-            sections=np.array(sections, SECTION),
+            sections=sections,
             windows=np.array(self._tables["windows"], WINDOW),
             cells=np.array(self._tables["cells"], CELL),
             fields=np.array(self._fields, np.int64),
@@ -249,8 +253,26 @@ class _Draft:
             operations=np.array(self._operations, OPERATION),
             empty=np.array(self._empty, np.int64),
             horizon=horizon,
-            most=sum(sizes),
+            most=sum(sizes) + sum(size_of(0) for own, *_ in singles if own),
         )
+
+    def _singles(self, sections: Table, sizes: list[int]) -> list[tuple[int, int, int]]:
+        """Of each step, where its own record lies, its section and its number; zeros where it needs a record for each key."""
+        under: Counter[tuple[str, ...]] = Counter()
+        at, found = FIRST, []
+        for step, keys in enumerate(self._steps):
+            of = np.flatnonzero(sections["step"] == step)
+            goes_on = any(keys == other[:-1] for other in self._steps)
+            if goes_on or len(of) != 1 or sections[of[0]]["size"] != 1:
+                found.append((0, 0, 0))
+                continue
+            under[keys[:-1]] += 1
+            found.append((at, int(of[0]), under[keys[:-1]]))
+            at += sizes[step] + size_of(0)
+        for keys, many in under.items():
+            if keys:
+                sizes[self._steps[keys]] = max(sizes[self._steps[keys]], many + 1)
+        return found
 
     def _is_key(self, keys: tuple[str, ...]) -> bool:
         return any(keys == owner for owner, *_ in self._sections)

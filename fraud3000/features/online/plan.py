@@ -32,6 +32,7 @@ NUMBER, TOTAL, EXTREME, MEAN, STD, RATIO, ZSCORE, SHARE, SMOOTHED, OVER, UNSEEN,
 """What is made of it."""
 
 CODE_BITS = 32  # of a text's code
+SINGLE_PARENT_BITS, SINGLE_CODE_BITS = 35, 28  # of a key that is told in one word
 FLAG_BITS = 30  # so many fit above a code
 RECORD = 3  # words at the head of a key's record: its code, the record it hangs under, its newest ts
 CHANGE, CHANGE_CLASS = 6, 3  # words of a label change, and their class of block
@@ -43,7 +44,7 @@ def _table(*names: str, floats: tuple[str, ...] = ()) -> np.dtype[Any]:
     return np.dtype([*((name, np.int64) for name in names), *((name, np.float64) for name in floats)], align=True)
 
 
-STEP = _table("parent", "fact", "size", "kept")
+STEP = _table("parent", "fact", "size", "kept", "own", "section", "number")
 SECTION = _table(
     *("step", "bucket", "last", "mask", "flagged", "shift", "keep", "horizon", "at", "changes", "part", "size"),
     *("windows", "windows_end", "fields", "fields_end", "measures", "measures_end"),
@@ -61,7 +62,9 @@ class Plan(NamedTuple):
     ----------
     steps
         A key is found column by column: each step from the record of the columns before to the record with
-        one more. Those that are keys of the catalogue are ``kept``.
+        one more. Those that are keys of the catalogue are ``kept``. Where keys of one event stand in a table of
+        their own, ``own`` is a record that the step has to itself, ``section`` its section, and ``number`` its place
+        among such steps that go on from the same one; else they are 0.
     sections
         The events of a key that are kept in one form: each for itself, or summed up in buckets of one length.
     windows, cells

@@ -13,7 +13,7 @@ from fraud3000.errors import ScorerError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-MARK = b"fraud3000 features 3\n"
+MARK = b"fraud3000 features 4\n"
 _PART = 1 << 24
 _HASH = hashlib.sha256().digest_size
 _HINT = "Build the store anew from the transactions and the ledger."

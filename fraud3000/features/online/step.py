@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fraud3000.features.kernel import kernel
-from fraud3000.features.online import blocks, buckets, changes, events, values
+from fraud3000.features.online import blocks, buckets, changes, events, pairs, singles, values
 from fraud3000.features.online.arena import (
     END,
     LATE,
@@ -16,10 +16,11 @@ from fraud3000.features.online.arena import (
     find,
     has_room,
     record,
+    size_of,
     slot,
 )
 from fraud3000.features.online.packed import unpacked
-from fraud3000.features.online.plan import CODE_BITS, TS, Ints, Plan
+from fraud3000.features.online.plan import CODE_BITS, TS, Ints, Plan, Row
 
 _AHEAD = 64  # rows whose memory is fetched together
 
@@ -32,6 +33,7 @@ def observe(  # noqa: PLR0913, PLR0917  see below
     words: Ints,
     pool: Ints,
     table: Ints,
+    single: Ints,
     tallies: Ints,
     seen: Ints,
     keys: Ints,
@@ -47,7 +49,7 @@ def observe(  # noqa: PLR0913, PLR0917  see below
     The plan comes packed and the state field by field, for the sake of the time that passing them takes.
     """
     plan = unpacked(words)
-    state = State(pool, table, tallies, seen, keys, live, sums, out, undefined)
+    state = State(pool, table, single, tallies, seen, keys, live, sums, out, undefined)
     return _observe(plan, state, facts, keep != 0)
 
 
@@ -89,6 +91,9 @@ def _fetch(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> Non
         for row in range(first, end):
             live[row, place] = (place << CODE_BITS) | facts[row, step["fact"]]
             touched ^= table[slot(table, live[row, place], live[row, parent] if parent >= 0 else 0)]
+            if step["own"]:
+                name = singles.name_of(step, live[row, parent] if parent >= 0 else 0, facts[row, step["fact"]])
+                touched ^= state.singles[pairs.home(state.singles, name)]
         for row in range(first, end):
             live[row, place] = table[find(pool, table, live[row, place], live[row, parent] if parent >= 0 else 0)]
     for place in range(len(plan.sections)):
@@ -104,9 +109,9 @@ def _fetch(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> Non
 @kernel
 def _locate(plan: Plan, state: State, facts: Ints, learn: bool) -> int:
     """Find the keys, and make those to be learned; the words to make room for before the transaction is kept."""
-    if learn and not has_room(state.pool, state.table, plan.most, len(plan.steps)):
+    if learn and not has_room(state.pool, state.table, state.singles, plan.most, len(plan.steps)):
         return plan.most
-    pool, table, steps, keys, live = state.pool, state.table, plan.steps, state.keys, state.live
+    pool, steps, keys, live = state.pool, plan.steps, state.keys, state.live
     for place in range(len(steps)):
         step = steps[place]
         code, parent = facts[step["fact"]], 0
@@ -117,7 +122,7 @@ def _locate(plan: Plan, state: State, facts: Ints, learn: bool) -> int:
         elif code == UNKNOWN or (step["parent"] >= 0 and parent == 0):
             at = 0
         else:
-            at = record(pool, table, (place << CODE_BITS) | code, step["size"], parent, facts[TS], learn)
+            at = _key(plan, state, step, (place << CODE_BITS) | code, parent, facts[TS], learn)
         keys[place] = at
         late = at > 0 and step["kept"] and pool[at + NEWEST] - facts[TS] > plan.horizon
         live[place] = -1 if late else at
@@ -125,9 +130,24 @@ def _locate(plan: Plan, state: State, facts: Ints, learn: bool) -> int:
 
 
 @kernel
+def _key(plan: Plan, state: State, step: Row, head: int, parent: int, ts: int, learn: bool) -> int:
+    """The record of a key, its step's own where it has one event at most; 0 where it is neither known nor learned."""
+    pool, table = state.pool, state.table
+    alone = step["own"] > 0 and singles.name_of(step, parent, head & ((1 << CODE_BITS) - 1)) > 0
+    at = record(pool, table, head, step["size"], parent, ts, learn and not alone)
+    if at == 0 and alone:
+        known = singles.lay_out(pool, state.singles, step, plan.sections[step["section"]], head, parent, ts)
+        at = step["own"] if known or learn else 0
+    return int(at)
+
+
+@kernel
 def _wanted(plan: Plan, state: State) -> int:
     """The words that the rows of the current transaction may take, where they are not there."""
     words = 0
+    for place in range(len(plan.steps)):
+        if plan.steps[place]["own"]:
+            words += plan.steps[place]["size"] + size_of(0)
     for place in range(len(plan.sections)):
         section = plan.sections[place]
         key = state.live[section["step"]]
@@ -169,6 +189,11 @@ def _insert(plan: Plan, state: State, facts: Ints) -> None:
                 events.insert(pool, section, plan.fields, key, facts)
             if section["changes"]:
                 changes.settle(pool, section, measures, key, plan.horizon)
+    for place in range(len(plan.steps)):
+        step = plan.steps[place]
+        if step["own"] and live[place] == step["own"]:
+            section = plan.sections[step["section"]]
+            singles.put_back(pool, state.table, state.singles, state.tallies[place], step, section)
 
 
 @kernel

@@ -15,12 +15,12 @@ import polars as pl
 from fraud3000.errors import ScorerError
 from fraud3000.features.online import arena, changes, checksum, snapshot, step
 from fraud3000.features.online.alone import Alone, Value
-from fraud3000.features.online.arena import LATE, REFUSED, SEEN
+from fraud3000.features.online.arena import LATE, REFUSED, SEEN, SINGLE
 from fraud3000.features.online.draft import plan_of
 from fraud3000.features.online.facts import Facts, Transaction, microseconds
 from fraud3000.features.online.labels import Labels, Met
 from fraud3000.features.online.packed import packed
-from fraud3000.features.online.plan import CHANGE_CLASS, FLAGS, TS, Ints
+from fraud3000.features.online.plan import CHANGE_CLASS, CODE_BITS, FLAGS, TS, Ints
 from fraud3000.features.online.recent import hashes
 from fraud3000.features.spec import Catalogue
 
@@ -184,12 +184,11 @@ class FeatureStore:
         """By kind of key: keys; rows that they kept; those of them that came late; rows that came too late to be kept."""
         with self._lock:
             steps = zip(self._layout.keys, self._plan.steps, self._state.tallies.tolist(), strict=False)
-            keys = np.bincount(
-                self._state.pool[self._state.table[self._state.table > 0]] >> 32, minlength=len(self._layout.keys)
-            )
+            recorded = self._state.pool[self._state.table[self._state.table > 0]] >> CODE_BITS
+            keys = np.bincount(recorded, minlength=len(self._layout.keys))
             return {
                 "+".join(columns): {
-                    "keys": int(found),
+                    "keys": int(found) + tally[SINGLE],
                     "rows": tally[SEEN],
                     "late": tally[LATE],
                     "refused": tally[REFUSED],
@@ -290,7 +289,7 @@ class FeatureStore:
 
     def _alter(self, keys: Ints, change: Ints) -> None:
         words = len(self._plan.sections) * arena.size_of(CHANGE_CLASS)
-        if not arena.has_room(self._state.pool, self._state.table, words, 0):
+        if not arena.has_room(self._state.pool, self._state.table, self._state.singles, words, 0):
             self._grow(words)
         by_step = np.zeros(len(self._plan.steps), np.int64)
         by_step[self._layout.label_steps] = keys

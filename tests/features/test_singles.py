@@ -1,0 +1,131 @@
+"""Keys of one event take two words each, and nothing of what is said shows it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraud3000.features.online import FeatureStore, pairs, singles
+from fraud3000.features.online.draft import plan_of
+from fraud3000.features.spec import Catalogue, Condition, NotSeen, SinceLast, Window
+from tests.features.test_online import again, expected, many, observed
+from tests.streams import CATALOGUE, PAIR, frames, streams
+
+DEVICES = ("card_id", "device_id")
+OFTEN = replace(
+    CATALOGUE,
+    features=(
+        NotSeen(PAIR, "6s"),
+        Window(PAIR, "3s", "count", delay="1s"),
+        SinceLast(DEVICES, "5s"),
+        NotSeen("device_id", "3s", where=Condition("amount", "at_least", (1.0,))),
+        NotSeen(("terminal_id", "device_id"), "9s", where=Condition("status", "is", ("declined",))),
+        Window("category", "4s", "count"),
+    ),
+)
+"""Each of its keys may be told by one event but those that only lead to others."""
+
+
+def test_keys_that_others_stand_under_have_records():
+    plan, layout = plan_of(OFTEN)
+    told = {keys for keys, step in zip(layout.keys, plan.steps, strict=True) if step["own"]}
+    assert told == {PAIR, DEVICES, ("device_id",), ("terminal_id", "device_id"), ("category",)}
+    assert sorted(step["number"] for step in plan.steps if step["parent"] == 0 and step["own"]) == [1, 2]
+
+
+@pytest.mark.parametrize("examples", [25, pytest.param(600, marks=pytest.mark.slow)])
+def test_every_feature_is_what_the_oracle_says(examples):
+    @settings(deadline=None, max_examples=examples)
+    @given(stream=streams(rows=40), cut=st.integers(0, 40))
+    def check(stream, cut):
+        rows = sorted(stream[0], key=lambda row: row["seq"])
+        store = FeatureStore(OFTEN)
+        first = observed(store, rows[:cut], [])
+        restored = again(store)
+        assert first | observed(restored, rows[cut:], []) == expected(rows, [], OFTEN)
+        rebuilt = FeatureStore.rebuild(*frames(rows, []), OFTEN)
+        assert rebuilt.checksum() == restored.checksum()
+        assert rebuilt.counts() == restored.counts()
+
+    check()
+
+
+def test_ten_thousand_keys_of_one_event_take_no_records():
+    store = FeatureStore(Catalogue((NotSeen(PAIR, "1d"),), label_delay=0))
+    rows = [row | {"terminal_id": f"t{place}"} for place, row in enumerate(many(range(10_000)))]
+    store.absorb(frames(rows[:100], [])[0])
+    before = store.memory()
+    store.absorb(frames([row | {"seq": place} for place, row in enumerate(rows[100:])], [])[0])
+    after = store.memory()
+    assert after["keys"] == before["keys"]
+    assert after["card_id_terminal_id events"] == 0
+    assert 10_000 * 16 / 0.8 <= after["keys of one event"] <= 10_000 * 16 / 0.8 * 1.25
+    assert store.counts()["card_id+terminal_id"]["keys"] == 10_000
+    late = {"transaction_id": "late", "card_id": "a", "amount": 1}
+    news = [store.features_for({**rows[at], **late, "ts": ts}) for at, ts in ((0, 1), (0, 2 * 86_400_000_000), (9, 0))]
+    assert [list(said.values()) for said in news] == [[False], [True], [True]]
+
+
+def test_a_key_has_a_record_from_its_second_event_on():
+    store = FeatureStore(Catalogue((NotSeen(PAIR, "9s"),), label_delay=0, late_horizon=4))
+    rows = many([0, 1])
+    store.observe(rows[0])
+    assert store.memory()["keys of one event"] > 0
+    before = store.memory()["keys"]
+    store.observe(rows[1])
+    assert store.memory()["keys"] > before
+    assert store.counts()["card_id+terminal_id"] == {"keys": 1, "rows": 2, "late": 0, "refused": 0}
+
+
+def test_a_key_that_comes_again_behind_all_windows_goes_without_a_record():
+    catalogue = Catalogue((NotSeen(PAIR, "9s"),), label_delay=0, late_horizon=4)
+    store = FeatureStore(catalogue)
+    rows = many([0, 100, 200])
+    store.observe(rows[0])
+    before = store.memory()["keys"]
+    assert [store.observe(row)["card_terminal_not_seen_9s"] for row in rows[1:]] == [True, True]
+    assert store.memory()["keys"] == before
+    assert store.features_for(many([195])[0]) == {"card_terminal_not_seen_9s": None}
+
+
+def test_a_record_that_tells_one_event_weighs_as_none():
+    catalogue = Catalogue((NotSeen(PAIR, "9s"),), label_delay=0, late_horizon=4)
+    once, often = FeatureStore(catalogue), FeatureStore(catalogue)
+    observed(often, many([0, 1, 2, 100]), [])
+    observed(once, many([100]), [])
+    assert once.checksum() == often.checksum()
+    once.observe(many([101])[0])
+    assert once.checksum() != often.checksum()
+    often.observe(many([101])[0])
+    assert once.checksum() == often.checksum()
+
+
+def test_a_name_tells_parent_and_code_or_is_nothing():
+    step = {"number": 2}
+    name = singles.name_of.py_func
+    assert name(step, 0, 0) == 2 << 28
+    names = {name(step, parent, code) for parent in (0, 7, (1 << 35) - 3) for code in (0, 5, (1 << 28) - 1)}
+    assert len(names) == 9
+    assert name(step, (1 << 35) - 2, 0) == name(step, 0, 1 << 28) == 0
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 90), st.booleans()), max_size=300))
+def test_a_table_of_pairs_is_a_dictionary(asked):
+    """A name comes, or goes if it is there; 90 names crowd a table of 100 places when it is moved four times."""
+    table, right = np.zeros(2 * 40, np.int64), {}
+    for number, (name, comes) in enumerate(asked):
+        if not pairs.has_room(table, len(right), 1):
+            table = pairs.grown(table)
+        at = pairs.find(table, name)
+        assert (table[at] == name) == (name in right)
+        if comes:
+            table[at], table[at + 1] = name, number
+            right[name] = number
+        elif name in right:
+            pairs.remove(table, at)
+            del right[name]
+        assert dict(zip(*(words.tolist() for words in pairs.content(table)), strict=True)) == right
+    assert all(table[pairs.find(table, name) + 1] == number for name, number in right.items())
