@@ -264,12 +264,7 @@ ONLINE = (
         old="singles[place + 1] if known else ts",
         new="ts",
     ),
-    _singles(
-        "a refund is in no window",
-        inside="def is_single(",
-        old='pool[pool[key + section["at"]] + last] == pool[key + NEWEST]',
-        new="True",
-    ),
+    _singles("an event counts once", inside="def lay_out(", old="int(known) << blocks.CLASS_BITS", new="0"),
     _facts("amounts are of approved events", inside="def _flags(", old="status == IS_APPROVED", new="status != REFUND"),
     _facts("declined events are counted", inside="def _flags(", old="status != REFUND", new="status == IS_APPROVED"),
     _facts("declined and unlabelled stay unknown", inside="def _flags(", old="status != DECLINED and ", new=""),

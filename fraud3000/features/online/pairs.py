@@ -1,7 +1,7 @@
 """A table of pairs of words in one array: names, none of them 0, and what stands beside each.
 
 A name stands where its hash says, or behind, where another one was before it. Hashes keep their order when the table
-grows, so that it is moved from front to back. Four fifths are full at most.
+grows, so that it is moved from front to back. Nine tenths are full at most.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def empty() -> Ints:
 
 
 def grown(table: Ints) -> Ints:
-    """The same with room for a quarter more."""
-    larger = np.zeros(2 * (len(table) // 2 * 5 // 4), np.int64)
+    """The same with room for an eighth more."""
+    larger = np.zeros(2 * (len(table) // 2 * 9 // 8), np.int64)
     _move(table, larger)
     return larger
 
@@ -37,7 +37,7 @@ def content(table: Ints) -> tuple[Ints, Ints]:
 @kernel
 def has_room(table: Ints, count: int, more: int) -> bool:
     """Whether so many names can be added to those that are there."""
-    return bool((count + more) * 10 <= len(table) * 4)
+    return bool((count + more) * 20 <= len(table) * 9)
 
 
 @kernel
