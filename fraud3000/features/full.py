@@ -92,6 +92,7 @@ def _lacking(label_delay: str) -> list[Feature]:
         SinceLast("card_id", "30d", where=_CONDITIONS[1]),
         NotSeen("card_id", "1d"),
         NotSeen(_PAIR, "7d", where=_CONDITIONS[0]),
+        NotSeen(("card_id", "country"), "1d"),  # a key of which nothing else is asked
         *(FromLast("terminal_id", "1d", how) for how in ("distance", "speed")),
         *(
             LabelWindow(key, "7d", agg, delay=delay, prior=0.02, strength=5.0)
