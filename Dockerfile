@@ -29,7 +29,7 @@ COPY infra/image/compile_kernels.py ./
 # For any processor of the architecture: the machine that builds is not the one that serves.
 ENV NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=/opt/fraud3000/kernels
 RUN uv pip install --python /opt/fraud3000 --no-deps --compile-bytecode . \
-    && /opt/fraud3000/bin/python compile_kernels.py
+    && /opt/fraud3000/bin/python -P compile_kernels.py
 
 FROM ${PYTHON_IMAGE} AS base
 ARG VERSION=0.1.0
