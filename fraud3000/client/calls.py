@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
+from fraud3000 import environment
 from fraud3000.client import bodies
 from fraud3000.client.bodies import Item, Piece
 from fraud3000.client.exchange import ELSEWHERE, Call, Limits, Steps, exchange, refusal
@@ -214,7 +215,7 @@ def authority(key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
     >>> authority("f3k_1", {}), authority(None, {})
     ({'X-API-Key': 'f3k_1'}, {})
     """
-    key = environ.get(VARIABLE) if key is None else key
+    key = environment.secret(environ, VARIABLE) if key is None else key
     if not key:
         return {}
     if not (key.isascii() and key.isprintable() and key == key.strip()):

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from fraud3000 import environment
 from fraud3000.errors import ParamsError
 from fraud3000.redact import GAP, mask
 
@@ -79,7 +80,7 @@ def new_key() -> CardKey:
 
 
 def load_key(environ: Mapping[str, str]) -> CardKey:
-    """Read the card key from `FRAUD3000_PAN_KEY`.
+    """Read the card key from `FRAUD3000_PAN_KEY`, or from the file that `FRAUD3000_PAN_KEY_FILE` names.
 
     Raises
     ------
@@ -94,19 +95,19 @@ def load_key(environ: Mapping[str, str]) -> CardKey:
     fraud3000.errors.ParamsError: FRAUD3000_PAN_KEY: not set, but card numbers must be hashed with a secret key
     Hint: Make a key once with `fraud3000 keys pan`, keep it, and set FRAUD3000_PAN_KEY to it.
     """
-    text = environ.get(VARIABLE, "").strip()
+    text = (environment.secret(environ, VARIABLE) or "").strip()
     if not text:
         found = "empty" if VARIABLE in environ else "not set"
         raise _bad_key(f"{found}, but card numbers must be hashed with a secret key")
     match = _KEY.fullmatch(text)
-    secret = _decode(match[2]) if match else None
-    if match is None or secret is None:
+    decoded = _decode(match[2]) if match else None
+    if match is None or decoded is None:
         raise _bad_key("not a key: it has no key id, a dot and a base64url secret")
-    if len(secret) < _SECRET_BYTES:
-        raise _bad_key(f"too weak: its secret has {len(secret)} bytes, fewer than {_SECRET_BYTES}")
-    if _guessable(secret):
+    if len(decoded) < _SECRET_BYTES:
+        raise _bad_key(f"too weak: its secret has {len(decoded)} bytes, fewer than {_SECRET_BYTES}")
+    if _guessable(decoded):
         raise _bad_key("too weak: its secret is not random")
-    key = CardKey.of(secret)
+    key = CardKey.of(decoded)
     if key.key_id != match[1]:
         raise _bad_key("damaged: its id and its secret do not belong together")
     return key

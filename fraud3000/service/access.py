@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
+from fraud3000 import environment
 from fraud3000.data import outputs
 from fraud3000.errors import DataError, ParamsError, UnavailableError
 
@@ -206,7 +207,7 @@ def master_key(environ: Mapping[str, str]) -> str | None:
     >>> master_key({}) is None
     True
     """
-    key = environ.get(VARIABLE, "")
+    key = environment.secret(environ, VARIABLE) or ""
     if key and len(key) < SHORTEST:
         raise ParamsError(
             f"{VARIABLE}: too short to be a secret ({len(key)} characters)",

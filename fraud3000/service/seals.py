@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fraud3000 import environment
 from fraud3000.errors import ParamsError
 
 VARIABLE = "FRAUD3000_AUDIT_KEY"
@@ -70,7 +71,7 @@ def name_of(key: bytes) -> str:
 
 
 def audit_key(environ: Mapping[str, str]) -> bytes:
-    """Read the audit key; empty where none is set.
+    """Read the audit key, from the variable or the file that it names; empty where none is set.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def audit_key(environ: Mapping[str, str]) -> bytes:
     fraud3000.errors.ParamsError: FRAUD3000_AUDIT_KEY: too short to be a key (5 characters)
     Hint: Set it to a random text of at least 32 characters: `openssl rand -hex 32` makes one.
     """
-    key = environ.get(VARIABLE, "")
+    key = environment.secret(environ, VARIABLE) or ""
     if key and len(key) < SHORTEST:
         raise ParamsError(
             f"{VARIABLE}: too short to be a key ({len(key)} characters)",
