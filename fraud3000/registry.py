@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import logging
 import os
 import re
@@ -88,6 +89,16 @@ class Family:
     tags: Mapping[str, str]
     below: Mapping[str, tuple[Mapping[str, Any], Mapping[str, float]]]
     report: Mapping[str, Any]
+
+
+def is_server() -> bool:
+    """Whether the registry is a server, so that other machines may move its aliases."""
+    return os.environ.get("MLFLOW_TRACKING_URI", "").startswith(("http://", "https://"))
+
+
+def is_installed() -> bool:
+    """Whether this installation can ask a registry at all: one that only serves has no MLflow."""
+    return importlib.util.find_spec("mlflow") is not None
 
 
 def require(registry: RegistryParams) -> None:
@@ -232,12 +243,15 @@ def log_evaluation(
             client.update_model_version(registry.name, version, description=description[:LONGEST_DESCRIPTION])
 
 
+_EXPORTED = "Put the models folder of a workspace here in which `fraud3000 promote` made a champion."
 _TRAIN = "Run `fraud3000 train` first, in the same folder."
 
 
 @contextlib.contextmanager
 def store(*, write: bool) -> Iterator[Any]:
     """Give a client of the store, with MLflow kept quiet, impatient, and its errors told as ours."""
+    if not is_installed():
+        raise ScorerError("the registry cannot be asked: MLflow is not installed here", hint=_EXPORTED)
     environment = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
     if _default_store():
         environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path(STORE).resolve()}"

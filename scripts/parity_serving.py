@@ -27,7 +27,7 @@ from fraud3000.features.spec import Catalogue
 from fraud3000.service import frames
 from fraud3000.service.entries import Taken
 from fraud3000.service.sqlite import SqliteJournal
-from fraud3000.stages.serve import _decides
+from fraud3000.stages.following import Followed
 
 _LATE = 2 * 86_400  # seconds that a transaction may come before or after its time
 _AGAIN = 0.05
@@ -79,7 +79,7 @@ def _send(rows: list[dict[str, Any]], port: int) -> list[dict[str, Any]]:
 
 
 def _catalogue(asked: Any) -> Catalogue:
-    _, folder = _decides(params_files.load(asked.params), asked.model)
+    _, folder = Followed(params_files.load(asked.params), asked.model)()
     return Catalogue.from_dict(json.loads((folder / "catalogue.json").read_text(encoding="utf-8")))
 
 

@@ -12,7 +12,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import polars as pl
 from starlette.types import ASGIApp
@@ -33,7 +32,7 @@ from fraud3000.service.folder import Folder, Kept, Timespan
 from fraud3000.service.incoming import Counter
 from fraud3000.service.judge import Judge
 from fraud3000.service.upkeep import Schedule, Upkeep
-from fraud3000.stages.exported import exported
+from fraud3000.stages.following import Followed
 from fraud3000.stages.kept import anchors_of, service_folder
 from fraud3000.stages.keys import access_file
 from fraud3000.stages.summary import Summary
@@ -101,7 +100,8 @@ class Service:
         workspace = Workspace.of(params)
         with ExitStack() as opened:
             listening = opened.enter_context(closing(_bound(host, port)))
-            version, bundled = _decides(params, model)
+            followed = Followed(params, model)
+            version, bundled = followed()
             scorer = Scorer.load(bundled, version=version)
             scorer.require_same()
             folder = opened.enter_context(closing(Folder(service_folder(params))))
@@ -128,14 +128,14 @@ class Service:
                 kept.journal,
                 folder.root,
                 anchors,
-                partial(_decides, params, model),
+                followed,
                 _schedule(params.serve),
                 saved=_saved(kept, folder, params.serve),
-                find_shadow=partial(_shadows, params),
+                find_shadow=(lambda: None) if params.serve.shadow is None else Followed(params, params.serve.shadow),
             )
             app = create_app(desk, counter, keys, upkeep, requests_per_second=params.serve.requests_per_second)
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
-            told = _summary(scorer, folder, kept, listening, keyed=keys.needed)
+            told = _summary(scorer, folder, kept, listening, keyed=keys.needed, unasked=followed.unasked)
             opened.pop_all()
         return cls(app, listening, told, folder, kept, desk, upkeep, anchors, params.serve.grace)
 
@@ -213,17 +213,6 @@ class _Past:
         transactions = scan(workspace.transactions, made_by="prepare")
         told = f"{workspace.transactions}, {transactions.select(pl.len()).collect().item():,} rows"
         return cls(transactions, scan(workspace.labels, made_by="prepare"), told)
-
-
-def _decides(params: Params, model: str) -> tuple[str, Path]:
-    """The version that a name means by now, and the folder of its bundle; a promoted one needs no registry."""
-    workspace = Workspace.of(params)
-    return exported(workspace, model) or registry.resolve(model, params.registry, workspace.root)
-
-
-def _shadows(params: Params) -> tuple[str, Path] | None:
-    """The version that decides without being heeded, and the folder of its bundle; None where none is asked for."""
-    return None if params.serve.shadow is None else _decides(params, params.serve.shadow)
 
 
 def _saved(kept: Kept, folder: Folder, serve: ServeParams) -> int:
@@ -306,7 +295,15 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _summary(scorer: Scorer, folder: Folder, kept: Kept, listening: socket.socket, *, keyed: bool) -> Summary:
+def _summary(
+    scorer: Scorer,
+    folder: Folder,
+    kept: Kept,
+    listening: socket.socket,
+    *,
+    keyed: bool,
+    unasked: UnavailableError | None,
+) -> Summary:
     host, port = listening.getsockname()[:2]
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     return Summary(
@@ -319,9 +316,15 @@ def _summary(scorer: Scorer, folder: Folder, kept: Kept, listening: socket.socke
             "listening at": place,
             "key needed": keyed,
         },
-        warnings=_lost(kept),
+        warnings=(*_lost(kept), *_not_asked(scorer, unasked)),
         next_step=f"curl {place}/model (Ctrl-C ends the service)",
     )
+
+
+def _not_asked(scorer: Scorer, unasked: UnavailableError | None) -> tuple[str, ...]:
+    if unasked is None:
+        return ()
+    return (f"{unasked.message}: version {scorer.version} serves, as it was exported last",)
 
 
 def _lost(kept: Kept) -> tuple[str, ...]:

@@ -1,87 +1,15 @@
-"""Programs that the infrastructure runs on, each started for itself: an AWS made of moto, and a free port for the rest."""
+"""What tests of the infrastructure share: AWS made of moto, and a workspace with a champion."""
 
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SECONDS = 60.0
-
-AWS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_REGION": "eu-west-1",
-    "AWS_DEFAULT_REGION": "eu-west-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-
-
-@dataclass(frozen=True)
-class Account:
-    """An AWS account that a moto server plays.
-
-    Attributes
-    ----------
-    url
-        Where it answers for every service.
-    environ
-        What a program needs in its environment to use it, with all that this process has.
-    """
-
-    url: str
-    environ: dict[str, str]
-
-    def emptied(self) -> None:
-        """Forget everything that was made in it."""
-        urllib.request.urlopen(urllib.request.Request(f"{self.url}/moto-api/reset", method="POST"), timeout=SECONDS)
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
-def wait_until_it_answers(url: str, running: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait for a program's first answer, or say what it wrote before it gave up."""
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end and running.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError(f"{url} does not answer: {log.read_text(encoding='utf-8', errors='replace')[-2_000:]}")
-
-
-@contextmanager
-def running(
-    command: list[str], *, answers: str, log: Path, environ: dict[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A program from its first answer on; it is ended afterwards."""
-    with log.open("wb") as told:
-        program = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, env=environ)
-        try:
-            wait_until_it_answers(answers, program, log)
-            yield program
-        finally:
-            program.terminate()
-            program.wait(SECONDS)
+from tests.infra.programs import AWS, Account, free_port, running, trained
 
 
 @pytest.fixture(scope="session")
@@ -102,3 +30,9 @@ def account(moto: Account) -> Account:
     """An AWS account in which nothing was made yet."""
     moto.emptied()
     return moto
+
+
+@pytest.fixture(scope="session")
+def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a champion, which no test changes."""
+    return trained(tmp_path_factory.mktemp("champion"))

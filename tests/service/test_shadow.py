@@ -48,13 +48,9 @@ def reopen(shadowed: Params, history: Path) -> Callable[[], Service]:
 
 @pytest.fixture
 def service(reopen: Callable[[], Service], monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    monkeypatch.setattr("fraud3000.stages.serve._shadows", lambda params: _bundle(params, params.serve.shadow))
+    monkeypatch.setattr("fraud3000.registry.resolve", lambda model, _, root: (model, root / "models" / model))
     with closing(reopen()) as opened:
         yield opened
-
-
-def _bundle(params: Params, version: str | None) -> tuple[str, Path] | None:
-    return None if version is None else (version, Path(params.workspace) / "models" / version)
 
 
 def seen(params: Params) -> int:
