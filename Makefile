@@ -89,10 +89,22 @@ repro: environment ## Run the DVC pipeline: what changed, and what depends on it
 		echo "Hint: git init && git add . && git commit -m 'Start', then make repro again." >&2; exit 3; }
 	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/dvc repro $(ARGS)
 
+.PHONY: push pull
+push pull: environment ## Data and models to or from the bucket that FRAUD3000_DVC_REMOTE names
+	@[ -n "$${FRAUD3000_DVC_REMOTE:-}" ] || { echo "Error: FRAUD3000_DVC_REMOTE is not set" >&2; \
+		echo "Hint: set it to a place such as s3://bucket/fraud3000." >&2; exit 4; }
+	@$(RUN)/dvc remote add --quiet --local --force --default store "$$FRAUD3000_DVC_REMOTE"
+	@$(RUN)/dvc $@ $(ARGS)
+
 .PHONY: serve
 serve: environment ## Serve the champion at http://127.0.0.1:8000
 	$(RUN)/fraud3000 serve $(ARGS)
 
 .PHONY: promote-model
-promote-model: environment ## Ask the gate: make promote-model [ARGS="--dry-run"]
-	$(RUN)/fraud3000 promote $(ARGS)
+promote-model: environment ## Ask the gate: make promote-model [MODEL_NAME=… STAGE=…] [ARGS="--dry-run"]
+	$(RUN)/fraud3000 promote $(if $(MODEL_NAME),--model "$(MODEL_NAME)") $(if $(STAGE),--stage "$(STAGE)") $(ARGS)
+
+.PHONY: redeploy-ecs-service
+redeploy-ecs-service: environment ## New tasks on ECS, or back: make redeploy-ecs-service [CLUSTER=… SERVICE=… TAG=…]
+	$(RUN)/fraud3000 deploy redeploy $(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(SERVICE),--service "$(SERVICE)") \
+		$(if $(TAG),--image-tag "$(TAG)") $(ARGS)

@@ -49,7 +49,7 @@ def test_its_files_are_those_of_the_workspace() -> None:
     declared = set().union(*(made(stage) for stage in STAGES))
     known = [
         workspace.raw, workspace.transactions, workspace.quarantine, workspace.labels, workspace.features, workspace.boundaries,
-        workspace.catalogue, workspace.scored, workspace.metrics, workspace.figures, workspace.report, workspace.plots, workspace.card, workspace.pointer("challenger"),
+        workspace.catalogue, workspace.scored, workspace.metrics, workspace.figures, workspace.report, workspace.plots, workspace.card, workspace.trained,
         *map(workspace.split, ("train", "valid", "test")),
     ]  # fmt: skip
     assert {str(path) for path in known} <= declared

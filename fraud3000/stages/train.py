@@ -144,9 +144,11 @@ def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: 
             scorer.save(saved)
             version = registry.log_training(_training(saved, scorer, params, metrics), params.registry)
             told = exported.pointer(registry.CHALLENGER, version, saved)
-            with outputs.whole(workspace.bundle(version), workspace.pointer(registry.CHALLENGER)) as (part, pointer):
+            places = (workspace.bundle(version), workspace.pointer(registry.CHALLENGER), workspace.trained)
+            with outputs.whole(*places) as (part, *pointers):
                 saved.replace(part)
-                pointer.write_text(told, encoding="utf-8")
+                for pointer in pointers:
+                    pointer.write_text(told, encoding="utf-8")
     except OSError as error:
         raise UnavailableError(
             f"{models}: cannot be written ({error.strerror})", hint="Free space, or set another workspace."

@@ -63,6 +63,11 @@ class Workspace:
         return self.root / "processed" / f"{name}.parquet"
 
     @property
+    def trained(self) -> Path:
+        """What the last training made, as its pointer says it: for DVC, which keeps the models folder as a whole."""
+        return self.root / "processed" / "trained.json"
+
+    @property
     def scored(self) -> Path:
         return self.root / "processed" / "scored.parquet"
 

@@ -75,11 +75,11 @@ def wait_until_it_answers(url: str, running: subprocess.Popen[bytes], log: Path)
 
 @contextmanager
 def running(
-    command: list[str], *, answers: str, log: Path, environ: dict[str, str]
+    command: list[str], *, answers: str, log: Path, environ: dict[str, str], place: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A program from its first answer on; it is ended afterwards."""
     with log.open("wb") as told:
-        program = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, env=environ)
+        program = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, env=environ, cwd=place)
         try:
             wait_until_it_answers(answers, program, log)
             yield program
@@ -122,38 +122,47 @@ def trained(place: Path, environ: dict[str, str] | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Postgres:
-    """A database server of its own."""
+    """A database server with its data in a folder, asking for a password; of another user where this one is root."""
 
+    place: Path
     port: int
-    password: str
+    password: str = "secret-of-a-test"
 
     @property
     def uri(self) -> str:
         return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/postgres"
 
+    def make(self) -> None:
+        password = self.place / "password"
+        password.write_text(self.password, encoding="utf-8")
+        if os.geteuid() == 0:
+            shutil.chown(self.place, "postgres")
+            shutil.chown(password, "postgres")
+        self._run("initdb", "--auth=scram-sha-256", f"--pwfile={password}", "--username=postgres", "--no-sync")
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.place}"
+        self._run("pg_ctl", "-w", "-o", options, "-l", self.place / "log", "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-m", "fast", "stop")
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        told(*as_user, _program(program), "-D", self.place / "data", *arguments, place=self.place)
+
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
-    """PostgreSQL with its data in a folder of its own, asking for a password; as another user where this one is root."""
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    """A database server of its own, until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
-        place, server = Path(folder), Postgres(free_port(), "secret-of-a-test")
-        password = place / "password"
-        password.write_text(server.password, encoding="utf-8")
-        if as_user:
-            shutil.chown(place, "postgres")
-            shutil.chown(password, "postgres")
-
-        def run(program: str, *arguments: str | Path) -> None:
-            told(*as_user, _program(program), "-D", place / "data", *arguments, place=place)
-
-        run("initdb", "--auth=scram-sha-256", f"--pwfile={password}", "--username=postgres", "--no-sync")
-        options = f"-p {server.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={place}"
-        run("pg_ctl", "-w", "-o", options, "-l", place / "log", "start")
+        server = Postgres(Path(folder), free_port())
+        server.make()
+        server.start()
         try:
             yield server
         finally:
-            run("pg_ctl", "-m", "fast", "stop")
+            server.stop()
 
 
 def _program(name: str) -> Path:

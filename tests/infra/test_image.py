@@ -188,7 +188,7 @@ def test_the_image_of_tools_trains_and_runs_the_registry(tmp_path: Path) -> None
     told("chown", USER, tmp_path)
     command = (*_podman("run"), "--rm", *_RUN, "--volume", f"{tmp_path}:/srv/fraud3000", image)
     assert told(*command, "mlflow", "--version").startswith("mlflow, version 3.")
-    assert told(*command, "python", "-c", "import psycopg2, lightgbm, optuna; print('all')") == "all"
+    assert told(*command, "python", "-c", "import psycopg, lightgbm, optuna; print('all')") == "all"
     assert told(*command, "dvc", "--version")
     told(*command, "simulate", "--rows", "20000", "--days", "120")
     told(*command, "prepare")
