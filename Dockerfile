@@ -49,9 +49,9 @@ RUN groupadd --gid 10001 fraud3000 \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin fraud3000 \
     && install --directory --owner 10001 --group 10001 /srv/fraud3000
 COPY infra/image/start.sh /usr/local/bin/start
-# params.yaml, data and the journal: the only place beside /tmp that is written.
+# params.yaml, data and the journal; nothing else is written but /tmp.
 WORKDIR /srv/fraud3000
-VOLUME /srv/fraud3000
+VOLUME /srv/fraud3000 /tmp
 USER 10001:10001
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/start"]

@@ -100,6 +100,19 @@ push pull: environment ## Data and models to or from the bucket that FRAUD3000_D
 serve: environment ## Serve the champion at http://127.0.0.1:8000
 	$(RUN)/fraud3000 serve $(ARGS)
 
+.PHONY: image
+image: ## Both container images: fraud3000 and fraud3000-tools, by podman or docker
+	@build="$$(command -v podman || command -v docker)" || { echo "Error: neither podman nor docker is installed" >&2; exit 7; }; \
+	case $$build in *podman) build="$$build build --format docker" ;; *) build="$$build build" ;; esac; \
+	for target in serve tools; do \
+		$$build --target $$target --build-arg REVISION="$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" \
+			--tag fraud3000$$([ $$target = tools ] && echo -tools || true) $(ARGS) .; \
+	done
+
+.PHONY: check-infra
+check-infra: environment ## The infrastructure, tried: images, Terraform on a played AWS, services as processes, DVC in a bucket
+	$(RUN)/python scripts/check_infra.py $(ARGS)
+
 .PHONY: promote-model
 promote-model: environment ## Ask the gate: make promote-model [MODEL_NAME=… STAGE=…] [ARGS="--dry-run"]
 	$(RUN)/fraud3000 promote $(if $(MODEL_NAME),--model "$(MODEL_NAME)") $(if $(STAGE),--stage "$(STAGE)") $(ARGS)

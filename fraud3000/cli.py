@@ -27,6 +27,15 @@ Verbose = Annotated[
     int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Log more; twice for everything.")
 ]
 Model = Annotated[str, typer.Option("--model", metavar="NAME", help="champion, challenger or a version.")]
+EcsCluster = Annotated[
+    str | None, typer.Option("--cluster", metavar="NAME", help="ECS cluster [default: FRAUD3000_ECS_CLUSTER].")
+]
+EcsService = Annotated[
+    str | None, typer.Option("--service", metavar="NAME", help="ECS service [default: FRAUD3000_ECS_SERVICE].")
+]
+EcsContainer = Annotated[
+    str | None, typer.Option("--container", metavar="NAME", help="Where the task has several and none is evident.")
+]
 
 
 class Stage(StrEnum):
@@ -80,6 +89,10 @@ labels_app = typer.Typer(help="Keep the label ledger of the service.", no_args_i
 audit_app = typer.Typer(
     help="Show that the service's journal is what it was.", no_args_is_help=True, rich_markup_mode=None
 )
+deploy_app = typer.Typer(
+    help="Put a version into service on Amazon ECS, and back.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(deploy_app, name="deploy", epilog=_example("fraud3000 deploy status"))
 app.add_typer(audit_app, name="audit", epilog=_example("fraud3000 audit verify"))
 app.add_typer(labels_app, name="labels", epilog=_example("fraud3000 labels status"))
 app.add_typer(policy_app, name="policy", epilog=_example("fraud3000 policy what-if"))
@@ -260,6 +273,27 @@ def promote(
         lambda: ask(given, stage=stage.value, version=candidate, dry_run=dry_run, rollback=rollback, why=why),
         json,
     )
+
+
+@app.command(epilog=_example("fraud3000 retrain --params params.yaml"))
+def retrain(
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Begin with the first step although the last run broke off.")
+    ] = False,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Prepare, featurize, train, evaluate and promote in one go, for a schedule.
+
+    A check that says no ends the run with exit code 6, and the champion stays. A run that broke off is gone on with by
+    the next one. retrain.webhook is told how each run ended.
+    """
+
+    given = _load(params, verbose)
+    from fraud3000.stages.retrain import retrain as stage
+
+    _run(lambda: stage(given, anew=anew), json)
 
 
 @app.command(epilog=_example("fraud3000 score-file data/raw/transactions.parquet --model challenger --cold-start"))
@@ -450,6 +484,98 @@ def audit_erase(
 
     name = sys.stdin.readline().strip() if card == "-" else card
     _run(lambda: audit.erase(given, name), json)
+
+
+@deploy_app.command(
+    name="redeploy",
+    epilog=_example("fraud3000 deploy redeploy --cluster bank --service scoring --image-tag 4f2a1c9"),
+)
+def deploy_redeploy(
+    cluster: EcsCluster = None,
+    service: EcsService = None,
+    image_tag: Annotated[
+        str | None, typer.Option(metavar="TAG", help="Of the image to run [default: that of the task definition].")
+    ] = None,
+    container: EcsContainer = None,
+    timeout: Annotated[str, typer.Option(metavar="TIME", help="How long to wait until it is steady.")] = "10m",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done; change nothing.")] = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback/--no-rollback", help="Go back if it does not become steady.")
+    ] = True,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Replace the tasks of a service by new ones, and wait until it is steady.
+
+    With another image tag its task definition gets a new revision. A deployment that fails, or is not steady in time,
+    is rolled back to what ran before, and the command ends with exit code 7. Events are told on stderr as they come.
+    """
+    _load(params, verbose)
+    from fraud3000.stages import deploy
+
+    _run(
+        lambda: deploy.redeploy(
+            cluster,
+            service,
+            tag=image_tag,
+            container=container,
+            dry_run=dry_run,
+            rollback=rollback,
+            pace=deploy.waiting(timeout),
+        ),
+        json,
+    )
+
+
+@deploy_app.command(name="status", epilog=_example("fraud3000 deploy status --cluster bank --service scoring"))
+def deploy_status(
+    cluster: EcsCluster = None,
+    service: EcsService = None,
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Tell what runs of a service, its deployments and its newest events.
+
+    If it is not steady, the command ends with exit code 6.
+    """
+    _load(params, verbose)
+    from fraud3000.stages import deploy
+
+    _run(lambda: deploy.status(cluster, service), json)
+
+
+@deploy_app.command(
+    name="run", epilog=_example("fraud3000 deploy run --cluster bank --task-definition fraud3000-tools -- promote")
+)
+def deploy_one(
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="A command of fraud3000, after --.")],
+    task_definition: Annotated[str, typer.Option(metavar="FAMILY", help="Or FAMILY:REVISION, of the task to run.")],
+    cluster: EcsCluster = None,
+    like_service: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Service in whose network it runs [default: FRAUD3000_ECS_SERVICE]."),
+    ] = None,
+    subnets: Annotated[str, typer.Option(metavar="A,B", help="Of its network, in place of a service's.")] = "",
+    security_groups: Annotated[str, typer.Option(metavar="A,B", help="Of its network, with --subnets.")] = "",
+    container: EcsContainer = None,
+    timeout: Annotated[str, typer.Option(metavar="TIME", help="How long to wait for its end.")] = "1h",
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Run one command as a task of its own, and wait for its end.
+
+    The last lines of its log are told on stderr, and this command ends with its exit code. When the time is up, or this
+    command is interrupted, the task goes on.
+    """
+    _load(params, verbose)
+    from fraud3000.stages import deploy, deploy_run
+
+    network = deploy_run.Network.of(subnets, security_groups)
+    wanted = deploy_run.Task(task_definition, command, network=network, like=like_service, container=container)
+    _run(lambda: deploy_run.run(cluster, wanted, pace=deploy.waiting(timeout)), json)
 
 
 @policy_app.command(epilog=_example("fraud3000 policy what-if --cards-per-day 50 --cards-per-day 200"))

@@ -520,6 +520,20 @@ class ServeParams(_Section):
     shadow: str | None = None  # a version, or challenger: scores everything too, and decides nothing
 
 
+class RetrainParams(_Section):
+    """All steps in one go, for a schedule."""
+
+    webhook: str | None = None  # a URL that is told how each run ended; nobody is if not given
+    resume_within: Duration = timedelta(days=1)  # of its beginning, a run that broke off goes on; later one begins anew
+
+    @field_validator("webhook")
+    @classmethod
+    def _of_the_web(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
+
+
 class RegistryParams(_Section):
     """Where trained models are kept by name; the place itself comes from MLFLOW_TRACKING_URI."""
 
@@ -541,6 +555,7 @@ class Params(_Section):
     policy: PolicyParams = PolicyParams()
     promote: PromoteParams = PromoteParams()
     serve: ServeParams = ServeParams()
+    retrain: RetrainParams = RetrainParams()
     registry: RegistryParams = RegistryParams()
 
     @field_validator("workspace")

@@ -33,4 +33,4 @@ def test_it_runs_lint_types_and_tests_by_targets_that_there_are() -> None:
 def test_it_may_only_read_and_pins_what_it_uses() -> None:
     assert WORKFLOW["permissions"] == {"contents": "read"}
     used = [step["uses"] for step in JOB["steps"] if "uses" in step]
-    assert [one for one in used if not re.fullmatch(r"actions/[a-z-]+@v\d+", one)] == []
+    assert [one for one in used if not re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", one)] == []

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from fraud3000.data.s3 import without_secret
@@ -25,6 +28,7 @@ class Aws:
     """The AWS account that the environment names; what goes wrong with it is told in words of ours."""
 
     def __init__(self) -> None:
+        self._session: Any = None
         self._clients: dict[tuple[str, str | None], Any] = {}
 
     @property
@@ -40,8 +44,20 @@ class Aws:
             No region is named, or the AWS variables or files are wrong.
         """
         if (api, region) not in self._clients:
-            self._clients[api, region] = _client(api, region or os.environ.get("AWS_REGION") or None)
+            with _settings():
+                self._clients[api, region] = self._made(api, region or os.environ.get("AWS_REGION") or None)
         return self._clients[api, region]
+
+    def _made(self, api: str, region: str | None) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        retries: dict[str, Any] = {"mode": os.environ.get("AWS_RETRY_MODE", "standard")}
+        if "AWS_MAX_ATTEMPTS" not in os.environ:
+            retries["total_max_attempts"] = _ATTEMPTS
+        config = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
+        self._session = self._session or boto3.Session()
+        return self._session.client(api, region_name=region, config=config)
 
     def ask(self, api: str, action: str, thing: str, *, region: str | None = None, **given: Any) -> dict[str, Any]:
         """Call an action, such as DescribeServices of ecs.
@@ -60,9 +76,41 @@ class Aws:
         """
         client = self.client(api, region)
         method = re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower()
-        with _told(f"{api}:{action}", thing, str(client.meta.region_name)):
+        with heeded(), _told(f"{api}:{action}", thing, str(client.meta.region_name)):
             answer: dict[str, Any] = getattr(client, method)(**given)
         return answer
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """See to it that Ctrl-C and SIGTERM are not lost in the block.
+
+    A response that is given up closes itself, and what a signal raises just then is dropped by Python without a word.
+    So a signal that came and changed nothing is sent once more.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def noting(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
+        def note(number: int, frame: FrameType | None) -> None:
+            came.append(number)
+            handler(number, frame)
+
+        return note
+
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in found.items() if callable(handler)}
+    for number, handler in handlers.items():
+        signal.signal(number, noting(handler))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def also(error: FraudError, *more: str) -> FraudError:
@@ -70,17 +118,12 @@ def also(error: FraudError, *more: str) -> FraudError:
     return type(error)("; ".join([error.message, *more]), hint=error.hint, code=error.code)
 
 
-def _client(api: str, region: str | None) -> Any:
-    import boto3
-    from botocore.config import Config
+@contextmanager
+def _settings() -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, NoRegionError
 
-    retries: dict[str, Any] = {"mode": os.environ.get("AWS_RETRY_MODE", "standard")}
-    if "AWS_MAX_ATTEMPTS" not in os.environ:
-        retries["total_max_attempts"] = _ATTEMPTS
     try:
-        config = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
-        return boto3.Session().client(api, region_name=region, config=config)
+        yield
     except NoRegionError as error:
         raise ParamsError("no AWS region is named", hint="Set AWS_REGION, or a region in the profile.") from error
     except (BotoCoreError, ValueError) as error:

@@ -50,7 +50,7 @@ class Plan:
     @property
     def revises(self) -> bool:
         """Whether it needs a new revision of the task definition."""
-        return self.image != container_of(self.definition, self.container)["image"]
+        return bool(self.image != container_of(self.definition, self.container)["image"])
 
 
 @dataclass
@@ -109,8 +109,8 @@ class Rollout:
     def healed(self) -> bool:
         """Whether ECS rolled it back itself, where another deployment took its place."""
         primary = self.last.primary
-        back: bool = primary.get("taskDefinition") == self.former != self.wanted
-        return back or "rolling back" in primary.get("rolloutStateReason", "")
+        back = primary.get("taskDefinition") == self.former != self.wanted
+        return bool(back or "rolling back" in primary.get("rolloutStateReason", ""))
 
 
 def plan(aws: Aws, service: Service, *, tag: str | None = None, container: str | None = None) -> Plan:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import ipaddress
 import json
 import math
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
 from fraud3000 import environment
-from fraud3000.data import outputs
+from fraud3000.data import lock, outputs
 from fraud3000.errors import DataError, ParamsError, UnavailableError
 
 VARIABLE = "FRAUD3000_API_KEY"
@@ -146,19 +144,16 @@ class Keys:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep others from changing the file between reading and writing it: they lock its folder as well."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            folder = os.open(self.path.parent, os.O_RDONLY)
-        except OSError as error:
-            raise UnavailableError(
-                f"{self.path}: cannot be written ({error.strerror})", hint="Choose another serve.store."
-            ) from error
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+        with ExitStack() as held:
+            try:
+                held.enter_context(lock.only_one(self.path.parent, doing="change of keys", wait=True))
+            except UnavailableError as error:
+                reason = getattr(error.__cause__, "strerror", None) or error.message
+                raise UnavailableError(
+                    f"{self.path}: cannot be written ({reason})", hint="Choose another serve.store."
+                ) from error
             self._seen = None
             yield
-        finally:
-            os.close(folder)
 
     def _write(self, keys: list[Key]) -> None:
         with outputs.whole(self.path) as (part,):

@@ -1,68 +1,30 @@
-"""A new version into service on Amazon ECS, how it stands there, and one command beside it."""
+"""A new version into service on Amazon ECS, and how it stands there."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from loguru import logger
 
 from fraud3000 import durations
-from fraud3000.deploy import definitions, rollouts, tasks
-from fraud3000.deploy.aws import Aws, also
+from fraud3000.deploy import definitions, rollouts
+from fraud3000.deploy.aws import Aws
 from fraud3000.deploy.definitions import short
 from fraud3000.deploy.pace import Pace
 from fraud3000.deploy.rollouts import Plan, Rollout, State
 from fraud3000.deploy.services import Service
-from fraud3000.errors import (
-    CheckFailed,
-    DataError,
-    FraudError,
-    ParamsError,
-    ScorerError,
-    UnavailableError,
-)
+from fraud3000.errors import FraudError, ParamsError, UnavailableError
 from fraud3000.interrupts import uninterrupted
 from fraud3000.stages.summary import Summary, Table
 
 CLUSTER, SERVICE = "FRAUD3000_ECS_CLUSTER", "FRAUD3000_ECS_SERVICE"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_ERRORS = {kind.exit_code: kind for kind in (DataError, ParamsError, ScorerError, CheckFailed, UnavailableError)}
-_TOLD, _SHOWN, _LINES, _LATE = 3, 10, 20, 3  # events of a failure, and of a status; lines of a log, and looks for them
-
-
-@dataclass(frozen=True)
-class Task:
-    """A command to run, and where.
-
-    Attributes
-    ----------
-    definition
-        Family, or family:revision.
-    command
-        Of fraud3000, such as ``("promote", "--dry-run")``.
-    subnets, security_groups
-        Of its network; by default those of a service.
-    like
-        That service; by default the one that FRAUD3000_ECS_SERVICE names.
-    container
-        That runs the command, where the task has several.
-    """
-
-    definition: str
-    command: Sequence[str]
-    subnets: Sequence[str] = ()
-    security_groups: Sequence[str] = ()
-    like: str | None = None
-    container: str | None = None
-
-    def __str__(self) -> str:
-        return shlex.join(self.command)
+_TOLD, _SHOWN = 3, 10  # events of a failure, and of a status
 
 
 def redeploy(
@@ -98,7 +60,7 @@ def redeploy(
     if dry_run:
         return _would(plan, aws.region)
     start = pace.clock()
-    with _going_on() as begun:
+    with going_on() as begun:
         with uninterrupted():
             rollout = rollouts.begin(aws, plan)
             begun.append(f"the deployment of {short(rollout.wanted)}")
@@ -132,56 +94,18 @@ def status(cluster: str | None, service: str | None) -> Summary:
         "task definition": short(seen.definition),
         "images": [one["image"] for one in definition["containerDefinitions"]],
     }
-    rollout = ", ".join(one.get("rolloutState", "") for one in seen.deployments)
+    states = ", ".join(_state(one) or "unknown" for one in seen.deployments)
     return Summary(
         command="deploy status",
         facts=facts,
         tables=_tables(seen),
         warnings=() if seen.told["desiredCount"] else ("it is scaled to 0 tasks: nothing answers",),
-        refused=None if seen.steady else f"{seen}: not steady: {seen.running}, deployments {rollout or 'unknown'}",
+        refused=None if seen.steady else f"{seen}: not steady: {seen.running}, rollout {states}",
     )
 
 
-def run(cluster: str | None, wanted: Task, *, pace: Pace) -> Summary:
-    """Run one command as a task of its own, and wait for its end.
-
-    Raises
-    ------
-    FraudError
-        The command ended with another exit code than 0, and this one ends with the same.
-    ParamsError
-        Something named is not there, or not allowed.
-    UnavailableError
-        The task could not be started, or still runs when the time is up; it goes on.
-    """
-    aws, name = Aws(), _named(cluster, "--cluster", CLUSTER)
-    definition = definitions.described(aws, wanted.definition)
-    container = definitions.container_name(definition, wanted.container, [wanted.like, os.environ.get(SERVICE)])
-    where = _where(aws, name, wanted)
-    start = pace.clock()
-    with _going_on() as begun:
-        with uninterrupted():
-            arn = tasks.start(aws, name, definition, where, name=container, command=list(wanted.command))
-            begun.append(f"task {short(arn)}")
-        ended = _ended(aws, name, arn, pace)
-    place = tasks.log_stream(definition, container, arn)
-    warnings = _tell_log(aws, place, pace)
-    _check(ended, container, f"task {short(arn)}: `{wanted}`", place)
-    facts = {
-        "command": str(wanted),
-        "cluster": name,
-        "region": aws.region,
-        "task": short(arn),
-        "task definition": f"{definition['family']}:{definition['revision']}",
-        "exit code": 0,
-        "seconds": round(pace.clock() - start, 1),
-        "log": f"{place['group']} {place['stream']}" if place else None,
-    }
-    return Summary(command="deploy run", facts=facts, warnings=warnings)
-
-
-def pace(timeout: str) -> Pace:
-    """Waiting as the command line asks for it.
+def waiting(timeout: str) -> Pace:
+    """Waiting as the command line asks for it: a duration, or seconds alone.
 
     Raises
     ------
@@ -190,32 +114,41 @@ def pace(timeout: str) -> Pace:
 
     Examples
     --------
-    >>> pace("10m").timeout
-    600
+    >>> waiting("10m").timeout, waiting("90").timeout
+    (600, 90)
     """
     try:
-        return Pace(durations.seconds(timeout))
+        return Pace(durations.seconds(f"{timeout}s" if timeout.isdecimal() else timeout))
     except ValueError as error:
         raise ParamsError(f"--timeout: {error}", hint="Write for instance 10m.") from error
 
 
 @contextmanager
-def _going_on() -> Iterator[list[str]]:
+def going_on() -> Iterator[list[str]]:
     """Say what goes on without this process when that is interrupted; the block notes what it began."""
     begun: list[str] = []
     try:
         yield begun
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop.__context__, FraudError):
+            logger.warning("{}", stop.__context__.message)
         for what in begun:
             logger.warning("interrupted: {} goes on in AWS", what)
         raise
 
 
 def _names(cluster: str | None, service: str | None) -> tuple[str, str]:
-    return _named(cluster, "--cluster", CLUSTER), _named(service, "--service", SERVICE)
+    return named(cluster, "--cluster", CLUSTER), named(service, "--service", SERVICE)
 
 
-def _named(given: str | None, option: str, variable: str) -> str:
+def named(given: str | None, option: str, variable: str) -> str:
+    """A name as it is given, else as the environment has it.
+
+    Raises
+    ------
+    ParamsError
+        Neither has it.
+    """
     name = given or os.environ.get(variable, "").strip()
     if not name:
         found = "empty" if variable in os.environ else "not set"
@@ -240,9 +173,11 @@ def _done(rollout: Rollout, region: str, seconds: float) -> Summary:
         "deployment": rollout.id,
         "running": rollout.last.told["runningCount"],
         "desired": rollout.last.told["desiredCount"],
-        "seconds": round(seconds, 1),
+        "seconds waited": round(seconds, 1),
     }
-    return Summary(command="deploy redeploy", facts=facts, next_step="fraud3000 deploy status")
+    names = {"--cluster": rollout.last.cluster, "--service": rollout.last.name}
+    look = " ".join(["fraud3000 deploy status", *(f"{option} {shlex.quote(name)}" for option, name in names.items())])
+    return Summary(command="deploy redeploy", facts=facts, next_step=look)
 
 
 def _about(plan: Plan, region: str) -> dict[str, Any]:
@@ -273,16 +208,18 @@ def _undone(aws: Aws, rollout: Rollout, state: State, *, rollback: bool) -> str:
         return "not rolled back, as asked" + ("" if state == "failed" else "; the deployment goes on")
     try:
         with uninterrupted():
-            return rollouts.roll_back(aws, rollout)
+            said = rollouts.roll_back(aws, rollout)
+            logger.warning("{}: {}", rollout.last, said)
     except FraudError as error:
-        return f"could not be rolled back to {short(rollout.former)}: {error.message}"
+        said = f"could not be rolled back to {short(rollout.former)}: {error.message}"
+    return said
 
 
 def _tables(seen: Service) -> tuple[Table, ...]:
     deployments = tuple(
         (
             one["status"].lower(),
-            one.get("rolloutState", "").lower().replace("_", " "),
+            _state(one),
             short(one["taskDefinition"]),
             f"{one['runningCount']} of {one['desiredCount']}",
             str(one.get("failedTasks", 0)),
@@ -296,74 +233,5 @@ def _tables(seen: Service) -> tuple[Table, ...]:
     return tuple(table for table in tables if table.rows)
 
 
-def _where(aws: Aws, cluster: str, wanted: Task) -> dict[str, Any]:
-    """Network and launch type: as they are given, else those of a service."""
-    if wanted.subnets:
-        network = {"subnets": list(wanted.subnets), "securityGroups": list(wanted.security_groups)}
-        return {"launchType": "FARGATE", "networkConfiguration": {"awsvpcConfiguration": network}}
-    like = Service.of(aws, cluster, _named(wanted.like, "neither --subnets nor --like-service", SERVICE)).told
-    kinds = ("networkConfiguration", "capacityProviderStrategy", "launchType", "platformVersion")
-    where = {kind: like[kind] for kind in kinds if like.get(kind)}
-    if "capacityProviderStrategy" in where:
-        where.pop("launchType", None)
-    return where
-
-
-def _ended(aws: Aws, cluster: str, arn: str, pace: Pace) -> Mapping[str, Any]:
-    """The task when it has stopped; its states are logged as they come."""
-    last = ""
-    try:
-        for seen in pace.looks(lambda: tasks.task(aws, cluster, arn)):
-            if seen and seen["lastStatus"] != last:
-                last = seen["lastStatus"]
-                logger.info("task {}: {}", short(arn), last.lower())
-            if last == "STOPPED":
-                return seen
-    except ParamsError as error:
-        raise also(error, f"task {short(arn)} goes on") from error
-    state = f"still {last.lower()}" if last else "not seen"
-    raise UnavailableError(
-        f"task {short(arn)}: {state} after {durations.text(int(pace.timeout))}; it goes on",
-        hint="Wait longer with --timeout, or look for it in the cluster.",
-    )
-
-
-def _tell_log(aws: Aws, place: Mapping[str, str] | None, pace: Pace) -> tuple[str, ...]:
-    """Log the last lines of a task, which may come some seconds late; says why where there are none."""
-    if place is None:
-        return ("its container does not log to CloudWatch by awslogs with a stream prefix: no lines to show",)
-    try:
-        for number in range(_LATE):
-            lines = tasks.log_lines(aws, place, _LINES)
-            for line in lines:
-                logger.info("| {}", line)
-            if lines:
-                return ()
-            if number < _LATE - 1:
-                pace.sleep(pace.poll)
-    except FraudError as error:
-        return (f"its log could not be read: {error.message}",)
-    return (f"no lines in log stream {place['group']} {place['stream']}",)
-
-
-def _check(ended: Mapping[str, Any], container: str, thing: str, place: Mapping[str, str] | None) -> None:
-    """End as the container did.
-
-    Raises
-    ------
-    FraudError
-        With its exit code, where that is not 0.
-    """
-    found = next((one for one in ended.get("containers", ()) if one["name"] == container), {})
-    code, reason = found.get("exitCode"), found.get("reason") or ended.get("stoppedReason") or "no reason given"
-    if code == 0:
-        return
-    if code is None:
-        gone = "CannotPull" in reason and ("not found" in reason or "manifest unknown" in reason)
-        raise (ParamsError if gone else UnavailableError)(
-            f"{thing} did not run: {reason}", hint="Check image, network and roles of the task definition."
-        )
-    log = f"Read its log: {place['group']} {place['stream']}" if place else "Read its log"
-    error = _ERRORS.get(code, FraudError)(f"{thing} ended with exit code {code} ({reason})", hint=f"{log}.")
-    error.exit_code = code
-    raise error
+def _state(deployment: Mapping[str, Any]) -> str:
+    return str(deployment.get("rolloutState", "")).lower().replace("_", " ")

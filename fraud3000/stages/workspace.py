@@ -68,6 +68,11 @@ class Workspace:
         return self.root / "processed" / "trained.json"
 
     @property
+    def retraining(self) -> Path:
+        """The folder of what `retrain` did: how far a run came, and how the last ones ended."""
+        return self.root / "retraining"
+
+    @property
     def scored(self) -> Path:
         return self.root / "processed" / "scored.parquet"
 

@@ -1,0 +1,7 @@
+# The rest is in dev.s3.tfbackend and prod.s3.tfbackend; the bucket is named when Terraform is initialised: see docs/aws.md.
+terraform {
+  backend "s3" {
+    encrypt      = true
+    use_lockfile = true
+  }
+}

@@ -1,0 +1,3 @@
+# What moto does not have.
+enable_autoscaling    = false
+enable_volume_backups = false
