@@ -27,6 +27,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from fraud3000.data import lock
 from fraud3000.redact import passes_luhn
 
 COMMAND = str(Path(sys.executable).with_name("fraud3000"))
@@ -107,8 +108,8 @@ def trained(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, taken through all stages; once for all workers of this run."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with folder.with_suffix(".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
         if not folder.exists():
             made = tmp_path_factory.mktemp("made") / "world"
             shutil.copytree(raw, made)
@@ -271,7 +272,7 @@ def lock_the_registry(folder: Path) -> None:
 
 
 def lock_the_models(folder: Path) -> None:
-    held = os.open(folder / "data" / "models", os.O_RDONLY)
+    held = os.open(folder / "data" / "models" / lock.NAME, os.O_RDWR | os.O_CREAT)
     fcntl.flock(held, fcntl.LOCK_EX)
     LOCKS.append(held)
 
