@@ -149,7 +149,7 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        told(*as_user, _program(program), "-D", self.place / "data", *arguments, place=self.place)
+        told(*as_user, postgres_program(program), "-D", self.place / "data", *arguments, place=self.place)
 
 
 @contextmanager
@@ -165,7 +165,7 @@ def postgres() -> Iterator[Postgres]:
             server.stop()
 
 
-def _program(name: str) -> Path:
+def postgres_program(name: str) -> Path:
     """A program of PostgreSQL, which Debian keeps out of the PATH."""
     found = [shutil.which(name), *map(str, sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True))]
     for path in filter(None, found):
