@@ -69,6 +69,10 @@ class CardKey:
     def of(cls, secret: bytes) -> CardKey:
         return cls("k" + hmac.digest(secret, b"key id", hashlib.sha256).hex()[:8], secret)
 
+    def names(self, values: pl.Series) -> pl.Series:
+        """What cards are called under this key, as `hash_cards` says."""
+        return hash_cards(values, self)
+
     def text(self) -> str:
         """Write the key as the environment variable holds it."""
         return f"{self.key_id}.{_encode(self.secret)}"
@@ -79,7 +83,7 @@ def new_key() -> CardKey:
     return CardKey.of(secrets.token_bytes(_SECRET_BYTES))
 
 
-def load_key(environ: Mapping[str, str]) -> CardKey:
+def load_key(environ: Mapping[str, str], variable: str = VARIABLE) -> CardKey:
     """Read the card key from `FRAUD3000_PAN_KEY`, or from the file that `FRAUD3000_PAN_KEY_FILE` names.
 
     Raises
@@ -95,21 +99,21 @@ def load_key(environ: Mapping[str, str]) -> CardKey:
     fraud3000.errors.ParamsError: FRAUD3000_PAN_KEY: not set, but card numbers must be hashed with a secret key
     Hint: Make a key once with `fraud3000 keys pan`, keep it, and set FRAUD3000_PAN_KEY to it.
     """
-    text = (environment.secret(environ, VARIABLE) or "").strip()
+    text = (environment.secret(environ, variable) or "").strip()
     if not text:
-        found = "empty" if VARIABLE in environ else "not set"
-        raise _bad_key(f"{found}, but card numbers must be hashed with a secret key")
+        found = "empty" if variable in environ else "not set"
+        raise _bad_key(variable, f"{found}, but card numbers must be hashed with a secret key")
     match = _KEY.fullmatch(text)
     decoded = _decode(match[2]) if match else None
     if match is None or decoded is None:
-        raise _bad_key("not a key: it has no key id, a dot and a base64url secret")
+        raise _bad_key(variable, "not a key: it has no key id, a dot and a base64url secret")
     if len(decoded) < _SECRET_BYTES:
-        raise _bad_key(f"too weak: its secret has {len(decoded)} bytes, fewer than {_SECRET_BYTES}")
+        raise _bad_key(variable, f"too weak: its secret has {len(decoded)} bytes, fewer than {_SECRET_BYTES}")
     if _guessable(decoded):
-        raise _bad_key("too weak: its secret is not random")
+        raise _bad_key(variable, "too weak: its secret is not random")
     key = CardKey.of(decoded)
     if key.key_id != match[1]:
-        raise _bad_key("damaged: its id and its secret do not belong together")
+        raise _bad_key(variable, "damaged: its id and its secret do not belong together")
     return key
 
 
@@ -293,10 +297,10 @@ def _guessable(secret: bytes) -> bool:
     return len(set(secret)) < 16 or len(steps) < 12 or printable
 
 
-def _bad_key(problem: str) -> ParamsError:
+def _bad_key(variable: str, problem: str) -> ParamsError:
     return ParamsError(
-        f"{VARIABLE}: {problem}",
-        hint=f"Make a key once with `fraud3000 keys pan`, keep it, and set {VARIABLE} to it.",
+        f"{variable}: {problem}",
+        hint=f"Make a key once with `fraud3000 keys pan`, keep it, and set {variable} to it.",
     )
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import polars as pl
 
-from fraud3000.data import cards, sensitive
+from fraud3000.data import sensitive
 from fraud3000.data.amounts import LARGEST
 from fraud3000.data.columns import Layout, check_answers, snake_case
 from fraud3000.data.faults import Fault, first_faults
@@ -68,7 +68,7 @@ def _clean(
     rows = raw.rows.select(columns)
     faults = first_faults(_faults(rows, rules))
     if card_numbers:
-        rows = rows.with_columns(cards.hash_cards(rows["card_id"], rules.card_key()).alias("card_id"))
+        rows = rows.with_columns(rules.card_key().names(rows["card_id"]).alias("card_id"))
         return Cleaned(rows, faults, ("card_id",), unused)
     return Cleaned(rows, faults, unused=unused)
 

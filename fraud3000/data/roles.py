@@ -10,6 +10,7 @@ from functools import cache, partial
 import polars as pl
 
 from fraud3000.data import amounts, cards, currency, ids, meanings, passthrough, sensitive, spill, times
+from fraud3000.data.card_names import CardNames
 from fraud3000.data.columns import Layout, resolve
 from fraud3000.data.faults import Fault, first_faults
 from fraud3000.data.raw import RawFile, RawTable
@@ -17,7 +18,7 @@ from fraud3000.errors import DataError
 from fraud3000.params import Mapping
 from fraud3000.schema import TIME
 
-KeyLoader = Callable[[], cards.CardKey]
+KeyLoader = Callable[[], cards.CardKey | CardNames]
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class _Reader:
                 self.columns[role], _ = ids.read(hashed, role)
 
     def _hashed(self, part: pl.Series) -> pl.Series:
-        return cards.hash_cards(part, self._rules.card_key()).alias(part.name)
+        return self._rules.card_key().names(part).alias(part.name)
 
     def _money(self) -> None:
         form = self._rules.mapping.amount

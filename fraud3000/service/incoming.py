@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from fraud3000.data import cards, passthrough
+from fraud3000.data import passthrough
 from fraud3000.data.columns import snake_case
 from fraud3000.data.roles import KeyLoader
 from fraud3000.features.online.facts import microseconds
@@ -142,7 +142,7 @@ class Counter:
     def _rows(self, items: Sequence[BaseModel]) -> list[Row]:
         rows = [self._row(item) for item in items]
         if self._hashed:
-            hashed = cards.hash_cards(pl.Series([row["card_id"] for row in rows], dtype=pl.String), self._card_key())
+            hashed = self._card_key().names(pl.Series([row["card_id"] for row in rows], dtype=pl.String))
             for row, card in zip(rows, hashed, strict=True):
                 row["card_id"] = card
         return rows

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from fraud3000.data import cards, outputs
+from fraud3000.data import outputs
+from fraud3000.data.card_names import Book
 from fraud3000.errors import CheckFailed, DataError
 from fraud3000.features.online.facts import microseconds
 from fraud3000.interrupts import uninterrupted
@@ -20,8 +21,10 @@ from fraud3000.service import audit as audits
 from fraud3000.service import seals
 from fraud3000.service.folder import Folder
 from fraud3000.stages.kept import anchors_of, journal_of, service_folder
+from fraud3000.stages.keys import key_of
 from fraud3000.stages.progress import doing
 from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.workspace import Workspace
 
 _SHOWN = 20
 """Findings that are told one by one."""
@@ -90,7 +93,8 @@ def erase(params: Params, card: str) -> Summary:
     """
     root = service_folder(params)
     journal_of(params).close()
-    name = card if mask(card) == card else str(cards.hash_cards(pl.Series([card]), cards.load_key(os.environ))[0])
+    known = Book(Workspace.of(params).card_names)
+    name = _name(card, params)
     with closing(Folder(root)) as folder, uninterrupted(), doing("erasing"):
         begun = root / "erasing.json"
         names = json.loads(begun.read_text(encoding="utf-8")) if begun.exists() else {}
@@ -100,6 +104,7 @@ def erase(params: Params, card: str) -> Summary:
         rows = folder.erase(names)
         with closing(folder.journal(key=seals.audit_key(os.environ))) as journal:
             entries = journal.erase(names, microseconds(datetime.now(UTC)))
+        known.forget(name)
         begun.unlink()
     if not rows + entries:
         raise DataError("the card: nothing is known of it", hint="Name it as the prepared transactions do.")
@@ -111,6 +116,13 @@ def erase(params: Params, card: str) -> Summary:
             "the workspace's own files, and backups, still know the card: prepare anew from a source without it",
         ),
     )
+
+
+def _name(card: str, params: Params) -> str:
+    """The first name that a card goes by: that of its number, or of another name."""
+    if mask(card) != card:
+        return str(key_of(params)().names(pl.Series([card]))[0])
+    return Book(Workspace.of(params).card_names).firsts([card]).get(card, card)
 
 
 def _warnings(*, keyed: bool, anchored: bool, shown: int) -> tuple[str, ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 
-from fraud3000.data import cards
+from fraud3000.data import card_names, cards
+from fraud3000.data.roles import KeyLoader
 from fraud3000.params import Params
 from fraud3000.service.access import Keys, Scope
 from fraud3000.stages.kept import service_folder
 from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.workspace import Workspace
 
 
 def pan() -> str:
@@ -22,6 +26,11 @@ def pan() -> str:
     32
     """
     return cards.new_key().text()
+
+
+def key_of(params: Params) -> KeyLoader:
+    """What names cards, of this process' environment and of the workspace; read when a card number is met first."""
+    return cache(partial(card_names.load, os.environ, Workspace.of(params).card_names))
 
 
 def access_file(params: Params) -> Path:

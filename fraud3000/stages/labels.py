@@ -11,7 +11,7 @@ from functools import partial
 
 import polars as pl
 
-from fraud3000.data import cards, clean, labelfile, outputs, places, sources
+from fraud3000.data import clean, labelfile, outputs, places, sources
 from fraud3000.data.faults import quarantine
 from fraud3000.data.raw import DataFile
 from fraud3000.errors import DataError, ParamsError
@@ -26,6 +26,7 @@ from fraud3000.service.ledger import Said, settled
 from fraud3000.service.past import newest
 from fraud3000.service.sqlite import SqliteJournal
 from fraud3000.stages.kept import service_folder
+from fraud3000.stages.keys import key_of
 from fraud3000.stages.prepare import reasons
 from fraud3000.stages.summary import Summary
 from fraud3000.stages.workspace import Workspace
@@ -115,7 +116,7 @@ def labels_in(params: Params, found: Sequence[DataFile], known: pl.LazyFrame | N
         label_delay=section.label_delay,
         earliest=section.earliest,
         latest=section.latest,
-        card_key=partial(cards.load_key, os.environ),
+        card_key=key_of(params),
     )
     ledger = pl.concat([taken.ledger.select(*LEDGER), *ledgers])
     return Read(taken.transactions, ledger, quarantine([taken.quarantine, *refused]))

@@ -7,12 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000.data import cards, clean, doctor, labelfile, outputs, places, roles, sources, uploads
+from fraud3000.data import clean, doctor, labelfile, outputs, places, roles, sources, uploads
 from fraud3000.data.faults import quarantine
 from fraud3000.data.raw import DataFile
 from fraud3000.data.s3 import Address
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER, TIME
+from fraud3000.stages.keys import key_of
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace
 
@@ -50,7 +51,7 @@ def prepare(params: Params) -> Summary:
 
 def _rules(params: Params) -> roles.Rules:
     section = params.prepare
-    return roles.Rules(sources.resolve(section), section.earliest, section.latest, cards.key_of_environment)
+    return roles.Rules(sources.resolve(section), section.earliest, section.latest, key_of(params))
 
 
 def _summary(

@@ -11,7 +11,7 @@ import polars as pl
 
 from fraud3000 import params as params_files
 from fraud3000 import registry
-from fraud3000.data import cards, clean, files, outputs, places, roles, sources
+from fraud3000.data import clean, files, outputs, places, roles, sources
 from fraud3000.data.places import Place
 from fraud3000.data.raw import DataFile
 from fraud3000.data.s3 import Address
@@ -23,6 +23,7 @@ from fraud3000.schema import DECLINE
 from fraud3000.stages.answers import Answers
 from fraud3000.stages.by_key import ByKey
 from fraud3000.stages.history import History, doubts, require_span
+from fraud3000.stages.keys import key_of
 from fraud3000.stages.progress import track
 from fraud3000.stages.stream import Stream
 from fraud3000.stages.summary import Summary, Table
@@ -168,9 +169,7 @@ def _intake(
 ) -> clean.Intake:
     delay = timedelta(seconds=scorer.catalogue.label_delay) if scorer else settings.prepare.label_delay
     section = settings.prepare
-    rules = roles.Rules(
-        mapping, section.earliest, section.latest, cards.key_of_environment, ("is_fraud", "reported_at")
-    )
+    rules = roles.Rules(mapping, section.earliest, section.latest, key_of(settings), ("is_fraud", "reported_at"))
     return clean.intake(raw, rules, folder, label_delay=delay)
 
 

@@ -11,13 +11,12 @@ import sys
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import polars as pl
 from starlette.types import ASGIApp
 
 from fraud3000 import bundle, durations, registry
-from fraud3000.data import cards, clean, places
+from fraud3000.data import clean, places
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
 from fraud3000.interrupts import uninterrupted
@@ -34,7 +33,7 @@ from fraud3000.service.judge import Judge
 from fraud3000.service.upkeep import Schedule, Upkeep
 from fraud3000.stages.following import Followed
 from fraud3000.stages.kept import anchors_of, service_folder
-from fraud3000.stages.keys import access_file
+from fraud3000.stages.keys import access_file, key_of
 from fraud3000.stages.summary import Summary
 from fraud3000.stages.workspace import Workspace, scan
 
@@ -120,9 +119,7 @@ class Service:
             fallback = Fallback(**params.serve.fallback.model_dump())
             desk = Desk(Judge(scorer, bundle.fingerprint(bundled), fallback), kept.store, kept.journal, kept.past)
             desk.warm_up()
-            counter = Counter(
-                scorer.mapping, _span(params), partial(cards.load_key, os.environ), lambda: datetime.now(UTC)
-            )
+            counter = Counter(scorer.mapping, _span(params), key_of(params), lambda: datetime.now(UTC))
             upkeep = Upkeep(
                 desk,
                 kept.journal,

@@ -68,6 +68,11 @@ class Workspace:
         return self.root / "processed" / "trained.json"
 
     @property
+    def card_names(self) -> Path:
+        """Other names of cards, whose key was changed."""
+        return self.root / "card-names.db"
+
+    @property
     def retraining(self) -> Path:
         """The folder of what `retrain` did: how far a run came, and how the last ones ended."""
         return self.root / "retraining"
