@@ -104,6 +104,18 @@ async def score(client: httpx2.AsyncClient, rows: list[dict[str, Any]]) -> dict[
     return dict(answer.json())
 
 
+def test_a_start_with_a_model_that_scores_otherwise_is_refused_and_leaves_the_port(
+    reopen: Callable[[], Service], given: Params
+) -> None:
+    """So a new image on which a model does not score the same never gets ready, and its deployment is rolled back."""
+    publish(given, "2", lambda scorer: replace(scorer, recorded=wrong(scorer.recorded)))
+    with pytest.raises(ScorerError, match="scores its recorded rows otherwise"):
+        reopen()
+    promote(given, "1")
+    with closing(reopen()) as service:
+        assert service.desk.judge.scorer.version == "1"
+
+
 def test_promotion_rollback_and_a_broken_model_under_load(
     service: Service, given: Params, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
