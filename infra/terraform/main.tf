@@ -62,6 +62,7 @@ module "secrets" {
       pan-key   = "Key that card numbers are hashed with"
     },
     var.pan_key_rotation ? { pan-key-old = "Key that card numbers were hashed with before" } : {},
+    var.retrain_webhook ? { retrain-webhook = "Address that is told how each training ended" } : {},
   )
 }
 

@@ -12,6 +12,7 @@ locals {
   # Only while nothing serves may the tools open the journal.
   tools_secrets = merge(
     local.pan_secrets,
+    var.retrain_webhook ? { RETRAIN_WEBHOOK = module.secrets.arns["retrain-webhook"] } : {},
     var.api_desired_count == 0 ? { FRAUD3000_AUDIT_KEY = module.secrets.arns["audit-key"] } : {},
   )
 

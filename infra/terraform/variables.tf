@@ -121,6 +121,12 @@ variable "enable_autoscaling" {
   default     = true
 }
 
+variable "retrain_webhook" {
+  description = "Whether the tools get RETRAIN_WEBHOOK, which the params file then names under retrain.webhook."
+  type        = bool
+  default     = false
+}
+
 variable "pan_key_rotation" {
   description = "Whether a rotation of the PAN key is under way: the service and the tools then get the old key too."
   type        = bool
