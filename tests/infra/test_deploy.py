@@ -625,7 +625,9 @@ class TestAWait:
     ) -> None:
         stand_in.tell("DescribeServices", *seen(BEFORE, BEGUN))
         command = [console_command, "deploy", "redeploy", "--cluster", "bank", "--service", "api", "--image-tag", "b2"]
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # one that is ignored would be so there too
         running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        signal.signal(signal.SIGINT, before)
         while running.poll() is None and len(stand_in.given("DescribeServices")) < 2:
             time.sleep(0.01)
         running.send_signal(sent)
