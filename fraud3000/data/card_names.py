@@ -119,6 +119,11 @@ class CardNames:
     old: CardKey | None
     book: Book
 
+    @property
+    def key_ids(self) -> set[str]:
+        """What names begin with that cards may go by, but for those in the book."""
+        return {key.key_id for key in (self.key, self.old) if key is not None}
+
     def names(self, values: pl.Series) -> pl.Series:
         """Replace each card number by the first name that the card went by; what is a name already too.
 

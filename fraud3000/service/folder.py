@@ -158,6 +158,15 @@ class Folder:
         """What the service began with; nothing where it has not begun."""
         return Past(self._files[0] if self.seed is not None else None)
 
+    @property
+    def card_keys(self) -> set[str]:
+        """The keys under which cards of the history are named, by what names begin with."""
+        history, *_ = self._files
+        if not history.exists() or "card_id" not in pl.read_parquet_schema(history):
+            return set()
+        begin = pl.col("card_id").str.extract(r"^(k[0-9a-f]{8})\.").unique()
+        return set(pl.scan_parquet(history).select(begin).collect(engine="streaming").to_series().drop_nulls())
+
     def erase(self, cards: dict[str, str]) -> int:
         """Give cards of the history other names, take what else is personal of theirs, and take all snapshots away.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
 from fraud3000.data import card_names, cards
-from fraud3000.data.roles import KeyLoader
+from fraud3000.data.card_names import CardNames
 from fraud3000.params import Params
 from fraud3000.service.access import Keys, Scope
 from fraud3000.stages.kept import service_folder
@@ -28,7 +28,7 @@ def pan() -> str:
     return cards.new_key().text()
 
 
-def key_of(params: Params) -> KeyLoader:
+def key_of(params: Params) -> Callable[[], CardNames]:
     """What names cards, of this process' environment and of the workspace; read when a card number is met first."""
     return cache(partial(card_names.load, os.environ, Workspace.of(params).card_names))
 

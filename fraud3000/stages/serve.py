@@ -8,6 +8,7 @@ import math
 import os
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 
 from fraud3000 import bundle, durations, registry
 from fraud3000.data import clean, places
+from fraud3000.data.card_names import CardNames
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
 from fraud3000.interrupts import uninterrupted
@@ -119,7 +121,8 @@ class Service:
             fallback = Fallback(**params.serve.fallback.model_dump())
             desk = Desk(Judge(scorer, bundle.fingerprint(bundled), fallback), kept.store, kept.journal, kept.past)
             desk.warm_up()
-            counter = Counter(scorer.mapping, _span(params), key_of(params), lambda: datetime.now(UTC))
+            card_key = key_of(params)
+            counter = Counter(scorer.mapping, _span(params), card_key, lambda: datetime.now(UTC))
             upkeep = Upkeep(
                 desk,
                 kept.journal,
@@ -132,7 +135,8 @@ class Service:
             )
             app = create_app(desk, counter, keys, upkeep, requests_per_second=params.serve.requests_per_second)
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
-            told = _summary(scorer, folder, kept, listening, keyed=keys.needed, unasked=followed.unasked)
+            warnings = (*_lost(kept), *_not_asked(scorer, followed.unasked), *_strangers(folder, scorer, card_key))
+            told = _summary(scorer, folder, kept, listening, keyed=keys.needed, warnings=warnings)
             opened.pop_all()
         return cls(app, listening, told, folder, kept, desk, upkeep, anchors, params.serve.grace)
 
@@ -299,7 +303,7 @@ def _summary(
     listening: socket.socket,
     *,
     keyed: bool,
-    unasked: UnavailableError | None,
+    warnings: tuple[str, ...],
 ) -> Summary:
     host, port = listening.getsockname()[:2]
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -313,7 +317,7 @@ def _summary(
             "listening at": place,
             "key needed": keyed,
         },
-        warnings=(*_lost(kept), *_not_asked(scorer, unasked)),
+        warnings=warnings,
         next_step=f"curl {place}/model (Ctrl-C ends the service)",
     )
 
@@ -322,6 +326,15 @@ def _not_asked(scorer: Scorer, unasked: UnavailableError | None) -> tuple[str, .
     if unasked is None:
         return ()
     return (f"{unasked.message}: version {scorer.version} serves, as it was exported last",)
+
+
+def _strangers(folder: Folder, scorer: Scorer, card_key: Callable[[], CardNames]) -> tuple[str, ...]:
+    """Warn where cards that come can be none of the history, since another key names them."""
+    before = folder.card_keys if scorer.mapping.card_numbers == "yes" else set()
+    if not before or before & card_key().key_ids or len(card_key().book):
+        return ()
+    keys = f"the key {', '.join(sorted(before))}, and those that come under {', '.join(sorted(card_key().key_ids))}"
+    return (f"cards of the history are named under {keys}: none of them has a history (docs/runbook.md)",)
 
 
 def _lost(kept: Kept) -> tuple[str, ...]:

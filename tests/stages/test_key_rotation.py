@@ -101,6 +101,12 @@ def items(raw: pl.DataFrame) -> list[dict[str, Any]]:
     ).to_dicts()
 
 
+def warned(store: Path) -> tuple[str, ...]:
+    params = PARAMS.model_copy(update={"serve": PARAMS.serve.model_copy(update={"store": str(store)})})
+    with closing(Service.open(params, port=0, model="challenger")) as service:
+        return service.summary.warnings
+
+
 def served(store: Path, sent: list[dict[str, Any]]) -> list[tuple[float, str, str]]:
     """What a service that is started says of transactions: score, decision, id."""
     params = PARAMS.model_copy(update={"serve": PARAMS.serve.model_copy(update={"store": str(store)})})
@@ -136,9 +142,14 @@ def test_a_card_that_nobody_saw_meanwhile_begins_anew(
     sent = items(raw)[:1]
     under(ALONE, there)
     (known,) = served(tmp_path / "unchanged", sent)
+    assert warned(tmp_path / "unchanged") == ()
+    under(BOTH, there)
+    assert warned(tmp_path / "unchanged") == ()
     under(AFTER, there)
     (stranger,) = served(tmp_path / "changed", sent)
     assert stranger[0] != known[0]
+    (said,) = warned(tmp_path / "changed")
+    assert f"named under the key {OLD.key_id}, and those that come under {NEW.key_id}" in said
 
 
 def test_a_cardholder_is_erased_by_number_whatever_the_key(
