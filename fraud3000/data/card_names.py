@@ -8,7 +8,9 @@ seen for so long that no window remembers it begins anew.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from fraud3000.errors import ParamsError, UnavailableError
 
 OLD = "FRAUD3000_PAN_KEY_OLD"
 
-_TABLE = "CREATE TABLE IF NOT EXISTS names (new TEXT PRIMARY KEY, first TEXT NOT NULL) WITHOUT ROWID"
+_TABLE = "CREATE TABLE names (new TEXT PRIMARY KEY, first TEXT NOT NULL) WITHOUT ROWID"
 _AT_ONCE = 500  # names of a question
 
 
@@ -66,10 +68,21 @@ class Book:
         if not new:
             return
         with self._unwritable():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._make()
             with closing(sqlite3.connect(self.path, timeout=30)) as file, file:
-                file.execute(_TABLE)
                 file.executemany("INSERT OR IGNORE INTO names VALUES (?, ?)", new)
+
+    def _make(self) -> None:
+        """Make the file where there is none: with its table from the first, for who reads it meanwhile."""
+        if self.path.exists():
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".card-names-") as place:
+            made = Path(place) / "made"
+            with closing(sqlite3.connect(made)) as file, file:
+                file.execute(_TABLE)
+            with contextlib.suppress(FileExistsError):
+                self.path.hardlink_to(made)
 
     def forget(self, first: str) -> None:
         """Take the other names of a card away."""
