@@ -468,6 +468,26 @@ def audit_verify(params: ParamsFile = None, json: AsJson = False, verbose: Verbo
     _run(lambda: audit.verify(given), json)
 
 
+@audit_app.command(
+    name="acknowledge", epilog=_example('fraud3000 audit acknowledge --reason "restored the backup of 3 May"')
+)
+def audit_acknowledge(
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why the entries are lost; sealed with your user name.")],
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Acknowledge that entries of the journal are lost, so that the service starts again.
+
+    The acknowledgement is a sealed entry of the journal, and lost numbers are never used again. Restore a copy that has the
+    entries first, if there is one. The service must not run meanwhile.
+    """
+    given = _load(params, verbose)
+    from fraud3000.stages import audit
+
+    _run(lambda: audit.acknowledge(given, reason), json)
+
+
 @audit_app.command(name="erase", epilog=_example("echo 596 | fraud3000 audit erase -"))
 def audit_erase(
     card: Annotated[str, typer.Argument(help="As the prepared transactions name it; - reads it from the input.")],

@@ -10,13 +10,12 @@ import fcntl
 import hmac
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from fraud3000.errors import CheckFailed, UnavailableError
+from fraud3000.errors import UnavailableError
 
 _START = "0" * 64
 _TAIL = 4_096  # bytes that hold the last line
@@ -47,6 +46,34 @@ class Anchor:
     def holds(self, key: bytes, before: str) -> bool:
         """Whether it is as it was written, behind that one."""
         return hmac.compare_digest(self.mac, _mac(key, before, self.store, self.at, self.number, self.seal))
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the file of anchors says: every line is a lasting claim that its journal had that many entries.
+
+    Attributes
+    ----------
+    verified
+        Lines that are as they were written, in order, of every journal that was ever anchored at this place.
+    damaged
+        Numbers of the other lines, from 1 on.
+    """
+
+    verified: tuple[Anchor, ...] = ()
+    damaged: tuple[int, ...] = ()
+
+    def of(self, store: str) -> list[Anchor]:
+        """The verified anchors of one journal, in order."""
+        return [anchor for anchor in self.verified if anchor.store == store]
+
+    def highest(self) -> dict[str, Anchor]:
+        """For each journal ever anchored here, the anchor with the highest number."""
+        found: dict[str, Anchor] = {}
+        for anchor in self.verified:
+            if anchor.store not in found or anchor.number >= found[anchor.store].number:
+                found[anchor.store] = anchor
+        return found
 
 
 class Anchors:
@@ -91,32 +118,23 @@ class Anchors:
                 f"{self.path}: cannot be written ({error.strerror})", hint="Free space, or set serve.anchors elsewhere."
             ) from error
 
-    def of(self, store: str) -> list[Anchor]:
-        """Those of one journal, in order.
+    def read(self) -> Claims:
+        """Read every line; a damaged one does not make those after it unreadable.
 
-        Raises
-        ------
-        CheckFailed
-            A line is not as it was written, or one is missing before it.
+        A line is verified against the code of the line before it, as that stands in the file.
         """
-        before, found = _START, []
-        for place, anchor in enumerate(self._all(), start=1):
-            if anchor is None or not anchor.holds(self._key, before):
-                raise CheckFailed(
-                    f"{self.path}: line {place} is not as it was written, or one before it is missing",
-                    hint="Compare it with a copy of the file, or with the anchors in the service's log.",
-                )
-            before = anchor.mac
-            if anchor.store == store:
-                found.append(anchor)
-        return found
-
-    def _all(self) -> Iterator[Anchor | None]:
-        """Every line; None for one that is none of ours. A last one that was cut while it was written is passed over."""
+        verified, damaged, before = list[Anchor](), list[int](), _START
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        for line in lines:
-            if line.endswith(b"\n"):
-                yield _read(line)
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                continue  # the last line, cut while it was written
+            anchor = _read(line)
+            if anchor is None or not anchor.holds(self._key, before):
+                damaged.append(number)
+            else:
+                verified.append(anchor)
+            before = _START if anchor is None else anchor.mac
+        return Claims(tuple(verified), tuple(damaged))
 
 
 def _last(file: BinaryIO) -> Anchor | None:

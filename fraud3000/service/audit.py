@@ -1,13 +1,15 @@
-"""Whether a journal is what it was: every edit, gap, insertion and cut tail that its seals and anchors show."""
+"""Audit of a journal: every edit, gap, insertion and lost end that seals, anchors and the high-water mark show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fraud3000.service import seals
 from fraud3000.service.anchors import Anchor
 from fraud3000.service.archive import entry_of
+from fraud3000.service.claims import Claim
+from fraud3000.service.entries import Acknowledgement
+from fraud3000.service.holes import Hole, Step
 from fraud3000.service.seals import Sealed
 
 
@@ -18,59 +20,83 @@ class Audit:
     Attributes
     ----------
     entries, last
-        How many were read, and the number of the last.
+        How many were read, and the number of the last, lost ones included.
     expired
         How many have no features and no answer any more, as their time has come.
     findings
         Number of an entry, and what is wrong there.
+    acknowledged
+        Losses that a person acknowledged: the same, with the reason.
     """
 
     entries: int = 0
     last: int = 0
     expired: int = 0
     findings: list[tuple[int, str]] = field(default_factory=list)
+    acknowledged: list[tuple[int, str]] = field(default_factory=list)
 
 
-def audit(rows: Iterable[Sealed], anchors: Sequence[Anchor], *, key: bytes) -> Audit:
-    """Follow the seals from the first entry to the last, and hold them against the anchors.
+def audit(
+    steps: Iterable[Step], anchors: Sequence[Anchor], claims: Sequence[Claim], acknowledged: Sequence[Acknowledgement]
+) -> Audit:
+    """Follow the journal from the first entry to the last, and compare it with what was claimed of it.
 
-    After a finding it goes on from what stands there, so that each is told once.
+    After a finding it continues with what comes next, so that each is reported once.
 
     Parameters
     ----------
-    rows
-        All entries as they lie in their files, in order.
+    steps
+        From the first entry on, see `SqliteJournal.steps_after`.
     anchors
-        Of this journal, told before the rows are read.
-    key
-        The audit key.
+        Of this journal, read before the entries.
+    claims
+        Every claim about its end, likewise.
+    acknowledged
+        Its acknowledgements.
     """
     found = Audit()
-    told: dict[int, set[str]] = {}
+    sealed: dict[int, set[str]] = {}
     for anchor in anchors:
-        told.setdefault(anchor.number, set()).add(anchor.seal)
-    before = seals.START
-    for row in rows:
-        if row.number != found.last + 1:
-            found.findings.append((found.last + 1, _gap(found.last + 1, row.number)))
-        elif not row.holds(key, row.number, before):
-            found.findings.append((row.number, "is not what was sealed, or does not follow the entry before it"))
-        elif {row.seal.hex()} != told.get(row.number, {row.seal.hex()}):
-            found.findings.append((row.number, "is sealed otherwise than an anchor says"))
+        sealed.setdefault(anchor.number, set()).add(anchor.seal)
+    unknown = False  # whether the seal before the next entry is lost
+    for step in steps:
+        if step.hole is not None:
+            _add_hole(found, step.hole, acknowledged)
+        elif step.row is None:
+            found.findings.append((step.first, _missing(step)))
         else:
-            found.findings.extend(_beside(row))
-        found.entries += 1
-        found.expired += row.digest is not None
-        found.last, before = row.number, row.seal
-    if anchors and anchors[-1].number > found.last:
-        missing = anchors[-1].number - found.last
-        said = f"{missing:,} of the last entries are gone: an anchor of {anchors[-1].at} saw {anchors[-1].number:,}"
-        found.findings.append((found.last + 1, said))
+            found.entries += 1
+            found.expired += step.row.digest is not None
+            found.findings += _problems(step, step.row, sealed.get(step.first))
+            if unknown and not any(entry.covers(step.first - 1, step.first - 1) for entry in acknowledged):
+                found.findings.append((step.first, "cannot be verified, since the seal of the entry before it is lost"))
+        unknown = (step.hole is not None and step.hole.seal is None) or (step.row is None and step.hole is None)
+        found.last = step.last
+    _add_lost_end(found, claims)
     return found
 
 
-def _gap(first: int, number: int) -> str:
-    return "is missing" if number == first + 1 else f"is missing, with all up to {number - 1:,}"
+def _add_hole(found: Audit, hole: Hole, acknowledged: Sequence[Acknowledgement]) -> None:
+    number = f", with all up to {hole.last:,}" if hole.last > hole.first else ""
+    said = f"{hole.why}{number}"
+    reason = next((entry for entry in acknowledged if entry.covers(hole.first, hole.last)), None)
+    if reason is None:
+        found.findings.append((hole.first, said))
+    else:
+        found.acknowledged.append((hole.first, f"{said} (acknowledged by {reason.by}: {reason.reason})"))
+
+
+def _missing(step: Step) -> str:
+    return "is missing" if step.first == step.last else f"is missing, with all up to {step.last:,}"
+
+
+def _problems(step: Step, row: Sealed, anchored: set[str] | None) -> Iterator[tuple[int, str]]:
+    if not step.verified:
+        yield row.number, "is not what was sealed, or does not follow the entry before it"
+    elif anchored is not None and anchored != {row.seal.hex()}:
+        yield row.number, "is sealed otherwise than an anchor says"
+    else:
+        yield from _beside(row)
 
 
 def _beside(row: Sealed) -> Iterator[tuple[int, str]]:
@@ -78,3 +104,11 @@ def _beside(row: Sealed) -> Iterator[tuple[int, str]]:
         entry_of(row)
     except (ValueError, KeyError, TypeError):
         yield row.number, "what stands beside it is not what was sealed"
+
+
+def _add_lost_end(found: Audit, claims: Sequence[Claim]) -> None:
+    beyond = max(claims, key=lambda claim: claim.number, default=None)
+    if beyond is not None and beyond.number > found.last:
+        missing = beyond.number - found.last
+        said = f"{missing:,} of the last entries are gone: {beyond.source} saw {beyond.number:,}"
+        found.findings.append((found.last + 1, said))

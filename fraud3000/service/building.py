@@ -40,9 +40,9 @@ def build(root: Path, catalogue: Catalogue) -> Built:
     UnavailableError
         The snapshot cannot be written.
     """
-    with closing(SqliteJournal(root / "journal.db", key=seals.audit_key(os.environ))) as journal:
+    with closing(SqliteJournal(root / "journal.db", key=seals.audit_key(os.environ), create=False)) as journal:
         store, _, last = states.made(root, catalogue, journal)
-        path = states.save(root, store, (last, journal.seal_of(last)))
+        path = states.save(root, store, (last, journal.seal_of(last) or seals.START))
     return Built(str(path), last, store.checksum())
 
 

@@ -23,7 +23,7 @@ PERSONAL = ("card_id", "card_lat", "card_long")
 """Columns that stand beside the body."""
 
 Source = Literal["model", "fallback"]
-Kind = Literal["transaction", "answer", "label", "erasure"]
+Kind = Literal["transaction", "answer", "label", "erasure", "acknowledgement", "repair"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,100 @@ class Erasure:
         return to_json({"entries": self.entries, "at": self.at})
 
 
-Entry = Taken | Answered | Label | Erasure
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """A person's statement that lost entries are known to be lost, and why.
+
+    Attributes
+    ----------
+    at
+        Microseconds since the epoch.
+    by
+        Name of the user who ran the command.
+    reason
+        In that person's words.
+    holes
+        Ranges of lost numbers of this journal, each as (first, last).
+    stores
+        Names of other journals that are lost from this place, with the number of their last known entry.
+    """
+
+    number: int
+    at: int
+    by: str
+    reason: str
+    holes: tuple[tuple[int, int], ...] = ()
+    stores: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def transaction_id(self) -> str:
+        return ""
+
+    @property
+    def kind(self) -> Kind:
+        return "acknowledgement"
+
+    def body(self) -> bytes:
+        """The entry as JSON; equal entries give equal bytes."""
+        return to_json({name: getattr(self, name) for name in ("at", "by", "reason", "holes", "stores")})
+
+    def covers(self, first: int, last: int) -> bool:
+        """Whether all entries of a range are acknowledged as lost."""
+        return any(begin <= first and last <= end for begin, end in self.holes)
+
+    @classmethod
+    def from_body(cls, number: int, body: dict[str, Any]) -> Acknowledgement:
+        """The entry that `body` was made of, read back from JSON."""
+        holes = tuple((int(first), int(last)) for first, last in body["holes"])
+        stores = tuple((str(name), int(last)) for name, last in body["stores"])
+        return cls(number, body["at"], body["by"], body["reason"], holes, stores)
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A person's correction of times that a wrong clock gave to entries before this one, and why.
+
+    Attributes
+    ----------
+    at
+        Microseconds since the epoch.
+    by
+        Name of the user who ran the command.
+    reason
+        In that person's words.
+    withdrawn
+        Numbers of transactions that features and exports ignore from here on; their decisions stay.
+    recorded
+        Numbers of label records, each with the `recorded_at` that counts from here on, in microseconds since the epoch.
+    """
+
+    number: int
+    at: int
+    by: str
+    reason: str
+    withdrawn: tuple[int, ...] = ()
+    recorded: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def transaction_id(self) -> str:
+        return ""
+
+    @property
+    def kind(self) -> Kind:
+        return "repair"
+
+    def body(self) -> bytes:
+        """The entry as JSON; equal entries give equal bytes."""
+        return to_json({name: getattr(self, name) for name in ("at", "by", "reason", "withdrawn", "recorded")})
+
+    @classmethod
+    def from_body(cls, number: int, body: dict[str, Any]) -> Repair:
+        """The entry that `body` was made of, read back from JSON."""
+        recorded = tuple((int(label), int(at)) for label, at in body["recorded"])
+        return cls(number, body["at"], body["by"], body["reason"], tuple(body["withdrawn"]), recorded)
+
+
+Entry = Taken | Answered | Label | Erasure | Acknowledgement | Repair
 
 
 def decision_id(number: int, fingerprint: str, transaction_id: str) -> str:
@@ -286,6 +379,10 @@ def read(number: int, kind: str, transaction_id: str, body: bytes, personal: byt
         return Answered(number, transaction_id, _answer(told["answer"]))
     if kind == "erasure":
         return Erasure(number, **told)
+    if kind == "acknowledgement":
+        return Acknowledgement.from_body(number, told)
+    if kind == "repair":
+        return Repair.from_body(number, told)
     said = told.pop("personal", None)
     mine = from_json(personal) if personal else {}
     salt, erased = mine.pop("salt", ""), mine.pop("erased", None)

@@ -11,13 +11,17 @@ All of it but the snapshots is data; a snapshot saves time alone, and one that d
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
 import shutil
+import stat
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 from loguru import logger
@@ -28,13 +32,16 @@ from fraud3000.features.online import FeatureStore
 from fraud3000.features.online.facts import EPOCH
 from fraud3000.features.spec import Catalogue
 from fraud3000.schema import LEDGER, TRANSACTIONS
-from fraud3000.service import states
-from fraud3000.service.entries import PERSONAL
+from fraud3000.service import claims, states
+from fraud3000.service.acknowledge import accept_loss, acknowledgement
+from fraud3000.service.anchors import Anchors, Claims
+from fraud3000.service.entries import PERSONAL, Acknowledgement
 from fraud3000.service.journal import Flush
 from fraud3000.service.past import Past
-from fraud3000.service.recovery import Lost, recover
-from fraud3000.service.sqlite import SqliteJournal
+from fraud3000.service.recovery import Recovered, finish, recover
+from fraud3000.service.sqlite import SqliteJournal, damaged
 from fraud3000.service.states import HISTORY, LABELS
+from fraud3000.service.store_files import StoreFiles
 
 Timespan = tuple[datetime, datetime]
 """First and last."""
@@ -52,8 +59,8 @@ class Kept:
         Number of the entry after which the snapshot was taken that the store was made of; None where there was none.
     replayed
         How many entries were read again.
-    lost
-        What the journal had lost; None where it was whole.
+    recovered
+        Outcome of the recovery at this start; None if the journal was whole.
     """
 
     store: FeatureStore
@@ -61,7 +68,7 @@ class Kept:
     past: Past
     snapshot: int | None
     replayed: int
-    lost: Lost | None
+    recovered: Recovered | None
 
     @property
     def span(self) -> Timespan | None:
@@ -80,7 +87,9 @@ class Folder:
     Parameters
     ----------
     root
-        Made where there is none.
+        Made where there is none; only its owner can read it.
+    anchors
+        Where the journal's end was reported; None for nowhere.
 
     Raises
     ------
@@ -88,9 +97,16 @@ class Folder:
         Another process holds it, or it cannot be written.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._lock = _locked(root)
+    def __init__(self, root: Path, anchors: Anchors | None = None) -> None:
+        self.root, self._anchors = root, anchors
+        self._umask = os.umask(0o077)
+        try:
+            self._locks = _locked(root)
+            self._in_place = StoreFiles([root, root / "lock"])
+            _make_private(root)
+        except BaseException:
+            os.umask(self._umask)
+            raise
 
     @property
     def _files(self) -> tuple[Path, Path, Path]:
@@ -121,7 +137,7 @@ class Folder:
     def open(self, catalogue: Catalogue, *, key: bytes = b"", flush: Flush = "full") -> Kept:
         """Make a store of what the folder holds: of a snapshot and the entries since, or of everything.
 
-        A journal that is damaged is kept up to the damage, and put aside.
+        A damaged journal is recovered: whole entries stay, lost ones become holes.
 
         Parameters
         ----------
@@ -132,27 +148,67 @@ class Folder:
 
         Raises
         ------
+        CheckFailed
+            Acknowledged entries are lost from the journal's end, or it cannot be read at all.
         UnavailableError
-            The journal cannot be read or written.
+            The journal cannot be read or written, or there is none where there was one.
         """
+        journal, recovered = self._opened(key, flush)
         try:
-            return self._kept(catalogue, self.journal(key=key, flush=flush), None)
-        except CheckFailed:
-            lost = recover(self.root / "journal.db", key=key)
-            logger.error("journal damaged first_lost={} kept_aside={} why={}", lost.first, lost.aside.name, lost.why)
-            return self._kept(catalogue, self.journal(key=key, flush=flush), lost)
+            return self._kept(catalogue, journal, recovered)
+        except CheckFailed as error:
+            recovered = self._recover(key, error)
+            journal = SqliteJournal(self._database, key=key, flush=flush, create=False)
+            return self._kept(catalogue, self._checked(journal), recovered)
 
     def journal(self, *, key: bytes = b"", flush: Flush = "full") -> SqliteJournal:
-        """The journal alone.
+        """The journal alone; an empty one is begun if the folder never had one.
 
         Raises
         ------
         CheckFailed
-            It is damaged.
+            Acknowledged entries are lost from its end, or it cannot be read at all.
         UnavailableError
-            It cannot be read or written.
+            It cannot be read or written, or there is none where there was one.
         """
-        return SqliteJournal(self.root / "journal.db", key=key, flush=flush)
+        return self._opened(key, flush)[0]
+
+    def acknowledge(self, reason: str, by: str, at: int, *, key: bytes = b"") -> Acknowledgement | None:
+        """Seal a person's acknowledgement of every loss that is not acknowledged yet; None if there is none.
+
+        Lost numbers stay lost: what comes next is numbered on behind them.
+
+        Parameters
+        ----------
+        at
+            Microseconds since the epoch.
+
+        Raises
+        ------
+        DataError
+            A file of the archive cannot be read.
+        UnavailableError
+            The journal cannot be written.
+        """
+        anchors, path = self._claims(), self._database
+        accept_loss(path, anchors, key=key)
+        shutil.rmtree(self.root / "snapshots", ignore_errors=True)
+        with closing(SqliteJournal(path, key=key, create=False)) as journal:
+            lost = acknowledgement(journal, anchors, reason=reason, by=by, at=at)
+            if lost is not None:
+                journal.append([lost])
+                journal.write_mark()
+        return lost
+
+    def require_in_place(self) -> None:
+        """Refuse to go on if the folder or its lock was deleted, unmounted or replaced.
+
+        Raises
+        ------
+        UnavailableError
+            Naming it.
+        """
+        self._in_place.require_in_place()
 
     def past(self) -> Past:
         """What the service began with; nothing where it has not begun."""
@@ -199,36 +255,101 @@ class Folder:
 
     def close(self) -> None:
         """Let another process have it; where nothing was kept, nothing stays."""
-        if not any(path.name != "lock" for path in self.root.iterdir()):
-            (self.root / "lock").unlink()
-            self.root.rmdir()
-        self._lock.close()
+        with suppress(UnavailableError):
+            self._in_place.require_in_place()
+            if not any(path.name != "lock" for path in self.root.iterdir()):
+                (self.root / "lock").unlink()
+                self.root.rmdir()
+        self._locks.close()
+        os.umask(self._umask)
 
-    def _kept(self, catalogue: Catalogue, journal: SqliteJournal, lost: Lost | None) -> Kept:
+    @property
+    def _database(self) -> Path:
+        return self.root / "journal.db"
+
+    def _claims(self) -> Claims:
+        return Claims() if self._anchors is None else self._anchors.read()
+
+    def _opened(self, key: bytes, flush: Flush) -> tuple[SqliteJournal, Recovered | None]:
+        """The journal, begun if there never was one, and recovered if it is damaged."""
+        finish(self._database)
+        if not self._database.exists():
+            claims.require_untouched(self.root, self._claims())
+            SqliteJournal(self._database, key=key).close()
+        recovered = None
+        try:
+            journal = SqliteJournal(self._database, key=key, flush=flush, create=False)
+            if not journal.complete:
+                journal.close()
+                raise damaged(self._database, "entries are missing")
+        except CheckFailed as error:
+            recovered = self._recover(key, error)
+            journal = SqliteJournal(self._database, key=key, flush=flush, create=False)
+        return self._checked(journal), recovered
+
+    def _checked(self, journal: SqliteJournal) -> SqliteJournal:
+        """The journal, once it holds all that was claimed of it."""
+        try:
+            claims.require(journal, self._claims())
+            journal.write_mark()
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    def _recover(self, key: bytes, error: CheckFailed) -> Recovered:
+        logger.error("{}", error.message)
+        shutil.rmtree(self.root / "snapshots", ignore_errors=True)  # states that have seen what is lost now
+        return recover(self._database, self._claims(), key=key)
+
+    def _kept(self, catalogue: Catalogue, journal: SqliteJournal, recovered: Recovered | None) -> Kept:
         try:
             store, snapshot, last = states.made(self.root, catalogue, journal)
-            return Kept(store, journal, self.past(), snapshot, last - (snapshot or 0), lost)
+            return Kept(store, journal, self.past(), snapshot, last - (snapshot or 0), recovered)
         except BaseException:
             journal.close()
             raise
 
 
-def _locked(root: Path) -> IO[str]:
+def _locked(root: Path) -> ExitStack:
+    """Lock the folder by a file in it, and by the folder itself, in case somebody removes that file."""
+    with ExitStack() as locks:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            file = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            locks.callback(os.close, file)
+            folder = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+            locks.callback(os.close, folder)
+        except OSError as error:
+            raise UnavailableError(
+                f"{root}: cannot be written ({error.strerror})", hint="Choose another serve.store."
+            ) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_folder(folder)
+        except OSError as error:
+            raise UnavailableError(
+                f"{root}: another service keeps its journal there", hint="End it, or choose another serve.store."
+            ) from error
+        return locks.pop_all()
+
+
+def _lock_folder(descriptor: int) -> None:
+    """Lock a folder, where its file system can: network file systems lock files alone."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / "lock").open("w")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise UnavailableError(
-            f"{root}: cannot be written ({error.strerror})", hint="Choose another serve.store."
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise UnavailableError(
-            f"{root}: another service keeps its journal there", hint="End it, or choose another serve.store."
-        ) from error
-    return lock
+        if error.errno in {errno.EWOULDBLOCK, errno.EAGAIN}:
+            raise
+
+
+def _make_private(root: Path) -> None:
+    """Take the rights of others away from what is in the folder already."""
+    for path in (root, *root.rglob("*")):
+        with suppress(OSError):  # another user's
+            mode = path.stat().st_mode
+            if mode & 0o077:
+                path.chmod(stat.S_IMODE(mode) & 0o700)
 
 
 def _in_order(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -61,7 +61,7 @@ def known(root: Path, *, key: bytes = b"") -> Known | None:
     rows, last = history.select(pl.len(), pl.col("seq").max()).collect().row(0)
     since = _Since(0 if last is None else last)
     if journal.exists():
-        with closing(SqliteJournal(journal, key=key)) as opened:
+        with closing(SqliteJournal(journal, key=key, create=False)) as opened:
             entries = opened.after(0)
             while part := list(islice(entries, _AT_ONCE)):
                 since.take(part)

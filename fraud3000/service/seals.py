@@ -45,13 +45,22 @@ class Sealed:
     seal: bytes
     digest: bytes | None = None
 
+    @property
+    def well_formed(self) -> bool:
+        """Whether each part has the type that was written."""
+        kinds = ((self.kind, str), (self.transaction_id, str), (self.body, bytes), (self.seal, bytes))
+        return all(isinstance(part, kind) for part, kind in kinds)
+
     def holds(self, key: bytes, number: int, before: bytes) -> bool:
         """Whether this is the entry of that number that was sealed to the one before."""
-        kinds = ((self.kind, str), (self.transaction_id, str), (self.body, bytes), (self.seal, bytes))
-        if self.number != number or not all(isinstance(part, kind) for part, kind in kinds):
+        if self.number != number or not self.well_formed:
             return False
+        return hmac.compare_digest(self.seal, self.sealed_behind(key, before))
+
+    def sealed_behind(self, key: bytes, before: bytes) -> bytes:
+        """The seal of this entry behind another one's."""
         digest = digest_of(self.body) if self.digest is None else self.digest
-        return hmac.compare_digest(self.seal, sealed(key, before, number, self.kind, self.transaction_id, digest))
+        return sealed(key, before, self.number, self.kind, self.transaction_id, digest)
 
 
 def sealed(key: bytes, before: bytes, number: int, kind: str, transaction_id: str, digest: bytes) -> bytes:

@@ -178,7 +178,7 @@ class Shadow:
         """
         scorer = Scorer.load(bundled, version=version)
         scorer.require_same()
-        journal = SqliteJournal(root / "journal.db", key=key)
+        journal = SqliteJournal(root / "journal.db", key=key, create=False)
         book = Book(root, version, bundle.fingerprint(bundled))
         until = since if book.seen is None else book.seen
         store, snapshot, seen = states.made(root, scorer.catalogue, journal, until=until)
@@ -205,7 +205,7 @@ class Shadow:
 
     def save(self) -> None:
         """Write a snapshot of the state, from which it goes on after its end."""
-        states.save(self.root, self.store, (self.seen, self.journal.seal_of(self.seen)))
+        states.save(self.root, self.store, (self.seen, self.journal.seal_of(self.seen) or seals.START))
         self.saved = self.seen
 
     def close(self) -> None:

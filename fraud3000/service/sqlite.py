@@ -15,46 +15,35 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
-from fraud3000.errors import CheckFailed, ParamsError, ScorerError, UnavailableError
-from fraud3000.service import seals
+from fraud3000.errors import CheckFailed, ParamsError, UnavailableError
+from fraud3000.service import holes, seals
 from fraud3000.service.archive import Archive, entry_of, without_person
 from fraud3000.service.entries import Answer, Entry, Erasure, Label, Taken, number_in
+from fraud3000.service.high_water_mark import HighWaterMark, Mark
+from fraud3000.service.holes import Hole, Step
 from fraud3000.service.journal import Alert, Flush, Queue
 from fraud3000.service.seals import Sealed
+from fraud3000.service.sqlite_schema import connect
+from fraud3000.service.store_files import StoreFiles
 
-_FORMAT = 2
-_TABLES = f"""
-CREATE TABLE entries (
-    number INTEGER PRIMARY KEY, kind TEXT NOT NULL, transaction_id TEXT NOT NULL, body BLOB NOT NULL, personal BLOB,
-    seal BLOB NOT NULL
-) STRICT;
-CREATE INDEX entries_of_transaction ON entries (transaction_id, number);
-CREATE TABLE alerts (
-    number INTEGER PRIMARY KEY, transaction_id TEXT NOT NULL, decision TEXT NOT NULL, expected_loss REAL NOT NULL,
-    open INTEGER NOT NULL
-) STRICT;
-CREATE INDEX alerts_by_loss ON alerts (expected_loss DESC, number);
-CREATE INDEX alerts_of_transaction ON alerts (transaction_id);
-CREATE TABLE archived (transaction_id TEXT, number INTEGER, PRIMARY KEY (transaction_id, number)) STRICT, WITHOUT ROWID;
-CREATE TABLE facts (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-PRAGMA user_version = {_FORMAT};
-"""
-_ALL = "SELECT number, kind, transaction_id, body, personal, seal FROM entries"
-_INSERT = "INSERT INTO entries (number, kind, transaction_id, body, personal, seal) VALUES (?, ?, ?, ?, ?, ?)"
+ROWS = "SELECT number, kind, transaction_id, body, personal, seal FROM entries"
+INSERT = "INSERT INTO entries (number, kind, transaction_id, body, personal, seal) VALUES (?, ?, ?, ?, ?, ?)"
 _IN_ONE_STATEMENT = 64  # entries; each statement more is a wait for the interpreter, which the other thread has
-_ALERT = """
+ALERT = """
 INSERT INTO alerts (number, transaction_id, decision, expected_loss, open)
 SELECT ?1, ?2, ?3, ?4, NOT EXISTS (SELECT 1 FROM entries WHERE transaction_id = ?2 AND kind = 'label')
 """
-_CLOSED = "UPDATE alerts SET open = 0 WHERE transaction_id = ?"
+CLOSED = "UPDATE alerts SET open = 0 WHERE transaction_id = ?"
 _QUEUE = """
 SELECT number, transaction_id, expected_loss, open FROM alerts
 WHERE (expected_loss, -number) < (?, ?) AND (?3 IS NULL OR open = ?3) AND (?4 IS NULL OR decision = ?4) AND expected_loss >= ?5
 ORDER BY expected_loss DESC, number LIMIT ?6
 """
-_KNOW = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
+SET_FACT = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
 DAMAGES = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What reading a damaged file raises, the latter where its own words are."""
+MARK = "journal.mark"
+"""Name of the file of the high-water mark, beside the database."""
 FILES = ("", "-wal", "-shm")
 """What is added to the name of the database for each of its files."""
 _MOVED_AT_ONCE = 20_000  # entries of one archive file at most
@@ -67,11 +56,13 @@ class SqliteJournal:
     Parameters
     ----------
     path
-        Made where there is none; its archive is the folder ``archive`` beside it.
+        Its archive is the folder ``archive`` beside it.
     key
         Of the seals.
     flush
         See `Flush`.
+    create
+        Whether it is created if there is none.
 
     Raises
     ------
@@ -83,17 +74,21 @@ class SqliteJournal:
         It cannot be read or written.
     """
 
-    def __init__(self, path: Path, *, key: bytes = b"", flush: Flush = "full") -> None:
+    def __init__(self, path: Path, *, key: bytes = b"", flush: Flush = "full", create: bool = True) -> None:
         self.path, self.archive = path, Archive(path.parent / "archive")
-        self._key = key
+        self.mark = HighWaterMark(path.with_name(MARK), key=key)
+        self._key, self._flush = key, flush
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._writing = _connected(path)
+            if create:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._writing = connect(path, create=create)
             self._writing.execute(f"PRAGMA synchronous = {flush}")
-            self._reading = _connected(path)
+            self._reading = connect(path)
             self.store = self._named()
             self._moved = self._fact("moved") or 0
+            self.holes = _holes(self._writing)
             self._head = self._end()
+            self._files = StoreFiles(Path(f"{path}{ending}") for ending in FILES)
         except sqlite3.OperationalError as error:
             raise _unavailable(path, error) from error
         except DAMAGES as error:
@@ -109,6 +104,37 @@ class SqliteJournal:
         return self._head
 
     @property
+    def complete(self) -> bool:
+        """Whether there are as many entries as their numbers say."""
+        rows = self._reading.execute("SELECT count(*) FROM entries WHERE number > ?", (self._moved,)).fetchone()[0]
+        return bool(rows == self.last - self._moved - holes.count(self.holes, self._moved))
+
+    @property
+    def last_alert(self) -> int:
+        """Number of the last entry that has an alert; 0 if there is none."""
+        return int(self._reading.execute("SELECT coalesce(max(number), 0) FROM alerts").fetchone()[0])
+
+    def require_in_place(self) -> None:
+        """Refuse to go on if the database at its path is not the open one.
+
+        Raises
+        ------
+        UnavailableError
+            It was deleted, unmounted or replaced.
+        """
+        self._files.require_in_place()
+
+    def write_mark(self) -> None:
+        """Write the high-water mark of the end, and wait for the disk.
+
+        Raises
+        ------
+        UnavailableError
+            It cannot be written.
+        """
+        self.mark.write(Mark(self.store, *self._head, flush=self._flush), durable=True)
+
+    @property
     def size(self) -> int:
         """Bytes that its files take on the disk."""
         found = (Path(f"{self.path}{ending}") for ending in FILES)
@@ -119,8 +145,8 @@ class SqliteJournal:
         """Number of the last entry that is in the archive alone."""
         return int(self._moved)
 
-    def seal_of(self, number: int) -> bytes:
-        """The seal of an entry, or what stands for it before the first.
+    def seal_of(self, number: int) -> bytes | None:
+        """The seal of an entry, or what stands for it before the first; None if it was lost.
 
         Raises
         ------
@@ -131,7 +157,7 @@ class SqliteJournal:
 
     def ends(self) -> list[Taken]:
         """See `Journal.ends`."""
-        asked = f"{_ALL} WHERE kind = 'transaction' ORDER BY number"
+        asked = f"{ROWS} WHERE kind = 'transaction' ORDER BY number"
         here = [entry for way in ("ASC", "DESC") for entry in self._read(f"{asked} {way} LIMIT 1", ())]
         if self._moved:
             there = self.archive.ends()
@@ -151,14 +177,15 @@ class SqliteJournal:
             rows.append((number, entry.kind, entry.transaction_id, body, personal, seal))
         closed = [(one.transaction_id,) for one in added if isinstance(one, Label)]
         alerts = [_alert(one) for one in added if _alerts(one)]
+        self._files.require_in_place()
         try:
             if 0 < len(rows) <= _IN_ONE_STATEMENT and not closed and not alerts:
-                self._writing.execute(f"{_INSERT}{', (?, ?, ?, ?, ?, ?)' * (len(rows) - 1)}", [*chain(*rows)])
+                self._writing.execute(f"{INSERT}{', (?, ?, ?, ?, ?, ?)' * (len(rows) - 1)}", [*chain(*rows)])
             else:
                 self._writing.execute("BEGIN IMMEDIATE")
-                self._writing.executemany(_INSERT, rows)
-                self._writing.executemany(_CLOSED, closed)
-                self._writing.executemany(_ALERT, alerts)
+                self._writing.executemany(INSERT, rows)
+                self._writing.executemany(CLOSED, closed)
+                self._writing.executemany(ALERT, alerts)
                 self._writing.execute("COMMIT")
         except sqlite3.Error as error:
             self._after_failure()
@@ -166,10 +193,12 @@ class SqliteJournal:
                 raise  # a bug of ours, that no room will mend
             raise _unavailable(self.path, error) from error
         self._head = (last + len(rows), seal)
+        self._files.require_in_place()
+        self.mark.write(Mark(self.store, *self._head, flush=self._flush))
 
     def of_transaction(self, transaction_id: str) -> list[Entry]:
         """See `Journal.of_transaction`."""
-        found = self._read(f"{_ALL} WHERE transaction_id = ? ORDER BY number", (transaction_id,))
+        found = self._read(f"{ROWS} WHERE transaction_id = ? ORDER BY number", (transaction_id,))
         if not self._moved:
             return found
         both = {entry.number: entry for entry in (*self._archived(transaction_id), *found)}  # it may be just moving
@@ -180,7 +209,7 @@ class SqliteJournal:
         if len(ids) == 1 or self._moved:
             known = ((id_, self.of_transaction(id_)) for id_ in ids)
             return {id_: entries for id_, entries in known if entries}
-        asked = f"{_ALL} WHERE transaction_id IN ({', '.join('?' * len(ids))}) ORDER BY number"
+        asked = f"{ROWS} WHERE transaction_id IN ({', '.join('?' * len(ids))}) ORDER BY number"
         found: dict[str, list[Entry]] = {}
         for entry in self._read(asked, tuple(ids)):
             found.setdefault(entry.transaction_id, []).append(entry)
@@ -188,10 +217,12 @@ class SqliteJournal:
 
     def entry(self, number: int) -> Entry | None:
         """See `Journal.entry`."""
+        if holes.containing(self.holes, number) is not None:
+            return None
         if number <= self._moved:
             row = self.archive.entry(number)
             return None if row is None else entry_of(row)
-        return next(iter(self._read(f"{_ALL} WHERE number = ?", (number,))), None)
+        return next(iter(self._read(f"{ROWS} WHERE number = ?", (number,))), None)
 
     def alerts(self, asked: Queue) -> list[Alert]:
         """See `Journal.alerts`."""
@@ -218,9 +249,9 @@ class SqliteJournal:
         UnavailableError
             The journal cannot be read.
         """
-        asked = f"{_ALL} WHERE kind = 'transaction' ORDER BY number DESC LIMIT ?"
+        asked = f"{ROWS} WHERE kind = 'transaction' ORDER BY number DESC LIMIT ?"
         try:
-            with closing(_connected(self.path)) as own:  # whoever asks may be another thread
+            with closing(connect(self.path)) as own:  # whoever asks may be another thread
                 found = [self._told(Sealed(*row)) for row in own.execute(asked, (count,))]
         except sqlite3.Error as error:
             raise _unavailable(self.path, error) from error
@@ -236,20 +267,15 @@ class SqliteJournal:
         DataError
             A file of the archive cannot be read.
         """
-        try:
-            with closing(_connected(self.path)) as reading:
-                seal = self._seal_of(reading, number)
-                for row in self._all_after(reading, number):
-                    number += 1
-                    if not row.holds(self._key, number, seal):
-                        raise damaged(self.path, f"entry {number} is not what it was when it was sealed")
-                    seal = row.seal
-                    yield row
-        except DAMAGES as error:
-            raise damaged(self.path, f"behind entry {number}: {error}") from error
+        for step in self.steps_after(number):
+            if not step.verified:
+                problem = "is missing" if step.row is None else "is not what it was when it was sealed"
+                raise damaged(self.path, f"entry {step.first} {problem}")
+            if step.row is not None:
+                yield step.row
 
-    def rows(self) -> Iterator[Sealed]:
-        """Every entry as it lies in its file, in order, whatever its seal.
+    def steps_after(self, number: int) -> Iterator[Step]:
+        """Every entry behind a number with the outcome of its verification, every hole and every gap, in order.
 
         Raises
         ------
@@ -259,10 +285,12 @@ class SqliteJournal:
             A file of the archive cannot be read.
         """
         try:
-            with closing(_connected(self.path)) as reading:
-                yield from self._all_after(reading, 0)
+            with closing(connect(self.path)) as reading:
+                seal = self._seal_of(reading, number)
+                rows = self._all_after(reading, number)
+                yield from holes.steps(rows, self.holes, key=self._key, after=number, seal=seal)
         except DAMAGES as error:
-            raise damaged(self.path, str(error)) from error
+            raise damaged(self.path, f"behind entry {number}: {error}") from error
 
     def move(self, before: datetime) -> int:
         """Let entries that came before a moment leave for the archive, by the day of their coming; how many left.
@@ -276,7 +304,7 @@ class SqliteJournal:
         """
         moment = int(before.timestamp() * 1e6)
         first = self._moved
-        with closing(_connected(self.path)) as own:
+        with closing(connect(self.path)) as own:
             self._let_go(own, self.archive.last)  # of a move that was cut off
             while rows := self._leaving(own, moment):
                 self.archive.add([row for _, row in rows], datetime.fromtimestamp(rows[-1][0] / 1e6, UTC).date())
@@ -302,7 +330,7 @@ class SqliteJournal:
         try:
             self._writing.execute("PRAGMA secure_delete = ON")
             self._writing.execute("BEGIN IMMEDIATE")
-            for raw in self._reading.execute(f"{_ALL} WHERE personal IS NOT NULL AND number > ?", (self._moved,)):
+            for raw in self._reading.execute(f"{ROWS} WHERE personal IS NOT NULL AND number > ?", (self._moved,)):
                 row = Sealed(*raw)
                 told = without_person(row, cards)
                 if told is not row:
@@ -319,23 +347,31 @@ class SqliteJournal:
             raise _unavailable(self.path, error) from error
         return count
 
-    def begin_behind(self, archive: Archive) -> None:
-        """Go on after what an archive has: for a journal that is empty still."""
-        last = archive.last
-        row = archive.entry(last) if last else None
-        if row is not None:
+    def add_hole(self, hole: Hole) -> None:
+        """Note that the entries behind the last one are lost: the next one is numbered on behind the hole.
+
+        Raises
+        ------
+        UnavailableError
+            The journal cannot be written.
+        """
+        if hole.first != self.last + 1 or hole.seal is None:
+            raise ValueError(f"hole {hole.span} does not follow entry {self.last}")
+        try:
             with self._commit(self._writing) as writing:
-                writing.execute(_KNOW, ("moved", last))
-                writing.execute(_KNOW, ("moved_seal", row.seal))
-                known = ((one.transaction_id, one.number) for one in archive.after(0, last))
-                writing.executemany("INSERT OR REPLACE INTO archived VALUES (?, ?)", known)
-            self.archive, self._moved = archive, last
-            self._head = self._end()
+                row = (hole.first, hole.last, hole.seal, hole.why)
+                writing.execute("INSERT INTO holes (first, last, seal, why) VALUES (?, ?, ?, ?)", row)
+                writing.execute("DELETE FROM alerts WHERE number BETWEEN ? AND ?", (hole.first, hole.last))
+        except sqlite3.Error as error:
+            raise _unavailable(self.path, error) from error
+        self.holes.append(hole)
+        self._head = self._end()
 
     def close(self) -> None:
         """See `Journal.close`."""
         self._reading.close()
         self._writing.close()
+        self.mark.close()
 
     def _told(self, row: Sealed) -> Entry | None:
         try:
@@ -356,7 +392,8 @@ class SqliteJournal:
             numbers = self._reading.execute(asked, (transaction_id,)).fetchall()
         except sqlite3.Error as error:
             raise _unavailable(self.path, error) from error
-        found = [self.archive.entry(number) for (number,) in numbers]
+        whole = [number for (number,) in numbers if holes.containing(self.holes, number) is None]
+        found = [self.archive.entry(number) for number in whole]
         told = [self._told(row) for row in found if row is not None]
         return [entry for entry in told if entry is not None]
 
@@ -366,7 +403,7 @@ class SqliteJournal:
         moved = _fact(reading, "moved") or 0
         if number < moved:
             yield from self.archive.after(number, moved)
-        asked = f"{_ALL} WHERE number > ? ORDER BY number"
+        asked = f"{ROWS} WHERE number > ? ORDER BY number"
         for row in reading.execute(asked, (max(number, moved),)):
             yield Sealed(*row)
 
@@ -374,7 +411,7 @@ class SqliteJournal:
         """The next entries for one file of the archive, each with the time of the last transaction up to it."""
         rows: list[tuple[int, Sealed]] = []
         came = 0
-        for raw in own.execute(f"{_ALL} WHERE number > ? ORDER BY number LIMIT {_MOVED_AT_ONCE}", (self._moved,)):
+        for raw in own.execute(f"{ROWS} WHERE number > ? ORDER BY number LIMIT {_MOVED_AT_ONCE}", (self._moved,)):
             row = Sealed(*raw)
             entry = self._told(row)
             came = max(came, entry.received_at) if isinstance(entry, Taken) else came
@@ -395,8 +432,8 @@ class SqliteJournal:
         try:
             with self._commit(own):
                 own.execute(known, (last,))
-                own.execute(_KNOW, ("moved_seal", self._seal_of(own, last)))
-                own.execute(_KNOW, ("moved", last))
+                own.execute(SET_FACT, ("moved_seal", self._seal_of(own, last)))
+                own.execute(SET_FACT, ("moved", last))
                 own.execute("DELETE FROM entries WHERE number <= ?", (last,))
                 own.execute("DELETE FROM alerts WHERE number <= ? AND NOT open", (last,))
         except sqlite3.Error as error:
@@ -406,9 +443,12 @@ class SqliteJournal:
     def _commit(self, connection: sqlite3.Connection) -> _Commit:
         return _Commit(connection)
 
-    def _seal_of(self, reading: sqlite3.Connection, number: int) -> bytes:
+    def _seal_of(self, reading: sqlite3.Connection, number: int) -> bytes | None:
         if number == 0:
             return seals.START
+        hole = holes.containing(self.holes, number)
+        if hole is not None:
+            return hole.seal if number == hole.last else None
         if number == _fact(reading, "moved"):
             return bytes(_fact(reading, "moved_seal"))
         found = reading.execute("SELECT seal FROM entries WHERE number = ?", (number,)).fetchone()
@@ -424,8 +464,8 @@ class SqliteJournal:
         name = seals.name_of(self._key)
         if self._fact("store") is None:
             with self._commit(self._writing) as writing:
-                writing.execute(_KNOW, ("store", secrets.token_hex(8)))
-                writing.execute(_KNOW, ("key", name))
+                writing.execute(SET_FACT, ("store", secrets.token_hex(8)))
+                writing.execute(SET_FACT, ("key", name))
         if self._fact("key") != name:
             given = f"the key in {seals.VARIABLE}" if self._key else f"no key, as {seals.VARIABLE} is not set"
             raise ParamsError(
@@ -439,7 +479,9 @@ class SqliteJournal:
 
     def _end(self) -> tuple[int, bytes]:
         found = self._writing.execute("SELECT number, seal FROM entries ORDER BY number DESC LIMIT 1").fetchone()
-        return found or (self._fact("moved") or 0, self._fact("moved_seal") or seals.START)
+        number, seal = found or (self._fact("moved") or 0, self._fact("moved_seal") or seals.START)
+        last = self.holes[-1] if self.holes else None
+        return (number, seal) if last is None or last.last < number else (last.last, last.seal or seals.START)
 
     def _after_failure(self) -> None:
         """Take nothing for kept that is not, whatever became of the commit."""
@@ -467,6 +509,15 @@ def _fact(connection: sqlite3.Connection, name: str) -> Any:
     return None if found is None else found[0]
 
 
+def _holes(connection: sqlite3.Connection) -> list[Hole]:
+    return [Hole(*row) for row in connection.execute("SELECT first, last, seal, why FROM holes ORDER BY first")]
+
+
+def alert_of(entry: Entry) -> tuple[int, str, str, float] | None:
+    """The row of the table of alerts that an entry makes: number, transaction, decision, expected loss; None if none."""
+    return _alert(entry) if _alerts(entry) else None
+
+
 def _alerts(entry: Entry) -> bool:
     answer = getattr(entry, "answer", None)
     return isinstance(answer, Answer) and answer.alert
@@ -477,30 +528,11 @@ def _alert(entry: Any) -> tuple[int, str, str, float]:
     return number_in(answer.decision_id), entry.transaction_id, answer.decision, answer.expected_loss
 
 
-def _connected(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        _lay_out(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _lay_out(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables where there are none."""
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found == 0:
-        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
-    elif found != _FORMAT:
-        said = f"{path}: a journal of form {found}, and this fraud3000 reads {_FORMAT}"
-        raise ScorerError(said, hint="Start the fraud3000 that wrote it.")
-
-
 def damaged(path: Path, why: str) -> CheckFailed:
     """The error of a journal that is not what it was."""
-    return CheckFailed(f"{path}: damaged ({why})", hint="A start of the service keeps what stands before the damage.")
+    return CheckFailed(
+        f"{path}: damaged ({why})", hint="Start the service: it keeps every whole entry and names the others."
+    )
 
 
 def _unavailable(path: Path, error: sqlite3.Error) -> UnavailableError:

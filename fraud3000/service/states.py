@@ -6,7 +6,7 @@ entries since. Whoever makes it needs nothing of a running service but its files
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 import polars as pl
@@ -65,7 +65,7 @@ def advanced(store: FeatureStore, journal: Journal, number: int, *, until: int |
     """
     since = journal.after(number)
     if until is not None:
-        since = islice(since, max(0, until - number))
+        since = takewhile(lambda entry: entry.number <= until, since)
     while part := list(islice(since, _AT_ONCE)):
         taken = [one for one in part if isinstance(one, Taken)]
         declined = [one.transaction_id for one in taken if one.declined]
@@ -121,7 +121,7 @@ def newest(
         number, _, seal = path.stem.partition("-")
         if int(number) > (journal.last if until is None else until):
             continue
-        if journal.seal_of(int(number)).hex()[:16] != seal:
+        if (journal.seal_of(int(number)) or b"").hex()[:16] != seal:
             continue
         try:
             with path.open("rb") as file:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 
 import polars as pl
 
+from fraud3000.chain import user
 from fraud3000.data import outputs
 from fraud3000.data.card_names import Book
 from fraud3000.errors import CheckFailed, DataError
@@ -19,6 +21,9 @@ from fraud3000.params import Params
 from fraud3000.redact import mask
 from fraud3000.service import audit as audits
 from fraud3000.service import seals
+from fraud3000.service.anchors import Anchor, Claims
+from fraud3000.service.claims import missing_journals, of_journal
+from fraud3000.service.entries import Acknowledgement
 from fraud3000.service.folder import Folder
 from fraud3000.stages.kept import anchors_of, journal_of, service_folder
 from fraud3000.stages.keys import key_of
@@ -31,29 +36,34 @@ _SHOWN = 20
 
 
 def verify(params: Params) -> Summary:
-    """Look for edits, gaps, insertions and a cut tail in the journal and its archive; a running service is not disturbed.
+    """Look for edits, gaps, insertions and a lost end in the journal and its archive; a running service is not disturbed.
 
     Raises
     ------
     CheckFailed
         The journal cannot be read at all.
     DataError
-        There is none.
+        There is none, and there never was one.
     """
     key = seals.audit_key(os.environ)
-    anchors = anchors_of(params)
+    anchors = anchors_of(params).read()
+    root = service_folder(params)
+    if not (root / "journal.db").exists():
+        return _without_journal(params, anchors)
     with closing(journal_of(params)) as journal, doing("following the seals"):
-        problems: list[str] = []
+        problems = [f"{anchors_of(params).path}: line {line} is not as it was written" for line in anchors.damaged]
+        problems += [_missing_journal(anchor) for anchor in missing_journals(journal, anchors)]
+        claims = of_journal(journal, anchors)
+        notes = [entry for entry in journal.of_transaction("") if isinstance(entry, Acknowledgement)]
+        told = anchors.of(journal.store)
         try:
-            told = anchors.of(journal.store)
-        except CheckFailed as error:
-            told, problems = [], [error.message]
-        try:
-            found = audits.audit(journal.rows(), told, key=key)
+            found = audits.audit(journal.steps_after(0), told, claims, notes)
         except (CheckFailed, DataError) as error:
             found = audits.Audit()
             problems.append(error.message)
-        moved = journal.moved
+        moved, unmarked = journal.moved, journal.mark.read() is None and journal.last > 0
+        if journal.mark.altered:
+            problems.append(f"{journal.mark.path}: is not as it was written")
     facts = {
         "entries": found.entries,
         "in the archive": moved,
@@ -61,16 +71,96 @@ def verify(params: Params) -> Summary:
         "sealed with": f"key {seals.name_of(key)}" if key else "no key",
         "anchors": len(told),
         "last anchor": told[-1].at if told else None,
+        "acknowledged losses": len(found.acknowledged),
         "findings": len(found.findings) + len(problems),
     }
+    if not found.acknowledged:
+        del facts["acknowledged losses"]
     rows = [("", problem) for problem in problems] + [(f"{number:,}", said) for number, said in found.findings]
+    lost = [(f"{number:,}", said) for number, said in found.acknowledged]
     return Summary(
         command="audit verify",
         facts=facts,
-        tables=(Table("Findings", ("entry", "what is wrong"), tuple(rows[:_SHOWN])),) if rows else (),
-        warnings=_warnings(keyed=bool(key), anchored=bool(told) or bool(problems), shown=len(rows)),
+        tables=(*_table("Findings", rows), *_table("Acknowledged losses", lost)),
+        warnings=_warnings(
+            keyed=bool(key), anchored=bool(told) or bool(problems), marked=not unmarked, shown=max(len(rows), len(lost))
+        ),
         refused=f"{len(rows):,} findings: the journal is not what was written" if rows else None,
     )
+
+
+def acknowledge(params: Params, reason: str) -> Summary:
+    """Seal a person's acknowledgement that entries are lost; the service does not run meanwhile.
+
+    Parameters
+    ----------
+    reason
+        Why they are lost, or why their loss is accepted.
+
+    Raises
+    ------
+    DataError
+        Nothing is lost, or the reason is empty.
+    UnavailableError
+        The service runs, or its files cannot be written.
+    """
+    if not reason.strip():
+        raise DataError("--reason: is empty", hint="Say why the entries are lost.")
+    root = service_folder(params)
+    anchors = anchors_of(params)
+    claimed = anchors.read()
+    if not root.exists() and not claimed.verified:
+        raise DataError(f"{root}: no service has kept a journal there", hint="See serve.store of the params.")
+    with closing(Folder(root, anchors)) as folder, uninterrupted(), doing("acknowledging the loss"):
+        now = microseconds(datetime.now(UTC))
+        lost = folder.acknowledge(mask(reason.strip()), user(), now, key=seals.audit_key(os.environ))
+        if lost is None:
+            raise DataError(f"{root}: nothing is lost", hint="`fraud3000 audit verify` lists what is wrong.")
+    rows = [(f"{first:,}" if first == last else f"{first:,} to {last:,}",) for first, last in lost.holes]
+    rows += [(f"journal {store}, {number:,} entries",) for store, number in lost.stores]
+    return Summary(
+        command="audit acknowledge",
+        facts={
+            "entry": lost.number,
+            "lost entries": sum(last - first + 1 for first, last in lost.holes),
+            "lost journals": len(lost.stores),
+            "by": lost.by,
+            "reason": lost.reason,
+        },
+        tables=_table("Acknowledged as lost", rows, ("entries",)),
+        next_step="fraud3000 audit verify",
+    )
+
+
+def _without_journal(params: Params, anchors: Claims) -> Summary:
+    """A finding for every journal that was anchored and is gone.
+
+    Raises
+    ------
+    DataError
+        There never was one.
+    """
+    root = service_folder(params)
+    missing = list(missing_journals(None, anchors))
+    if not missing:
+        raise DataError(f"{root}: no service has kept a journal there", hint="See serve.store of the params.")
+    rows = [("", _missing_journal(anchor)) for anchor in missing]
+    return Summary(
+        command="audit verify",
+        facts={"entries": 0, "anchors": len(anchors.verified), "findings": len(rows)},
+        tables=_table("Findings", rows),
+        refused=f"{len(rows):,} findings: {root} has no journal.db",
+    )
+
+
+def _missing_journal(anchor: Anchor) -> str:
+    return f"journal {anchor.store} is gone: an anchor of {anchor.at} saw {anchor.number:,} entries"
+
+
+def _table(
+    title: str, rows: Sequence[tuple[str, ...]], columns: tuple[str, ...] = ("entry", "what is wrong")
+) -> tuple[Table, ...]:
+    return (Table(title, columns, tuple(rows[:_SHOWN])),) if rows else ()
 
 
 def erase(params: Params, card: str) -> Summary:
@@ -95,7 +185,7 @@ def erase(params: Params, card: str) -> Summary:
     journal_of(params).close()
     known = Book(Workspace.of(params).card_names)
     name = _name(card, params)
-    with closing(Folder(root)) as folder, uninterrupted(), doing("erasing"):
+    with closing(Folder(root, anchors_of(params))) as folder, uninterrupted(), doing("erasing"):
         begun = root / "erasing.json"
         names = json.loads(begun.read_text(encoding="utf-8")) if begun.exists() else {}
         names.setdefault(name, f"erased-{secrets.token_hex(12)}")
@@ -125,12 +215,14 @@ def _name(card: str, params: Params) -> str:
     return Book(Workspace.of(params).card_names).firsts([card]).get(card, card)
 
 
-def _warnings(*, keyed: bool, anchored: bool, shown: int) -> tuple[str, ...]:
+def _warnings(*, keyed: bool, anchored: bool, marked: bool, shown: int) -> tuple[str, ...]:
     said = []
     if not keyed:
         said.append(f"no {seals.VARIABLE} seals it: whoever can write the journal could seal another one")
     if not anchored:
         said.append("no anchor tells how long it was: a cut tail does not show")
+    if not marked:
+        said.append("no high-water mark tells its last acknowledged entry: a cut since the last anchor does not show")
     if shown > _SHOWN:
         said.append(f"only the first {_SHOWN} findings are shown")
     return tuple(said)

@@ -25,7 +25,7 @@ from fraud3000.service.folder import Folder
 from fraud3000.service.ledger import Said, settled
 from fraud3000.service.past import newest
 from fraud3000.service.sqlite import SqliteJournal
-from fraud3000.stages.kept import service_folder
+from fraud3000.stages.kept import anchors_of, service_folder
 from fraud3000.stages.keys import key_of
 from fraud3000.stages.prepare import reasons
 from fraud3000.stages.summary import Summary
@@ -202,7 +202,7 @@ def _told_before(said: Said, known: Sequence[Entry]) -> Label | None:
 @contextmanager
 def _journal(params: Params) -> Iterator[tuple[Folder, SqliteJournal]]:
     with (
-        closing(Folder(service_folder(params))) as folder,
+        closing(Folder(service_folder(params), anchors_of(params))) as folder,
         closing(folder.journal(key=seals.audit_key(os.environ), flush=params.serve.flush)) as journal,
     ):
         yield folder, journal

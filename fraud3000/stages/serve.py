@@ -42,6 +42,9 @@ from fraud3000.stages.workspace import Workspace, scan
 _SWITCH = 0.0005
 """Seconds that the event loop may keep the interpreter while the journal's thread waits for it; 5 ms is the default."""
 
+_SHOWN = 10
+"""Ranges of lost entries that are listed."""
+
 _WAITING = 2048
 """Connections that may wait to be taken."""
 
@@ -105,7 +108,9 @@ class Service:
             version, bundled = followed()
             scorer = Scorer.load(bundled, version=version)
             scorer.require_same()
-            folder = opened.enter_context(closing(Folder(service_folder(params))))
+            anchors = anchors_of(params)
+            folder = opened.enter_context(closing(Folder(service_folder(params), anchors)))
+            folder.journal(key=seals.audit_key(os.environ)).close()  # before anything else is left there
             if folder.seed is None:
                 past = _Past.of(workspace) if history is None else _Past.given(history, scorer, params)
                 if not cold_start:
@@ -114,7 +119,6 @@ class Service:
             _require_same(folder, history)
             kept = folder.open(scorer.catalogue, key=seals.audit_key(os.environ), flush=params.serve.flush)
             opened.callback(kept.journal.close)
-            anchors = anchors_of(params)
             anchors.drop(kept.journal.store, kept.journal.end)
             if not cold_start:
                 _require_span(kept.span, scorer.catalogue)
@@ -135,7 +139,7 @@ class Service:
             )
             app = create_app(desk, counter, keys, upkeep, requests_per_second=params.serve.requests_per_second)
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
-            warnings = (*_lost(kept), *_not_asked(scorer, followed.unasked), *_strangers(folder, scorer, card_key))
+            warnings = (*_recovered(kept), *_not_asked(scorer, followed.unasked), *_strangers(folder, scorer, card_key))
             told = _summary(scorer, folder, kept, listening, keyed=keys.needed, warnings=warnings)
             opened.pop_all()
         return cls(app, listening, told, folder, kept, desk, upkeep, anchors, params.serve.grace)
@@ -337,9 +341,10 @@ def _strangers(folder: Folder, scorer: Scorer, card_key: Callable[[], CardNames]
     return (f"cards of the history are named under {keys}: none of them has a history (docs/runbook.md)",)
 
 
-def _lost(kept: Kept) -> tuple[str, ...]:
-    lost = kept.lost
-    if lost is None:
+def _recovered(kept: Kept) -> tuple[str, ...]:
+    recovered = kept.recovered
+    if recovered is None:
         return ()
-    said = f"the journal was damaged, and goes on as entry {lost.first:,}: {lost.why}; the damaged one is {lost.aside}"
-    return (said,)
+    lost = ", ".join(hole.span for hole in recovered.holes[:_SHOWN]) or "none"
+    whole = f"the journal was damaged: {recovered.kept:,} entries are whole and stay; lost entries: {lost}"
+    return (f"{whole}; the damaged file is {recovered.aside}, and `fraud3000 audit verify` reports the loss",)

@@ -1,0 +1,87 @@
+"""Acknowledge lost entries: give up what cannot be restored, and seal a person's statement about it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fraud3000.errors import CheckFailed, DataError
+from fraud3000.service import claims, holes
+from fraud3000.service.anchors import Claims
+from fraud3000.service.archive import Archive
+from fraud3000.service.entries import Acknowledgement
+from fraud3000.service.holes import Hole
+from fraud3000.service.recovery import finish, recover
+from fraud3000.service.sqlite import SqliteJournal
+
+
+def accept_loss(path: Path, anchors: Claims, *, key: bytes = b"") -> None:
+    """Make every number that was lost a hole of the journal, whatever is left of its files.
+
+    Parameters
+    ----------
+    path
+        Of the database, which may be gone.
+
+    Raises
+    ------
+    UnavailableError
+        The files cannot be written.
+    """
+    finish(path)
+    _put_unreadable_aside(Archive(path.parent / "archive"))
+    try:
+        if path.exists() and not _is_whole(path, key):
+            recover(path, anchors, key=key)
+    except CheckFailed:
+        recover(path, anchors, key=key, archive_only=True)
+    if not path.exists():
+        recover(path, anchors, key=key, archive_only=True)
+    with closing(SqliteJournal(path, key=key, create=False)) as journal:
+        claim = claims.beyond_end(journal, anchors)
+        if claim is not None:
+            number, seal = journal.end
+            seal = claim.seal or holes.bridge(key, seal, claim.number)
+            journal.add_hole(Hole(number + 1, claim.number, seal, f"is lost: {claim.source} shows that it was there"))
+
+
+def acknowledgement(
+    journal: SqliteJournal, anchors: Claims, *, reason: str, by: str, at: int
+) -> Acknowledgement | None:
+    """The next entry of the journal: what a person acknowledges now; None if all losses are acknowledged already."""
+    before = [entry for entry in journal.of_transaction("") if isinstance(entry, Acknowledgement)]
+    new = [
+        (hole.first, hole.last)
+        for hole in journal.holes
+        if not any(entry.covers(hole.first, hole.last) for entry in before)
+    ]
+    stores = tuple((anchor.store, anchor.number) for anchor in claims.missing_journals(journal, anchors))
+    if not new and not stores:
+        return None
+    return Acknowledgement(journal.last + 1, at, by, reason, tuple(new), stores)
+
+
+def _is_whole(path: Path, key: bytes) -> bool:
+    """Whether every entry is there and verified.
+
+    Raises
+    ------
+    CheckFailed
+        The file cannot be read.
+    """
+    with closing(SqliteJournal(path, key=key, create=False)) as journal:
+        try:
+            return journal.complete and all(step.verified for step in journal.steps_after(0))
+        except CheckFailed:
+            return False
+
+
+def _put_unreadable_aside(archive: Archive) -> None:
+    """Rename files of the archive that cannot be read; their entries are lost then."""
+    for file in archive.files:
+        try:
+            for _ in archive.after(file.first - 1, file.last):
+                pass
+        except DataError:
+            file.path.rename(f"{file.path}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
