@@ -488,6 +488,28 @@ def audit_acknowledge(
     _run(lambda: audit.acknowledge(given, reason), json)
 
 
+@audit_app.command(
+    name="repair", epilog=_example('fraud3000 audit repair --reason "the clock ran ahead on 3 May, 10:00 to 10:02"')
+)
+def audit_repair(
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="What happened to the clock; sealed with your user name.")
+    ],
+    params: ParamsFile = None,
+    json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Correct entries of the journal that a wrong clock dated into the future, by a sealed entry.
+
+    Features and exports ignore such transactions from then on; their decisions stay. Labels dated into the future count from
+    the time at which they can have come. The service must not run meanwhile.
+    """
+    given = _load(params, verbose)
+    from fraud3000.stages import audit
+
+    _run(lambda: audit.repair(given, reason), json)
+
+
 @audit_app.command(name="erase", epilog=_example("echo 596 | fraud3000 audit erase -"))
 def audit_erase(
     card: Annotated[str, typer.Argument(help="As the prepared transactions name it; - reads it from the input.")],

@@ -503,6 +503,13 @@ class RetentionParams(_Section):
     decisions: Duration | None = None  # then features and answers are taken out of those; never if not given
 
 
+class ClockParams(_Section):
+    """How far the service trusts the clock of its machine."""
+
+    jump: Duration = timedelta(hours=1)  # off the monotonic clock, or before the last entry: then nothing is taken
+    gap: Duration = timedelta(days=90)  # after the last entry of the journal: then the service does not start
+
+
 class ServeParams(_Section):
     """Where the service listens and keeps its journal; keys come from the environment."""
 
@@ -515,6 +522,7 @@ class ServeParams(_Section):
     reload: Duration = timedelta(seconds=5)  # how often it looks whether another model was promoted
     snapshot_entries: int = Field(250_000, ge=1_000)  # of the journal, from one snapshot of the features to the next
     retention: RetentionParams = RetentionParams()
+    clock: ClockParams = ClockParams()
     grace: Duration = timedelta(seconds=30)  # for requests under way when the service is asked to end
     anchors: str | None = None  # a file outside the store; beside it if not given
     shadow: str | None = None  # a version, or challenger: scores everything too, and decides nothing

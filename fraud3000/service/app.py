@@ -89,6 +89,7 @@ def create_app(
     door = Door(keys, access.Allowance(requests_per_second))
     directly = _take(app, desk, counter, metrics, door)
     _tell(app, desk, counter, metrics, door)
+    _tell_ready(app, desk, upkeep)
     _keep_up(app, upkeep, door)
     # around FastAPI, not within: what it does with every request costs a short one as much as its answer does
     return Timed(Named(direct.Direct(app, "/score", directly)), metrics)
@@ -191,15 +192,20 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
         """Tell that the service runs."""
         return {"status": "ok"}
 
-    @app.get("/ready")
-    async def ready() -> dict[str, str]:
-        """Tell that it can score: model and history are loaded before it answers at all."""
-        return {"status": "ready", "model_version": desk.judge.scorer.version}
-
     @app.get("/model", dependencies=door.guards("read"), responses=closed)
     async def model() -> Facts:
         """Tell which model answers, what it was made of, and what it knows."""
         return _facts(desk, counter)
+
+
+def _tell_ready(app: FastAPI, desk: Desk, upkeep: Upkeep) -> None:
+    @app.get("/ready", responses=_failures(503))
+    async def ready() -> dict[str, str]:
+        """Return 200 if transactions are taken: the store is in place, the journal can be written, the clock is right."""
+        problem = upkeep.problem
+        if problem is not None:
+            raise requests.Refused(503, "not_ready", problem.message, problem.hint or "Send it again.", retry_after=1)
+        return {"status": "ready", "model_version": desk.judge.scorer.version}
 
 
 def _keep_up(app: FastAPI, upkeep: Upkeep, door: Door) -> None:

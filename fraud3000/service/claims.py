@@ -109,7 +109,7 @@ def require_untouched(root: Path, anchors: Claims) -> None:
     """
     found = [name for name in _LEFT if (root / name).exists()]
     found += sorted(path.name for path in root.glob("journal.db*"))
-    found += [f"anchors of {len(anchors.highest())} journal(s)"] if anchors.verified else []
+    found += [f"anchors of {anchor.number:,} entries" for anchor in anchors.highest().values() if anchor.number]
     found += [f"{len(anchors.damaged)} damaged anchor(s)"] if anchors.damaged else []
     if found:
         raise UnavailableError(f"{root}: has no journal.db, but {', '.join(found)}", hint=_WAYS)

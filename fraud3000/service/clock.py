@@ -60,7 +60,9 @@ class CheckedClock:
         before, seconds_before = self._last
         off = now - before - timedelta(seconds=seconds - seconds_before)
         if abs(off) > self._jump:
-            self.problem = f"it jumped {'ahead' if off > timedelta(0) else 'back'} by {text(round(abs(off.total_seconds())))}"
+            self.problem = (
+                f"it jumped {'ahead' if off > timedelta(0) else 'back'} by {text(round(abs(off.total_seconds())))}"
+            )
             raise UnavailableError(
                 f"the clock of this machine is wrong: {self.problem} (serve.clock.jump is "
                 f"{text(round(self._jump.total_seconds()))})",

@@ -27,6 +27,7 @@ from fraud3000.service.journal import Alert, Journal, Queue
 from fraud3000.service.judge import Judge, Reasons
 from fraud3000.service.ledger import Said, settled
 from fraud3000.service.past import Past, newest
+from fraud3000.service.readiness import Readiness
 from fraud3000.service.turns import Turns
 from fraud3000.service.writer import Writer
 
@@ -86,6 +87,7 @@ class Desk:
         self.store, self.past = store, past
         self._journal, self._writer = journal, Writer(journal)
         self._last = journal.last  # number of the last entry, kept or not
+        self.readiness = Readiness()
         self._met: dict[str, Met | None] = {}  # where those stand that are being decided
         self._open: dict[str, Taken] = {}  # taken, and not decided since that failed
         self._newest = newest(past, journal)
@@ -150,6 +152,7 @@ class Desk:
         UnavailableError
             The journal cannot be read or written, or too many are being decided.
         """
+        self.readiness.require_store()
         if self._inside + len(rows) > MOST_INSIDE:
             raise UnavailableError(
                 f"{self._inside:,} transactions are being decided, and there is room for {MOST_INSIDE:,}",
@@ -200,6 +203,7 @@ class Desk:
         UnavailableError
             The journal cannot be read or written.
         """
+        self.readiness.require_store()
         async with self._turns.one():
             await self._writer.catch_up()
             labels = []
@@ -233,8 +237,20 @@ class Desk:
                 self.store = store
             self.judge = judge
 
+    async def retry_write(self) -> UnavailableError | None:
+        """Try again to write what could not be written; the error if that still fails."""
+        if not self._writer.failed:
+            return None
+        try:
+            async with self._turns.one():
+                await self._writer.catch_up()
+        except UnavailableError as error:
+            return error
+        return None
+
     def decision(self, decision: str) -> Taken | None:
         """The transaction with the decision of that id; None where there is none."""
+        self.readiness.require_store()
         entry = self._journal.entry(number_in(decision))
         taken = self._known(entry.transaction_id) if isinstance(entry, Taken) else None
         return (
@@ -247,6 +263,7 @@ class Desk:
 
     def alerts(self, asked: Queue) -> list[tuple[Alert, Taken]]:
         """The queue of alerts, by expected loss, with what is known of each."""
+        self.readiness.require_store()
         found = [(alert, self._known(alert.transaction_id)) for alert in self._journal.alerts(asked)]
         return [(alert, taken) for alert, taken in found if taken is not None]
 

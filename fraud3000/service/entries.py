@@ -316,6 +316,8 @@ class Repair:
         Numbers of transactions that features and exports ignore from here on; their decisions stay.
     recorded
         Numbers of label records, each with the `recorded_at` that counts from here on, in microseconds since the epoch.
+    newest
+        The newest `ts` of the transactions that are left, in microseconds since the epoch; None without any.
     """
 
     number: int
@@ -324,6 +326,7 @@ class Repair:
     reason: str
     withdrawn: tuple[int, ...] = ()
     recorded: tuple[tuple[int, int], ...] = ()
+    newest: int | None = None
 
     @property
     def transaction_id(self) -> str:
@@ -335,13 +338,15 @@ class Repair:
 
     def body(self) -> bytes:
         """The entry as JSON; equal entries give equal bytes."""
-        return to_json({name: getattr(self, name) for name in ("at", "by", "reason", "withdrawn", "recorded")})
+        return to_json(
+            {name: getattr(self, name) for name in ("at", "by", "reason", "withdrawn", "recorded", "newest")}
+        )
 
     @classmethod
     def from_body(cls, number: int, body: dict[str, Any]) -> Repair:
         """The entry that `body` was made of, read back from JSON."""
         recorded = tuple((int(label), int(at)) for label, at in body["recorded"])
-        return cls(number, body["at"], body["by"], body["reason"], tuple(body["withdrawn"]), recorded)
+        return cls(number, body["at"], body["by"], body["reason"], tuple(body["withdrawn"]), recorded, body["newest"])
 
 
 Entry = Taken | Answered | Label | Erasure | Acknowledgement | Repair

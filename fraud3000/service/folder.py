@@ -173,6 +173,17 @@ class Folder:
         """
         return self._opened(key, flush)[0]
 
+    def require_journal_or_new(self) -> None:
+        """Refuse to begin an empty journal where there was one.
+
+        Raises
+        ------
+        UnavailableError
+            There is no journal, but something else of a service.
+        """
+        if not self._database.exists():
+            claims.require_untouched(self.root, self._claims())
+
     def acknowledge(self, reason: str, by: str, at: int, *, key: bytes = b"") -> Acknowledgement | None:
         """Seal a person's acknowledgement of every loss that is not acknowledged yet; None if there is none.
 
@@ -192,13 +203,17 @@ class Folder:
         """
         anchors, path = self._claims(), self._database
         accept_loss(path, anchors, key=key)
-        shutil.rmtree(self.root / "snapshots", ignore_errors=True)
+        self.forget_snapshots()
         with closing(SqliteJournal(path, key=key, create=False)) as journal:
             lost = acknowledgement(journal, anchors, reason=reason, by=by, at=at)
             if lost is not None:
                 journal.append([lost])
                 journal.write_mark()
         return lost
+
+    def forget_snapshots(self) -> None:
+        """Delete all snapshots, so that the next start makes the features' state anew."""
+        shutil.rmtree(self.root / "snapshots", ignore_errors=True)
 
     def require_in_place(self) -> None:
         """Refuse to go on if the folder or its lock was deleted, unmounted or replaced.
@@ -236,7 +251,7 @@ class Folder:
         int
             How many transactions of the history were of them.
         """
-        shutil.rmtree(self.root / "snapshots", ignore_errors=True)
+        self.forget_snapshots()
         history = self._files[0]
         if not history.exists():
             return 0
@@ -274,7 +289,7 @@ class Folder:
         """The journal, begun if there never was one, and recovered if it is damaged."""
         finish(self._database)
         if not self._database.exists():
-            claims.require_untouched(self.root, self._claims())
+            self.require_journal_or_new()
             SqliteJournal(self._database, key=key).close()
         recovered = None
         try:
@@ -299,7 +314,7 @@ class Folder:
 
     def _recover(self, key: bytes, error: CheckFailed) -> Recovered:
         logger.error("{}", error.message)
-        shutil.rmtree(self.root / "snapshots", ignore_errors=True)  # states that have seen what is lost now
+        self.forget_snapshots()  # they have seen what is lost now
         return recover(self._database, self._claims(), key=key)
 
     def _kept(self, catalogue: Catalogue, journal: SqliteJournal, recovered: Recovered | None) -> Kept:

@@ -13,6 +13,7 @@ import polars as pl
 
 from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
 from fraud3000.service.entries import Answered, Entry, Label, Taken
+from fraud3000.service.repair import Corrections
 from fraud3000.service.sqlite import SqliteJournal
 
 _AT_ONCE = 50_000  # entries that are read at a time
@@ -62,7 +63,7 @@ def known(root: Path, *, key: bytes = b"") -> Known | None:
     since = _Since(0 if last is None else last)
     if journal.exists():
         with closing(SqliteJournal(journal, key=key, create=False)) as opened:
-            entries = opened.after(0)
+            entries = iter(Corrections.of_journal(opened).apply(opened.after(0)))
             while part := list(islice(entries, _AT_ONCE)):
                 since.take(part)
     parts = [history] if rows or not since.taken else []

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from fraud3000.schema import APPROVE, DECLINE, REVIEW
 from fraud3000.service.desk import Desk
 from fraud3000.service.entries import Label, Taken
 from fraud3000.service.named import LEFT, route_of
+from fraud3000.service.readiness import CAUSES
 from fraud3000.service.upkeep import Upkeep
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -104,7 +106,11 @@ class Metrics:
         """Count what is done beside answering, and be told how old it is."""
         upkeep.reloads = lambda result: self.reloads.labels(result).inc()
         upkeep.snapshots = self.snapshots.inc
-        self.watch("ready", "Whether transactions are taken, 1 or 0", lambda: float(upkeep.ready))
+        self.watch("ready", "Whether transactions are taken, 1 or 0", lambda: float(upkeep.problem is None))
+        for cause in CAUSES:
+            problem = partial(upkeep.desk.readiness.problem, cause)
+            said = f"Whether transactions are refused because of the {cause}, 1 or 0"
+            self.watch(f"refusing_{cause}", said, lambda problem=problem: float(problem() is not None))  # type: ignore[misc]
         self.watch("journal_bytes", _UNTOLD["journal_bytes"], lambda: float(upkeep.journal_bytes))
         ages = {"snapshot": lambda: time.time() - upkeep.snapshot_at, "anchor": lambda: time.time() - upkeep.anchor_at}
         for name, age in ages.items():

@@ -15,6 +15,7 @@ from fraud3000.data.spill import in_pieces
 from fraud3000.features.online.facts import microseconds
 from fraud3000.service.entries import Row
 from fraud3000.service.journal import Journal
+from fraud3000.service.repair import repairs
 
 
 class Past:
@@ -77,7 +78,9 @@ def _content(row: dict[str, Any]) -> Row:
 
 def newest(past: Past, journal: Journal) -> int | None:
     """The newest `ts` of all transactions, in microseconds since the epoch; None without time, or without any."""
-    last = journal.ends()[-1:]
-    if last and last[0].newest is not None:
-        return last[0].newest
-    return None if past.last is None else microseconds(past.last)
+    last, repair = journal.ends()[-1:], repairs(journal)[-1:]
+    seeded = None if past.last is None else microseconds(past.last)
+    if repair and (not last or repair[0].number > last[0].number):
+        times = [ts for ts in (repair[0].newest, seeded) if ts is not None]
+        return max(times, default=None)
+    return last[0].newest if last and last[0].newest is not None else seeded

@@ -22,6 +22,7 @@ from fraud3000.service.entries import Answer, Entry, Erasure, Label, Taken, numb
 from fraud3000.service.high_water_mark import HighWaterMark, Mark
 from fraud3000.service.holes import Hole, Step
 from fraud3000.service.journal import Alert, Flush, Queue
+from fraud3000.service.repair import repairs
 from fraud3000.service.seals import Sealed
 from fraud3000.service.sqlite_schema import connect
 from fraud3000.service.store_files import StoreFiles
@@ -410,11 +411,13 @@ class SqliteJournal:
     def _leaving(self, own: sqlite3.Connection, moment: int) -> list[tuple[int, Sealed]]:
         """The next entries for one file of the archive, each with the time of the last transaction up to it."""
         rows: list[tuple[int, Sealed]] = []
-        came = 0
+        came, repaired = 0, repairs(self)
         for raw in own.execute(f"{ROWS} WHERE number > ? ORDER BY number LIMIT {_MOVED_AT_ONCE}", (self._moved,)):
             row = Sealed(*raw)
             entry = self._told(row)
-            came = max(came, entry.received_at) if isinstance(entry, Taken) else came
+            if isinstance(entry, Taken):
+                later = (repair.at for repair in repaired if repair.number > entry.number)
+                came = max(came, min([entry.received_at, *later]))  # a wrong clock may have said any time
             if came >= moment:
                 break
             rows.append((came, row))

@@ -21,6 +21,7 @@ from fraud3000.features.spec import Catalogue
 from fraud3000.service.entries import Answered, Entry, Label, Taken
 from fraud3000.service.frames import ledger_of, transactions_of
 from fraud3000.service.journal import Journal
+from fraud3000.service.repair import Corrections
 from fraud3000.service.sqlite import SqliteJournal
 
 HISTORY, LABELS = "history.parquet", "labels.parquet"
@@ -55,17 +56,30 @@ def made(
     return store, number, advanced(store, journal, number or 0, until=until)
 
 
-def advanced(store: FeatureStore, journal: Journal, number: int, *, until: int | None = None) -> int:
+def advanced(
+    store: FeatureStore,
+    journal: Journal,
+    number: int,
+    *,
+    until: int | None = None,
+    corrections: Corrections | None = None,
+) -> int:
     """Let a state that has seen the entries up to a number see those behind it, up to another; the last one's number.
+
+    Parameters
+    ----------
+    corrections
+        Of repaired times; None for those of the whole journal.
 
     Raises
     ------
     CheckFailed
         The journal is damaged.
     """
-    since = journal.after(number)
+    entries = journal.after(number)
     if until is not None:
-        since = takewhile(lambda entry: entry.number <= until, since)
+        entries = takewhile(lambda entry: entry.number <= until, entries)
+    since = iter((corrections or Corrections.of_journal(journal)).apply(entries))
     while part := list(islice(since, _AT_ONCE)):
         taken = [one for one in part if isinstance(one, Taken)]
         declined = [one.transaction_id for one in taken if one.declined]

@@ -29,6 +29,8 @@ from fraud3000.service.judge import Judge
 from fraud3000.service.sqlite import SqliteJournal
 
 ANCHORED_EVERY = 60.0
+_CHECKED_EVERY = 0.4  # whether transactions can be taken
+_CHECK_TIMEOUT = 5.0
 _LOOKED_EVERY = 2.0  # whether a snapshot is due
 _MOVED_EVERY = 3_600.0
 _RECENT = 100  # transactions that a model decides before it decides any in earnest
@@ -96,8 +98,8 @@ class Upkeep:
         Called with what came of every look that was not in vain: swapped, or refused.
     snapshot_at, anchor_at
         When the last of each was written, seconds since the epoch; nan for never.
-    ready
-        False once the service is asked to end.
+    ending
+        True once the service is asked to end.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class Upkeep:
         self.reloads: Callable[[str], None] = lambda _: None
         self.snapshots: Callable[[], None] = lambda: None
         self.snapshot_at = self.anchor_at = math.nan
-        self.ready = True
+        self.ending = False
         self._journal, self._root, self._anchors = journal, root, anchors
         self._find, self._schedule = find, schedule
         self._find_shadow = find_shadow
@@ -134,6 +136,7 @@ class Upkeep:
         if heeds:
             loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._reload_quietly(again=True)))
         self._begin(_every(self._schedule.reload.total_seconds(), self._reload_quietly))
+        self._begin(_every(_CHECKED_EVERY, self.check))
         self._begin(_every(ANCHORED_EVERY, self.anchor))
         self._begin(_every(_LOOKED_EVERY, self._snapshot_if_due))
         self._begin(_every(_MOVED_EVERY, self.let_leave, at_once=True))
@@ -141,12 +144,26 @@ class Upkeep:
         try:
             yield
         finally:
-            self.ready = False
+            self.ending = True
             if heeds:
                 loop.remove_signal_handler(signal.SIGHUP)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def check(self) -> None:
+        """See whether transactions can be taken: the store is in place, the journal can be written, the clock is right."""
+        readiness = self.desk.readiness
+        for cause, check in readiness.checks.items():
+            readiness.note(cause, await _problem_in_thread(check))
+        readiness.note("disk", None if readiness.problem("store") else await self.desk.retry_write())
+
+    @property
+    def problem(self) -> UnavailableError | None:
+        """What keeps the service from taking transactions; None if nothing does."""
+        if self.ending:
+            return UnavailableError("the service is asked to end", hint="Send it to another one.")
+        return self.desk.readiness.problem()
 
     @property
     def journal_bytes(self) -> int:
@@ -198,6 +215,7 @@ class Upkeep:
         UnavailableError
             It could not be written.
         """
+        self.desk.readiness.require_store()
         async with self._building:
             begin = time.monotonic()
             found = await built(self._root, self.desk.judge.scorer.catalogue)
@@ -227,6 +245,7 @@ class Upkeep:
         UnavailableError
             The archive or the journal cannot be written.
         """
+        self.desk.readiness.require_store()
         now = datetime.now(UTC)
         moved = await asyncio.to_thread(self._journal.move, _midnight(now - self._schedule.journal))
         if moved:
@@ -317,6 +336,19 @@ class Upkeep:
         task = asyncio.ensure_future(_told(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _problem_in_thread(check: Callable[[], object]) -> UnavailableError | None:
+    """Run a check that a hanging disk may hold up; the error that it raises, or that it takes too long."""
+    try:
+        await asyncio.wait_for(asyncio.to_thread(check), _CHECK_TIMEOUT)
+    except UnavailableError as error:
+        return error
+    except TimeoutError:
+        return UnavailableError(
+            f"the store does not answer within {_CHECK_TIMEOUT:g} s", hint="Look at its disk or its network."
+        )
+    return None
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:

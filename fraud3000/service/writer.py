@@ -56,6 +56,11 @@ class Writer:
         """Whether something of a transaction is not kept yet."""
         return transaction_id in self._waiting
 
+    @property
+    def failed(self) -> bool:
+        """Whether entries wait that could not be written."""
+        return self._failed and bool(self._queue) and (self._writing is None or self._writing.done())
+
     async def catch_up(self) -> None:
         """Try again to write what could not be written; does nothing where nothing failed.
 

@@ -23,8 +23,10 @@ from fraud3000.service import audit as audits
 from fraud3000.service import seals
 from fraud3000.service.anchors import Anchor, Claims
 from fraud3000.service.claims import missing_journals, of_journal
-from fraud3000.service.entries import Acknowledgement
+from fraud3000.service.entries import Acknowledgement, Repair
 from fraud3000.service.folder import Folder
+from fraud3000.service.incoming import AHEAD
+from fraud3000.service.repair import Corrections, find, newest_left
 from fraud3000.stages.kept import anchors_of, journal_of, service_folder
 from fraud3000.stages.keys import key_of
 from fraud3000.stages.progress import doing
@@ -129,6 +131,59 @@ def acknowledge(params: Params, reason: str) -> Summary:
         },
         tables=_table("Acknowledged as lost", rows, ("entries",)),
         next_step="fraud3000 audit verify",
+    )
+
+
+def repair(params: Params, reason: str) -> Summary:
+    """Correct times that a wrong clock gave to entries, by a sealed entry; the service does not run meanwhile.
+
+    Transactions that lie in the future are withdrawn: features and exports ignore them from here on, and their decisions stay.
+    Label records that were dated into the future count from the time at which they can have come.
+
+    Raises
+    ------
+    DataError
+        No entry lies in the future, or the reason is empty.
+    UnavailableError
+        The service runs, or its files cannot be written.
+    """
+    if not reason.strip():
+        raise DataError("--reason: is empty", hint="Say what happened to the clock.")
+    root, key, now = service_folder(params), seals.audit_key(os.environ), datetime.now(UTC)
+    journal_of(params).close()
+    with closing(Folder(root, anchors_of(params))) as folder, uninterrupted(), doing("repairing"):
+        with closing(folder.journal(key=key)) as journal:
+            before = Corrections.of_journal(journal)
+            entries = before.apply(journal.after(0))
+            withdrawn, recorded = find(entries, now=now, ahead=AHEAD, jump=params.serve.clock.jump)
+            if not withdrawn and not recorded:
+                raise DataError(
+                    f"{root}: no entry lies more than {params.serve.clock.jump} in the future of what came after it",
+                    hint="`fraud3000 audit verify` lists what is wrong with the journal.",
+                )
+            gone = before.withdrawn | set(withdrawn)
+            left = (one for one in journal.after(0) if one.number not in gone)
+            entry = Repair(
+                journal.last + 1,
+                microseconds(now),
+                user(),
+                mask(reason.strip()),
+                tuple(withdrawn),
+                tuple(recorded),
+                newest_left(left),
+            )
+            journal.append([entry])
+        folder.forget_snapshots()
+    return Summary(
+        command="audit repair",
+        facts={
+            "entry": entry.number,
+            "withdrawn transactions": len(withdrawn),
+            "label records with another time": len(recorded),
+            "by": entry.by,
+            "reason": entry.reason,
+        },
+        next_step="fraud3000 serve",
     )
 
 

@@ -20,10 +20,12 @@ from fraud3000.interrupts import uninterrupted
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER
 from fraud3000.service import frames, seals
+from fraud3000.service.clock import require_plausible, wall
 from fraud3000.service.entries import Entry, Label
 from fraud3000.service.folder import Folder
 from fraud3000.service.ledger import Said, settled
 from fraud3000.service.past import newest
+from fraud3000.service.repair import last_received
 from fraud3000.service.sqlite import SqliteJournal
 from fraud3000.stages.kept import anchors_of, service_folder
 from fraud3000.stages.keys import key_of
@@ -171,7 +173,9 @@ def _said(ledger: pl.DataFrame) -> list[Said]:
 
 def _record(params: Params, said: Sequence[Said], *, command: str) -> Summary:
     with _journal(params) as (folder, journal):
-        latest, now = newest(folder.past(), journal), microseconds(datetime.now(UTC))
+        trusted = params.serve.clock
+        require_plausible(wall(), last_received(journal), jump=trusted.jump, gap=trusted.gap)
+        latest, now = newest(folder.past(), journal), microseconds(wall())
         new: dict[str, list[Label]] = {}
         added: list[Label] = []
         for one in said:

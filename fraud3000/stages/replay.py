@@ -6,18 +6,23 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from fraud3000.features.online import FeatureStore
 from fraud3000.params import Params
 from fraud3000.service import states
-from fraud3000.service.entries import Answer, Answered, Entry, Taken
+from fraud3000.service.entries import Answer, Answered, Entry, Repair, Taken
+from fraud3000.service.holes import count
 from fraud3000.service.judge import Judge
+from fraud3000.service.repair import Corrections
+from fraud3000.service.sqlite import SqliteJournal
 from fraud3000.service.states import sown
 from fraud3000.stages.kept import decision_of, journal_of, judges_of, service_folder
 from fraud3000.stages.progress import doing
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace
 
+_LOST = "{:,} entries of the journal are lost: features that counted them come out differently"
 _SHOWN = 10
 """Decisions that differ which are told one by one."""
 
@@ -49,10 +54,20 @@ def replay(params: Params, ids: Sequence[str] = ()) -> Summary:
         root = service_folder(params)
         found = _Replay(judges, {one.catalogue: sown(root, one.scorer.catalogue) for one in judges.values()})
         for entry in journal.after(0):
+            if isinstance(entry, Repair):
+                found.stores = {name: _repaired(store, journal, root, entry) for name, store in found.stores.items()}
             met = found.meet(entry)
             if isinstance(entry, Taken) and (not wanted or entry.number in wanted):
                 found.compare(seen.answered(entry), met)
-    return found.summary(seen.decisions)
+        lost = count(journal.holes)
+    return found.summary(seen.decisions, lost)
+
+
+def _repaired(store: FeatureStore, journal: SqliteJournal, root: Path, repair: Repair) -> FeatureStore:
+    """The state behind a repair: as it would be if a wrong clock had not dated entries into the future."""
+    again, corrections = sown(root, store.catalogue), Corrections.of_journal(journal, until=repair.number)
+    states.advanced(again, journal, 0, until=repair.number, corrections=corrections)
+    return again
 
 
 @dataclass
@@ -117,7 +132,7 @@ class _Replay:
             what = "features" if again.features != told.features else "decision"
             self.differing.append((told.transaction_id, told.answer.decision_id, what))
 
-    def summary(self, decisions: int) -> Summary:
+    def summary(self, decisions: int, lost: int) -> Summary:
         differing = self.counts["differing"]
         facts = {
             "decisions": decisions,
@@ -133,5 +148,6 @@ class _Replay:
             command="replay",
             facts=facts,
             tables=(table,) if differing else (),
+            warnings=(_LOST.format(lost),) if lost else (),
             refused=refused if differing else None,
         )

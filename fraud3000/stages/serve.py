@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
+from functools import partial
 
 import polars as pl
 from starlette.types import ASGIApp
@@ -27,11 +28,14 @@ from fraud3000.scorer import Scorer
 from fraud3000.service import access, seals, states
 from fraud3000.service.anchors import Anchors
 from fraud3000.service.app import create_app
+from fraud3000.service.clock import CheckedClock, require_plausible, wall
 from fraud3000.service.desk import Desk
 from fraud3000.service.fallback import Fallback
 from fraud3000.service.folder import Folder, Kept, Timespan
 from fraud3000.service.incoming import Counter
 from fraud3000.service.judge import Judge
+from fraud3000.service.repair import last_received
+from fraud3000.service.sqlite import SqliteJournal
 from fraud3000.service.upkeep import Schedule, Upkeep
 from fraud3000.stages.following import Followed
 from fraud3000.stages.kept import anchors_of, service_folder
@@ -110,23 +114,28 @@ class Service:
             scorer.require_same()
             anchors = anchors_of(params)
             folder = opened.enter_context(closing(Folder(service_folder(params), anchors)))
-            folder.journal(key=seals.audit_key(os.environ)).close()  # before anything else is left there
             if folder.seed is None:
+                folder.require_journal_or_new()
                 past = _Past.of(workspace) if history is None else _Past.given(history, scorer, params)
                 if not cold_start:
                     _require_span(past.span, scorer.catalogue)
+                folder.journal(key=seals.audit_key(os.environ)).close()  # before anything else is left there
                 folder.sow(past.transactions, past.ledger, {"history": history, "told": past.told})
             _require_same(folder, history)
             kept = folder.open(scorer.catalogue, key=seals.audit_key(os.environ), flush=params.serve.flush)
             opened.callback(kept.journal.close)
+            last, trusted = last_received(kept.journal), params.serve.clock
+            require_plausible(wall(), last, jump=trusted.jump, gap=trusted.gap)
+            clock = CheckedClock(trusted.jump)
             anchors.drop(kept.journal.store, kept.journal.end)
             if not cold_start:
                 _require_span(kept.span, scorer.catalogue)
             fallback = Fallback(**params.serve.fallback.model_dump())
             desk = Desk(Judge(scorer, bundle.fingerprint(bundled), fallback), kept.store, kept.journal, kept.past)
+            desk.readiness.checks |= {"store": partial(_require_in_place, folder, kept.journal), "clock": clock}
             desk.warm_up()
             card_key = key_of(params)
-            counter = Counter(scorer.mapping, _span(params), card_key, lambda: datetime.now(UTC))
+            counter = Counter(scorer.mapping, _span(params), card_key, clock)
             upkeep = Upkeep(
                 desk,
                 kept.journal,
@@ -173,7 +182,8 @@ class Service:
         """Write a snapshot, and let go of port, journal and folder."""
         with uninterrupted():
             self.listening.close()
-            states.save(self.folder.root, self.desk.store, self.kept.journal.end)
+            if self.desk.readiness.problem("store") is None:
+                states.save(self.folder.root, self.desk.store, self.kept.journal.end)
             self.anchors.drop(self.kept.journal.store, self.kept.journal.end)
             self.kept.journal.close()
             self.folder.close()
@@ -228,6 +238,11 @@ def _saved(kept: Kept, folder: Folder, serve: ServeParams) -> int:
     return kept.journal.last
 
 
+def _require_in_place(folder: Folder, journal: SqliteJournal) -> None:
+    folder.require_in_place()
+    journal.require_in_place()
+
+
 def _schedule(serve: ServeParams) -> Schedule:
     retention = serve.retention
     return Schedule(serve.reload, serve.snapshot_entries, retention.journal, retention.decisions)
@@ -264,7 +279,7 @@ def _require_same(folder: Folder, history: str | None) -> None:
     if history is not None and history != began:
         raise DataError(
             f"{folder.root}: began with the history {began or 'of the workspace'}, not with {history}",
-            hint="Leave out --history to go on from there; to begin anew, set another serve.store or move this one away.",
+            hint="Leave out --history to go on from there; to begin anew, set another serve.store, or move this one and its anchors away.",
         )
 
 

@@ -57,6 +57,13 @@ def test_a_restart_knows_what_was_answered(reopen: Open, newest: pl.DataFrame, t
         assert service.kept.store.checksum() == rebuilt(service, tmp_path)
 
 
+def move_store_away(place: Path) -> None:
+    """Move the store and its anchors, so that the next service begins anew."""
+    (place / "first").mkdir()
+    for name in ("service", "service.anchors.jsonl"):
+        (place / name).rename(place / "first" / name)
+
+
 def as_if_killed(place: Path) -> None:
     """Take the snapshot away that was written at the end."""
     max((place / "service" / "snapshots").rglob("*.snapshot")).unlink()
@@ -85,7 +92,7 @@ def test_a_snapshot_saves_time_alone(reopen: Open, newest: pl.DataFrame, tmp_pat
     assert len(names) == 2, "the older ones go"
 
 
-def test_a_damaged_journal_goes_on_before_the_damage(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
+def test_a_damaged_journal_keeps_all_but_the_damaged_entry(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
     sent = items(newest)
     with closing(reopen()) as service:
         first = asked(service, {"transactions": sent[:100]}).json()["results"]
@@ -94,14 +101,17 @@ def test_a_damaged_journal_goes_on_before_the_damage(reopen: Open, newest: pl.Da
         connection.execute("UPDATE entries SET body = x'00' WHERE number = 41")
         connection.commit()
     with closing(reopen()) as service:
-        assert service.kept.lost is not None
-        assert service.kept.lost.first == 41
-        assert "goes on as entry 41" in service.summary.warnings[0]
+        assert service.kept.recovered is not None
+        assert [(hole.first, hole.last) for hole in service.kept.recovered.holes] == [(41, 41)]
+        assert "99 entries are whole and stay; lost entries: 41" in service.summary.warnings[0]
         assert service.kept.store.checksum() == rebuilt(service, tmp_path)
-        assert asked(service, {"transactions": sent[:40]}).json()["results"] == first[:40]
-        again = asked(service, {"transactions": sent[40:100]}).json()["results"]
-        shown = ("transaction_id", "score", "decision", "reasons")
-        assert [[one[name] for name in shown] for one in again] == [[one[name] for name in shown] for one in first[40:]]
+        again = asked(service, {"transactions": sent[:100]}).json()["results"]
+        assert [*again[:40], *again[41:]] == [*first[:40], *first[41:]], "acknowledged decisions stand"
+        assert service.kept.journal.last == 101, "the lost one is decided anew, under another number"
+        assert again[40]["decision_id"] != first[40]["decision_id"]
+    with closing(reopen()) as service:
+        assert service.kept.recovered is None
+        assert asked(service, {"transactions": sent[:100]}).json()["results"] == again
 
 
 @pytest.fixture
@@ -172,8 +182,7 @@ def test_what_could_not_be_decided_is_decided_by_its_retry(
         assert service.kept.store.checksum() == rebuilt(service, tmp_path)
     with closing(reopen()) as service:
         assert asked(service, one).json()["results"] == [first]
-    clean = tmp_path / "service"
-    clean.rename(tmp_path / "first")
+    move_store_away(tmp_path)
     with closing(reopen()) as service:  # the same as if nothing had failed
         assert asked(service, one).json()["results"][0]["score"] == first["score"]
 
@@ -182,7 +191,7 @@ def test_a_request_is_taken_in_the_order_of_files(reopen: Open, newest: pl.DataF
     sent = items(newest)[:90]
     with closing(reopen()) as service:
         ordered = asked(service, {"transactions": sent}).json()["results"]
-    (tmp_path / "service").rename(tmp_path / "first")
+    move_store_away(tmp_path)
     shuffled = sent[1::2] + sent[::2][::-1]
     with closing(reopen()) as service:
         told = asked(service, {"transactions": shuffled}).json()["results"]
@@ -241,7 +250,8 @@ def test_a_label_that_is_known_changes_what_later_transactions_see(reopen: Open,
             late = {**late, "transaction_id": f"late{fraud}"}
             (taken,) = [entry for entry in _asked(service, late) if isinstance(entry, Taken)]
             features[fraud] = dict(zip(service.kept.store.catalogue.names, taken.features, strict=True))
-        shutil.rmtree(Path(service.folder.root))
+        shutil.rmtree(service.folder.root)
+        service.anchors.path.unlink()
     rates = [name for name in features[True] if "fraud_rate" in name]
     assert any(features[True][name] > features[False][name] for name in rates)  # type: ignore[operator]
 

@@ -338,7 +338,7 @@ def test_anchors_are_dropped_while_it_runs(
 
     def anchored() -> list[int]:
         with closing(journal_of(given)) as journal:
-            return [one.number for one in anchors_of(given).of(journal.store)]
+            return [one.number for one in anchors_of(given).read().of(journal.store)]
 
     with closing(reopen()) as service:
         run(service, work)
