@@ -90,6 +90,11 @@ class Anchors:
     def __init__(self, path: Path, *, key: bytes = b"") -> None:
         self.path, self._key = path, key
 
+    @property
+    def mark(self) -> Path:
+        """The file of the journal's high-water mark."""
+        return self.path.with_name(f"{self.path.name}.mark")
+
     def drop(self, store: str, end: tuple[int, bytes]) -> Anchor | None:
         """Tell where the journal ends; None where that was told last.
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fraud3000.errors import CheckFailed, UnavailableError
-from fraud3000.service.anchors import Anchor, Claims
+from fraud3000.service.anchors import Claims
 from fraud3000.service.entries import Acknowledgement
+from fraud3000.service.high_water_mark import Mark
 from fraud3000.service.sqlite import SqliteJournal
 
 _LEFT = ("seed.json", "history.parquet", "labels.parquet", "archive", "shadow", "snapshots", "journal.mark")
@@ -62,16 +63,41 @@ def beyond_end(journal: SqliteJournal, anchors: Claims) -> Claim | None:
     return max(claims, key=lambda claim: (claim.number, claim.seal is not None), default=None)
 
 
-def missing_journals(journal: SqliteJournal | None, anchors: Claims) -> Iterator[Anchor]:
-    """The last anchor of every other journal with entries that was anchored here and is not acknowledged as lost."""
+@dataclass(frozen=True)
+class MissingJournal:
+    """Another journal than the present one, which was kept at this place and is not acknowledged as lost.
+
+    Attributes
+    ----------
+    store
+        Its name.
+    number
+        Of its last known entry.
+    source
+        Who says so.
+    """
+
+    store: str
+    number: int
+    source: str
+
+
+def missing_journals(journal: SqliteJournal | None, anchors: Claims, mark: Mark | None) -> Iterator[MissingJournal]:
+    """Every other journal with entries that anchors or the high-water mark know at this place."""
     acknowledged: dict[str, int] = {}
     for entry in journal.of_transaction("") if journal is not None else ():
         if isinstance(entry, Acknowledgement):
             acknowledged.update(entry.stores)
-    for store, anchor in anchors.highest().items():
+    known = {
+        store: MissingJournal(store, anchor.number, f"an anchor of {anchor.at}")
+        for store, anchor in anchors.highest().items()
+    }
+    if mark is not None and (mark.store not in known or known[mark.store].number < mark.number):
+        known[mark.store] = MissingJournal(mark.store, mark.number, "the high-water mark")
+    for store, missing in known.items():
         here = journal is not None and journal.store == store
-        if not here and anchor.number > acknowledged.get(store, 0):
-            yield anchor
+        if not here and missing.number > acknowledged.get(store, 0):
+            yield missing
 
 
 def require(journal: SqliteJournal, anchors: Claims) -> None:
@@ -90,16 +116,16 @@ def require(journal: SqliteJournal, anchors: Claims) -> None:
             f"{lost:,} acknowledged {'entry is' if lost == 1 else 'entries are'} lost",
             hint="Restore a copy that has them, or accept the loss with `fraud3000 audit acknowledge --reason …`.",
         )
-    missing = next(missing_journals(journal, anchors), None)
+    missing = next(missing_journals(journal, anchors, journal.mark.read()), None)
     if missing is not None:
         raise CheckFailed(
-            f"{journal.path}: is not the journal that was anchored here: journal {missing.store} had {missing.number:,} "
-            f"entries at {missing.at}",
+            f"{journal.path}: is not the journal that was kept here: {missing.source} shows journal {missing.store} with "
+            f"{missing.number:,} entries",
             hint="Restore that journal, or accept the loss with `fraud3000 audit acknowledge --reason …`.",
         )
 
 
-def require_untouched(root: Path, anchors: Claims) -> None:
+def require_untouched(root: Path, anchors: Claims, mark: Path | None) -> None:
     """Refuse to begin an empty journal where there was one.
 
     Raises
@@ -111,5 +137,6 @@ def require_untouched(root: Path, anchors: Claims) -> None:
     found += sorted(path.name for path in root.glob("journal.db*"))
     found += [f"anchors of {anchor.number:,} entries" for anchor in anchors.highest().values() if anchor.number]
     found += [f"{len(anchors.damaged)} damaged anchor(s)"] if anchors.damaged else []
+    found += [mark.name] if mark is not None and mark.exists() else []
     if found:
         raise UnavailableError(f"{root}: has no journal.db, but {', '.join(found)}", hint=_WAYS)

@@ -17,7 +17,8 @@ import json
 import os
 import shutil
 import stat
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -100,11 +101,13 @@ class Folder:
     def __init__(self, root: Path, anchors: Anchors | None = None) -> None:
         self.root, self._anchors = root, anchors
         self._umask = os.umask(0o077)
+        self._locks = ExitStack()
         try:
             self._locks = _locked(root)
             self._in_place = StoreFiles([root, root / "lock"])
             _make_private(root)
         except BaseException:
+            self._locks.close()
             os.umask(self._umask)
             raise
 
@@ -158,7 +161,7 @@ class Folder:
             return self._kept(catalogue, journal, recovered)
         except CheckFailed as error:
             recovered = self._recover(key, error)
-            journal = SqliteJournal(self._database, key=key, flush=flush, create=False)
+            journal = SqliteJournal(self._database, key=key, flush=flush, create=False, mark=self._mark)
             return self._kept(catalogue, self._checked(journal), recovered)
 
     def journal(self, *, key: bytes = b"", flush: Flush = "full") -> SqliteJournal:
@@ -182,10 +185,10 @@ class Folder:
             There is no journal, but something else of a service.
         """
         if not self._database.exists():
-            claims.require_untouched(self.root, self._claims())
+            claims.require_untouched(self.root, self._claims(), self._mark)
 
     def acknowledge(self, reason: str, by: str, at: int, *, key: bytes = b"") -> Acknowledgement | None:
-        """Seal a person's acknowledgement of every loss that is not acknowledged yet; None if there is none.
+        """Seal a person's acknowledgement of every loss that is not acknowledged yet; None if nothing is wrong.
 
         Lost numbers stay lost: what comes next is numbered on behind them.
 
@@ -202,10 +205,10 @@ class Folder:
             The journal cannot be written.
         """
         anchors, path = self._claims(), self._database
-        accept_loss(path, anchors, key=key)
+        rebuilt = accept_loss(path, anchors, key=key, mark=self._mark)
         self.forget_snapshots()
-        with closing(SqliteJournal(path, key=key, create=False)) as journal:
-            lost = acknowledgement(journal, anchors, reason=reason, by=by, at=at)
+        with closing(SqliteJournal(path, key=key, create=False, mark=self._mark)) as journal:
+            lost = acknowledgement(journal, anchors, reason=reason, by=by, at=at, rebuilt=rebuilt)
             if lost is not None:
                 journal.append([lost])
                 journal.write_mark()
@@ -270,17 +273,24 @@ class Folder:
 
     def close(self) -> None:
         """Let another process have it; where nothing was kept, nothing stays."""
-        with suppress(UnavailableError):
+        try:
             self._in_place.require_in_place()
             if not any(path.name != "lock" for path in self.root.iterdir()):
                 (self.root / "lock").unlink()
                 self.root.rmdir()
-        self._locks.close()
-        os.umask(self._umask)
+        except UnavailableError:
+            logger.warning("{}: was deleted or replaced; nothing is tidied up there", self.root)
+        finally:
+            self._locks.close()
+            os.umask(self._umask)
 
     @property
     def _database(self) -> Path:
         return self.root / "journal.db"
+
+    @property
+    def _mark(self) -> Path | None:
+        return None if self._anchors is None else self._anchors.mark
 
     def _claims(self) -> Claims:
         return Claims() if self._anchors is None else self._anchors.read()
@@ -290,40 +300,57 @@ class Folder:
         finish(self._database)
         if not self._database.exists():
             self.require_journal_or_new()
-            SqliteJournal(self._database, key=key).close()
+            SqliteJournal(self._database, key=key, mark=self._mark).close()
         recovered = None
         try:
-            journal = SqliteJournal(self._database, key=key, flush=flush, create=False)
-            if not journal.complete:
-                journal.close()
-                raise damaged(self._database, "entries are missing")
+            journal = SqliteJournal(self._database, key=key, flush=flush, create=False, mark=self._mark)
+            with closing_on_error(journal):
+                _require_readable(journal)
         except CheckFailed as error:
             recovered = self._recover(key, error)
-            journal = SqliteJournal(self._database, key=key, flush=flush, create=False)
+            journal = SqliteJournal(self._database, key=key, flush=flush, create=False, mark=self._mark)
         return self._checked(journal), recovered
 
     def _checked(self, journal: SqliteJournal) -> SqliteJournal:
         """The journal, once it holds all that was claimed of it."""
-        try:
+        with closing_on_error(journal):
             claims.require(journal, self._claims())
             journal.write_mark()
-        except BaseException:
-            journal.close()
-            raise
         return journal
 
     def _recover(self, key: bytes, error: CheckFailed) -> Recovered:
         logger.error("{}", error.message)
         self.forget_snapshots()  # they have seen what is lost now
-        return recover(self._database, self._claims(), key=key)
+        return recover(self._database, self._claims(), key=key, mark=self._mark)
 
     def _kept(self, catalogue: Catalogue, journal: SqliteJournal, recovered: Recovered | None) -> Kept:
-        try:
+        with closing_on_error(journal):
             store, snapshot, last = states.made(self.root, catalogue, journal)
             return Kept(store, journal, self.past(), snapshot, last - (snapshot or 0), recovered)
-        except BaseException:
-            journal.close()
-            raise
+
+
+@contextmanager
+def closing_on_error(journal: SqliteJournal) -> Iterator[None]:
+    """Close a journal if the block fails."""
+    try:
+        yield
+    except BaseException:
+        journal.close()
+        raise
+
+
+def _require_readable(journal: SqliteJournal) -> None:
+    """Refuse a journal of which entries are missing, or whose tables cannot be read.
+
+    Raises
+    ------
+    CheckFailed
+        It is damaged.
+    """
+    if not journal.complete:
+        raise damaged(journal.path, "entries are missing")
+    journal.last_alert  # noqa: B018 - raises if alerts cannot be read
+    journal.of_transaction("")
 
 
 def _locked(root: Path) -> ExitStack:

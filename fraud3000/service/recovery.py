@@ -57,7 +57,14 @@ class Recovered:
     aside: Path | None
 
 
-def recover(path: Path, anchors: Claims | None = None, *, key: bytes = b"", archive_only: bool = False) -> Recovered:
+def recover(
+    path: Path,
+    anchors: Claims | None = None,
+    *,
+    key: bytes = b"",
+    mark: Path | None = None,
+    archive_only: bool = False,
+) -> Recovered:
     """Rebuild a damaged journal from its whole entries, and put the damaged files aside.
 
     Parameters
@@ -68,6 +75,8 @@ def recover(path: Path, anchors: Claims | None = None, *, key: bytes = b"", arch
         What was anchored of it.
     key
         The audit key.
+    mark
+        File of the high-water mark; see `SqliteJournal`.
     archive_only
         Give up a database that cannot be opened, or is gone, and go on behind the archive under the journal's last name.
 
@@ -83,14 +92,14 @@ def recover(path: Path, anchors: Claims | None = None, *, key: bytes = b"", arch
         There is no room.
     """
     anchors = anchors or Claims()
-    mark = HighWaterMark(path.with_name(MARK), key=key).read()
+    last_mark = HighWaterMark(mark or path.with_name(MARK), key=key).read()
     if archive_only:
         named = anchors.verified[-1].store if anchors.verified else secrets.token_hex(8)
-        facts = {"store": named if mark is None else mark.store, "key": seals.name_of(key)}
+        facts = {"store": named if last_mark is None else last_mark.store, "key": seals.name_of(key)}
         last = Archive(path.parent / "archive").last
         found = _rebuild(None, path, key, {**facts, "moved": last}, last)
     else:
-        found = _from_database(path, key, anchors, mark)
+        found = _from_database(path, key, anchors, last_mark)
     aside = finish(path)
     return Recovered(found.kept, tuple(found.new), aside)
 
@@ -214,7 +223,7 @@ def _whole(steps: Iterator[Step], found: _Rebuilding) -> Iterator[Sealed]:
         elif step.row is None:
             found.lose(step.first, step.last, None, "is missing")
             found.last = step.last
-        elif not step.verified or not _decodes(step.row):
+        elif not step.verified or not decodes(step.row):
             doubtful = step
         else:
             yield _kept(step.row, found)
@@ -226,7 +235,7 @@ def _mended(doubtful: Step, following: Step) -> Sealed | None:
     """An entry of which only the seal is damaged, as the seal of the entry behind it proves."""
     row, seal = doubtful.row, doubtful.expected
     proved = following.row is not None and following.verified and seal is not None and following.before == seal
-    if row is None or seal is None or not proved or not _decodes(row):
+    if row is None or seal is None or not proved or not decodes(row):
         return None
     return Sealed(row.number, row.kind, row.transaction_id, row.body, row.personal, seal, row.digest)
 
@@ -244,7 +253,7 @@ def _kept(row: Sealed, found: _Rebuilding) -> Sealed:
     return row
 
 
-def _decodes(row: Sealed) -> bool:
+def decodes(row: Sealed) -> bool:
     """Whether the entry can be read, with what is stored beside its body, and was decided under its number."""
     try:
         entry = entry_of(row)

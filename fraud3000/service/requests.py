@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
-from fraud3000.errors import DataError, FraudError, ScorerError, UnavailableError
+from fraud3000.errors import CheckFailed, DataError, FraudError, ScorerError, UnavailableError
 from fraud3000.redact import excerpt, mask
 from fraud3000.service.messages import LONGEST_ID, MOST_ROWS, Failure, Fault
 
@@ -32,7 +32,7 @@ _KEY = re.compile(rb'"[ \t\r\n]*:')
 _TOLD = 200  # characters of what was sent that are said again
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 _CUT_SHORT = (408, 413)
-_FAULTS = {DataError: 422, ScorerError: 409, UnavailableError: 503}
+_FAULTS = {DataError: 422, ScorerError: 409, CheckFailed: 503, UnavailableError: 503}
 _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
 
 

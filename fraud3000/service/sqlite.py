@@ -44,7 +44,7 @@ SET_FACT = "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)"
 DAMAGES = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What reading a damaged file raises, the latter where its own words are."""
 MARK = "journal.mark"
-"""Name of the file of the high-water mark, beside the database."""
+"""Name of the high-water mark's file, if nothing else is said."""
 FILES = ("", "-wal", "-shm")
 """What is added to the name of the database for each of its files."""
 _MOVED_AT_ONCE = 20_000  # entries of one archive file at most
@@ -64,6 +64,8 @@ class SqliteJournal:
         See `Flush`.
     create
         Whether it is created if there is none.
+    mark
+        File of the high-water mark; `MARK` beside the database if not given.
 
     Raises
     ------
@@ -75,9 +77,11 @@ class SqliteJournal:
         It cannot be read or written.
     """
 
-    def __init__(self, path: Path, *, key: bytes = b"", flush: Flush = "full", create: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, key: bytes = b"", flush: Flush = "full", create: bool = True, mark: Path | None = None
+    ) -> None:
         self.path, self.archive = path, Archive(path.parent / "archive")
-        self.mark = HighWaterMark(path.with_name(MARK), key=key)
+        self.mark = HighWaterMark(mark or path.with_name(MARK), key=key)
         self._key, self._flush = key, flush
         try:
             if create:
@@ -107,13 +111,13 @@ class SqliteJournal:
     @property
     def complete(self) -> bool:
         """Whether there are as many entries as their numbers say."""
-        rows = self._reading.execute("SELECT count(*) FROM entries WHERE number > ?", (self._moved,)).fetchone()[0]
+        rows = self._one("SELECT count(*) FROM entries WHERE number > ?", self._moved)
         return bool(rows == self.last - self._moved - holes.count(self.holes, self._moved))
 
     @property
     def last_alert(self) -> int:
         """Number of the last entry that has an alert; 0 if there is none."""
-        return int(self._reading.execute("SELECT coalesce(max(number), 0) FROM alerts").fetchone()[0])
+        return int(self._one("SELECT coalesce(max(number), 0) FROM alerts"))
 
     def require_in_place(self) -> None:
         """Refuse to go on if the database at its path is not the open one.
@@ -231,8 +235,8 @@ class SqliteJournal:
         given = (last[0], -last[1], asked.open, asked.decision, asked.least, asked.limit)
         try:
             found = self._reading.execute(_QUEUE, given).fetchall()
-        except sqlite3.Error as error:
-            raise _unavailable(self.path, error) from error
+        except DAMAGES as error:
+            raise _unreadable(self.path, error) from error
         return [Alert(number, id_, loss, open=bool(still)) for number, id_, loss, still in found]
 
     def after(self, number: int) -> Iterator[Entry]:
@@ -380,19 +384,25 @@ class SqliteJournal:
         except ValueError as error:
             raise damaged(self.path, str(error)) from error
 
+    def _one(self, query: str, *values: object) -> Any:
+        try:
+            return self._reading.execute(query, values).fetchone()[0]
+        except DAMAGES as error:
+            raise _unreadable(self.path, error) from error
+
     def _read(self, asked: str, given: tuple[Any, ...]) -> list[Entry]:
         try:
             found = [self._told(Sealed(*row)) for row in self._reading.execute(asked, given)]
-        except sqlite3.Error as error:
-            raise _unavailable(self.path, error) from error
+        except DAMAGES as error:
+            raise _unreadable(self.path, error) from error
         return [entry for entry in found if entry is not None]
 
     def _archived(self, transaction_id: str) -> list[Entry]:
         asked = "SELECT number FROM archived WHERE transaction_id = ? ORDER BY number"
         try:
             numbers = self._reading.execute(asked, (transaction_id,)).fetchall()
-        except sqlite3.Error as error:
-            raise _unavailable(self.path, error) from error
+        except DAMAGES as error:
+            raise _unreadable(self.path, error) from error
         whole = [number for (number,) in numbers if holes.containing(self.holes, number) is None]
         found = [self.archive.entry(number) for number in whole]
         told = [self._told(row) for row in found if row is not None]
@@ -536,6 +546,11 @@ def damaged(path: Path, why: str) -> CheckFailed:
     return CheckFailed(
         f"{path}: damaged ({why})", hint="Start the service: it keeps every whole entry and names the others."
     )
+
+
+def _unreadable(path: Path, error: Exception) -> CheckFailed | UnavailableError:
+    """The error of a query that failed: the file is damaged, or cannot be read now."""
+    return _unavailable(path, error) if isinstance(error, sqlite3.OperationalError) else damaged(path, str(error))
 
 
 def _unavailable(path: Path, error: sqlite3.Error) -> UnavailableError:

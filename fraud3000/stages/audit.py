@@ -21,10 +21,11 @@ from fraud3000.params import Params
 from fraud3000.redact import mask
 from fraud3000.service import audit as audits
 from fraud3000.service import seals
-from fraud3000.service.anchors import Anchor, Claims
-from fraud3000.service.claims import missing_journals, of_journal
+from fraud3000.service.anchors import Claims
+from fraud3000.service.claims import MissingJournal, missing_journals, of_journal
 from fraud3000.service.entries import Acknowledgement, Repair
 from fraud3000.service.folder import Folder
+from fraud3000.service.high_water_mark import HighWaterMark
 from fraud3000.service.incoming import AHEAD
 from fraud3000.service.repair import Corrections, find, newest_left
 from fraud3000.stages.kept import anchors_of, journal_of, service_folder
@@ -54,7 +55,7 @@ def verify(params: Params) -> Summary:
         return _without_journal(params, anchors)
     with closing(journal_of(params)) as journal, doing("following the seals"):
         problems = [f"{anchors_of(params).path}: line {line} is not as it was written" for line in anchors.damaged]
-        problems += [_missing_journal(anchor) for anchor in missing_journals(journal, anchors)]
+        problems += [_missing_journal(one) for one in missing_journals(journal, anchors, journal.mark.read())]
         claims = of_journal(journal, anchors)
         notes = [entry for entry in journal.of_transaction("") if isinstance(entry, Acknowledgement)]
         told = anchors.of(journal.store)
@@ -196,10 +197,11 @@ def _without_journal(params: Params, anchors: Claims) -> Summary:
         There never was one.
     """
     root = service_folder(params)
-    missing = list(missing_journals(None, anchors))
+    mark = HighWaterMark(anchors_of(params).mark, key=seals.audit_key(os.environ)).read()
+    missing = list(missing_journals(None, anchors, mark))
     if not missing:
         raise DataError(f"{root}: no service has kept a journal there", hint="See serve.store of the params.")
-    rows = [("", _missing_journal(anchor)) for anchor in missing]
+    rows = [("", _missing_journal(one)) for one in missing]
     return Summary(
         command="audit verify",
         facts={"entries": 0, "anchors": len(anchors.verified), "findings": len(rows)},
@@ -208,8 +210,8 @@ def _without_journal(params: Params, anchors: Claims) -> Summary:
     )
 
 
-def _missing_journal(anchor: Anchor) -> str:
-    return f"journal {anchor.store} is gone: an anchor of {anchor.at} saw {anchor.number:,} entries"
+def _missing_journal(missing: MissingJournal) -> str:
+    return f"journal {missing.store} is gone: {missing.source} saw {missing.number:,} entries"
 
 
 def _table(

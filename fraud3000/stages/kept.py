@@ -41,7 +41,8 @@ def journal_of(params: Params) -> SqliteJournal:
     root = service_folder(params)
     if not (root / "journal.db").exists():
         raise DataError(f"{root}: no service has kept a journal there", hint="See serve.store of the params.")
-    return SqliteJournal(root / "journal.db", key=seals.audit_key(os.environ), create=False)
+    key, mark = seals.audit_key(os.environ), anchors_of(params).mark
+    return SqliteJournal(root / "journal.db", key=key, create=False, mark=mark)
 
 
 def anchors_of(params: Params) -> Anchors:
