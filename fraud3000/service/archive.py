@@ -6,10 +6,11 @@ are taken out of a file; what happened stays, since the features' state is made 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain, pairwise
 from pathlib import Path
 
 import polars as pl
@@ -96,7 +97,7 @@ class Archive:
         """
         for file in self.files:
             if file.last > number and file.first <= until:
-                yield from (row for row in _read(file) if number < row.number <= until)
+                yield from (row for row in _ascending(_read(file)) if number < row.number <= until)
 
     def entry(self, number: int) -> Sealed | None:
         """The entry of a number; None where it is not here.
@@ -146,6 +147,18 @@ class Archive:
                 file.path.unlink()
                 count += sum(row.kind == "transaction" for row in rows)
         return count
+
+    def replace(self, rows: Mapping[int, Sealed]) -> None:
+        """Write files anew with other rows under some numbers.
+
+        Raises
+        ------
+        UnavailableError
+            The place cannot be written.
+        """
+        for file in self.files:
+            if any(file.first <= number <= file.last for number in rows):
+                _write([rows.get(row.number, row) for row in _read(file)], file.path)
 
     def erase(self, cards: dict[str, str]) -> int:
         """Give cards other names in every file, and take what else is personal; how many entries were of them.
@@ -210,6 +223,16 @@ def _read(file: File) -> Iterator[Sealed]:
     with _readable(file.path):
         frame = pl.read_parquet(file.path, glob=False)
     return _rows(frame)
+
+
+def _ascending(rows: Iterator[Sealed]) -> Iterator[Sealed]:
+    """Rows without those whose number is damaged, as its neighbours show: they count as missing."""
+    before = 0
+    for row, following in pairwise(chain(rows, [None])):
+        assert row is not None
+        if row.number > before and (following is None or row.number < following.number):
+            before = row.number
+            yield row
 
 
 def _rows(frame: pl.DataFrame) -> Iterator[Sealed]:

@@ -159,6 +159,7 @@ class _Rebuilding:
     def __post_init__(self) -> None:
         self.all: list[Hole] = []
         self.new: list[Hole] = []
+        self.mended: dict[int, Sealed] = {}  # entries whose seal was computed again
 
     def lose(self, first: int, last: int, seal: bytes | None, why: str) -> None:
         """Note lost entries."""
@@ -198,6 +199,7 @@ def _rebuild(
             writer.add(row)
         _end(found, key, claimed, unreadable=reading.broken)
         writer.finish(facts, found.all)
+    archive.replace(found.mended)
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(rescued)
@@ -215,6 +217,7 @@ def _whole(steps: Iterator[Step], found: _Rebuilding) -> Iterator[Sealed]:
             if mended is None:
                 _lose_damaged(doubtful, found)
             else:
+                found.mended[mended.number] = mended
                 yield _kept(mended, found)
             doubtful = None
         if step.hole is not None:

@@ -178,7 +178,8 @@ def run_case(seed: int, made: Path, place: Path) -> None:
         assert error.exit_code in {3, 6, 7}, f"{what}: {error}"
     if findings_of_loss(params):
         audit.acknowledge(params, "a test")
-    assert start(params) is None, what
+    again = start(params)
+    assert again is None, f"{what}: {again}"
     continued(params, what)
 
 
