@@ -49,7 +49,10 @@ def test_what_is_whole_has_no_findings(kept: Path) -> None:
         ),
         ("UPDATE entries SET transaction_id = 'x' WHERE number IN (4, 9)", [(4, "is not what"), (9, "is not what")]),
         ("DELETE FROM entries WHERE number = 7", [(7, "is missing"), (8, "cannot be verified")]),
-        ("DELETE FROM entries WHERE number BETWEEN 7 AND 12", [(7, "is missing, with all up to 12"), (13, "cannot be verified")]),
+        (
+            "DELETE FROM entries WHERE number BETWEEN 7 AND 12",
+            [(7, "is missing, with all up to 12"), (13, "cannot be verified")],
+        ),
         ("DELETE FROM entries WHERE number > 33", [(34, "7 of the last entries are gone: an anchor of")]),
         ("DELETE FROM entries", [(1, "40 of the last entries are gone")]),
         (
