@@ -31,7 +31,7 @@ from fraud3000.service.entries import Entry, Label, Taken, number_in
 from fraud3000.service.high_water_mark import HighWaterMark, Mark
 from fraud3000.service.holes import Hole, Step
 from fraud3000.service.seals import Sealed
-from fraud3000.service.sqlite import ALERT, CLOSED, DAMAGES, FILES, INSERT, MARK, ROWS, SET_FACT, alert_of
+from fraud3000.service.sqlite import ALERT, CLOSED, DAMAGES, FILES, INSERT, MARK, ROWS, SET_FACT, alert_of, read_holes
 from fraud3000.service.sqlite_schema import connect
 
 _BATCH = 1_000  # rows that are written in one statement
@@ -294,7 +294,10 @@ class _Salvage:
 
     def holes(self) -> list[Hole]:
         """Holes that were known before."""
-        return [Hole(*row) for row in self._ask("SELECT first, last, seal, why FROM holes ORDER BY first")]
+        if self._damaged is not None:
+            with suppress(*DAMAGES):
+                return read_holes(self._damaged)
+        return []
 
     def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of a query; none if they cannot be read."""

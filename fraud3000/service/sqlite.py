@@ -91,7 +91,9 @@ class SqliteJournal:
             self._reading = connect(path)
             self.store = self._named()
             self._moved = self._fact("moved") or 0
-            self.holes = _holes(self._writing)
+            if not isinstance(self._moved, int):
+                raise sqlite3.DatabaseError("the number of archived entries is no number")
+            self.holes = read_holes(self._writing)
             self._head = self._end()
             self._files = StoreFiles(Path(f"{path}{ending}") for ending in FILES)
         except sqlite3.OperationalError as error:
@@ -522,8 +524,20 @@ def _fact(connection: sqlite3.Connection, name: str) -> Any:
     return None if found is None else found[0]
 
 
-def _holes(connection: sqlite3.Connection) -> list[Hole]:
-    return [Hole(*row) for row in connection.execute("SELECT first, last, seal, why FROM holes ORDER BY first")]
+def read_holes(connection: sqlite3.Connection) -> list[Hole]:
+    """The table of holes, in order.
+
+    Raises
+    ------
+    sqlite3.DatabaseError
+        It is damaged.
+    """
+    rows = connection.execute("SELECT first, last, seal, why FROM holes ORDER BY first").fetchall()
+    for first, last, seal, why in rows:
+        typed = isinstance(first, int) and isinstance(last, int) and isinstance(why, str)
+        if not typed or first > last or not isinstance(seal, bytes | None):
+            raise sqlite3.DatabaseError("the table of lost entries holds other rows")
+    return [Hole(*row) for row in rows]
 
 
 def alert_of(entry: Entry) -> tuple[int, str, str, float] | None:
