@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from functools import partial
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -107,12 +106,11 @@ class Metrics:
         upkeep.reloads = lambda result: self.reloads.labels(result).inc()
         upkeep.snapshots = self.snapshots.inc
         self.watch("ready", "Whether transactions are taken, 1 or 0", lambda: float(upkeep.problem is None))
-        for cause in CAUSES:
-            problem = partial(upkeep.desk.readiness.problem, cause)
-            said = f"Whether transactions are refused because of the {cause}, 1 or 0"
-            self.watch(f"refusing_{cause}", said, lambda problem=problem: float(problem() is not None))  # type: ignore[misc]
         self.watch("journal_bytes", _UNTOLD["journal_bytes"], lambda: float(upkeep.journal_bytes))
-        ages = {"snapshot": lambda: time.time() - upkeep.snapshot_at, "anchor": lambda: time.time() - upkeep.anchor_at}
+        ages = {
+            "snapshot": lambda: time.monotonic() - upkeep.snapshot_at,
+            "anchor": lambda: time.monotonic() - upkeep.anchor_at,
+        }
         for name, age in ages.items():
             self.watch(f"{name}_age_seconds", _UNTOLD[f"{name}_age_seconds"], age)
 
@@ -200,6 +198,12 @@ class _OfDesk(Collector):
         yield _info("build", "The program", version=version("fraud3000"))
         model = {"version": judge.scorer.version, "bundle_sha256": judge.fingerprint, "catalogue": judge.catalogue}
         yield _info("model", "The model that decides", **model)
+        refusing = GaugeMetricFamily(
+            "fraud3000_refusing", "Whether transactions are refused for a cause, 1 or 0", labels=("cause",)
+        )
+        for cause in CAUSES:
+            refusing.add_metric((cause,), float(desk.readiness.problem(cause) is not None))
+        yield refusing
         for what, said in (("late", "kept though they came late"), ("refused", "too late to be kept for the key")):
             rows = CounterMetricFamily(f"fraud3000_{what}_rows", f"Transactions {said}", labels=("key",))
             for key, counts in desk.store.counts().items():

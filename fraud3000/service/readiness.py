@@ -8,6 +8,7 @@ from typing import Literal
 from loguru import logger
 
 from fraud3000.errors import UnavailableError
+from fraud3000.service.clock import Now, wall
 
 Cause = Literal["store", "disk", "clock"]
 CAUSES: tuple[Cause, ...] = ("store", "disk", "clock")
@@ -21,9 +22,12 @@ class Readiness:
     ----------
     checks
         Run again and again; each raises an UnavailableError while there is a problem of its cause.
+    clock
+        The time, for all that the service does beside answering.
     """
 
     def __init__(self) -> None:
+        self.clock: Now = wall
         self.checks: dict[Cause, Callable[[], object]] = {}
         self._problems: dict[Cause, UnavailableError] = {}
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,7 +97,7 @@ class Upkeep:
     reloads
         Called with what came of every look that was not in vain: swapped, or refused.
     snapshot_at, anchor_at
-        When the last of each was written, seconds since the epoch; nan for never.
+        When the last of each was written, by `time.monotonic`; nan for never.
     ending
         True once the service is asked to end.
     """
@@ -219,7 +219,7 @@ class Upkeep:
         async with self._building:
             begin = time.monotonic()
             found = await built(self._root, self.desk.judge.scorer.catalogue)
-            self._saved, self.snapshot_at = max(self._saved, found.number), time.time()
+            self._saved, self.snapshot_at = max(self._saved, found.number), time.monotonic()
             self.snapshots()
             logger.info("snapshot entry={} seconds={:.1f}", found.number, time.monotonic() - begin)
             return found
@@ -233,7 +233,7 @@ class Upkeep:
             The file cannot be written.
         """
         told = await asyncio.to_thread(self._anchors.drop, self._journal.store, self._journal.end)
-        self.anchor_at = time.time()
+        self.anchor_at = time.monotonic()
         if told is not None:
             logger.info("anchor store={} entry={} seal={}", told.store, told.number, told.seal)
 
@@ -246,7 +246,7 @@ class Upkeep:
             The archive or the journal cannot be written.
         """
         self.desk.readiness.require_store()
-        now = datetime.now(UTC)
+        now = self.desk.readiness.clock()  # a wrong one would let decisions expire
         moved = await asyncio.to_thread(self._journal.move, _midnight(now - self._schedule.journal))
         if moved:
             logger.info("archived entries={}", moved)

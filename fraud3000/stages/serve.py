@@ -133,6 +133,7 @@ class Service:
             fallback = Fallback(**params.serve.fallback.model_dump())
             desk = Desk(Judge(scorer, bundle.fingerprint(bundled), fallback), kept.store, kept.journal, kept.past)
             desk.readiness.checks |= {"store": partial(_require_in_place, folder, kept.journal), "clock": clock}
+            desk.readiness.clock = clock
             desk.warm_up()
             card_key = key_of(params)
             counter = Counter(scorer.mapping, _span(params), card_key, clock)

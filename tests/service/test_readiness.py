@@ -87,7 +87,7 @@ def test_nothing_is_answered_when_the_store_is_not_in_place(
         assert (await client.get("/alerts")).status_code == 503
         assert (await client.get("/health")).status_code == 200
         metrics = (await client.get("/metrics")).text
-        assert (gauge(metrics, "ready"), gauge(metrics, "refusing_store")) == (0, 1)
+        assert (gauge(metrics, "ready"), gauge(metrics, 'refusing{cause="store"}')) == (0, 1)
 
     with closing(reopen()) as service:
         run(service, work)
@@ -124,7 +124,7 @@ def test_a_full_disk_takes_the_service_down_until_there_is_room(reopen: Open, ne
             writing.execute(f"PRAGMA max_page_count = {pages}")
             assert (await client.post("/score", json={"transactions": sent[:60]})).status_code == 503
             assert (await becomes(client, 503, 5))["error"]["code"] == "not_ready"
-            assert gauge((await client.get("/metrics")).text, "refusing_disk") == 1
+            assert gauge((await client.get("/metrics")).text, 'refusing{cause="disk"}') == 1
             writing.execute("PRAGMA max_page_count = 1000000")
             await becomes(client, 200, 5)  # nobody sends anything meanwhile
             assert service.kept.journal.last == 60
@@ -209,7 +209,7 @@ def test_twenty_years_ahead_for_seconds_leave_nothing_behind(
         assert (await client.post("/score", json=ahead)).status_code == 503
         assert (await client.post("/labels", json=label)).status_code == 503
         assert "clock" in (await becomes(client, 503, 5))["error"]["message"]
-        assert gauge((await client.get("/metrics")).text, "refusing_clock") == 1
+        assert gauge((await client.get("/metrics")).text, 'refusing{cause="clock"}') == 1
         clocks.at -= timedelta(days=20 * 365)
         await becomes(client, 200, 5)
         (recorded,) = (await client.post("/labels", json=label)).json()["results"]
