@@ -124,9 +124,15 @@ def read(folder: Path) -> Contents:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of the manifest, as the registry keeps it; empty where there is none."""
+    """SHA-256 of the manifest, as the registry keeps it; empty where there is none.
+
+    Raises
+    ------
+    ScorerError
+        The manifest is larger than any that `read` takes.
+    """
     path = folder / MANIFEST
-    return _sha256(path.read_bytes()) if path.is_file() else ""
+    return _sha256(_bytes(path)) if path.is_file() else ""
 
 
 def _regular_files(folder: Path) -> set[str]:

@@ -58,7 +58,7 @@ def loads(content: bytes) -> Any:
     strange = sorted(_types(decode(members.get(_SCHEMA, b"{}"))) - _KNOWN_TYPES)
     if strange:
         raise ScorerError(
-            f"the model holds types that no model of ours has ({', '.join(strange)}); it was not opened",
+            f"{_SCHEMA}: the model holds types that no model of ours has ({', '.join(strange)}); it was not opened",
             hint="Do not use this bundle; train again.",
         )
     return _opened(_packed(members, zipfile.ZIP_STORED))

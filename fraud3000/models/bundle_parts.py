@@ -95,7 +95,7 @@ def checksums(parts: Mapping[str, Any], catalogue: bytes, members: Mapping[str, 
         The models' files.
     """
     found = {name: _sha256(parts[name]) for name in _CHECKSUMMED}
-    found["catalogue.json"] = _sha256(json.loads(catalogue))
+    found |= {f"catalogue.json/{key}": _sha256(value) for key, value in json.loads(catalogue).items()}
     for file, content in members.items():
         found |= {f"{file}/{name}": one for name, one in predictors.checksums(content).items()}
     return found

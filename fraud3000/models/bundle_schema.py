@@ -187,10 +187,10 @@ def _encoder_faults(text: ScorerText, catalogue: Catalogue) -> Iterator[str]:
         yield "encoder.columns: one is listed twice"
     for name in (*encoder.columns, *encoder.dropped):
         if name not in kinds:
-            yield f"encoder: '{name}' is no feature of the catalogue"
+            yield f"encoder: '{name}' is none of the features in catalogue.json"
     for name in kinds:
         if (name in columns) == (name in encoder.dropped):
-            yield f"encoder: the feature '{name}' must be in either columns or dropped"
+            yield f"encoder: '{name}' of the features in catalogue.json must be in either columns or dropped"
     categorical = {name for name in columns if kinds.get(name) == "categorical"}
     if set(encoder.categories) != categorical:
         yield f"encoder.categories: not those of the columns {sorted(categorical)}"

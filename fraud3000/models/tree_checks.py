@@ -56,7 +56,7 @@ def _kinds(arrays: Arrays, _: int) -> Iterator[str]:
         if array.dtype != kind:
             yield f"{name}: {array.dtype} instead of {np.dtype(kind)}"
         if array.shape != expected:
-            yield f"{name}: shape {array.shape} instead of {expected}"
+            yield f"{name}: shape {array.shape} instead of {expected}, by roots and column"
     if not trees:
         yield "roots: no tree"
 
@@ -102,9 +102,9 @@ def _families(arrays: Arrays, _: int) -> Iterator[str]:
     expected[roots] = 0
     tree = np.cumsum(1 - expected)
     if (np.bincount(children, minlength=nodes) != expected).any():
-        yield "left, right, roots: a node is the child of several nodes, or of none"
+        yield "column, left, right, roots: a node is the child of several nodes, or of none"
     elif (tree[parents] != tree[children]).any():
-        yield "left, right, roots: a node leads into another tree"
+        yield "column, left, right, roots: a node leads into another tree"
 
 
 def _covers(arrays: Arrays, _: int) -> Iterator[str]:
@@ -114,4 +114,4 @@ def _covers(arrays: Arrays, _: int) -> Iterator[str]:
         yield "cover: not finite, or not above 0"
     parts = cover[arrays["left"][inner]] + cover[arrays["right"][inner]]
     if not np.allclose(cover[inner], parts, rtol=_COVERS_AGREE, atol=0):
-        yield "cover: a node's is not the sum of its children's"
+        yield "cover, column: a node's cover is not the sum of its children's"
