@@ -25,7 +25,7 @@ _MOST_MEMBERS = 1_000
 _PIECE = 2**20
 _HEADER = re.compile(
     rb"\{'descr': '(?P<kind>[<>|=]?[?a-zA-Z]\d*)', 'fortran_order': (?P<fortran>True|False), "
-    rb"'shape': \((?P<shape>(?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n"
+    rb"'shape': \((?P<shape>(?:\d{1,20}, ?)*(?:\d{1,20})?)\), \} *\n"
 )
 _MAGIC = b"\x93NUMPY\x01\x00"
 _ENCRYPTED = 0x1
