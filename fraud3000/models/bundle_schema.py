@@ -193,7 +193,7 @@ def _encoder_faults(text: ScorerText, catalogue: Catalogue) -> Iterator[str]:
             yield f"encoder: '{name}' of the features in catalogue.json must be in either columns or dropped"
     categorical = {name for name in columns if kinds.get(name) == "categorical"}
     if set(encoder.categories) != categorical:
-        yield f"encoder.categories: not those of the columns {sorted(categorical)}"
+        yield f"encoder.categories: not those of the columns that are categorical in catalogue.json ({len(categorical)})"
     for name, values in encoder.categories.items():
         if len(set(values)) < len(values):
             yield f"encoder.categories.{name}: a category is listed twice"

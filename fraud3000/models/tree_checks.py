@@ -86,7 +86,7 @@ def _links(arrays: Arrays, _: int) -> Iterator[str]:
         to = arrays[side][inner]
         wrong = (to <= inner) | (to >= arrays["column"].size)
         if wrong.any():
-            yield f"{side}: node {inner[wrong][0]} leads to {to[wrong][0]}, which is no node after it"
+            yield f"{side}, column: node {inner[wrong][0]} is no leaf and leads to {to[wrong][0]}, which is no node after it"
 
 
 def _families(arrays: Arrays, _: int) -> Iterator[str]:
