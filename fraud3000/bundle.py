@@ -8,23 +8,48 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
+from pydantic import Field
+
+from fraud3000 import strict_json
 from fraud3000.data.outputs import whole
 from fraud3000.errors import ScorerError
 from fraud3000.features.spec import CONTRACT_VERSION
+from fraud3000.strict_json import MOST_JSON_BYTES, InvalidPartError, Strict
 
 FORMAT_VERSION = 3
 SCHEMA_VERSION = 1
 """Version of TRANSACTIONS, FEATURED and LEDGER as the bundle's model reads them."""
 
+MOST_MODEL_BYTES = 2**31
+"""The largest file of a fitted model."""
+
 MANIFEST = "manifest.json"
 _PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill")
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(1, 6))
 _AGAIN = "Train again, or take the bundle anew from the registry."
+
+
+class FileText(Strict):
+    """A file of the manifest."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class Manifest(Strict):
+    """All of `manifest.json`."""
+
+    bundle: int
+    contract: int
+    schema_: Annotated[int, Field(alias="schema")]
+    scikit_learn: str
+    catalogue: str
+    files: dict[str, FileText]
 
 
 @dataclass(frozen=True)
@@ -48,10 +73,17 @@ def write(folder: Path, files: Mapping[str, bytes], *, catalogue_hash: str) -> s
     -------
     str
         SHA-256 of the manifest, which stands for the whole bundle.
+
+    Raises
+    ------
+    ScorerError
+        A file is larger than any that `read` takes.
     """
     listed = {name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in sorted(files.items())}
     manifest = {**asdict(Versions.ours()), "catalogue": catalogue_hash, "files": listed}
     text = (json.dumps(manifest, indent=2) + "\n").encode()
+    for name, content in files.items():
+        _require_size(folder / name, len(content), hint="Train with fewer or shorter categories, or a smaller model.")
     with whole(folder) as (part,):
         part.mkdir()
         for name, content in {**files, MANIFEST: text}.items():
@@ -59,28 +91,48 @@ def write(folder: Path, files: Mapping[str, bytes], *, catalogue_hash: str) -> s
     return _sha256(text)
 
 
-def read(folder: Path) -> dict[str, bytes]:
+class Contents(NamedTuple):
+    """What a bundle holds.
+
+    Attributes
+    ----------
+    files
+        The bytes of each file but the manifest, by name.
+    catalogue
+        The hash that the manifest gives for the catalogue.
+    """
+
+    files: dict[str, bytes]
+    catalogue: str
+
+
+def read(folder: Path) -> Contents:
     """The bytes of every file, once they are known to be what the manifest says.
 
     Raises
     ------
     ScorerError
         There is no bundle, it holds a pickle, is of an unknown version, or a file is missing,
-        unknown or changed.
+        unknown, changed or too large.
     """
     present = _regular_files(folder)
     _refuse_pickles(folder, present)
     manifest = _manifest(folder)
-    _check_versions(folder, manifest)
-    listed = manifest["files"]
-    _check_names(folder, present - {MANIFEST}, set(listed))
-    return {name: _verified(folder, name, expected) for name, expected in listed.items()}
+    _check_names(folder, present - {MANIFEST}, set(manifest.files))
+    files = {name: _verified(folder, name, expected) for name, expected in manifest.files.items()}
+    return Contents(files, manifest.catalogue)
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of the manifest, as the registry keeps it; empty where there is none."""
+    """SHA-256 of the manifest, as the registry keeps it; empty where there is none.
+
+    Raises
+    ------
+    ScorerError
+        The manifest is larger than any that `read` takes.
+    """
     path = folder / MANIFEST
-    return _sha256(path.read_bytes()) if path.is_file() else ""
+    return _sha256(_bytes(path)) if path.is_file() else ""
 
 
 def _regular_files(folder: Path) -> set[str]:
@@ -103,41 +155,40 @@ def _refuse_pickles(folder: Path, names: set[str]) -> None:
             )
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _manifest(folder: Path) -> Manifest:
+    """Read the manifest; its versions first, since another version's may have other keys."""
     path = folder / MANIFEST
     if not path.is_file():
         raise ScorerError(f"{folder}: {MANIFEST} is missing", hint=_AGAIN)
+    content = _bytes(path)
     try:
-        manifest = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ScorerError(f"{path}: not valid JSON ({error})", hint=_AGAIN) from None
-    wanted = {field.name for field in fields(Versions)} | {"catalogue", "files"}
-    lacking = sorted(wanted - set(manifest)) if isinstance(manifest, dict) else sorted(wanted)
-    if lacking or not _is_listing(manifest["files"]):
-        raise ScorerError(f"{path}: not a manifest (wrong or missing: {', '.join(lacking) or 'files'})", hint=_AGAIN)
-    return dict(manifest)
-
-
-def _is_listing(files: object) -> bool:
-    return isinstance(files, dict) and all(
-        isinstance(entry, dict) and {"sha256", "bytes"} <= set(entry) for entry in files.values()
-    )
+        plain = strict_json.decode(content)
+        if isinstance(plain, dict):
+            _check_versions(folder, plain)
+        return strict_json.parse(Manifest, content)[0]
+    except InvalidPartError as error:
+        raise ScorerError(f"{path}: not a manifest ({error})", hint=_AGAIN) from None
 
 
 def _check_versions(folder: Path, manifest: dict[str, Any]) -> None:
     ours = Versions.ours()
     for thing in ("bundle", "contract", "schema"):
-        known = getattr(ours, thing)
-        if manifest[thing] != known:
+        known, found = getattr(ours, thing), manifest.get(thing)
+        if type(found) is int and found != known:
             raise ScorerError(
-                f"{folder}: {thing} version {manifest[thing]} is unknown; this fraud3000 knows {known}",
+                f"{folder}: {thing} version {_short(found)} is unknown; this fraud3000 knows {known}",
                 hint="Install the fraud3000 that trained this model, or train again with this one.",
             )
-    if _minor(str(manifest["scikit_learn"])) != _minor(ours.scikit_learn):
+    trained_with = manifest.get("scikit_learn")
+    if isinstance(trained_with, str) and _minor(trained_with) != _minor(ours.scikit_learn):
         raise ScorerError(
-            f"{folder}: trained with scikit-learn {manifest['scikit_learn']}; here is {ours.scikit_learn}",
-            hint=f"Install scikit-learn {_minor(str(manifest['scikit_learn']))}, or train again.",
+            f"{folder}: trained with scikit-learn {_short(trained_with)}; here is {ours.scikit_learn}",
+            hint=f"Install scikit-learn {_short(_minor(trained_with))}, or train again.",
         )
+
+
+def _short(value: object) -> str:
+    return f"{value}"[:40]
 
 
 def _check_names(folder: Path, present: set[str], listed: set[str]) -> None:
@@ -148,11 +199,23 @@ def _check_names(folder: Path, present: set[str], listed: set[str]) -> None:
         raise ScorerError(f"{folder}: {', '.join(unknown)} is not named in the manifest", hint=_AGAIN)
 
 
-def _verified(folder: Path, name: str, expected: dict[str, Any]) -> bytes:
-    content = (folder / name).read_bytes()
-    if len(content) != expected["bytes"] or _sha256(content) != expected["sha256"]:
+def _verified(folder: Path, name: str, expected: FileText) -> bytes:
+    content = _bytes(folder / name)
+    if len(content) != expected.bytes or _sha256(content) != expected.sha256:
         raise ScorerError(f"{folder}: {name} is not what the manifest says; its bytes were changed or cut", hint=_AGAIN)
     return content
+
+
+def _bytes(path: Path) -> bytes:
+    """Read a file, unless it is too large."""
+    _require_size(path, path.stat().st_size, hint=_AGAIN)
+    return path.read_bytes()
+
+
+def _require_size(path: Path, size: int, *, hint: str) -> None:
+    most = MOST_JSON_BYTES if path.suffix == ".json" else MOST_MODEL_BYTES
+    if size > most:
+        raise ScorerError(f"{path}: {size:,} bytes; at most {most:,} are read", hint=hint)
 
 
 def _minor(release: str) -> str:

@@ -177,7 +177,7 @@ def resolve(model: str, registry: RegistryParams, workspace: Path) -> tuple[str,
     Raises
     ------
     ScorerError
-        There is no such model, or the workspace's copy is not what was registered.
+        There is no such model, or the workspace's copy, or what was fetched, is not what was registered.
     UnavailableError
         The store cannot be reached.
     """
@@ -186,12 +186,26 @@ def resolve(model: str, registry: RegistryParams, workspace: Path) -> tuple[str,
     require_trained(_said(model))
     with store(write=False) as client:
         found = version_of(client, model, registry.name)
-        folder = workspace / "models" / str(found.version)
+        folder, registered = workspace / "models" / str(found.version), _bundle_hash(found)
         if folder.exists():
-            _check_copy(folder, str(found.version), found.tags.get(BUNDLE_TAG, ""))
+            _check_copy(folder, str(found.version), registered)
         else:
-            _fetch(f"models:/{registry.name}/{found.version}", folder)
+            _fetch(f"models:/{registry.name}/{found.version}", folder, registered)
     return str(found.version), folder
+
+
+def require_registered(version: str, folder: Path, registry: RegistryParams) -> None:
+    """Compare a folder with the bundle that was registered as a version, once more before others rely on it.
+
+    Raises
+    ------
+    ScorerError
+        There is no such version, or the folder holds another bundle.
+    UnavailableError
+        The store cannot be reached.
+    """
+    with store(write=False) as client:
+        _check_copy(folder, version, _bundle_hash(version_of(client, version, registry.name)))
 
 
 def require_trained(wanted: str) -> None:
@@ -329,6 +343,7 @@ def _log_model(training: Training) -> Any:
         name="model",
         python_model=str(Path(__file__).with_name("pyfunc.py")),
         artifacts={"bundle": str(training.bundle)},
+        metadata={BUNDLE_TAG: bundle.fingerprint(training.bundle)},
         signature=ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec("double")])),
         pip_requirements=[f"{name}=={installed(name)}" for name in ("fraud3000", "scikit-learn", "skops", "polars")],
     )
@@ -387,6 +402,17 @@ def _said(model: str) -> str:
     return f"version {model}" if model.isdecimal() else model
 
 
+def _bundle_hash(version: Any) -> str:
+    """SHA-256 of the bundle that a version was registered with."""
+    registered = version.tags.get(BUNDLE_TAG)
+    if not registered:
+        raise ScorerError(
+            f"version {version.version} has no tag '{BUNDLE_TAG}' in the registry, so no bundle can be compared with it",
+            hint="Train again, or name a version that `fraud3000 train` registered.",
+        )
+    return str(registered)
+
+
 def _check_copy(folder: Path, version: str, registered: str) -> None:
     if bundle.fingerprint(folder) == registered:
         return
@@ -397,21 +423,34 @@ def _check_copy(folder: Path, version: str, registered: str) -> None:
     )
 
 
-def _fetch(registered: str, folder: Path) -> None:
+def _fetch(source: str, folder: Path, registered: str) -> None:
+    """Download a bundle, and move it to its folder once it is found to be the one that was registered."""
+    with tempfile.TemporaryDirectory() as place, whole(folder) as (part,):
+        downloaded = _downloaded(source, Path(place), folder)
+        if bundle.fingerprint(downloaded) != registered:
+            raise ScorerError(
+                f"the registry's files of version {folder.name} hold another bundle than was registered "
+                f"(SHA-256 {bundle.fingerprint(downloaded)[:12] or 'missing'} instead of {registered[:12]})",
+                hint="Find out who changed the artifacts. Restore them, name another version, or train again.",
+            )
+        bundle.read(downloaded)
+        shutil.copytree(downloaded, part)
+
+
+def _downloaded(source: str, place: Path, folder: Path) -> Path:
     import mlflow
 
-    with tempfile.TemporaryDirectory() as place, whole(folder) as (part,):
-        try:
-            fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{registered}/artifacts", dst_path=place))
-            (only,) = fetched.iterdir()
-        except (OSError, ValueError, mlflow.MlflowException) as error:
-            if not _says_gone(error):
-                raise
-            raise ScorerError(
-                f"the bundle of version {folder.name} is gone: neither {folder} nor the registry's files have it",
-                hint="Copy the folder back, name another version, or `fraud3000 promote --rollback` if it is the champion.",
-            ) from error
-        shutil.copytree(only, part)
+    try:
+        fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{source}/artifacts", dst_path=str(place)))
+        (only,) = fetched.iterdir()
+    except (OSError, ValueError, mlflow.MlflowException) as error:
+        if not _says_gone(error):
+            raise
+        raise ScorerError(
+            f"the bundle of version {folder.name} is gone: neither {folder} nor the registry's files have it",
+            hint="Copy the folder back, name another version, or `fraud3000 promote --rollback` if it is the champion.",
+        ) from error
+    return only
 
 
 def _says_gone(error: Exception) -> bool:

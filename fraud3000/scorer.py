@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,21 +14,23 @@ import numpy.typing as npt
 import polars as pl
 
 from fraud3000 import bundle
-from fraud3000.errors import LeakageError, ParamsError, SchemaError, ScorerError
+from fraud3000.errors import SchemaError, ScorerError
 from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
-from fraud3000.models import calibrate, predictors
+from fraud3000.models import bundle_parts, predictors, recorded
 from fraud3000.models.calibrate import Calibrator
-from fraud3000.models.encoder import Encoder, Floats
+from fraud3000.models.encoder import Floats
 from fraud3000.models.explain import Explainer, Reason, Typical
-from fraud3000.models.fit import Member, Model
+from fraud3000.models.fit import Model
 from fraud3000.models.policy import Policy
-from fraud3000.models.predictors import Predictor
 from fraud3000.models.recorded import Recorded
 from fraud3000.params import Mapping
 from fraud3000.schema import APPROVE, LEDGER
+from fraud3000.strict_json import InvalidPartError
 
 UNREGISTERED = "unregistered"
+_AGAIN = "Take the bundle anew from the registry, or train again with this fraud3000."
+
 SAME = 1e-9
 """How far a score may lie from what was recorded: other processors round otherwise."""
 
@@ -95,6 +95,7 @@ class Scorer:
     >>> labels = np.array([0, 0, 1, 1], dtype=np.int8)
     >>> model = fit.fit(rows, labels, catalogue.features, TrainModelParams(estimator="logistic_regression"))
     >>> policy = Policy("capacity", 0.5)
+    >>> from fraud3000.models import calibrate
     >>> scorer = Scorer(catalogue, Mapping(), model, calibrate.Platt(1.0, 0.0), policy, Typical({}), version="7")
     >>> featured = scorer.featurize(rows)
     >>> scorer.answer(featured).select("transaction_id", "alert", "model_version").rows()
@@ -238,14 +239,30 @@ class Scorer:
         """
         if not self.recorded.rows:
             return
-        scores = self.calibrator.probability(self.model.log_odds_of(self.recorded.matrix))
+        self.require_recorded_scores()
+        self._explainer.of(self.recorded.matrix[:5])
+
+    def require_recorded_scores(self) -> None:
+        """Score the recorded rows once more.
+
+        Raises
+        ------
+        ScorerError
+            A score is not what it was when the model was made, or there is none.
+        """
+        try:
+            scores = self.calibrator.probability(self.model.log_odds_of(self.recorded.matrix))
+        except Exception as error:  # what a library raises depends on what the bundle made of its objects
+            raise ScorerError(
+                f"version {self.version}: cannot score its recorded rows ({type(error).__name__}: {str(error)[:200]})",
+                hint="Do not use this bundle; train again.",
+            ) from error
         off = self.recorded.difference(scores)
         if not off <= SAME:
             raise ScorerError(
                 f"version {self.version}: scores its recorded rows otherwise than when it was made (by up to {off:.3g})",
                 hint="Do not use it here: compare numpy, numba and processor with those of the machine that trained it.",
             )
-        self._explainer.of(self.recorded.matrix[:5])
 
     def contributions(self, featured: pl.DataFrame) -> pl.DataFrame:
         """What each feature adds to the raw score of each row: log-odds, before calibration.
@@ -286,16 +303,15 @@ class Scorer:
         str
             SHA-256 that stands for the whole bundle.
         """
-        files = {
-            "catalogue.json": _json(self.catalogue.to_dict()),
-            "scorer.json": _json(self._parts()),
-            **self._members(),
-        }
+        catalogue, members = _json(self.catalogue.to_dict()), self._members()
+        parts = self._parts(list(members))
+        parts["checksums"] = bundle_parts.checksums(parts, catalogue, members)
+        files = {"catalogue.json": catalogue, "scorer.json": _json(parts), **members}
         return bundle.write(folder, files, catalogue_hash=self.catalogue.hash)
 
     @classmethod
     def load(cls, folder: Path, *, version: str | None = None) -> Scorer:
-        """Read a bundle, every file checked against its hash before it is parsed.
+        """Read a bundle: every file checked against its hash, every value checked, and its recorded rows scored.
 
         Parameters
         ----------
@@ -305,67 +321,46 @@ class Scorer:
         Raises
         ------
         ScorerError
-            Missing, changed, of an unknown version, or holding types that no model of ours has.
+            Missing, changed, of an unknown version, holding types or values that no model of ours has, or scoring its
+            recorded rows otherwise than when it was made.
         """
-        files = bundle.read(folder)
-        with _readable(folder):
-            catalogue = Catalogue.from_dict(json.loads(files["catalogue.json"]))
-            parts = json.loads(files["scorer.json"])
-            encoder = Encoder.from_dict(parts["encoder"])
-            members = tuple(
-                Member(_predictor(files, one["file"], encoder), one["shift"], one["weight"]) for one in parts["members"]
-            )
-            model = Model(encoder, members)
-            loaded = cls(
-                catalogue=catalogue,
-                mapping=Mapping.model_validate(parts["mapping"]),
-                model=model,
-                calibrator=calibrate.from_dict(parts["calibrator"]),
-                policy=Policy.from_dict(parts["policy"]),
-                typical=Typical.from_dict(parts["typical"]),
-                recorded=Recorded.from_dict(parts.get("recorded", Recorded().to_dict())),
-                facts=parts["facts"],
-            )
-        return replace(loaded, version=version or folder.name)
+        read = bundle.read(folder)
+        try:
+            parts = bundle_parts.assembled(read.files, read.catalogue)
+        except ScorerError as error:
+            raise ScorerError(f"{folder}: makes no scorer ({error.message})", hint=error.hint) from error
+        except InvalidPartError as error:
+            raise ScorerError(f"{folder}: makes no scorer ({error})", hint=_AGAIN) from error
+        loaded = cls(**parts._asdict(), version=version or folder.name)
+        loaded.require_recorded_scores()
+        return loaded
 
     def _members(self) -> dict[str, bytes]:
         dumped = [predictors.dumps(one.predictor) for one in self.model.members]
         return {f"model-{place}.{ending}": content for place, (ending, content) in enumerate(dumped)}
 
-    def _parts(self) -> dict[str, Any]:
+    def _parts(self, files: Sequence[str]) -> dict[str, Any]:
         return {
             "mapping": self.mapping.model_dump(mode="json"),
             "encoder": self.model.encoder.to_dict(),
             "members": [
                 {"file": file, "shift": one.shift, "weight": one.weight}
-                for file, one in zip(self._members(), self.model.members, strict=True)
+                for file, one in zip(files, self.model.members, strict=True)
             ],
             "calibrator": self.calibrator.to_dict(),
             "policy": self.policy.to_dict(),
             "typical": self.typical.to_dict(),
-            "recorded": self.recorded.to_dict(),
+            "recorded": (self.recorded if self.recorded.rows else self._recorded_anew()).to_dict(),
             "facts": self.facts,
         }
 
-
-def _predictor(files: dict[str, bytes], name: str, encoder: Encoder) -> Predictor:
-    return predictors.loads(name.rpartition(".")[2], files[name], len(encoder.columns))
+    def _recorded_anew(self) -> Recorded:
+        """Rows around what is typical, for a scorer that was put together without validation rows."""
+        matrix = recorded.around(self.typical.values[name] for name in self.model.encoder.columns)
+        coded = [name in self.model.encoder.categories for name in self.model.encoder.columns]
+        matrix[1:, coded] = matrix[0, coded]
+        return Recorded.of(matrix, self.calibrator.probability(self.model.log_odds_of(matrix)))
 
 
 def _json(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-
-
-@contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    """A bundle that agrees with its manifest and yet makes no scorer was not written by us."""
-    try:
-        yield
-    except (ParamsError, LeakageError) as error:  # of a catalogue that could not have been declared
-        raise ScorerError(
-            f"{folder}: makes no scorer ({error.message})", hint="Train again with this fraud3000."
-        ) from error
-    except (KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise ScorerError(
-            f"{folder}: makes no scorer ({type(error).__name__}: {error})", hint="Train again with this fraud3000."
-        ) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -12,13 +14,14 @@ import pytest
 
 from fraud3000 import bundle, registry
 from fraud3000.errors import ScorerError, UnavailableError
-from fraud3000.models import calibrate
+from fraud3000.models import bundle_parts, calibrate
 from fraud3000.models.explain import Typical
 from fraud3000.models.fit import fit
 from fraud3000.models.policy import Policy
 from fraud3000.params import Mapping, RegistryParams, TrainModelParams
 from fraud3000.registry import LONGEST_DESCRIPTION, Training, log_evaluation, log_training, resolve
 from fraud3000.scorer import Scorer
+from fraud3000.stages import exported
 
 NAMES = RegistryParams()
 
@@ -97,6 +100,76 @@ def test_a_copy_that_is_not_what_was_registered_is_refused(own_store, training):
     manifest.write_text(sound.replace('"contract": 1', '"contract": 2'))
     with pytest.raises(ScorerError, match="contract version 2 is unknown"):
         resolve("challenger", NAMES, own_store / "data")
+
+
+def tampered(folder: Path) -> None:
+    """Change the policy of a bundle and everything in it that is computed from the policy, as a thief of the store would."""
+    parts = json.loads((folder / "scorer.json").read_text())
+    parts["policy"]["value"] = 0.99
+    members = {path.name: path.read_bytes() for path in folder.glob("model-*")}
+    parts["checksums"] = bundle_parts.checksums(parts, (folder / "catalogue.json").read_bytes(), members)
+    content = json.dumps(parts).encode()
+    (folder / "scorer.json").write_bytes(content)
+    manifest = json.loads((folder / bundle.MANIFEST).read_text())
+    manifest["files"]["scorer.json"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (folder / bundle.MANIFEST).write_text(json.dumps(manifest))
+
+
+def in_artifacts() -> Path:
+    return next(Path("mlartifacts").rglob(bundle.MANIFEST)).parent
+
+
+def test_a_fetched_bundle_that_is_not_the_registered_one_is_refused(own_store, training):
+    log_training(training, NAMES)
+    tampered(in_artifacts())
+    assert Scorer.load(in_artifacts()).policy.value == 0.99, "by itself it is a sound bundle"
+    with pytest.raises(ScorerError, match="files of version 1 hold another bundle than was registered") as caught:
+        resolve("challenger", NAMES, own_store / "data")
+    assert caught.value.exit_code == 5
+    assert not (own_store / "data" / "models" / "1").exists()
+    (in_artifacts() / bundle.MANIFEST).unlink()
+    with pytest.raises(ScorerError, match="missing instead of"):
+        resolve("challenger", NAMES, own_store / "data")
+
+
+def test_a_fetched_bundle_with_a_changed_file_is_refused(own_store, training):
+    log_training(training, NAMES)
+    (in_artifacts() / "scorer.json").write_text("{}")
+    with pytest.raises(ScorerError, match=r"scorer\.json is not what the manifest says"):
+        resolve("1", NAMES, own_store / "data")
+    assert not (own_store / "data" / "models" / "1").exists()
+
+
+def test_a_version_without_the_hash_of_its_bundle_is_refused(own_store, training):
+    log_training(training, NAMES)
+    client().delete_model_version_tag("fraud3000", "1", "bundle_sha256")
+    with pytest.raises(ScorerError, match="version 1 has no tag 'bundle_sha256'") as caught:
+        resolve("1", NAMES, own_store / "data")
+    assert caught.value.exit_code == 5
+    (own_store / "data" / "models" / "1").mkdir(parents=True)
+    with pytest.raises(ScorerError, match="version 1 has no tag 'bundle_sha256'"):
+        resolve("1", NAMES, own_store / "data")
+
+
+def test_mlflow_itself_refuses_a_tampered_bundle(own_store, training):
+    import mlflow
+
+    log_training(training, NAMES)
+    tampered(in_artifacts())
+    with (
+        mlflow.tracking._tracking_service.utils._use_tracking_uri(f"sqlite:///{own_store / 'mlflow.db'}"),
+        pytest.raises(ScorerError, match="not the bundle that this model was logged with"),
+    ):
+        mlflow.pyfunc.load_model("models:/fraud3000/1")
+
+
+def test_what_is_exported_is_compared_once_more_and_loaded(own_store, training):
+    log_training(training, NAMES)
+    version, folder = resolve("1", NAMES, own_store / "data")
+    exported.require_usable(version, folder, NAMES)
+    tampered(folder)
+    with pytest.raises(ScorerError, match="a sound bundle, but not the one registered as version 1"):
+        exported.require_usable(version, folder, NAMES)
 
 
 def test_what_there_is_not_is_said_with_what_there_is(own_store, training):

@@ -389,7 +389,7 @@ class LabelWindow(Stateful):
             )
 
 
-_KINDS: dict[str, type[Feature]] = {
+KINDS: dict[str, type[Feature]] = {
     kind.__name__: kind
     for kind in (Column, Calendar, FromHome, Window, Versus, Shift, SinceLast, NotSeen, FromLast, LabelWindow)
 }
@@ -478,9 +478,9 @@ class Catalogue:
 
 
 def _feature(item: dict[str, Any]) -> Feature:
-    kind = _KINDS.get(item["kind"])
+    kind = KINDS.get(item["kind"])
     if kind is None:
-        known = ", ".join(_KINDS)
+        known = ", ".join(KINDS)
         raise ScorerError(f"unknown kind of feature '{item['kind']}'; known: {known}", hint="Update fraud3000.")
     arguments = {name: _frozen(value) for name, value in item.items() if name != "kind"}
     return kind(**arguments)

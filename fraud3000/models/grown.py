@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fraud3000.models.trees import LEAF, Trees
+from fraud3000.models.tree_checks import LEAF
+from fraud3000.models.trees import Trees
 
 _ZERO = float(np.float32(1e-35))
 """LightGBM reads a value as 0 where it is no larger than this, and so cuts just below 0 at minus this."""

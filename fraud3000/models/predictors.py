@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from fraud3000.errors import ScorerError
-from fraud3000.models import archive, estimators, grown
+from fraud3000.models import archive, estimators, grown, linear_checks
+from fraud3000.models.bounded_zip import BoundedZip
 from fraud3000.models.encoder import Floats
 from fraud3000.models.trees import AGREE, Trees
 
@@ -69,11 +71,28 @@ def dumps(predictor: Predictor) -> tuple[str, bytes]:
 
 
 def loads(ending: str, content: bytes, columns: int) -> Predictor:
-    """Read what `dumps` gave; the bytes must be known to be the ones that were written.
+    """Read what `dumps` gave.
+
+    Parameters
+    ----------
+    columns
+        How many columns the encoder has.
 
     Raises
     ------
+    InvalidPartError
+        It cannot be read, or is no fitted logistic regression.
     ScorerError
-        It holds types that no model of ours has, or trees that are none.
+        It holds types that no model of ours has, or arrays that are no trees.
     """
-    return Trees.loads(content, columns) if ending == "npz" else Linear(archive.loads(content))
+    if ending == "npz":
+        return Trees.loads(content, columns)
+    pipeline = archive.loads(content)
+    linear_checks.require_sound(pipeline, columns)
+    return Linear(pipeline)
+
+
+def checksums(content: bytes) -> dict[str, str]:
+    """SHA-256 of each member of a predictor's file, however they are compressed."""
+    unpacked = BoundedZip(content)
+    return {name: hashlib.sha256(unpacked.read(name)).hexdigest() for name in unpacked.names}

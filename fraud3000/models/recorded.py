@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,27 @@ def places(n_rows: int) -> list[int]:
     ([0, 1, 2], 50)
     """
     return sorted(set(np.linspace(0, n_rows - 1, min(ROWS, n_rows)).astype(int).tolist()))
+
+
+def around(usual: Iterable[float]) -> Floats:
+    """Make rows around a usual one, the same whenever it is: the row itself, one without values, and some that differ.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of shape (50, n_columns).
+
+    Examples
+    --------
+    >>> around([2.0, math.nan])[:2]
+    array([[ 2., nan],
+           [nan, nan]])
+    """
+    row = np.fromiter(usual, dtype=np.float64)
+    steps = np.random.default_rng(0).normal(size=(ROWS, len(row)))
+    rows = row + steps * np.maximum(np.abs(row), 1.0)
+    rows[0], rows[1] = row, math.nan
+    return rows
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logit
 
 from fraud3000.errors import ScorerError
-from fraud3000.models import treeshap, walk
+from fraud3000.models import tree_checks, treeshap, walk
+from fraud3000.models.bounded_zip import MOST_TIMES, BoundedZip
 from fraud3000.models.encoder import Floats
+from fraud3000.models.tree_checks import LEAF
+from fraud3000.strict_json import InvalidPartError
 
 AGREE = 1e-9
 """By how much the log-odds of the deployed form may differ from the estimator's own."""
@@ -31,14 +32,12 @@ AGREE = 1e-9
 SQUEEZE = 1e-9
 """A forest's 0 and 1 must have finite log-odds."""
 
-LEAF = -1
 _SLICE, _EXPLAINED_SLICE = 4_096, 32
 """Rows worth a thread of their own, scored and explained."""
-_COVERS_AGREE = 1e-6
-"""By how much of itself a node's cover may differ from its children's: sums of weights are rounded."""
+_SURELY_READ = MOST_TIMES / 2
+"""Arrays so many times as large as their archive are stored as they are."""
 
 Ints = npt.NDArray[np.int32]
-Places = npt.NDArray[np.int64]
 
 _NODE = np.dtype([("cut", "f8"), ("column", "i4"), ("left", "i4"), ("right", "i4"), ("gap_left", "i4")], align=True)
 """A leaf has its value in the place of the cut."""
@@ -147,9 +146,14 @@ class Trees:
 
     def dumps(self) -> bytes:
         """The arrays as a file of numpy's, the same bytes whenever they are the same."""
+        arrays = {one.name: getattr(self, one.name) for one in fields(self)}
         place = io.BytesIO()
-        np.savez_compressed(place, **{one.name: getattr(self, one.name) for one in fields(self)})
-        return place.getvalue()
+        np.savez_compressed(place, **arrays)
+        if sum(array.nbytes for array in map(np.asarray, arrays.values())) < _SURELY_READ * place.tell():
+            return place.getvalue()
+        stored = io.BytesIO()  # so well compressed that it would be refused as a bomb
+        np.savez(stored, **arrays)
+        return stored.getvalue()
 
     @classmethod
     def loads(cls, content: bytes, columns: int) -> Trees:
@@ -166,50 +170,22 @@ class Trees:
             They cannot be read, or make no trees: a node leads out of them, backwards, or to a column that there is not.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                told = {one.name: arrays[one.name] for one in fields(cls)}
-            trees = cls(**{**told, "base": float(told["base"]), "forest": bool(told["forest"])})
-        except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            arrays = _arrays(content)
+        except InvalidPartError as error:
             raise ScorerError(f"the model's trees cannot be read ({error})", hint="Train again.") from error
-        if not trees._sound(columns):
-            raise ScorerError("the model's trees are not sound; it was not opened", hint="Train again.")
-        return trees
+        try:
+            tree_checks.require_sound(arrays, columns)
+        except InvalidPartError as error:
+            raise ScorerError(
+                f"the model's trees are not sound ({error}); it was not opened", hint="Train again."
+            ) from error
+        checked: dict[str, Any] = {**arrays, "base": float(arrays["base"]), "forest": bool(arrays["forest"])}
+        return cls(**checked)
 
-    def _sound(self, columns: int) -> bool:
-        """Whether every walk ends, and every node lies on one of them: all that loops over the nodes rely on."""
-        kinds = {"column": np.int32, "cut": np.float64, "left": np.int32, "right": np.int32, "gap_left": np.bool_,
-                 "value": np.float64, "cover": np.float64}  # fmt: skip
-        nodes = len(self.column)
-        shaped = all(
-            getattr(self, name).shape == (nodes,) and getattr(self, name).dtype == kinds[name] for name in kinds
-        )
-        if not (shaped and self.roots.ndim == 1 and self.roots.dtype == np.int32 and len(self.roots)):
-            return False
-        inner = np.flatnonzero(self.column != LEAF)
-        parents, children = np.tile(inner, 2), np.concatenate([self.left[inner], self.right[inner]])
-        onwards = (children > parents) & (children < nodes)
-        known = (self.column[inner] >= 0) & (self.column[inner] < columns)
-        finite = np.isfinite(self.value).all() and np.isfinite(self.base)
-        if not (onwards.all() and known.all() and finite):
-            return False
-        return self._apart(parents, children) and self._covered(inner)
 
-    def _apart(self, parents: Places, children: Places) -> bool:
-        """Whether the nodes of a tree stand together, its root first, and each other one is the child of one."""
-        nodes = len(self.column)
-        if self.roots[0] != 0 or (np.diff(self.roots) <= 0).any() or self.roots[-1] >= nodes:
-            return False
-        born = np.bincount(children, minlength=nodes)
-        expected = np.ones(nodes, dtype=np.int64)
-        expected[self.roots] = 0
-        tree = np.cumsum(1 - expected)
-        return bool((born == expected).all() and (tree[parents] == tree[children]).all())
-
-    def _covered(self, inner: Places) -> bool:
-        """Whether rows came to every node, and what came to one went on to its children."""
-        parts = self.cover[self.left[inner]] + self.cover[self.right[inner]]
-        there = np.isfinite(self.cover).all() and (self.cover > 0).all()
-        return bool(there and np.allclose(self.cover[inner], parts, rtol=_COVERS_AGREE, atol=0))
+def _arrays(content: bytes) -> dict[str, npt.NDArray[Any]]:
+    archive = BoundedZip(content)
+    return {one.name: archive.array(f"{one.name}.npy") for one in fields(Trees)}
 
 
 def _in_slices(work: Callable[[slice], None], rows: int, size: int) -> None:

@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
-from fraud3000 import bundle
+from fraud3000 import bundle, registry, signing, strict_json
 from fraud3000.champions import Standing, history
 from fraud3000.data import outputs
 from fraud3000.errors import CheckFailed, ScorerError
+from fraud3000.params import RegistryParams
+from fraud3000.registry import CHALLENGER, CHAMPION
 from fraud3000.scorer import Scorer
 from fraud3000.stages.workspace import Workspace
 
+_FIELDS = ("alias", "version", "bundle_sha256")
+_AGAIN = "Run `fraud3000 promote` again, or copy the whole models folder."
+
 
 def pointer(alias: str, version: str, folder: Path) -> str:
-    """The file that says which version an alias means, with the hash of its bundle."""
+    """The file that says which version an alias means, with the hash of its bundle; signed if a signing key is set."""
     content = {"alias": alias, "version": version, "bundle_sha256": bundle.fingerprint(folder)}
-    return json.dumps(content, indent=2) + "\n"
+    keys = signing.keys_from(os.environ)
+    signed = {} if keys is None else {"signature": keys.sign(content)}
+    return json.dumps({**content, **signed}, indent=2) + "\n"
+
+
+def require_usable(version: str, folder: Path, names: RegistryParams) -> None:
+    """Refuse to export a bundle that is not the registered one, or that serving would refuse.
+
+    Parameters
+    ----------
+    names
+        Of the registry.
+
+    Raises
+    ------
+    ScorerError
+        Saying what is wrong with it.
+    UnavailableError
+        The registry cannot be reached.
+    """
+    registry.require_registered(version, folder, names)
+    Scorer.load(folder, version=version).require_same()
 
 
 def export(workspace: Workspace, standing: Standing, alias: str, folder: Path) -> None:
@@ -75,21 +102,43 @@ def exported(workspace: Workspace, alias: str) -> tuple[str, Path] | None:
     Raises
     ------
     ScorerError
-        The pointer cannot be read, or the bundle is not the one it means.
+        The pointer cannot be read, has no valid signature while a signing key is set, or the bundle is not the one it means.
     """
     path = workspace.pointer(alias)
-    if not path.exists():
-        return None
-    again = "Run `fraud3000 promote` again, or copy the whole models folder."
+    return _verified(workspace, alias, _read(path)) if path.exists() else None
+
+
+def _read(path: Path) -> dict[str, str]:
     try:
-        content = json.loads(path.read_bytes())
-        version, expected = str(content["version"]), str(content["bundle_sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ScorerError(f"{path}: cannot be read ({type(error).__name__}: {error})", hint=again) from error
+        content = strict_json.decode(path.read_bytes())
+        return {name: str(content[name]) for name in _FIELDS} | {"signature": str(content.get("signature", ""))}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ScorerError(f"{path}: cannot be read ({type(error).__name__}: {error})", hint=_AGAIN) from error
+
+
+def _verified(workspace: Workspace, alias: str, content: dict[str, str]) -> tuple[str, Path]:
+    path, version = workspace.pointer(alias), content["version"]
     folder = workspace.bundle(version)
-    if bundle.fingerprint(folder) != expected:
-        raise ScorerError(f"{folder}: not the bundle that {path} means", hint=again)
+    _require_signature(path, content)
+    if content["alias"] != alias or not version.isdecimal():
+        raise ScorerError(f"{path}: says that {content['alias'][:40]!r} is version {version[:40]!r}", hint=_AGAIN)
+    if bundle.fingerprint(folder) != content["bundle_sha256"]:
+        raise ScorerError(f"{folder}: not the bundle that {path} means", hint=_AGAIN)
     return version, folder
+
+
+def _require_signature(path: Path, content: dict[str, str]) -> None:
+    """Refuse a pointer without a valid signature if a signing key is set."""
+    keys = signing.keys_from(os.environ)
+    if keys is None or keys.accepts(content["signature"], {name: content[name] for name in _FIELDS}):
+        return
+    problem = "its signature is not by the key in" if content["signature"] else "not signed, and there is a key in"
+    stage = "staging" if content["alias"] == CHALLENGER else "production"
+    raise ScorerError(
+        f"{path}: {problem} {signing.VARIABLE}",
+        hint=f"If it is genuine, `fraud3000 promote --stage {stage} --version {content['version'][:9]}` under that key "
+        f"signs it anew; while the key is rotated, set {signing.OLD_VARIABLE} to the one before.",
+    )
 
 
 def load(model: str = "champion", *, workspace: str | Path = "data") -> Scorer:
@@ -115,7 +164,7 @@ def load(model: str = "champion", *, workspace: str | Path = "data") -> Scorer:
     Hint: Run `fraud3000 train`, and `fraud3000 promote` for a champion, or name another workspace.
     """
     place = Workspace(Path(workspace))
-    found = (model, place.bundle(model)) if model.isdecimal() else exported(place, model)
+    found = _of_version(place, model) if model.isdecimal() else exported(place, model)
     if found is None:
         raise ScorerError(
             f"{place.models}: no {model} there",
@@ -123,3 +172,20 @@ def load(model: str = "champion", *, workspace: str | Path = "data") -> Scorer:
         )
     version, folder = found
     return Scorer.load(folder, version=version)
+
+
+def _of_version(workspace: Workspace, version: str) -> tuple[str, Path]:
+    """Find the bundle of a version, which must be the one of each alias that means this version."""
+    meant = []
+    for alias in (CHAMPION, CHALLENGER):
+        path = workspace.pointer(alias)
+        content = _read(path) if path.exists() else {}
+        if content.get("version") == version:
+            meant.append(_verified(workspace, alias, content))
+    if not meant and signing.keys_from(os.environ) is not None:
+        raise ScorerError(
+            f"{workspace.bundle(version)}: no champion or challenger, so nothing signs it, and there is a key in "
+            f"{signing.VARIABLE}",
+            hint=f"`fraud3000 promote --stage staging --version {version}` exports and signs it.",
+        )
+    return version, workspace.bundle(version)

@@ -67,7 +67,8 @@ class Followed:
         standing = champions.standing(self._registry)
         if self._model not in standing.aliases:
             return
-        _, folder = registry.resolve(self._model, self._registry, self._workspace.root)
+        version, folder = registry.resolve(self._model, self._registry, self._workspace.root)
         if not exported.agrees(self._workspace, standing, self._model, folder):
+            exported.require_usable(version, folder, self._registry)
             with lock.only_one(self._workspace.models, doing="promotion"):
                 exported.export(self._workspace, standing, self._model, folder)

@@ -137,6 +137,7 @@ class _Mover:
     def _again(self, version: str, folder: Path) -> Summary:
         """Export what is the champion already, but not, or not wholly, in this workspace."""
         if not self.dry_run:
+            exported.require_usable(version, folder, self.params.registry)
             exported.export(self.workspace, self.seen, CHAMPION, folder)
         return Summary(
             command="promote",
@@ -170,6 +171,7 @@ class _Mover:
     def _point(
         self, action: Action, alias: str, version: str, folder: Path, why: str, judgement: Judgement | None = None
     ) -> dict[str, str]:
+        exported.require_usable(version, folder, self.params.registry)
         if self.dry_run:
             return {}
         now = champions.move(

@@ -24,6 +24,7 @@ from fraud3000.scorer import Scorer
 from fraud3000.stages import exported
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.featurize import featurize
+from fraud3000.stages.judgement import Judgement, judge
 from fraud3000.stages.promote import promote, train_and_promote
 from fraud3000.stages.train import train
 from fraud3000.stages.workspace import Workspace
@@ -287,6 +288,21 @@ def test_an_exported_bundle_that_was_changed_is_refused(world: Workspace) -> Non
     world.pointer("champion").write_text("{}")
     with pytest.raises(ScorerError, match=r"cannot be read \(KeyError"):
         exported.exported(world, "champion")
+
+
+def test_a_bundle_changed_while_it_is_judged_is_not_promoted(world: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge_then_change(*arguments: object) -> Judgement:
+        judgement = judge(*arguments)
+        manifest = world.bundle(A_FOREST) / "manifest.json"
+        manifest.write_text(manifest.read_text() + " ")
+        return judgement
+
+    monkeypatch.setattr("fraud3000.stages.promote.judge", judge_then_change)
+    before = champions.standing(params().registry)
+    with pytest.raises(ScorerError, match="a sound bundle, but not the one registered as version 2"):
+        promote(params(), version=A_FOREST)
+    assert champions.standing(params().registry) == before
+    assert not world.pointer("champion").exists()
 
 
 def test_staging_names_the_challenger(world: Workspace) -> None:
