@@ -59,7 +59,7 @@ def cleaner(table: RawTable, rules: Rules) -> Cleaner:
 
 
 def _clean(layout: Layout, rules: Rules, raw: RawFile, *, card_numbers: bool) -> Cleaned:
-    rows = raw.rows.select(layout.roles)
+    rows = raw.rows.select(*layout.roles)
     faults = first_faults(_faults(rows, rules))
     side_columns, lost = passthrough.read(raw.rows, layout)
     rows = rows.with_columns(side_columns)

@@ -65,6 +65,8 @@ class Encoder:
         names = tuple(feature.name for feature in listed)
         everything = cls(columns=names, categories=categories, dropped={}).frame(featured)
         dropped = {name: reason for name in names if (reason := _useless(everything[name]))}
+        rare = [name for name in dropped if not categories.get(name, True) and featured[name].count()]
+        dropped |= dict.fromkeys(rare, f"no value in {FEWEST_ROWS} rows")
         kept = tuple(name for name in names if name not in dropped)
         return cls(kept, {name: codes for name, codes in categories.items() if name in kept}, dropped)
 
@@ -124,6 +126,10 @@ class Encoder:
             ) from error
         matrix[~np.isfinite(matrix)] = np.nan
         return matrix
+
+    def known(self, name: str) -> frozenset[str | None]:
+        """Texts of a categorical column that have a code."""
+        return frozenset(_codes_of(self.categories[name]))
 
     @cached_property
     def _codes(self) -> list[tuple[int, dict[str | None, float]]]:

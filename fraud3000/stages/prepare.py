@@ -63,7 +63,7 @@ def _summary(
 ) -> Summary:
     transactions, ledger = pl.scan_parquet(workspace.transactions), pl.scan_parquet(workspace.labels)
     refused = pl.scan_parquet(workspace.quarantine)
-    findings = doctor.examine(transactions, ledger)
+    findings = doctor.examine(transactions, ledger, taken.lost)
     return Summary(
         command="prepare",
         facts=_facts(params, taken, told, transactions, ledger),
@@ -74,7 +74,7 @@ def _summary(
             "labels": str(workspace.labels),
             **{f"published {one.stem}": str(one) for one in published},
         },
-        warnings=(*_lost(taken.lost), *(finding.text for finding in findings if finding.severity == "warn")),
+        warnings=tuple(finding.text for finding in findings if finding.severity == "warn"),
         next_step="fraud3000 featurize, with the same params",
     )
 
@@ -171,11 +171,3 @@ def _remarks(findings: list[doctor.Finding]) -> tuple[Table, ...]:
     """What limits the data without spoiling it."""
     rows = tuple((finding.code, finding.text) for finding in findings if finding.severity == "info")
     return (Table("Data quality", ("finding", "what"), rows),) if rows else ()
-
-
-def _lost(lost: dict[str, int]) -> list[str]:
-    return [
-        f"Column {name}: {count:,} value{'s' * (count > 1)} could not be read and became null."
-        for name, count in lost.items()
-        if count
-    ]
