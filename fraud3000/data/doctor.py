@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import datetime
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Literal
 
@@ -78,7 +79,7 @@ def examine(
     seen = _Seen(whole, _label(whole, ledger.lazy()))
     looks: list[Callable[[_Seen], Iterator[Finding]]] = [_unlabelled, _giveaways]
     if "ts" in seen.schema:
-        looks += [_months, _ties]
+        looks += [_months, _ties, partial(_reports, ledger=ledger.lazy())]
     found = [finding for look in looks for finding in look(seen)]
     found += examine_columns(whole, lost or {})
     return sorted(found, key=lambda finding: finding.severity != "warn")
@@ -181,6 +182,21 @@ def _breaks(months: pl.DataFrame, clustering: float) -> Iterator[Finding]:
                 f" ({frauds_next:,} and {frauds:,} frauds); were labels made in another way?"
             )
             yield Finding("label_rate_break", "warn", text)
+
+
+def _reports(seen: _Seen, ledger: pl.LazyFrame) -> Iterator[Finding]:
+    """Report that no fraud was known by the time of the last transaction, if many could have been."""
+    if "reported_at" not in ledger.collect_schema():
+        return
+    reports = ledger.filter(is_fraud=1).select("reported_at").collect(engine="streaming").to_series().drop_nulls()
+    first, last = reports.min(), seen.columns(pl.col("ts").max()).item()
+    if len(reports) >= _EXPECTED_FRAUDS and isinstance(first, datetime) and first > last:
+        text = (
+            f"All {len(reports):,} frauds with a report time were reported after the last transaction"
+            f" ({last:%Y-%m-%d}), the first on {first:%Y-%m-%d}: no model can learn from them."
+            " Check the column, format and zone of reported_at."
+        )
+        yield Finding("reports_in_future", "warn", text)
 
 
 def _frauds_per_card(seen: _Seen, frauds: int) -> float:
