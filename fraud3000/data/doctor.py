@@ -98,6 +98,11 @@ def examine_columns(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> list
     return [*_lost_values(transactions, lost), *_empty_columns(transactions)]
 
 
+def column_warnings(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the texts of those findings of `examine_columns` that are warnings."""
+    return tuple(one.text for one in examine_columns(transactions, lost) if one.severity == "warn")
+
+
 @dataclass(frozen=True)
 class _Seen:
     """Transactions, of which a look reads the columns it needs, and their labels."""

@@ -95,7 +95,7 @@ def count(encoder: Encoder, featured: pl.DataFrame) -> dict[str, CategoryCounts]
     """
     if not encoder.categories:
         return {}
-    codes = encoder.frame(featured)
+    codes = Encoder(tuple(encoder.categories), encoder.categories, {}).frame(featured)
     missing = {name: passthrough.canonical(featured[name]).null_count() for name in encoder.categories}
     return {
         name: CategoryCounts(featured.height, nulls, codes[name].null_count() - nulls)

@@ -223,7 +223,6 @@ def _summary(
     if refused.height:
         rows = tuple((reason, f"{count:,}") for reason, count in refused.iter_rows())
         tables = (Table("Refused rows", ("reason", "rows"), rows),)
-    findings = doctor.examine_columns(incoming.transactions, incoming.lost)
     counts = scored.rows.select(pl.col("alert").sum(), declined=(pl.col("decision") == DECLINE).sum())
     alerts, declined = counts.collect().row(0)
     return Summary(
@@ -241,7 +240,8 @@ def _summary(
         tables=(*tables, *category_tables.scored(scorer, categories)),
         outputs=written,
         warnings=(
-            *(finding.text for finding in findings if finding.severity == "warn"),
+            *doctor.column_warnings(incoming.transactions, incoming.lost),
+            *past.warnings,
             *category_tables.jump_warnings(scorer, categories),
             *warnings,
         ),

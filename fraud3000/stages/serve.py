@@ -17,7 +17,7 @@ import polars as pl
 from starlette.types import ASGIApp
 
 from fraud3000 import bundle, durations, registry
-from fraud3000.data import clean, places
+from fraud3000.data import clean, doctor, places
 from fraud3000.data.card_names import CardNames
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
@@ -106,10 +106,12 @@ class Service:
             scorer = Scorer.load(bundled, version=version)
             scorer.require_same()
             folder = opened.enter_context(closing(Folder(service_folder(params))))
+            unreadable: tuple[str, ...] = ()
             if folder.seed is None:
                 past = _Past.of(workspace) if history is None else _Past.given(history, scorer, params)
                 if not cold_start:
                     _require_span(past.span, scorer.catalogue)
+                unreadable = past.warnings
                 folder.sow(past.transactions, past.ledger, {"history": history, "told": past.told})
             _require_same(folder, history)
             kept = folder.open(scorer.catalogue, key=seals.audit_key(os.environ), flush=params.serve.flush)
@@ -135,7 +137,12 @@ class Service:
             )
             app = create_app(desk, counter, keys, upkeep, requests_per_second=params.serve.requests_per_second)
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
-            warnings = (*_lost(kept), *_not_asked(scorer, followed.unasked), *_strangers(folder, scorer, card_key))
+            warnings = (
+                *unreadable,
+                *_lost(kept),
+                *_not_asked(scorer, followed.unasked),
+                *_strangers(folder, scorer, card_key),
+            )
             told = _summary(scorer, folder, kept, listening, keyed=keys.needed, warnings=warnings)
             opened.pop_all()
         return cls(app, listening, told, folder, kept, desk, upkeep, anchors, params.serve.grace)
@@ -182,6 +189,7 @@ class _Past:
     transactions: pl.LazyFrame | None
     ledger: pl.LazyFrame | None
     told: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def span(self) -> Timespan | None:
@@ -204,7 +212,9 @@ class _Past:
                 optional=("is_fraud", "reported_at"),
             )
         told = f"{location}, {ingested.transactions.height:,} rows"
-        return cls(ingested.transactions.lazy(), ingested.ledger.lazy(), told)
+        found = doctor.column_warnings(ingested.transactions.lazy(), ingested.lost)
+        warnings = tuple(f"history: {text}" for text in found)
+        return cls(ingested.transactions.lazy(), ingested.ledger.lazy(), told, warnings)
 
     @classmethod
     def of(cls, workspace: Workspace) -> _Past:

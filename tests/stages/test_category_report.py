@@ -50,6 +50,22 @@ def test_score_file_and_prepare_report_the_same_values_that_became_null(in_train
     assert set(lost) <= set(again.warnings)
 
 
+def test_score_file_reports_what_became_null_in_its_history(in_trained: Path, tmp_path: Path) -> None:
+    raw = pl.read_parquet(RAW).sort("ts")
+    raw.head(-200).with_columns(card_lat=pl.lit("1,5")).write_parquet(tmp_path / "history.parquet")
+    raw.tail(200).write_parquet(tmp_path / "new.parquet")
+    done = score_file(
+        None,
+        str(tmp_path / "new.parquet"),
+        out=tmp_path / "out.parquet",
+        history=str(tmp_path / "history.parquet"),
+        model="challenger",
+    )
+    assert (
+        f"history: Column card_lat: all {raw.height - 200:,} values could not be read and became null." in done.warnings
+    )
+
+
 def test_train_records_the_categories_in_the_bundle(in_trained: Path) -> None:
     column = Scorer.load(Path("data/models/1")).trained_categories["category"]
     assert (column.kept, column.train.unknown, column.valid.unknown) == (column.values, 0, 0)
