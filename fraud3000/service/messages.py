@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -37,9 +36,13 @@ Minor = Annotated[int, Strict(), Field(ge=-LARGEST, le=LARGEST)]
 Number = Annotated[float, Field(allow_inf_nan=False), Strict()]
 
 
+_LARGEST = 2**63
+"""From here on a number is not a category: its text would depend on the type that stores it."""
+
+
 def _category(sent: Any) -> Any:
-    """Turn text, a finite number or a boolean into the canonical text of a category; empty text if it is missing."""
-    if isinstance(sent, str | int | float) and sent not in (math.inf, -math.inf):
+    """Turn text, a number below 2^63 or a boolean into the canonical text of a category; empty text if it is missing."""
+    if isinstance(sent, str) or (isinstance(sent, int | float) and abs(sent) < _LARGEST):
         return canonical(sent) or ""
     return sent
 
