@@ -19,6 +19,7 @@ from fraud3000.features import batch
 from fraud3000.features.spec import Catalogue
 from fraud3000.models import bundle_parts, predictors, recorded
 from fraud3000.models.calibrate import Calibrator
+from fraud3000.models.category_counts import TrainedColumn
 from fraud3000.models.encoder import Floats
 from fraud3000.models.explain import Explainer, Reason, Typical
 from fraud3000.models.fit import Model
@@ -111,6 +112,12 @@ class Scorer:
     recorded: Recorded = field(default_factory=Recorded)
     facts: dict[str, Any] = field(default_factory=dict)
     version: str = UNREGISTERED
+
+    @cached_property
+    def trained_categories(self) -> dict[str, TrainedColumn]:
+        """What training saw of each categorical column; empty for a model that does not record it."""
+        recorded = self.facts.get("categories", {})
+        return {name: TrainedColumn.from_dict(column) for name, column in recorded.items()}
 
     def featurize(self, transactions: pl.DataFrame, ledger: pl.DataFrame | None = None) -> pl.DataFrame:
         """Compute the model's own features of every transaction, each as of its time.

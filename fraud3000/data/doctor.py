@@ -7,9 +7,10 @@ small sample does not cry wolf.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import datetime
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Literal
 
@@ -42,7 +43,11 @@ class Finding:
     text: str
 
 
-def examine(transactions: pl.DataFrame | pl.LazyFrame, ledger: pl.DataFrame | pl.LazyFrame) -> list[Finding]:
+def examine(
+    transactions: pl.DataFrame | pl.LazyFrame,
+    ledger: pl.DataFrame | pl.LazyFrame,
+    lost: Mapping[str, int] | None = None,
+) -> list[Finding]:
     """Look for what would spoil features, labels or evaluation; of an unread frame column by column.
 
     Parameters
@@ -51,6 +56,8 @@ def examine(transactions: pl.DataFrame | pl.LazyFrame, ledger: pl.DataFrame | pl
         TRANSACTIONS.
     ledger
         LEDGER; of several records of a transaction the last one counts.
+    lost
+        As in `examine_columns`.
 
     Returns
     -------
@@ -70,11 +77,30 @@ def examine(transactions: pl.DataFrame | pl.LazyFrame, ledger: pl.DataFrame | pl
     """
     whole = transactions.lazy()
     seen = _Seen(whole, _label(whole, ledger.lazy()))
-    looks: list[Callable[[_Seen], Iterator[Finding]]] = [_unlabelled, _giveaways, _empty_columns]
+    looks: list[Callable[[_Seen], Iterator[Finding]]] = [_unlabelled, _giveaways]
     if "ts" in seen.schema:
-        looks += [_months, _ties]
+        looks += [_months, _ties, partial(_reports, ledger=ledger.lazy())]
     found = [finding for look in looks for finding in look(seen)]
+    found += examine_columns(whole, lost or {})
     return sorted(found, key=lambda finding: finding.severity != "warn")
+
+
+def examine_columns(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> list[Finding]:
+    """Report values that became null, and columns that are empty or constant: what needs no label.
+
+    Parameters
+    ----------
+    transactions
+        TRANSACTIONS.
+    lost
+        For each column, how many of its values could not be read and became null.
+    """
+    return [*_lost_values(transactions, lost), *_empty_columns(transactions)]
+
+
+def column_warnings(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the texts of those findings of `examine_columns` that are warnings."""
+    return tuple(one.text for one in examine_columns(transactions, lost) if one.severity == "warn")
 
 
 @dataclass(frozen=True)
@@ -163,6 +189,21 @@ def _breaks(months: pl.DataFrame, clustering: float) -> Iterator[Finding]:
             yield Finding("label_rate_break", "warn", text)
 
 
+def _reports(seen: _Seen, ledger: pl.LazyFrame) -> Iterator[Finding]:
+    """Report that no fraud was known by the time of the last transaction, if many could have been."""
+    if "reported_at" not in ledger.collect_schema():
+        return
+    reports = ledger.filter(is_fraud=1).select("reported_at").collect(engine="streaming").to_series().drop_nulls()
+    first, last = reports.min(), seen.columns(pl.col("ts").max()).item()
+    if len(reports) >= _EXPECTED_FRAUDS and isinstance(first, datetime) and first > last:
+        text = (
+            f"All {len(reports):,} frauds with a report time were reported after the last transaction"
+            f" ({last:%Y-%m-%d}), the first on {first:%Y-%m-%d}: no model can learn from them."
+            " Check the column, format and zone of reported_at."
+        )
+        yield Finding("reports_in_future", "warn", text)
+
+
 def _frauds_per_card(seen: _Seen, frauds: int) -> float:
     """Frauds come in runs of one card, so a month has fewer independent ones than it counts."""
     if "card_id" not in seen.schema:
@@ -203,15 +244,29 @@ def _giveaways(seen: _Seen) -> Iterator[Finding]:
             yield Finding("gives_label_away", "warn", text)
 
 
-def _empty_columns(seen: _Seen) -> Iterator[Finding]:
-    coordinates = [name for name in _COORDINATES if name in seen.schema]
-    for name in ["amount", *coordinates, *_passthrough(seen.schema)]:
+def _lost_values(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> Iterator[Finding]:
+    for name, count in lost.items():
+        if count:
+            readable = transactions.select(pl.col(name).count()).collect(engine="streaming").item()
+            which = f"{count:,} value{'s' * (count > 1)}" if readable else f"all {count:,} values"
+            yield Finding("values_lost", "warn", f"Column {name}: {which} could not be read and became null.")
+
+
+def _empty_columns(transactions: pl.LazyFrame) -> Iterator[Finding]:
+    names = transactions.collect_schema().names()
+    for name in ["amount", *(name for name in _COORDINATES if name in names), *_passthrough(names)]:
         column = pl.col(name)
-        looked = {"nulls": column.null_count(), "first": column.first(), "same": (column == column.first()).all()}
-        nulls, first, same = seen.columns(*(look.alias(word) for word, look in looked.items())).row(0)
-        if nulls == seen.height:
+        looked = {
+            "rows": pl.len(),
+            "nulls": column.null_count(),
+            "first": column.first(),
+            "same": (column == column.first()).all(),
+        }
+        looks = [look.alias(word) for word, look in looked.items()]
+        rows, nulls, first, same = transactions.select(looks).collect(engine="streaming").row(0)
+        if nulls == rows:
             yield Finding("all_null_column", "warn", f"Column {name} is empty in every row.")
-        elif seen.height > 1 and nulls == 0 and same:
+        elif rows > 1 and nulls == 0 and same:
             yield Finding("constant_column", "info", f"Column {name} holds {first!r} in every row and tells nothing.")
 
 

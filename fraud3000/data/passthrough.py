@@ -7,12 +7,36 @@ from __future__ import annotations
 
 import polars as pl
 
+from fraud3000 import categories
 from fraud3000.data import cards
+from fraud3000.data.columns import Layout
 from fraud3000.errors import SchemaError
 
 _NOTHING = ("", "na", "n/a", "nan", "null", "none")
 LIMITS = {"card_lat": 90.0, "terminal_lat": 90.0, "card_long": 180.0, "terminal_long": 180.0}
 """Greatest absolute value of each coordinate, in degrees."""
+
+
+def read(rows: pl.DataFrame, layout: Layout) -> tuple[list[pl.Series], dict[str, int]]:
+    """Read all columns that are passed through.
+
+    Returns
+    -------
+    tuple
+        Coordinates, numbers and categories under their names in TRANSACTIONS, and for each coordinate and number the
+        count of values that could not be read and became null.
+    """
+    columns: list[pl.Series] = []
+    lost: dict[str, int] = {}
+    for role in LIMITS:
+        for raw in layout.roles.get(role, ()):
+            values, lost[role] = coordinate(rows[raw], role)
+            columns.append(values.alias(role))
+    for name, raw in layout.numeric.items():
+        values, lost[name] = number(rows[raw])
+        columns.append(values.alias(name))
+    columns += [category(rows[raw]).alias(name) for name, raw in layout.categorical.items()]
+    return columns, lost
 
 
 def number(values: pl.Series) -> tuple[pl.Series, int]:
@@ -51,14 +75,40 @@ def coordinate(values: pl.Series, role: str) -> tuple[pl.Series, int]:
 
 
 def category(values: pl.Series) -> pl.Series:
-    """Read categories as text without blanks around it, card numbers masked; empty ones are null.
+    """Read categories as canonical text, card numbers masked; missing values are null.
 
     Examples
     --------
     >>> category(pl.Series(["food ", "", "paid by 4111 1111 1111 1111"])).to_list()
     ['food', None, 'paid by [card number]']
+    >>> category(pl.Series([7995.0, None])).to_list()
+    ['7995', None]
     """
     if values.dtype.is_nested() or values.dtype == pl.Binary:
         raise SchemaError(f"column '{values.name}' is {values.dtype}, not a category", hint="Drop it.")
-    text = values.cast(pl.String).str.strip_chars()
-    return cards.mask_series(text.set((text == "").fill_null(value=False), None))
+    return cards.mask_series(canonical(values))
+
+
+def canonical(values: pl.Series) -> pl.Series:
+    """Return the canonical text of each category, as `fraud3000.categories.canonical` does for one value.
+
+    Examples
+    --------
+    >>> canonical(pl.Series([7995.0, float("nan")])).to_list(), canonical(pl.Series(["7995.0", "0742"])).to_list()
+    (['7995', None], ['7995', '0742'])
+    """
+    text = _written(values).str.strip_chars()
+    text = text.str.replace(categories.TRAILING_ZEROS, "${1}${2}").replace(categories.BOOLEANS)
+    return text.set(text.is_in(categories.MISSING).fill_null(value=False), None)
+
+
+def _written(values: pl.Series) -> pl.Series:
+    """Write values as text; a decimal without the zeros that fill up its scale, a tiny float as Python writes it."""
+    text = values.cast(pl.String)
+    if values.dtype.is_decimal():
+        return text.str.replace(r"(\.[0-9]*?)0+$", "${1}").str.strip_chars_end(".")
+    if values.dtype.is_float():
+        tiny = (values.abs() < 1e-4) & (values != 0)
+        rows = tiny.fill_null(value=False).arg_true()
+        return text.scatter(rows, [repr(number) for number in text.gather(rows).cast(pl.Float64)])
+    return text

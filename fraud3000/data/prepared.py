@@ -7,7 +7,7 @@ from functools import partial
 
 import polars as pl
 
-from fraud3000.data import sensitive
+from fraud3000.data import passthrough, sensitive
 from fraud3000.data.amounts import LARGEST
 from fraud3000.data.columns import Layout, check_answers, snake_case
 from fraud3000.data.faults import Fault, first_faults
@@ -44,33 +44,28 @@ def cleaner(table: RawTable, rules: Rules) -> Cleaner:
     """
     thing, schema = table.name, table.schema
     check(pl.DataFrame(schema=schema), TRANSACTIONS, REQUIRED, thing=thing)
-    kinds: dict[str, pl.DataType] = {name: pl.Float64() for name in _names(rules.mapping.numeric)}
-    kinds |= {name: pl.String() for name in _names(rules.mapping.categorical)}
-    missing = [name for name in kinds if name not in schema]
+    numeric, categorical = _names(rules.mapping.numeric), _names(rules.mapping.categorical)
+    missing = [name for name in (*numeric, *categorical) if name not in schema]
     if missing:
         raise SchemaError.missing_columns(thing, missing, schema.names())
     roles = [name for name in TRANSACTIONS if name in schema]
-    unused = tuple(name for name in schema if name not in {*roles, *kinds})
-    layout = Layout(
-        {name: (name,) for name in roles}, _same(rules.mapping.numeric), _same(rules.mapping.categorical), (), unused
-    )
+    unused = tuple(name for name in schema if name not in {*roles, *numeric, *categorical})
+    layout = Layout({name: (name,) for name in roles}, _same(numeric), _same(categorical), (), unused)
     check_answers(layout, {name: name for name in schema}, thing)
     with table.reading():
         sensitive.refuse(table.rows, layout, thing=thing)
         found = "card_id" in schema and rules.mapping.card_numbers != "no" and sensitive.holds(table.rows, "card_id")
-    columns = [*map(pl.col, roles), *(pl.col(name).cast(kind, strict=False) for name, kind in kinds.items())]
-    return partial(_clean, columns, rules, unused=unused, card_numbers=found)
+    return partial(_clean, layout, rules, card_numbers=found)
 
 
-def _clean(
-    columns: list[pl.Expr], rules: Rules, raw: RawFile, *, unused: tuple[str, ...], card_numbers: bool
-) -> Cleaned:
-    rows = raw.rows.select(columns)
+def _clean(layout: Layout, rules: Rules, raw: RawFile, *, card_numbers: bool) -> Cleaned:
+    rows = raw.rows.select(*layout.roles)
     faults = first_faults(_faults(rows, rules))
+    side_columns, lost = passthrough.read(raw.rows, layout)
+    rows = rows.with_columns(side_columns)
     if card_numbers:
         rows = rows.with_columns(rules.card_key().names(rows["card_id"]).alias("card_id"))
-        return Cleaned(rows, faults, ("card_id",), unused)
-    return Cleaned(rows, faults, unused=unused)
+    return Cleaned(rows, faults, ("card_id",) if card_numbers else (), layout.unused, lost)
 
 
 def _faults(rows: pl.DataFrame, rules: Rules) -> list[Fault]:
@@ -95,5 +90,5 @@ def _names(columns: tuple[str, ...]) -> list[str]:
     return [snake_case(name, 0) for name in columns]
 
 
-def _same(columns: tuple[str, ...]) -> dict[str, str]:
-    return {name: name for name in _names(columns)}
+def _same(columns: list[str]) -> dict[str, str]:
+    return {name: name for name in columns}

@@ -235,10 +235,5 @@ class _Reader:
             self.faults += faults
 
     def _passthrough(self) -> None:
-        for role in passthrough.LIMITS:
-            for part in self._parts(role):
-                self.columns[role], self.lost[role] = passthrough.coordinate(part, role)
-        for name, raw in self._layout.numeric.items():
-            self.columns[name], self.lost[name] = passthrough.number(self._raw.rows[raw])
-        for name, raw in self._layout.categorical.items():
-            self.columns[name] = passthrough.category(self._raw.rows[raw])
+        columns, self.lost = passthrough.read(self._raw.rows, self._layout)
+        self.columns |= {column.name: column for column in columns}

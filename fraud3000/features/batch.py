@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from fraud3000 import durations, labels
+from fraud3000.data import passthrough
 from fraud3000.errors import SchemaError
 from fraud3000.features import formulas, sweeps
 from fraud3000.features.spec import (
@@ -120,9 +121,8 @@ def _in_order(transactions: pl.DataFrame) -> pl.DataFrame:
 def _stateless(feature: Feature, zone: str) -> pl.Expr:
     match feature:
         case Column(column=column, categorical=categorical):
-            expression = (
-                pl.col(column).cast(pl.String) if categorical else pl.col(column).cast(pl.Float64).fill_nan(None)
-            )
+            number = pl.col(column).cast(pl.Float64).fill_nan(None)
+            expression = pl.col(column).map_batches(_text, return_dtype=pl.String) if categorical else number
         case Calendar(part=part):
             expression = _calendar(pl.col("ts").dt.convert_time_zone(zone), part)
         case FromHome():
@@ -134,6 +134,11 @@ def _stateless(feature: Feature, zone: str) -> pl.Expr:
         case _:
             raise TypeError(f"{type(feature).__name__} looks back")
     return expression.alias(feature.name)
+
+
+def _text(values: pl.Series) -> pl.Series:
+    """Texts as `prepare` wrote them, and the canonical text of values of any other type."""
+    return values if values.dtype == pl.String else passthrough.canonical(values)
 
 
 def _calendar(local: pl.Expr, part: str) -> pl.Expr:

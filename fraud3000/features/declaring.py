@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from fraud3000 import durations
+from fraud3000 import categories, durations
 from fraud3000.errors import FraudError, LeakageError, ParamsError, nearest
 from fraud3000.features import catalogue as defaults
 from fraud3000.features.spec import (
@@ -126,7 +126,8 @@ def _feature(entry: FeatureParams, label_delay: str) -> Stateful:
 
 def _condition(asked: ConditionParams) -> Condition:
     if asked.is_ is not None:
-        return Condition(asked.column, "is", (asked.is_,) if isinstance(asked.is_, str) else asked.is_)
+        texts = (asked.is_,) if isinstance(asked.is_, str) else asked.is_
+        return Condition(asked.column, "is", tuple(categories.canonical(text) or text for text in texts))
     for how in ("above", "at_least", "below", "at_most"):
         value = getattr(asked, how)
         if value is not None:

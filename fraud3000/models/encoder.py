@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from fraud3000 import categories
+from fraud3000.data import passthrough
 from fraud3000.errors import SchemaError
 from fraud3000.features.spec import Feature
 
@@ -63,6 +65,8 @@ class Encoder:
         names = tuple(feature.name for feature in listed)
         everything = cls(columns=names, categories=categories, dropped={}).frame(featured)
         dropped = {name: reason for name in names if (reason := _useless(everything[name]))}
+        rare = [name for name in dropped if not categories.get(name, True) and featured[name].count()]
+        dropped |= dict.fromkeys(rare, f"no value in {FEWEST_ROWS} rows")
         kept = tuple(name for name in names if name not in dropped)
         return cls(kept, {name: codes for name, codes in categories.items() if name in kept}, dropped)
 
@@ -110,7 +114,8 @@ class Encoder:
             numbers = [[row[name] for name in self.columns] for row in values]
             for place, codes in self._codes:
                 for row in numbers:
-                    row[place] = codes.get(row[place])
+                    value = row[place]
+                    row[place] = codes.get(value if isinstance(value, str) else categories.canonical(value))
             matrix = np.array(numbers, dtype=np.float64).reshape(len(values), len(self.columns))
         except KeyError:
             _require(self.columns, min(values, key=len))
@@ -122,19 +127,25 @@ class Encoder:
         matrix[~np.isfinite(matrix)] = np.nan
         return matrix
 
+    def known(self, name: str) -> frozenset[str | None]:
+        """Texts of a categorical column that have a code."""
+        return frozenset(_codes_of(self.categories[name]))
+
     @cached_property
-    def _codes(self) -> list[tuple[int, dict[str, float]]]:
-        """Of each categorical column its place and the number of each category."""
+    def _codes(self) -> list[tuple[int, dict[str | None, float]]]:
+        """For each categorical column, its index and the code of each category."""
         return [
-            (place, {category: float(code) for code, category in enumerate(self.categories[name])})
+            (place, _codes_of(self.categories[name]))
             for place, name in enumerate(self.columns)
             if name in self.categories
         ]
 
     def _number(self, name: str, kind: pl.DataType) -> pl.Expr:
         if name in self.categories:
-            codes = {category: float(code) for code, category in enumerate(self.categories[name])}
-            text = pl.col(name).cast(pl.String)
+            codes = _codes_of(self.categories[name])
+            text = pl.col(name)
+            if kind != pl.String:
+                text = text.map_batches(passthrough.canonical, return_dtype=pl.String)
             return text.replace_strict(codes, default=None, return_dtype=pl.Float64) if codes else _nothing(name)
         if not (kind.is_numeric() or kind in (pl.Boolean(), pl.Null())):
             raise SchemaError(
@@ -153,6 +164,15 @@ class Encoder:
         return cls(tuple(content["columns"]), categories, dict(content["dropped"]))
 
 
+def _codes_of(known: Sequence[str]) -> dict[str | None, float]:
+    """The code of each category, also by its canonical text: models of earlier releases know 7995 as "7995.0"."""
+    codes: dict[str | None, float] = {category: float(code) for code, category in enumerate(known)}
+    for category, code in list(codes.items()):
+        codes.setdefault(categories.canonical(category), code)
+    codes.pop(None, None)
+    return codes
+
+
 def _require(names: Iterable[str], given: Collection[str]) -> None:
     missing = [name for name in names if name not in given]
     if missing:
@@ -165,7 +185,7 @@ def _nothing(name: str) -> pl.Expr:
 
 
 def _categories(values: pl.Series) -> tuple[str, ...]:
-    counted = values.cast(pl.String).drop_nulls().alias("category").value_counts(name="rows")
+    counted = passthrough.canonical(values).drop_nulls().alias("category").value_counts(name="rows")
     frequent = counted.filter(pl.col("rows") >= FEWEST_ROWS).sort(["rows", "category"], descending=[True, False])
     return tuple(frequent["category"].head(MOST_CATEGORIES).to_list())
 

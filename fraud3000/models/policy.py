@@ -9,6 +9,7 @@ every row, that brings them down to it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -283,7 +284,18 @@ def require_rows(rows: pl.DataFrame, params: PolicyParams) -> None:
         raise EmptyDataError(
             "the threshold: no validation row to set it on", hint="Give featurize.split.valid a part that has rows."
         )
-    if params.threshold == "capacity" and "ts" not in rows.columns:
+    require_columns(rows.columns, params)
+
+
+def require_columns(columns: Collection[str], params: PolicyParams) -> None:
+    """Refuse a policy that data with these columns cannot have, as soon as the columns are known.
+
+    Raises
+    ------
+    ParamsError
+        A capacity is wanted of data without time, where there are no days.
+    """
+    if params.threshold == "capacity" and "ts" not in columns:
         raise ParamsError(
             "policy.threshold: 'capacity' counts cards a day, and this data has no time",
             hint="Set policy.threshold to 'cost', which needs no days.",

@@ -99,6 +99,13 @@ def require_both_classes(rows: Rows) -> None:
             f"training: no row has a known label ({found})",
             hint="Map the label column under prepare.mapping.columns, or set a shorter prepare.label_delay.",
         )
+    if not counts["fraud"] and counts[LATER]:
+        raise DataError(
+            f"training: none of {counts['legitimate']:,} known labels is fraud on the date the model is made: all"
+            f" {counts[LATER]:,} frauds among these rows were reported only later ({found})",
+            hint="Check that report times are not in the future: prepare.mapping.columns.reported_at and its time format"
+            " and zone. If they are right, train on earlier rows.",
+        )
     for missing, there in (("fraud", "legitimate"), ("legitimate", "fraud")):
         if not counts[missing]:
             raise DataError(

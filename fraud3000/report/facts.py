@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from fraud3000 import durations
+from fraud3000.models.category_counts import TrainedColumn
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.verdict import FEW
 from fraud3000.report.words import day, listed, money, per_day, percent, span
@@ -80,8 +82,18 @@ def model(evidence: Evidence) -> Facts:
         ("calibration", scorer.calibrator.method),
         ("features", f"{len(encoder.columns)} used of {len(scorer.catalogue.features)}"),
         *([("features left out", ", ".join(f"{name} ({why})" for name, why in encoder.dropped.items()))] if encoder.dropped else []),
+        *([("categories read as missing", truncated)] if (truncated := _truncated(scorer.trained_categories)) else []),
         *([("training rows", _counts(counts))] if counts else []),
     ]  # fmt: skip
+
+
+def _truncated(columns: Mapping[str, TrainedColumn]) -> str:
+    """Columns of which the model does not keep every value."""
+    return "; ".join(
+        f"{name}: {one.values - one.kept:,} of {one.values:,} values, in {one.train.share('unknown'):.1%} of training rows"
+        for name, one in columns.items()
+        if one.kept < one.values
+    )
 
 
 def estimator(evidence: Evidence) -> str:

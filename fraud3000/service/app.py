@@ -85,6 +85,7 @@ def create_app(
     )
     metrics = Metrics(desk)
     metrics.watch_upkeep(upkeep)
+    metrics.watch_lost(counter.lost)
     requests.answer_errors(app)
     door = Door(keys, access.Allowance(requests_per_second))
     directly = _take(app, desk, counter, metrics, door)

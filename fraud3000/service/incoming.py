@@ -75,6 +75,11 @@ class Counter:
         Gives the key for card numbers, called only where there are any.
     now
         The clock.
+
+    Attributes
+    ----------
+    lost
+        For each coordinate, how many values were off the globe and became null.
     """
 
     def __init__(self, mapping: Mapping, span: Span, card_key: KeyLoader, now: Now) -> None:
@@ -86,6 +91,7 @@ class Counter:
         )
         if self._hashed:
             card_key()  # a missing key is told when the service starts, not with the first card
+        self.lost = dict.fromkeys((role for role in passthrough.LIMITS if role in self.model.model_fields), 0)
         self._categories = [snake_case(name, 0) for name in mapping.categorical]
 
     def check(self, items: Sequence[Any]) -> Checked:
@@ -155,6 +161,7 @@ class Counter:
         for role, most in passthrough.LIMITS.items():
             if role in row and row[role] is not None and abs(row[role]) > most:
                 row[role] = None
+                self.lost[role] += 1
         for name in self._categories:
             row[name] = mask(row[name]) if row[name] else None
         return row

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     Strict,
@@ -18,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from fraud3000.categories import canonical
 from fraud3000.data.amounts import LARGEST
 from fraud3000.data.columns import snake_case
 from fraud3000.params import Mapping
@@ -32,7 +34,26 @@ LONGEST_TEXT = 1_000
 Id = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_ID)]
 Minor = Annotated[int, Strict(), Field(ge=-LARGEST, le=LARGEST)]
 Number = Annotated[float, Field(allow_inf_nan=False), Strict()]
-Text = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, max_length=LONGEST_TEXT)]
+
+
+_LARGEST = 2**63
+"""From here on a number is not a category: its text would depend on the type that stores it."""
+
+
+def _category(sent: Any) -> Any:
+    """Turn text, a number below 2^63 or a boolean into the canonical text of a category; empty text if it is missing."""
+    if isinstance(sent, str) or (isinstance(sent, int | float) and abs(sent) < _LARGEST):
+        return canonical(sent) or ""
+    return sent
+
+
+_Written = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Category = Annotated[
+    str,
+    Strict(),
+    StringConstraints(max_length=LONGEST_TEXT),
+    BeforeValidator(_category, json_schema_input_type=_Written | int | float | bool),
+]
 
 
 def _in_utc(given: Any, read: ValidatorFunctionWrapHandler) -> datetime:
@@ -268,7 +289,7 @@ def transaction_model(mapping: Mapping) -> type[BaseModel]:
     kinds["status"] = (Literal[APPROVED, DECLINED, REFUND], APPROVED)
     kinds |= {place: (Number | None, None) for place in _PLACES if getattr(mapping.columns, place)}
     kinds |= {snake_case(name, 0): (Number | None, None) for name in mapping.numeric}
-    kinds |= {snake_case(name, 0): (Text | None, None) for name in mapping.categorical}
+    kinds |= {snake_case(name, 0): (Category | None, None) for name in mapping.categorical}
     example: dict[str, Any] = {name: value for name, value in _EXAMPLE.items() if name in kinds}
     config = ConfigDict(extra="forbid", frozen=True, title="Transaction", json_schema_extra={"examples": [example]})
     return create_model("Transaction", __config__=config, **kinds)

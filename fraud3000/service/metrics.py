@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fraud3000.errors import FraudError
 from fraud3000.redact import mask
 from fraud3000.schema import APPROVE, DECLINE, REVIEW
+from fraud3000.service.category_monitor import KINDS, CategoryMonitor
 from fraud3000.service.desk import Desk
 from fraud3000.service.entries import Label, Taken
 from fraud3000.service.named import LEFT, route_of
@@ -76,11 +77,17 @@ class Metrics:
         self.labels = _FromOutside(Counter("labels", "Label records sent, by source", ("source",), **made))
         self.reloads = Counter("reloads", "Looks for another model, by what came of it", ("result",), **made)
         self.snapshots = Counter("snapshots", "Snapshots written of the features' state", **made)
+        parts = ("column", "value")
+        self.categories = _By(
+            Counter("category_values", "Category values, by what the model knows of them", parts, **made)
+        )
+        self._monitor = CategoryMonitor(lambda column, kind: self.categories[column, kind].inc())
+        self._lost: Mapping[str, int] = {}
         self._watched: dict[str, tuple[str, Callable[[], float]]] = {}
         self.watch("ready", "Whether transactions are taken, 1 or 0", lambda: 1.0)
         for name, said in _UNTOLD.items():
             self.watch(name, said, lambda: math.nan)
-        for collector in (_OfDesk(desk), _Watched(self._watched)):
+        for collector in (_OfDesk(desk), _Watched(self._watched), _LostValues(lambda: self._lost)):
             self.registry.register(collector)
         for of_process in (ProcessCollector, PlatformCollector, GCCollector):
             of_process(registry=self.registry)
@@ -114,6 +121,10 @@ class Metrics:
         for name, age in ages.items():
             self.watch(f"{name}_age_seconds", _UNTOLD[f"{name}_age_seconds"], age)
 
+    def watch_lost(self, lost: Mapping[str, int]) -> None:
+        """Report how many values of each column became null, from counts that others keep."""
+        self._lost = lost
+
     def stage(self, name: str) -> AbstractContextManager[object]:
         """Time a stage, also one that fails."""
         return self.stages[name,].time()
@@ -128,6 +139,9 @@ class Metrics:
             self.alerts[answer.source,].inc()
         if answer.score is not None:
             self.scores.observe(answer.score)
+        judge = self._desk.judge
+        if taken.catalogue == judge.catalogue:
+            self._monitor.observe(judge.scorer, taken.features)
 
     def count(self, results: Iterable[Mapping[str, Any]]) -> None:
         """Count what was wrong with a request's items."""
@@ -154,6 +168,9 @@ class Metrics:
                 _ = self.decisions[decision, source, model]
         for result in _RESULTS:
             self.reloads.labels(result)
+        for column in self._desk.judge.scorer.model.encoder.categories:
+            for kind in KINDS:
+                _ = self.categories[column, kind]
 
 
 class _By(dict[tuple[object, ...], _Metric]):
@@ -204,11 +221,31 @@ class _OfDesk(Collector):
         for cause in CAUSES:
             refusing.add_metric((cause,), float(desk.readiness.problem(cause) is not None))
         yield refusing
+        share = GaugeMetricFamily(
+            "fraud3000_category_share_in_training", "Share of category values in training", labels=("column", "value")
+        )
+        for column, trained in judge.scorer.trained_categories.items():
+            for kind in ("missing", "unknown"):
+                share.add_metric((column, kind), trained.expected.share(kind))
+        yield share
         for what, said in (("late", "kept though they came late"), ("refused", "too late to be kept for the key")):
             rows = CounterMetricFamily(f"fraud3000_{what}_rows", f"Transactions {said}", labels=("key",))
             for key, counts in desk.store.counts().items():
                 rows.add_metric((key,), counts[what])
             yield rows
+
+
+class _LostValues(Collector):
+    """Values that could not be used and became null, by column."""
+
+    def __init__(self, lost: Callable[[], Mapping[str, int]]) -> None:
+        self._lost = lost
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        lost = CounterMetricFamily("fraud3000_lost_values", "Values that became null", labels=("column",))
+        for column, count in self._lost().items():
+            lost.add_metric((column,), count)
+        yield lost
 
 
 class _Watched(Collector):

@@ -15,12 +15,12 @@ from fraud3000.data import cards, outputs
 from fraud3000.data.spill import SLICE, in_pieces
 from fraud3000.errors import CheckFailed
 from fraud3000.features import batch, leaks
-from fraud3000.features.catalogue import default
-from fraud3000.features.declaring import declare
 from fraud3000.features.spec import Catalogue
 from fraud3000.params import Params
 from fraud3000.schema import REQUIRED, TRANSACTIONS, check
+from fraud3000.stages import preflight
 from fraud3000.stages.by_key import ByKey
+from fraud3000.stages.catalogues import build_catalogue
 from fraud3000.stages.progress import doing, track
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace, read, readable, scan
@@ -38,6 +38,8 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
     ------
     CheckFailed
         A feature sees the future.
+    ParamsError
+        Features, policy or learner cannot be as the params say.
     """
     workspace = Workspace.of(params)
     transactions = scan(workspace.transactions, made_by="prepare")
@@ -46,7 +48,9 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
         ledger.select(pl.all().max()).collect(engine="streaming")  # told now, not when half of the features are written
     columns = pl.DataFrame(schema=transactions.collect_schema())
     check(columns, TRANSACTIONS, REQUIRED, thing=str(workspace.transactions))
+    preflight.require_policy(columns.schema, params)
     catalogue = build_catalogue(params, columns)
+    preflight.require_learner(params, catalogue)
     burn_in = params.featurize.burn_in
     burn_in = timedelta(seconds=catalogue.longest) if burn_in is None else burn_in
     with readable(workspace.transactions, made_by="prepare"):
@@ -107,24 +111,6 @@ def _history_days(transactions: pl.LazyFrame) -> pl.Expr:
     since = (pl.col("ts") - first).dt.total_microseconds()
     days: pl.Expr = since / (batch.SECONDS_A_DAY * 1e6)
     return days.alias("history_days")
-
-
-def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
-    """The catalogue for what the data set has, with the features that the params declare.
-
-    Passthrough columns are told by their type.
-    """
-    passed = {name: kind for name, kind in transactions.schema.items() if name not in TRANSACTIONS}
-    catalogue = default(
-        transactions.columns,
-        numeric=[name for name, kind in passed.items() if kind != pl.String],
-        categorical=[name for name, kind in passed.items() if kind == pl.String],
-        label_delay=int(params.prepare.label_delay.total_seconds()),
-        late_horizon=int(params.featurize.late_horizon.total_seconds()),
-        zone=params.featurize.zone,
-        precedence=params.prepare.source_precedence,
-    )
-    return declare(catalogue, params.featurize.features, params.featurize.without, transactions.schema)
 
 
 def _summary(

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from fraud3000 import durations
-from fraud3000.data import cards
+from fraud3000.data import cards, doctor
 from fraud3000.data.clean import Intake
 from fraud3000.data.sorting import in_order
 from fraud3000.data.spill import SLICE, Spill, Spread, in_pieces
@@ -37,11 +37,14 @@ class History:
         LEDGER.
     told
         Where they come from.
+    warnings
+        What was found in its columns when it was read.
     """
 
     transactions: pl.LazyFrame | None
     ledger: pl.LazyFrame
     told: str
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of_nothing(cls) -> History:
@@ -51,7 +54,8 @@ class History:
     @classmethod
     def given(cls, taken: Intake, *, told: str) -> History:
         """The history that the user names."""
-        return cls(taken.transactions, taken.ledger.rows, f"{told}, {taken.kept:,} rows")
+        warnings = tuple(f"history: {text}" for text in doctor.column_warnings(taken.transactions, taken.lost))
+        return cls(taken.transactions, taken.ledger.rows, f"{told}, {taken.kept:,} rows", warnings)
 
     @classmethod
     def of(cls, workspace: Workspace, folder: Path) -> History:

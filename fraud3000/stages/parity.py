@@ -15,7 +15,7 @@ from fraud3000.features.parity import Difference, Parity, compare
 from fraud3000.features.spec import Catalogue, Stateful
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER
-from fraud3000.stages.featurize import build_catalogue
+from fraud3000.stages.catalogues import build_catalogue
 from fraud3000.stages.prepare import labels_of_their_own
 from fraud3000.stages.progress import doing, track
 from fraud3000.stages.summary import Summary, Table

@@ -13,6 +13,8 @@ from fraud3000.data.raw import DataFile
 from fraud3000.data.s3 import Address
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER, TIME
+from fraud3000.stages import preflight
+from fraud3000.stages.catalogues import build_catalogue
 from fraud3000.stages.keys import key_of
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace
@@ -36,6 +38,9 @@ def prepare(params: Params) -> Summary:
     with raw as files, outputs.beside(workspace.transactions) as folder:
         _refuse_inputs(published, files)
         taken = clean.intake(files, rules, folder, label_delay=params.prepare.label_delay)
+        build_catalogue(
+            params, pl.DataFrame(schema=taken.transactions.collect_schema())
+        )  # refuses what featurize would
         told = labels_of_their_own(params, taken.transactions, published)
         ledger, refused = taken.ledger.rows, taken.quarantine.rows
         if told is not None:
@@ -63,7 +68,7 @@ def _summary(
 ) -> Summary:
     transactions, ledger = pl.scan_parquet(workspace.transactions), pl.scan_parquet(workspace.labels)
     refused = pl.scan_parquet(workspace.quarantine)
-    findings = doctor.examine(transactions, ledger)
+    findings = doctor.examine(transactions, ledger, taken.lost)
     return Summary(
         command="prepare",
         facts=_facts(params, taken, told, transactions, ledger),
@@ -74,7 +79,10 @@ def _summary(
             "labels": str(workspace.labels),
             **{f"published {one.stem}": str(one) for one in published},
         },
-        warnings=(*_lost(taken.lost), *(finding.text for finding in findings if finding.severity == "warn")),
+        warnings=(
+            *(finding.text for finding in findings if finding.severity == "warn"),
+            *preflight.warnings(params, transactions.collect_schema()),
+        ),
         next_step="fraud3000 featurize, with the same params",
     )
 
@@ -171,11 +179,3 @@ def _remarks(findings: list[doctor.Finding]) -> tuple[Table, ...]:
     """What limits the data without spoiling it."""
     rows = tuple((finding.code, finding.text) for finding in findings if finding.severity == "info")
     return (Table("Data quality", ("finding", "what"), rows),) if rows else ()
-
-
-def _lost(lost: dict[str, int]) -> list[str]:
-    return [
-        f"Column {name}: {count:,} value{'s' * (count > 1)} could not be read and became null."
-        for name, count in lost.items()
-        if count
-    ]

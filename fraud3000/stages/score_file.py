@@ -11,15 +11,18 @@ import polars as pl
 
 from fraud3000 import params as params_files
 from fraud3000 import registry
-from fraud3000.data import clean, files, outputs, places, roles, sources
+from fraud3000.data import clean, doctor, files, outputs, places, roles, sources
 from fraud3000.data.places import Place
 from fraud3000.data.raw import DataFile
 from fraud3000.data.s3 import Address
 from fraud3000.data.spill import SLICE, Spill
 from fraud3000.errors import ParamsError, ScorerError, UnavailableError
 from fraud3000.features.spec import Catalogue
+from fraud3000.models import category_counts
+from fraud3000.models.category_counts import CategoryCounts
 from fraud3000.params import Mapping, Params
 from fraud3000.schema import DECLINE
+from fraud3000.stages import category_tables
 from fraud3000.stages.answers import Answers
 from fraud3000.stages.by_key import ByKey
 from fraud3000.stages.history import History, doubts, require_span
@@ -92,19 +95,25 @@ def score_file(
             stream = past.joined_by(incoming, mapping, folder / "both")
             if not cold_start:
                 require_span(stream, scorer.catalogue)
-            scored = _answered(scorer, stream, incoming, folder / "answers", reasons)
+            scored, categories = _answered(scorer, stream, incoming, folder / "answers", reasons)
             with places.whole(*destinations) as (scored_part, rejected_part):
                 outputs.write(scored.rows, scored_part, destinations[0].suffix)
                 outputs.write_parquet(incoming.quarantine.rows, rejected_part)
             written = {name: str(one) for name, one in zip(("scored", "rejected"), destinations, strict=True)}
-            return _summary(scorer, incoming, past, scored, written, doubts(stream, mapping))
+            return _summary(scorer, incoming, past, scored, categories, written, doubts(stream, mapping))
 
 
-def _answered(scorer: Scorer, stream: Stream, incoming: clean.Intake, folder: Path, reasons: str) -> Spill:
+def _answered(
+    scorer: Scorer, stream: Stream, incoming: clean.Intake, folder: Path, reasons: str
+) -> tuple[Spill, dict[str, CategoryCounts]]:
+    """The answers in input order, and how many category values the model does not know."""
     answers = Answers(incoming, folder)
+    counts: dict[str, CategoryCounts] = {}
     for block in track(_featured(stream, scorer.catalogue, folder / "features"), "scoring", rows=incoming.kept):
         answers.add(block["place"], _score(scorer, block, reasons))
-    return answers.in_input_order()
+        for name, count in category_counts.count(scorer.model.encoder, block).items():
+            counts[name] = counts.get(name, category_counts.NONE) + count
+    return answers.in_input_order(), counts
 
 
 def _own_history(settings: Params) -> list[Place]:
@@ -205,6 +214,7 @@ def _summary(
     incoming: clean.Intake,
     past: History,
     scored: Spill,
+    categories: dict[str, CategoryCounts],
     written: dict[str, str],
     warnings: tuple[str, ...],
 ) -> Summary:
@@ -227,7 +237,12 @@ def _summary(
             **({"of them declined": declined} if declined else {}),
             "history": past.told,
         },
-        tables=tables,
+        tables=(*tables, *category_tables.scored(scorer, categories)),
         outputs=written,
-        warnings=warnings,
+        warnings=(
+            *doctor.column_warnings(incoming.transactions, incoming.lost),
+            *past.warnings,
+            *category_tables.jump_warnings(scorer, categories),
+            *warnings,
+        ),
     )

@@ -18,7 +18,7 @@ import polars as pl
 from starlette.types import ASGIApp
 
 from fraud3000 import bundle, durations, registry
-from fraud3000.data import clean, places
+from fraud3000.data import clean, doctor, places
 from fraud3000.data.card_names import CardNames
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.spec import Catalogue
@@ -114,11 +114,13 @@ class Service:
             scorer.require_same()
             anchors = anchors_of(params)
             folder = opened.enter_context(closing(Folder(service_folder(params), anchors)))
+            unreadable: tuple[str, ...] = ()
             if folder.seed is None:
                 folder.require_journal_or_new()
                 past = _Past.of(workspace) if history is None else _Past.given(history, scorer, params)
                 if not cold_start:
                     _require_span(past.span, scorer.catalogue)
+                unreadable = past.warnings
                 folder.journal(key=seals.audit_key(os.environ)).close()  # before anything else is left there
                 folder.sow(past.transactions, past.ledger, {"history": history, "told": past.told})
             _require_same(folder, history)
@@ -149,7 +151,12 @@ class Service:
             )
             app = create_app(desk, counter, keys, upkeep, requests_per_second=params.serve.requests_per_second)
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
-            warnings = (*_recovered(kept), *_not_asked(scorer, followed.unasked), *_strangers(folder, scorer, card_key))
+            warnings = (
+                *unreadable,
+                *_recovered(kept),
+                *_not_asked(scorer, followed.unasked),
+                *_strangers(folder, scorer, card_key),
+            )
             told = _summary(scorer, folder, kept, listening, keyed=keys.needed, warnings=warnings)
             opened.pop_all()
         return cls(app, listening, told, folder, kept, desk, upkeep, anchors, params.serve.grace)
@@ -197,6 +204,7 @@ class _Past:
     transactions: pl.LazyFrame | None
     ledger: pl.LazyFrame | None
     told: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def span(self) -> Timespan | None:
@@ -219,7 +227,9 @@ class _Past:
                 optional=("is_fraud", "reported_at"),
             )
         told = f"{location}, {ingested.transactions.height:,} rows"
-        return cls(ingested.transactions.lazy(), ingested.ledger.lazy(), told)
+        found = doctor.column_warnings(ingested.transactions.lazy(), ingested.lost)
+        warnings = tuple(f"history: {text}" for text in found)
+        return cls(ingested.transactions.lazy(), ingested.ledger.lazy(), told, warnings)
 
     @classmethod
     def of(cls, workspace: Workspace) -> _Past:

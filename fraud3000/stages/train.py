@@ -16,7 +16,7 @@ from fraud3000 import bundle, champions, prequential, registry, verdicts
 from fraud3000.data import cards, outputs, sources
 from fraud3000.errors import CheckFailed, UnavailableError
 from fraud3000.metrics.catalogue import words
-from fraud3000.models import deviation, estimators, fit, outside, policy, recorded
+from fraud3000.models import category_counts, deviation, estimators, fit, outside, policy, recorded
 from fraud3000.models.explain import Typical
 from fraud3000.models.fit import Model
 from fraud3000.models.outside import Outside
@@ -25,7 +25,7 @@ from fraud3000.models.rows import LATER, require_both_classes
 from fraud3000.params import Mapping, Params, Span
 from fraud3000.scorer import Scorer
 from fraud3000.splits import Boundaries
-from fraud3000.stages import exported
+from fraud3000.stages import category_tables, exported
 from fraud3000.stages.inputs import Inputs, of_split, up_to_now
 from fraud3000.stages.summary import Summary, Table
 from fraud3000.stages.workspace import Workspace
@@ -64,6 +64,7 @@ def train(params: Params, *, final: bool = False) -> Summary:
     )
     spread = deviation.measure(model, inputs.train, inputs.valid, inputs.catalogue, params.train, params.policy)
     typical = Typical.learn(model.encoder, rows.filter(pl.Series(is_fraud == 0)), inputs.catalogue.features)
+    columns = category_counts.trained(model.encoder, inputs.catalogue.features, rows, inputs.valid.featured)
     scorer = Scorer(
         catalogue=inputs.catalogue,
         mapping=_mapping(params, inputs.train.known[0]),
@@ -72,7 +73,12 @@ def train(params: Params, *, final: bool = False) -> Summary:
         policy=settled.threshold.policy,
         typical=typical,
         recorded=_recorded(model, settled, inputs.valid.featured),
-        facts={**_facts(inputs, params), "seed_deviation": spread.to_dict(), **origin},
+        facts={
+            **_facts(inputs, params),
+            "categories": {name: column.to_dict() for name, column in columns.items()},
+            "seed_deviation": spread.to_dict(),
+            **origin,
+        },
     )
     told = {f"seed_deviation_{name}": value for name, value in spread.values.items()}
     metrics = {**outside.metrics(inputs.valid, settled.log_odds), **told}
@@ -213,7 +219,7 @@ def _summary(
     return Summary(
         command="train",
         facts=facts,
-        tables=(_rows_table(inputs),),
+        tables=(_rows_table(inputs), *category_tables.truncated(scorer.trained_categories)),
         outputs={"model": str(workspace.bundle(version))},
         warnings=tuple(_warnings(scorer, inputs, settled, metrics)),
         next_step="fraud3000 promote" if "judged_as" in scorer.facts else "fraud3000 evaluate",
@@ -264,6 +270,7 @@ def _warnings(scorer: Scorer, inputs: Inputs, settled: Outside, metrics: dict[st
     if scorer.model.encoder.dropped:
         left_out = ", ".join(f"{name} ({why})" for name, why in scorer.model.encoder.dropped.items())
         yield f"features left out: {left_out}"
+    yield from category_tables.truncation_warnings(scorer.trained_categories)
     if not scorer.model.converged:
         yield "the solver stopped before it converged; raise train.estimator_params.max_iter"
     if inputs.boundaries.as_of is None:

@@ -1,10 +1,12 @@
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fraud3000.data import doctor, giveaway
 from fraud3000.data.doctor import Finding
@@ -132,14 +134,20 @@ class TestGiveaways:
     @pytest.mark.parametrize(
         ("values", "words"),
         [
-            (LABEL.cast(pl.Float64), "above legitimate transactions with an AUC of 1.0000"),
-            (1 - LABEL.cast(pl.Float64) + pl.Series(NOISE) / 2, "below legitimate transactions with an AUC of 0.0000"),
-            (LABEL.cast(pl.String).replace({"1": "charged back", "0": "settled"}), "AUC of 1.0000"),
-            (pl.Series([3.0 if row % 200 == 0 else None for row in range(20_000)]), "has a value in 100 rows"),
-            (pl.Series([None if row % 200 == 0 else "x" for row in range(20_000)]), "is empty in 100 rows"),
+            (LABEL.cast(pl.Float64), "hold 100.0% of all frauds"),
+            (1 - LABEL.cast(pl.Float64) + pl.Series(NOISE) / 2, "an AUC of 0.99"),
+            (LABEL.cast(pl.String).replace({"1": "charged back", "0": "settled"}), "hold 100.0% of all frauds"),
+            (
+                pl.Series([3.0 if row % 200 == 0 else None for row in range(20_000)]),
+                "in 100 rows, of which 100.0% are frauds, and hold 50.0%",
+            ),
+            (
+                pl.Series([None if row % 200 == 0 else "x" for row in range(20_000)]),
+                "in 100 rows, of which 100.0% are frauds, and hold 50.0%",
+            ),
             (
                 pl.Series(["case 7" if row % 300 == 0 else f"s{row % 13}" for row in range(20_000)]),
-                "values such as 'case 7' are frauds",
+                "in 67 rows, of which 100.0% are frauds, and hold 33.5%",
             ),
         ],
     )
@@ -166,6 +174,53 @@ class TestGiveaways:
         nearly = pl.Series([30.0 if row < 25 else float(row % 31) for row in range(8_000)])
         assert giveaway.reason(nearly, label) is None
         assert giveaway.reason(label.cast(pl.Float64), label) is not None
+
+    FORMS: ClassVar[dict[str, Callable[[pl.Series], pl.Series]]] = {
+        "integer": lambda flag: flag.cast(pl.Int64),
+        "float": lambda flag: flag.cast(pl.Float64),
+        "boolean": lambda flag: flag,
+        "text": lambda flag: flag.cast(pl.String).replace({"true": "yes", "false": "no"}),
+        "number as text": lambda flag: flag.cast(pl.Int64).cast(pl.String),
+        "number or null": lambda flag: flag.cast(pl.Float64).set(~flag, None),
+        "number or NaN": lambda flag: flag.cast(pl.Float64).set(~flag, float("nan")),
+        "text or null": lambda flag: flag.cast(pl.String).set(~flag, None),
+        "null or text": lambda flag: flag.cast(pl.String).set(flag, None),
+        "inverted": lambda flag: 7.5 - flag.cast(pl.Float64) * 20,
+    }
+
+    @pytest.mark.parametrize(
+        ("flag", "found"),
+        [
+            ((LABEL == 1) & (pl.Series(NOISE) < 0.9), True),  # on 90 % of frauds, never on others
+            ((LABEL == 1) != (pl.Series(NOISE) < 0.01), True),  # a label with 1 % flips
+            ((LABEL == 1) & (pl.Series(NOISE) < 0.1), False),  # on few frauds
+            ((LABEL == 1) != (pl.Series(NOISE) < 0.2), False),  # an honest predictor
+            (pl.Series(NOISE) < 0.5, False),
+        ],
+    )
+    def test_the_same_information_gives_the_same_finding_in_any_form(self, flag: pl.Series, found: bool) -> None:
+        reasons = {name: giveaway.reason(form(flag), self.LABEL) for name, form in self.FORMS.items()}
+        assert len(set(reasons.values())) == 1, reasons
+        assert (reasons["integer"] is not None) is found
+
+    @given(st.integers(0, 2**32), st.floats(0, 1), st.floats(0, 0.1), st.integers(2, 6))
+    @settings(max_examples=40)
+    def test_any_column_of_few_values_gives_the_same_finding_in_any_form(
+        self, seed: int, on_frauds: float, on_others: float, values: int
+    ) -> None:
+        source = np.random.default_rng(seed)
+        hit = source.random(len(self.LABEL)) < np.where(self.LABEL.to_numpy() == 1, on_frauds, on_others)
+        codes = pl.Series(np.where(hit, 1, source.integers(2, values + 2, len(hit))))
+        shuffled = {code: int(number) for code, number in enumerate(source.permutation(values + 2))}
+        forms = [
+            codes,
+            codes.cast(pl.Float64) / 7,
+            codes.replace_strict(shuffled),
+            codes.cast(pl.String) + " of a kind",
+            codes.cast(pl.String).set(codes == 1, None),
+            codes.cast(pl.Float64).set(codes == 2, None),
+        ]
+        assert len({giveaway.reason(form, self.LABEL) for form in forms}) == 1
 
     def test_too_few_labels_say_nothing(self) -> None:
         assert giveaway.reason(pl.Series([1.0] * 5 + [0.0] * 95), pl.Series([1] * 5 + [0] * 95)) is None

@@ -197,10 +197,11 @@ def never(*_):
 
 def test_a_capacity_of_data_without_days_is_refused_before_any_fit(own_store, monkeypatch):
     rows = transactions().drop("ts").with_columns(reported_at=pl.lit(None, TIME))
-    params = world(own_store, rows, featurize={"split": {"by": "random"}})
+    params = world(own_store, rows, featurize={"split": {"by": "random"}}, policy={"threshold": "cost"})
+    by_capacity = params.model_copy(update={"policy": params.policy.model_copy(update={"threshold": "capacity"})})
     monkeypatch.setattr(fit, "fit", never)
     with pytest.raises(ParamsError, match=r"policy\.threshold: 'capacity' counts cards a day"):
-        train(params)
+        train(by_capacity)
 
 
 def test_an_interrupted_training_leaves_nothing(own_store, monkeypatch):

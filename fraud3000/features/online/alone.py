@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from fraud3000 import categories
 from fraud3000.features.online.facts import Transaction
 from fraud3000.features.online.plan import SECOND
 from fraud3000.features.spec import Calendar, Catalogue, Column
@@ -52,6 +53,6 @@ def _value(column: Column, given: Any) -> Value:
     if given is None:
         return None
     if column.categorical:
-        return str(given)
+        return given if isinstance(given, str) else categories.canonical(given)
     number = float(given)
     return None if number != number else number  # noqa: PLR0124  NaN alone differs from itself
