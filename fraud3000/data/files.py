@@ -15,11 +15,12 @@ import polars.selectors as cs
 
 from fraud3000.data import csvfile, jsonfile
 from fraud3000.data.raw import DataFile, RawFile, RawTable
-from fraud3000.errors import DataError, FraudError
+from fraud3000.errors import DataError, FraudError, SchemaError
 
 _READERS: dict[str, Callable[[Path, Path], RawTable]] = {}
 _KINDS = "CSV (.csv, .csv.gz), Parquet (.parquet) or JSON lines (.jsonl, .ndjson, also .gz)"
 GLOB = "*?["
+_MOST_DIGITS = 38  # of a decimal, as polars holds it
 
 
 def discover(location: str) -> list[Path]:
@@ -148,14 +149,33 @@ def digest(path: Path) -> str:
 
 
 def scan_parquet(path: Path, _spool: Path) -> RawTable:
-    """Open a Parquet file with the types it declares, categories as text."""
+    """Open a Parquet file with the types it declares, categories as text, extension types as what they store."""
     try:
         rows = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        schema = rows.collect_schema()
+        _check_decimals(path, schema)
+        extended = [name for name, kind in schema.items() if isinstance(kind, pl.BaseExtension)]
+        rows = rows.with_columns(pl.col(extended).ext.storage()) if extended else rows
         return RawTable.of(path, rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String)))
+    except pl.exceptions.PanicException as error:  # polars aborts at a time zone that it does not know
+        raise SchemaError(
+            f"{path}: a column has a type that cannot be read ({str(error).splitlines()[0]})",
+            hint="Leave the column out of the file, or export it in another type.",
+        ) from error
     except pl.exceptions.PolarsError as error:
         raise DataError(
             f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})", hint="Copy or export the file again."
         ) from error
+
+
+def _check_decimals(path: Path, schema: pl.Schema) -> None:
+    wide = [name for name, kind in schema.items() if isinstance(kind, pl.Decimal) and kind.precision > _MOST_DIGITS]
+    if wide:
+        told = ", ".join(f"column '{name}' is {schema[name]}" for name in wide)
+        raise SchemaError(
+            f"{path}: {told}, and decimals are read up to {_MOST_DIGITS} digits",
+            hint="Export it with fewer digits or as text, or leave the column out of the file.",
+        )
 
 
 def _matches(pattern: Path) -> list[Path]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import polars as pl
 
-from fraud3000.data import sensitive
+from fraud3000.data import column_types, sensitive
 from fraud3000.data.amounts import LARGEST
 from fraud3000.data.columns import Layout, check_answers, snake_case
 from fraud3000.data.faults import Fault, first_faults
@@ -55,9 +56,11 @@ def cleaner(table: RawTable, rules: Rules) -> Cleaner:
         {name: (name,) for name in roles}, _same(rules.mapping.numeric), _same(rules.mapping.categorical), (), unused
     )
     check_answers(layout, {name: name for name in schema}, thing)
+    column_types.check(schema, replace(layout, roles={}), thing=thing)
+    plain = column_types.as_plain(table.rows)
     with table.reading():
-        sensitive.refuse(table.rows, layout, thing=thing)
-        found = "card_id" in schema and rules.mapping.card_numbers != "no" and sensitive.holds(table.rows, "card_id")
+        sensitive.refuse(plain, layout, thing=thing)
+        found = "card_id" in schema and rules.mapping.card_numbers != "no" and sensitive.holds(plain, "card_id")
     columns = [*map(pl.col, roles), *(pl.col(name).cast(kind, strict=False) for name, kind in kinds.items())]
     return partial(_clean, columns, rules, unused=unused, card_numbers=found)
 
