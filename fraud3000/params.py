@@ -180,7 +180,7 @@ class DatedRate(_Section):
     """Base currency units for one unit of the foreign currency, valid from a date."""
 
     since: Moment
-    rate: str = Field(pattern=r"^\d+(\.\d{1,8})?$")
+    rate: str = Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,8})?$")
 
 
 class AmountFormat(_Section):
@@ -190,6 +190,16 @@ class AmountFormat(_Section):
     decimals: int = Field(2, ge=0, le=4)  # of the currency
     currency: str | None = None  # the base currency, needed only where a currency column is mapped
     rates: dict[str, Several[DatedRate]] = {}  # by currency code
+
+    @field_validator("rates")
+    @classmethod
+    def _one_rate_at_a_time(cls, value: dict[str, tuple[DatedRate, ...]]) -> dict[str, tuple[DatedRate, ...]]:
+        codes = [code.upper() for code in value]
+        twice = {code for code in codes if codes.count(code) > 1}
+        twice |= {code for code, rates in value.items() if len({rate.since for rate in rates}) < len(rates)}
+        if twice:
+            raise ValueError(f"{', '.join(sorted(twice))} has two rates from the same date, or comes twice")
+        return value
 
 
 class TimeFormat(_Section):

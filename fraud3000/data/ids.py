@@ -9,7 +9,7 @@ import polars as pl
 from fraud3000.data.faults import Fault
 from fraud3000.errors import SchemaError
 
-_FLOAT_NOTATION = r"^[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?$|^[+-]?\d+[eE][+-]\d+$"
+_FLOAT_NOTATION = r"^[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$|^[+-]?[0-9]+[eE][+-][0-9]+$"
 
 
 def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tuple[pl.Series, list[Fault]]:
