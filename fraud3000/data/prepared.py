@@ -12,6 +12,7 @@ from fraud3000.data import column_types, sensitive
 from fraud3000.data.amounts import LARGEST
 from fraud3000.data.columns import Layout, check_answers, snake_case
 from fraud3000.data.faults import Fault, first_faults
+from fraud3000.data.missing import are_missing
 from fraud3000.data.raw import RawFile, RawTable
 from fraud3000.data.roles import Cleaned, Cleaner, Rules
 from fraud3000.data.times import outside
@@ -80,6 +81,10 @@ def _faults(rows: pl.DataFrame, rules: Rules) -> list[Fault]:
     faults = [
         Fault.told(f"{name}_missing", rows[name].is_null(), f"{name} is null") for name in _NEEDED if name in rows
     ]
+    for name in ("transaction_id", "card_id", "terminal_id"):
+        if name in rows:
+            word = are_missing(rows[name]) & rows[name].is_not_null()
+            faults.append(Fault.where(f"{name}_missing", word, name, rows[name]))
     if "ts" in rows.columns:
         late = outside(rows["ts"], rules.earliest, rules.latest)
         faults.append(Fault.where("time_out_of_range", late, "time", rows["ts"]))

@@ -149,12 +149,12 @@ def _matching(text: pl.Series, pattern: str) -> pl.Series:
 
 @cache
 def _shape(pattern: str) -> str:
-    """A regular expression for texts of a pattern: which digits belong to which part must be clear.
+    r"""A regular expression for texts of a pattern: which digits belong to which part must be clear.
 
     Examples
     --------
     >>> _shape("%d/%m/%Y %H:%M"), _shape("%Y%m%d")
-    ('^[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}\\\\s+[0-9]{1,2}:[0-9]{1,2}$', '^[0-9]{4}[0-9]{2}[0-9]{2}$')
+    ('^[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}\\s+[0-9]{1,2}:[0-9]{1,2}$', '^[0-9]{4}[0-9]{2}[0-9]{2}$')
     """
     parts = _PART.findall(pattern)
     digits = [_WIDTHS.get(part, 0) for part in parts]
