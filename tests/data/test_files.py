@@ -127,7 +127,7 @@ class TestCsv:
 
     def test_a_gzip_file_cut_after_its_header_is_told(self, tmp_path: Path) -> None:
         lines = "id,amount\n" + "".join(f"{row},{row * 7919 % 9973}\n" for row in range(40_000))
-        with pytest.raises(DataError, match="not a whole file") as caught:
+        with pytest.raises(DataError, match="not a whole gzip file") as caught:
             files.read(write(tmp_path / "a.csv.gz", gzip.compress(lines.encode())[:-20_000]))
         assert caught.value.hint == "Copy or export the file again."
 
