@@ -202,6 +202,10 @@ class AmountFormat(_Section):
         return value
 
 
+TIME_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us", "seconds_from")
+"""Names of ways to write time; any other format is a strptime pattern."""
+
+
 class TimeFormat(_Section):
     """How the raw file writes time.
 
@@ -217,6 +221,14 @@ class TimeFormat(_Section):
     @classmethod
     def _known_zone(cls, value: str) -> str:
         return _check_zone(value)
+
+    @field_validator("format")
+    @classmethod
+    def _name_or_pattern(cls, value: str) -> str:
+        if value not in TIME_FORMATS and "%" not in value:
+            unit = ": state its unit, epoch_s, epoch_ms or epoch_us" if "epoch" in value.lower() else ""
+            raise ValueError(f"'{value}' is neither one of {', '.join(TIME_FORMATS)} nor a pattern with %{unit}")
+        return value
 
     @model_validator(mode="after")
     def _start_where_needed(self) -> TimeFormat:

@@ -11,20 +11,25 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 import polars as pl
 
+from fraud3000.data.columns import normalised
 from fraud3000.data.raw import RawTable
 from fraud3000.data.spill import Spill, batched
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
 
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _AGAIN = "Export the file again."
+_NOTE = re.compile(r"sep=[,;|\t ]?", re.IGNORECASE)
+_LINES_ABOVE_HEADER = 30  # looked at
 _CHUNK = 50_000  # lines held in memory at a time by the csv module
 _BLOCK = 2**24  # bytes looked at together
 
@@ -60,6 +65,7 @@ def _header(path: Path) -> list[str]:
             raise DataError(f"{path}: its header cannot be read ({error})", hint=_AGAIN) from error
     if names is None:
         raise EmptyDataError(f"{path}: an empty file", hint=_AGAIN)
+    _check_note(path, names)
     _check_delimiter(path, names)
     repeated = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     if repeated:
@@ -67,6 +73,41 @@ def _header(path: Path) -> list[str]:
         raise SchemaError(f"{path}: more than one column is named {listed}", hint="Give each column its own name.")
     first = names.index("") if "" in names else -1
     return [name or ("" if place == first else f"column_{place + 1}") for place, name in enumerate(names)]
+
+
+def _check_note(path: Path, names: list[str]) -> None:
+    """Refuse a first line such as sep=; by which spreadsheets note the delimiter."""
+    line = ",".join(names)
+    if _NOTE.fullmatch(line):
+        raise SchemaError(
+            f"{path}: line 1 is '{line}', a note for spreadsheets, and the header seems to be in line 2",
+            hint="Remove line 1, and write the file with commas between the fields.",
+        )
+
+
+def header_below(path: Path, wanted: Collection[str]) -> int | None:
+    """The line below the first that holds most of the wanted columns, where a title stands above the header.
+
+    Parameters
+    ----------
+    wanted
+        Names of columns, as in the file or normalised.
+    """
+    with _text(path) as file:
+        reader = csv.reader(file)
+        first = _held(next(reader, []), wanted)
+        with suppress(csv.Error):
+            for fields in islice(reader, _LINES_ABOVE_HEADER):
+                held = _held(fields, wanted)
+                if held > first and 2 * held >= len(wanted):
+                    return reader.line_num
+    return None
+
+
+def _held(fields: list[str], wanted: Collection[str]) -> int:
+    """How many of the wanted columns a line names."""
+    named = {name.strip().lower() for name in fields} | {name.lower() for name in normalised(fields).values()}
+    return sum(name.strip().lower() in named for name in wanted)
 
 
 def _check_delimiter(path: Path, names: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -140,6 +140,22 @@ def is_data(inside: PurePath) -> bool:
     """
     hidden = any(part.startswith((".", "_")) for part in inside.parts)
     return not hidden and kind(inside) in _READERS
+
+
+def check_header(table: RawTable | RawFile, missing: Sequence[str]) -> None:
+    """Refuse a CSV file whose header is not its first line, by the columns that its first line lacks.
+
+    Raises
+    ------
+    SchemaError
+        Naming the line that the header seems to be in.
+    """
+    line = csvfile.header_below(table.path, missing) if missing and kind(table.path) == "csv" else None
+    if line is not None:
+        raise SchemaError(
+            f"{table.name}: the header seems to be in line {line}, not in the first",
+            hint="Remove the lines above it.",
+        )
 
 
 def digest(path: Path) -> str:

@@ -166,6 +166,7 @@ def _columns(raw: RawFile, form: LabelsFile) -> dict[str, pl.Series]:
     wanted = {part: name for part, name in asked.items() if name is not None}
     missing = [name for name in wanted.values() if name not in by_name]
     if missing:
+        files.check_header(raw, missing)
         hint = "Rename the column, or name another one under prepare.labels."
         raise SchemaError.missing_columns(raw.name, missing, raw.rows.columns, hint=hint)
     return {part: raw.rows[by_name[name]] for part, name in wanted.items()}

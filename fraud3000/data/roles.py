@@ -10,12 +10,24 @@ from functools import cache, partial
 import polars as pl
 import polars.selectors as cs
 
-from fraud3000.data import amounts, cards, column_types, currency, ids, meanings, passthrough, sensitive, spill, times
+from fraud3000.data import (
+    amounts,
+    cards,
+    column_types,
+    currency,
+    files,
+    ids,
+    meanings,
+    passthrough,
+    sensitive,
+    spill,
+    times,
+)
 from fraud3000.data.card_names import CardNames
 from fraud3000.data.columns import Layout, resolve
 from fraud3000.data.faults import Fault, first_faults
 from fraud3000.data.raw import RawFile, RawTable
-from fraud3000.errors import DataError
+from fraud3000.errors import DataError, SchemaError
 from fraud3000.params import Mapping
 from fraud3000.schema import TIME
 
@@ -89,7 +101,11 @@ def cleaner(table: RawTable, rules: Rules, stem: Callable[[], str]) -> Cleaner:
         The file as a whole cannot be taken: columns are missing, of the wrong type or forbidden.
     """
     thing = table.name
-    layout = resolve(table.schema.names(), rules.mapping, thing=thing, optional=rules.optional)
+    try:
+        layout = resolve(table.schema.names(), rules.mapping, thing=thing, optional=rules.optional)
+    except SchemaError as error:
+        files.check_header(table, error.missing)
+        raise
     column_types.check(table.schema, layout, thing=thing)
     rows = column_types.as_plain(table.rows)
     with table.reading():
