@@ -292,9 +292,8 @@ def _estimator(name: str, params: dict[str, Any], seed: int) -> Any:
 def _check_types(params: dict[str, Any], defaults: dict[str, Any]) -> None:
     """Refuse true and false where a number belongs, which libraries take as 1 and 0, and numbers that are not finite."""
     for key, value in params.items():
-        number = defaults[key] is None or (
-            isinstance(defaults[key], int | float) and not isinstance(defaults[key], bool)
-        )
+        default = defaults.get(key, "")  # LightGBM takes keys that it does not list
+        number = default is None or (isinstance(default, int | float) and not isinstance(default, bool))
         if (isinstance(value, bool) and number) or (isinstance(value, float) and not math.isfinite(value)):
             raise ParamsError(
                 f"train.estimator_params.{key}: not a finite number, found {value}",
