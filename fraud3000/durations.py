@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_PATTERN = re.compile(r"(\d+)([smhdw])")
+_PATTERN = re.compile(r"([0-9]+)([smhdw])")
 
 
 def seconds(text: str) -> int:

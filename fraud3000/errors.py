@@ -57,7 +57,15 @@ class DataError(FraudError):
 
 
 class SchemaError(DataError):
-    """Columns that are missing or of the wrong type, all of them at once."""
+    """Columns that are missing or of the wrong type, all of them at once.
+
+    Attributes
+    ----------
+    missing
+        The columns that are missing.
+    """
+
+    missing: tuple[str, ...] = ()
 
     @classmethod
     def missing_columns(
@@ -71,12 +79,14 @@ class SchemaError(DataError):
         txns.csv: column 'amount' is missing; nearest: 'amounts', 'amt'
         Hint: Rename the column, or map the role to another one under prepare.mapping.columns.
         """
-        names = list(available)
+        names, missing = list(available), list(missing)
         found = [f"column '{name}' is missing; {nearest(name, names)}" for name in missing]
-        return cls(
+        error = cls(
             f"{thing}: " + "; ".join(found),
             hint=hint or "Rename the column, or map the role to another one under prepare.mapping.columns.",
         )
+        error.missing = tuple(missing)
+        return error
 
 
 class LeakageError(DataError):

@@ -9,25 +9,26 @@ from __future__ import annotations
 import math
 import os
 import re
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
+    Strict,
     ValidationError,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from fraud3000 import durations
+from fraud3000 import durations, yaml_text
 from fraud3000.errors import ParamsError
 
 DEFAULT_FILE = Path("params.yaml")
@@ -35,8 +36,48 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def _to_timedelta(value: object) -> object:
-    return timedelta(seconds=durations.seconds(value)) if isinstance(value, str) else value
+_LONGEST = 100 * 366 * 86_400
+_LONGEST_WINDOW = 10 * 366 * 86_400
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].+)?")
+_SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def _to_seconds(value: object, longest: int) -> int:
+    """Read a duration from text; a number has no unit."""
+    if not isinstance(value, str):
+        raise PydanticCustomError("duration", "a duration needs a unit")
+    length = durations.seconds(value)
+    if length > longest:
+        raise ValueError(f"'{value}' is more than {durations.text(longest)}")
+    return length
+
+
+def _to_timedelta(value: object) -> timedelta:
+    return value if isinstance(value, timedelta) else timedelta(seconds=_to_seconds(value, _LONGEST))
+
+
+def _checked_length(value: object) -> object:
+    _to_seconds(value, _LONGEST_WINDOW)
+    return value
+
+
+def _to_datetime(value: object) -> object:
+    """Read a date and time from text; a number such as 20240131 is not taken as seconds since 1970."""
+    if isinstance(value, str):
+        if not _DATE.fullmatch(value.strip()):
+            raise ValueError(f"'{value}' is no date; write it as 2024-01-31 or 2024-01-31 13:05:00")
+        return datetime.fromisoformat(value.strip())
+    return datetime(value.year, value.month, value.day) if type(value) is date else value
+
+
+def _to_sign(value: object) -> object:
+    if type(value) is not int:
+        raise PydanticCustomError("sign", "Input should be -1 or 1")
+    return value
+
+
+def _to_bool(value: object) -> object:
+    return _SWITCH.get(value.lower(), value) if isinstance(value, str) else value
 
 
 Duration = Annotated[
@@ -44,28 +85,66 @@ Duration = Annotated[
     BeforeValidator(_to_timedelta),
     PlainSerializer(lambda d: durations.text(int(d.total_seconds())), return_type=str),
 ]
-"""A whole-second duration, written as text such as ``7d``."""
+"""A whole-second duration, written as text such as ``7d``; a number without a unit is refused."""
+
+Moment = Annotated[datetime, BeforeValidator(_to_datetime)]
+"""A date, or a date and time, in UTC where no offset is given."""
+
+Flag = Annotated[bool, BeforeValidator(_to_bool)]
+"""True or false, also written yes, no, on and off."""
+
+Sign = Annotated[Literal[-1, 1], BeforeValidator(_to_sign)]
+"""1 or -1; true is neither."""
+
+_Item = TypeVar("_Item")
+Several = Annotated[tuple[_Item, ...], Strict(strict=False)]
+"""A list of the file."""
 
 Rate = Annotated[float, Field(gt=0, le=1)]
 """A share of rows."""
 
-Columns = str | tuple[str, ...]
+Columns = str | Several[str]
 """One column of the raw file, or several that together make the value."""
 
 
-def _checked_length(value: str) -> str:
-    if durations.seconds(value) > _LONGEST:
-        raise ValueError(f"'{value}' is more than {durations.text(_LONGEST)}")
-    return value
-
-
-_LONGEST = 10 * 366 * 86_400
-Length = Annotated[str, AfterValidator(_checked_length)]
+Length = Annotated[str, BeforeValidator(_checked_length)]
 """A whole-second duration that keeps its text, since the names of features hold it."""
 
 
+class FromEnvironment(str):
+    """Text that holds the value of an environment variable, in which numbers are text too."""
+
+    __slots__ = ()
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """A part of the file. Values are taken in their own types only: true is no number, and 7 is no text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_from_environment(cls, content: object) -> object:
+        """Read a variable's text as a number where the key takes no text."""
+        if not isinstance(content, dict):
+            return content
+        return {
+            key: _as_number(value, cls.model_fields[key].annotation)
+            if isinstance(value, FromEnvironment) and key in cls.model_fields
+            else value
+            for key, value in content.items()
+        }
+
+
+def _as_number(value: FromEnvironment, annotation: Any) -> object:
+    kinds = {annotation, *get_args(annotation)}
+    if str in kinds:
+        return value
+    for kind in (int, float):
+        if kind in kinds:
+            with suppress(ValueError):
+                return kind(value)
+    return value
 
 
 class SimulateParams(_Section):
@@ -100,8 +179,8 @@ class ColumnRoles(_Section):
 class DatedRate(_Section):
     """Base currency units for one unit of the foreign currency, valid from a date."""
 
-    since: datetime
-    rate: str = Field(pattern=r"^\d+(\.\d{1,8})?$")
+    since: Moment
+    rate: str = Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,8})?$")
 
 
 class AmountFormat(_Section):
@@ -110,7 +189,21 @@ class AmountFormat(_Section):
     unit: Literal["major", "minor"] = "major"  # minor: the file holds cents already
     decimals: int = Field(2, ge=0, le=4)  # of the currency
     currency: str | None = None  # the base currency, needed only where a currency column is mapped
-    rates: dict[str, tuple[DatedRate, ...]] = {}  # by currency code
+    rates: dict[str, Several[DatedRate]] = {}  # by currency code
+
+    @field_validator("rates")
+    @classmethod
+    def _one_rate_at_a_time(cls, value: dict[str, tuple[DatedRate, ...]]) -> dict[str, tuple[DatedRate, ...]]:
+        codes = [code.upper() for code in value]
+        twice = {code for code in codes if codes.count(code) > 1}
+        twice |= {code for code, rates in value.items() if len({rate.since for rate in rates}) < len(rates)}
+        if twice:
+            raise ValueError(f"{', '.join(sorted(twice))} has two rates from the same date, or comes twice")
+        return value
+
+
+TIME_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us", "seconds_from")
+"""Names of ways to write time; any other format is a strptime pattern."""
 
 
 class TimeFormat(_Section):
@@ -121,13 +214,21 @@ class TimeFormat(_Section):
     """
 
     format: str = "iso"  # see above
-    start: datetime | None = None  # of `seconds_from`
+    start: Moment | None = None  # of `seconds_from`
     zone: str = "UTC"  # of times without an offset
 
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
         return _check_zone(value)
+
+    @field_validator("format")
+    @classmethod
+    def _name_or_pattern(cls, value: str) -> str:
+        if value not in TIME_FORMATS and "%" not in value:
+            unit = ": state its unit, epoch_s, epoch_ms or epoch_us" if "epoch" in value.lower() else ""
+            raise ValueError(f"'{value}' is neither one of {', '.join(TIME_FORMATS)} nor a pattern with %{unit}")
+        return value
 
     @model_validator(mode="after")
     def _start_where_needed(self) -> TimeFormat:
@@ -139,9 +240,9 @@ class TimeFormat(_Section):
 class LabelFormat(_Section):
     """Which values of the label column say what; compared as text, ignoring case."""
 
-    fraud: tuple[str, ...] = ("1", "1.0", "true", "yes", "y", "fraud")
-    legitimate: tuple[str, ...] = ("0", "0.0", "false", "no", "n", "legitimate")
-    unlabelled: tuple[str, ...] = ("", "null", "none", "na", "unknown")
+    fraud: Several[str] = ("1", "1.0", "true", "yes", "y", "fraud")
+    legitimate: Several[str] = ("0", "0.0", "false", "no", "n", "legitimate")
+    unlabelled: Several[str] = ("", "null", "none", "na", "unknown")
 
 
 class StatusFormat(_Section):
@@ -150,9 +251,9 @@ class StatusFormat(_Section):
     A value in none of the lists is ``otherwise``, or quarantined where that is null.
     """
 
-    approved: tuple[str, ...] = ("", "approved", "reversed")
-    declined: tuple[str, ...] = ("declined",)
-    refund: tuple[str, ...] = ("refund",)
+    approved: Several[str] = ("", "approved", "reversed")
+    declined: Several[str] = ("declined",)
+    refund: Several[str] = ("refund",)
     otherwise: Literal["approved", "declined"] | None = None  # what every other value means
 
 
@@ -160,9 +261,9 @@ class Mapping(_Section):
     """How a raw file becomes TRANSACTIONS."""
 
     columns: ColumnRoles = ColumnRoles()
-    numeric: tuple[str, ...] = ()  # columns passed on as numbers
-    categorical: tuple[str, ...] = ()  # columns passed on as categories
-    drop: tuple[str, ...] = ()  # columns kept out of every output
+    numeric: Several[str] = ()  # columns passed on as numbers
+    categorical: Several[str] = ()  # columns passed on as categories
+    drop: Several[str] = ()  # columns kept out of every output
     amount: AmountFormat = AmountFormat()
     time: TimeFormat = TimeFormat()
     label: LabelFormat = LabelFormat()
@@ -191,9 +292,9 @@ class PrepareModelParams(_Section):
     mapping: dict[str, Any] = {}  # what differs from the source's own mapping; checked as a Mapping
     labels: LabelsFile | None = None  # label records in a file of their own
     label_delay: Duration = timedelta(days=7)  # how long after a transaction its label can be trusted
-    source_precedence: tuple[str, ...] = ()  # label sources, the most trusted first; others come last, as equals
-    earliest: datetime = datetime(1970, 1, 1)  # rows outside [earliest, latest) are refused
-    latest: datetime = datetime(2100, 1, 1)
+    source_precedence: Several[str] = ()  # label sources, the most trusted first; others come last, as equals
+    earliest: Moment = datetime(1970, 1, 1)  # rows outside [earliest, latest) are refused
+    latest: Moment = datetime(2100, 1, 1)
     publish: str | None = None  # a prefix in S3 under which the files written appear too, as one set
 
     @field_validator("publish")
@@ -204,7 +305,7 @@ class PrepareModelParams(_Section):
         return value
 
 
-Span = tuple[datetime, datetime]
+Span = Annotated[tuple[Moment, Moment], Strict(strict=False)]
 """A half-open span of event time [first, last), in UTC where no offset is given."""
 
 
@@ -246,7 +347,7 @@ class ConditionParams(_Section):
     model_config = ConfigDict(serialize_by_alias=True)
 
     column: str  # of text for `is`, of numbers for the others
-    is_: str | tuple[str, ...] | None = Field(None, alias="is")  # the text, or several of which it is one
+    is_: str | Several[str] | None = Field(None, alias="is")  # the text, or several of which it is one
     above: float | None = None  # amounts are in minor units: 50000 is 500.00
     at_least: float | None = None
     below: float | None = None
@@ -291,8 +392,8 @@ class FeaturizeModelParams(_Section):
     zone: str = "UTC"  # local zone of calendar features; windows never use it
     late_horizon: Duration = timedelta(days=1)  # how late an event may come and still be counted for its key
     burn_in: Duration | None = None  # default: the catalogue's longest delay + length
-    features: tuple[FeatureParams, ...] = ()  # of your own, beside the default ones
-    without: tuple[str, ...] = ()  # names of default features to leave out
+    features: Several[FeatureParams] = ()  # of your own, beside the default ones
+    without: Several[str] = ()  # names of default features to leave out
     split: SplitParams = SplitParams()
 
     @field_validator("zone")
@@ -349,8 +450,8 @@ class MemberParams(LearnerParams):
 class TrainModelParams(LearnerParams):
     """FEATURED to a calibrated scorer."""
 
-    members: tuple[MemberParams, ...] = ()  # learners to average, at least two
-    monotone: dict[str, Literal[-1, 1]] = {}  # by feature: 1, the score never falls as it grows; -1, never rises
+    members: Several[MemberParams] = ()  # learners to average, at least two
+    monotone: dict[str, Sign] = {}  # by feature: 1, the score never falls as it grows; -1, never rises
     calibration: Literal["platt", "beta", "isotonic"] = "beta"  # from scores to probabilities
     seed: int = Field(2018, ge=0)
 
@@ -376,12 +477,12 @@ class TrainModelParams(LearnerParams):
 class EvaluateModelParams(_Section):
     """SCORED to metrics."""
 
-    label_date: datetime | None = None  # default: just after the newest transaction and label record
+    label_date: Moment | None = None  # default: just after the newest transaction and label record
     compromised_cards: Literal["keep", "remove"] = "keep"  # remove: cards whose fraud is known before the day
-    compromised_since: datetime | None = None  # first day whose frauds make a card known; default: that of train
-    top_k: tuple[Annotated[int, Field(ge=1)], ...] = (100,)  # cards alerted a day at which card precision is measured
-    fpr: tuple[Rate, ...] = (0.01,)  # false-positive rates at which recall is measured
-    alert_rate: tuple[Rate, ...] = (0.01,)  # shares of rows alerted at which recall is measured
+    compromised_since: Moment | None = None  # first day whose frauds make a card known; default: that of train
+    top_k: Several[Annotated[int, Field(ge=1)]] = (100,)  # cards alerted a day at which card precision is measured
+    fpr: Several[Rate] = (0.01,)  # false-positive rates at which recall is measured
+    alert_rate: Several[Rate] = (0.01,)  # shares of rows alerted at which recall is measured
     replicates: int = Field(200, ge=20)  # of the bootstrap behind every interval
     seed: int = Field(2018, ge=0)
 
@@ -389,17 +490,17 @@ class EvaluateModelParams(_Section):
 class BacktestParams(_Section):
     """Weeks scored one after the other, each by a model of what was known before it."""
 
-    first: datetime | None = None  # first day of the first test; default: first whole day of featurize.split.test
+    first: Moment | None = None  # first day of the first test; default: first whole day of featurize.split.test
     folds: int | None = Field(None, ge=1)  # default: all of featurize.split.test whose labels are known, at least one
     step: Duration = timedelta(days=7)  # from the start of one test to the next
     test: Duration = timedelta(days=7)  # that a fold scores
     delay: Duration | None = None  # from the end of training to the test; default: prepare.label_delay
     window: Duration | None = None  # of training; default: all rows with history enough
     valid: Duration | None = None  # that sets calibration and threshold, a label delay before training; default: none
-    refit: bool = True  # false: the model of the first fold scores them all
+    refit: Flag = True  # false: the model of the first fold scores them all
     compromised_cards: Literal["keep", "remove"] = "keep"  # remove: cards whose fraud is known before the day
     compromised_window: Duration | None = None  # before the end of training; earlier frauds are forgotten
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = ()  # of the estimator, a whole run each; default: train.seed
+    seeds: Several[Annotated[int, Field(ge=0)]] = ()  # of the estimator, a whole run each; default: train.seed
 
     @model_validator(mode="after")
     def _spans_that_follow_each_other(self) -> BacktestParams:
@@ -421,8 +522,8 @@ class RangeParams(_Section):
 
     low: int | float | None = None  # whole numbers where both ends are written as such
     high: int | float | None = None
-    log: bool = False  # small numbers as often as large ones
-    choices: tuple[str | float | int | bool | None, ...] = ()  # instead of a range
+    log: Flag = False  # small numbers as often as large ones
+    choices: Several[str | float | int | bool | None] = ()  # instead of a range
 
     @model_validator(mode="after")
     def _a_range_or_choices(self) -> RangeParams:
@@ -445,13 +546,13 @@ class TuneParams(_Section):
     objective: Literal["average_precision", "savings"] = "average_precision"  # mean over the folds
     trials: int = Field(30, ge=1)  # in all, those of an interrupted search included
     time_budget: Duration | None = None  # no trial begins after this long
-    first: datetime | None = None  # first day of the first fold; default: the folds end where their labels are known
+    first: Moment | None = None  # first day of the first fold; default: the folds end where their labels are known
     folds: int = Field(4, ge=1)
     space: dict[str, RangeParams] = {}  # by key below train: docs/tuning.md; default: the learner's own
     seed: int = Field(2018, ge=0)  # same seed, same search
 
 
-Bounds = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+Bounds = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], Strict(strict=False)]
 """The least and the most that is let through."""
 
 
@@ -591,10 +692,7 @@ def load(path: Path | None = None) -> Params:
         raise ParamsError(
             f"{path}: cannot be read ({_reason(error)})", hint="Name a params file that exists."
         ) from error
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{path}: not valid YAML ({' '.join(str(error).split())})", hint="Mend the file.") from error
+    content = yaml_text.load(text, thing=str(path))
     if not isinstance(content or {}, dict):
         raise ParamsError(f"{path}: holds a {type(content).__name__}, not keys and values", hint="See params.yaml.")
     return parse(_expand(content or {}, ()), thing=str(path))
@@ -630,18 +728,43 @@ def validate(model: type[_Model], content: object, *, thing: str) -> _Model:
 
 
 def _problem(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "the file"
+    key = ".".join(_keys(problem["loc"])) or "the file"
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key"
     found = problem["input"]
-    shown = f", found {found!r}" if isinstance(found, str | int | float | bool | None) else ""
-    return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+    shown = f", found {_as_yaml(found)}" if isinstance(found, str | int | float | bool | None) else ""
+    text = problem["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    return f"{key}: {text}{shown}"
+
+
+def _keys(location: tuple[str | int, ...]) -> list[str]:
+    """The keys of a place in the file, without the kinds of value that pydantic tried there."""
+    named = [str(part) for part in location if "[" not in str(part)]
+    return named[:-1] if len(named) > 1 and named[-1] in {"int", "float", "str", "bool"} else named
+
+
+def _as_yaml(found: object) -> str:
+    return (
+        {True: "true", False: "false", None: "null"}[found] if found is None or isinstance(found, bool) else repr(found)
+    )
+
+
+_HINTS = {
+    "duration": "Write a whole number and one unit of s, m, h, d, w, such as '7d'.",
+    "string_type": "Put the value in quotes, so that it is read as text.",
+    "datetime_type": "Write a date as 2024-01-31 or 2024-01-31 13:05:00.",
+    "int_type": "Write a whole number as it is, such as 10: without quotes, a point or leading zeros.",
+    "float_type": "Write a number as it is, such as 0.5: without quotes.",
+    "bool_type": "Write true or false.",
+}
+"""What to do about a value of another type, by the type of the problem as pydantic names it."""
 
 
 def _keys_hint(model: type[BaseModel], problems: list[Any]) -> str:
     unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
     if not unknown:
-        return "Correct the value, or leave the key out for its default."
+        found = dict.fromkeys(_HINTS[problem["type"]] for problem in problems if problem["type"] in _HINTS)
+        return " ".join(found) or "Correct the value, or leave the key out for its default."
     section: Any = model
     for part in unknown[0][:-1]:
         section = section if isinstance(part, int) else _below(section, part)
@@ -663,7 +786,9 @@ def _expand(value: Any, path: tuple[str, ...]) -> Any:
         return {key: _expand(item, (*path, str(key))) for key, item in value.items()}
     if isinstance(value, list):
         return [_expand(item, (*path, str(place))) for place, item in enumerate(value)]
-    return _VARIABLE.sub(lambda match: _variable(match[1], path), value) if isinstance(value, str) else value
+    if not isinstance(value, str) or not _VARIABLE.search(value):
+        return value
+    return FromEnvironment(_VARIABLE.sub(lambda match: _variable(match[1], path), value))
 
 
 def _variable(name: str, path: tuple[str, ...]) -> str:

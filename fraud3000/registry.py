@@ -216,8 +216,9 @@ def require_trained(wanted: str) -> None:
     ScorerError
         Naming what is wanted.
     """
-    if _default_store() and not Path(STORE).exists():
-        raise ScorerError(f"no {wanted}: nothing is registered here, there is no {STORE}", hint=_TRAIN)
+    place = _store_file()
+    if place is not None and place.parent.is_dir() and not place.exists():
+        raise ScorerError(f"no {wanted}: nothing is registered here, there is no {place}", hint=_TRAIN)
 
 
 def log_evaluation(
@@ -293,6 +294,12 @@ def _client() -> Iterator[Any]:
         raise _unreachable(str(error)) from error
 
 
+def _store_file() -> Path | None:
+    """The SQLite file that holds the registry, or None where a server or another database does."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE}"
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
 def _default_store() -> bool:
     return not os.environ.get("MLFLOW_TRACKING_URI")
 
@@ -303,7 +310,7 @@ def _probe(uri: str, *, write: bool) -> None:
         return
     path = Path(uri.removeprefix("sqlite:///"))
     if not write and not path.exists():
-        raise _unreachable(f"{path.name} does not exist")
+        raise _unreachable(f"{path.name} does not exist", hint="Check MLFLOW_TRACKING_URI, or run `fraud3000 train`.")
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=_SECONDS_TO_WAIT)) as connection:
             connection.execute("BEGIN IMMEDIATE" if write else "SELECT count(*) FROM sqlite_master")
@@ -311,12 +318,15 @@ def _probe(uri: str, *, write: bool) -> None:
         raise _unreachable(str(error)) from error
 
 
-def _unreachable(reason: str) -> UnavailableError:
+_BUSY = "Wait until no other command uses it, or check MLFLOW_TRACKING_URI; then run the command again."
+
+
+def _unreachable(reason: str, *, hint: str = _BUSY) -> UnavailableError:
     place = re.sub(r"//[^/@\s]*@", "//", os.environ.get("MLFLOW_TRACKING_URI", STORE))
     reason = re.sub(r"//[^/@\s]*@", "//", reason.strip().splitlines()[0] if reason.strip() else "no reason given")[:300]
     return UnavailableError(
         f"the model registry at {place} cannot be used ({reason})",
-        hint="Wait until no other command uses it, or check MLFLOW_TRACKING_URI; then run the command again.",
+        hint=hint,
     )
 
 

@@ -47,7 +47,10 @@ that is made of values approved ones only, and none takes refunds, unless a cond
 _PARAMS = """A file states only what differs from the defaults. `${NAME}` in a value is expanded from the environment. An unknown key,
 or a value that is not allowed, stops a command before any work.
 
-Durations are whole numbers with a unit: `90s`, `30m`, `12h`, `7d`, `2w`. Money is in minor units: 500 is 5.00.
+Durations are whole numbers with a unit: `90s`, `30m`, `12h`, `7d`, `2w`; `0d` is none. A number without a unit is refused.
+Money is in minor units: 500 is 5.00. Values are taken as they are written: `12:30`, `010`, `no` and `2024-01-31` are text,
+which a key of numbers refuses. A key may come once in its section. Text that looks like a number, `true` or null needs quotes.
+
 `params.yaml` of the project states the defaults, `params/` holds files for published data sets, and
 [Your own data](mapping.md) shows one from scratch.
 """
@@ -236,12 +239,12 @@ def _type(annotation: Any, limits: Sequence[Any] = ()) -> str:
     origin, parts = get_origin(annotation), get_args(annotation)
     if _LENGTH in limits:
         found = "duration"
+    elif annotation == params.Span:
+        found = "`[first, last)`"
     elif origin is Annotated:
         found = _type(parts[0], parts[1:])
     elif origin is Literal:
         found = ", ".join(f"`{value}`" for value in parts)
-    elif annotation == params.Span:
-        found = "`[first, last)`"
     elif origin in {tuple, list}:
         found = f"list: {_type(parts[0])}"
     elif origin is dict:

@@ -268,6 +268,21 @@ def test_a_store_that_cannot_be_reached_is_told_without_its_password(uri, said, 
     assert not caplog.records
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_before_any_training_there_is_no_model(named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if named:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(
+        ScorerError, match=r"no challenger: nothing is registered here, there is no .*mlflow\.db"
+    ) as caught:
+        resolve("challenger", NAMES, tmp_path)
+    assert caught.value.exit_code == 5
+    assert "fraud3000 train" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_store_not_made_yet_is_not_made_by_asking(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -17,7 +17,7 @@ LARGEST = 10**13
 
 _SIGN = r"[-−+]"
 _CURRENCY = r"(?:[A-Z]{0,3}\p{Sc}|[A-Z]{3})"
-_NUMBER = r"(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)"
+_NUMBER = r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
 _SIGNED = rf"^{_SIGN}?\s*{_CURRENCY}?\s*{_SIGN}?\s*{_NUMBER}\s*{_CURRENCY}?\s*{_SIGN}?$"
 _IN_BRACKETS = rf"^{_CURRENCY}?\s*\(\s*{_CURRENCY}?\s*{_NUMBER}\s*{_CURRENCY}?\s*\)\s*{_CURRENCY}?$"
 

@@ -1,8 +1,8 @@
 """CSV read as text, so that no id or amount passes through a float.
 
-Polars reads the file and writes it as Parquet, from which slices can be taken; where it cannot
-tell rows with too few or too many fields from good ones, the csv module reads it again and those
-rows are set apart.
+Polars reads a file in which each line is a row with all of its fields, and writes it as Parquet, from
+which slices can be taken. The csv module reads every other file: with line breaks in quotes, blank
+lines, or rows with too few or too many fields, which are set apart.
 """
 
 from __future__ import annotations
@@ -11,21 +11,27 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 import polars as pl
 
+from fraud3000.data.columns import normalised
 from fraud3000.data.raw import RawTable
 from fraud3000.data.spill import Spill, batched
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
 
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _AGAIN = "Export the file again."
-_CHUNK = 50_000  # lines held in memory at a time
+_NOTE = re.compile(r"sep=[,;|\t ]?", re.IGNORECASE)
+_LINES_ABOVE_HEADER = 30  # looked at
+_CHUNK = 50_000  # lines held in memory at a time by the csv module
+_BLOCK = 2**24  # bytes looked at together
 
 
 def scan(path: Path, spool: Path) -> RawTable:
@@ -59,6 +65,7 @@ def _header(path: Path) -> list[str]:
             raise DataError(f"{path}: its header cannot be read ({error})", hint=_AGAIN) from error
     if names is None:
         raise EmptyDataError(f"{path}: an empty file", hint=_AGAIN)
+    _check_note(path, names)
     _check_delimiter(path, names)
     repeated = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     if repeated:
@@ -66,6 +73,41 @@ def _header(path: Path) -> list[str]:
         raise SchemaError(f"{path}: more than one column is named {listed}", hint="Give each column its own name.")
     first = names.index("") if "" in names else -1
     return [name or ("" if place == first else f"column_{place + 1}") for place, name in enumerate(names)]
+
+
+def _check_note(path: Path, names: list[str]) -> None:
+    """Refuse a first line such as sep=; by which spreadsheets note the delimiter."""
+    line = ",".join(names)
+    if _NOTE.fullmatch(line):
+        raise SchemaError(
+            f"{path}: line 1 is '{line}', a note for spreadsheets, and the header seems to be in line 2",
+            hint="Remove line 1, and write the file with commas between the fields.",
+        )
+
+
+def header_below(path: Path, wanted: Collection[str]) -> int | None:
+    """The line below the first that holds most of the wanted columns, where a title stands above the header.
+
+    Parameters
+    ----------
+    wanted
+        Names of columns, as in the file or normalised.
+    """
+    with _text(path) as file:
+        reader = csv.reader(file)
+        first = _held(next(reader, []), wanted)
+        with suppress(csv.Error):
+            for fields in islice(reader, _LINES_ABOVE_HEADER):
+                held = _held(fields, wanted)
+                if held > first and 2 * held >= len(wanted):
+                    return reader.line_num
+    return None
+
+
+def _held(fields: list[str], wanted: Collection[str]) -> int:
+    """How many of the wanted columns a line names."""
+    named = {name.strip().lower() for name in fields} | {name.lower() for name in normalised(fields).values()}
+    return sum(name.strip().lower() in named for name in wanted)
 
 
 def _check_delimiter(path: Path, names: list[str]) -> None:
@@ -81,10 +123,14 @@ def _check_delimiter(path: Path, names: list[str]) -> None:
 
 
 def _fast(path: Path, names: list[str], spooled: Path) -> pl.LazyFrame | None:
-    """Read with polars; None where rows may have too few or too many fields."""
+    """Read with polars; None where it could read a line in another way than the csv module."""
+    lines = _plain_lines(path, len(names))
+    if lines is None:
+        return None
     spooled.parent.mkdir(parents=True, exist_ok=True)
     try:
-        pl.scan_csv(path, infer_schema=False, glob=False).sink_parquet(spooled, compression="lz4")
+        read = pl.scan_csv(path, infer_schema=False, glob=False)
+        read.select(_empty_as_null()).sink_parquet(spooled, compression="lz4")
     except pl.exceptions.NoDataError:
         return pl.LazyFrame(schema=dict.fromkeys(names, pl.String()))
     except pl.exceptions.ComputeError as error:
@@ -93,25 +139,44 @@ def _fast(path: Path, names: list[str], spooled: Path) -> pl.LazyFrame | None:
         return None
     rows = pl.scan_parquet(spooled, glob=False)
     columns = rows.collect_schema().names()
-    if len(columns) != len(names):
-        return None
-    height, nulls = rows.select(pl.len(), nulls=pl.col(columns[-1]).null_count()).collect().row(0)
-    if nulls and _has_short_lines(path, len(names), height):
+    if len(columns) != len(names) or rows.select(pl.len()).collect().item() != lines - 1:
         return None
     return rows.rename(dict(zip(columns, names, strict=True)))
 
 
-def _has_short_lines(path: Path, width: int, height: int) -> bool:
-    """Whether a line may have too few fields; with quotes only a slow look can tell."""
+def _plain_lines(path: Path, width: int) -> int | None:
+    """How many lines there are, if each is one row with all of its fields, which any reader takes alike; else None."""
     count = 0
     with _bytes(path) as file:
-        for block in batched(file, _CHUNK):
-            lines = pl.read_lines(io.BytesIO(b"".join(block))).to_series()
+        while block := file.read(_BLOCK):
+            lines = _lines(block + file.readline())
+            if lines is None or not _are_plain(lines, width):
+                return None
             count += len(lines)
-            short = (lines.str.count_matches(",", literal=True) < width - 1) | lines.str.contains('"', literal=True)
-            if short.any():
-                return True
-    return count != height + 1
+    return count
+
+
+def _lines(block: bytes) -> pl.Series | None:
+    try:
+        return pl.read_lines(io.BytesIO(block)).to_series()
+    except pl.exceptions.ComputeError:  # not UTF-8
+        return None
+
+
+def _are_plain(lines: pl.Series, width: int) -> bool:
+    line = pl.col("line")
+    rows = lines.alias("line").to_frame()
+    odd = (line == "") | line.str.contains(r"[\r\x00]") | (line.str.len_bytes() > csv.field_size_limit())
+    if rows.select(odd.any()).item():
+        return False
+    # a quoted field becomes a NUL, which must then be a field of its own
+    bare = line.str.replace_all(r'"(?:[^"]|"")*"', "\0")
+    quoted = rows.filter(line.str.contains('"', literal=True)).select(bare)
+    unquoted = rows.filter(~line.str.contains('"', literal=True))
+    ragged = line.str.count_matches(",", literal=True) != width - 1
+    if unquoted.select(ragged.any()).item():
+        return False
+    return not quoted.select((ragged | line.str.contains('"|[^,]\\x00|\\x00[^,]')).any()).item()
 
 
 def _slow(path: Path, names: list[str], spill: Spill) -> RawTable:
@@ -131,9 +196,12 @@ def _slow(path: Path, names: list[str], spill: Spill) -> RawTable:
 
 def _frame(names: list[str], rows: list[list[str]]) -> pl.DataFrame:
     columns = zip(*rows, strict=True) if rows else [[]] * len(names)
-    frame = pl.DataFrame([pl.Series(name, c, dtype=pl.String) for name, c in zip(names, columns, strict=True)])
-    empty_as_null = pl.when(pl.all() != "").then(pl.all())
-    return frame.select(empty_as_null)
+    frame = pl.DataFrame({name: pl.Series(c, dtype=pl.String) for name, c in zip(names, columns, strict=True)})
+    return frame.select(_empty_as_null())
+
+
+def _empty_as_null() -> pl.Expr:
+    return pl.when(pl.all() != "").then(pl.all())
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:

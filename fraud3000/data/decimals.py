@@ -12,10 +12,10 @@ from fraud3000.errors import SchemaError
 MISSING, UNREADABLE, NOT_FINITE, DECIMALS, TOO_LARGE = "missing", "unreadable", "not_finite", "decimals", "too_large"
 PROBLEMS = (MISSING, UNREADABLE, NOT_FINITE, DECIMALS, TOO_LARGE)
 
-PLAIN = r"^[+-]?(?:\d+\.?\d*|\.\d+)$"
-_SCIENTIFIC = r"^[+-]?(?:\d+\.?\d*|\.\d+)[eE][+-]?\d+$"
+PLAIN = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)$"  # not \d: that takes the digits of every script
+_SCIENTIFIC = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+$"
 _NOT_FINITE = r"^(?i)[+-]?(?:nan|inf|infinity)$"
-_WRITTEN_FLOAT = r"^[+-]?(?:0\.0*)?[1-9]\.?(?:\d\.?){14,15}\d$"  # 16 or 17 digits, as programs write a float
+_WRITTEN_FLOAT = r"^[+-]?(?:0\.0*)?[1-9]\.?(?:[0-9]\.?){14,15}[0-9]$"  # 16 or 17 digits, as programs write a float
 _DIGITS = 18  # the most that surely fit Int64
 _FLOAT_DIGITS = 15
 _NOISE = 8  # units in the last place
@@ -66,7 +66,9 @@ def scaled(values: pl.Series, decimals: int, limit: int) -> tuple[pl.Series, pl.
         checked = _from_text(frame.select(pl.col("x").cast(pl.String)), decimals, limit)
     else:
         raise SchemaError(f"column '{values.name}' is {kind}, not a number", hint="Export it as a number or as text.")
-    found = checked.select("problem", value=pl.when(pl.col("problem").is_null()).then("value"))
+    unread = pl.col("problem").is_null() & pl.col("value").is_null()
+    found = checked.with_columns(problem=pl.when(unread).then(pl.lit(UNREADABLE)).otherwise("problem"))
+    found = found.select("problem", value=pl.when(pl.col("problem").is_null()).then("value"))
     return found["value"].alias(values.name), found["problem"]
 
 

@@ -82,6 +82,7 @@ def examine(
         looks += [_months, _ties, partial(_reports, ledger=ledger.lazy())]
     found = [finding for look in looks for finding in look(seen)]
     found += examine_columns(whole, lost or {})
+    found += _reported_early(whole, ledger.lazy())
     return sorted(found, key=lambda finding: finding.severity != "warn")
 
 
@@ -120,6 +121,23 @@ class _Seen:
 
     def columns(self, *names: str | pl.Expr) -> pl.DataFrame:
         return self.rows.select(*names).collect(engine="streaming")
+
+
+def _reported_early(transactions: pl.LazyFrame, ledger: pl.LazyFrame) -> Iterator[Finding]:
+    """Labels that were reported before their transaction; they count once the label delay has passed, as others do."""
+    if "ts" not in transactions.collect_schema() or "reported_at" not in ledger.collect_schema():
+        return
+    reported = ledger.filter(pl.col("reported_at").is_not_null())
+    timed = transactions.select("transaction_id", "ts")
+    early = reported.join(timed, on="transaction_id").filter(pl.col("reported_at") < pl.col("ts"))
+    count, first = early.select(pl.len(), pl.col("transaction_id").min()).collect(engine="streaming").row(0)
+    if count:
+        yield Finding(
+            "reported_early",
+            "warn",
+            f"{count:,} label record{'s were' if count > 1 else ' was'} reported before the transaction took place, for "
+            f"instance of {first}: are both times in the zone that the params state?",
+        )
 
 
 def _label(transactions: pl.LazyFrame, ledger: pl.LazyFrame) -> pl.Series:

@@ -112,13 +112,19 @@ def as_json(rows: pl.DataFrame, as_text: Collection[str] | None = None) -> pl.Se
 
 def _masked(column: pl.Series, *, large: bool) -> pl.Series:
     kind = column.dtype
-    if kind.is_nested():
+    if isinstance(kind, pl.Duration):
+        return column.dt.to_string()
+    if kind == pl.Binary:
+        return pl.select(pl.concat_str(pl.lit(column).bin.size(), pl.lit(" bytes")).alias(column.name)).to_series()
+    if kind.is_nested() or isinstance(kind, pl.Object):
         text = pl.Series([None if value is None else str(value) for value in column], dtype=pl.String)
     elif kind.is_numeric():
         if not large:
             return column
         whole = column.cast(pl.Int128, strict=False)
         text = whole.cast(pl.String).zip_with((whole == column).fill_null(value=False), column.cast(pl.String))
+    elif kind == pl.Time:
+        return column.dt.to_string("iso")  # a cast would cut fractions of a second off
     elif kind.is_temporal():
         return column.cast(pl.String)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -15,11 +15,12 @@ import polars.selectors as cs
 
 from fraud3000.data import csvfile, jsonfile
 from fraud3000.data.raw import DataFile, RawFile, RawTable
-from fraud3000.errors import DataError, FraudError
+from fraud3000.errors import DataError, FraudError, SchemaError
 
 _READERS: dict[str, Callable[[Path, Path], RawTable]] = {}
 _KINDS = "CSV (.csv, .csv.gz), Parquet (.parquet) or JSON lines (.jsonl, .ndjson, also .gz)"
 GLOB = "*?["
+_MOST_DIGITS = 38  # of a decimal, as polars holds it
 
 
 def discover(location: str) -> list[Path]:
@@ -141,6 +142,22 @@ def is_data(inside: PurePath) -> bool:
     return not hidden and kind(inside) in _READERS
 
 
+def check_header(table: RawTable | RawFile, missing: Sequence[str]) -> None:
+    """Refuse a CSV file whose header is not its first line, by the columns that its first line lacks.
+
+    Raises
+    ------
+    SchemaError
+        Naming the line that the header seems to be in.
+    """
+    line = csvfile.header_below(table.path, missing) if missing and kind(table.path) == "csv" else None
+    if line is not None:
+        raise SchemaError(
+            f"{table.name}: the header seems to be in line {line}, not in the first",
+            hint="Remove the lines above it.",
+        )
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file's bytes as they lie, in hex."""
     with path.open("rb") as file:
@@ -148,14 +165,33 @@ def digest(path: Path) -> str:
 
 
 def scan_parquet(path: Path, _spool: Path) -> RawTable:
-    """Open a Parquet file with the types it declares, categories as text."""
+    """Open a Parquet file with the types it declares, categories as text, extension types as what they store."""
     try:
         rows = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        schema = rows.collect_schema()
+        _check_decimals(path, schema)
+        extended = [name for name, kind in schema.items() if isinstance(kind, pl.BaseExtension)]
+        rows = rows.with_columns(pl.col(extended).ext.storage()) if extended else rows
         return RawTable.of(path, rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String)))
+    except pl.exceptions.PanicException as error:  # polars aborts at a time zone that it does not know
+        raise SchemaError(
+            f"{path}: a column has a type that cannot be read ({str(error).splitlines()[0]})",
+            hint="Leave the column out of the file, or export it in another type.",
+        ) from error
     except pl.exceptions.PolarsError as error:
         raise DataError(
             f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})", hint="Copy or export the file again."
         ) from error
+
+
+def _check_decimals(path: Path, schema: pl.Schema) -> None:
+    wide = [name for name, kind in schema.items() if isinstance(kind, pl.Decimal) and kind.precision > _MOST_DIGITS]
+    if wide:
+        told = ", ".join(f"column '{name}' is {schema[name]}" for name in wide)
+        raise SchemaError(
+            f"{path}: {told}, and decimals are read up to {_MOST_DIGITS} digits",
+            hint="Export it with fewer digits or as text, or leave the column out of the file.",
+        )
 
 
 def _matches(pattern: Path) -> list[Path]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import polars as pl
 
 from fraud3000.data.faults import Fault
+from fraud3000.data.missing import are_missing
 from fraud3000.errors import SchemaError
 
-_FLOAT_NOTATION = r"^[+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?$|^[+-]?\d+[eE][+-]\d+$"
+_FLOAT_NOTATION = r"^[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$|^[+-]?[0-9]+[eE][+-][0-9]+$"
 
 
 def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tuple[pl.Series, list[Fault]]:
@@ -18,7 +19,8 @@ def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tu
     Returns
     -------
     tuple
-        String ids, null where a fault is, and the faults: ``<role>_missing``, and
+        String ids, null where a fault is, and the faults: ``<role>_missing``, also for words such
+        as NULL or n/a (`fraud3000.data.missing`), which would make one card of all such rows, and
         ``<role>_not_exact`` for text in float notation, where digits may be lost already. With
         `secret` the faults do not quote what was found.
 
@@ -45,7 +47,9 @@ def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tu
         inexact = pl.Series([False] * frame.height, dtype=pl.Boolean)
     joined = frame.select(pl.concat_str(pl.all(), separator="_").alias(role)).to_series()
     faults = [
-        Fault.told(f"{role}_missing", missing, f"{role} is empty"),
+        Fault.told(f"{role}_missing", missing, f"{role} is empty or only a word for it")
+        if secret
+        else Fault.where(f"{role}_missing", missing, role, *columns),
         Fault.told(f"{role}_not_exact", inexact, f"{role} is in float notation")
         if secret
         else Fault.where(f"{role}_not_exact", inexact, role, joined),
@@ -64,7 +68,7 @@ def _text(column: pl.Series, role: str) -> pl.Series:
     if kind.is_nested() or kind == pl.Binary:
         raise SchemaError(f"column '{column.name}' is {kind}, no {role}", hint="Export ids as integers or text.")
     text = column.cast(pl.String).str.strip_chars()
-    return text.set(text == "", None)
+    return text.set(are_missing(text), None)
 
 
 def read_arrival(column: pl.Series) -> tuple[pl.Series, list[Fault]]:

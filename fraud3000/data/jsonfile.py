@@ -15,14 +15,29 @@ from fraud3000.data.spill import Spill, batched
 from fraud3000.errors import DataError, EmptyDataError
 
 _CHUNK = 50_000
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+
+
+class _RepeatedKeyError(ValueError):
+    """A JSON object has a key twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        repeated = next(key for place, (key, _) in enumerate(pairs) if any(key == other for other, _ in pairs[:place]))
+        shown = repeated.encode(errors="replace").decode()  # half a character cannot be written
+        raise _RepeatedKeyError(f"the key '{shown}' comes twice in an object")
+    return content
+
+
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_object)
 
 
 def scan(path: Path, spool: Path) -> RawTable:
     """Open a file of one JSON object per line, plain or gzip, every value as text.
 
     Missing keys and nulls are null; nested values stay JSON. A line that is no JSON object is
-    set apart as ``unreadable_line``.
+    set apart as ``unreadable_line``, one with a key twice as ``duplicate_key``.
 
     Parameters
     ----------
@@ -41,11 +56,12 @@ def scan(path: Path, spool: Path) -> RawTable:
         objects: list[dict[str, Any]] = []
         for place, line in block:
             content = _parse(line)
-            if isinstance(content, str):
-                refused.append((place, "unreadable_line", content, json.dumps(line, ensure_ascii=False)))
-            else:
+            if isinstance(content, dict):
                 objects.append(content)
                 places.append(place)
+            else:
+                reason = "duplicate_key" if isinstance(content, _RepeatedKeyError) else "unreadable_line"
+                refused.append((place, reason, str(content), json.dumps(line, ensure_ascii=False)))
         spill.add(_frame(objects))
     if not places and not refused:
         raise EmptyDataError(f"{path}: an empty file", hint="Export the file again.")
@@ -69,9 +85,12 @@ def _lines(path: Path) -> Iterator[str]:
             raise DataError(f"{path}: not UTF-8 text", hint="Convert the file to UTF-8.") from error
 
 
-def _parse(line: str) -> dict[str, Any] | str:
+def _parse(line: str) -> dict[str, Any] | str | _RepeatedKeyError:
+    """The object of a line, or why it is refused."""
     try:
         content = _DECODER.decode(line)
+    except _RepeatedKeyError as error:
+        return error
     except json.JSONDecodeError as error:
         return f"not JSON ({error})"
     except RecursionError:

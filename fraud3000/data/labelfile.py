@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from fraud3000.data import files, ids, meanings, prepared, times
+from fraud3000.data import column_types, files, ids, meanings, prepared, times
 from fraud3000.data.columns import normalised
 from fraud3000.data.duplicates import recorded_at
 from fraud3000.data.faults import Fault, as_json, first_faults, quarantine
@@ -24,7 +24,7 @@ SOURCE = "labels"
 """Source of label records whose file names none."""
 
 
-_OF_A_LEDGER = LabelsFile(input="", **{name: name for name in LEDGER})
+_OF_A_LEDGER = LabelsFile.model_validate({"input": "", **{name: name for name in LEDGER}})
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def form_of(file: DataFile | Path, mapping: Mapping) -> LabelsFile | None:
     if prepared.is_prepared(schema) or mapping.columns.amount in names:
         return None
     times_there = {name: name for name in ("reported_at", "recorded_at") if name in names}
-    return LabelsFile(input=str(file), source="source", **times_there)
+    return LabelsFile.model_validate({"input": str(file), "source": "source", **times_there})
 
 
 def read(
@@ -124,6 +124,7 @@ def _read_file(
         return Labelled(pl.DataFrame(schema=LEDGER), _refused(raw), raw.height)
     form = _OF_A_LEDGER if is_ledger(raw.rows.schema) else form
     columns = _columns(raw, form)
+    column_types.check_roles(raw.rows.schema, {part: [values.name] for part, values in columns.items()}, thing=raw.name)
     try:
         records, faults = _records(columns, form, span)
     except DataError as error:
@@ -165,6 +166,7 @@ def _columns(raw: RawFile, form: LabelsFile) -> dict[str, pl.Series]:
     wanted = {part: name for part, name in asked.items() if name is not None}
     missing = [name for name in wanted.values() if name not in by_name]
     if missing:
+        files.check_header(raw, missing)
         hint = "Rename the column, or name another one under prepare.labels."
         raise SchemaError.missing_columns(raw.name, missing, raw.rows.columns, hint=hint)
     return {part: raw.rows[by_name[name]] for part, name in wanted.items()}

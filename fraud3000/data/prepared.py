@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import polars as pl
 
-from fraud3000.data import passthrough, sensitive
+from fraud3000.data import column_types, passthrough, sensitive
 from fraud3000.data.amounts import LARGEST
 from fraud3000.data.columns import Layout, check_answers, snake_case
 from fraud3000.data.faults import Fault, first_faults
+from fraud3000.data.missing import are_missing
 from fraud3000.data.raw import RawFile, RawTable
 from fraud3000.data.roles import Cleaned, Cleaner, Rules
 from fraud3000.data.times import outside
@@ -52,9 +54,11 @@ def cleaner(table: RawTable, rules: Rules) -> Cleaner:
     unused = tuple(name for name in schema if name not in {*roles, *numeric, *categorical})
     layout = Layout({name: (name,) for name in roles}, _same(numeric), _same(categorical), (), unused)
     check_answers(layout, {name: name for name in schema}, thing)
+    column_types.check(schema, replace(layout, roles={}), thing=thing)
+    plain = column_types.as_plain(table.rows)
     with table.reading():
-        sensitive.refuse(table.rows, layout, thing=thing)
-        found = "card_id" in schema and rules.mapping.card_numbers != "no" and sensitive.holds(table.rows, "card_id")
+        sensitive.refuse(plain, layout, thing=thing)
+        found = "card_id" in schema and rules.mapping.card_numbers != "no" and sensitive.holds(plain, "card_id")
     return partial(_clean, layout, rules, card_numbers=found)
 
 
@@ -72,6 +76,10 @@ def _faults(rows: pl.DataFrame, rules: Rules) -> list[Fault]:
     faults = [
         Fault.told(f"{name}_missing", rows[name].is_null(), f"{name} is null") for name in _NEEDED if name in rows
     ]
+    for name in ("transaction_id", "card_id", "terminal_id"):
+        if name in rows:
+            word = are_missing(rows[name]) & rows[name].is_not_null()
+            faults.append(Fault.where(f"{name}_missing", word, name, rows[name]))
     if "ts" in rows.columns:
         late = outside(rows["ts"], rules.earliest, rules.latest)
         faults.append(Fault.where("time_out_of_range", late, "time", rows["ts"]))

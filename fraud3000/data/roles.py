@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, partial
 
 import polars as pl
+import polars.selectors as cs
 
-from fraud3000.data import amounts, cards, currency, ids, meanings, passthrough, sensitive, spill, times
+from fraud3000.data import (
+    amounts,
+    cards,
+    column_types,
+    currency,
+    files,
+    ids,
+    meanings,
+    passthrough,
+    sensitive,
+    spill,
+    times,
+)
 from fraud3000.data.card_names import CardNames
 from fraud3000.data.columns import Layout, resolve
 from fraud3000.data.faults import Fault, first_faults
 from fraud3000.data.raw import RawFile, RawTable
-from fraud3000.errors import DataError
+from fraud3000.errors import DataError, SchemaError
 from fraud3000.params import Mapping
 from fraud3000.schema import TIME
 
@@ -88,10 +101,16 @@ def cleaner(table: RawTable, rules: Rules, stem: Callable[[], str]) -> Cleaner:
         The file as a whole cannot be taken: columns are missing, of the wrong type or forbidden.
     """
     thing = table.name
-    layout = resolve(table.schema.names(), rules.mapping, thing=thing, optional=rules.optional)
+    try:
+        layout = resolve(table.schema.names(), rules.mapping, thing=thing, optional=rules.optional)
+    except SchemaError as error:
+        files.check_header(table, error.missing)
+        raise
+    column_types.check(table.schema, layout, thing=thing)
+    rows = column_types.as_plain(table.rows)
     with table.reading():
-        sensitive.refuse(table.rows, layout, thing=thing)
-        numbers = sensitive.card_columns(table.rows, layout, rules.mapping)
+        sensitive.refuse(rows, layout, thing=thing)
+        numbers = sensitive.card_columns(rows, layout, rules.mapping)
     whole = _Whole(layout, numbers, cache(stem), cache(partial(_check_amounts, table, layout.roles["amount"][0])))
     return partial(_clean, whole, rules)
 
@@ -121,7 +140,8 @@ def _check_amounts(table: RawTable, name: str) -> None:
 
 def _clean(whole: _Whole, rules: Rules, raw: RawFile) -> Cleaned:
     layout, numbers = whole.layout, whole.numbers
-    reader = _Reader(raw, whole, rules)
+    exact = raw.rows.with_columns(cs.time().dt.to_string("iso"))  # a cast to text would cut fractions of a second off
+    reader = _Reader(replace(raw, rows=exact), whole, rules)
     try:
         reader.read()
     except DataError as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 
 import polars as pl
 
@@ -15,7 +17,9 @@ from fraud3000.schema import TIME
 _EPOCH = {"epoch_s": 6, "epoch_ms": 3, "epoch_us": 0, "seconds_from": 6}
 _ISO = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y%m%dT%H%M%S%.f")
 _ISO_WITH_OFFSET = ("%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z", "%Y%m%dT%H%M%S%.f%z")
-_OFFSET = r"(?:Z|[+-]\d{2}(?::?\d{2})?)$"
+_OFFSET = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)$"
+_PART = re.compile(r"%[^A-Za-z%]*[A-Za-z%]|\s+|.")
+_WIDTHS = {"%Y": 4, "%y": 2, "%m": 2, "%d": 2, "%H": 2, "%I": 2, "%M": 2, "%S": 2, "%j": 3}  # digits
 _LARGEST = 10**17  # microseconds, three thousand years
 
 
@@ -110,17 +114,17 @@ def _piece(column: pl.Series, *, pad: bool) -> pl.Series:
     elif column.dtype.is_nested() or column.dtype == pl.Binary:
         raise SchemaError(f"column '{column.name}' is {column.dtype}, not a time", hint="Export it as text.")
     text = column.cast(pl.String).str.strip_chars()
-    return text.str.replace(r"^(\d)$", "0$1") if pad else text
+    return text.str.replace(r"^([0-9])$", "0$1") if pad else text
 
 
 def _iso(text: pl.Series, zone: str) -> pl.Series:
-    day_and_time = text.str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[Tt](\d)", "$1 $2")
+    day_and_time = text.str.replace(r"^([0-9]{4}-[0-9]{1,2}-[0-9]{1,2})[Tt]([0-9])", "$1 $2")
     has_offset = day_and_time.str.slice(10).str.contains(_OFFSET)
     if not has_offset.any():
         return _localised(_first_match(day_and_time, _ISO, pl.Datetime("us")), zone)
     local = day_and_time.set(has_offset.fill_null(value=False), None)
     offset = day_and_time.set(~has_offset.fill_null(value=True), None)
-    full = offset.str.replace(r"\s*Z$", "+00:00").str.replace(r"\s*([+-]\d{2}):?(\d{2})?$", "$1:$2")
+    full = offset.str.replace(r"\s*Z$", "+00:00").str.replace(r"\s*([+-][0-9]{2}):?([0-9]{2})?$", "$1:$2")
     full = full.str.replace(r":$", ":00")
     fixed = _first_match(full, _ISO_WITH_OFFSET, TIME)
     return _localised(_first_match(local, _ISO, pl.Datetime("us")), zone).zip_with(fixed.is_null(), fixed)
@@ -131,15 +135,45 @@ def _first_match(text: pl.Series, patterns: Sequence[str], kind: pl.Datetime) ->
     for pattern in patterns:
         if text.null_count() == len(text):
             break
-        found = text.str.to_datetime(pattern, time_unit="us", strict=False)
+        found = _matching(text, pattern)
         times = times.zip_with(times.is_not_null(), found)
         text = text.set(found.is_not_null(), None)
     return times
 
 
+def _matching(text: pl.Series, pattern: str) -> pl.Series:
+    """Read texts by a strptime pattern; polars alone reads some that do not match it, such as 05.03.2: by %d.%m.%y."""
+    found = text.str.to_datetime(pattern, time_unit="us", strict=False)
+    return found.set(~text.str.contains(_shape(pattern)).fill_null(value=True), None)
+
+
+@cache
+def _shape(pattern: str) -> str:
+    r"""A regular expression for texts of a pattern: which digits belong to which part must be clear.
+
+    Examples
+    --------
+    >>> _shape("%d/%m/%Y %H:%M"), _shape("%Y%m%d")
+    ('^[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}\\s+[0-9]{1,2}:[0-9]{1,2}$', '^[0-9]{4}[0-9]{2}[0-9]{2}$')
+    """
+    parts = _PART.findall(pattern)
+    digits = [_WIDTHS.get(part, 0) for part in parts]
+    beside = zip([0, *digits], digits, [*digits[1:], 0], parts, strict=False)
+    return "^" + "".join(_expression(part, width, before, after) for before, width, after, part in beside) + "$"
+
+
+def _expression(part: str, width: int, before: int, after: int) -> str:
+    if width:
+        fixed = before or after or part in {"%Y", "%y"}
+        return f"[0-9]{{{width}}}" if fixed else f"[0-9]{{1,{width}}}"
+    if part.isspace():
+        return r"\s+" if before and after else r"\s*"
+    return ".*" if part.startswith("%") and part != "%%" else re.escape(part[-1])
+
+
 def _by_pattern(text: pl.Series, form: TimeFormat) -> pl.Series:
     try:
-        found = text.str.to_datetime(form.format, time_unit="us", strict=False)
+        found = _matching(text, form.format)
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
         raise ParamsError(

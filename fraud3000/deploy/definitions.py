@@ -11,7 +11,7 @@ from loguru import logger
 from fraud3000.deploy.aws import Aws
 from fraud3000.errors import FraudError, ParamsError, nearest
 
-_ECR = re.compile(r"(\d{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+):([^:@]+)")
+_ECR = re.compile(r"([0-9]{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+):([^:@]+)")
 
 
 def described(aws: Aws, definition: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -277,13 +278,27 @@ def _estimator(name: str, params: dict[str, Any], seed: int) -> Any:
             raise ParamsError(
                 f"train.estimator_params.{key}: {name} takes no such key", hint=f"It takes {', '.join(named.allowed)}."
             )
-    estimator = named.find()(**named.defaults, **_OURS.get(name, {}), random_state=seed).set_params(**params)
+    estimator = named.find()(**named.defaults, **_OURS.get(name, {}), random_state=seed)
+    _check_types(params, estimator.get_params())
+    estimator = estimator.set_params(**params)
     try:
         _check_values(estimator)
     except (ValueError, TypeError) as error:
         text = str(error).replace("'", "", 2)
         raise ParamsError(f"train.estimator_params: {text}", hint="Correct the value, or leave the key out.") from None
     return estimator
+
+
+def _check_types(params: dict[str, Any], defaults: dict[str, Any]) -> None:
+    """Refuse true and false where a number belongs, which libraries take as 1 and 0, and numbers that are not finite."""
+    for key, value in params.items():
+        default = defaults.get(key, "")  # LightGBM takes keys that it does not list
+        number = default is None or (isinstance(default, int | float) and not isinstance(default, bool))
+        if (isinstance(value, bool) and number) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ParamsError(
+                f"train.estimator_params.{key}: not a finite number, found {value}",
+                hint="Correct the value, or leave the key out.",
+            )
 
 
 def _check_values(estimator: Any) -> None:

@@ -105,20 +105,20 @@ def status(cluster: str | None, service: str | None) -> Summary:
 
 
 def waiting(timeout: str) -> Pace:
-    """Waiting as the command line asks for it: a duration, or seconds alone.
+    """How long to wait, from the text of the command line.
 
     Raises
     ------
     ParamsError
-        It is no duration.
+        It is no duration, or has no unit.
 
     Examples
     --------
-    >>> waiting("10m").timeout, waiting("90").timeout
+    >>> waiting("10m").timeout, waiting("90s").timeout
     (600, 90)
     """
     try:
-        return Pace(durations.seconds(f"{timeout}s" if timeout.isdecimal() else timeout))
+        return Pace(durations.seconds(timeout))
     except ValueError as error:
         raise ParamsError(f"--timeout: {error}", hint="Write for instance 10m.") from error
 

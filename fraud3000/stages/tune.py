@@ -11,10 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fraud3000 import params as params_files
-from fraud3000 import prequential, registry, tuning
+from fraud3000 import prequential, registry, tuning, yaml_text
 from fraud3000.data import outputs
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.models import estimators
@@ -177,14 +175,14 @@ def _content(params: Params, found: Found, folds: tuple[Fold, ...], begin: datet
 def _params_file(given: Path | None, found: Found, content: dict[str, Any]) -> str:
     """The file that was given with another train section; where there was none, that section alone."""
     path = given or params_files.DEFAULT_FILE
-    told = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    told = yaml_text.load(path.read_text(encoding="utf-8"), thing=str(path)) if path.exists() else {}
     told = {**(told or {}), "train": found.train.model_dump(mode="json", exclude_defaults=True)}
     first, last = content["folds"][0]["fold"], content["folds"][-1]["test"][1][:10]
     head = (
         f"# train: found by `fraud3000 train --tune`, {len(found.trials)} trials, seed {content['seed']}: mean"
         f" {content['objective']} {found.best.mean:.4f}\n# on {len(content['folds'])} folds, {first} to {last}.\n"
     )
-    return head + yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=110)
+    return head + yaml_text.dump(told)
 
 
 def _logged(params: Params, found: Found, content: dict[str, Any]) -> registry.Family:

@@ -127,7 +127,7 @@ class TestCsv:
 
     def test_a_gzip_file_cut_after_its_header_is_told(self, tmp_path: Path) -> None:
         lines = "id,amount\n" + "".join(f"{row},{row * 7919 % 9973}\n" for row in range(40_000))
-        with pytest.raises(DataError, match="not a whole file") as caught:
+        with pytest.raises(DataError, match="not a whole gzip file") as caught:
             files.read(write(tmp_path / "a.csv.gz", gzip.compress(lines.encode())[:-20_000]))
         assert caught.value.hint == "Copy or export the file again."
 
@@ -158,6 +158,24 @@ class TestJsonLines:
         assert raw.rows["id"].to_list() == ["1", "2"]
         assert raw.refused.select("source_row", "reason").rows() == [(2, "unreadable_line")]
         assert raw.places.to_list() == [1, 3]
+
+    @pytest.mark.parametrize(
+        ("line", "key"),
+        [
+            ('{"id": 1, "amount": 10, "amount": 9000}', "amount"),
+            ('{"amount": 10, "amount": 10}', "amount"),
+            ('{"amount": 10, "amo\\u0075nt": 9000}', "amount"),
+            ('{"id": 1, "place": {"city": "a", "city": "b"}}', "city"),
+            ('{"id": 1, "items": [{"a": 1}, {"b": 1, "b": null}]}', "b"),
+            ('{"\\ud800": 1, "\\ud800": 2}', "?"),
+        ],
+    )
+    def test_a_line_with_a_key_twice_is_set_apart(self, tmp_path: Path, line: str, key: str) -> None:
+        raw = files.read(write(tmp_path / "a.ndjson", f'{{"id": 1}}\n{line}\n{{"id": 2}}\n'))
+        assert raw.rows.to_dicts() == [{"id": "1"}, {"id": "2"}]
+        [refused] = raw.refused.to_dicts()
+        assert (refused["source_row"], refused["reason"]) == (2, "duplicate_key")
+        assert refused["detail"] == f"the key '{key}' comes twice in an object"
 
     def test_gzip_and_many_lines(self, tmp_path: Path) -> None:
         lines = "".join(f'{{"id": {number}}}\n' for number in range(50_001))

@@ -726,7 +726,7 @@ class TestTheEndOfATask:
         self.ended(stand_in, exitCode=6)
         stopped = {"lastStatus": "STOPPED", "containers": [{"name": "main", "exitCode": 6}]}
         stand_in.tell("DescribeTasks", {"tasks": [stopped]})
-        names = ["--cluster", "bank", "--task-definition", "web", "--like-service", "api", "--timeout", "60"]
+        names = ["--cluster", "bank", "--task-definition", "web", "--like-service", "api", "--timeout", "60s"]
         done = console("deploy", "run", *names, "--", "promote", "--stage", "staging", "--why", "new")
         assert (done.returncode, done.stdout) == (6, "")
         assert "info    | version 2 is not promoted\n" in done.stderr
