@@ -20,6 +20,7 @@ ISO/IEC 7812-1: structure of the number and its check digit (annex B).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -62,9 +63,7 @@ _ISSUER_OF = {prefix: _issuer_of(prefix) for prefix in (f"{number:04d}" for numb
 """The first four digits of a number to the index of its issuer."""
 
 _NO_LENGTH = {
-    length: bytes(
-        0 if index < _NO_ISSUER and length in _ISSUERS[index].lengths else _OTHER for index in range(256)
-    )
+    length: bytes(0 if index < _NO_ISSUER and length in _ISSUERS[index].lengths else _OTHER for index in range(256))
     for length in range(_SHORTEST, _LONGEST + 1)
 }
 """By length: an issuer's index to 0 where its numbers may have that length."""
@@ -80,10 +79,12 @@ _RUN = re.compile(rf"\d(?:{_SEPARATOR}{{0,{_WIDEST_GAP}}}+\d)*+")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _MAYBE = re.compile(rf"\d(?:(?:[^\w]|_|{_ESCAPE}){{0,{_WIDEST_GAP}}}\d){{{_SHORTEST - 1}}}")
 _UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
+_NEGATIVE = re.compile(r"\s*-[0-9]+\s*")
 _WIDEST = _LONGEST * (1 + _WIDEST_GAP * len("\\u00a0"))  # characters of a card number with all its separators
 
 MAYBE = rf"\p{{Nd}}(?:(?:[^\p{{L}}\p{{N}}]|{_ESCAPE}){{0,{_WIDEST_GAP}}}\p{{Nd}}){{{_SHORTEST - 1}}}"
 """A pattern for polars that every text with a card number matches, and few others."""
+
 
 def _borders(length: int, *begins: int) -> bytes:
     return bytes(int(index in begins) for index in range(1, length))
@@ -158,7 +159,9 @@ class InId(NamedTuple):
 
 
 def in_id(value: str) -> InId:
-    """Look for a card number that stands alone in an id; one within a word of letters and other digits does not.
+    """Look for a card number that stands alone in an id.
+
+    One within a word of letters and other digits does not, nor within a UUID; negative numbers are none.
 
     Examples
     --------
@@ -167,7 +170,7 @@ def in_id(value: str) -> InId:
     >>> in_id("0b242a4111111111111111df30655b9d").has_form
     False
     """
-    if not _MAYBE.search(value):
+    if not _MAYBE.search(value) or _NEGATIVE.fullmatch(value):
         return InId(has_form=False, passes=False)
     has_form = False
     for run in _runs(_UUID.sub("-", value)):
@@ -188,7 +191,11 @@ def is_card_number(value: float) -> bool:
     >>> is_card_number(4111111111111111.0), is_card_number(4111111111111112)
     (True, False)
     """
-    return 10 ** (_SHORTEST - 1) <= abs(value) < 10**_LONGEST and in_id(str(int(abs(value)))).passes
+    return (
+        math.isfinite(value)
+        and 10 ** (_SHORTEST - 1) <= abs(value) < 10**_LONGEST
+        and in_id(str(int(abs(value)))).passes
+    )
 
 
 def passes_luhn(digits: str) -> bool:

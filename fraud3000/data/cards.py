@@ -43,6 +43,8 @@ __all__ = [
     "mask_series",
     "new_key",
     "pass_by_chance",
+    "refused_ids",
+    "with_card_numbers",
     "without_card_numbers",
 ]
 
@@ -59,6 +61,8 @@ GAP = rf"(?:[{_BLANK}{_DASH}]|{_ESCAPED}){{1,3}}"
 """What does not change a card number's hash: blanks, dashes and dots of all sorts between its digits."""
 
 _NUMBER = rf"^[0-9](?:(?:{GAP})?[0-9]){{10,18}}$"
+_EXPONENT = r"^[0-9](?:\.[0-9]+)?[eE]\+?[0-9]{2}$"
+_LETTER = r"\p{L}"
 _ONLY_DIGITS = "^[0-9]{13,19}$"
 _DOUBLED = np.array([0, 2, 4, 6, 8, 1, 3, 5, 7, 9], dtype=np.uint8)
 _ENOUGH = 20  # of fewer numbers, what share passes by chance is no evidence
@@ -225,7 +229,9 @@ def key_ids(values: pl.Series) -> set[str]:
 
 
 def looks_like_card_numbers(values: pl.Series) -> bool:
-    """Tell whether any column holds card numbers: most of its distinct values are some, by `holds_card_numbers`.
+    """Whether most distinct values of any column are card numbers: by `holds_card_numbers`, or each by the rule for ids.
+
+    Numbers may be written with decimals of zero or with an exponent.
 
     Examples
     --------
@@ -234,20 +240,29 @@ def looks_like_card_numbers(values: pl.Series) -> bool:
     >>> looks_like_card_numbers(pl.Series(["4111111111111111", "lost", "found"]))
     False
     """
-    distinct = _text(values).drop_nulls().unique()
+    distinct = _without_fraction(values).drop_nulls().unique()
     card_like = _card_like(distinct)
-    return 2 * len(card_like) > len(distinct) and _most_pass(card_like)
+    if 2 * len(card_like) > len(distinct) and _most_pass(card_like):
+        return True
+    found = in_ids(distinct.filter(~distinct.str.contains(_LETTER)))
+    return 2 * int(found["passes"].sum()) > len(distinct)
 
 
 def made_as_number(texts: pl.Expr) -> pl.Expr:
-    """Whether each text is 11 to 19 digits, without what separates these.
+    """Whether each text is 11 digits or more, without what separates these.
 
     Examples
     --------
-    >>> pl.Series(["4111-1111-1111-1111", "41111 x"]).to_frame("text").select(made_as_number(pl.col("text"))).rows()
-    [(True,), (False,)]
+    >>> texts = pl.Series(["4111-1111-1111-1111", "41111 x", "4.111111111111111E+15"]).to_frame("text")
+    >>> texts.select(made_as_number(pl.col("text"))).rows()
+    [(True,), (False,), (True,)]
     """
-    return texts.str.strip_chars().str.contains(_NUMBER)
+    numbers = texts.str.strip_chars()
+    return (
+        numbers.str.contains(_NUMBER)
+        | numbers.str.contains(_EXPONENT)
+        | (numbers.str.contains(MAYBE) & ~numbers.str.contains(_LETTER))
+    )
 
 
 def mask_series(texts: pl.Series) -> pl.Series:
@@ -258,7 +273,7 @@ def mask_series(texts: pl.Series) -> pl.Series:
     >>> mask_series(pl.Series(["card 4111111111111111", None, "596"])).to_list()
     ['card [card number]', None, '596']
     """
-    suspect = texts.filter(texts.str.contains(MAYBE)).unique()
+    suspect = with_card_numbers(texts)
     if suspect.is_empty():
         return texts
     return texts.replace(suspect, pl.Series([mask(text) for text in suspect], dtype=pl.String))
@@ -306,6 +321,32 @@ def pass_by_chance(found: pl.DataFrame) -> bool:
     """
     count, passing = found.height, int(found["passes"].sum())
     return count >= _ENOUGH and passing <= 0.1 * count + 3 * math.sqrt(0.09 * count)
+
+
+def refused_ids(found: pl.DataFrame, *, accepted: bool | None) -> pl.Series:
+    """The ids of a column that must not be kept because they contain a card number.
+
+    Parameters
+    ----------
+    found
+        Of `in_ids`.
+    accepted
+        Whether ids of the column look like card numbers by chance; None decides by `pass_by_chance`.
+    """
+    by_chance = pass_by_chance(found) if accepted is None else accepted
+    return found.filter(pl.col("passes") & (not by_chance))["id"]
+
+
+def with_card_numbers(texts: pl.Series) -> pl.Series:
+    """The distinct texts that contain card numbers.
+
+    Examples
+    --------
+    >>> with_card_numbers(pl.Series(["chargeback", "call_4111_1111_1111_1111"])).to_list()
+    ['call_4111_1111_1111_1111']
+    """
+    suspect = texts.filter(texts.str.contains(MAYBE)).unique()
+    return pl.Series([text for text in suspect if mask(text) != text], dtype=pl.String)
 
 
 def without_card_numbers(values: pl.Series) -> pl.Series:
@@ -370,6 +411,18 @@ def _text(values: pl.Series) -> pl.Series:
         text = values.cast(pl.String)
     stripped = text.str.strip_chars()
     return stripped.zip_with(stripped != "", pl.Series([None], dtype=pl.String))
+
+
+def _without_fraction(values: pl.Series) -> pl.Series:
+    """Read a column as `_text` does, but numbers with decimals of zero or an exponent as integers."""
+    if values.dtype.is_decimal():
+        return _text(values.cast(pl.Int128, strict=False))
+    text = _text(values)
+    if values.dtype != pl.String:
+        return text
+    whole = text.str.replace(r"^([0-9]+)\.0*$", "$1")
+    spelled = text.set(~text.str.contains(_EXPONENT).fill_null(value=False), None)
+    return spelled.cast(pl.Float64, strict=False).cast(pl.Int128, strict=False).cast(pl.String).fill_null(whole)
 
 
 def _guessable(secret: bytes) -> bool:

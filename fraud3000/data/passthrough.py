@@ -31,14 +31,22 @@ def number(values: pl.Series) -> tuple[pl.Series, int]:
         given = values
     else:
         raise SchemaError(f"column '{values.name}' is {values.dtype}, not a number", hint="Map it as categorical.")
-    floats = _without_card_numbers(given, given.cast(pl.Float64, strict=False).fill_nan(None))
+    floats = without_card_numbers(given, given.cast(pl.Float64, strict=False).fill_nan(None))
     floats = floats.set(floats.is_infinite().fill_null(value=False), None)
     not_a_number = int(given.is_nan().sum()) if given.dtype.is_float() else 0
     return floats, floats.null_count() - given.null_count() - not_a_number
 
 
-def _without_card_numbers(given: pl.Series, floats: pl.Series) -> pl.Series:
-    """Set numbers to null that are card numbers; long ones are not exact as floats."""
+def without_card_numbers(given: pl.Series, floats: pl.Series) -> pl.Series:
+    """Set numbers to null that are card numbers.
+
+    Parameters
+    ----------
+    given
+        The values as they are in the file: long numbers are not exact as floats.
+    floats
+        The same values as Float64.
+    """
     if not (floats.abs() >= 1e12).any():
         return floats
     exact = given.cast(pl.Int128, strict=False)

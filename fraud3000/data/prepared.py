@@ -7,12 +7,12 @@ from functools import partial
 
 import polars as pl
 
-from fraud3000.data import sensitive
+from fraud3000.data import cards, passthrough, sensitive
 from fraud3000.data.amounts import LARGEST
 from fraud3000.data.columns import Layout, check_answers, snake_case
 from fraud3000.data.faults import Fault, first_faults
 from fraud3000.data.raw import RawFile, RawTable
-from fraud3000.data.roles import Cleaned, Cleaner, Rules
+from fraud3000.data.roles import Cleaned, Cleaner, Rules, card_number_faults
 from fraud3000.data.times import outside
 from fraud3000.errors import SchemaError
 from fraud3000.schema import APPROVED, DECLINED, REFUND, REQUIRED, TRANSACTIONS, check
@@ -58,19 +58,40 @@ def cleaner(table: RawTable, rules: Rules) -> Cleaner:
     with table.reading():
         sensitive.refuse(table.rows, layout, thing=thing)
         found = "card_id" in schema and rules.mapping.card_numbers != "no" and sensitive.holds(table.rows, "card_id")
-    columns = [*map(pl.col, roles), *(pl.col(name).cast(kind, strict=False) for name, kind in kinds.items())]
-    return partial(_clean, columns, rules, unused=unused, card_numbers=found)
+        refused = sensitive.refused_ids(table.rows, layout, rules.mapping, hashed=found)
+    columns = [*roles, *kinds]
+    return partial(_clean, columns, kinds, rules, refused, unused=unused, card_numbers=found)
 
 
 def _clean(
-    columns: list[pl.Expr], rules: Rules, raw: RawFile, *, unused: tuple[str, ...], card_numbers: bool
+    columns: list[str],
+    kinds: Mapping[str, pl.DataType],
+    rules: Rules,
+    refused: Mapping[str, pl.Series],
+    raw: RawFile,
+    *,
+    unused: tuple[str, ...],
+    card_numbers: bool,
 ) -> Cleaned:
-    rows = raw.rows.select(columns)
-    faults = first_faults(_faults(rows, rules))
+    rows, lost = _without_card_numbers(raw.rows.select(columns), kinds)
+    faults = first_faults([*_faults(rows, rules), *card_number_faults(rows.to_dict(), refused)])
     if card_numbers:
         rows = rows.with_columns(rules.card_key().names(rows["card_id"]).alias("card_id"))
-        return Cleaned(rows, faults, ("card_id",), unused)
-    return Cleaned(rows, faults, unused=unused)
+        return Cleaned(rows, faults, ("card_id",), unused, lost)
+    return Cleaned(rows, faults, (), unused, lost)
+
+
+def _without_card_numbers(rows: pl.DataFrame, kinds: Mapping[str, pl.DataType]) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Bring passthrough columns to their types, card numbers taken out; and how many numbers became null by that."""
+    read: list[pl.Series] = []
+    lost: dict[str, int] = {}
+    for name, kind in kinds.items():
+        if kind == pl.String:
+            read.append(cards.mask_series(rows[name].cast(kind, strict=False)))
+        else:
+            read.append(passthrough.without_card_numbers(rows[name], rows[name].cast(kind, strict=False)))
+            lost[name] = read[-1].null_count() - rows[name].cast(kind, strict=False).null_count()
+    return rows.with_columns(read), lost
 
 
 def _faults(rows: pl.DataFrame, rules: Rules) -> list[Fault]:
