@@ -5,7 +5,7 @@ pass the Luhn check. Up to three characters other than letters and digits may se
 
 - A number *stands alone* where no further digit directly precedes or follows it. All lengths of its issuer count.
 - Inside longer digits only the issuer's usual length counts, and only if the digits are unbroken or in the usual groups.
-- A colon separates groups of at least four digits only: with shorter ones it is a time of day.
+- A colon separates only after a group of at least four digits: after shorter ones it is part of a time of day.
 
 Text is searched for both (`mask`). An id is refused only for a number that stands alone (`in_id`): one random number of
 twenty digits in six has a card number inside by chance, and a refused id costs a row. docs/mapping.md states the rates.
@@ -74,7 +74,7 @@ _ESCAPED = re.compile(_ESCAPE)
 """Separators as JSON and URLs write them."""
 
 _FILLER = "\ue000"  # of private use: keeps an escape's length, and counts for nothing
-_SEPARATOR = rf"(?:(?:[^\w:{_FILLER}]|_|(?<=\d{{4}}):(?=\d{{4}})){_FILLER}*)"
+_SEPARATOR = rf"(?:(?:[^\w:{_FILLER}]|_|(?<=\d{{4}}):){_FILLER}*)"
 _RUN = re.compile(rf"\d(?:{_SEPARATOR}{{0,{_WIDEST_GAP}}}+\d)*+")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 _MAYBE = re.compile(rf"\d(?:(?:[^\w]|_|{_ESCAPE}){{0,{_WIDEST_GAP}}}\d){{{_SHORTEST - 1}}}")

@@ -297,7 +297,7 @@ def test_every_refused_row_has_a_reason_and_all_others_are_there(
     folder, *_ = world
     quarantine = pl.read_parquet(folder / "data/interim/quarantine.parquet")
     rows = pl.read_parquet(folder / "data/interim/transactions.parquet").height
-    by_role = quarantine["reason"].value_counts().rows_by_key("reason", unique=True)
+    by_role = dict(quarantine["reason"].value_counts().iter_rows())
     ids = sum(1 for _ in Planter(0).ids())
     assert {role: by_role[f"{role}_card_number"] for role in ID_FIELDS} == dict.fromkeys(ID_FIELDS, 2 * ids)
     assert by_role["source_card_number"] == sum(1 for _ in Planter(0).texts())
@@ -431,7 +431,8 @@ def requests_with_numbers(planter: Planter, item: dict[str, Any], *, whole: bool
     step = 1 if whole else 5
     score = {"method": "POST", "url": "/score"}
     for place, field in enumerate(item):
-        for count, value in enumerate([*planter.texts(), int(planter.number()), float(planter.number("visa"))]):
+        forms = planter.ids() if field in ID_FIELDS else planter.texts()
+        for count, value in enumerate([*forms, int(planter.number()), float(planter.number("visa"))]):
             if (count + place) % step == 0:
                 yield {**score, "json": {**item, "transaction_id": f"{field}-{count}x", field: value}}
     for number in (planter.number(), planter.separated(" "), planter.number() * 30, f"{planter.number()}{'x' * 500}"):
@@ -463,7 +464,8 @@ def requests_with_numbers(planter: Planter, item: dict[str, Any], *, whole: bool
         yield {"method": number.replace(" ", "")[:40], "url": "/score"}
     record = {"transaction_id": item["transaction_id"], "is_fraud": True, "source": "analyst", "reported_at": None}
     for field in record:
-        for count, value in enumerate([*planter.texts(), int(planter.number())]):
+        forms = planter.ids() if field in ID_FIELDS else planter.texts()
+        for count, value in enumerate([*forms, int(planter.number())]):
             if count % step == 0:
                 yield {"method": "POST", "url": "/labels", "json": {**record, field: value}}
 

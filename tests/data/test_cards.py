@@ -148,6 +148,7 @@ class TestMask:
     def test_any_separator(self, gap: str) -> None:
         assert redact.mask(gap.join(["4111", "1111", "1111", "1111"])) == redact.MASKED
         assert redact.mask(gap.join(["3400", "000000", "00009"])) == redact.MASKED
+        assert redact.mask(gap.join(["4000", "0000", "0000", "0000", "006"])) == redact.MASKED
 
     @pytest.mark.parametrize(("before", "after"), [("12", "34"), ("2018", ""), ("", "0000"), ("0" * 30, "0" * 30)])
     @pytest.mark.parametrize("number", [VISA, "4111 1111 1111 1111", "5500_0055_5555_5559", "340000000000009"])
