@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+import typer.core
 
 if TYPE_CHECKING:
     from fraud3000.params import Params
@@ -74,8 +76,35 @@ def _example(command: str) -> str:
     return f"\b\nExample:\n  {command}"
 
 
+class _Commands(typer.core.TyperGroup):
+    """The commands, with card numbers masked in what is said of wrong arguments."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        with _masked_usage_errors():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _masked_usage_errors():
+            return super().invoke(ctx)
+
+
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # typer does not export it
+
+
+@contextmanager
+def _masked_usage_errors() -> Iterator[None]:
+    try:
+        yield
+    except _UsageError as error:
+        from fraud3000.redact import mask
+
+        error.message = mask(error.message)
+        raise
+
+
 app = typer.Typer(
     name="fraud3000",
+    cls=_Commands,
     help="From raw card transactions to fraud decisions a risk team can defend.",
     epilog=_example("fraud3000 simulate --rows 100000 && fraud3000 prepare"),
     no_args_is_help=True,

@@ -10,13 +10,16 @@ FraudError
  ├─ CheckFailed           exit 6   a verdict, not a fault
  └─ UnavailableError      exit 7   a place that cannot be reached or written now; safe to try again
 
-A message says what is wrong with which thing and what was found; the hint says what to do.
+A message says what is wrong with which thing and what was found; the hint says what to do. Card numbers in either are
+masked.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+from fraud3000.redact import mask
 
 
 class FraudError(Exception):
@@ -41,9 +44,9 @@ class FraudError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(mask(message))
+        self.message = mask(message)
+        self.hint = None if hint is None else mask(hint)
         self.code = code
 
     def __str__(self) -> str:

@@ -30,6 +30,7 @@ from pydantic_core import PydanticCustomError
 
 from fraud3000 import durations, yaml_text
 from fraud3000.errors import ParamsError
+from fraud3000.redact import in_id, is_card_number
 
 DEFAULT_FILE = Path("params.yaml")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -269,6 +270,9 @@ class Mapping(_Section):
     label: LabelFormat = LabelFormat()
     status: StatusFormat = StatusFormat()
     card_numbers: Literal["detect", "yes", "no"] = "detect"  # does the card column hold card numbers?
+    card_like_ids: tuple[Literal["transaction_id", "card_id", "terminal_id", "seq"], ...] | None = (
+        None  # roles whose ids look like card numbers by chance and are none; null: detect
+    )
 
 
 class LabelsFile(_Section):
@@ -708,7 +712,24 @@ def parse(content: dict[str, Any], *, thing: str = "params") -> Params:
     fraud3000.errors.ParamsError: params: train.estimater: unknown key
     Hint: Keys of train: estimator, estimator_params, imbalance, fraud_weight, undersample_to, bags, members, monotone, calibration, seed.
     """
+    _refuse_card_numbers(content, (), thing)
     return validate(Params, content, thing=thing)
+
+
+def _refuse_card_numbers(value: Any, path: tuple[str, ...], thing: str) -> None:
+    """Refuse a card number in any key or value: models, reports and the registry repeat the params."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_card_numbers(str(key), path, thing)
+            _refuse_card_numbers(item, (*path, str(key)), thing)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_card_numbers(item, path, thing)
+    elif in_id(value).passes if isinstance(value, str) else isinstance(value, int | float) and is_card_number(value):
+        raise ParamsError(
+            f"{thing}: {'.'.join(path) or 'a key'}: contains a card number",
+            hint="Remove it; rename the file or column that it names.",
+        )
 
 
 def validate(model: type[_Model], content: object, *, thing: str) -> _Model:

@@ -1,33 +1,117 @@
-"""Card numbers taken out of text before it is logged, printed or written.
+r"""Card numbers in text, found by one rule and masked before text is logged, printed, answered or written.
 
-Needs nothing but `re`, so that logs can use it without loading the data layer.
+The rule: 13 to 19 decimal digits of any script that begin with an issuer's prefix, have a length of that issuer and
+pass the Luhn check. Up to three characters other than letters and digits may separate two of the digits.
+
+- A number *stands alone* where no further digit directly precedes or follows it. All lengths of its issuer count.
+- Inside longer digits only the issuer's usual length counts, and only if the digits are unbroken or in the usual groups.
+- A colon separates only after a group of at least four digits: after shorter ones it is part of a time of day.
+
+Text is searched for both (`mask`). An id is refused only for a number that stands alone (`in_id`): one random number of
+twenty digits in six has a card number inside by chance, and a refused id costs a row. docs/mapping.md states the rates.
+
+The cost is linear in the length of the text. Needs nothing but the standard library, so that logs can use it without
+loading the data layer.
+
+References
+----------
+ISO/IEC 7812-1: structure of the number and its check digit (annex B).
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate, compress
+from typing import NamedTuple
 
 MASKED = "[card number]"
 
-_BLANK = "\\t \u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff"
-_DASH = "\\-.\u00ad\u2010-\u2015\u2212"
-_ESCAPED = r"\\t|\\u(?:00a0|00ad|20[0-6][0-9a-fA-F]|2212|3000|feff|FEFF)"  # as JSON writes them
-GAP = rf"(?:[{_BLANK}{_DASH}]|{_ESCAPED}){{1,3}}"
-"""What people write between the digits of a card number: blanks, dashes and dots of all sorts."""
 
-_GROUPS = re.compile(rf"\d+(?:{GAP}\d+)*")
-_GROUP = re.compile(rf"(?:{GAP})?(\d+)")
-_SHORTEST, _LONGEST = 11, 19
-_WIDEST = _LONGEST * (1 + 3 * len("\\u00a0"))  # characters of a card number with all that may stand between its digits
+class _Issuer(NamedTuple):
+    """Prefix as a pattern, the lengths of a number that stands alone, and those of a number inside longer digits."""
+
+    prefix: str
+    lengths: tuple[int, ...]
+    usual: tuple[int, ...]
+
+
+_ISSUERS = (
+    _Issuer("4", (13, 16, 19), (16,)),  # Visa
+    _Issuer("5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,), (16,)),  # Mastercard
+    _Issuer("3[47]", (15,), (15,)),  # American Express
+    _Issuer("30[0-5]|3095|3[689]", (14, 16), (14,)),  # Diners Club
+    _Issuer("35(?:2[89]|[3-8])", (16, 17, 18, 19), (16,)),  # JCB
+    _Issuer("62|81", (16, 17, 18, 19), (16, 19)),  # UnionPay
+    _Issuer("50|5[6-8]|6", (13, 14, 15, 16, 17, 18, 19), (16,)),  # Maestro, Discover, RuPay, Elo and others
+    _Issuer("220[0-5]|9792|8600|9860|82", (16,), (16,)),  # national schemes
+)
+_SHORTEST, _LONGEST = 13, 19
+_PREFIX_DIGITS = 4
+_NO_ISSUER = len(_ISSUERS)
+_OTHER = 0x80  # differs from every sum modulo 10
+
+
+def _issuer_of(prefix: str) -> int:
+    matches = (index for index, issuer in enumerate(_ISSUERS) if re.match(issuer.prefix, prefix))
+    return next(matches, _NO_ISSUER)
+
+
+_ISSUER_OF = {prefix: _issuer_of(prefix) for prefix in (f"{number:04d}" for number in range(10**_PREFIX_DIGITS))}
+"""The first four digits of a number to the index of its issuer."""
+
+_NO_LENGTH = {
+    length: bytes(0 if index < _NO_ISSUER and length in _ISSUERS[index].lengths else _OTHER for index in range(256))
+    for length in range(_SHORTEST, _LONGEST + 1)
+}
+"""By length: an issuer's index to 0 where its numbers may have that length."""
+
+_WIDEST_GAP = 3
+_ESCAPE = r"\\u(?:00a0|00A0|00ad|00AD|20[0-6][0-9a-fA-F]|2212|3000|feff|FEFF)|\\[tnrfvb]|%(?:0[9aAdD]|2[0bBcCdDeEfF]|5[fF]|7[cC])"
+_ESCAPED = re.compile(_ESCAPE)
+"""Separators as JSON and URLs write them."""
+
+_FILLER = "\ue000"  # of private use: keeps an escape's length, and counts for nothing
+_SEPARATOR = rf"(?:(?:[^\w:{_FILLER}]|_|(?<=\d{{4}}):){_FILLER}*)"
+_RUN = re.compile(rf"\d(?:{_SEPARATOR}{{0,{_WIDEST_GAP}}}+\d)*+")
+_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+_MAYBE = re.compile(rf"\d(?:(?:[^\w]|_|{_ESCAPE}){{0,{_WIDEST_GAP}}}\d){{{_SHORTEST - 1}}}")
+_UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
+_NEGATIVE = re.compile(r"\s*-[0-9]+\s*")
+_WIDEST = _LONGEST * (1 + _WIDEST_GAP * len("\\u00a0"))  # characters of a card number with all its separators
+
+MAYBE = rf"\p{{Nd}}(?:(?:[^\p{{L}}\p{{N}}]|{_ESCAPE}){{0,{_WIDEST_GAP}}}\p{{Nd}}){{{_SHORTEST - 1}}}"
+"""A pattern for polars that every text with a card number matches, and few others."""
+
+
+def _borders(length: int, *begins: int) -> bytes:
+    return bytes(int(index in begins) for index in range(1, length))
+
+
+_PRINTED = {
+    14: (bytes(13), _borders(14, 4, 10)),
+    15: (bytes(14), _borders(15, 4, 10)),
+    16: (bytes(15), _borders(16, 4, 8, 12)),
+    19: (bytes(18), _borders(19, 4, 8, 12, 16)),
+}
+"""By length: the inner borders of unbroken digits, and of groups as cards print them."""
+
+_DIGITS = b"0123456789"
+_NO_DIGITS = bytes(sorted({*range(256)} - {*_DIGITS}))
+_IS_DIGIT = bytes(int(code in _DIGITS) for code in range(256))
+_NEGATED = bytes((1, 0)) + bytes(254)
+_PLAIN = bytes.maketrans(_DIGITS, bytes(range(10)))
+_DOUBLED = bytes.maketrans(_DIGITS, bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
+_NO_DIFFERENCE = re.compile(rb"\x00")
 
 
 def mask(text: str) -> str:
-    """Replace every card number in a text: 11 to 19 digits that pass Luhn, separated or not.
+    """Replace every card number in a text.
 
-    The whole number goes, last digits too: next to a hash of the same card they would help to
-    find it. A number may stand between others; where candidates overlap, all of them go. Digits
-    that run on for twenty or more are no card number.
+    The whole number goes, last digits too: next to a hash of the same card they would help to find it. Where candidates
+    overlap, all of them go.
 
     Examples
     --------
@@ -36,11 +120,13 @@ def mask(text: str) -> str:
     >>> mask("4111111111111112 is off by one")
     '4111111111111112 is off by one'
     """
-    return _GROUPS.sub(_mask_groups, text)
+    masked = _masked(text)
+    # The digits beside a masked number may now stand alone. A second pass suffices: it makes no new borders.
+    return text if masked is text else _masked(masked)
 
 
 def excerpt(text: str, most: int) -> str:
-    """The beginning of a text that may be told, its card numbers masked, also one that would be cut in two.
+    """The first `most` characters of a text, its card numbers masked, also one that would be cut in two.
 
     Examples
     --------
@@ -50,48 +136,204 @@ def excerpt(text: str, most: int) -> str:
     return mask(text[: most + _WIDEST])[:most]
 
 
+def lengths(prefix: str) -> tuple[int, ...]:
+    """The lengths of card numbers that begin with four given digits; empty where no issuer has them.
+
+    Examples
+    --------
+    >>> lengths("4111"), lengths("1522")
+    ((13, 16, 19), ())
+    """
+    index = _ISSUER_OF[prefix]
+    return () if index == _NO_ISSUER else _ISSUERS[index].lengths
+
+
+class InId(NamedTuple):
+    """Whether an id contains a number with an issuer's prefix and length that stands alone, and whether one passes Luhn.
+
+    Of ids that are numbers of another kind, one such number in ten passes by chance.
+    """
+
+    has_form: bool
+    passes: bool
+
+
+def in_id(value: str) -> InId:
+    """Look for a card number that stands alone in an id.
+
+    One within a word of letters and other digits does not, nor within a UUID; negative numbers are none.
+
+    Examples
+    --------
+    >>> in_id("order-4111111111111111"), in_id("4111111111111112")
+    (InId(has_form=True, passes=True), InId(has_form=True, passes=False))
+    >>> in_id("0b242a4111111111111111df30655b9d").has_form
+    False
+    """
+    if not _MAYBE.search(value) or _NEGATIVE.fullmatch(value):
+        return InId(has_form=False, passes=False)
+    has_form = False
+    for run in _runs(_UUID.sub("-", value)):
+        for start, end in run.alone():
+            if (start == 0 and run.joined_before) or (end == len(run.digits) and run.joined_after):
+                continue
+            has_form = True
+            if run.pass_luhn(start, end):
+                return InId(has_form=True, passes=True)
+    return InId(has_form, passes=False)
+
+
+def is_card_number(value: float) -> bool:
+    """Whether a number is a card number, sign and fraction aside.
+
+    Examples
+    --------
+    >>> is_card_number(4111111111111111.0), is_card_number(4111111111111112)
+    (True, False)
+    """
+    return (
+        math.isfinite(value)
+        and 10 ** (_SHORTEST - 1) <= abs(value) < 10**_LONGEST
+        and in_id(str(int(abs(value)))).passes
+    )
+
+
 def passes_luhn(digits: str) -> bool:
-    """Tell whether the check digit at the end is right.
+    """Whether the check digit at the end is right.
 
     Examples
     --------
     >>> passes_luhn("4111111111111111"), passes_luhn("4111111111111112")
     (True, False)
-
-    References
-    ----------
-    ISO/IEC 7812-1, annex B.
     """
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        value = int(digit) << (place % 2)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
+    return _Run.of(digits, 0).pass_luhn(0, len(digits))
 
 
-def _mask_groups(found: re.Match[str]) -> str:
-    text = found[0]
-    groups = [group.span(1) for group in _GROUP.finditer(text)]
-    masked: list[str] = []
+@dataclass(frozen=True)
+class _Run:
+    """Digits of a text with nothing but separators between them.
+
+    Attributes
+    ----------
+    digits
+        ASCII.
+    places
+        The index of each digit in the text.
+    borders
+        For each index from 0 to the number of digits: 1 if a group of digits begins or ends there.
+    joined_before, joined_after
+        Whether nothing but letters lies between this run and the digits before and after it.
+    """
+
+    digits: str
+    places: list[int]
+    borders: bytes
+    joined_before: bool
+    joined_after: bool
+    _issuers: bytes
+    _sums: tuple[bytes, bytes]
+
+    @classmethod
+    def of(cls, text: str, offset: int, *, joined_before: bool = False, joined_after: bool = False) -> _Run:
+        characters = text.encode("latin-1", "replace")
+        is_digit = characters.translate(_IS_DIGIT)
+        digits = characters.translate(None, _NO_DIGITS).decode()
+        follows_gap = bytes((1,)) + is_digit[:-1].translate(_NEGATED)
+        return cls(
+            digits,
+            list(compress(range(offset, offset + len(text)), is_digit)),
+            bytes(compress(follows_gap, is_digit)) + bytes((1,)),
+            joined_before,
+            joined_after,
+            bytes([_ISSUER_OF[digits[index : index + 4]] for index in range(len(digits) - _PREFIX_DIGITS + 1)]),
+            _luhn_sums(digits.encode()),
+        )
+
+    def card_numbers(self) -> Iterator[tuple[int, int]]:
+        """Start and end of every card number."""
+        for length in range(_SHORTEST, min(_LONGEST, len(self.digits)) + 1):
+            for start in self._passing(length):
+                end = start + length
+                usual = length in _ISSUERS[self._issuers[start]].usual
+                if self.stand_alone(start, end) or (usual and self._are_printed_so(start, end)):
+                    yield start, end
+
+    def alone(self) -> Iterator[tuple[int, int]]:
+        """Start and end of every number that stands alone and has an issuer's prefix and length, check digit aside."""
+        for start, index in enumerate(self._issuers):
+            if index != _NO_ISSUER and self.borders[start]:
+                ends = (start + length for length in _ISSUERS[index].lengths)
+                yield from ((start, end) for end in ends if end < len(self.borders) and self.borders[end])
+
+    def stand_alone(self, start: int, end: int) -> bool:
+        """Whether no digit directly precedes or follows those from `start` to before `end`."""
+        return self.borders[start] == self.borders[end] == 1
+
+    def pass_luhn(self, start: int, end: int) -> bool:
+        """Whether the digits from `start` to before `end` pass the Luhn check."""
+        sums = self._sums[end % 2]
+        return sums[end] == sums[start]
+
+    def _passing(self, length: int) -> Iterator[int]:
+        """Where the numbers of a length begin that have an issuer and pass Luhn; compares all at once, as long integers."""
+        even, odd = self._sums
+        ends, starts = bytearray(even), bytearray(self._sums[length % 2])
+        ends[1::2], starts[1::2] = odd[1::2], self._sums[1 - length % 2][1::2]
+        count = len(ends) - length
+        differing = int.from_bytes(ends[length:]) ^ int.from_bytes(starts[:count])
+        differing |= int.from_bytes(self._issuers[:count].translate(_NO_LENGTH[length]))
+        return (found.start() for found in _NO_DIFFERENCE.finditer(differing.to_bytes(count)))
+
+    def _are_printed_so(self, start: int, end: int) -> bool:
+        """Whether digits are unbroken, or in groups as cards print them."""
+        borders = self.borders[start + 1 : end]
+        return borders in _PRINTED[end - start]
+
+
+def _luhn_sums(digits: bytes) -> tuple[bytes, bytes]:
+    """Sums modulo 10 of the digits before each index: with those at even indexes doubled, and with those at odd ones.
+
+    The digits of a number that ends before an even index are doubled at even ones.
+    """
+    plain, doubled = digits.translate(_PLAIN), digits.translate(_DOUBLED)
+    sums = []
+    for parity in (0, 1):
+        values = bytearray(plain)
+        values[parity::2] = doubled[parity::2]
+        sums.append(bytes(map((10).__rmod__, accumulate(values, initial=0))))
+    return sums[0], sums[1]
+
+
+def _masked(text: str) -> str:
+    if not _MAYBE.search(text):
+        return text
+    parts: list[str] = []
     done = 0
-    for start, end in _merged(_card_spans(text, groups)):
-        masked += [text[done:start], MASKED]
-        done = end
-    return "".join([*masked, text[done:]])
+    for run in _runs(text):
+        for start, end in _merged(run.card_numbers()):
+            parts += [text[done : run.places[start]], MASKED]
+            done = run.places[end - 1] + 1
+    return "".join([*parts, text[done:]]) if parts else text
 
 
-def _card_spans(text: str, groups: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    for first, (start, _) in enumerate(groups):
-        digits = ""
-        for group_start, end in groups[first : first + _LONGEST]:
-            digits += text[group_start:end]
-            if len(digits) > _LONGEST:
-                break
-            if len(digits) >= _SHORTEST and digits.strip("0") and passes_luhn(digits):
-                yield start, end
+def _runs(text: str) -> Iterator[_Run]:
+    """The runs of at least thirteen digits."""
+    plain = _ESCAPED.sub(lambda found: " " + _FILLER * (len(found[0]) - 1), text)
+    if not plain.isascii():
+        plain = _OTHER_DIGIT.sub(lambda found: str(int(found[0])), plain)
+    found = list(_RUN.finditer(plain))
+    for index, run in enumerate(found):
+        start, end = run.span()
+        if end - start < _SHORTEST:
+            continue
+        before = plain[found[index - 1].end() : start] if index else ""
+        after = plain[end : found[index + 1].start()] if index + 1 < len(found) else ""
+        made = _Run.of(run[0], start, joined_before=before.isalpha(), joined_after=after.isalpha())
+        if len(made.digits) >= _SHORTEST:
+            yield made
 
 
-def _merged(spans: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     merged: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if merged and start < merged[-1][1]:

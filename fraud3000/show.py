@@ -7,8 +7,10 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
+from fraud3000.redact import mask
 from fraud3000.stages.summary import Summary, Table
 
 WIDTH = 100
@@ -18,13 +20,30 @@ Line = tuple[str, str]
 
 
 def summary(outcome: Summary, *, as_json: bool = False) -> None:
-    """Print an outcome on stdout, for a reader or (as one JSON document) for a program."""
+    """Print an outcome on stdout, for a reader or (as one JSON document) for a program; card numbers are masked.
+
+    Each text is masked by itself: side by side, the cells of a table could look like one number.
+    """
+    outcome = Summary(**{field.name: _masked(getattr(outcome, field.name)) for field in fields(outcome)})
     if as_json:
         text(json.dumps(outcome.as_dict(), indent=2, ensure_ascii=False, default=str))
     elif sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         _in_colour(lines(outcome))
     else:
         text("\n".join(line for line, _ in lines(outcome)))
+
+
+def _masked(value: Any) -> Any:
+    """Mask every text in a value of a summary."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {_masked(name): _masked(item) for name, item in value.items()}
+    if isinstance(value, Table):
+        return Table(_masked(value.title), _masked(value.columns), _masked(value.rows))
+    if isinstance(value, list | tuple):
+        return type(value)(_masked(item) for item in value)
+    return value
 
 
 def text(content: str) -> None:

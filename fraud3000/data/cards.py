@@ -1,7 +1,7 @@
 """Card numbers: found by their check digits, replaced by keyed hashes.
 
 A card number never leaves prepare: not in a frame, not in a file, not in a message. The text
-side of this, `mask`, lives in `fraud3000.redact` so that logs can use it too.
+side of this lives in `fraud3000.redact`, with the rule, so that logs can use it too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 import os
 import re
 import secrets
@@ -23,7 +24,7 @@ import polars as pl
 
 from fraud3000 import environment
 from fraud3000.errors import ParamsError
-from fraud3000.redact import GAP, mask
+from fraud3000.redact import MAYBE, in_id, lengths, mask
 
 __all__ = [
     "VARIABLE",
@@ -32,6 +33,7 @@ __all__ = [
     "hash_cards",
     "hold_hashes",
     "holds_card_numbers",
+    "in_ids",
     "key_ids",
     "key_of_environment",
     "load_key",
@@ -40,6 +42,10 @@ __all__ = [
     "mask",
     "mask_series",
     "new_key",
+    "pass_by_chance",
+    "refused_ids",
+    "with_card_numbers",
+    "without_card_numbers",
 ]
 
 VARIABLE = "FRAUD3000_PAN_KEY"
@@ -48,9 +54,24 @@ _SECRET_BYTES = 32
 _KEY = re.compile(r"(k[0-9a-f]{8})\.([A-Za-z0-9_-]+)")
 _HASH = r"k[0-9a-f]{8}\.[A-Za-z0-9_-]{43}"
 _HASHED = rf"^{_HASH}$"
+_BLANK = "\\t \u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff"
+_DASH = "\\-.\u00ad\u2010-\u2015\u2212"
+_ESCAPED = r"\\t|\\u(?:00a0|00ad|20[0-6][0-9a-fA-F]|2212|3000|feff|FEFF)"  # as JSON writes them
+GAP = rf"(?:[{_BLANK}{_DASH}]|{_ESCAPED}){{1,3}}"
+"""What does not change a card number's hash: blanks, dashes and dots of all sorts between its digits."""
+
 _NUMBER = rf"^[0-9](?:(?:{GAP})?[0-9]){{10,18}}$"
-_MAYBE = rf"\d(?:(?:{GAP})?\d){{10}}"
+_EXPONENT = r"^[0-9](?:\.[0-9]+)?[eE]\+?[0-9]{2}$"
+_LETTER = r"\p{L}"
+_ONLY_DIGITS = "^[0-9]{13,19}$"
 _DOUBLED = np.array([0, 2, 4, 6, 8, 1, 3, 5, 7, 9], dtype=np.uint8)
+_ENOUGH = 20  # of fewer numbers, what share passes by chance is no evidence
+_FORMS = np.zeros((10_000, 20), dtype=np.bool_)
+"""By the first four digits and the length of a number: whether an issuer has such card numbers."""
+for _prefix in range(10_000):
+    _FORMS[_prefix, list(lengths(f"{_prefix:04d}"))] = True
+
+_SHORTEST = 10**12  # a number of thirteen digits
 _FEW = 4  # fewer card-like values than this pass Luhn by chance too easily
 
 
@@ -208,7 +229,9 @@ def key_ids(values: pl.Series) -> set[str]:
 
 
 def looks_like_card_numbers(values: pl.Series) -> bool:
-    """Tell whether any column holds card numbers: most of its distinct values are some, by `holds_card_numbers`.
+    """Whether most distinct values of any column are card numbers: by `holds_card_numbers`, or each by the rule for ids.
+
+    Numbers may be written with decimals of zero or with an exponent.
 
     Examples
     --------
@@ -217,20 +240,29 @@ def looks_like_card_numbers(values: pl.Series) -> bool:
     >>> looks_like_card_numbers(pl.Series(["4111111111111111", "lost", "found"]))
     False
     """
-    distinct = _text(values).drop_nulls().unique()
+    distinct = _without_fraction(values).drop_nulls().unique()
     card_like = _card_like(distinct)
-    return 2 * len(card_like) > len(distinct) and _most_pass(card_like)
+    if 2 * len(card_like) > len(distinct) and _most_pass(card_like):
+        return True
+    found = in_ids(distinct.filter(~distinct.str.contains(_LETTER)))
+    return 2 * int(found["passes"].sum()) > len(distinct)
 
 
 def made_as_number(texts: pl.Expr) -> pl.Expr:
-    """Whether each text is 11 to 19 digits, without what separates these.
+    """Whether each text is 11 digits or more, without what separates these.
 
     Examples
     --------
-    >>> pl.Series(["4111-1111-1111-1111", "41111 x"]).to_frame("text").select(made_as_number(pl.col("text"))).rows()
-    [(True,), (False,)]
+    >>> texts = pl.Series(["4111-1111-1111-1111", "41111 x", "4.111111111111111E+15"]).to_frame("text")
+    >>> texts.select(made_as_number(pl.col("text"))).rows()
+    [(True,), (False,), (True,)]
     """
-    return texts.str.strip_chars().str.contains(_NUMBER)
+    numbers = texts.str.strip_chars()
+    return (
+        numbers.str.contains(_NUMBER)
+        | numbers.str.contains(_EXPONENT)
+        | (numbers.str.contains(MAYBE) & ~numbers.str.contains(_LETTER))
+    )
 
 
 def mask_series(texts: pl.Series) -> pl.Series:
@@ -241,10 +273,101 @@ def mask_series(texts: pl.Series) -> pl.Series:
     >>> mask_series(pl.Series(["card 4111111111111111", None, "596"])).to_list()
     ['card [card number]', None, '596']
     """
-    suspect = texts.filter(texts.str.contains(_MAYBE)).unique()
+    suspect = with_card_numbers(texts)
     if suspect.is_empty():
         return texts
     return texts.replace(suspect, pl.Series([mask(text) for text in suspect], dtype=pl.String))
+
+
+def in_ids(ids: pl.Series) -> pl.DataFrame:
+    """Each distinct id in which a number has the form of a card number, by `fraud3000.redact.in_id`.
+
+    Returns
+    -------
+    pl.DataFrame
+        id String, passes Boolean: whether such a number passes the Luhn check.
+
+    Examples
+    --------
+    >>> in_ids(pl.Series(["4111111111111111", "4111-1111-1111-1112", "596"])).sort("id").rows()
+    [('4111-1111-1111-1112', False), ('4111111111111111', True)]
+    """
+    distinct = ids.filter(ids.str.contains(MAYBE)).unique()
+    plain = distinct.str.contains(_ONLY_DIGITS)
+    digits = distinct.filter(plain)
+    prefixes = digits.str.slice(0, 4).cast(pl.Int64).to_numpy()
+    digits = digits.filter(pl.Series(_FORMS[prefixes, digits.str.len_chars().to_numpy()], dtype=pl.Boolean))
+    found = [(text, in_id(text)) for text in distinct.filter(~plain)]
+    rows = [(text, one.passes) for text, one in found if one.has_form]
+    others = pl.DataFrame(rows, schema={"id": pl.String, "passes": pl.Boolean}, orient="row")
+    passes = pl.Series(_luhn(digits) if len(digits) else [], dtype=pl.Boolean)
+    return pl.concat([pl.DataFrame({"id": digits, "passes": passes}), others])
+
+
+def pass_by_chance(found: pl.DataFrame) -> bool:
+    """Whether no more ids pass the Luhn check than of random numbers: a tenth, give or take three standard deviations.
+
+    Parameters
+    ----------
+    found
+        Of `in_ids`.
+
+    Examples
+    --------
+    >>> pass_by_chance(in_ids(pl.Series(range(4 * 10**15, 4 * 10**15 + 500)).cast(pl.String)))
+    True
+    >>> pass_by_chance(in_ids(pl.Series(["4111111111111111"])))
+    False
+    """
+    count, passing = found.height, int(found["passes"].sum())
+    return count >= _ENOUGH and passing <= 0.1 * count + 3 * math.sqrt(0.09 * count)
+
+
+def refused_ids(found: pl.DataFrame, *, accepted: bool | None) -> pl.Series:
+    """The ids of a column that must not be kept because they contain a card number.
+
+    Parameters
+    ----------
+    found
+        Of `in_ids`.
+    accepted
+        Whether ids of the column look like card numbers by chance; None decides by `pass_by_chance`.
+    """
+    by_chance = pass_by_chance(found) if accepted is None else accepted
+    return found.filter(pl.col("passes") & (not by_chance))["id"]
+
+
+def with_card_numbers(texts: pl.Series) -> pl.Series:
+    """The distinct texts that contain card numbers.
+
+    Examples
+    --------
+    >>> with_card_numbers(pl.Series(["chargeback", "call_4111_1111_1111_1111"])).to_list()
+    ['call_4111_1111_1111_1111']
+    """
+    suspect = texts.filter(texts.str.contains(MAYBE)).unique()
+    return pl.Series([text for text in suspect if mask(text) != text], dtype=pl.String)
+
+
+def without_card_numbers(values: pl.Series) -> pl.Series:
+    """Replace numbers that are card numbers by null, sign and fraction aside.
+
+    Parameters
+    ----------
+    values
+        Int128, or null.
+
+    Examples
+    --------
+    >>> without_card_numbers(pl.Series([4111111111111111, 4111111111111112], dtype=pl.Int128)).to_list()
+    [None, 4111111111111112]
+    """
+    large = values.abs() >= _SHORTEST
+    if not large.any():
+        return values
+    text = values.abs().cast(pl.String).set(~large.fill_null(value=False), None)
+    stray = in_ids(text).filter("passes")["id"]
+    return values.set(text.is_in(stray.implode()).fill_null(value=False), None)
 
 
 def _most_pass(card_like: pl.Series) -> bool:
@@ -288,6 +411,18 @@ def _text(values: pl.Series) -> pl.Series:
         text = values.cast(pl.String)
     stripped = text.str.strip_chars()
     return stripped.zip_with(stripped != "", pl.Series([None], dtype=pl.String))
+
+
+def _without_fraction(values: pl.Series) -> pl.Series:
+    """Read a column as `_text` does, but numbers with decimals of zero or an exponent as integers."""
+    if values.dtype.is_decimal():
+        return _text(values.cast(pl.Int128, strict=False))
+    text = _text(values)
+    if values.dtype != pl.String:
+        return text
+    whole = text.str.replace(r"^([0-9]+)\.0*$", "$1")
+    spelled = text.set(~text.str.contains(_EXPONENT).fill_null(value=False), None)
+    return spelled.cast(pl.Float64, strict=False).cast(pl.Int128, strict=False).cast(pl.String).fill_null(whole)
 
 
 def _guessable(secret: bytes) -> bool:

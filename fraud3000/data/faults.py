@@ -133,6 +133,8 @@ def _masked(column: pl.Series, *, large: bool) -> pl.Series:
 
 
 def quarantine(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Join quarantined rows to one QUARANTINE frame, long details cut and card numbers in them masked."""
+    """Join quarantined rows to one QUARANTINE frame: card numbers in names and details masked, long details cut."""
     rows = pl.concat([pl.DataFrame(schema=QUARANTINE), *(part.select(*QUARANTINE) for part in parts)])
-    return rows.with_columns(detail=cards.mask_series(rows["detail"]).str.slice(0, _LONGEST_DETAIL))
+    return rows.with_columns(
+        cards.mask_series(rows["source_file"]), detail=cards.mask_series(rows["detail"]).str.slice(0, _LONGEST_DETAIL)
+    )

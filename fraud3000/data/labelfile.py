@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from fraud3000.data import column_types, files, ids, meanings, prepared, times
+from fraud3000.data import cards, column_types, files, ids, meanings, prepared, sensitive, times
 from fraud3000.data.columns import normalised
 from fraud3000.data.duplicates import recorded_at
 from fraud3000.data.faults import Fault, as_json, first_faults, quarantine
@@ -84,6 +84,7 @@ def read(
     *,
     earliest: datetime,
     latest: datetime,
+    card_like_ids: bool | None = None,
 ) -> Labelled:
     """Read label records and join them to their transactions.
 
@@ -97,6 +98,8 @@ def read(
         any, and leaves `recorded_at` null where a record comes without.
     earliest, latest
         Records with times outside [earliest, latest) are quarantined; UTC where no offset is given.
+    card_like_ids
+        Without transactions: whether ids look like card numbers by chance and are none; None decides it by how many do.
 
     Raises
     ------
@@ -109,7 +112,8 @@ def read(
     if transactions is not None:
         whole = transactions.lazy()
         known = whole.select("transaction_id", *(["ts"] if "ts" in whole.collect_schema() else []))
-    parts = [_read_file(files.read(path), form, known, label_delay, (earliest, latest)) for path in paths]
+    raw = [files.read(path) for path in paths]
+    parts = [_read_file(file, form, known, label_delay, (earliest, latest), card_like_ids) for file in raw]
     total = sum(part.read for part in parts)
     if not total:
         raise EmptyDataError(f"{paths[0]}: no label records, only a header", hint="Export the file again.")
@@ -118,10 +122,16 @@ def read(
 
 
 def _read_file(
-    raw: RawFile, form: LabelsFile, whole: pl.LazyFrame | None, label_delay: timedelta, span: Span
+    raw: RawFile,
+    form: LabelsFile,
+    whole: pl.LazyFrame | None,
+    label_delay: timedelta,
+    span: Span,
+    card_like_ids: bool | None,
 ) -> Labelled:
     if not raw.rows.width:
         return Labelled(pl.DataFrame(schema=LEDGER), _refused(raw), raw.height)
+    sensitive.refuse_names(raw.rows.columns, thing=raw.name)
     form = _OF_A_LEDGER if is_ledger(raw.rows.schema) else form
     columns = _columns(raw, form)
     column_types.check_roles(raw.rows.schema, {part: [values.name] for part, values in columns.items()}, thing=raw.name)
@@ -130,7 +140,11 @@ def _read_file(
     except DataError as error:
         raise type(error)(f"{raw.name}: {error.message}", hint=error.hint) from error
     found = records
-    if whole is not None:
+    faults.append(_card_number("source", records["source"], cards.with_card_numbers(records["source"])))
+    if whole is None:
+        stray = cards.refused_ids(cards.in_ids(records["transaction_id"]), accepted=card_like_ids)
+        faults.append(_card_number("transaction_id", records["transaction_id"], stray))
+    else:
         named = records.lazy().select("transaction_id").unique()
         known = whole.join(named, on="transaction_id", how="semi").collect(engine="streaming")
         found = records.join(known, on="transaction_id", how="left", maintain_order="left", nulls_equal=False)
@@ -152,6 +166,10 @@ def _read_file(
     )
     refused = pl.concat([rows, _refused(raw)]).sort("source_row")
     return Labelled(ledger.select(pl.col(name).cast(kind) for name, kind in LEDGER.items()), refused, raw.height)
+
+
+def _card_number(part: str, values: pl.Series, refused: pl.Series) -> Fault:
+    return Fault.told(f"{part}_card_number", values.is_in(refused.implode()), f"{part} contains a card number")
 
 
 def _refused(raw: RawFile) -> pl.DataFrame:

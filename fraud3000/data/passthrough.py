@@ -40,7 +40,7 @@ def read(rows: pl.DataFrame, layout: Layout) -> tuple[list[pl.Series], dict[str,
 
 
 def number(values: pl.Series) -> tuple[pl.Series, int]:
-    """Read numbers as Float64; null where there is none, and how many were given but not readable or infinite.
+    """Read numbers as Float64; null where there is none, and how many were given but unreadable, infinite or card numbers.
 
     Examples
     --------
@@ -55,10 +55,29 @@ def number(values: pl.Series) -> tuple[pl.Series, int]:
         given = values
     else:
         raise SchemaError(f"column '{values.name}' is {values.dtype}, not a number", hint="Map it as categorical.")
-    floats = given.cast(pl.Float64, strict=False).fill_nan(None)
+    floats = without_card_numbers(given, given.cast(pl.Float64, strict=False).fill_nan(None))
     floats = floats.set(floats.is_infinite().fill_null(value=False), None)
     not_a_number = int(given.is_nan().sum()) if given.dtype.is_float() else 0
     return floats, floats.null_count() - given.null_count() - not_a_number
+
+
+def without_card_numbers(given: pl.Series, floats: pl.Series) -> pl.Series:
+    """Set numbers to null that are card numbers.
+
+    Parameters
+    ----------
+    given
+        The values as they are in the file: long numbers are not exact as floats.
+    floats
+        The same values as Float64.
+    """
+    if not (floats.abs() >= 1e12).any():
+        return floats
+    exact = given.cast(pl.Int128, strict=False)
+    rounded = floats.set(floats.is_infinite().fill_null(value=False), None).cast(pl.Int128, strict=False)
+    whole = exact.zip_with(exact.is_not_null(), rounded)
+    removed = cards.without_card_numbers(whole).is_null() & whole.is_not_null()
+    return floats.set(removed, None)
 
 
 def coordinate(values: pl.Series, role: str) -> tuple[pl.Series, int]:

@@ -14,7 +14,7 @@ from fraud3000.data.columns import Layout, check_answers, snake_case
 from fraud3000.data.faults import Fault, first_faults
 from fraud3000.data.missing import are_missing
 from fraud3000.data.raw import RawFile, RawTable
-from fraud3000.data.roles import Cleaned, Cleaner, Rules
+from fraud3000.data.roles import Cleaned, Cleaner, Rules, card_number_faults
 from fraud3000.data.times import outside
 from fraud3000.errors import SchemaError
 from fraud3000.schema import APPROVED, DECLINED, REFUND, REQUIRED, TRANSACTIONS, check
@@ -59,12 +59,15 @@ def cleaner(table: RawTable, rules: Rules) -> Cleaner:
     with table.reading():
         sensitive.refuse(plain, layout, thing=thing)
         found = "card_id" in schema and rules.mapping.card_numbers != "no" and sensitive.holds(plain, "card_id")
-    return partial(_clean, layout, rules, card_numbers=found)
+        refused = sensitive.refused_ids(plain, layout, rules.mapping, hashed=found)
+    return partial(_clean, layout, rules, refused, card_numbers=found)
 
 
-def _clean(layout: Layout, rules: Rules, raw: RawFile, *, card_numbers: bool) -> Cleaned:
+def _clean(
+    layout: Layout, rules: Rules, refused: Mapping[str, pl.Series], raw: RawFile, *, card_numbers: bool
+) -> Cleaned:
     rows = raw.rows.select(*layout.roles)
-    faults = first_faults(_faults(rows, rules))
+    faults = first_faults([*_faults(rows, rules), *card_number_faults(rows.to_dict(), refused)])
     side_columns, lost = passthrough.read(raw.rows, layout)
     rows = rows.with_columns(side_columns)
     if card_numbers:

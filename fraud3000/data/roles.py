@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, partial
@@ -111,7 +112,10 @@ def cleaner(table: RawTable, rules: Rules, stem: Callable[[], str]) -> Cleaner:
     with table.reading():
         sensitive.refuse(rows, layout, thing=thing)
         numbers = sensitive.card_columns(rows, layout, rules.mapping)
-    whole = _Whole(layout, numbers, cache(stem), cache(partial(_check_amounts, table, layout.roles["amount"][0])))
+        refused = sensitive.refused_ids(rows, layout, rules.mapping, hashed=bool(numbers))
+    whole = _Whole(
+        layout, numbers, refused, cache(stem), cache(partial(_check_amounts, table, layout.roles["amount"][0]))
+    )
     return partial(_clean, whole, rules)
 
 
@@ -123,14 +127,37 @@ class _Whole:
     ----------
     numbers
         The raw columns that hold card numbers.
+    refused_ids
+        Role to the ids that contain a card number and are not hashed.
     check_amounts
         Refuses amounts in several currencies; looks once.
     """
 
     layout: Layout
     numbers: tuple[str, ...]
+    refused_ids: dict[str, pl.Series]
     stem: Callable[[], str]
     check_amounts: Callable[[], None]
+
+
+def card_number_faults(columns: Mapping_[str, pl.Series], refused: Mapping_[str, pl.Series]) -> list[Fault]:
+    """Faults ``<role>_card_number`` of the rows whose id contains a card number; they do not quote it.
+
+    Parameters
+    ----------
+    columns
+        Role to ids; seq may be a number.
+    refused
+        Role to the ids that must not be kept.
+    """
+    return [
+        Fault.told(
+            f"{role}_card_number",
+            columns[role].cast(pl.String).is_in(ids.implode()),
+            f"{role} contains a card number",
+        )
+        for role, ids in refused.items()
+    ]
 
 
 def _check_amounts(table: RawTable, name: str) -> None:
@@ -168,6 +195,7 @@ class _Reader:
         self._labels()
         self._arrival()
         self._passthrough()
+        self.faults += card_number_faults(self.columns, self._whole.refused_ids)
 
     def _parts(self, role: str) -> list[pl.Series]:
         return [self._raw.rows[name] for name in self._layout.roles.get(role, ())]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import Literal
 
 import polars as pl
 
@@ -10,6 +12,7 @@ from fraud3000.data import cards
 from fraud3000.data.columns import Layout, normalised
 from fraud3000.errors import DataError
 from fraud3000.params import Mapping
+from fraud3000.redact import MAYBE, mask
 
 _SECRETS = {
     *("cvv", "cvv1", "cvv2", "cvc", "cvc1", "cvc2", "cav", "cav2", "csc", "cid"),
@@ -18,7 +21,12 @@ _SECRETS = {
 _AMBIGUOUS = "cid"  # a card's code at one network, a customer's id in many a table
 _FLAG = r"^(?:.{0,2}|yes|no|true|false|none|null)$"
 _MANY_IDS = 20  # of fewer ids, most may pass Luhn by chance
-_ID_ROLES = ("transaction_id", "card_id", "terminal_id")
+ID_ROLES: tuple[Literal["transaction_id", "card_id", "terminal_id", "seq"], ...] = (
+    "transaction_id",
+    "card_id",
+    "terminal_id",
+    "seq",
+)
 
 
 def refuse(rows: pl.DataFrame | pl.LazyFrame, layout: Layout, *, thing: str) -> None:
@@ -46,8 +54,9 @@ prepare.mapping.drop.
     """
     whole = rows.lazy()
     schema = whole.collect_schema()
+    refuse_names(schema.names(), thing=thing)
     kept = {raw: norm for raw, norm in normalised(schema.names()).items() if raw not in layout.dropped}
-    ids = {raw for role in _ID_ROLES for raw in layout.roles.get(role, ())}
+    ids = {raw for role in ID_ROLES for raw in layout.roles.get(role, ())}
     secrets = [raw for raw, norm in kept.items() if _is_secret(norm, whole, raw, is_id=raw in ids)]
     if secrets:
         raise DataError(
@@ -63,6 +72,88 @@ prepare.mapping.drop.
             f"{thing}: column {_listed(stray)} holds card numbers, and is not mapped as the card",
             hint="Map it as prepare.mapping.columns.card_id, where it is hashed, or list it under prepare.mapping.drop.",
         )
+
+
+def refuse_names(names: Iterable[str], *, thing: str) -> None:
+    """Refuse a file whose columns have card numbers in their names: messages, models and reports repeat names.
+
+    Raises
+    ------
+    DataError
+        Naming the columns, their card numbers masked.
+
+    Examples
+    --------
+    >>> refuse_names(["4111111111111111", "57.16"], thing="a.csv")
+    Traceback (most recent call last):
+    fraud3000.errors.DataError: a.csv: the name of column '[card number]' contains a card number
+    Hint: Add a header line to the file, or rename the column.
+    """
+    masked = [mask(name) for name in names if mask(name) != name]
+    if masked:
+        raise DataError(
+            f"{thing}: the name of column {_listed(masked)} contains a card number",
+            hint="Add a header line to the file, or rename the column.",
+        )
+
+
+def refused_ids(
+    rows: pl.DataFrame | pl.LazyFrame, layout: Layout, mapping: Mapping, *, hashed: bool
+) -> dict[str, pl.Series]:
+    """The ids of each role that must not be kept because they contain a card number.
+
+    Ids of another kind that merely look like card numbers pass the check digit in one case of ten. A column in which no
+    more do is left as it is, as are the roles that `prepare.mapping.card_like_ids` names.
+
+    Parameters
+    ----------
+    hashed
+        Whether the card column is replaced by hashes.
+
+    Returns
+    -------
+    dict
+        Role to String ids, as `ids.read` joins them; roles without such ids are absent.
+    """
+    found = {}
+    for role in searched_roles(layout.roles, mapping, hashed=hashed):
+        accepted = None if mapping.card_like_ids is None else False
+        ids = cards.refused_ids(_card_like_ids(rows.lazy(), layout.roles[role]), accepted=accepted)
+        if len(ids):
+            found[role] = ids
+    return found
+
+
+def card_like_roles(transactions: pl.DataFrame, mapping: Mapping) -> tuple[str, ...]:
+    """The roles whose ids look like card numbers by chance: as stated, else by all ids of TRANSACTIONS."""
+    if mapping.card_like_ids is not None:
+        return mapping.card_like_ids
+    there = [role for role in ID_ROLES if role in transactions.columns]
+    found = {role: _card_like_ids(transactions.lazy(), (role,)) for role in there}
+    by_chance = {role for role, ids in found.items() if ids["passes"].any() and cards.pass_by_chance(ids)}
+    stated = {"card_id"} if mapping.card_numbers == "no" else set()
+    return tuple(role for role in ID_ROLES if role in by_chance | stated)
+
+
+def searched_roles(roles: Iterable[str], mapping: Mapping, *, hashed: bool) -> list[str]:
+    """The roles of ids, of those given, that are searched for card numbers.
+
+    `card_numbers: no` leaves the card out, unless `card_like_ids` says which roles to leave out.
+    """
+    left_out = {*(mapping.card_like_ids or ())}
+    if hashed or (mapping.card_numbers == "no" and mapping.card_like_ids is None):
+        left_out.add("card_id")
+    return [role for role in ID_ROLES if role in roles and role not in left_out]
+
+
+def _card_like_ids(rows: pl.LazyFrame, parts: tuple[str, ...]) -> pl.DataFrame:
+    """What `cards.in_ids` finds in an id of one or several columns; nothing in columns that cannot be ids."""
+    schema = rows.collect_schema()
+    if any(schema[part].is_nested() or schema[part].is_float() or schema[part] == pl.Binary for part in parts):
+        return cards.in_ids(pl.Series([], dtype=pl.String))
+    joined = pl.concat_str([pl.col(part).cast(pl.String).str.strip_chars() for part in parts], separator="_")
+    may = rows.select(id=joined).filter(pl.col("id").str.contains(MAYBE)).unique()
+    return cards.in_ids(may.collect(engine="streaming")["id"])
 
 
 def card_columns(rows: pl.DataFrame | pl.LazyFrame, layout: Layout, mapping: Mapping) -> tuple[str, ...]:

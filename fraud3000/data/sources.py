@@ -25,6 +25,7 @@ SIMULATED = Mapping(
     categorical=("category",),
     drop=("fraud_scenario",),
     card_numbers="no",
+    card_like_ids=(),
 )
 """What `fraud3000 simulate` writes."""
 
@@ -39,6 +40,7 @@ HANDBOOK = Mapping(
     ),
     drop=("TX_FRAUD_SCENARIO", "TX_TIME_SECONDS", "TX_TIME_DAYS"),
     card_numbers="no",
+    card_like_ids=(),
 )
 """The Fraud Detection Handbook's simulated data; the scenario is the answer, its times in numbers repeat TX_DATETIME."""
 
@@ -59,6 +61,7 @@ SPARKOV = Mapping(
     categorical=("category", "state"),
     drop=("", "first", "last", "gender", "street", "city", "zip", "job", "dob", "unix_time"),
     card_numbers="yes",
+    card_like_ids=(),
 )
 """Sparkov as Kaggle has it (fraudTrain.csv).
 
@@ -82,6 +85,7 @@ TABFORMER = Mapping(
     label=LabelFormat(fraud=("Yes",), legitimate=("No",)),
     status=StatusFormat(approved=("",), declined=(), refund=(), otherwise="declined"),
     card_numbers="no",
+    card_like_ids=("terminal_id",),  # merchants are random numbers of up to 19 digits
 )
 """IBM's TabFormer (card_transaction.v1.csv): no transaction id, a card is a user's nth, any error is a decline."""
 

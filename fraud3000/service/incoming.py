@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import polars as pl
 from pydantic import BaseModel, ValidationError
 
-from fraud3000.data import passthrough
+from fraud3000.data import passthrough, sensitive
 from fraud3000.data.columns import snake_case
 from fraud3000.data.roles import KeyLoader
 from fraud3000.features.online.facts import microseconds
 from fraud3000.params import Mapping, Span
-from fraud3000.redact import excerpt, mask
+from fraud3000.redact import excerpt, in_id, is_card_number, mask
 from fraud3000.schema import APPROVED, REFUND
 from fraud3000.service.entries import Row
 from fraud3000.service.ledger import Said
@@ -28,6 +28,10 @@ AHEAD = timedelta(minutes=5)
 _FORMS = "Amounts are integers in minor units, times ISO 8601 with an offset"
 _MOST_TOLD = 5  # problems of an item
 _TOLD = 40  # characters of what was found
+_HASHED_CARD = "Send the card as the prepared transactions have it: its number hashed."
+_OTHER_ID = (
+    "Send another id; if yours look like card numbers by chance, list {} under prepare.mapping.card_like_ids and train."
+)
 
 Sent = TypeVar("Sent", bound=BaseModel)
 
@@ -92,22 +96,33 @@ class Counter:
         if self._hashed:
             card_key()  # a missing key is told when the service starts, not with the first card
         self.lost = dict.fromkeys((role for role in passthrough.LIMITS if role in self.model.model_fields), 0)
+        self._numbers = [snake_case(name, 0) for name in mapping.numeric]
+        self.lost |= dict.fromkeys(self._numbers, 0)
+        roles = [role for role in self.model.model_fields if role in sensitive.ID_ROLES]
+        self._searched = sensitive.searched_roles(roles, mapping, hashed=self._hashed)
         self._categories = [snake_case(name, 0) for name in mapping.categorical]
 
     def check(self, items: Sequence[Any]) -> Checked:
         """Check each transaction on its own; one that is wrong does not keep the others back."""
         good: list[BaseModel] = []
+        numbers: list[set[str]] = []
         faults: dict[int, Fault] = {}
         now = self._now()
         latest = now + AHEAD
         for place, item in enumerate(items):
             made = _read(item, self.model, "transaction", _FORMS)
-            fault = made if isinstance(made, Fault) else self._out_of_time(made, latest) or self._bare_number(made)
+            fault = made if isinstance(made, Fault) else self._out_of_time(made, latest) or self._card_number(made)
             if fault is None:
                 good.append(made)
+                numbers.append({name for name in self._numbers if _is_card_number(item.get(name))})
             else:
                 faults[place] = fault
-        return Checked(self._rows(good), microseconds(now), faults)
+        rows = self._rows(good)
+        for row, names in zip(rows, numbers, strict=True):
+            row.update(dict.fromkeys(names))
+            for name in names:
+                self.lost[name] += 1
+        return Checked(rows, microseconds(now), faults)
 
     def check_labels(self, items: Sequence[Any]) -> CheckedLabels:
         """Check each label record on its own."""
@@ -117,7 +132,7 @@ class Counter:
         for place, item in enumerate(items):
             made = _read(item, LabelRecord, "label", "Times are ISO 8601 with an offset")
             if isinstance(made, LabelRecord):
-                made = _placed(made, now + AHEAD)
+                made = self._id_fault("transaction_id", made.transaction_id) or _placed(made, now + AHEAD)
             if isinstance(made, Fault):
                 faults[place] = made
                 continue
@@ -137,13 +152,16 @@ class Counter:
             return Fault(code="time_out_of_range", message=said, hint="See prepare.earliest and latest of the params.")
         return None
 
-    def _bare_number(self, made: BaseModel) -> Fault | None:
-        """Refuse a card number where nothing says that it is to be hashed."""
-        card = getattr(made, "card_id", None)
-        if self._hashed or card is None or self._mapping.card_numbers == "no" or mask(card) == card:
+    def _card_number(self, made: BaseModel) -> Fault | None:
+        """Refuse an id that contains a card number and is not hashed."""
+        faults = (self._id_fault(role, getattr(made, role)) for role in self._searched)
+        return next((fault for fault in faults if fault is not None), None)
+
+    def _id_fault(self, role: str, value: str) -> Fault | None:
+        if role not in self._searched or not in_id(value).passes:
             return None
-        hint = "Send the card as it stands in the prepared transactions: its number hashed."
-        return Fault(code="card_number", message="card_id: holds a card number", hint=hint)
+        hint = _HASHED_CARD if role == "card_id" else _OTHER_ID.format(role)
+        return Fault(code="card_number", message=f"{role}: contains a card number", hint=hint)
 
     def _rows(self, items: Sequence[BaseModel]) -> list[Row]:
         rows = [self._row(item) for item in items]
@@ -165,6 +183,10 @@ class Counter:
         for name in self._categories:
             row[name] = mask(row[name]) if row[name] else None
         return row
+
+
+def _is_card_number(value: object) -> bool:
+    return isinstance(value, int | float) and is_card_number(value)
 
 
 def _settled(amount: int, status: str) -> tuple[int, str]:
@@ -201,7 +223,7 @@ def _placed(made: LabelRecord, latest: datetime) -> LabelRecord | Fault:
         return _ahead("reported_at, recorded_at", max(given))
     if mask(made.source) != made.source:
         hint = "Name who says so, such as chargeback or analyst."
-        return Fault(code="card_number", message="source: holds a card number", hint=hint)
+        return Fault(code="card_number", message="source: contains a card number", hint=hint)
     return made
 
 

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
 from fraud3000.errors import CheckFailed, DataError, FraudError, ScorerError, UnavailableError
-from fraud3000.redact import excerpt, mask
+from fraud3000.redact import excerpt, in_id, mask
 from fraud3000.service.messages import LONGEST_ID, MOST_ROWS, Failure, Fault
 
 JSON, LINES = "application/json", "application/x-ndjson"
@@ -156,9 +156,10 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
 
 
 def id_of(item: Any) -> str | None:
-    """The transaction that a wrong item names, if it does."""
+    """The transaction that a wrong item names; None if it names none, or by a card number."""
     given = item.get("transaction_id")
-    return given if isinstance(given, str) and len(given) <= LONGEST_ID else None
+    named = isinstance(given, str) and len(given) <= LONGEST_ID and not in_id(given).passes
+    return given if named else None
 
 
 def answer_errors(app: FastAPI) -> None:

@@ -18,6 +18,7 @@ from fraud3000.errors import DataError, ParamsError
 from fraud3000.features.online.facts import microseconds
 from fraud3000.interrupts import uninterrupted
 from fraud3000.params import Params
+from fraud3000.redact import in_id, mask
 from fraud3000.schema import LEDGER
 from fraud3000.service import frames, seals
 from fraud3000.service.clock import require_plausible, wall
@@ -41,9 +42,16 @@ def add(
 
     Raises
     ------
+    DataError
+        The transaction's id or the source contains a card number.
     UnavailableError
         The service runs (send the record to it), or its journal cannot be written.
     """
+    accepted = sources.resolve(params.prepare).card_like_ids or ()
+    if "transaction_id" not in accepted and in_id(transaction_id).passes:
+        raise DataError("transaction_id: contains a card number", hint="Name the transaction by another id.")
+    if mask(source) != source:
+        raise DataError("source: contains a card number", hint="Name who says so, such as chargeback or analyst.")
     reported = None if reported_at is None else microseconds(_zoned(reported_at))
     return _record(params, [Said(transaction_id, int(is_fraud), source, reported)], command="labels add")
 
@@ -106,7 +114,14 @@ def labels_in(params: Params, found: Sequence[DataFile], known: pl.LazyFrame | N
     """
     section, mapping = params.prepare, sources.resolve(params.prepare)
     forms = {file: labelfile.form_of(file, mapping) for file in found}
-    read = partial(labelfile.read, label_delay=section.label_delay, earliest=section.earliest, latest=section.latest)
+    accepted = None if mapping.card_like_ids is None else "transaction_id" in mapping.card_like_ids
+    read = partial(
+        labelfile.read,
+        label_delay=section.label_delay,
+        earliest=section.earliest,
+        latest=section.latest,
+        card_like_ids=accepted,
+    )
     told = [read([file], section.labels or form, known) for file, form in forms.items() if form is not None]
     ledgers, refused = [one.ledger for one in told], [one.quarantine for one in told]
     rows = [file for file, form in forms.items() if form is None]

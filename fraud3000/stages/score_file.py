@@ -168,6 +168,8 @@ def _mapping(scorer: Scorer | None, params: Params | None, settings: Params) -> 
     if scorer and params is None:
         return scorer.mapping
     mapping = sources.resolve(settings.prepare)
+    if scorer is not None and mapping.card_like_ids is None:
+        mapping = mapping.model_copy(update={"card_like_ids": scorer.mapping.card_like_ids})
     if scorer is None or mapping.card_numbers != "detect":
         return mapping
     return mapping.model_copy(update={"card_numbers": scorer.mapping.card_numbers})

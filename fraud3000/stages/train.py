@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from fraud3000 import bundle, champions, prequential, registry, verdicts
-from fraud3000.data import cards, outputs, sources
+from fraud3000.data import cards, outputs, sensitive, sources
 from fraud3000.errors import CheckFailed, UnavailableError
 from fraud3000.metrics.catalogue import words
 from fraud3000.models import category_counts, deviation, estimators, fit, outside, policy, recorded
@@ -95,6 +95,7 @@ def _recorded(model: Model, settled: Outside, valid: pl.DataFrame) -> Recorded:
 def _mapping(params: Params, rows: pl.DataFrame) -> Mapping:
     """How raw files are read from now on: what was found in the card column once holds for every later file."""
     mapping = sources.resolve(params.prepare)
+    mapping = mapping.model_copy(update={"card_like_ids": sensitive.card_like_roles(rows, mapping)})
     if mapping.card_numbers != "detect" or "card_id" not in rows.columns:
         return mapping
     if cards.are_hashes(rows["card_id"]):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
 
 import polars as pl
 import pytest
@@ -73,14 +75,92 @@ def test_ids_negative_hashes_and_terminals_are_no_card_numbers(ingest: Ingest) -
     assert ingest(frame).transactions["card_id"].to_list()[0] == "1000000000000000"
 
 
+@pytest.mark.parametrize(("column", "role"), [("id", "transaction_id"), ("shop", "terminal_id"), ("card", "card_id")])
+@pytest.mark.parametrize("number", [CARDS[0], "order-4111_1111_1111_1111/7", "T378282246310005"])
+def test_a_row_whose_id_contains_a_card_number_is_quarantined(
+    ingest: Ingest, column: str, role: str, number: str
+) -> None:
+    frame = FRAME.with_columns(shop=pl.lit("s"), card=pl.Series([f"{place:012d}" for place in range(5)]))
+    changed = frame.with_columns(pl.when(pl.col("id") == "2").then(pl.lit(number)).otherwise(column).alias(column))
+    ingested = ingest(changed)
+    assert ingested.kept == 3, "one has no amount"
+    refused = ingested.quarantine.filter(pl.col("reason") == f"{role}_card_number").row(0, named=True)
+    assert refused["source_row"] == 2
+    assert refused["detail"] == f"{role} contains a card number"
+    assert "[card number]" in refused["raw"]
+
+
+def test_a_card_number_as_place_of_arrival_is_quarantined(ingest: Ingest) -> None:
+    frame = FRAME.with_columns(order=pl.Series([1, 2, int(CARDS[0]), 4, 5]))
+    ingested = ingest(frame, columns={"seq": "order"})
+    assert ingested.quarantine["reason"].to_list() == ["seq_card_number", "amount_unreadable"]
+    assert CARDS[0] not in str(ingested.quarantine.rows())
+
+
+def test_an_id_made_of_several_columns_is_judged_as_a_whole(ingest: Ingest) -> None:
+    frame = FRAME.with_columns(a=pl.lit("4111"), b=pl.lit("1111"), c=pl.Series(["11111111", *"1234"]))
+    ingested = ingest(frame, columns={"terminal_id": ["a", "b", "c"]})
+    assert ingested.quarantine["reason"].to_list() == ["terminal_id_card_number", "amount_unreadable"]
+
+
+def many(first: int, count: int) -> pl.DataFrame:
+    """Transactions whose ids are numbers that follow each other: one in ten passes the check digit."""
+    ids = pl.Series([str(number) for number in range(first, first + count)])
+    return pl.DataFrame({"id": ids, "amount": ["1"] * count})
+
+
+def test_ids_that_pass_the_check_digit_by_chance_are_kept(ingest: Ingest) -> None:
+    assert ingest(many(4 * 10**15, 400)).kept == 400
+
+
+def test_stated_roles_are_not_searched_and_all_others_are(ingest: Ingest) -> None:
+    few = many(int(CARDS[0]), 1)
+    assert ingest(few, card_like_ids=["transaction_id"]).kept == 1
+    refused = ingest(many(4 * 10**15, 400), card_like_ids=["terminal_id"])
+    assert (refused.kept, refused.quarantined) == (360, 40)
+
+
 @pytest.mark.parametrize("role", ["id", "shop"])
-def test_few_ids_may_pass_luhn_by_chance_but_many_do_not(ingest: Ingest, role: str) -> None:
-    few = FRAME.head(1).with_columns(pl.lit(CARDS[0]).alias(role))
-    assert ingest(few).kept == 1
+def test_a_column_of_ids_most_of_which_are_card_numbers_stops_the_run(ingest: Ingest, role: str) -> None:
     passing = [str(number) for number in range(4 * 10**15, 4 * 10**15 + 400) if passes_luhn(str(number))]
-    many = pl.concat([FRAME.head(1).with_columns(id=pl.lit(number), shop=pl.lit(number)) for number in passing])
+    all_of_them = pl.concat([FRAME.head(1).with_columns(id=pl.lit(number), shop=pl.lit(number)) for number in passing])
     with pytest.raises(DataError, match=f"column .*'{role}' holds card numbers"):
-        ingest(many.with_columns(pl.lit("1").alias("shop" if role == "id" else "card")))
+        ingest(all_of_them.with_columns(pl.lit("1").alias("shop" if role == "id" else "card")))
+
+
+NUMERIC = [
+    pl.Series([int(number) for number in CARDS]),
+    pl.Series([float(number) for number in CARDS]),
+    pl.Series([Decimal(number) for number in CARDS], dtype=pl.Decimal(20, 2)),
+    pl.Series([f"{number}.0" for number in CARDS]),
+    pl.Series([f"{number}.00" for number in CARDS]),
+    pl.Series([f"{number[0]}.{number[1:]}E+{len(number) - 1}" for number in CARDS]),
+    pl.Series(["_".join((number[:4], number[4:10], number[10:])) for number in CARDS]),
+]
+
+
+@pytest.mark.parametrize("values", NUMERIC, ids=lambda values: f"{values.dtype}-{values[0]}")
+@pytest.mark.parametrize("mapping", [{"numeric": ["memo"]}, {"categorical": ["memo"]}, {}], ids=str)
+def test_a_column_of_card_numbers_in_any_form_is_refused(
+    ingest: Ingest, values: pl.Series, mapping: dict[str, Any]
+) -> None:
+    with pytest.raises(DataError, match="column 'memo' holds card numbers"):
+        ingest(FRAME.with_columns(memo=values), **mapping)
+
+
+@pytest.mark.parametrize("values", NUMERIC, ids=lambda values: f"{values.dtype}-{values[0]}")
+def test_single_card_numbers_in_a_column_of_numbers_become_null_and_are_counted(
+    ingest: Ingest, values: pl.Series
+) -> None:
+    memo = pl.concat([values.head(1), pl.Series([1, 2, 3, 4]).cast(values.dtype)])
+    ingested = ingest(FRAME.with_columns(memo=memo), numeric=["memo"])
+    assert ingested.transactions["memo"].to_list() == [None, 1.0, 2.0, 3.0]
+    assert ingested.lost["memo"] == 1
+
+
+def test_a_column_named_by_a_card_number_is_refused(ingest: Ingest) -> None:
+    with pytest.raises(DataError, match=r"the name of column '\[card number\]' contains a card number"):
+        ingest(FRAME.with_columns(pl.lit("1").alias(CARDS[0])))
 
 
 @pytest.mark.parametrize("said", ["detect", "yes"])

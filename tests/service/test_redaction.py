@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import polars as pl
+import pytest
 from starlette.testclient import TestClient
 
 from fraud3000.params import Params
@@ -65,12 +66,39 @@ def test_service_and_score_file_mask_the_same(
     assert scored["transaction_id"].to_list() == [one["transaction_id"] for one in results]
 
 
-def test_ids_are_not_judged(reopen: Open, newest: pl.DataFrame) -> None:
-    one = {**items(newest)[0], "transaction_id": NUMBER, "terminal_id": "378282246310005"}
+@pytest.mark.parametrize("role", ["transaction_id", "terminal_id", "card_id"])
+@pytest.mark.parametrize("number", [NUMBER, "order 4111_1111_1111_1111", "T378282246310005"])
+def test_an_id_with_a_card_number_is_refused_and_not_repeated(
+    reopen: Open, newest: pl.DataFrame, role: str, number: str
+) -> None:
+    good, bad = items(newest)[:2]
     with closing(reopen()) as service:
         client = TestClient(service.app)
-        (result,) = post(client, one).json()["results"]
-        assert result["transaction_id"] == NUMBER
-        assert (
-            client.get(f"/decisions/{result['decision_id']}").json()["transaction"]["terminal_id"] == "378282246310005"
-        )
+        answer = post(client, {"transactions": [good, {**bad, role: number}]})
+    first, second = answer.json()["results"]
+    assert first["decision"] == "approve"
+    assert second["error"]["code"] == "card_number"
+    assert second["error"]["message"] == f"{role}: contains a card number"
+    assert number not in answer.text
+
+
+def test_the_error_about_an_id_that_is_too_long_does_not_repeat_its_card_number(
+    reopen: Open, newest: pl.DataFrame
+) -> None:
+    one = {**items(newest)[0], "card_id": NUMBER * 20}
+    with closing(reopen()) as service:
+        answer = post(TestClient(service.app), one)
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"].startswith("card_id: String should have at most 200 characters")
+    assert NUMBER[:13] not in answer.text
+
+
+def test_a_label_whose_source_or_id_contains_a_card_number_is_refused(reopen: Open) -> None:
+    label = {"transaction_id": "1", "is_fraud": True, "source": "chargeback"}
+    with closing(reopen()) as service:
+        client = TestClient(service.app)
+        for change in ({"source": "x_4111_1111_1111_1111"}, {"transaction_id": NUMBER}):
+            answer = client.post("/labels", json=label | change)
+            assert answer.status_code == 422
+            assert answer.json()["error"]["code"] == "card_number"
+            assert not any(number in answer.text for number in (NUMBER, "4111_1111"))

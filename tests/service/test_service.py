@@ -271,5 +271,20 @@ def test_a_card_number_where_none_is_expected_is_refused_without_repeating_it() 
 
 
 def test_refunds_are_settled_as_in_files() -> None:
-    rows = counter(sources.HANDBOOK).check([sent(amount=-5), sent(status="refund"), sent(status="declined")]).rows
+    different: list[dict[str, Any]] = [{"amount": -5}, {"status": "refund"}, {"status": "declined"}]
+    rows = counter(sources.HANDBOOK).check([sent(card_id="596", **fields) for fields in different]).rows
     assert [(row["amount"], row["status"]) for row in rows] == [(-5, "refund"), (-5, "refund"), (5, "declined")]
+
+
+def test_a_number_that_is_a_card_number_becomes_null_as_in_files() -> None:
+    mapping = sources.HANDBOOK.model_copy(update={"numeric": ("basket",)})
+    values = [int(NUMBER), float(NUMBER), 4000000000000000006, 57.16, None]
+    rows = counter(mapping).check([sent(card_id="596", basket=value) for value in values]).rows
+    assert [row["basket"] for row in rows] == [None, None, None, 57.16, None]
+
+
+def test_ids_that_training_found_to_look_like_card_numbers_by_chance_are_taken() -> None:
+    mapping = sources.HANDBOOK.model_copy(update={"card_like_ids": ("terminal_id",)})
+    checked = counter(mapping).check([sent(card_id="596", terminal_id=NUMBER), sent(transaction_id=NUMBER)])
+    assert [row["terminal_id"] for row in checked.rows] == [NUMBER]
+    assert [fault.code for fault in checked.faults.values()] == ["card_number"]

@@ -147,10 +147,15 @@ def test_a_folder_may_be_the_one_we_are_in(in_trained, tmp_path, monkeypatch):
 def test_what_training_found_of_card_numbers_holds_for_few_rows(in_trained, tmp_path, monkeypatch):
     monkeypatch.delenv("FRAUD3000_PAN_KEY", raising=False)
     detecting = params_files.parse({"prepare": {"mapping": {"card_numbers": "detect"}}})
-    pl.read_parquet(RAW).tail(1).with_columns(card_id=pl.lit("4111111111111111")).write_parquet(
+    # It passes the check digit, but no issuer's numbers begin so. Without training's finding, it would need a key.
+    pl.read_parquet(RAW).tail(1).with_columns(card_id=pl.lit("2900000000000007")).write_parquet(
         tmp_path / "new.parquet"
     )
     assert run(tmp_path / "new.parquet", tmp_path, params=detecting).height == 1
+    pl.read_parquet(RAW).tail(2).with_columns(card_id=pl.Series(["4111111111111111", "596"])).write_parquet(
+        tmp_path / "new.parquet"
+    )
+    assert run(tmp_path / "new.parquet", tmp_path, params=detecting).height == 1, "a card number is refused as an id"
 
 
 def test_a_place_of_arrival_in_history_and_input_is_refused(in_trained, tmp_path):
