@@ -21,11 +21,13 @@ from fraud3000.schema import APPROVED, REFUND
 from fraud3000.service.entries import Row
 from fraud3000.service.ledger import Said
 from fraud3000.service.messages import Fault, LabelRecord, transaction_model
+from fraud3000.service.slices import Slices
 
 AHEAD = timedelta(minutes=5)
 """How far a transaction's time may lie after that of its arrival: clocks differ."""
 
 _FORMS = "Amounts are integers in minor units, times ISO 8601 with an offset"
+_HASHED_AT_ONCE = 500  # cards
 _MOST_TOLD = 5  # problems of an item
 _TOLD = 40  # characters of what was found
 
@@ -88,36 +90,31 @@ class Counter:
             card_key()  # a missing key is told when the service starts, not with the first card
         self._categories = [snake_case(name, 0) for name in mapping.categorical]
 
-    def check(self, items: Sequence[Any]) -> Checked:
+    async def check(self, items: Sequence[Any], slices: Slices) -> Checked:
         """Check each transaction on its own; one that is wrong does not keep the others back."""
-        good: list[BaseModel] = []
-        faults: dict[int, Fault] = {}
         now = self._now()
         latest = now + AHEAD
-        for place, item in enumerate(items):
-            made = _read(item, self.model, "transaction", _FORMS)
-            fault = made if isinstance(made, Fault) else self._out_of_time(made, latest) or self._bare_number(made)
-            if fault is None:
-                good.append(made)
-            else:
-                faults[place] = fault
-        return Checked(self._rows(good), microseconds(now), faults)
+        found = await slices.collect(self._check_one(item, latest) for item in items)
+        faults = {place: one for place, one in enumerate(found) if isinstance(one, Fault)}
+        rows = await slices.collect(self._row(one) for one in found if not isinstance(one, Fault))
+        if self._hashed:
+            parts = (rows[first : first + _HASHED_AT_ONCE] for first in range(0, len(rows), _HASHED_AT_ONCE))
+            await slices.collect(map(self._hash_cards, parts))
+        return Checked(rows, microseconds(now), faults)
 
-    def check_labels(self, items: Sequence[Any]) -> CheckedLabels:
+    def _check_one(self, item: Any, latest: datetime) -> BaseModel | Fault:
+        made = _read(item, self.model, "transaction", _FORMS)
+        if isinstance(made, Fault):
+            return made
+        return self._out_of_time(made, latest) or self._bare_number(made) or made
+
+    async def check_labels(self, items: Sequence[Any], slices: Slices) -> CheckedLabels:
         """Check each label record on its own."""
         now = self._now()
-        said: list[Said] = []
-        faults: dict[int, Fault] = {}
-        for place, item in enumerate(items):
-            made = _read(item, LabelRecord, "label", "Times are ISO 8601 with an offset")
-            if isinstance(made, LabelRecord):
-                made = _placed(made, now + AHEAD)
-            if isinstance(made, Fault):
-                faults[place] = made
-                continue
-            times = [None if at is None else microseconds(at) for at in (made.reported_at, made.recorded_at)]
-            said.append(Said(made.transaction_id, int(made.is_fraud), made.source, *times))
-        return CheckedLabels(said, microseconds(now), faults)
+        latest = now + AHEAD
+        found = await slices.collect(_check_label(item, latest) for item in items)
+        faults = {place: one for place, one in enumerate(found) if isinstance(one, Fault)}
+        return CheckedLabels([one for one in found if not isinstance(one, Fault)], microseconds(now), faults)
 
     def _out_of_time(self, made: BaseModel, latest: datetime) -> Fault | None:
         at = getattr(made, "ts", None)
@@ -139,13 +136,11 @@ class Counter:
         hint = "Send the card as it stands in the prepared transactions: its number hashed."
         return Fault(code="card_number", message="card_id: holds a card number", hint=hint)
 
-    def _rows(self, items: Sequence[BaseModel]) -> list[Row]:
-        rows = [self._row(item) for item in items]
-        if self._hashed:
-            hashed = self._card_key().names(pl.Series([row["card_id"] for row in rows], dtype=pl.String))
-            for row, card in zip(rows, hashed, strict=True):
-                row["card_id"] = card
-        return rows
+    def _hash_cards(self, rows: Sequence[Row]) -> None:
+        """Replace card numbers by their names under the card key."""
+        hashed = self._card_key().names(pl.Series([row["card_id"] for row in rows], dtype=pl.String))
+        for row, card in zip(rows, hashed, strict=True):
+            row["card_id"] = card
 
     def _row(self, made: BaseModel) -> Row:
         row = made.__dict__.copy()
@@ -185,6 +180,17 @@ def _read(item: Any, model: type[Sent], what: str, hint: str) -> Sent | Fault:
 
 def _unknown(told: str, model: type[BaseModel], what: str) -> Fault:
     return Fault(code=f"invalid_{what}", message=told, hint=f"Fields of a {what}: {', '.join(model.model_fields)}.")
+
+
+def _check_label(item: Any, latest: datetime) -> Said | Fault:
+    """A label record as the ledger takes it, or what is wrong with it."""
+    made = _read(item, LabelRecord, "label", "Times are ISO 8601 with an offset")
+    if isinstance(made, LabelRecord):
+        made = _placed(made, latest)
+    if isinstance(made, Fault):
+        return made
+    times = [None if at is None else microseconds(at) for at in (made.reported_at, made.recorded_at)]
+    return Said(made.transaction_id, int(made.is_fraud), made.source, *times)
 
 
 def _placed(made: LabelRecord, latest: datetime) -> LabelRecord | Fault:

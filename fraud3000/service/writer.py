@@ -76,9 +76,14 @@ class Writer:
             They cannot be written; they go on waiting.
         """
         while self._queue and self._queue[0].number <= number:
-            if self._writing is None or self._writing.done():
-                self._writing = asyncio.get_running_loop().create_task(self._write())
-            await asyncio.shield(self._writing)
+            await asyncio.shield(self.start())
+
+    def start(self) -> asyncio.Task[None]:
+        """Write what waits, beside the caller; returns the write that is running."""
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.get_running_loop().create_task(self._write())
+            self._writing.add_done_callback(_retrieve_error)
+        return self._writing
 
     async def _write(self) -> None:
         group, self._failed, begin = list(self._queue), True, time.perf_counter()
@@ -99,3 +104,9 @@ class Writer:
         waiting.remove(entry)
         if not waiting:
             del self._waiting[entry.transaction_id]
+
+
+def _retrieve_error(writing: asyncio.Task[None]) -> None:
+    """Keep asyncio from reporting the error of a write that nobody waits for: the next request tries again and reports it."""
+    if not writing.cancelled():
+        writing.exception()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +20,7 @@ from fraud3000.models.policy import Policy
 from fraud3000.params import Mapping, Params
 from fraud3000.scorer import Scorer
 from fraud3000.service.incoming import Counter
+from fraud3000.service.slices import Slices
 from fraud3000.stages.score_file import score_file
 from fraud3000.stages.serve import Service
 from tests.service.world import NEWEST, items, post
@@ -257,7 +259,7 @@ def sent(**fields: Any) -> dict[str, Any]:
 def test_card_numbers_are_hashed_as_prepare_hashes_them() -> None:
     key = cards.new_key()
     mapping = sources.HANDBOOK.model_copy(update={"card_numbers": "yes"})
-    checked = counter(mapping, key).check([sent()])
+    checked = asyncio.run(counter(mapping, key).check([sent()], Slices()))
     assert [row["card_id"] for row in checked.rows] == cards.hash_cards(pl.Series([NUMBER]), key).to_list()
     with pytest.raises(ParamsError, match="FRAUD3000_PAN_KEY: not set"):
         counter(mapping)
@@ -265,11 +267,13 @@ def test_card_numbers_are_hashed_as_prepare_hashes_them() -> None:
 
 def test_a_card_number_where_none_is_expected_is_refused_without_repeating_it() -> None:
     mapping = sources.HANDBOOK.model_copy(update={"card_numbers": "detect"})
-    checked = counter(mapping).check([sent(), sent(card_id="596", terminal_id=4111111111111111)])
+    checked = asyncio.run(counter(mapping).check([sent(), sent(card_id="596", terminal_id=4111111111111111)], Slices()))
     assert [fault.code for fault in checked.faults.values()] == ["card_number", "invalid_transaction"]
     assert NUMBER not in str(checked.faults)
 
 
 def test_refunds_are_settled_as_in_files() -> None:
-    rows = counter(sources.HANDBOOK).check([sent(amount=-5), sent(status="refund"), sent(status="declined")]).rows
+    rows = asyncio.run(
+        counter(sources.HANDBOOK).check([sent(amount=-5), sent(status="refund"), sent(status="declined")], Slices())
+    ).rows
     assert [(row["amount"], row["status"]) for row in rows] == [(-5, "refund"), (-5, "refund"), (5, "declined")]
