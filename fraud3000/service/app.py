@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp
 
 from fraud3000.features.spec import CONTRACT_VERSION
 from fraud3000.service import access, answers, direct, requests
+from fraud3000.service import door as door_
 from fraud3000.service.alerts import AlertQuery, cursor
 from fraud3000.service.desk import Desk
 from fraud3000.service.door import Door
@@ -80,6 +82,8 @@ def create_app(
         version=desk.judge.scorer.version,
         docs_url=None,  # these pages are loaded from another host
         redoc_url=None,
+        openapi_url=None,  # the page is a route like the others, with the same authentication
+        dependencies=[Depends(requests.refuse_unknown_query)],
         lifespan=lifespan,
         redirect_slashes=False,  # the sender's own Host would say where to
         responses={200: {"headers": _headers(requests.REQUEST_ID)}, **_failures(500)},
@@ -93,7 +97,8 @@ def create_app(
     _tell(app, desk, counter, metrics, door, slices)
     _keep_up(app, upkeep, door)
     # around FastAPI, not within: what it does with every request costs a short one as much as its answer does
-    return Timed(Named(direct.Direct(app, "/score", directly)), metrics)
+    answering = door_.Authentication(direct.Direct(app, "/score", directly), door)
+    return direct.HeadAsGet(Timed(Named(answering), metrics))
 
 
 def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Door, slices: Slices) -> direct.Handler:
@@ -128,7 +133,7 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
         return await answers.laid_out(results, body.form, {"model_version": desk.judge.scorer.version}, slices)
 
     async def score_directly(request: Request) -> Response:
-        door.admit("score", request.headers.get(access.HEADER))
+        door.admit("score", request.scope)
         return await score(request, direct.query(request, ScoreQuery))
 
     @app.post(
@@ -188,6 +193,12 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
     async def told() -> Response:
         """Tell counts and times for Prometheus."""
         return Response(metrics.read(), media_type=CONTENT_TYPE_LATEST)
+
+    page = cache(lambda: to_json(app.openapi()))  # made once: it takes longer than a request may take the event loop
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return Response(page(), media_type=JSON)
 
     @app.get("/health")
     async def health() -> dict[str, str]:

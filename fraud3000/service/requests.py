@@ -19,7 +19,8 @@ from starlette.exceptions import HTTPException
 from fraud3000.errors import DataError, FraudError, ScorerError, UnavailableError
 from fraud3000.redact import excerpt, mask
 from fraud3000.service import json_pieces
-from fraud3000.service.messages import LONGEST_ID, MOST_ROWS, Failure, Fault
+from fraud3000.service.alerts import AlertQuery
+from fraud3000.service.messages import LONGEST_ID, MOST_ROWS, Failure, Fault, ScoreQuery
 from fraud3000.service.slices import Slices
 
 JSON, LINES = "application/json", "application/x-ndjson"
@@ -38,6 +39,8 @@ _TOLD = 200  # characters of what was sent that are said again
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 _CUT_SHORT = (408, 413)
 _FAULTS = {DataError: 422, ScorerError: 409, UnavailableError: 503}
+_MOST_NAMES = 5  # names of parameters that are said again
+_PARAMETERS = {"/score": tuple(ScoreQuery.model_fields), "/alerts": tuple(AlertQuery.model_fields)}
 _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
 
 
@@ -222,10 +225,39 @@ def id_of(item: Any) -> str | None:
     return given if isinstance(given, str) and len(given) <= LONGEST_ID else None
 
 
+def refuse_unknown_query(request: Request) -> None:
+    """Refuse query parameters that the route does not have, and those that are given twice: neither would have an effect.
+
+    Raises
+    ------
+    Refused
+        422 with the names that there are.
+    """
+    if not request.scope["query_string"]:
+        return
+    path = request.scope["route"].path
+    known = _PARAMETERS.get(path, ())
+    names = [name for name, _ in request.query_params.multi_items()]
+    unknown = sorted({name for name in names if name not in known})[:_MOST_NAMES]
+    twice = sorted({name for name in names if names.count(name) > 1})[:_MOST_NAMES] if not unknown else []
+    if unknown or twice:
+        what = "unknown parameter" if unknown else "given twice"
+        message = "; ".join(f"{excerpt(name, _TOLD)}: {what}" for name in unknown or twice)
+        allowed = f"Parameters of {path}: {', '.join(known)}." if known else f"{path} takes no parameters."
+        raise Refused(422, "invalid_request", message, allowed)
+
+
 def answer_errors(app: FastAPI) -> None:
     """Tell every error in the form of `Failure`."""
     for kind in (Refused, FraudError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer_to)
+    app.add_exception_handler(Exception, answer_to_bug)
+
+
+async def answer_to_bug(_: Request, __: Exception) -> Response:
+    """The answer to an error that nobody expected; the log has its traceback."""
+    hint = "Please report it with what the service's log says."
+    return failure(500, Fault(code="internal", message="this is a bug in fraud3000", hint=hint))
 
 
 async def answer_to(request: Request, error: Exception) -> Response:
