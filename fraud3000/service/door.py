@@ -18,7 +18,7 @@ from fraud3000.service.requests import Refused, answer_to, failure
 OPEN = frozenset({"/health", "/ready"})
 """Paths that are answered without a key."""
 
-UNAUTHENTICATED = 10
+UNAUTHENTICATED = 20
 """Requests without a valid key that an address may make in a second; the next ones are answered 429."""
 
 _KEY = APIKeyHeader(name=HEADER, scheme_name="key", auto_error=False)
