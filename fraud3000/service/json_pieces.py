@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 LONGEST = 256 * 1024
 """Bytes of JSON that are parsed at once: a whole body, a line, or one item of a list. Takes 15 ms at worst."""
+
+MOST_TOKENS = 4096
+"""Texts and brackets of one item: each takes the parser time, however short it is."""
 
 _PIECE = 16 * 1024
 """Bytes from which on a piece ends with its next item."""
@@ -24,7 +28,7 @@ _OPENING, _CLOSING = b"[{", b"]}"
 
 
 class TooLong(Exception):
-    """An item is longer than what is parsed at once."""
+    """An item has more bytes, texts or brackets than what is parsed at once."""
 
 
 class Malformed(Exception):
@@ -61,7 +65,7 @@ def pieces(content: bytes, start: int) -> Iterator[bytes]:
     Raises
     ------
     TooLong
-        An item is longer than `LONGEST`.
+        An item has more than `LONGEST` bytes or `MOST_TOKENS` texts and brackets.
     Malformed
         Items are not separated by commas, or something else than the end follows the list.
 
@@ -83,8 +87,9 @@ def pieces(content: bytes, start: int) -> Iterator[bytes]:
 
 def _end_of_piece(content: bytes, start: int) -> int:
     """The offset behind the last item of the piece that begins at `start`."""
-    depth, end = 0, start
-    for token in _TOKEN.finditer(content, start, start + LONGEST):
+    depth, end, tokens = 0, start, 0
+    for token in islice(_TOKEN.finditer(content, start, start + LONGEST), MOST_TOKENS):
+        tokens += 1
         byte = content[token.start()]
         if byte in _OPENING:
             depth += 1
@@ -98,6 +103,6 @@ def _end_of_piece(content: bytes, start: int) -> int:
                     return end
     if end > start:
         return end
-    if start + LONGEST < len(content):
+    if start + LONGEST < len(content) or tokens == MOST_TOKENS:
         raise TooLong
     return len(content)

@@ -89,7 +89,7 @@ async def read(request: Request, name: str, slices: Slices) -> Body:
 
 def _line(line: bytes, name: str) -> Any:
     """Parse one line of JSON lines."""
-    if len(line) > json_pieces.LONGEST:
+    if len(line) > json_pieces.LONGEST or line.count(b'"') > 2 * json_pieces.MOST_TOKENS:
         raise _too_long(name)
     parsed = _parsed(line, "the body")
     if isinstance(parsed, dict):
@@ -124,7 +124,12 @@ async def _long_list(content: bytes, name: str, slices: Slices) -> list[Any]:
 
 def _too_long(name: str) -> Refused:
     one = name.removesuffix("s")
-    return Refused(413, "too_large", f"a {one} has more than {_KIB} KiB", f"A {one} is an object; see /openapi.json.")
+    return Refused(
+        413,
+        "too_large",
+        f"a {one} has more than {_KIB} KiB, or {json_pieces.MOST_TOKENS:,} texts",
+        f"A {one} is an object; see /openapi.json.",
+    )
 
 
 def _kind(headers: Mapping[str, str]) -> str:

@@ -55,7 +55,7 @@ FEW: dict[str, Made] = {
     "10,000 transactions": (lambda: rows(10_000), "/score", "application/json", 200),
     "300 categories of numbers": (lambda: rows(300, category=NUMBERS), "/score", "application/json", 200),
     "1.2 million keys": (lambda: keys(1_200_000), "/score", "application/json", 413),
-    "1.2 million keys in objects": (lambda: b'{"transactions":[' + b",".join([keys(15_000)] * 80) + b"]}", "/score", "application/json", 422),
+    "1.2 million keys in objects": (lambda: b'{"transactions":[' + b",".join([keys(2_000)] * 600) + b"]}", "/score", "application/json", 422),
     "millions of lists on lines": (lambda: b"\n".join([b"[" + b"[]," * 270 + b"[]]"] * 16_000), "/score", LINES, 413),
     "10,000 labels": (lambda: labels(10_000), "/labels", "application/json", 200),
 }  # fmt: skip
@@ -66,6 +66,8 @@ ALL: dict[str, Made] = FEW | {
     "10,000 categories of numbers": (lambda: rows(10_000, category=NUMBERS), "/score", "application/json", 200),
     "10,000 errors": (lambda: rows(10_000, amount="x"), "/score", "application/json", 422),
     "10,000 keys twice": (lambda: rows(10_000).replace(b'"amount"', b'"ts": 1, "amount"'), "/score", "application/json", 422),
+    "objects of many keys": (lambda: b'{"transactions":[' + b",".join([keys(15_000)] * 80) + b"]}", "/score", "application/json", 413),
+    "objects of many keys on lines": (lambda: b"\n".join([keys(15_000)] * 80), "/score", LINES, 413),
     "numbers": (lambda: repeated(b"1,", b"1"), "/score", "application/json", 413),
     "strings": (lambda: repeated(b'"",', b'""'), "/score", "application/json", 413),
     "quotes": (lambda: repeated(b'{"a":"', b"").replace(b'{"a":"', b'\\"'), "/score", "application/json", 413),

@@ -162,6 +162,8 @@ def test_a_long_body_that_is_wrong_is_refused(
         (b"\n" * 20_001, "application/x-ndjson"),
         (b'{"a": "' + b"x" * 300_000 + b'"}\n', "application/x-ndjson"),
         (b'{"a": "' + b"x" * 300_000 + b'"}', "application/json"),
+        (b'{"transactions": [{' + b",".join(b'"k%d": 1' % n for n in range(5_000)) + b"}" + b" " * 300_000 + b"]}", "application/json"),
+        (b"{" + b",".join(b'"k%d": 1' % n for n in range(5_000)) + b"}", "application/x-ndjson"),
     ],
 )  # fmt: skip
 def test_limits_hold_for_the_whole_body(client: TestClient, content: bytes, kind: str) -> None:
