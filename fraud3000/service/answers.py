@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -112,7 +112,7 @@ def faulty(transaction_id: str | None, fault: Fault) -> Result:
     return {"transaction_id": transaction_id, "error": fault.model_dump()}
 
 
-def in_place(items: Sequence[Any], faults: Mapping[int, Fault], told: Sequence[Result]) -> Iterator[Result]:
+def in_place(items: Sequence[Any], faults: Mapping[int, Fault], told: Iterable[Result]) -> Iterator[Result]:
     """The results of a request's items, in their order.
 
     Parameters

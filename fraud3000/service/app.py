@@ -126,7 +126,7 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
             checked = await counter.check(body.items, slices)
         with metrics.stage("decide and keep"):
             found = await desk.decide(checked.rows, checked.received_at, reasons=asked.reasons, deadline=deadline)
-        told = await slices.collect(answers.decided(desk, one, asked.reasons) for one in found)
+        told = (answers.decided(desk, one, asked.reasons) for one in found)
         results = await slices.collect(answers.in_place(body.items, checked.faults, told))
         metrics.count(results)
         logger.debug("score rows={} faults={}", len(results), len(checked.faults))
@@ -153,7 +153,7 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
         body = await requests.read(request, "labels", slices)
         checked = await counter.check_labels(body.items, slices)
         labels = await desk.record(checked.said, checked.received_at)
-        told = await slices.collect(map(answers.recorded, labels))
+        told = map(answers.recorded, labels)
         results = await slices.collect(answers.in_place(body.items, checked.faults, told))
         metrics.count(results)
         metrics.recorded(labels)
