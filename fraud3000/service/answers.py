@@ -140,12 +140,12 @@ async def laid_out(results: Sequence[Result], form: str, head: Mapping[str, Any]
     failed = len(errors) == len(results)
     status = _STATUS.get(errors[0]["code"], 422) if failed else 200
     if form == "lines":
-        lines = await slices.collect(to_json({**head, **one}) + b"\n" for one in results)
+        lines = await slices.collect((to_json({**head, **one}) + b"\n" for one in results), steps=len(results))
         return Response(b"".join(lines), status_code=status, media_type=LINES)
     if failed and form == "one":
         return Response(to_json({"error": errors[0]}), status_code=status, media_type=JSON)
     around = to_json({**({"error": errors[0]} if failed else {}), **head, "results": []})
-    content = around[: -len("]}")] + b",".join(await slices.collect(map(to_json, results))) + b"]}"
+    content = around[: -len("]}")] + b",".join(await slices.collect(map(to_json, results), steps=len(results))) + b"]}"
     return Response(content, status_code=status, media_type=JSON)
 
 

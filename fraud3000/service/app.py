@@ -127,7 +127,7 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
         with metrics.stage("decide and keep"):
             found = await desk.decide(checked.rows, checked.received_at, reasons=asked.reasons, deadline=deadline)
         told = (answers.decided(desk, one, asked.reasons) for one in found)
-        results = await slices.collect(answers.in_place(body.items, checked.faults, told))
+        results = await slices.collect(answers.in_place(body.items, checked.faults, told), steps=len(body.items))
         metrics.count(results)
         logger.debug("score rows={} faults={}", len(results), len(checked.faults))
         return await answers.laid_out(results, body.form, {"model_version": desk.judge.scorer.version}, slices)
@@ -154,7 +154,7 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
         checked = await counter.check_labels(body.items, slices)
         labels = await desk.record(checked.said, checked.received_at)
         told = map(answers.recorded, labels)
-        results = await slices.collect(answers.in_place(body.items, checked.faults, told))
+        results = await slices.collect(answers.in_place(body.items, checked.faults, told), steps=len(body.items))
         metrics.count(results)
         metrics.recorded(labels)
         return await answers.laid_out(results, body.form, {}, slices)

@@ -285,11 +285,7 @@ class Desk:
         if self._line:
             asyncio.get_running_loop().call_soon(self._next)
         try:
-            begin, used = time.perf_counter(), time.process_time()
-            found = self._decide(group)
-            # the less of both: others on the machine take time, other threads of this process take the processor
-            took = min(time.perf_counter() - begin, time.process_time() - used)
-            self._adapt(size + len(group[0].rows), took)
+            found = self._decided_in_time(group)
         except Exception as error:  # noqa: BLE001 - told to those who asked
             for one in group:
                 if not one.answer.done():
@@ -299,11 +295,21 @@ class Desk:
             if not one.answer.done():
                 one.answer.set_result(answer)
 
-    def _adapt(self, rows: int, seconds: float) -> None:
-        """Choose how many transactions are decided in one go from what the last ones took."""
-        if 2 * rows >= self._at_once:
-            affordable = int(_SECONDS_AT_ONCE * rows / max(seconds, 1e-6))
-            self._at_once = min(max(affordable, _FEW_AT_ONCE), _AT_ONCE, 2 * self._at_once)
+    def _decided_in_time(self, group: Sequence[_Asked]) -> list[list[Taken | Refusal]]:
+        """Decide, and choose how many transactions are decided in one go from what these took.
+
+        Small groups say little of the time per transaction, and the processor's clock would cost them much.
+        """
+        rows = sum(len(asked.rows) for asked in group)
+        if 2 * rows < self._at_once:
+            return self._decide(group)
+        begin, used = time.perf_counter(), time.process_time()
+        found = self._decide(group)
+        # the less of both: other processes take time, other threads of this one take the processor
+        took = min(time.perf_counter() - begin, time.process_time() - used)
+        affordable = int(_SECONDS_AT_ONCE * rows / max(took, 1e-6))
+        self._at_once = min(max(affordable, _FEW_AT_ONCE), _AT_ONCE, 2 * self._at_once)
+        return found
 
     async def _limit_backlog(self) -> None:
         """Write a large request's entries while it goes on; wait where the disk cannot keep up.
@@ -315,7 +321,7 @@ class Desk:
         """
         await self._writer.catch_up()
         if self.waiting >= _BACKLOG // 2:
-            self._writer.start()
+            self._writer.begin()
         if self.waiting > _BACKLOG:
             await self._writer.until(self._last - _BACKLOG)
 

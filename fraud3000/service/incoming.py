@@ -94,19 +94,24 @@ class Counter:
         """Check each transaction on its own; one that is wrong does not keep the others back."""
         now = self._now()
         latest = now + AHEAD
-        found = await slices.collect(self._check_one(item, latest) for item in items)
-        faults = {place: one for place, one in enumerate(found) if isinstance(one, Fault)}
-        rows = await slices.collect(self._row(one) for one in found if not isinstance(one, Fault))
+        found = await slices.collect((self._check_one(item, latest) for item in items), steps=len(items))
+        rows: list[Row] = []
+        faults: dict[int, Fault] = {}
+        for place, one in enumerate(found):
+            if isinstance(one, dict):
+                rows.append(one)
+            else:
+                faults[place] = one
         if self._hashed:
             parts = (rows[first : first + _HASHED_AT_ONCE] for first in range(0, len(rows), _HASHED_AT_ONCE))
             await slices.collect(map(self._hash_cards, parts))
         return Checked(rows, microseconds(now), faults)
 
-    def _check_one(self, item: Any, latest: datetime) -> BaseModel | Fault:
+    def _check_one(self, item: Any, latest: datetime) -> Row | Fault:
+        """A transaction as it is kept, except that its card is not hashed yet, or what is wrong with it."""
         made = _read(item, self.model, "transaction", _FORMS)
-        if isinstance(made, Fault):
-            return made
-        return self._out_of_time(made, latest) or self._bare_number(made) or made
+        fault = made if isinstance(made, Fault) else self._out_of_time(made, latest) or self._bare_number(made)
+        return self._row(made) if fault is None else fault
 
     async def check_labels(self, items: Sequence[Any], slices: Slices) -> CheckedLabels:
         """Check each label record on its own."""

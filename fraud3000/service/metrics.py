@@ -128,7 +128,8 @@ class Metrics:
 
     def count(self, results: Iterable[Mapping[str, Any]]) -> None:
         """Count what was wrong with a request's items."""
-        for code, times in Tally(result["error"]["code"] for result in results if "error" in result).items():
+        codes = [result["error"]["code"] for result in results if "error" in result]
+        for code, times in Tally(codes).items() if codes else ():
             self.refused.labels(code).inc(times)
 
     def recorded(self, labels: Iterable[Label]) -> None:

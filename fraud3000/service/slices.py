@@ -23,21 +23,25 @@ class Slices:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
-    async def collect(self, work: Iterable[Item]) -> list[Item]:
+    async def collect(self, work: Iterable[Item], *, steps: int | None = None) -> list[Item]:
         """Return the items of an iterable as a list; each step of the iterable is a part of the work.
 
         Parameters
         ----------
         work
             Its steps should take a few milliseconds at most, for a step is never cut.
+        steps
+            How many there are, if that is known: a single one needs no clock.
         """
-        steps, items = iter(work), list[Item]()
-        if _run_slice(steps, items):
+        if steps == 1:
+            return list(work)
+        left, items = iter(work), list[Item]()
+        if _run_slice(left, items):
             return items
         while True:
             async with self._turn:
                 await asyncio.sleep(0)
-                if _run_slice(steps, items):
+                if _run_slice(left, items):
                     return items
 
 

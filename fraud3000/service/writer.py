@@ -76,13 +76,15 @@ class Writer:
             They cannot be written; they go on waiting.
         """
         while self._queue and self._queue[0].number <= number:
-            await asyncio.shield(self.start())
+            await asyncio.shield(self._start())
 
-    def start(self) -> asyncio.Task[None]:
-        """Write what waits, beside the caller; returns the write that is running."""
+    def begin(self) -> None:
+        """Begin to write what waits, and do not wait for it; whoever waits later is told of an error."""
+        self._start().add_done_callback(_retrieve_error)
+
+    def _start(self) -> asyncio.Task[None]:
         if self._writing is None or self._writing.done():
             self._writing = asyncio.get_running_loop().create_task(self._write())
-            self._writing.add_done_callback(_retrieve_error)
         return self._writing
 
     async def _write(self) -> None:
