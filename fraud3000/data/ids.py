@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import polars as pl
 
 from fraud3000.data.faults import Fault
-from fraud3000.data.missing import are_missing
+from fraud3000.data.missing import are_missing, is_missing
 from fraud3000.errors import SchemaError
 
 _FLOAT_NOTATION = r"^[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$|^[+-]?[0-9]+[eE][+-][0-9]+$"
+
+_HIDDEN = "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+"""Control characters, marks of direction and others that are not seen: an id with one looks like another id."""
+
+_FLOAT_NOTATION_OF_ONE, _HIDDEN_IN_ONE = re.compile(_FLOAT_NOTATION), re.compile(_HIDDEN)
+
+
+def problem(text: str) -> str | None:
+    r"""Say what is wrong with one id as text, by the rule that `read` has for columns; None if it is exact.
+
+    Examples
+    --------
+    >>> problem("C42"), problem("1.23E+15"), problem("C42\u202e")
+    (None, 'this is float notation, in which digits may be lost', 'this has a control or direction character')
+    >>> problem("NULL")
+    'this only says that there is none'
+    """
+    if is_missing(text):
+        return "this only says that there is none"
+    if _FLOAT_NOTATION_OF_ONE.search(text):
+        return "this is float notation, in which digits may be lost"
+    return "this has a control or direction character" if _HIDDEN_IN_ONE.search(text) else None
 
 
 def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tuple[pl.Series, list[Fault]]:
@@ -20,9 +43,10 @@ def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tu
     -------
     tuple
         String ids, null where a fault is, and the faults: ``<role>_missing``, also for words such
-        as NULL or n/a (`fraud3000.data.missing`), which would make one card of all such rows, and
-        ``<role>_not_exact`` for text in float notation, where digits may be lost already. With
-        `secret` the faults do not quote what was found.
+        as NULL or n/a (`fraud3000.data.missing`), which would make one card of all such rows,
+        ``<role>_not_exact`` for text in float notation, where digits may be lost already, and
+        ``<role>_hidden`` for text with control or direction characters. With `secret` the faults
+        do not quote what was found.
 
     Raises
     ------
@@ -39,12 +63,8 @@ def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tu
     frame = pl.DataFrame([piece.alias(str(place)) for place, piece in enumerate(pieces)])
     missing = frame.select(pl.any_horizontal(pl.all().is_null())).to_series()
     written = [place for place, column in enumerate(columns) if column.dtype == pl.String]
-    float_like = pl.any_horizontal(
-        pl.lit(value=False), *(pl.col(str(p)).str.contains(_FLOAT_NOTATION) for p in written)
-    )
-    inexact = frame.select(float_like.fill_null(value=False).alias("inexact")).to_series()
-    if len(inexact) != frame.height:
-        inexact = pl.Series([False] * frame.height, dtype=pl.Boolean)
+    inexact = _contains(frame, written, _FLOAT_NOTATION)
+    hidden = _contains(frame, written, _HIDDEN)
     joined = frame.select(pl.concat_str(pl.all(), separator="_").alias(role)).to_series()
     faults = [
         Fault.told(f"{role}_missing", missing, f"{role} is empty or only a word for it")
@@ -53,8 +73,18 @@ def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tu
         Fault.told(f"{role}_not_exact", inexact, f"{role} is in float notation")
         if secret
         else Fault.where(f"{role}_not_exact", inexact, role, joined),
+        Fault.told(f"{role}_hidden", hidden & ~inexact, f"{role} has a control or direction character"),
     ]
-    return joined.set(inexact, None), faults
+    return joined.set(inexact | hidden, None), faults
+
+
+def _contains(frame: pl.DataFrame, columns: Sequence[int], pattern: str) -> pl.Series:
+    """Where one of the columns has a match."""
+    matches = (pl.col(str(column)).str.contains(pattern) for column in columns)
+    found = frame.select(pl.any_horizontal(pl.lit(value=False), *matches).fill_null(value=False).alias("found"))
+    if found.height != frame.height:  # no column at all: the literal alone
+        return pl.Series([False] * frame.height, dtype=pl.Boolean)
+    return found.to_series()
 
 
 def _text(column: pl.Series, role: str) -> pl.Series:

@@ -28,6 +28,8 @@ Scope = Literal["score", "label", "read", "admin"]
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _PREFIX = "f3k"
+_MOST_COUNTED = 10_000
+"""Keys or addresses whose requests are counted at a time."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,16 @@ class Allowance:
         left, since = self._left.get(key, (most, now))
         left = min(most, left + (now - since) * self._rate)
         enough = left >= 1
+        if len(self._left) >= _MOST_COUNTED:
+            self._forget(now - most / self._rate)
         self._left[key] = (left - enough, now)
         return 0 if enough else math.ceil((1 - left) / self._rate)
+
+    def _forget(self, before: float) -> None:
+        """Forget those who have all of their allowance again; all of them where that makes too little room."""
+        self._left = {key: (left, since) for key, (left, since) in self._left.items() if since > before}
+        if len(self._left) >= _MOST_COUNTED:
+            self._left.clear()
 
 
 def master_key(environ: Mapping[str, str]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from fraud3000.service.journal import Alert
 from fraud3000.service.judge import Reasons
 from fraud3000.service.messages import Fault
 from fraud3000.service.requests import JSON, LINES, id_of
+from fraud3000.service.slices import Slices
 
 Result = dict[str, Any]
 """What is answered to one item; one that is wrong has an `error`."""
@@ -111,7 +112,7 @@ def faulty(transaction_id: str | None, fault: Fault) -> Result:
     return {"transaction_id": transaction_id, "error": fault.model_dump()}
 
 
-def in_place(items: Sequence[Any], faults: Mapping[int, Fault], told: Sequence[Result]) -> list[Result]:
+def in_place(items: Sequence[Any], faults: Mapping[int, Fault], told: Iterable[Result]) -> Iterator[Result]:
     """The results of a request's items, in their order.
 
     Parameters
@@ -122,10 +123,10 @@ def in_place(items: Sequence[Any], faults: Mapping[int, Fault], told: Sequence[R
         Of all the others, in order.
     """
     rest = iter(told)
-    return [faulty(id_of(item), faults[place]) if place in faults else next(rest) for place, item in enumerate(items)]
+    return (faulty(id_of(item), faults[place]) if place in faults else next(rest) for place, item in enumerate(items))
 
 
-def laid_out(results: Sequence[Result], form: str, head: Mapping[str, Any]) -> Response:
+async def laid_out(results: Sequence[Result], form: str, head: Mapping[str, Any], slices: Slices) -> Response:
     """Lay results out as they were asked for; where all are wrong, under the status of the first error.
 
     Parameters
@@ -139,12 +140,13 @@ def laid_out(results: Sequence[Result], form: str, head: Mapping[str, Any]) -> R
     failed = len(errors) == len(results)
     status = _STATUS.get(errors[0]["code"], 422) if failed else 200
     if form == "lines":
-        lines = b"".join(to_json({**head, **one}) + b"\n" for one in results)
-        return Response(lines, status_code=status, media_type=LINES)
-    content = {**head, "results": results}
-    if failed:
-        content = {"error": errors[0]} if form == "one" else {"error": errors[0], **content}
-    return Response(to_json(content), status_code=status, media_type=JSON)
+        lines = await slices.collect((to_json({**head, **one}) + b"\n" for one in results), steps=len(results))
+        return Response(b"".join(lines), status_code=status, media_type=LINES)
+    if failed and form == "one":
+        return Response(to_json({"error": errors[0]}), status_code=status, media_type=JSON)
+    around = to_json({**({"error": errors[0]} if failed else {}), **head, "results": []})
+    content = around[: -len("]}")] + b",".join(await slices.collect(map(to_json, results), steps=len(results))) + b"]}"
+    return Response(content, status_code=status, media_type=JSON)
 
 
 def moment(microseconds: int) -> str:

@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp
 
 from fraud3000.features.spec import CONTRACT_VERSION
 from fraud3000.service import access, answers, direct, requests
+from fraud3000.service import door as door_
 from fraud3000.service.alerts import AlertQuery, cursor
 from fraud3000.service.desk import Desk
 from fraud3000.service.door import Door
@@ -38,6 +40,7 @@ from fraud3000.service.messages import (
 from fraud3000.service.metrics import Metrics, Timed
 from fraud3000.service.named import Named
 from fraud3000.service.requests import JSON, LINES
+from fraud3000.service.slices import Slices
 from fraud3000.service.upkeep import Upkeep
 
 Responses = dict[int | str, dict[str, Any]]
@@ -79,6 +82,8 @@ def create_app(
         version=desk.judge.scorer.version,
         docs_url=None,  # these pages are loaded from another host
         redoc_url=None,
+        openapi_url=None,  # the page is a route like the others, with the same authentication
+        dependencies=[Depends(requests.refuse_unknown_query)],
         lifespan=lifespan,
         redirect_slashes=False,  # the sender's own Host would say where to
         responses={200: {"headers": _headers(requests.REQUEST_ID)}, **_failures(500)},
@@ -88,15 +93,17 @@ def create_app(
     metrics.watch_lost(counter.lost)
     requests.answer_errors(app)
     door = Door(keys, access.Allowance(requests_per_second))
-    directly = _take(app, desk, counter, metrics, door)
-    _tell(app, desk, counter, metrics, door)
+    slices = Slices()
+    directly = _take(app, desk, counter, metrics, door, slices)
+    _tell(app, desk, counter, metrics, door, slices)
     _tell_ready(app, desk, upkeep)
     _keep_up(app, upkeep, door)
     # around FastAPI, not within: what it does with every request costs a short one as much as its answer does
-    return Timed(Named(direct.Direct(app, "/score", directly)), metrics)
+    answering = door_.Authentication(direct.Direct(app, "/score", directly), door)
+    return direct.HeadAsGet(Timed(Named(answering), metrics))
 
 
-def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Door) -> direct.Handler:
+def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Door, slices: Slices) -> direct.Handler:
     """What is sent, transactions and labels; and the short way to the first."""
     refusals = _failures(401, 403, 408, 413, 415, 429, 503)
 
@@ -116,19 +123,19 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
         first error.
         """
         deadline = math.inf if asked.deadline_ms is None else time.monotonic() + asked.deadline_ms / 1000
-        body = await requests.read(request, "transactions")
+        body = await requests.read(request, "transactions", slices)
         with metrics.stage("check"):
-            checked = counter.check(body.items)
+            checked = await counter.check(body.items, slices)
         with metrics.stage("decide and keep"):
             found = await desk.decide(checked.rows, checked.received_at, reasons=asked.reasons, deadline=deadline)
-        told = [answers.decided(desk, one, asked.reasons) for one in found]
-        results = answers.in_place(body.items, checked.faults, told)
+        told = (answers.decided(desk, one, asked.reasons) for one in found)
+        results = await slices.collect(answers.in_place(body.items, checked.faults, told), steps=len(body.items))
         metrics.count(results)
         logger.debug("score rows={} faults={}", len(results), len(checked.faults))
-        return answers.laid_out(results, body.form, {"model_version": desk.judge.scorer.version})
+        return await answers.laid_out(results, body.form, {"model_version": desk.judge.scorer.version}, slices)
 
     async def score_directly(request: Request) -> Response:
-        door.admit("score", request.headers.get(access.HEADER))
+        door.admit("score", request.scope)
         return await score(request, direct.query(request, ScoreQuery))
 
     @app.post(
@@ -145,18 +152,19 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
         A record may be of a transaction that comes later. It is known to all that come after the newest that was taken. What
         repeats the last record of its source on the transaction is that record.
         """
-        body = await requests.read(request, "labels")
-        checked = counter.check_labels(body.items)
+        body = await requests.read(request, "labels", slices)
+        checked = await counter.check_labels(body.items, slices)
         labels = await desk.record(checked.said, checked.received_at)
-        results = answers.in_place(body.items, checked.faults, [answers.recorded(label) for label in labels])
+        told = map(answers.recorded, labels)
+        results = await slices.collect(answers.in_place(body.items, checked.faults, told), steps=len(body.items))
         metrics.count(results)
         metrics.recorded(labels)
-        return answers.laid_out(results, body.form, {})
+        return await answers.laid_out(results, body.form, {}, slices)
 
     return score_directly
 
 
-def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Door) -> None:
+def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Door, slices: Slices) -> None:
     """What is asked for: decisions, alerts, and how the service is."""
     closed = _failures(401, 403, 429, 503)
 
@@ -178,8 +186,8 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
     )
     async def alerts(asked: Annotated[AlertQuery, Query()]) -> Response:
         """Tell alerts by expected loss, the largest first; with `next` where there are more."""
-        found = desk.alerts(asked.queue())
-        told = {"alerts": [answers.queued(desk, *one) for one in found]}
+        found = await slices.collect(desk.alerts(asked.queue()))
+        told = {"alerts": await slices.collect(answers.queued(desk, *one) for one in found)}
         more = len(found) == asked.limit
         return Response(to_json({**told, "next": cursor(found[-1][0]) if more else None}), media_type=JSON)
 
@@ -187,6 +195,12 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
     async def told() -> Response:
         """Tell counts and times for Prometheus."""
         return Response(metrics.read(), media_type=CONTENT_TYPE_LATEST)
+
+    page = cache(lambda: to_json(app.openapi()))  # made once: it takes longer than a request may take the event loop
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return Response(page(), media_type=JSON)
 
     @app.get("/health")
     async def health() -> dict[str, str]:

@@ -1,12 +1,14 @@
 """Connections that keep the service waiting are ended, and what is no HTTP is refused in the form of all refusals.
 
 uvicorn waits for ever for the head of a request, keeps all of it however long it is, and waits for ever for the rest of
-a request that it has answered, and for a client to take its answer.
+a request that it has answered, and for a client to take its answer. It queues as many pipelined requests as come, and waits
+for all of that when it is asked to end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +21,17 @@ from fraud3000.service.messages import Fault
 MOST_HEAD = 64 * 1024
 """Bytes of a request before its body."""
 
+MOST_WAITING = 64
+"""Pipelined requests that wait for the answer to the one before them; the connection takes no more than these."""
+
+LEAST_TAKEN = 64 * 1024
+"""Bytes of its answers that a client must take within `requests.LONGEST` seconds, unless it takes all of them."""
+
+LEAVING = 1.0
+"""Seconds between two looks at a connection once the service is asked to end."""
+
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+
 
 class _Gathered:
     """A transport that sends in one piece what is written in one go: head and body of an answer."""
@@ -26,6 +39,7 @@ class _Gathered:
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop
         self._parts: list[bytes] = []
+        self.written = 0  # bytes so far
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -43,27 +57,40 @@ class _Gathered:
 
     def _send(self) -> None:
         if self._parts:
-            parts, self._parts = self._parts, []
-            self._transport.write(b"".join(parts))
+            content, self._parts = b"".join(self._parts), []
+            self.written += len(content)
+            self._transport.write(content)
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that must bring the head of a request, or be answered, within `requests.LONGEST` seconds."""
+    """A connection whose client must send requests, and take the answers, within `requests.LONGEST` seconds each.
+
+    It is looked at every `requests.LONGEST` seconds, so it may last up to twice as long.
+    """
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
+        self._gathered: _Gathered
         self._heads = self._seen = 0
+        self._taken = self._written = (
+            0  # bytes of answers that the client had taken, and that there were, at the last look
+        )
         self._received = 0  # bytes since the last head was whole, or the last body
+        self._sent = self._sent_before = 0  # bytes that the client sent, by now and at the last look
         self._in_head = True
+        self._wrong = ""  # what is wrong with the head that was read
+        self._leaving = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to look at it now and then."""
-        super().connection_made(_Gathered(transport, self.loop))  # type: ignore[arg-type]
+        self._gathered = _Gathered(transport, self.loop)
+        super().connection_made(self._gathered)  # type: ignore[arg-type]
         self._timer = self.loop.call_later(requests.LONGEST, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Look no more."""
+        """Look no more, and answer none of the requests that wait."""
+        self.pipeline.clear()
         super().connection_lost(exc)
         if self._timer is not None:
             self._timer.cancel()
@@ -71,6 +98,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what came, unless that is too much."""
         self._received += len(data)
+        self._sent += len(data)
         super().data_received(data)
         most = MOST_HEAD if self._in_head else MOST_HEAD + 2 * requests.MOST_BYTES
         if self._received > most and not self.transport.is_closing():
@@ -78,9 +106,18 @@ class Connection(HttpToolsProtocol):
             self._refuse(431, Fault(code="head_too_large", message=f"more than {MOST_HEAD:,} bytes", hint=hint))
 
     def on_headers_complete(self) -> None:
-        """Count heads."""
+        """Count heads, and refuse those that are no HTTP although they can be read, and pipelined ones that are too many.
+
+        Raises
+        ------
+        ValueError
+            The parser stops there, and the request is answered 400 after those before it.
+        """
         self._heads += 1
         self._received, self._in_head = 0, False
+        self._wrong = self._wrong_host() or self._too_many()
+        if self._wrong:
+            raise ValueError(self._wrong)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -90,15 +127,52 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
-        self._refuse(400, Fault(code="not_http", message=msg.rstrip("."), hint="Send HTTP/1.1."))
+        message = self._wrong or msg.rstrip(".")
+        self._refuse(400, Fault(code="not_http", message=message, hint="Send HTTP/1.1."))
+
+    def shutdown(self) -> None:
+        """Finish what was taken, without waiting for a client that does nothing meanwhile."""
+        super().shutdown()
+        self._leaving = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look_again()
+
+    def _wrong_host(self) -> str:
+        """What is wrong with the header Host, by RFC 9112, section 3.2."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) > 1:
+            return "more than one header Host"
+        if not hosts:
+            return "" if self.parser.get_http_version() == "1.0" else "no header Host"
+        return "" if _HOST.fullmatch(hosts[0]) else "the header Host is no host"
+
+    def _too_many(self) -> str:
+        return "too many requests before the first is answered" if len(self.pipeline) >= MOST_WAITING else ""
 
     def _look(self) -> None:
-        """End a connection that has brought nothing since the last look and is not being answered."""
-        if not self._answering and self._heads == self._seen:
+        """End a connection whose client has kept the service waiting since the last look."""
+        if self._client_is_slow():
             self.transport.abort()  # at once: what it did not take by now it will not take
             return
-        self._seen = self._heads
-        self._timer = self.loop.call_later(requests.LONGEST, self._look)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        self._seen, self._sent_before = self._heads, self._sent
+        self._taken, self._written = self._taken_by_now, self._gathered.written
+        self._timer = self.loop.call_later(LEAVING if self._leaving else requests.LONGEST, self._look)
+
+    def _client_is_slow(self) -> bool:
+        """Whether the service waited for the client since the last look: to take answers, or to send a request."""
+        if self._taken_by_now < self._written:
+            return self._taken_by_now - self._taken < (1 if self._leaving else LEAST_TAKEN)
+        if self._leaving and self._answering and self.cycle.more_body:
+            return self._sent == self._sent_before
+        return not self._answering and self._heads == self._seen
+
+    @property
+    def _taken_by_now(self) -> int:
+        return self._gathered.written - self.transport.get_write_buffer_size()
 
     @property
     def _answering(self) -> bool:

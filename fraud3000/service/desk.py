@@ -12,7 +12,7 @@ import math
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -32,7 +32,16 @@ from fraud3000.service.turns import Turns
 from fraud3000.service.writer import Writer
 
 _AT_ONCE = 64
-"""Transactions that are decided in one go: a part of a request, or several requests that came together."""
+"""Transactions that are decided in one go at most: a part of a request, or several requests that came together."""
+
+_FEW_AT_ONCE = 4
+"""Transactions that are decided in one go at least, and as a first guess where each has reasons, which cost the most."""
+
+_SECONDS_AT_ONCE = 0.010
+"""Time that deciding in one go may take: other requests are answered in between."""
+
+_BACKLOG = 1024
+"""Entries that may wait for the disk while a large request goes on: those of other requests are written behind them."""
 
 
 MOST_INSIDE = 20_000
@@ -95,6 +104,7 @@ class Desk:
         self._inside = 0  # transactions that are being decided
         self._turns = Turns()
         self._line: deque[_Asked] = deque()
+        self._at_once = _AT_ONCE  # transactions that take about `_SECONDS_AT_ONCE`
         self._listeners: list[Callable[[Taken], None]] = []
 
     def warm_up(self) -> None:
@@ -176,10 +186,14 @@ class Desk:
         await self._writer.catch_up()
         places = [0] if len(rows) == 1 else sorted(range(len(rows)), key=lambda place: _arrival(rows[place]))
         found: dict[int, Taken | Refusal] = {}
-        for first in range(0, len(places), _AT_ONCE):
-            part = places[first : first + _AT_ONCE]
+        if reasons == "all":
+            self._at_once = min(self._at_once, _FEW_AT_ONCE)
+        while len(found) < len(places):
+            part = places[len(found) : len(found) + self._at_once]
             asked = _Asked([rows[place] for place in part], received_at, reasons, deadline)
             found.update(zip(part, await self._in_line(asked), strict=True))
+            if len(found) < len(places):
+                await self._limit_backlog()
         await self._kept(one.transaction_id for one in found.values())
         return [found[place] for place in range(len(rows))]
 
@@ -211,6 +225,7 @@ class Desk:
                 labels.append(self._label(one, received_at))
                 if place % _AT_ONCE == 0:
                     await asyncio.sleep(0)
+                    await self._limit_backlog()
             await self._kept(label.transaction_id for label in labels)
             return labels
 
@@ -261,11 +276,11 @@ class Desk:
         """What was said of a transaction, in the order of the ledger."""
         return [entry for entry in self._writer.of_transaction(transaction_id) if isinstance(entry, Label)]
 
-    def alerts(self, asked: Queue) -> list[tuple[Alert, Taken]]:
+    def alerts(self, asked: Queue) -> Iterator[tuple[Alert, Taken]]:
         """The queue of alerts, by expected loss, with what is known of each."""
         self.readiness.require_store()
-        found = [(alert, self._known(alert.transaction_id)) for alert in self._journal.alerts(asked)]
-        return [(alert, taken) for alert, taken in found if taken is not None]
+        found = ((alert, self._known(alert.transaction_id)) for alert in self._journal.alerts(asked))
+        return ((alert, taken) for alert, taken in found if taken is not None)
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -281,13 +296,13 @@ class Desk:
     def _next(self) -> None:
         """Decide about the first in line, and those behind it that fit in one go."""
         group, size = [self._line.popleft()], 0
-        while self._line and size + len(self._line[0].rows) <= _AT_ONCE - len(group[0].rows):
+        while self._line and size + len(self._line[0].rows) <= self._at_once - len(group[0].rows):
             group.append(self._line.popleft())
             size += len(group[-1].rows)
         if self._line:
             asyncio.get_running_loop().call_soon(self._next)
         try:
-            found = self._decide(group)
+            found = self._decided_in_time(group)
         except Exception as error:  # noqa: BLE001 - told to those who asked
             for one in group:
                 if not one.answer.done():
@@ -296,6 +311,36 @@ class Desk:
         for one, answer in zip(group, found, strict=True):
             if not one.answer.done():
                 one.answer.set_result(answer)
+
+    def _decided_in_time(self, group: Sequence[_Asked]) -> list[list[Taken | Refusal]]:
+        """Decide, and choose how many transactions are decided in one go from what these took.
+
+        Small groups say little of the time per transaction, and the processor's clock would cost them much.
+        """
+        rows = sum(len(asked.rows) for asked in group)
+        if 2 * rows < self._at_once:
+            return self._decide(group)
+        begin, used = time.perf_counter(), time.process_time()
+        found = self._decide(group)
+        # the less of both: other processes take time, other threads of this one take the processor
+        took = min(time.perf_counter() - begin, time.process_time() - used)
+        affordable = int(_SECONDS_AT_ONCE * rows / max(took, 1e-6))
+        self._at_once = min(max(affordable, _FEW_AT_ONCE), _AT_ONCE, 2 * self._at_once)
+        return found
+
+    async def _limit_backlog(self) -> None:
+        """Write a large request's entries while it goes on; wait where the disk cannot keep up.
+
+        Raises
+        ------
+        UnavailableError
+            They cannot be written; the rest of the request is not taken.
+        """
+        await self._writer.catch_up()
+        if self.waiting >= _BACKLOG // 2:
+            self._writer.begin()
+        if self.waiting > _BACKLOG:
+            await self._writer.until(self._last - _BACKLOG)
 
     def _decide(self, group: Sequence[_Asked]) -> list[list[Taken | Refusal]]:
         """Meet transactions and decide those that are not yet; nothing else comes between."""

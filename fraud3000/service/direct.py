@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fraud3000.service.requests import answer_to
+from fraud3000.service.requests import answer_to, refuse_unknown_query
 
 Handler = Callable[[Request], Awaitable[Response]]
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -41,16 +41,34 @@ class Direct:
         await answer(scope, receive, send)
 
 
+class HeadAsGet:
+    """Answers HEAD as GET: the server sends the head of the answer and leaves its body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # a copy: the server goes by its own
+        await self._app(scope, receive, send)
+
+
 def query(request: Request, model: type[Asked]) -> Asked:
     """The parameters of a request's query, as FastAPI would read them.
 
     Raises
     ------
+    Refused
+        One is unknown or given twice.
     RequestValidationError
         One is wrong.
     """
+    if not request.scope["query_string"]:
+        return model()
+    refuse_unknown_query(request)
     try:
-        return model.model_validate(dict(request.query_params)) if request.scope["query_string"] else model()
+        return model.model_validate(dict(request.query_params))
     except ValidationError as error:
         wrong = [{**one, "loc": ("query", *one["loc"])} for one in error.errors()]
         raise RequestValidationError(wrong) from None

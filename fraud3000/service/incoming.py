@@ -21,11 +21,13 @@ from fraud3000.schema import APPROVED, REFUND
 from fraud3000.service.entries import Row
 from fraud3000.service.ledger import Said
 from fraud3000.service.messages import Fault, LabelRecord, transaction_model
+from fraud3000.service.slices import Slices
 
 AHEAD = timedelta(minutes=5)
 """How far a transaction's time may lie after that of its arrival: clocks differ."""
 
 _FORMS = "Amounts are integers in minor units, times ISO 8601 with an offset"
+_HASHED_AT_ONCE = 500  # cards
 _MOST_TOLD = 5  # problems of an item
 _TOLD = 40  # characters of what was found
 _HASHED_CARD = "Send the card as the prepared transactions have it: its number hashed."
@@ -102,43 +104,54 @@ class Counter:
         self._searched = sensitive.searched_roles(roles, mapping, hashed=self._hashed)
         self._categories = [snake_case(name, 0) for name in mapping.categorical]
 
-    def check(self, items: Sequence[Any]) -> Checked:
+    async def check(self, items: Sequence[Any], slices: Slices) -> Checked:
         """Check each transaction on its own; one that is wrong does not keep the others back."""
-        good: list[BaseModel] = []
-        numbers: list[set[str]] = []
-        faults: dict[int, Fault] = {}
         now = self._now()
         latest = now + AHEAD
-        for place, item in enumerate(items):
-            made = _read(item, self.model, "transaction", _FORMS)
-            fault = made if isinstance(made, Fault) else self._out_of_time(made, latest) or self._card_number(made)
-            if fault is None:
-                good.append(made)
-                numbers.append({name for name in self._numbers if _is_card_number(item.get(name))})
+        found = await slices.collect((self._check_one(item, latest) for item in items), steps=len(items))
+        rows: list[Row] = []
+        faults: dict[int, Fault] = {}
+        for place, one in enumerate(found):
+            if isinstance(one, dict):
+                rows.append(one)
             else:
-                faults[place] = fault
-        rows = self._rows(good)
-        for row, names in zip(rows, numbers, strict=True):
-            row.update(dict.fromkeys(names))
-            for name in names:
-                self.lost[name] += 1
+                faults[place] = one
+        if self._hashed:
+            parts = (rows[first : first + _HASHED_AT_ONCE] for first in range(0, len(rows), _HASHED_AT_ONCE))
+            await slices.collect(map(self._hash_cards, parts))
         return Checked(rows, microseconds(now), faults)
 
-    def check_labels(self, items: Sequence[Any]) -> CheckedLabels:
+    def _check_one(self, item: Any, latest: datetime) -> Row | Fault:
+        """A transaction as it is kept, except that its card is not hashed yet, or what is wrong with it."""
+        made = _read(item, self.model, "transaction", _FORMS)
+        fault = made if isinstance(made, Fault) else self._out_of_time(made, latest) or self._card_number(made)
+        return self._without_card_numbers(self._row(made), item) if fault is None else fault
+
+    def _without_card_numbers(self, row: Row, item: Any) -> Row:
+        """Set numbers to null that are card numbers as they were sent: a float would have lost their last digits."""
+        for name in self._numbers:
+            if _is_card_number(item.get(name)):
+                row[name] = None
+                self.lost[name] += 1
+        return row
+
+    async def check_labels(self, items: Sequence[Any], slices: Slices) -> CheckedLabels:
         """Check each label record on its own."""
         now = self._now()
-        said: list[Said] = []
-        faults: dict[int, Fault] = {}
-        for place, item in enumerate(items):
-            made = _read(item, LabelRecord, "label", "Times are ISO 8601 with an offset")
-            if isinstance(made, LabelRecord):
-                made = self._id_fault("transaction_id", made.transaction_id) or _placed(made, now + AHEAD)
-            if isinstance(made, Fault):
-                faults[place] = made
-                continue
-            times = [None if at is None else microseconds(at) for at in (made.reported_at, made.recorded_at)]
-            said.append(Said(made.transaction_id, int(made.is_fraud), made.source, *times))
-        return CheckedLabels(said, microseconds(now), faults)
+        latest = now + AHEAD
+        found = await slices.collect(self._check_label(item, latest) for item in items)
+        faults = {place: one for place, one in enumerate(found) if isinstance(one, Fault)}
+        return CheckedLabels([one for one in found if not isinstance(one, Fault)], microseconds(now), faults)
+
+    def _check_label(self, item: Any, latest: datetime) -> Said | Fault:
+        """A label record as it is kept, or what is wrong with it."""
+        made = _read(item, LabelRecord, "label", "Times are ISO 8601 with an offset")
+        if isinstance(made, LabelRecord):
+            made = self._id_fault("transaction_id", made.transaction_id) or _placed(made, latest)
+        if isinstance(made, Fault):
+            return made
+        times = [None if at is None else microseconds(at) for at in (made.reported_at, made.recorded_at)]
+        return Said(made.transaction_id, int(made.is_fraud), made.source, *times)
 
     def _out_of_time(self, made: BaseModel, latest: datetime) -> Fault | None:
         at = getattr(made, "ts", None)
@@ -163,13 +176,11 @@ class Counter:
         hint = _HASHED_CARD if role == "card_id" else _OTHER_ID.format(role)
         return Fault(code="card_number", message=f"{role}: contains a card number", hint=hint)
 
-    def _rows(self, items: Sequence[BaseModel]) -> list[Row]:
-        rows = [self._row(item) for item in items]
-        if self._hashed:
-            hashed = self._card_key().names(pl.Series([row["card_id"] for row in rows], dtype=pl.String))
-            for row, card in zip(rows, hashed, strict=True):
-                row["card_id"] = card
-        return rows
+    def _hash_cards(self, rows: Sequence[Row]) -> None:
+        """Replace card numbers by their names under the card key."""
+        hashed = self._card_key().names(pl.Series([row["card_id"] for row in rows], dtype=pl.String))
+        for row, card in zip(rows, hashed, strict=True):
+            row["card_id"] = card
 
     def _row(self, made: BaseModel) -> Row:
         row = made.__dict__.copy()

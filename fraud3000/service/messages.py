@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -20,8 +21,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from fraud3000.categories import canonical
+from fraud3000.data import ids
 from fraud3000.data.amounts import LARGEST
 from fraud3000.data.columns import snake_case
+from fraud3000.data.missing import is_missing
 from fraud3000.params import Mapping
 from fraud3000.schema import APPROVED, DECLINED, REFUND
 
@@ -31,7 +34,22 @@ MOST_ROWS = 10_000
 LONGEST_ID = 200
 LONGEST_TEXT = 1_000
 
-Id = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_ID)]
+
+def _exact(given: str) -> str:
+    """Refuse an id that files do not take either."""
+    plain = given.isascii() and given.isalnum() and not is_missing(given)
+    wrong = None if plain else ids.problem(given)
+    if wrong is not None:
+        raise PydanticCustomError("id", "Input should be an id as text, and {wrong}", {"wrong": wrong})
+    return given
+
+
+Id = Annotated[
+    str,
+    Strict(),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_ID),
+    AfterValidator(_exact),
+]
 Minor = Annotated[int, Strict(), Field(ge=-LARGEST, le=LARGEST)]
 Number = Annotated[float, Field(allow_inf_nan=False), Strict()]
 
@@ -58,7 +76,9 @@ Category = Annotated[
 
 def _in_utc(given: Any, read: ValidatorFunctionWrapHandler) -> datetime:
     """Read a time that is written as ISO 8601 has it; a mere number could be seconds or milliseconds."""
-    if not isinstance(given, str) or given[4:5] != "-":
+    if (
+        not isinstance(given, str) or given[4:5] != "-" or not given.isascii()
+    ):  # a Unicode minus would pass in the offset
         raise PydanticCustomError("moment", "Input should be a time in ISO 8601 with an offset")
     at: datetime = read(given)
     try:
@@ -88,7 +108,7 @@ class Message(BaseModel):
 class ScoreQuery(BaseModel):
     """The parameters of POST /score."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     reasons: Literal["alerts", "all", "none"] = Field(
         "alerts", description="Transactions to give reasons for: each costs some fifty predictions."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
@@ -145,9 +146,9 @@ class Metrics:
 
     def count(self, results: Iterable[Mapping[str, Any]]) -> None:
         """Count what was wrong with a request's items."""
-        for result in results:
-            if "error" in result:
-                self.refused.labels(result["error"]["code"]).inc()
+        codes = [result["error"]["code"] for result in results if "error" in result]
+        for code, times in Tally(codes).items() if codes else ():
+            self.refused.labels(code).inc(times)
 
     def recorded(self, labels: Iterable[Label]) -> None:
         """Count label records, each under its source."""

@@ -7,12 +7,11 @@ import secrets
 import time
 
 from loguru import logger
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fraud3000.redact import mask
-from fraud3000.service.messages import Fault
-from fraud3000.service.requests import HEADERS, REQUEST_ID, failure
+from fraud3000.service.requests import HEADERS, REQUEST_ID, answer_to_bug
 
 LEFT = 499
 """The status, never sent, of a request whose sender left before an answer; that of other servers' logs."""
@@ -48,11 +47,11 @@ class Named:
             return  # nobody reads an answer
         except Exception as error:  # a bug must not end the service, and is told as one
             logger.opt(exception=error).error("a request failed by a bug of ours")
-            if answer.begun:
+            if answer.begun and not answer.complete:
                 raise
-            hint = "Please report it with what the service's log says."
-            told = failure(500, Fault(code="internal", message="this is a bug in fraud3000", hint=hint))
-            await told(scope, receive, answer.send)
+            if not answer.begun:
+                told = await answer_to_bug(Request(scope), error)
+                await told(scope, receive, answer.send)
 
 
 class _Answer:
@@ -62,13 +61,15 @@ class _Answer:
     ----------
     status, bytes
         What went out so far; `LEFT` before anything did.
+    begun, complete
+        Whether its head went out, and whether all of it did.
     """
 
-    __slots__ = ("_begin", "_send", "begun", "bytes", "name", "status")
+    __slots__ = ("_begin", "_send", "begun", "bytes", "complete", "name", "status")
 
     def __init__(self, name: str, send: Send) -> None:
         self.name, self._send, self._begin = name, send, time.perf_counter()
-        self.begun, self.status, self.bytes = False, LEFT, 0
+        self.begun, self.complete, self.status, self.bytes = False, False, LEFT, 0
 
     @property
     def milliseconds(self) -> float:
@@ -82,6 +83,7 @@ class _Answer:
             message["headers"] = [*message["headers"], *HEADERS, (_ID_HEADER, self.name.encode())]
         else:
             self.bytes += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
         await self._send(message)
 
 

@@ -18,7 +18,10 @@ from starlette.exceptions import HTTPException
 
 from fraud3000.errors import CheckFailed, DataError, FraudError, ScorerError, UnavailableError
 from fraud3000.redact import excerpt, in_id, mask
-from fraud3000.service.messages import LONGEST_ID, MOST_ROWS, Failure, Fault
+from fraud3000.service import json_pieces
+from fraud3000.service.alerts import AlertQuery
+from fraud3000.service.messages import LONGEST_ID, MOST_ROWS, Failure, Fault, ScoreQuery
+from fraud3000.service.slices import Slices
 
 JSON, LINES = "application/json", "application/x-ndjson"
 MOST_BYTES = 16 * 1024 * 1024
@@ -29,10 +32,15 @@ REQUEST_ID = "X-Request-ID"
 
 _KIND = re.compile(rf'({re.escape(JSON)}|{re.escape(LINES)})(?:[ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
 _KEY = re.compile(rb'"[ \t\r\n]*:')
+_KIB = json_pieces.LONGEST // 1024
+_MOST_OBJECTS = 2 * MOST_ROWS
+_NOT_JSON = "Send one JSON document, or one on each line."
 _TOLD = 200  # characters of what was sent that are said again
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 _CUT_SHORT = (408, 413)
 _FAULTS = {DataError: 422, ScorerError: 409, CheckFailed: 503, UnavailableError: 503}
+_MOST_NAMES = 5  # names of parameters that are said again
+_PARAMETERS = {"/score": tuple(ScoreQuery.model_fields), "/alerts": tuple(AlertQuery.model_fields)}
 _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
 
 
@@ -52,7 +60,7 @@ class Body:
     form: Literal["one", "list", "lines"]
 
 
-async def read(request: Request, name: str) -> Body:
+async def read(request: Request, name: str, slices: Slices) -> Body:
     """Read one object, or a list of them under a name, or one on each line.
 
     Raises
@@ -61,18 +69,67 @@ async def read(request: Request, name: str) -> Body:
         It is nothing of that, or too much.
     """
     kind = _kind(request.headers)
-    content = await _bytes(request)
+    content = await _bytes(request, kind)
     if kind == LINES:
-        _require_few(content.count(b"\n"), "lines")
         lines = [line for line in content.split(b"\n") if line.strip()]
-        return _body([_parsed(line) for line in lines], "lines", name)
-    parsed = _parsed(content)
+        _require_rows(len(lines), name)
+        return _body(await slices.collect(_line(line, name) for line in lines), "lines", name)
+    if len(content) > json_pieces.LONGEST:
+        return _body(await _long_list(content, name, slices), "list", name)
+    parsed = _parsed(content, "the body")
+    if isinstance(parsed, dict):
+        _require_unique_keys(content, _keys(parsed))
     if isinstance(parsed, dict) and name not in parsed:
         return _body([parsed], "one", name)
     if not isinstance(parsed, dict) or not isinstance(parsed[name], list) or len(parsed) > 1:
         hint = f'Send {{"{name}": [{{…}}, …]}} or one of them as an object.'
         raise Refused(422, f"no_{name}", f"the body has no list of {name}", hint)
     return _body(parsed[name], "list", name)
+
+
+def _line(line: bytes, name: str) -> Any:
+    """Parse one line of JSON lines."""
+    if len(line) > json_pieces.LONGEST or line.count(b'"') > 2 * json_pieces.MOST_TOKENS:
+        raise _too_long(name)
+    parsed = _parsed(line, "the body")
+    if isinstance(parsed, dict):
+        _require_unique_keys(line, _keys(parsed))
+    return parsed
+
+
+async def _long_list(content: bytes, name: str, slices: Slices) -> list[Any]:
+    """Parse a body that is too long to be parsed at once."""
+    found = json_pieces.head(content)
+    if found is None or _parsed(found[0], "the first key") != name:
+        message = f'the body has more than {_KIB} KiB and does not begin with {{"{name}": ['
+        raise Refused(413, "too_large", message, f"Send the {name} as such a list; one alone has less than {_KIB} KiB.")
+    items: list[Any] = []
+
+    def parse(piece: bytes) -> None:
+        parsed = _parsed(piece, f"{name.removesuffix('s')} {len(items) + 1} or one soon after it")
+        if not parsed:
+            raise Refused(422, "not_json", "the body is not JSON (no item follows a comma)", _NOT_JSON)
+        _require_unique_keys(piece, sum(len(item) for item in parsed if isinstance(item, dict)))
+        items.extend(parsed)
+        _require_rows(len(items), name)
+
+    try:
+        await slices.collect(map(parse, json_pieces.pieces(content, found[1])))
+    except json_pieces.TooLong:
+        raise _too_long(name) from None
+    except json_pieces.Malformed as error:
+        raise Refused(422, "not_json", f"the body is not JSON ({error})", _NOT_JSON) from None
+    return items
+
+
+def _too_long(name: str) -> Refused:
+    one = name.removesuffix("s")
+    return Refused(
+        413,
+        "too_large",
+        f"a {one} has more than {_KIB} KiB, or {json_pieces.MOST_TOKENS:,} texts",
+        f"A {one} is an object; see /openapi.json.",
+    )
 
 
 def _kind(headers: Mapping[str, str]) -> str:
@@ -91,9 +148,7 @@ def _kind(headers: Mapping[str, str]) -> str:
 
 
 def _body(items: list[Any], form: Literal["one", "list", "lines"], name: str) -> Body:
-    if len(items) > MOST_ROWS:
-        said = f"{len(items):,} {name}, and a request takes {MOST_ROWS:,}"
-        raise Refused(413, "too_large", said, "Send them in several requests, or as a file by the command line.")
+    _require_rows(len(items), name)
     odd = next((place for place, item in enumerate(items) if not isinstance(item, dict)), None)
     if odd is not None or not items:
         one = name.removesuffix("s")
@@ -102,8 +157,20 @@ def _body(items: list[Any], form: Literal["one", "list", "lines"], name: str) ->
     return Body(items, form)
 
 
-async def _bytes(request: Request) -> bytes:
-    parts, size = [], 0
+def _require_rows(found: int, name: str) -> None:
+    """Refuse more items than a request takes."""
+    if found > MOST_ROWS:
+        message = f"more than {MOST_ROWS:,} {name}"
+        raise Refused(413, "too_large", message, "Send them in several requests, or as a file by the command line.")
+
+
+async def _bytes(request: Request, kind: str) -> bytes:
+    """Read the body, and refuse one that would take far more memory once it is parsed.
+
+    Opening brackets are counted wherever they stand, also in text: that needs no parsing. The whole body is read before it
+    is refused for its count, so that a sender who is still sending gets the answer.
+    """
+    parts, size, objects, lines = [], 0, 0, 0
     try:
         async with asyncio.timeout(LONGEST):
             async for part in request.stream():
@@ -111,29 +178,31 @@ async def _bytes(request: Request) -> bytes:
                 if size > MOST_BYTES:
                     said = f"more than {MOST_BYTES // 1024**2} MiB"
                     raise Refused(413, "too_large", said, "Send less in a request.")
-                parts.append(part)
+                objects += part.count(b"{") + part.count(b"[")
+                lines += part.count(b"\n") if kind == LINES else 0
+                if max(objects, lines) <= _MOST_OBJECTS:
+                    parts.append(part)
     except TimeoutError:
         said = f"the request did not come within {LONGEST:.0f} s"
         raise Refused(408, "too_slow", said, "Send it again, all at once.") from None
+    for found, what in ((objects, "objects and lists"), (lines, "lines")):
+        if found > _MOST_OBJECTS:
+            message = f"{found:,} {what} in a body, and a request has room for {_MOST_OBJECTS:,}"
+            raise Refused(413, "too_large", message, "Send less.")
     return b"".join(parts)
 
 
-def _parsed(content: bytes) -> Any:
-    _require_few(content.count(b"{") + content.count(b"["), "objects and lists")
+def _parsed(content: bytes, what: str) -> Any:
     try:
-        parsed = from_json(content, allow_inf_nan=False)
+        return from_json(content, allow_inf_nan=False)
     except ValueError as error:
-        said = f"the body is not JSON ({error})"
-        raise Refused(422, "not_json", said, "Send one JSON document, or one on each line.") from None
-    if isinstance(parsed, dict) and len(_KEY.findall(content)) != _keys(parsed):
+        raise Refused(422, "not_json", f"{what} is not JSON ({error})", _NOT_JSON) from None
+
+
+def _require_unique_keys(content: bytes, keys: int) -> None:
+    """Refuse a key that comes twice in an object; keys are those of the parsed content, where each counts once."""
+    if len(_KEY.findall(content)) != keys:
         json.loads(content.decode(), object_pairs_hook=_once)
-    return parsed
-
-
-def _require_few(found: int, what: str) -> None:
-    """Refuse what would take far more memory once it is parsed."""
-    if found > 2 * MOST_ROWS:
-        raise Refused(413, "too_large", f"{found:,} {what}, and a request has room for {2 * MOST_ROWS:,}", "Send less.")
 
 
 def _keys(parsed: dict[str, Any]) -> int:
@@ -162,10 +231,39 @@ def id_of(item: Any) -> str | None:
     return given if named else None
 
 
+def refuse_unknown_query(request: Request) -> None:
+    """Refuse query parameters that the route does not have, and those that are given twice: neither would have an effect.
+
+    Raises
+    ------
+    Refused
+        422 with the names that there are.
+    """
+    if not request.scope["query_string"]:
+        return
+    path = request.scope["route"].path
+    known = _PARAMETERS.get(path, ())
+    names = [name for name, _ in request.query_params.multi_items()]
+    unknown = sorted({name for name in names if name not in known})[:_MOST_NAMES]
+    twice = sorted({name for name in names if names.count(name) > 1})[:_MOST_NAMES] if not unknown else []
+    if unknown or twice:
+        what = "unknown parameter" if unknown else "given twice"
+        message = "; ".join(f"{excerpt(name, _TOLD)}: {what}" for name in unknown or twice)
+        allowed = f"Parameters of {path}: {', '.join(known)}." if known else f"{path} takes no parameters."
+        raise Refused(422, "invalid_request", message, allowed)
+
+
 def answer_errors(app: FastAPI) -> None:
     """Tell every error in the form of `Failure`."""
     for kind in (Refused, FraudError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer_to)
+    app.add_exception_handler(Exception, answer_to_bug)
+
+
+async def answer_to_bug(_: Request, __: Exception) -> Response:
+    """The answer to an error that nobody expected; the log has its traceback."""
+    hint = "Please report it with what the service's log says."
+    return failure(500, Fault(code="internal", message="this is a bug in fraud3000", hint=hint))
 
 
 async def answer_to(request: Request, error: Exception) -> Response:

@@ -81,9 +81,16 @@ class Writer:
             They cannot be written; they go on waiting.
         """
         while self._queue and self._queue[0].number <= number:
-            if self._writing is None or self._writing.done():
-                self._writing = asyncio.get_running_loop().create_task(self._write())
-            await asyncio.shield(self._writing)
+            await asyncio.shield(self._start())
+
+    def begin(self) -> None:
+        """Begin to write what waits, and do not wait for it; whoever waits later is told of an error."""
+        self._start().add_done_callback(_retrieve_error)
+
+    def _start(self) -> asyncio.Task[None]:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.get_running_loop().create_task(self._write())
+        return self._writing
 
     async def _write(self) -> None:
         group, self._failed, begin = list(self._queue), True, time.perf_counter()
@@ -104,3 +111,9 @@ class Writer:
         waiting.remove(entry)
         if not waiting:
             del self._waiting[entry.transaction_id]
+
+
+def _retrieve_error(writing: asyncio.Task[None]) -> None:
+    """Keep asyncio from reporting the error of a write that nobody waits for: the next request tries again and reports it."""
+    if not writing.cancelled():
+        writing.exception()

@@ -32,6 +32,20 @@ def test_text_in_float_notation_is_not_exact(text: str) -> None:
     assert codes(pl.Series([text])) == ["card_id_not_exact"]
 
 
+@pytest.mark.parametrize(
+    "text", ["C4\x002", "C42\u202e", "\u200fC42", "C\ufeff42", "C4\x1b[2J", "C\n42", "C\xad42", "C4\u20662", "\x7fC42"]
+)
+def test_characters_that_are_not_seen_have_no_place_in_an_id(text: str) -> None:
+    assert codes(pl.Series([text])) == codes(pl.Series(["7"]), pl.Series([text])) == ["card_id_hidden"]
+    assert ids.read([pl.Series([text, "C42"])], "card_id")[0].to_list() == [None, "C42"]
+
+
+@given(st.text(min_size=1, max_size=12) | st.from_regex(r"[+-]?[0-9]*\.?[0-9]*(e[+-]?[0-9]+)?", fullmatch=True))
+def test_one_id_is_read_as_a_column_is(text: str) -> None:
+    wrong = {"card_id_not_exact", "card_id_hidden"} & {*codes(pl.Series([text]))}
+    assert (ids.problem(pl.Series([text]).str.strip_chars()[0]) is not None) == bool(wrong)
+
+
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_no_id_is_missing(value: str | None) -> None:
     assert codes(pl.Series([value], dtype=pl.String)) == ["card_id_missing"]

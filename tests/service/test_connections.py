@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
@@ -17,7 +18,7 @@ import pytest
 import uvicorn
 
 from fraud3000.service import requests
-from fraud3000.service.connection import MOST_HEAD, Connection
+from fraud3000.service.connection import MOST_HEAD, MOST_WAITING, Connection
 from fraud3000.stages.serve import Service
 from tests.service.world import items
 
@@ -254,6 +255,52 @@ def test_requests_that_come_at_once_are_answered_in_their_order(connect: Connect
     connection.sendall(b"".join(map(request, bodies)))
     found = [answer[2]["results"][0]["transaction_id"] for answer in answers(connection, 20)]
     assert found == [json.loads(body)["transaction_id"] for body in bodies]
+
+
+def test_more_requests_than_may_wait_end_the_connection_behind_those_before(connect: Connect, good: Any) -> None:
+    connection = connect()
+    connection.sendall(request(good()) + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 5_000)
+    with connection.makefile("rb") as file:
+        answered = file.read()
+    assert answered.count(b"HTTP/1.1 200 ") == 1 + MOST_WAITING
+    assert answered.count(b"connection: close") == 1
+
+
+def test_answers_that_are_not_taken_end_a_pipelining_connection(server: uvicorn.Server, connect: Connect) -> None:
+    lazy = connect()
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * MOST_WAITING
+    lazy.settimeout(0.2)
+    with contextlib.suppress(OSError):
+        for _ in range(100):
+            lazy.sendall(asked)
+    end = time.monotonic() + 4 * PATIENCE
+    while server.server_state.connections and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not server.server_state.connections
+
+
+@pytest.mark.parametrize(
+    "head", [
+        "GET /health HTTP/1.1\r\n", "GET /health HTTP/1.1\r\nHost: x\r\nHost: x\r\n", "GET /health HTTP/1.1\r\nHost: x\r\nX: 1\r\nhOST: y\r\n",
+        "GET /health HTTP/1.1\r\nHost: x y\r\n", "GET /health HTTP/1.1\r\nHost: a/b\r\n", "GET /health HTTP/1.1\r\nHost: a@b\r\n",
+        "GET http://x/health HTTP/1.1\r\n", "GET /health HTTP/1.0\r\nHost: x\r\nHost: x\r\n", "GET /health HTTP/1.1\r\nX-Host: x\r\n",
+    ],
+)  # fmt: skip
+def test_a_request_has_one_host(connect: Connect, head: str) -> None:
+    is_refused(ask(connect, f"{head}\r\n".encode()), 400, "not_http")
+
+
+@pytest.mark.parametrize("host", ["x", "127.0.0.1:80", "[::1]:8000", "a-b.example", ""])
+def test_any_host_is_one(connect: Connect, host: str) -> None:
+    assert ask(connect, f"GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())[0] == 200
+    assert rest_of_old_http(connect).startswith(b"HTTP/1.1 200 ")
+
+
+def rest_of_old_http(connect: Connect) -> bytes:
+    """The answer to a request of HTTP/1.0, which needs no host."""
+    connection = connect()
+    connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+    return rest(connection)
 
 
 def test_many_idle_connections_are_borne_and_ended(server: uvicorn.Server, connect: Connect, good: Any) -> None:

@@ -149,6 +149,22 @@ def test_nothing_is_answered_that_is_not_kept(
     assert opened.kept.store.checksum() == rebuilt(opened, tmp_path)
 
 
+def test_a_large_request_stops_where_the_disk_is_full_and_its_retry_goes_on(
+    opened: Service, full: pytest.MonkeyPatch, newest: pl.DataFrame, tmp_path: Path
+) -> None:
+    sent = items(newest)
+    broken = asked(opened, {"transactions": sent})
+    assert broken.status_code == 503
+    taken = len(opened.kept.store)
+    more_room(opened)
+    told = asked(opened, {"transactions": sent}).json()["results"]
+    assert [one["transaction_id"] for one in told] == [one["transaction_id"] for one in sent]
+    assert all(one["score"] > 0 for one in told)
+    assert opened.kept.journal.last == len(sent), "each of them once"
+    assert opened.kept.store.checksum() == rebuilt(opened, tmp_path)
+    assert taken < len(opened.kept.store), "what came after the failure was not taken"
+
+
 def test_what_waits_is_written_before_anything_new(
     opened: Service, full: pytest.MonkeyPatch, newest: pl.DataFrame, tmp_path: Path
 ) -> None:

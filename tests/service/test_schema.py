@@ -68,7 +68,8 @@ def run(service: Service, headers: Mapping[str, str], examples: int, **left_out:
         "request-timeout": 60,
         "phases": {"coverage": {"enabled": not headers or examples >= MANY}},
     }
-    page = schemathesis.openapi.from_asgi("/openapi.json", service.app, config=schemathesis.Config.from_dict(config))
+    told = schemathesis.Config.from_dict(config)
+    page = schemathesis.openapi.from_asgi("/openapi.json", service.app, config=told, headers=dict(headers))
     asked: Counter[str] = Counter()
     wrong = []
     for event in from_schema(page).execute():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +20,7 @@ from fraud3000.models.policy import Policy
 from fraud3000.params import Mapping, Params
 from fraud3000.scorer import Scorer
 from fraud3000.service.incoming import Counter
+from fraud3000.service.slices import Slices
 from fraud3000.stages.score_file import score_file
 from fraud3000.stages.serve import Service
 from tests.service.world import NEWEST, items, post
@@ -257,7 +259,7 @@ def sent(**fields: Any) -> dict[str, Any]:
 def test_card_numbers_are_hashed_as_prepare_hashes_them() -> None:
     key = cards.new_key()
     mapping = sources.HANDBOOK.model_copy(update={"card_numbers": "yes"})
-    checked = counter(mapping, key).check([sent()])
+    checked = asyncio.run(counter(mapping, key).check([sent()], Slices()))
     assert [row["card_id"] for row in checked.rows] == cards.hash_cards(pl.Series([NUMBER]), key).to_list()
     with pytest.raises(ParamsError, match="FRAUD3000_PAN_KEY: not set"):
         counter(mapping)
@@ -265,26 +267,30 @@ def test_card_numbers_are_hashed_as_prepare_hashes_them() -> None:
 
 def test_a_card_number_where_none_is_expected_is_refused_without_repeating_it() -> None:
     mapping = sources.HANDBOOK.model_copy(update={"card_numbers": "detect"})
-    checked = counter(mapping).check([sent(), sent(card_id="596", terminal_id=4111111111111111)])
+    checked = asyncio.run(counter(mapping).check([sent(), sent(card_id="596", terminal_id=4111111111111111)], Slices()))
     assert [fault.code for fault in checked.faults.values()] == ["card_number", "invalid_transaction"]
     assert NUMBER not in str(checked.faults)
 
 
 def test_refunds_are_settled_as_in_files() -> None:
     different: list[dict[str, Any]] = [{"amount": -5}, {"status": "refund"}, {"status": "declined"}]
-    rows = counter(sources.HANDBOOK).check([sent(card_id="596", **fields) for fields in different]).rows
+    rows = asyncio.run(
+        counter(sources.HANDBOOK).check([sent(card_id="596", **fields) for fields in different], Slices())
+    ).rows
     assert [(row["amount"], row["status"]) for row in rows] == [(-5, "refund"), (-5, "refund"), (5, "declined")]
 
 
 def test_a_number_that_is_a_card_number_becomes_null_as_in_files() -> None:
     mapping = sources.HANDBOOK.model_copy(update={"numeric": ("basket",)})
     values = [int(NUMBER), float(NUMBER), 4000000000000000006, 57.16, None]
-    rows = counter(mapping).check([sent(card_id="596", basket=value) for value in values]).rows
+    given = [sent(card_id="596", basket=value) for value in values]
+    rows = asyncio.run(counter(mapping).check(given, Slices())).rows
     assert [row["basket"] for row in rows] == [None, None, None, 57.16, None]
 
 
 def test_ids_that_training_found_to_look_like_card_numbers_by_chance_are_taken() -> None:
     mapping = sources.HANDBOOK.model_copy(update={"card_like_ids": ("terminal_id",)})
-    checked = counter(mapping).check([sent(card_id="596", terminal_id=NUMBER), sent(transaction_id=NUMBER)])
+    given = [sent(card_id="596", terminal_id=NUMBER), sent(transaction_id=NUMBER)]
+    checked = asyncio.run(counter(mapping).check(given, Slices()))
     assert [row["terminal_id"] for row in checked.rows] == [NUMBER]
     assert [fault.code for fault in checked.faults.values()] == ["card_number"]
