@@ -270,7 +270,7 @@ class Mapping(_Section):
     label: LabelFormat = LabelFormat()
     status: StatusFormat = StatusFormat()
     card_numbers: Literal["detect", "yes", "no"] = "detect"  # does the card column hold card numbers?
-    card_like_ids: tuple[Literal["transaction_id", "card_id", "terminal_id", "seq"], ...] | None = (
+    card_like_ids: Several[Literal["transaction_id", "card_id", "terminal_id", "seq"]] | None = (
         None  # roles whose ids look like card numbers by chance and are none; null: detect
     )
 

@@ -51,7 +51,7 @@ def parse(model: type[_Model], content: bytes) -> tuple[_Model, Any]:
     """
     plain = decode(content)
     try:
-        return model.model_validate_json(content, strict=True), plain
+        return model.model_validate_json(content), plain
     except ValidationError as error:
         problems = error.errors(include_url=False)
         shown = [_problem(problem) for problem in problems[:_MOST_PROBLEMS]]
