@@ -99,7 +99,7 @@ def require_both_classes(rows: Rows) -> None:
             f"training: no row has a known label ({found})",
             hint="Map the label column under prepare.mapping.columns, or set a shorter prepare.label_delay.",
         )
-    if not counts["fraud"] and counts[LATER]:
+    if not counts["fraud"] and counts.get(LATER):
         raise DataError(
             f"training: none of {counts['legitimate']:,} known labels is fraud on the date the model is made: all"
             f" {counts[LATER]:,} frauds among these rows were reported only later ({found})",

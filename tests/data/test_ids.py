@@ -42,7 +42,7 @@ def test_characters_that_are_not_seen_have_no_place_in_an_id(text: str) -> None:
 
 @given(st.text(min_size=1, max_size=12) | st.from_regex(r"[+-]?[0-9]*\.?[0-9]*(e[+-]?[0-9]+)?", fullmatch=True))
 def test_one_id_is_read_as_a_column_is(text: str) -> None:
-    wrong = {"card_id_not_exact", "card_id_hidden"} & {*codes(pl.Series([text]))}
+    wrong = {"card_id_missing", "card_id_not_exact", "card_id_hidden"} & {*codes(pl.Series([text]))}
     assert (ids.problem(pl.Series([text]).str.strip_chars()[0]) is not None) == bool(wrong)
 
 

@@ -15,6 +15,7 @@ from fraud3000.params import FallbackParams, Params
 from fraud3000.service.entries import Taken
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
+from tests.service.test_keeping import move_store_away
 from tests.service.world import items, post
 
 LATE = {"deadline_ms": 0}
@@ -62,7 +63,7 @@ def test_it_is_seen_by_later_ones_as_any_other(reopen: Open, newest: pl.DataFram
             client = TestClient(service.app)
             post(client, first, params=how)
             told.append(post(client, {"transactions": rest}).json()["results"])
-        (tmp_path / "service").rename(tmp_path / f"service-{len(told)}")
+        move_store_away(tmp_path, f"service-{len(told)}")
     assert [one["score"] for one in told[0]] == [one["score"] for one in told[1]]
 
 

@@ -57,11 +57,11 @@ def test_a_restart_knows_what_was_answered(reopen: Open, newest: pl.DataFrame, t
         assert service.kept.store.checksum() == rebuilt(service, tmp_path)
 
 
-def move_store_away(place: Path) -> None:
+def move_store_away(place: Path, to: str = "first") -> None:
     """Move the store and its anchors, so that the next service begins anew."""
-    (place / "first").mkdir()
-    for name in ("service", "service.anchors.jsonl"):
-        (place / name).rename(place / "first" / name)
+    (place / to).mkdir()
+    for name in ("service", "service.anchors.jsonl", "service.anchors.jsonl.mark"):
+        (place / name).rename(place / to / name)
 
 
 def as_if_killed(place: Path) -> None:
@@ -153,6 +153,7 @@ def test_a_large_request_stops_where_the_disk_is_full_and_its_retry_goes_on(
     opened: Service, full: pytest.MonkeyPatch, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     sent = items(newest)
+    full.setattr("fraud3000.service.desk._BACKLOG", 100)
     broken = asked(opened, {"transactions": sent})
     assert broken.status_code == 503
     taken = len(opened.kept.store)
@@ -268,6 +269,7 @@ def test_a_label_that_is_known_changes_what_later_transactions_see(reopen: Open,
             features[fraud] = dict(zip(service.kept.store.catalogue.names, taken.features, strict=True))
         shutil.rmtree(service.folder.root)
         service.anchors.path.unlink()
+        service.anchors.mark.unlink()
     rates = [name for name in features[True] if "fraud_rate" in name]
     assert any(features[True][name] > features[False][name] for name in rates)  # type: ignore[operator]
 
