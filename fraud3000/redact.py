@@ -120,6 +120,8 @@ def mask(text: str) -> str:
     >>> mask("4111111111111112 is off by one")
     '4111111111111112 is off by one'
     """
+    if len(text) < _SHORTEST:
+        return text
     masked = _masked(text)
     # The digits beside a masked number may now stand alone. A second pass suffices: it makes no new borders.
     return text if masked is text else _masked(masked)
@@ -158,6 +160,9 @@ class InId(NamedTuple):
     passes: bool
 
 
+_NO_NUMBER = InId(has_form=False, passes=False)
+
+
 def in_id(value: str) -> InId:
     """Look for a card number that stands alone in an id.
 
@@ -170,8 +175,8 @@ def in_id(value: str) -> InId:
     >>> in_id("0b242a4111111111111111df30655b9d").has_form
     False
     """
-    if not _MAYBE.search(value) or _NEGATIVE.fullmatch(value):
-        return InId(has_form=False, passes=False)
+    if len(value) < _SHORTEST or not _MAYBE.search(value) or _NEGATIVE.fullmatch(value):
+        return _NO_NUMBER
     has_form = False
     for run in _runs(_UUID.sub("-", value)):
         for start, end in run.alone():

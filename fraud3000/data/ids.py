@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from fraud3000.data.faults import Fault
-from fraud3000.data.missing import are_missing, is_missing
+from fraud3000.data.missing import WORDS, are_missing, is_missing
 from fraud3000.errors import SchemaError
 
 _FLOAT_NOTATION = r"^[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$|^[+-]?[0-9]+[eE][+-][0-9]+$"
@@ -16,6 +16,7 @@ _FLOAT_NOTATION = r"^[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$|^[+-]
 _HIDDEN = "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
 """Control characters, marks of direction and others that are not seen: an id with one looks like another id."""
 
+_LONGEST_WORD = max(map(len, WORDS))
 _FLOAT_NOTATION_OF_ONE, _HIDDEN_IN_ONE = re.compile(_FLOAT_NOTATION), re.compile(_HIDDEN)
 
 
@@ -29,11 +30,12 @@ def problem(text: str) -> str | None:
     >>> problem("NULL")
     'this only says that there is none'
     """
-    if is_missing(text):
+    if len(text) <= _LONGEST_WORD and is_missing(text):
         return "this only says that there is none"
-    if _FLOAT_NOTATION_OF_ONE.search(text):
+    if _FLOAT_NOTATION_OF_ONE.match(text):
         return "this is float notation, in which digits may be lost"
-    return "this has a control or direction character" if _HIDDEN_IN_ONE.search(text) else None
+    plain = text.isascii() and text.isprintable()
+    return None if plain or not _HIDDEN_IN_ONE.search(text) else "this has a control or direction character"
 
 
 def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tuple[pl.Series, list[Fault]]:

@@ -79,7 +79,8 @@ class HighWaterMark:
             fields = json.loads(self.path.read_bytes())
             seal = bytes.fromhex(fields["seal"])
             mark = Mark(str(fields["store"]), int(fields["number"]), seal, fields["flush"], str(fields["boot"]))
-            return mark if hmac.compare_digest(str(fields["mac"]), self._mac(mark)) else None
+            mac = self._mac(mark.store, mark.number, mark.seal.hex(), mark.flush, mark.boot)
+            return mark if hmac.compare_digest(str(fields["mac"]), mac) else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -88,7 +89,7 @@ class HighWaterMark:
         """True if the file exists and is not as it was written."""
         return self.path.exists() and self.read() is None
 
-    def write(self, mark: Mark, *, durable: bool = False) -> None:
+    def write(self, store: str, number: int, seal: bytes, *, flush: Flush = "full", durable: bool = False) -> None:
         """Replace the mark by one system call; `durable` waits for the disk.
 
         Raises
@@ -96,18 +97,16 @@ class HighWaterMark:
         UnavailableError
             The file cannot be written.
         """
-        fields = {
-            "store": mark.store,
-            "number": mark.number,
-            "seal": mark.seal.hex(),
-            "flush": mark.flush,
-            "boot": mark.boot,
-            "mac": self._mac(mark),
-        }
+        hexadecimal, boot = seal.hex(), _boot()
+        mac = self._mac(store, number, hexadecimal, flush, boot)
+        line = (
+            f'{{"store": "{store}", "number": {number}, "seal": "{hexadecimal}", '
+            f'"flush": "{flush}", "boot": "{boot}", "mac": "{mac}"}}'
+        )
         try:
             if self._descriptor is None:
                 self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.pwrite(self._descriptor, json.dumps(fields).encode().ljust(_BYTES - 1) + b"\n", 0)
+            os.pwrite(self._descriptor, line.encode().ljust(_BYTES - 1) + b"\n", 0)
             if durable:
                 os.fsync(self._descriptor)
         except OSError as error:
@@ -122,6 +121,6 @@ class HighWaterMark:
                 os.close(self._descriptor)
             self._descriptor = None
 
-    def _mac(self, mark: Mark) -> str:
-        text = f"high-water mark {mark.store} {mark.number} {mark.seal.hex()} {mark.flush} {mark.boot}"
+    def _mac(self, store: str, number: int, seal: str, flush: str, boot: str) -> str:
+        text = f"high-water mark {store} {number} {seal} {flush} {boot}"
         return hmac.digest(self._key, text.encode(), "sha256").hex()

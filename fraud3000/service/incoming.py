@@ -167,8 +167,11 @@ class Counter:
 
     def _card_number(self, made: BaseModel) -> Fault | None:
         """Refuse an id that contains a card number and is not hashed."""
-        faults = (self._id_fault(role, getattr(made, role)) for role in self._searched)
-        return next((fault for fault in faults if fault is not None), None)
+        for role in self._searched:
+            fault = self._id_fault(role, getattr(made, role))
+            if fault is not None:
+                return fault
+        return None
 
     def _id_fault(self, role: str, value: str) -> Fault | None:
         if role not in self._searched or not in_id(value).passes:

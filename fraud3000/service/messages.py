@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -24,7 +25,6 @@ from fraud3000.categories import canonical
 from fraud3000.data import ids
 from fraud3000.data.amounts import LARGEST
 from fraud3000.data.columns import snake_case
-from fraud3000.data.missing import is_missing
 from fraud3000.params import Mapping
 from fraud3000.schema import APPROVED, DECLINED, REFUND
 
@@ -37,8 +37,7 @@ LONGEST_TEXT = 1_000
 
 def _exact(given: str) -> str:
     """Refuse an id that files do not take either."""
-    plain = given.isascii() and given.isalnum() and not is_missing(given)
-    wrong = None if plain else ids.problem(given)
+    wrong = ids.problem(given)
     if wrong is not None:
         raise PydanticCustomError("id", "Input should be an id as text, and {wrong}", {"wrong": wrong})
     return given
@@ -58,10 +57,14 @@ _LARGEST = 2**63
 """From here on a number is not a category: its text would depend on the type that stores it."""
 
 
+_canonical = lru_cache(maxsize=4096, typed=True)(canonical)
+"""Categories come again and again."""
+
+
 def _category(sent: Any) -> Any:
     """Turn text, a number below 2^63 or a boolean into the canonical text of a category; empty text if it is missing."""
     if isinstance(sent, str) or (isinstance(sent, int | float) and abs(sent) < _LARGEST):
-        return canonical(sent) or ""
+        return _canonical(sent) or ""
     return sent
 
 

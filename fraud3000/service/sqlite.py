@@ -19,7 +19,7 @@ from fraud3000.errors import CheckFailed, ParamsError, UnavailableError
 from fraud3000.service import holes, seals
 from fraud3000.service.archive import Archive, entry_of, without_person
 from fraud3000.service.entries import Answer, Entry, Erasure, Label, Taken, number_in
-from fraud3000.service.high_water_mark import HighWaterMark, Mark
+from fraud3000.service.high_water_mark import HighWaterMark
 from fraud3000.service.holes import Hole, Step
 from fraud3000.service.journal import Alert, Flush, Queue
 from fraud3000.service.repair import repairs
@@ -96,6 +96,7 @@ class SqliteJournal:
             self.holes = read_holes(self._writing)
             self._head = self._end()
             self._files = StoreFiles(Path(f"{path}{ending}") for ending in FILES)
+            self._written = StoreFiles(Path(f"{path}{ending}") for ending in FILES[:2])
         except sqlite3.OperationalError as error:
             raise _unavailable(path, error) from error
         except DAMAGES as error:
@@ -139,7 +140,7 @@ class SqliteJournal:
         UnavailableError
             It cannot be written.
         """
-        self.mark.write(Mark(self.store, *self._head, flush=self._flush), durable=True)
+        self.mark.write(self.store, *self._head, flush=self._flush, durable=True)
 
     @property
     def size(self) -> int:
@@ -184,7 +185,6 @@ class SqliteJournal:
             rows.append((number, entry.kind, entry.transaction_id, body, personal, seal))
         closed = [(one.transaction_id,) for one in added if isinstance(one, Label)]
         alerts = [_alert(one) for one in added if _alerts(one)]
-        self._files.require_in_place()
         try:
             if 0 < len(rows) <= _IN_ONE_STATEMENT and not closed and not alerts:
                 self._writing.execute(f"{INSERT}{', (?, ?, ?, ?, ?, ?)' * (len(rows) - 1)}", [*chain(*rows)])
@@ -200,8 +200,8 @@ class SqliteJournal:
                 raise  # a bug of ours, that no room will mend
             raise _unavailable(self.path, error) from error
         self._head = (last + len(rows), seal)
-        self._files.require_in_place()
-        self.mark.write(Mark(self.store, *self._head, flush=self._flush))
+        self._written.require_in_place()  # else the commit went into a file that nobody will find again
+        self.mark.write(self.store, *self._head, flush=self._flush)
 
     def of_transaction(self, transaction_id: str) -> list[Entry]:
         """See `Journal.of_transaction`."""
