@@ -83,7 +83,7 @@ def create_app(
         docs_url=None,  # these pages are loaded from another host
         redoc_url=None,
         openapi_url=None,  # the page is a route like the others, with the same authentication
-        dependencies=[Depends(requests.refuse_unknown_query)],
+        dependencies=[Depends(requests.guard_query)],
         lifespan=lifespan,
         redirect_slashes=False,  # the sender's own Host would say where to
         responses={200: {"headers": _headers(requests.REQUEST_ID)}, **_failures(500)},
@@ -100,7 +100,7 @@ def create_app(
     _keep_up(app, upkeep, door)
     # around FastAPI, not within: what it does with every request costs a short one as much as its answer does
     answering = door_.Authentication(direct.Direct(app, "/score", directly), door)
-    return direct.HeadAsGet(Timed(Named(answering), metrics))
+    return Timed(Named(answering), metrics)
 
 
 def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Door, slices: Slices) -> direct.Handler:

@@ -41,19 +41,6 @@ class Direct:
         await answer(scope, receive, send)
 
 
-class HeadAsGet:
-    """Answers HEAD as GET: the server sends the head of the answer and leaves its body out."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}  # a copy: the server goes by its own
-        await self._app(scope, receive, send)
-
-
 def query(request: Request, model: type[Asked]) -> Asked:
     """The parameters of a request's query, as FastAPI would read them.
 

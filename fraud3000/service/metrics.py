@@ -275,7 +275,10 @@ def _info(name: str, said: str, **labels: str) -> GaugeMetricFamily:
 
 
 class Timed:
-    """Counts every request, by the route that answers it; one whose sender left before is none that failed."""
+    """Counts every request, by the route that answers it; one whose sender left before is none that failed.
+
+    HEAD is answered and counted as GET: the server sends the head of the answer and leaves its body out.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -285,6 +288,8 @@ class Timed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # a copy: the server goes by its own
         begin, status = time.perf_counter(), LEFT
 
         async def counted(message: Message) -> None:

@@ -69,7 +69,7 @@ async def read(request: Request, name: str, slices: Slices) -> Body:
         It is nothing of that, or too much.
     """
     kind = _kind(request.headers)
-    content = await _bytes(request, kind)
+    content = await _bytes(request, kind, slices)
     if kind == LINES:
         lines = [line for line in content.split(b"\n") if line.strip()]
         _require_rows(len(lines), name)
@@ -164,13 +164,8 @@ def _require_rows(found: int, name: str) -> None:
         raise Refused(413, "too_large", message, "Send them in several requests, or as a file by the command line.")
 
 
-async def _bytes(request: Request, kind: str) -> bytes:
-    """Read the body, and refuse one that would take far more memory once it is parsed.
-
-    Opening brackets are counted wherever they stand, also in text: that needs no parsing. The whole body is read before it
-    is refused for its count, so that a sender who is still sending gets the answer.
-    """
-    parts, size, objects, lines = [], 0, 0, 0
+async def _bytes(request: Request, kind: str, slices: Slices) -> bytes:
+    parts, size = [], 0
     try:
         async with asyncio.timeout(LONGEST):
             async for part in request.stream():
@@ -178,18 +173,26 @@ async def _bytes(request: Request, kind: str) -> bytes:
                 if size > MOST_BYTES:
                     said = f"more than {MOST_BYTES // 1024**2} MiB"
                     raise Refused(413, "too_large", said, "Send less in a request.")
-                objects += part.count(b"{") + part.count(b"[")
-                lines += part.count(b"\n") if kind == LINES else 0
-                if max(objects, lines) <= _MOST_OBJECTS:
-                    parts.append(part)
+                parts.append(part)
     except TimeoutError:
         said = f"the request did not come within {LONGEST:.0f} s"
         raise Refused(408, "too_slow", said, "Send it again, all at once.") from None
+    if size > _MOST_OBJECTS:
+        await _require_few(parts, kind, slices)
+    return b"".join(parts)
+
+
+async def _require_few(parts: Sequence[bytes], kind: str, slices: Slices) -> None:
+    """Refuse a body that would take far more memory once it is parsed.
+
+    Opening brackets are counted wherever they stand, also in text: that needs no parsing.
+    """
+    objects = sum(await slices.collect(part.count(b"{") + part.count(b"[") for part in parts))
+    lines = sum(part.count(b"\n") for part in parts) if kind == LINES else 0
     for found, what in ((objects, "objects and lists"), (lines, "lines")):
         if found > _MOST_OBJECTS:
             message = f"{found:,} {what} in a body, and a request has room for {_MOST_OBJECTS:,}"
             raise Refused(413, "too_large", message, "Send less.")
-    return b"".join(parts)
 
 
 def _parsed(content: bytes, what: str) -> Any:
@@ -251,6 +254,11 @@ def refuse_unknown_query(request: Request) -> None:
         message = "; ".join(f"{excerpt(name, _TOLD)}: {what}" for name in unknown or twice)
         allowed = f"Parameters of {path}: {', '.join(known)}." if known else f"{path} takes no parameters."
         raise Refused(422, "invalid_request", message, allowed)
+
+
+async def guard_query(request: Request) -> None:
+    """The same as a dependency of FastAPI's, which would call a plain function in a thread."""
+    refuse_unknown_query(request)
 
 
 def answer_errors(app: FastAPI) -> None:
