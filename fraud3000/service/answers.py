@@ -123,6 +123,8 @@ def in_place(items: Sequence[Any], faults: Mapping[int, Fault], told: Iterable[R
         Of all the others, in order.
     """
     rest = iter(told)
+    if not faults:
+        return rest
     return (faulty(id_of(item), faults[place]) if place in faults else next(rest) for place, item in enumerate(items))
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
+from itertools import repeat
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
@@ -128,7 +129,7 @@ def _take(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
             checked = await counter.check(body.items, slices)
         with metrics.stage("decide and keep"):
             found = await desk.decide(checked.rows, checked.received_at, reasons=asked.reasons, deadline=deadline)
-        told = (answers.decided(desk, one, asked.reasons) for one in found)
+        told = map(answers.decided, repeat(desk), found, repeat(asked.reasons))
         results = await slices.collect(answers.in_place(body.items, checked.faults, told), steps=len(body.items))
         metrics.count(results)
         logger.debug("score rows={} faults={}", len(results), len(checked.faults))

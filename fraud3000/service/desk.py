@@ -41,7 +41,9 @@ _SECONDS_AT_ONCE = 0.010
 """Time that deciding in one go may take: other requests are answered in between."""
 
 _BACKLOG = 1024
-"""Entries that may wait for the disk while a large request goes on: those of other requests are written behind them."""
+"""Entries of a large request that wait for each other: more are written while it goes on, and it stops at twice as many.
+
+The entries of other requests are written behind them."""
 
 
 MOST_INSIDE = 20_000
@@ -337,10 +339,10 @@ class Desk:
             They cannot be written; the rest of the request is not taken.
         """
         await self._writer.catch_up()
-        if self.waiting >= _BACKLOG // 2:
-            self._writer.begin()
         if self.waiting > _BACKLOG:
-            await self._writer.until(self._last - _BACKLOG)
+            self._writer.begin()
+        if self.waiting > 2 * _BACKLOG:
+            await self._writer.until(self._last - 2 * _BACKLOG)
 
     def _decide(self, group: Sequence[_Asked]) -> list[list[Taken | Refusal]]:
         """Meet transactions and decide those that are not yet; nothing else comes between."""

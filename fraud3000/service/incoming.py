@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, TypeVar
 
 import polars as pl
@@ -108,7 +108,7 @@ class Counter:
         """Check each transaction on its own; one that is wrong does not keep the others back."""
         now = self._now()
         latest = now + AHEAD
-        found = await slices.collect((self._check_one(item, latest) for item in items), steps=len(items))
+        found = await slices.collect(map(self._check_one, items, repeat(latest)), steps=len(items))
         rows: list[Row] = []
         faults: dict[int, Fault] = {}
         for place, one in enumerate(found):
