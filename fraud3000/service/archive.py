@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from itertools import chain, pairwise
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +18,7 @@ from fraud3000.data import outputs
 from fraud3000.errors import DataError
 from fraud3000.service import entries
 from fraud3000.service.entries import Entry, Taken
+from fraud3000.service.holes import ascending
 from fraud3000.service.seals import Sealed, digest_of
 
 _SCHEMA: dict[str, pl.DataType] = {
@@ -97,7 +97,7 @@ class Archive:
         """
         for file in self.files:
             if file.last > number and file.first <= until:
-                yield from (row for row in _ascending(_read(file)) if number < row.number <= until)
+                yield from (row for row in ascending(_read(file)) if number < row.number <= until)
 
     def entry(self, number: int) -> Sealed | None:
         """The entry of a number; None where it is not here.
@@ -223,16 +223,6 @@ def _read(file: File) -> Iterator[Sealed]:
     with _readable(file.path):
         frame = pl.read_parquet(file.path, glob=False)
     return _rows(frame)
-
-
-def _ascending(rows: Iterator[Sealed]) -> Iterator[Sealed]:
-    """Rows without those whose number is damaged, as its neighbours show: they count as missing."""
-    before = 0
-    for row, following in pairwise(chain(rows, [None])):
-        assert row is not None
-        if row.number > before and (following is None or row.number < following.number):
-            before = row.number
-            yield row
 
 
 def _rows(frame: pl.DataFrame) -> Iterator[Sealed]:

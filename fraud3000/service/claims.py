@@ -19,6 +19,9 @@ from fraud3000.service.sqlite import SqliteJournal
 _LEFT = ("seed.json", "history.parquet", "labels.parquet", "archive", "shadow", "snapshots", "journal.mark")
 """What a store holds beside its journal."""
 
+MOST_LOST = 1_000_000
+"""An alert of an entry that lies further behind the end is damaged: unlike anchors and mark, alerts are not sealed."""
+
 _WAYS = (
     "Mount or restore the store; or rename the journal.db.rescued or journal.db.damaged-… file to journal.db; or accept "
     "the loss with `fraud3000 audit acknowledge --reason …`; or, for a new service, set another serve.store and "
@@ -52,7 +55,7 @@ def of_journal(journal: SqliteJournal, anchors: Claims) -> list[Claim]:
     mark = journal.mark.read()
     if mark is not None and mark.store == journal.store and mark.binding:
         claims.append(Claim(mark.number, mark.seal, "the high-water mark"))
-    if journal.last_alert > journal.last:
+    if journal.last < journal.last_alert <= journal.last + MOST_LOST:
         claims.append(Claim(journal.last_alert, None, "an alert"))
     return claims
 

@@ -205,8 +205,8 @@ class Folder:
             The journal cannot be written.
         """
         anchors, path = self._claims(), self._database
+        self.forget_snapshots()  # they may have seen what is lost; before any change, in case this is cut off
         rebuilt = accept_loss(path, anchors, key=key, mark=self._mark)
-        self.forget_snapshots()
         with closing(SqliteJournal(path, key=key, create=False, mark=self._mark)) as journal:
             lost = acknowledgement(journal, anchors, reason=reason, by=by, at=at, rebuilt=rebuilt)
             if lost is not None:
@@ -349,7 +349,8 @@ def _require_readable(journal: SqliteJournal) -> None:
     """
     if not journal.complete:
         raise damaged(journal.path, "entries are missing")
-    journal.last_alert  # noqa: B018 - raises if alerts cannot be read
+    if journal.last_alert > journal.last + claims.MOST_LOST:
+        raise damaged(journal.path, "an alert is of an entry that there cannot be")
     journal.of_transaction("")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 from fraud3000.service import seals
 from fraud3000.service.seals import Sealed
@@ -135,6 +136,22 @@ def _verified(row: Sealed, key: bytes, seals_before: tuple[bytes | None, ...]) -
     first = seals_before[0]
     expected = row.sealed_behind(key, first) if isinstance(first, bytes) else None
     return Step(row.number, row.number, row, verified=False, before=first, expected=expected)
+
+
+def ascending(rows: Iterable[Sealed], *, after: int = 0, until: int | None = None) -> Iterator[Sealed]:
+    """Rows without those whose number is damaged, as the bounds and its neighbours show: they count as missing.
+
+    Parameters
+    ----------
+    after, until
+        Numbers between which all rows must lie, the latter included.
+    """
+    for row, following in pairwise(chain(rows, [None])):
+        assert row is not None
+        conflicts = following is not None and after < following.number <= row.number
+        if row.number > after and (until is None or row.number <= until) and not conflicts:
+            after = row.number
+            yield row
 
 
 def bridge(key: bytes, before: bytes, last: int) -> bytes:

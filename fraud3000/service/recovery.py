@@ -8,6 +8,7 @@ start finishes the rest.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
@@ -35,7 +36,7 @@ from fraud3000.service.sqlite import ALERT, CLOSED, DAMAGES, FILES, INSERT, MARK
 from fraud3000.service.sqlite_schema import connect
 
 _BATCH = 1_000  # rows that are written in one statement
-_BLIND = 100_000  # numbers that are tried one by one behind the last readable entry, if nothing tells the last number
+_SMALLEST = 100  # bytes that an entry takes at least, its index included
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ class Recovered:
     holes
         The lost ones that were not known before.
     aside
-        The damaged file; None if it had been put aside before.
+        The damaged file.
     """
 
     kept: int
     holes: tuple[Hole, ...]
-    aside: Path | None
+    aside: Path
 
 
 def recover(
@@ -100,7 +101,7 @@ def recover(
         found = _rebuild(None, path, key, {**facts, "moved": last}, last)
     else:
         found = _from_database(path, key, anchors, last_mark)
-    aside = finish(path)
+    aside = _place(path)
     return Recovered(found.kept, tuple(found.new), aside)
 
 
@@ -121,13 +122,19 @@ def _from_database(path: Path, key: bytes, anchors: Claims, mark: Mark | None) -
 
 
 def finish(path: Path) -> Path | None:
-    """Put a complete rescued database in place; the name under which the damaged one stays, None if there is none to place.
+    """Finish a recovery that was cut off: the name under which the damaged database stays, None if there is nothing to do.
 
-    Safe to repeat after a crash at any point.
+    A recovery never leaves the place of the database empty, so where it is empty something else happened: nothing is done.
     """
-    rescued = path.with_name(f"{path.name}.rescued")
-    if not rescued.exists():
-        return None
+    return _place(path) if path.exists() and _rescued(path).exists() else None
+
+
+def _rescued(path: Path) -> Path:
+    return path.with_name(f"{path.name}.rescued")
+
+
+def _place(path: Path) -> Path:
+    """Put the complete rescued database in place; safe to repeat after a crash at any point."""
     aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     for ending in FILES:
         old = Path(f"{path}{ending}")
@@ -135,7 +142,7 @@ def finish(path: Path) -> Path | None:
             os.link(old, f"{aside}{ending}")
     for ending in FILES[1:]:  # SQLite would apply them to the new database
         Path(f"{path}{ending}").unlink(missing_ok=True)
-    rescued.replace(path)
+    _rescued(path).replace(path)
     _sync(path.parent)
     return aside
 
@@ -186,12 +193,12 @@ def _rebuild(
         raise ParamsError(
             f"{path}: is sealed with another key", hint=f"Set {seals.VARIABLE} to what it was at the first start."
         )
-    part, rescued = (path.with_name(f"{path.name}.rescued{ending}") for ending in (".part", ""))
+    part = path.with_name(f"{path.name}.rescued.part")
     for ending in FILES:
         Path(f"{part}{ending}").unlink(missing_ok=True)
     found = _Rebuilding()
     archive, reading = Archive(path.parent / "archive"), _Salvage(damaged, claimed)
-    moved = int(facts.get("moved") or 0)
+    moved = min(int(facts.get("moved") or 0), archive.last)
     with closing(connect(part, create=True)) as target:
         writer = _Writer(target, moved)
         rows = chain(archive.after(0, moved), reading.rows(moved))
@@ -202,7 +209,7 @@ def _rebuild(
     archive.replace(found.mended)
     with part.open("rb") as file:
         os.fsync(file.fileno())
-    part.replace(rescued)
+    part.replace(_rescued(path))
     _sync(path.parent)
     logger.error("journal damaged kept={} lost={}", found.kept, [hole.span for hole in found.new])
     return found
@@ -308,24 +315,24 @@ class _Salvage:
 
     def rows(self, number: int) -> Iterator[Sealed]:
         """Rows behind a number in ascending order; where a scan fails, each number is looked up on its own."""
-        if self._damaged is None:
-            return
-        top = self._top()
-        while True:
-            try:
-                self.broken = False
-                for raw in self._damaged.execute(f"{ROWS} WHERE number > ? ORDER BY number", (number,)):
-                    number = raw[0]
-                    yield Sealed(*raw)
-            except DAMAGES:
-                self.broken = True
-            else:
+        top = self._top(number)
+        while self._damaged is not None:
+            for row in holes.ascending(self._scan(self._damaged, number), after=number, until=top):
+                number = row.number
+                yield row
+            found = self._next(number, top) if self.broken else None
+            if found is None:
                 return
-            row = self._next(number, top or number + _BLIND)
-            if row is None:
-                return
-            number = row.number
-            yield row
+            number = found.number
+            yield found
+
+    def _scan(self, damaged: sqlite3.Connection, number: int) -> Iterator[Sealed]:
+        self.broken = False
+        try:
+            for raw in damaged.execute(f"{ROWS} WHERE number > ? ORDER BY number", (number,)):
+                yield Sealed(*raw)
+        except DAMAGES:
+            self.broken = True
 
     def _next(self, number: int, top: int) -> Sealed | None:
         for candidate in range(number + 1, top + 1):
@@ -333,10 +340,17 @@ class _Salvage:
                 return Sealed(*raw)
         return None
 
-    def _top(self) -> int:
-        """The highest number that can be found; 0 if nothing tells it."""
+    def _top(self, number: int) -> int:
+        """The highest number that an entry can have; a damaged row may have any, so the size of the file bounds it."""
         queries = ("SELECT max(number) FROM entries", "SELECT max(number) FROM alerts")
-        return max([self._claimed, *(row[0] or 0 for query in queries for row in self._ask(query))])
+        found = [row[0] or 0 for query in queries for row in self._ask(query)]
+        return max(self._claimed, min(max(found, default=number + self._room), number + self._room))
+
+    @property
+    def _room(self) -> int:
+        """How many entries the file has room for."""
+        sizes = [row[0] for query in ("PRAGMA page_count", "PRAGMA page_size") for row in self._ask(query)]
+        return int(math.prod(sizes)) // _SMALLEST
 
 
 class _Writer:
@@ -368,7 +382,9 @@ class _Writer:
         """Write the rest, and fold the write-ahead log into the file."""
         self._write()
         self._target.execute("DELETE FROM alerts WHERE number <= ? AND NOT open", (self._moved,))
-        self._target.executemany(SET_FACT, {"moved_seal": self._moved_seal or seals.START, **facts}.items())
+        self._target.executemany(
+            SET_FACT, {**facts, "moved": self._moved, "moved_seal": self._moved_seal or seals.START}.items()
+        )
         rows = [(hole.first, hole.last, hole.seal, hole.why) for hole in found]
         self._target.executemany("INSERT INTO holes (first, last, seal, why) VALUES (?, ?, ?, ?)", rows)
         self._target.execute("COMMIT")

@@ -39,6 +39,7 @@ _TOLD = 200  # characters of what was sent that are said again
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 _CUT_SHORT = (408, 413)
 _FAULTS = {DataError: 422, ScorerError: 409, CheckFailed: 503, UnavailableError: 503}
+_CODES: dict[type[FraudError], str] = {CheckFailed: "check_failed"}
 _MOST_NAMES = 5  # names of parameters that are said again
 _PARAMETERS = {"/score": tuple(ScoreQuery.model_fields), "/alerts": tuple(AlertQuery.model_fields)}
 _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
@@ -280,7 +281,7 @@ async def answer_to(request: Request, error: Exception) -> Response:
         return failure(error.status, error.fault, retry_after=error.retry_after)
     if isinstance(error, FraudError):
         status = next((code for kind, code in _FAULTS.items() if isinstance(error, kind)), 500)
-        code = type(error).__name__.removesuffix("Error").lower()
+        code = _CODES.get(type(error)) or type(error).__name__.removesuffix("Error").lower()
         return failure(status, Fault(code=code, message=error.message, hint=error.hint or ""))
     if isinstance(error, RequestValidationError):
         named = [(excerpt(".".join(map(str, one["loc"][1:])), _TOLD), one["msg"]) for one in error.errors()[:5]]

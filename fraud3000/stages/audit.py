@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from fraud3000 import durations
 from fraud3000.chain import user
 from fraud3000.data import outputs
 from fraud3000.data.card_names import Book
-from fraud3000.errors import CheckFailed, DataError
+from fraud3000.errors import CheckFailed, DataError, UnavailableError
 from fraud3000.features.online.facts import microseconds
 from fraud3000.interrupts import uninterrupted
 from fraud3000.params import Params
@@ -22,7 +23,7 @@ from fraud3000.redact import mask
 from fraud3000.service import audit as audits
 from fraud3000.service import seals
 from fraud3000.service.anchors import Claims
-from fraud3000.service.claims import MissingJournal, missing_journals, of_journal
+from fraud3000.service.claims import MissingJournal, missing_journals, of_journal, require_untouched
 from fraud3000.service.entries import Acknowledgement, Repair
 from fraud3000.service.folder import Folder
 from fraud3000.service.high_water_mark import HighWaterMark
@@ -152,29 +153,34 @@ def repair(params: Params, reason: str) -> Summary:
         raise DataError("--reason: is empty", hint="Say what happened to the clock.")
     root, key, now = service_folder(params), seals.audit_key(os.environ), datetime.now(UTC)
     journal_of(params).close()
-    with closing(Folder(root, anchors_of(params))) as folder, uninterrupted(), doing("repairing"):
-        with closing(folder.journal(key=key)) as journal:
-            before = Corrections.of_journal(journal)
-            entries = before.apply(journal.after(0))
-            withdrawn, recorded = find(entries, now=now, ahead=AHEAD, jump=params.serve.clock.jump)
-            if not withdrawn and not recorded:
-                raise DataError(
-                    f"{root}: no entry lies more than {params.serve.clock.jump} in the future of what came after it",
-                    hint="`fraud3000 audit verify` lists what is wrong with the journal.",
-                )
-            gone = before.withdrawn | set(withdrawn)
-            left = (one for one in journal.after(0) if one.number not in gone)
-            entry = Repair(
-                journal.last + 1,
-                microseconds(now),
-                user(),
-                mask(reason.strip()),
-                tuple(withdrawn),
-                tuple(recorded),
-                newest_left(left),
+    with (
+        closing(Folder(root, anchors_of(params))) as folder,
+        uninterrupted(),
+        doing("repairing"),
+        closing(folder.journal(key=key)) as journal,
+    ):
+        before = Corrections.of_journal(journal)
+        entries = before.apply(journal.after(0))
+        withdrawn, recorded = find(entries, now=now, ahead=AHEAD, jump=params.serve.clock.jump)
+        if not withdrawn and not recorded:
+            jump = durations.text(round(params.serve.clock.jump.total_seconds()))
+            raise DataError(
+                f"{root}: no entry lies more than {jump} in the future of what came after it",
+                hint="`fraud3000 audit verify` lists what is wrong with the journal.",
             )
-            journal.append([entry])
-        folder.forget_snapshots()
+        gone = before.withdrawn | set(withdrawn)
+        left = (one for one in journal.after(0) if one.number not in gone)
+        entry = Repair(
+            journal.last + 1,
+            microseconds(now),
+            user(),
+            mask(reason.strip()),
+            tuple(withdrawn),
+            tuple(recorded),
+            newest_left(left),
+        )
+        folder.forget_snapshots()  # they have seen what is withdrawn; before the entry, in case this is cut off
+        journal.append([entry])
     return Summary(
         command="audit repair",
         facts={
@@ -198,10 +204,13 @@ def _without_journal(params: Params, anchors: Claims) -> Summary:
     """
     root = service_folder(params)
     mark = HighWaterMark(anchors_of(params).mark, key=seals.audit_key(os.environ)).read()
-    missing = list(missing_journals(None, anchors, mark))
-    if not missing:
+    rows = [("", _missing_journal(one)) for one in missing_journals(None, anchors, mark)]
+    try:
+        require_untouched(root, anchors, anchors_of(params).mark)
+    except UnavailableError as error:
+        rows = rows or [("", error.message)]
+    if not rows:
         raise DataError(f"{root}: no service has kept a journal there", hint="See serve.store of the params.")
-    rows = [("", _missing_journal(one)) for one in missing]
     return Summary(
         command="audit verify",
         facts={"entries": 0, "anchors": len(anchors.verified), "findings": len(rows)},

@@ -15,6 +15,7 @@ from datetime import UTC, timedelta
 from functools import partial
 
 import polars as pl
+from loguru import logger
 from starlette.types import ASGIApp
 
 from fraud3000 import bundle, durations, registry
@@ -190,11 +191,19 @@ class Service:
         """Write a snapshot, and let go of port, journal and folder."""
         with uninterrupted():
             self.listening.close()
-            if self.desk.readiness.problem("store") is None:
-                states.save(self.folder.root, self.desk.store, self.kept.journal.end)
+            self._save()
             self.anchors.drop(self.kept.journal.store, self.kept.journal.end)
             self.kept.journal.close()
             self.folder.close()
+
+    def _save(self) -> None:
+        """Write a snapshot, unless the store is not in place: nothing must be written where it was."""
+        try:
+            _require_in_place(self.folder, self.kept.journal)
+        except UnavailableError as error:
+            logger.error("no snapshot: {}", error.message)
+            return
+        states.save(self.folder.root, self.desk.store, self.kept.journal.end)
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,21 @@ def test_recovery_keeps_every_whole_entry_and_makes_each_lost_one_a_hole(
         assert list(again.after(0)) == [*whole, taken(again.last)]
 
 
+@pytest.mark.parametrize(("number", "lost"), [(2**60, set()), (3, {3, 4}), (9, {9, 10})])
+def test_an_entry_whose_number_is_damaged_costs_no_time(
+    journal: SqliteJournal, path: Path, number: int, lost: set[int]
+) -> None:
+    journal.append(some(64))
+    journal.close()
+    altered(path, f"DELETE FROM entries WHERE number = {number}")
+    altered(path, f"UPDATE entries SET number = {number} WHERE number = 64")
+    recovered = recover(path)  # the entry behind a false one cannot be verified
+    assert {number for hole in recovered.holes for number in range(hole.first, hole.last + 1)} == lost
+    with closing(SqliteJournal(path)) as good:
+        assert good.last == 63
+        assert list(good.after(0)) == [entry for entry in some(63) if entry.number not in lost]
+
+
 def test_a_seal_alone_that_is_damaged_is_computed_again(journal: SqliteJournal, path: Path) -> None:
     journal.append(some(7))
     end = journal.end

@@ -150,6 +150,28 @@ def test_without_a_journal_nothing_is_begun_where_there_was_one(
     }, "nothing is deleted"
 
 
+def test_a_rescued_file_alone_is_not_taken_for_the_journal(ended: Path, given: Params, reopen: Open) -> None:
+    path = service_folder(given) / "journal.db"
+    path.rename(path.with_name("journal.db.rescued"))  # as a recovery that was killed between two moves left it once
+    for _ in range(2):
+        with pytest.raises(
+            UnavailableError, match=r"has no journal\.db, but seed\.json.*journal\.db\.rescued"
+        ) as refused:
+            reopen()
+        assert refused.value.exit_code == 7
+        assert len(found(given)) == 1
+    path.with_name("journal.db.rescued").rename(path)
+    with closing(reopen()) as service:
+        assert service.kept.journal.last == 300
+    assert found(given) == []
+
+
+def test_a_missing_journal_is_a_finding_without_anchors_too(ended: Path, given: Params) -> None:
+    for path in (service_folder(given) / "journal.db", anchors_of(given).path, anchors_of(given).mark):
+        path.unlink()
+    assert "has no journal.db, but seed.json" in str(found(given))
+
+
 def test_a_rescued_journal_is_put_in_place_by_the_next_start(ended: Path, given: Params, reopen: Open) -> None:
     path = service_folder(given) / "journal.db"
     shutil.copy(path, path.with_name("journal.db.rescued"))
