@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -136,8 +137,10 @@ def _history(path: Path) -> None:
 
 @contextmanager
 def _served() -> Iterator[Server]:
-    """The service on a new store."""
-    subprocess.run(["rm", "-rf", "service"], check=True)
+    """The service on a new store; what lies beside an earlier one names it and would refuse the new one."""
+    shutil.rmtree("service", ignore_errors=True)
+    for beside in Path().glob("service.anchors.*"):
+        beside.unlink()
     command = [COMMAND, "serve", "--port", "0", "--history", "history.parquet", "--json"]
     with _process(command) as running:
         told = ""

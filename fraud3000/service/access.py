@@ -7,6 +7,7 @@ import hmac
 import ipaddress
 import json
 import math
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -72,7 +73,7 @@ class Keys:
     """
 
     def __init__(self, path: Path, master: str | None = None) -> None:
-        self.path = path
+        self.path, self._name = path, os.fspath(path)
         self._master = None if master is None else Key("master", VARIABLE, SCOPES, _digest(master), "")
         self._seen: tuple[int, int, int] | None = None
         self._keys: dict[str, Key] = {}
@@ -87,7 +88,7 @@ class Keys:
             The file is none of keys.
         """
         try:
-            stat = self.path.stat()
+            stat = os.stat(self._name)  # noqa: PTH116 - twice as fast, and with every request
         except FileNotFoundError:
             self._seen, self._keys = None, {}
             return []

@@ -10,7 +10,7 @@ from loguru import logger
 
 from fraud3000 import categories
 from fraud3000.models import category_counts
-from fraud3000.models.category_counts import NONE, CategoryCounts, TrainedColumn
+from fraud3000.models.category_counts import CategoryCounts, TrainedColumn
 from fraud3000.scorer import Scorer
 
 _BLOCK = 1_000
@@ -18,12 +18,7 @@ _BLOCK = 1_000
 _FEWEST = 20
 """Transactions of a block before a warning."""
 
-_ONE = {
-    "known": CategoryCounts(1, 0, 0),
-    "missing": CategoryCounts(1, 1, 0),
-    "unknown": CategoryCounts(1, 0, 1),
-}
-KINDS = tuple(_ONE)
+KINDS = ("known", "missing", "unknown")
 
 
 @dataclass
@@ -34,28 +29,39 @@ class _Watched:
     index: int
     known: frozenset[str | None]
     trained: TrainedColumn | None
-    counts: CategoryCounts = NONE
+    missing: int = 0
+    unknown: int = 0
+    rows: int = 0
     warned: set[str] = field(default_factory=set)
 
     def observe(self, value: Any) -> str:
         """Count a value, warn if its kind became far more frequent than in training, and return its kind."""
         text = value if isinstance(value, str) else categories.canonical(value)
         kind = "missing" if text is None else "known" if text in self.known else "unknown"
-        self.counts += _ONE[kind]
-        if kind != "known" and kind not in self.warned and self.counts.rows >= _FEWEST:
-            self._compare(kind)
-        if self.counts.rows >= _BLOCK:
+        self.rows += 1
+        if kind != "known":
+            self._count_unusual(kind)
+        if self.rows >= _BLOCK:
             self.warned = {what for what in self.warned if self._jumped(what)}
-            self.counts = NONE
+            self.rows = self.missing = self.unknown = 0
         return kind
 
-    def _compare(self, kind: str) -> None:
-        if self.trained is not None and self._jumped(kind):
+    def _count_unusual(self, kind: str) -> None:
+        if kind == "missing":
+            self.missing += 1
+        else:
+            self.unknown += 1
+        if self.trained is not None and kind not in self.warned and self.rows >= _FEWEST and self._jumped(kind):
             self.warned.add(kind)
-            logger.warning(category_counts.warning(self.name, self.counts, self.trained.expected, kind))
+            logger.warning(category_counts.warning(self.name, self._counts, self.trained.expected, kind))
+
+    @property
+    def _counts(self) -> CategoryCounts:
+        """Of the block so far."""
+        return CategoryCounts(self.rows, self.missing, self.unknown)
 
     def _jumped(self, kind: str) -> bool:
-        return self.trained is not None and category_counts.jumped(self.counts, self.trained.expected, kind)
+        return self.trained is not None and category_counts.jumped(self._counts, self.trained.expected, kind)
 
 
 class CategoryMonitor:

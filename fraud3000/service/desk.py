@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import secrets
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -399,7 +399,7 @@ class Desk:
         self._since += 1
         if "ts" in row:
             self._newest = row["ts"] if self._newest is None else max(self._newest, row["ts"])
-        salt = secrets.token_hex(16)
+        salt = os.urandom(16).hex()
         taken = Taken(self._last, received_at, self._newest, row, self.judge.catalogue, features, salt=salt)
         self._open[taken.transaction_id] = taken
         self._met[taken.transaction_id] = self.store.met
