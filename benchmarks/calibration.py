@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 
 from fraud3000 import params as params_files
-from fraud3000 import prequential
-from fraud3000.models import calibrate, outside
+from fraud3000.evaluation import rolling_backtest
+from fraud3000.evaluation.rolling_backtest import Fitted
+from fraud3000.models.inference import calibrate
+from fraud3000.models.training import cross_fit
 from fraud3000.params import Params
-from fraud3000.prequential import Fitted
 from fraud3000.stages.featurize import featurize
-from fraud3000.stages.folds import FoldRows, Ground, as_scored
 from fraud3000.stages.prepare import prepare
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared.backtest_folds import FoldRows, Ground, as_scored
+from fraud3000.stages.shared.workspace import Workspace
 
 ROWS = {
     "boosting": "the default learner",
@@ -79,13 +80,13 @@ def _by_method(params: Params) -> Figures:
 def _fold(rows: FoldRows, params: Params) -> dict[str, dict[str, Any]]:
     ground, fold, valid = rows.ground, rows.fold, rows.valid
     assert valid is not None
-    learnt = prequential.learn(
+    learnt = rolling_backtest.learn(
         fold, rows.train, None, ground.catalogue, ground.split.burn_in, params.train, params.policy
     )
     found = {}
     for method in METHODS:
         told = params.train.model_copy(update={"calibration": "platt" if method == "none" else method})
-        settled = outside.settle(
+        settled = cross_fit.settle(
             learnt.model,
             rows.train,
             valid,
@@ -95,11 +96,11 @@ def _fold(rows: FoldRows, params: Params) -> dict[str, dict[str, Any]]:
             params.policy,
         )
         if method == "none":
-            settled = outside.Outside(
+            settled = cross_fit.Outside(
                 calibrate.Platt(1.0, 0.0), settled.threshold, "", settled.threshold_on, settled.log_odds
             )
         scored = as_scored(rows.test, Fitted(learnt.model, settled))
-        found[method] = prequential.measured(scored, params.policy, params.evaluate, decided=True)
+        found[method] = rolling_backtest.measured(scored, params.policy, params.evaluate, decided=True)
     return found
 
 

@@ -21,17 +21,17 @@ import numpy as np
 import polars as pl
 
 from fraud3000 import params as params_files
-from fraud3000.features.spec import Catalogue
-from fraud3000.models import contributions, predictors
-from fraud3000.models.encoder import Encoder, Floats
-from fraud3000.models.estimators import build
-from fraud3000.models.fit import Labels
-from fraud3000.models.rows import usable
-from fraud3000.splits import Boundaries
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.labels.splits import Boundaries
+from fraud3000.models.inference import contributions, predictors
+from fraud3000.models.inference.encoder import Encoder, Floats
+from fraud3000.models.training.estimators import build
+from fraud3000.models.training.fit import Labels
+from fraud3000.models.training.training_rows import usable
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
+from fraud3000.stages.shared.workspace import Workspace, read
 from fraud3000.stages.simulate import simulate
-from fraud3000.stages.workspace import Workspace, read
 
 ROWS = {
     "lightgbm": "LightGBM, 200 trees of 31 leaves",

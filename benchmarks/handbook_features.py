@@ -23,11 +23,11 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from fraud3000 import labels
-from fraud3000.data import clean, sources
-from fraud3000.features import batch
+from fraud3000.data.cleaning import clean, sources
+from fraud3000.features.batch import batch_engine
 from fraud3000.features.catalogue import default
-from fraud3000.features.spec import Catalogue, LabelWindow, Window
+from fraud3000.features.spec.declarations import Catalogue, LabelWindow, Window
+from fraud3000.labels import visibility
 from fraud3000.params import PrepareModelParams
 
 ROWS = {
@@ -108,7 +108,7 @@ def _of_terminal(rows: pd.DataFrame) -> pd.DataFrame:
 
 def derived(transactions: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
     """The same windows from ours: the current row added to the card's, the terminal's as they are."""
-    ours = batch.featurize(transactions, ledger, CATALOGUE).with_columns(transactions["amount"].alias("spent"))
+    ours = batch_engine.featurize(transactions, ledger, CATALOGUE).with_columns(transactions["amount"].alias("spent"))
     columns = []
     for days in DAYS:
         count = pl.col(f"card_count_{days}d") + 1
@@ -169,10 +169,10 @@ def speed(transactions: pl.DataFrame, ledger: pl.DataFrame, runs: int = 5) -> di
         pl.col("is_fraud").cast(pl.Int64),
         one=pl.lit(1, dtype=pl.Int64),
     )
-    batch.featurize(transactions, ledger, TWELVE)  # compiled, where no other run has done so
+    batch_engine.featurize(transactions, ledger, TWELVE)  # compiled, where no other run has done so
     ours, polars = [], []
     for _ in range(runs):
-        ours.append(_seconds(lambda: batch.featurize(transactions, ledger, TWELVE)))
+        ours.append(_seconds(lambda: batch_engine.featurize(transactions, ledger, TWELVE)))
         polars.append(_seconds(lambda: by_polars(plain)))
     duck = statistics.median(_seconds(lambda: by_duckdb(plain)) for _ in range(3))
     pandas = _seconds(lambda: published(transactions))
@@ -237,12 +237,12 @@ def catalogue(transactions: pl.DataFrame, ledger: pl.DataFrame, runs: int = 5) -
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "transactions.parquet", Path(folder) / "features.parquet"
         transactions.write_parquet(source)
-        features = batch.featurize(transactions, ledger, declared)
+        features = batch_engine.featurize(transactions, ledger, declared)
         ratios, alone = [], []
         for _ in range(runs):
             file = _seconds(lambda: _read_sort_write(source, features, target))
             ratios.append(_seconds(lambda: _read_featurize_write(source, ledger, declared, target)) / file)
-            alone.append(_seconds(lambda: batch.featurize(transactions, ledger, declared)) / file)
+            alone.append(_seconds(lambda: batch_engine.featurize(transactions, ledger, declared)) / file)
     return {
         "features": len(declared.names),
         "times_read_sort_write": round(statistics.median(ratios), 2),
@@ -257,7 +257,7 @@ def _read_sort_write(source: Path, features: pl.DataFrame, target: Path) -> None
 
 
 def _read_featurize_write(source: Path, ledger: pl.DataFrame, declared: Catalogue, target: Path) -> None:
-    batch.featurize(pl.read_parquet(source), ledger, declared).write_parquet(target)
+    batch_engine.featurize(pl.read_parquet(source), ledger, declared).write_parquet(target)
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -276,7 +276,7 @@ def load(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
         earliest=prepare.earliest,
         latest=prepare.latest,
     )
-    return ingested.transactions.select(NEEDED), labels.ledger_of(ingested.transactions, prepare.label_delay)
+    return ingested.transactions.select(NEEDED), visibility.ledger_of(ingested.transactions, prepare.label_delay)
 
 
 def main() -> int:

@@ -23,14 +23,15 @@ from pathlib import Path
 import serve
 
 import fraud3000
-from fraud3000 import bundle, params
-from fraud3000.features.online.facts import microseconds
-from fraud3000.service import states
-from fraud3000.service.desk import Desk
-from fraud3000.service.entries import Row
-from fraud3000.service.fallback import Fallback
-from fraud3000.service.folder import Folder
-from fraud3000.service.judge import Judge
+from fraud3000 import params
+from fraud3000.features.online.event_encoder import microseconds
+from fraud3000.models.inference import bundle
+from fraud3000.service.data_dir import Folder
+from fraud3000.service.engine import feature_state
+from fraud3000.service.engine.decider import Judge
+from fraud3000.service.engine.decision_engine import Desk
+from fraud3000.service.engine.fallback import Fallback
+from fraud3000.service.journal.entries import Row
 
 ROWS = {
     "memory": "resident memory after five times as many decisions over that after the first of them, same cards",
@@ -98,7 +99,7 @@ async def _decided(place: str, entries: int, cards: int) -> dict[int, int]:
                 gc.collect()
                 memory[done] = _resident()
             if done == entries - min(_SNAPSHOT, entries // 2):
-                states.save(folder.root, desk.store, kept.journal.end)
+                feature_state.save(folder.root, desk.store, kept.journal.end)
     return memory
 
 

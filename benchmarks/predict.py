@@ -17,7 +17,8 @@ import numpy as np
 from scipy.special import logit
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 
-from fraud3000.models import grown, trees
+from fraud3000.models.inference import trees
+from fraud3000.models.training import tree_import
 
 ROWS = {
     "boosting": "scikit-learn's histogram gradient boosting, 200 trees of 31 leaves",
@@ -48,7 +49,7 @@ def measure(wanted: str | None) -> Figures:
 
 def _row(name: str, matrix: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> dict[str, float]:
     estimator = _MADE[name]().fit(matrix, labels)
-    made, own = grown.of(estimator), _own(estimator)
+    made, own = tree_import.of(estimator), _own(estimator)
     difference = float(np.abs(made.log_odds(matrix) - own(matrix)).max())
     ours, theirs = _in_turns(made.log_odds, own, matrix)
     one, one_theirs = _in_turns(made.log_odds, own, matrix[:1], repeat=200)

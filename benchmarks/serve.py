@@ -29,9 +29,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 import fraud3000
 from fraud3000 import params as params_files
-from fraud3000.stages import exported
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
+from fraud3000.stages.shared import model_pointer
 from fraud3000.stages.simulate import simulate
 from fraud3000.stages.train import train
 
@@ -117,7 +117,9 @@ def _prepared() -> None:
     given = params_files.parse(_WORLD)
     for stage in (simulate, prepare, featurize, train):
         stage(given)
-    champion = exported.pointer("champion", "1", Path("data/models/1"))  # served as a promoted model is, by its files
+    champion = model_pointer.pointer(
+        "champion", "1", Path("data/models/1")
+    )  # served as a promoted model is, by its files
     Path("data/models/champion.json").write_text(champion, encoding="utf-8")
     Path("params.yaml").write_text(yaml.safe_dump({"serve": {"store": "service"}}), encoding="utf-8")
 

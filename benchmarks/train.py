@@ -14,17 +14,17 @@ import numpy as np
 import polars as pl
 
 from fraud3000 import params as params_files
-from fraud3000.features.spec import Catalogue
-from fraud3000.models import estimators
-from fraud3000.models.encoder import Encoder, Floats
-from fraud3000.models.rows import usable
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.labels.splits import Boundaries
+from fraud3000.models.inference.encoder import Encoder, Floats
+from fraud3000.models.training import estimators
+from fraud3000.models.training.training_rows import usable
 from fraud3000.params import Params, TrainModelParams
-from fraud3000.splits import Boundaries
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
+from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.simulate import simulate
 from fraud3000.stages.train import train
-from fraud3000.stages.workspace import Workspace
 
 ROWS = {
     "boosting": "train, from reading the features to the registered challenger, over a bare fit of at least 60 s",

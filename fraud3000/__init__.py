@@ -34,22 +34,22 @@ if TYPE_CHECKING:
         UnavailableError,
     )
     from fraud3000.metrics.report import measure
+    from fraud3000.models.inference.scorer import Scorer
     from fraud3000.params import Params
     from fraud3000.params import load as load_params
     from fraud3000.params import parse as parse_params
-    from fraud3000.scorer import Scorer
-    from fraud3000.service.fallback import Fallback
+    from fraud3000.service.engine.fallback import Fallback
     from fraud3000.stages.backtest import backtest
     from fraud3000.stages.evaluate import evaluate
-    from fraud3000.stages.exported import load
     from fraud3000.stages.featurize import featurize
     from fraud3000.stages.prepare import prepare
     from fraud3000.stages.promote import promote
     from fraud3000.stages.score_file import score_file
+    from fraud3000.stages.shared.model_pointer import load
+    from fraud3000.stages.shared.summary import Summary
+    from fraud3000.stages.shared.workspace import Workspace
     from fraud3000.stages.simulate import simulate
-    from fraud3000.stages.summary import Summary
     from fraud3000.stages.train import train
-    from fraud3000.stages.workspace import Workspace
 
     __version__: str
 
@@ -89,12 +89,12 @@ _STAGES = ("backtest", "evaluate", "featurize", "prepare", "promote", "score_fil
 _PLACES = {
     "AsyncClient": "fraud3000.client",
     "Client": "fraud3000.client",
-    "Fallback": "fraud3000.service.fallback",
+    "Fallback": "fraud3000.service.engine.fallback",
     "Params": "fraud3000.params",
-    "Scorer": "fraud3000.scorer",
-    "Summary": "fraud3000.stages.summary",
-    "Workspace": "fraud3000.stages.workspace",
-    "load": "fraud3000.stages.exported",
+    "Scorer": "fraud3000.models.inference.scorer",
+    "Summary": "fraud3000.stages.shared.summary",
+    "Workspace": "fraud3000.stages.shared.workspace",
+    "load": "fraud3000.stages.shared.model_pointer",
     "load_params": "fraud3000.params",
     "measure": "fraud3000.metrics.report",
     "parse_params": "fraud3000.params",

@@ -7,8 +7,8 @@ import traceback
 from types import TracebackType
 
 from fraud3000.errors import FraudError
-from fraud3000.interrupts import Stop
 from fraud3000.redact import mask
+from fraud3000.signals import Stop
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ import typer.core
 
 if TYPE_CHECKING:
     from fraud3000.params import Params
-    from fraud3000.stages.summary import Summary
+    from fraud3000.stages.shared.summary import Summary
 
     Train = Callable[[Params], Summary]
 

@@ -9,10 +9,10 @@ import polars as pl
 from mlflow.models import Model, set_model
 from mlflow.pyfunc.model import PythonModel
 
-from fraud3000 import bundle
 from fraud3000.errors import ScorerError
+from fraud3000.models.inference import bundle
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.registry import BUNDLE_TAG
-from fraud3000.scorer import Scorer
 
 
 class ScorerModel(PythonModel):

@@ -18,9 +18,9 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from fraud3000 import bundle
-from fraud3000.data.outputs import whole
+from fraud3000.data.storage.atomic_write import whole
 from fraud3000.errors import ScorerError, UnavailableError
+from fraud3000.models.inference import bundle
 from fraud3000.params import RegistryParams
 
 CHAMPION, CHALLENGER = "champion", "challenger"

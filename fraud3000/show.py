@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from fraud3000.redact import mask
-from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.shared.summary import Summary, Table
 
 WIDTH = 100
 

@@ -24,7 +24,7 @@ import polars as pl
 import yaml
 
 from fraud3000 import params as params_files
-from fraud3000.data import clean, sources
+from fraud3000.data.cleaning import clean, sources
 
 COMMAND = str(Path(sys.executable).with_name("fraud3000"))
 AT_ONCE = 10_000

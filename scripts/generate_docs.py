@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 
 from fraud3000 import durations, params, schema
 from fraud3000.cli import app
-from fraud3000.features import catalogue, spec
-from fraud3000.features.words import tell
+from fraud3000.features import catalogue
+from fraud3000.features.spec import declarations
+from fraud3000.features.spec.describe import tell
 
 ROOT = Path(__file__).parents[1]
 _TYPES = {schema.TIME: "Datetime, µs, UTC"}
@@ -72,7 +73,7 @@ def schema_page() -> str:
 def features_page() -> str:
     """Every feature of the default catalogue, by the key whose events it reads, then the kinds of features."""
     label_delay = params.Params().prepare.label_delay
-    groups: dict[str, list[spec.Feature]] = {}
+    groups: dict[str, list[declarations.Feature]] = {}
     for feature in catalogue.declared(_plain(label_delay)):
         groups.setdefault(_key(feature), []).append(feature)
     head = ("feature", "what it says", "unit", "kind", "aggregate", "length", "delay", "bucket", "condition", "needs")
@@ -144,11 +145,11 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join([head_, "|" + "---|" * len(lines[0]) + "\n", *body])
 
 
-def _key(feature: spec.Feature) -> str:
-    return " and ".join(feature.keys) if isinstance(feature, spec.Stateful) else "The transaction itself"
+def _key(feature: declarations.Feature) -> str:
+    return " and ".join(feature.keys) if isinstance(feature, declarations.Stateful) else "The transaction itself"
 
 
-def _feature(feature: spec.Feature) -> tuple[str, ...]:
+def _feature(feature: declarations.Feature) -> tuple[str, ...]:
     told = tell(feature)
     aggregate = getattr(feature, "agg", getattr(feature, "how", ""))
     length, delay, bucket, where = (getattr(feature, name, None) for name in ("length", "delay", "bucket", "where"))
@@ -158,9 +159,9 @@ def _feature(feature: spec.Feature) -> tuple[str, ...]:
     return f"`{feature.name}`", told.words, told.unit, type(feature).__name__, aggregate, *seen, needs
 
 
-def _kinds() -> Iterator[type[spec.Feature]]:
-    for kind in vars(spec).values():
-        if isinstance(kind, type) and issubclass(kind, spec.Feature) and not inspect.isabstract(kind):
+def _kinds() -> Iterator[type[declarations.Feature]]:
+    for kind in vars(declarations).values():
+        if isinstance(kind, type) and issubclass(kind, declarations.Feature) and not inspect.isabstract(kind):
             yield kind
 
 

@@ -22,12 +22,12 @@ import compare_serving as serving
 import polars as pl
 
 from fraud3000 import params as params_files
-from fraud3000.features import batch
-from fraud3000.features.spec import Catalogue
-from fraud3000.service import frames
-from fraud3000.service.entries import Taken
-from fraud3000.service.sqlite import SqliteJournal
-from fraud3000.stages.following import Followed
+from fraud3000.features.batch import batch_engine
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.service.journal import history_frames
+from fraud3000.service.journal.entries import Taken
+from fraud3000.service.journal.sqlite import SqliteJournal
+from fraud3000.stages.shared.alias_follower import Followed
 
 _LATE = 2 * 86_400  # seconds that a transaction may come before or after its time
 _AGAIN = 0.05
@@ -48,9 +48,9 @@ def main() -> int:
             answered = _send(sent, port)
         catalogue = _catalogue(asked)
         served = _served(folder / "service", catalogue)
-        known = frames.known(folder / "service")
+        known = history_frames.known(folder / "service")
         assert known is not None
-        computed = batch.assemble(known.transactions.collect(), known.ledger, catalogue)
+        computed = batch_engine.assemble(known.transactions.collect(), known.ledger, catalogue)
     differing = _differing(served, computed, catalogue.names)
     late = sum(one["late"] for one in answered)
     print(f"sent={len(sent)} transactions={served.height} again={len(sent) - served.height} refused={late} "

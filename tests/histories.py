@@ -10,7 +10,7 @@ from lightgbm import LGBMClassifier
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from fraud3000.models import calibrate
+from fraud3000.models.inference import calibrate
 
 START, DAYS = 1_704_067_200_000_000, 60  # microseconds, 2024-01-01; days
 CARDS, TERMINALS = 1_500, 400

@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from fraud3000.features import batch
-from fraud3000.features.bits import differ
+from fraud3000.features.batch import batch_engine
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.parity import compare
-from fraud3000.features.spec import Catalogue
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.verification.bitwise import differ
+from fraud3000.features.verification.parity import compare
 
 
 class Replayed:
@@ -53,7 +53,7 @@ def by_oracle(given: dict[str, Any], engine: str) -> int:
     found = 0
     for transactions, ledger, right in given["streams"]:
         if engine in {"batch", "both"}:
-            mine = batch.featurize(transactions, ledger, given["small_catalogue"])
+            mine = batch_engine.featurize(transactions, ledger, given["small_catalogue"])
             found += _cells(mine, right)
         if engine in {"online", "both"}:
             found += _cells(observed(transactions, ledger, given["small_catalogue"]), right)

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from hypothesis import given, settings
 
-from fraud3000.features import batch, full, stress
-from fraud3000.features.parity import compare
+from fraud3000.features.batch import batch_engine
+from fraud3000.features.verification import adversarial_stream, every_kind
+from fraud3000.features.verification.parity import compare
 from tests import oracle
 from tests.judge import as_frame
 from tests.streams import CATALOGUE, REGRESSIONS, Stream, frames, record, streams, transactions
@@ -70,9 +71,9 @@ class Mutant:
 
 
 SWEEPS = ("tallies", "spreads", "extremes", "distincts", "recencies", "label_counts")
-_sweeps = partial(Mutant, engine="batch", file="features/sweeps.py")
-_batch = partial(Mutant, engine="batch", file="features/batch.py")
-_labels = partial(Mutant, engine="batch", file="labels.py")
+_sweeps = partial(Mutant, engine="batch", file="features/batch/window_kernels.py")
+_batch = partial(Mutant, engine="batch", file="features/batch/batch_engine.py")
+_labels = partial(Mutant, engine="batch", file="labels/visibility.py")
 _shared = partial(Mutant, engine="both")
 
 BATCH = (
@@ -161,13 +162,13 @@ BATCH = (
 _kept = partial(Mutant, engine="online", file="features/online/events.py")
 _blocks = partial(Mutant, engine="online", file="features/online/blocks.py")
 _buckets = partial(Mutant, engine="online", file="features/online/buckets.py")
-_changes = partial(Mutant, engine="online", file="features/online/changes.py")
-_singles = partial(Mutant, engine="online", file="features/online/singles.py")
-_step = partial(Mutant, engine="online", file="features/online/step.py")
-_draft = partial(Mutant, engine="online", file="features/online/draft.py")
-_facts = partial(Mutant, engine="online", file="features/online/facts.py")
-_records = partial(Mutant, engine="online", file="features/online/records.py")
-_alone = partial(Mutant, engine="online", file="features/online/alone.py")
+_changes = partial(Mutant, engine="online", file="features/online/label_deltas.py")
+_singles = partial(Mutant, engine="online", file="features/online/single_event_keys.py")
+_step = partial(Mutant, engine="online", file="features/online/observe.py")
+_draft = partial(Mutant, engine="online", file="features/online/plan_compiler.py")
+_facts = partial(Mutant, engine="online", file="features/online/event_encoder.py")
+_records = partial(Mutant, engine="online", file="features/online/label_records.py")
+_alone = partial(Mutant, engine="online", file="features/online/row_features.py")
 
 ONLINE = (
     _draft(
@@ -291,10 +292,10 @@ ONLINE = (
     ),
 )
 SHARED = (
-    _shared("sums are exact", file="features/exact.py", inside="def add(", old="high + (low >> 62)", new="high"),
+    _shared("sums are exact", file="features/int124.py", inside="def add(", old="high + (low >> 62)", new="high"),
     _shared(
         "squares are exact",
-        file="features/exact.py",
+        file="features/int124.py",
         inside="def square(",
         old="2 * upper * lower",
         new="upper * lower",
@@ -365,14 +366,14 @@ def prepared(rows: int = ROWS, examples: int = STREAMS) -> Iterator[Path]:
     small = [
         (*frames(*stream), as_frame(oracle.features(*stream, CATALOGUE), CATALOGUE)) for stream in drawn if stream[0]
     ]
-    catalogue = full.catalogue(precedence=stress.SOURCES)
-    made = stress.stream(catalogue, rows=rows)
+    catalogue = every_kind.catalogue(precedence=adversarial_stream.SOURCES)
+    made = adversarial_stream.stream(catalogue, rows=rows)
     assert compare(made.transactions, made.ledger, catalogue).differing_cells == 0
     right = {
         "transactions": made.transactions,
         "ledger": made.ledger,
         "catalogue": catalogue,
-        "features": batch.featurize(made.transactions, made.ledger, catalogue).select(catalogue.names),
+        "features": batch_engine.featurize(made.transactions, made.ledger, catalogue).select(catalogue.names),
         "streams": small,
         "small_catalogue": CATALOGUE,
     }

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from fraud3000.features.spec import (
+from fraud3000.features.spec.declarations import (
     Calendar,
     Catalogue,
     Column,

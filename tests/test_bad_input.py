@@ -27,7 +27,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud3000.data import lock
+from fraud3000.data.storage import file_lock
 from fraud3000.redact import passes_luhn
 
 COMMAND = str(Path(sys.executable).with_name("fraud3000"))
@@ -88,7 +88,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 def leftovers(folder: Path) -> list[str]:
     """What a command should have taken away again; not what a test put there itself."""
-    return [path.name for path in folder.rglob(".*") if path.name not in {".ignored", lock.NAME}]
+    return [path.name for path in folder.rglob(".*") if path.name not in {".ignored", file_lock.NAME}]
 
 
 @pytest.fixture(scope="session")
@@ -273,7 +273,7 @@ def lock_the_registry(folder: Path) -> None:
 
 
 def lock_the_models(folder: Path) -> None:
-    held = os.open(folder / "data" / "models" / lock.NAME, os.O_RDWR | os.O_CREAT)
+    held = os.open(folder / "data" / "models" / file_lock.NAME, os.O_RDWR | os.O_CREAT)
     fcntl.flock(held, fcntl.LOCK_EX)
     LOCKS.append(held)
 

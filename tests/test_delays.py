@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud3000 import delays
+from fraud3000.labels import delay_estimate
 from fraud3000.schema import LEDGER, TIME
 
 Floats = npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ def seen(source: np.random.Generator, frauds: int, days: float, *, whole: bool =
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=60))
 def test_without_truncation_it_is_the_empirical_distribution(found: list[int]) -> None:
-    curve = delays.estimate(found, np.full(len(found), np.inf))
+    curve = delay_estimate.estimate(found, np.full(len(found), np.inf))
     asked = np.arange(42)
     share, low, high = curve.at(asked)
     assert share == pytest.approx([np.mean(np.array(found) <= one) for one in asked])
@@ -46,7 +46,7 @@ def test_without_truncation_it_is_the_empirical_distribution(found: list[int]) -
 @given(st.integers(0, 2**32), st.integers(1, 60), st.booleans())
 def test_it_is_the_product_over_the_delays_at_risk(seed: int, frauds: int, whole: bool) -> None:
     delay, age = seen(np.random.default_rng(seed), frauds, 40, whole=whole)
-    curve = delays.estimate(delay, age)
+    curve = delay_estimate.estimate(delay, age)
     for asked in curve.days:
         told, inside = 1.0, delay < curve.horizon
         for one in np.unique(delay[inside & (delay > asked)]):
@@ -58,7 +58,7 @@ def test_it_is_the_product_over_the_delays_at_risk(seed: int, frauds: int, whole
 @given(st.permutations(range(30)))
 def test_the_order_of_reports_does_not_matter(order: list[int]) -> None:
     delay, age = (part[:30] for part in seen(np.random.default_rng(4), 100, 40, whole=True))
-    one, other = delays.estimate(delay, age), delays.estimate(delay[order], age[order])
+    one, other = delay_estimate.estimate(delay, age), delay_estimate.estimate(delay[order], age[order])
     for name in ("days", "share", "deviation"):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
     assert (one.horizon, one.begin, one.reports) == (other.horizon, other.begin, other.reports)
@@ -73,7 +73,7 @@ def test_it_is_right_where_counting_what_is_there_is_not(whole: bool) -> None:
     counted, told, within = [], [], []
     for _ in range(200):
         delay, age = seen(source, 1_500, 61, whole=whole)
-        curve = delays.estimate(delay, age)
+        curve = delay_estimate.estimate(delay, age)
         share, low, high = curve.at(ASKED)
         counted.append([np.mean(delay <= one) for one in ASKED])
         told.append(share)
@@ -85,7 +85,7 @@ def test_it_is_right_where_counting_what_is_there_is_not(whole: bool) -> None:
 
 def test_the_proposal_does_not_shrink_where_the_newest_are_many() -> None:
     delay, age = seen(np.random.default_rng(2), 20_000, 90)
-    curve = delays.estimate(delay, age)
+    curve = delay_estimate.estimate(delay, age)
     found = curve.quantile(0.95)
     assert found is not None
     expected = 7 * np.exp(0.9 * 1.645)
@@ -93,12 +93,12 @@ def test_the_proposal_does_not_shrink_where_the_newest_are_many() -> None:
     assert found[2] > expected * 0.95
     assert found[1] <= found[0] <= found[2]
     assert np.quantile(delay, 0.95) < 0.93 * found[0]
-    assert delays.proposed(curve, 0.95) == timedelta(days=int(np.ceil(found[0])))
+    assert delay_estimate.proposed(curve, 0.95) == timedelta(days=int(np.ceil(found[0])))
 
 
 def test_nothing_is_said_of_what_no_transaction_is_old_enough_for() -> None:
     delay, age = seen(np.random.default_rng(2), 1_000, 30)
-    curve = delays.estimate(delay, age)
+    curve = delay_estimate.estimate(delay, age)
     assert 25 < curve.horizon < 30
     share, low, high = curve.at([curve.horizon - 0.01, curve.horizon, 60])
     assert share[0] == pytest.approx(1, abs=0.01)
@@ -108,25 +108,25 @@ def test_nothing_is_said_of_what_no_transaction_is_old_enough_for() -> None:
 
 
 def test_one_report_and_none() -> None:
-    one = delays.estimate([5], [30])
+    one = delay_estimate.estimate([5], [30])
     assert one.at([4.9, 5, 6])[0].tolist() == [0, 1, 1]
     assert one.quantile(0.95) == (5, 5, 5)
-    none = delays.estimate([], [])
+    none = delay_estimate.estimate([], [])
     assert np.isnan(none.at([0, 5])[0]).all()
     assert none.quantile(0.95) is None
-    assert delays.proposed(none, 0.95) is None
+    assert delay_estimate.proposed(none, 0.95) is None
 
 
 def test_delays_of_nothing_and_ties() -> None:
-    curve = delays.estimate([0, 0, 0, 2], [5, 5, 5, 5])
+    curve = delay_estimate.estimate([0, 0, 0, 2], [5, 5, 5, 5])
     assert curve.at([0, 1, 2])[0].tolist() == [0.75, 0.75, 1]
-    at_once = delays.estimate([0, 0], [5, 3])
+    at_once = delay_estimate.estimate([0, 0], [5, 3])
     assert at_once.quantile(0.95) == (0, 0, 0)
-    assert delays.proposed(at_once, 0.95) == timedelta(0)
+    assert delay_estimate.proposed(at_once, 0.95) == timedelta(0)
 
 
 def test_below_a_delay_that_only_old_transactions_had_nothing_is_known() -> None:
-    curve = delays.estimate([20, 20, 1, 1, 2], [30, 29, 5, 5, 5])
+    curve = delay_estimate.estimate([20, 20, 1, 1, 2], [30, 29, 5, 5, 5])
     assert curve.begin == 20
     assert np.isnan(curve.at([1, 10])[0]).all()
     assert curve.at(20)[0] == 1
@@ -136,7 +136,7 @@ def test_below_a_delay_that_only_old_transactions_had_nothing_is_known() -> None
 @pytest.mark.parametrize(("delay", "age"), [(-1.0, 5.0), (5.0, 5.0), (6.0, 5.0)])
 def test_delays_that_could_not_be_seen_are_refused(delay: float, age: float) -> None:
     with pytest.raises(ValueError, match="less than its transaction is old"):
-        delays.estimate([delay], [age])
+        delay_estimate.estimate([delay], [age])
 
 
 def transactions(*days: float) -> pl.DataFrame:
@@ -154,7 +154,9 @@ def ledger(*told: tuple[str, int, str, float | None, float]) -> pl.DataFrame:
 
 
 def frauds(said: pl.DataFrame, as_of: float, precedence: tuple[str, ...] = ()) -> list[tuple[str, float | None, float]]:
-    found = delays.known_frauds(delays.when_known(transactions(0, 1), said, DELAY), day(as_of), precedence)
+    found = delay_estimate.known_frauds(
+        delay_estimate.when_known(transactions(0, 1), said, DELAY), day(as_of), precedence
+    )
     return found.select("transaction_id", "delay", "age").rows()
 
 
@@ -181,8 +183,8 @@ def test_the_label_delay_of_a_ledger_is_not_taken_for_a_delay() -> None:
     said = ledger(("a", 1, "file", 2, 7), ("b", 1, "file", None, 8))
     assert frauds(said, 30) == [("a", 2, 30), ("b", None, 29)]
     assert frauds(said, 5) == [("a", 2, 5)]
-    known = delays.known_frauds(delays.when_known(transactions(0, 1), said, DELAY), day(30))
-    assert delays.curve_of(known).reports == 1
+    known = delay_estimate.known_frauds(delay_estimate.when_known(transactions(0, 1), said, DELAY), day(30))
+    assert delay_estimate.curve_of(known).reports == 1
 
 
 def test_a_record_before_its_transaction_took_no_time() -> None:
@@ -210,7 +212,7 @@ def test_the_last_weeks_are_corrected() -> None:
         )
         mine = fraud & (at + took < 120)
         known = rows.filter(mine).with_columns(delay=pl.Series(took[mine]), age=pl.Series(120 - at[mine]))
-        told = delays.nowcast(delays.curve_of(known), rows, known, day(120), weeks=6)
+        told = delay_estimate.nowcast(delay_estimate.curve_of(known), rows, known, day(120), weeks=6)
         truth = [int((fraud & (at >= 120 - 7 * week) & (at < 127 - 7 * week)).sum()) for week in range(6, 0, -1)]
         shown = told.with_columns(truth=pl.Series(truth)).drop_nulls("expected")
         assert shown.height >= 5
@@ -223,7 +225,9 @@ def test_the_last_weeks_are_corrected() -> None:
 
 def test_a_week_too_young_to_tell_is_not_told() -> None:
     rows = transactions(0, 13.5, 13.9)
-    known = delays.known_frauds(delays.when_known(rows, ledger(("a", 1, "bank", None, 3)), DELAY), day(14))
-    told = delays.nowcast(delays.curve_of(known), rows, known, day(14))
+    known = delay_estimate.known_frauds(
+        delay_estimate.when_known(rows, ledger(("a", 1, "bank", None, 3)), DELAY), day(14)
+    )
+    told = delay_estimate.nowcast(delay_estimate.curve_of(known), rows, known, day(14))
     assert told.select("transactions", "known", "coverage", "expected").rows() == [(1, 1, 1.0, 1.0), (2, 0, 0.0, None)]
     assert told["first"].to_list() == [day(0), day(7)]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from fraud3000 import params as params_files
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from fraud3000 import environment
+from fraud3000 import secrets
 from fraud3000.client.calls import authority
-from fraud3000.data import cards
+from fraud3000.data.cleaning import cards
 from fraud3000.errors import ParamsError
-from fraud3000.service import access, seals
+from fraud3000.service.http import api_keys
+from fraud3000.service.journal import hash_chain
 
-NAMES = (cards.VARIABLE, access.VARIABLE, seals.VARIABLE)
+NAMES = (cards.VARIABLE, api_keys.VARIABLE, hash_chain.VARIABLE)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -18,15 +19,15 @@ NAMES = (cards.VARIABLE, access.VARIABLE, seals.VARIABLE)
 def test_a_file_holds_it_in_its_first_line(tmp_path, name, ending):
     file = tmp_path / "secret"
     file.write_bytes(b"very secret text" + ending.encode())
-    assert environment.secret({f"{name}_FILE": str(file)}, name) == "very secret text"
+    assert secrets.secret({f"{name}_FILE": str(file)}, name) == "very secret text"
 
 
 def test_every_key_may_come_from_a_file(tmp_path):
     card_key, file = cards.new_key(), tmp_path / "secret"
     file.write_text(card_key.text() + "\n", encoding="utf-8")
     assert cards.load_key({"FRAUD3000_PAN_KEY_FILE": str(file)}) == card_key
-    assert seals.audit_key({"FRAUD3000_AUDIT_KEY_FILE": str(file)}) == card_key.text().encode()
-    assert access.master_key({"FRAUD3000_API_KEY_FILE": str(file)}) == card_key.text()
+    assert hash_chain.audit_key({"FRAUD3000_AUDIT_KEY_FILE": str(file)}) == card_key.text().encode()
+    assert api_keys.master_key({"FRAUD3000_API_KEY_FILE": str(file)}) == card_key.text()
     assert authority(None, {"FRAUD3000_API_KEY_FILE": str(file)}) == {"X-API-Key": card_key.text()}
 
 
@@ -34,7 +35,7 @@ def test_one_that_is_set_twice_is_refused(tmp_path):
     file = tmp_path / "secret"
     file.write_text("very secret text", encoding="utf-8")
     with pytest.raises(ParamsError, match="FRAUD3000_API_KEY: set, and FRAUD3000_API_KEY_FILE too") as refused:
-        access.master_key({"FRAUD3000_API_KEY": "other secret text", "FRAUD3000_API_KEY_FILE": str(file)})
+        api_keys.master_key({"FRAUD3000_API_KEY": "other secret text", "FRAUD3000_API_KEY_FILE": str(file)})
     assert "secret text" not in str(refused.value)
 
 
@@ -47,5 +48,5 @@ def test_a_file_that_holds_none_is_named(tmp_path, content, problem):
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(ParamsError, match=problem) as refused:
-        environment.secret({"FRAUD3000_API_KEY_FILE": str(file)}, "FRAUD3000_API_KEY")
+        secrets.secret({"FRAUD3000_API_KEY_FILE": str(file)}, "FRAUD3000_API_KEY")
     assert "key.txt" in str(refused.value)

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000 import gate
-from fraud3000.gate import Found
-from fraud3000.metrics.segments import segments
+from fraud3000.evaluation.segments import segments
 from fraud3000.params import PolicyParams, PromoteParams
+from fraud3000.promotion import statistical_gate
+from fraud3000.promotion.statistical_gate import Found
 from tests import histories
 
 REPLICATES = 400
@@ -21,7 +21,7 @@ REPLICATES = 400
 
 
 def ask(challenger: pl.DataFrame, champion: pl.DataFrame, **params: object) -> Found:
-    return gate.judge(
+    return statistical_gate.judge(
         challenger,
         champion,
         policy=PolicyParams(),
@@ -125,7 +125,7 @@ def test_a_part_of_the_rows_shown_to_be_worse_refuses(rows: pl.DataFrame) -> Non
 
 
 def test_what_the_seed_alone_moves_is_asked_twice(rows: pl.DataFrame) -> None:
-    found = gate.judge(
+    found = statistical_gate.judge(
         scored(rows, "good"),
         scored(rows, "poor"),
         policy=PolicyParams(),

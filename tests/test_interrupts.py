@@ -12,7 +12,7 @@ from types import FrameType, FunctionType
 import polars as pl
 import pytest
 
-from fraud3000.interrupts import Stop
+from fraud3000.signals import Stop
 
 SIGNALS = [(signal.SIGINT, 130, KeyboardInterrupt), (signal.SIGTERM, 143, SystemExit)]
 

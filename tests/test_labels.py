@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from fraud3000 import labels
+from fraud3000.labels import visibility
 from fraud3000.schema import LEDGER, TIME
 
 DELAY = timedelta(days=7)
@@ -34,7 +34,7 @@ def records(*told: tuple[int, str, int | None, int]) -> pl.DataFrame:
 
 
 def known(at: int, transactions: pl.DataFrame, ledger: pl.DataFrame, precedence: tuple[str, ...] = ()) -> int | None:
-    return labels.known_at(transactions, ledger, day(at), label_delay=DELAY, precedence=precedence).item()
+    return visibility.known_at(transactions, ledger, day(at), label_delay=DELAY, precedence=precedence).item()
 
 
 @pytest.mark.parametrize(("at", "expected"), [(8, None), (9, 0)])
@@ -85,13 +85,13 @@ def test_equal_records_are_decided_by_report_then_by_place():
     ],
 )
 def test_which_rows_make_a_record_and_when_it_was_recorded(change, expected):
-    ledger = labels.ledger_of(transaction(**change), DELAY)
+    ledger = visibility.ledger_of(transaction(**change), DELAY)
     assert ledger.select("is_fraud", "reported_at", "recorded_at").rows() == expected
     assert ledger.schema == pl.Schema(LEDGER)
 
 
 def test_without_time_every_label_is_known():
     transactions = transaction(is_fraud=1).drop("ts")
-    ledger = labels.ledger_of(transactions, DELAY)
-    assert labels.known_at(transactions, ledger, None, label_delay=DELAY).to_list() == [1]
-    assert labels.known_at(transactions, records(), None, label_delay=DELAY).to_list() == [0]
+    ledger = visibility.ledger_of(transactions, DELAY)
+    assert visibility.known_at(transactions, ledger, None, label_delay=DELAY).to_list() == [1]
+    assert visibility.known_at(transactions, records(), None, label_delay=DELAY).to_list() == [0]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fraud3000.features.spec import (
+from fraud3000.features.spec.declarations import (
     Calendar,
     Catalogue,
     Column,
@@ -227,6 +227,6 @@ def test_columns_pass_through():
 
 
 def test_the_catalogue_of_streams_has_every_kind():
-    from fraud3000.features.spec import KINDS
+    from fraud3000.features.spec.declarations import KINDS
 
     assert {type(feature).__name__ for feature in CATALOGUE.features} == set(KINDS)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from fraud3000 import params
 from fraud3000.errors import ParamsError
-from fraud3000.models import estimators
+from fraud3000.models.training import estimators
 
 WITHOUT_UNIT = [
     "7", "-7", "0", "0.5", "1_000", "0x10", "010", "1e3", "12:30", "true", "no", "on", "2024-01-01", ".inf", ".nan", "'7'", "[7d]",

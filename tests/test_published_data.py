@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from fraud3000 import params as params_files
-from fraud3000.data import cards
+from fraud3000.data.cleaning import cards
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from benchmarks import handbook_features
-from fraud3000 import labels
+from fraud3000.labels import visibility
 from fraud3000.schema import TIME
 
 WEEK = timedelta(days=7)
@@ -33,7 +33,7 @@ def stream(rows: int) -> pl.DataFrame:
 
 def test_small_stream_differs_only_in_ties_and_on_edges():
     transactions = stream(2_000)
-    found = handbook_features.compare(transactions, labels.ledger_of(transactions, WEEK))
+    found = handbook_features.compare(transactions, visibility.ledger_of(transactions, WEEK))
     assert len(found) == 12
     assert {figures["unexplained"] for figures in found.values()} == {0}
     assert found["card_count_1d"]["differ"] > 0

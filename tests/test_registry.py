@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fraud3000 import bundle, registry
+from fraud3000 import registry
 from fraud3000.errors import ScorerError, UnavailableError
-from fraud3000.models import bundle_parts, calibrate
-from fraud3000.models.explain import Typical
-from fraud3000.models.fit import fit
+from fraud3000.models.inference import bundle, bundle_parts, calibrate
+from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
+from fraud3000.models.training.fit import fit
 from fraud3000.params import Mapping, RegistryParams, TrainModelParams
 from fraud3000.registry import LONGEST_DESCRIPTION, Training, log_evaluation, log_training, resolve
-from fraud3000.scorer import Scorer
-from fraud3000.stages import exported
+from fraud3000.stages.shared import model_pointer
 
 NAMES = RegistryParams()
 
@@ -166,10 +166,10 @@ def test_mlflow_itself_refuses_a_tampered_bundle(own_store, training):
 def test_what_is_exported_is_compared_once_more_and_loaded(own_store, training):
     log_training(training, NAMES)
     version, folder = resolve("1", NAMES, own_store / "data")
-    exported.require_usable(version, folder, NAMES)
+    model_pointer.require_usable(version, folder, NAMES)
     tampered(folder)
     with pytest.raises(ScorerError, match="a sound bundle, but not the one registered as version 1"):
-        exported.require_usable(version, folder, NAMES)
+        model_pointer.require_usable(version, folder, NAMES)
 
 
 def test_what_there_is_not_is_said_with_what_there_is(own_store, training):

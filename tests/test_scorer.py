@@ -16,14 +16,13 @@ import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
-from fraud3000 import bundle
 from fraud3000.errors import SchemaError, ScorerError, UnavailableError
-from fraud3000.models import archive, calibrate
-from fraud3000.models.explain import Typical
-from fraud3000.models.fit import fit
+from fraud3000.models.inference import bundle, calibrate, skops_io
+from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.scorer import UNREGISTERED, Scorer
 from fraud3000.models.policy import Policy
+from fraud3000.models.training.fit import fit
 from fraud3000.params import Mapping, TrainModelParams
-from fraud3000.scorer import UNREGISTERED, Scorer
 
 SMALL = {
     "random_forest": {"n_estimators": 10},
@@ -167,7 +166,7 @@ def test_a_bundle_names_no_card_and_no_transaction(folder, small_featured):
 
 def test_a_bundle_is_read_without_mlflow(folder):
     code = (
-        "import sys; from pathlib import Path; from fraud3000.scorer import Scorer;"
+        "import sys; from pathlib import Path; from fraud3000.models.inference.scorer import Scorer;"
         "Scorer.load(Path(sys.argv[1])); print('mlflow' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
@@ -289,7 +288,7 @@ def test_a_forged_catalogue_that_could_not_be_declared_is_told_as_a_bundle(chang
 
 
 def test_an_archive_gives_back_the_pipeline(scorer, small_featured):
-    pipeline = archive.loads(archive.dumps(scorer.model.members[0].predictor.pipeline))
+    pipeline = skops_io.loads(skops_io.dumps(scorer.model.members[0].predictor.pipeline))
     matrix = scorer.model.encoder.matrix(small_featured)
     np.testing.assert_array_equal(
         pipeline.predict_proba(matrix), scorer.model.members[0].predictor.pipeline.predict_proba(matrix)

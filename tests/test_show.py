@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fraud3000 import show
-from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.shared.summary import Summary, Table
 
 OUTCOME = Summary(
     "evaluate",

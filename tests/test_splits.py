@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from fraud3000 import splits
 from fraud3000.errors import EmptyDataError, ParamsError
+from fraud3000.labels import splits
 from fraud3000.params import SplitParams
 
 WEEK = timedelta(days=7)

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fraud3000 import tuning
 from fraud3000.errors import EmptyDataError, LeakageError, ParamsError, UnavailableError
-from fraud3000.models.space import SPACES, point, space_of
+from fraud3000.evaluation import hyperparameter_search
+from fraud3000.evaluation.rolling_backtest import plan
+from fraud3000.models.training.search_space import SPACES, point, space_of
 from fraud3000.params import BacktestParams, TrainModelParams, TuneParams, parse
-from fraud3000.prequential import plan
 
 BASE = TrainModelParams(estimator="random_forest", estimator_params={"n_estimators": 20})
 SPACE = space_of(BASE, {})
@@ -34,7 +34,9 @@ def judge(recipe, folds=3):
 
 def search(place, judging=judge, *, trials=TRIALS, seed=1, identity="a", **more):
     told = TuneParams(trials=trials, seed=seed, **more)
-    return tuning.search(judging, BASE, SPACE, told, folds=3, storage=place / "trials.db", identity=identity)
+    return hyperparameter_search.search(
+        judging, BASE, SPACE, told, folds=3, storage=place / "trials.db", identity=identity
+    )
 
 
 def test_a_search_comes_near_the_top_and_changes_only_what_it_searches(tmp_path):
@@ -128,17 +130,17 @@ def test_a_fold_whose_labels_come_in_the_test_weeks_is_refused():
     def folds(first):
         return plan(BacktestParams(first=first, folds=4), (test, test + week), begin, week)
 
-    tuning.require_before(folds(datetime(2018, 7, 4, tzinfo=UTC)), test, week)
+    hyperparameter_search.require_before(folds(datetime(2018, 7, 4, tzinfo=UTC)), test, week)
     with pytest.raises(
         LeakageError, match=r"the fold of 2018-07-26 ends 2018-08-02 00:00, so its labels are not known"
     ):
-        tuning.require_before(folds(datetime(2018, 7, 5, tzinfo=UTC)), test, week)
+        hyperparameter_search.require_before(folds(datetime(2018, 7, 5, tzinfo=UTC)), test, week)
     with pytest.raises(LeakageError, match="the fold of 2018-08-08"):
-        tuning.require_before(folds(test), test, week)
+        hyperparameter_search.require_before(folds(test), test, week)
 
 
 def test_every_learner_has_a_space_that_it_takes():
-    from fraud3000.models import estimators
+    from fraud3000.models.training import estimators
 
     for name, ranges in SPACES.items():
         for end in ("low", "high"):
@@ -186,7 +188,7 @@ def test_whole_numbers_and_choices_stay_what_they_are(tmp_path):
     told = parse(
         {"tune": {"space": {"bags": {"low": 1, "high": 3}, "imbalance": {"choices": ["none", "balanced"]}}}}
     ).tune
-    found = tuning.search(
+    found = hyperparameter_search.search(
         lambda recipe: iter([float(recipe.bags)] * 2),
         BASE,
         space_of(BASE, told.space),

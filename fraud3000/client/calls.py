@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
-from fraud3000 import environment
-from fraud3000.client import bodies
-from fraud3000.client.bodies import Item, Piece
+from fraud3000 import secrets
+from fraud3000.client import payloads
 from fraud3000.client.exchange import ELSEWHERE, Call, Limits, Steps, exchange, refusal
+from fraud3000.client.payloads import Item, Piece
 from fraud3000.client.results import Alert, Decision, Fault, Record, Recorded, read
 from fraud3000.errors import DataError, ParamsError, UnavailableError
-from fraud3000.service.fallback import Fallback
+from fraud3000.service.engine.fallback import Fallback
 
 VARIABLE, HEADER = "FRAUD3000_API_KEY", "X-API-Key"
 Reasons = Literal["alerts", "all", "none"]
@@ -77,13 +77,13 @@ class Calls:
         """Ask for decisions: one for one transaction, a list for several."""
         params = {"reasons": reasons} | ({} if deadline_ms is None else {"deadline_ms": f"{deadline_ms:.15g}"})
         if isinstance(given, Mapping):
-            decided = yield from self._decided([bodies.single("transactions", given)], params)
+            decided = yield from self._decided([payloads.single("transactions", given)], params)
             return _sound(decided[0])
-        return (yield from self._decided(bodies.pieces("transactions", given), params))
+        return (yield from self._decided(payloads.pieces("transactions", given), params))
 
     def label(self, given: Item) -> Steps[Recorded]:
         """Record one label."""
-        call = self._post("/labels", bodies.single("labels", given).content)
+        call = self._post("/labels", payloads.single("labels", given).content)
         told = yield from self._json(call)
         with _understanding(call):
             return read(Recorded, _results(told, 1)[0])
@@ -91,7 +91,7 @@ class Calls:
     def labels(self, given: Iterable[Item]) -> Steps[list[Recorded]]:
         """Record several."""
         recorded: list[Recorded] = []
-        for piece in bodies.pieces("labels", given):
+        for piece in payloads.pieces("labels", given):
             call = self._post("/labels", piece.content)
             told = yield from self._json(call)
             with _understanding(call):
@@ -215,7 +215,7 @@ def authority(key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
     >>> authority("f3k_1", {}), authority(None, {})
     ({'X-API-Key': 'f3k_1'}, {})
     """
-    key = environment.secret(environ, VARIABLE) if key is None else key
+    key = secrets.secret(environ, VARIABLE) if key is None else key
     if not key:
         return {}
     if not (key.isascii() and key.isprintable() and key == key.strip()):
@@ -239,7 +239,7 @@ def fallen_back(fallback: Fallback, item: Item) -> Decision:
     'review'
     """
     given = item.get("transaction_id")
-    named, amount = given if isinstance(given, str) else None, bodies.amount(item)
+    named, amount = given if isinstance(given, str) else None, payloads.amount(item)
     if amount is None:
         fault = Fault("unavailable", "amount: no integer, and the service did not answer", "Send it again as it was.")
         return Decision(transaction_id=named, error=fault)

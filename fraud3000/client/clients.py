@@ -12,11 +12,11 @@ from typing import Any, Literal, Self, cast, overload
 
 import httpx2
 
-from fraud3000.client.bodies import Item
 from fraud3000.client.calls import AlertQuery, Calls, Reasons, Status, address, authority, labelled
 from fraud3000.client.exchange import Answer, Attempt, Call, Found, Limits, Silence, Steps
+from fraud3000.client.payloads import Item
 from fraud3000.client.results import Alert, Decision, Record, Recorded
-from fraud3000.service.fallback import Fallback
+from fraud3000.service.engine.fallback import Fallback
 
 _BROKEN = (httpx2.TransportError, httpx2.DecodingError)
 _POOL = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=4)

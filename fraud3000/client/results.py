@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, TypeVar, cast
 
-from fraud3000.service.fallback import Verdict
+from fraud3000.service.engine.fallback import Verdict
 
 _Told = TypeVar("_Told")
 

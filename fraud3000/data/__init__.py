@@ -1,0 +1,5 @@
+"""Raw files to TRANSACTIONS, and where files lie.
+
+`reading` turns bytes into typed rows, `cleaning` turns rows into TRANSACTIONS, `storage` writes and fetches files.
+Start with `cleaning/clean.py`.
+"""

@@ -1,1 +1,4 @@
-"""A service on Amazon ECS: what runs of it, a new deployment, the way back, and one task beside it."""
+"""Deployments on Amazon ECS: plan a rollout, follow it, roll back, run one task.
+
+Start with `rollouts.py`; `aws.py` makes the calls.
+"""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from fraud3000.data.s3 import without_secret
+from fraud3000.data.storage.s3 import without_secret
 from fraud3000.errors import FraudError, ParamsError, UnavailableError, nearest
 
 LATER = "Wait, and run the command again."

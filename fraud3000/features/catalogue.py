@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fraud3000 import durations
-from fraud3000.features.spec import (
+from fraud3000.features.spec.declarations import (
     Calendar,
     Catalogue,
     Column,

@@ -10,8 +10,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud3000.features import exact
-from fraud3000.features.kernel import kernel
+from fraud3000.features import int124
+from fraud3000.features.jit import kernel
 
 EARTH_RADIUS = 6_371_008.8
 """Mean radius in metres (IUGG)."""
@@ -52,7 +52,7 @@ def in_steps(values: NDArray[np.float64]) -> NDArray[np.int64]:
 @kernel
 def total(high: int, low: int, unit: float) -> float:
     """A sum, largest or smallest value in the column's own unit: 1 for amounts, `STEPS` for numeric columns."""
-    return exact.to_float(high, low) / unit
+    return int124.to_float(high, low) / unit
 
 
 @kernel
@@ -66,7 +66,7 @@ def mean(count: int, high: int, low: int, unit: float) -> float:
     """
     if count == 0:
         return math.nan
-    return exact.to_float(high, low) / float(count) / unit
+    return int124.to_float(high, low) / float(count) / unit
 
 
 @kernel
@@ -82,10 +82,10 @@ def deviation(count: int, high: int, low: int, square_high: int, square_low: int
     """
     if count < 2:
         return math.nan
-    top_high, top_low = exact.spread(count, high, low, square_high, square_low)
+    top_high, top_low = int124.spread(count, high, low, square_high, square_low)
     if top_high < 0:
         return math.nan
-    return math.sqrt(exact.to_float(top_high, top_low) / (float(count) * float(count - 1))) / unit
+    return math.sqrt(int124.to_float(top_high, top_low) / (float(count) * float(count - 1))) / unit
 
 
 @kernel

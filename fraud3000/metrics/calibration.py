@@ -15,7 +15,7 @@ import numpy as np
 
 from fraud3000.metrics.cost import share
 from fraud3000.metrics.ranking import top_rows
-from fraud3000.metrics.sample import FloatArray, IntArray, Sample
+from fraud3000.metrics.scored_arrays import FloatArray, IntArray, Sample
 
 EDGE = 1e-12
 """Probabilities are kept this far from 0 and 1 before their log-odds are taken."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fraud3000.metrics.sample import Sample
+from fraud3000.metrics.scored_arrays import Sample
 from fraud3000.params import EvaluateModelParams
 
 NEEDS: dict[str, tuple[Callable[[Sample], bool], str]] = {

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fraud3000.metrics.sample import BoolArray, FloatArray, Sample
+from fraud3000.metrics.scored_arrays import BoolArray, FloatArray, Sample
 
 
 class Prices(Protocol):

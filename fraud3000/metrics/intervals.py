@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraud3000.metrics.sample import FloatArray, IntArray
+from fraud3000.metrics.scored_arrays import FloatArray, IntArray
 
 FEWEST_CLUSTERS = 20
 """With fewer cards or terminals than this, drawing among them says little: the key is not used."""

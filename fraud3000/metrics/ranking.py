@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraud3000.metrics.sample import FloatArray, IntArray
+from fraud3000.metrics.scored_arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

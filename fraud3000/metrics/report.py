@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from fraud3000.metrics.baselines import floors
 from fraud3000.metrics.catalogue import Metric, metrics_of
-from fraud3000.metrics.floors import floors
 from fraud3000.metrics.intervals import COVERAGE, FEWEST_CLUSTERS, Interval, bootstrap, usable
-from fraud3000.metrics.measures import Measures
-from fraud3000.metrics.sample import Sample, counted
+from fraud3000.metrics.scored_arrays import Sample, counted
+from fraud3000.metrics.weighted_metrics import Measures
 from fraud3000.params import EvaluateModelParams, PolicyParams
 from fraud3000.schema import REFUND
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraud3000.metrics.intervals import Draw
-from fraud3000.metrics.sample import FloatArray, Sample
+from fraud3000.metrics.scored_arrays import FloatArray, Sample
 
 
 class Totals:

@@ -1,9 +1,10 @@
-"""Fit, calibrate, set a threshold, explain.
+"""Models: `training` fits and calibrates them, `inference` loads and scores them, `policy.py` turns scores into decisions.
 
-scikit-learn's threads spin while they wait for each other; where other work shares the cores that
-made a fit eight times slower than one thread. It is settled before its library is loaded.
+Start with `inference/scorer.py`.
 """
 
 import os
 
+# scikit-learn's threads spin while they wait for each other, which made a fit on shared cores eight times slower than one
+# thread. The policy must be set before the library is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -10,8 +10,8 @@ import polars as pl
 from fraud3000.redact import mask
 from fraud3000.report import groups, plots, tables
 from fraud3000.report.evidence import Evidence
+from fraud3000.report.formatting import GAP, day, money, number, per_day, percent, points, share
 from fraud3000.report.section import Section, Shown, without
-from fraud3000.report.words import GAP, day, money, number, per_day, percent, points, share
 
 FEWEST = 10
 """Frauds that a group or a week needs before the finding speaks of it."""

@@ -22,7 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from fraud3000.report.words import plain
+from fraud3000.report.formatting import plain
 
 ACCENT, INK, MUTED, FLOOR, RULE, PAPER, WARNING = (
     "#0b63a8",

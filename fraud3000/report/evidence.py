@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000.features.spec import Column
-from fraud3000.features.words import tell
+from fraud3000.features.spec.declarations import Column
+from fraud3000.features.spec.describe import tell
+from fraud3000.labels.splits import Boundaries
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.report.words import per_day, percent
-from fraud3000.scorer import Scorer
-from fraud3000.splits import Boundaries
+from fraud3000.report.formatting import per_day, percent
 
 SOURCES = {
     "simulated": "data simulated by fraud3000 (no real transactions)",
@@ -37,7 +37,7 @@ class Evidence:
     scored
         SCORED rows of the test split, with the categorical columns of the data beside them.
     importance
-        As `fraud3000.models.importance.permutation` gives it.
+        As `fraud3000.models.training.importance.permutation` gives it.
     scorer
         The model.
     params

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from fraud3000 import durations
-from fraud3000.models.category_counts import TrainedColumn
+from fraud3000.models.inference.category_counts import TrainedColumn
 from fraud3000.report.evidence import Evidence
+from fraud3000.report.formatting import day, listed, money, per_day, percent, span
 from fraud3000.report.verdict import FEW
-from fraud3000.report.words import day, listed, money, per_day, percent, span
 
 Facts = list[tuple[str, str]]
 _LEFT_OUT = {

@@ -13,9 +13,9 @@ import polars as pl
 
 from fraud3000.metrics.ranking import average_precision
 from fraud3000.metrics.report import alerts_a_day
-from fraud3000.metrics.sample import FloatArray, counted
+from fraud3000.metrics.scored_arrays import FloatArray, counted
+from fraud3000.report.formatting import money
 from fraud3000.report.tables import wilson
-from fraud3000.report.words import money
 
 MOST_PERIODS = 26
 """With more weeks than this, several go together."""

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from fraud3000.delays import Curve
+from fraud3000.labels.delay_estimate import Curve
 from fraud3000.report import strokes
 from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, WARNING, Draw, Picture, Sheet
+from fraud3000.report.formatting import between, percent, plain, share
 from fraud3000.report.section import Section, Shown
-from fraud3000.report.words import between, percent, plain, share
 
 NAME, TOPIC = "label-delays", "When frauds are known"
 WEEKS = ("week from", "transactions", "frauds known", "share known", "frauds expected", "rate known", "rate expected")
@@ -38,7 +38,7 @@ def section(
     Parameters
     ----------
     last_weeks
-        As `fraud3000.delays.nowcast` gives them.
+        As `fraud3000.labels.delay_estimate.nowcast` gives them.
     days
         At which the curve is written.
     wanted
@@ -67,7 +67,7 @@ def rows(curve: Curve, by_source: Mapping[str, Curve], days: Sequence[int]) -> t
 
     Examples
     --------
-    >>> from fraud3000.delays import estimate
+    >>> from fraud3000.labels.delay_estimate import estimate
     >>> rows(estimate([1, 2, 2, 5], [9, 9, 9, 9]), {}, [2, 30])
     (('2', '75 %', '13 – 96 %'), ('30', '–', ''))
     """

@@ -16,7 +16,7 @@ from fraud3000.metrics.calibration import log_odds
 from fraud3000.metrics.catalogue import words
 from fraud3000.report import strokes
 from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, Picture, Sheet
-from fraud3000.report.words import GAP, day, number, per_day, percent
+from fraud3000.report.formatting import GAP, day, number, per_day, percent
 
 _ODDS = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 

@@ -7,12 +7,12 @@ from typing import cast
 
 import polars as pl
 
-from fraud3000.metrics.sample import counted
+from fraud3000.metrics.scored_arrays import counted
 from fraud3000.report import breakdown, plots, tables, weekly
 from fraud3000.report.evidence import Evidence
+from fraud3000.report.formatting import between, number, per_day, percent, share
 from fraud3000.report.section import Section, Shown, without
 from fraud3000.report.verdict import CAUGHT, FLOORS, best_floor, verdict
-from fraud3000.report.words import between, number, per_day, percent, share
 
 _MULTIPLES = (0.25, 0.5, 1, 2, 3)
 """Of the alert budget: the rows of the workload's table."""

@@ -10,9 +10,9 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from fraud3000.metrics.sample import FloatArray
+from fraud3000.metrics.scored_arrays import FloatArray
 from fraud3000.report.canvas import ACCENT, INK, PAPER, Sheet
-from fraud3000.report.words import GAP
+from fraud3000.report.formatting import GAP
 
 SHARE = FuncFormatter(lambda share, _place: f"{100 * share:.0f}{GAP}%")
 """Writes shares as whole percents."""

@@ -15,7 +15,7 @@ from fraud3000.metrics.calibration import log_odds
 from fraud3000.metrics.catalogue import NEEDS
 from fraud3000.metrics.intervals import Draw, bootstrap
 from fraud3000.metrics.ranking import Curve, corners
-from fraud3000.metrics.sample import FloatArray, Sample
+from fraud3000.metrics.scored_arrays import FloatArray, Sample
 from fraud3000.params import EvaluateModelParams
 from fraud3000.schema import REFUND
 

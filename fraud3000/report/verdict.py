@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fraud3000.report.evidence import alerts_in_words
-from fraud3000.report.words import interval, listed, number, percent
+from fraud3000.report.formatting import interval, listed, number, percent
 
 FLOORS = {"random": "random", "largest_amount": "largest", "always": "always", "never": "never"}
 """Floors and what they are called in a table."""

@@ -10,8 +10,8 @@ import polars as pl
 
 from fraud3000.metrics.catalogue import words
 from fraud3000.report import plots
+from fraud3000.report.formatting import day, number, span
 from fraud3000.report.section import Section, Shown, without
-from fraud3000.report.words import day, number, span
 
 NAME, TOPIC = "backtest", "The recipe, week after week"
 

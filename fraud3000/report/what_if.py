@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 
 from fraud3000.report import strokes
 from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, Draw, Picture, Sheet
+from fraud3000.report.formatting import money, per_day, percent
 from fraud3000.report.section import Section, Shown
-from fraud3000.report.words import money, per_day, percent
 
 NAME, TOPIC = "what-if", "What if the policy were another"
 _DRAWN = ("saved", "alerts", "precision", "honest")
@@ -23,7 +23,7 @@ _TITLES = {
 
 
 def section(points: pl.DataFrame, *, decimals: int, currency: str | None) -> Section:
-    """Tell what `fraud3000.models.whatif.operating_points` gave.
+    """Tell what `fraud3000.models.policy_simulation.operating_points` gave.
 
     Parameters
     ----------

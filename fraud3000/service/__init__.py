@@ -1,1 +1,5 @@
-"""The scorer over HTTP, with a memory that outlives it."""
+"""The scorer over HTTP; each decision is durable before the response is sent.
+
+`http` parses requests, `engine` decides, `journal` stores, `maintenance` runs in the background. Start with
+`engine/decision_engine.py`.
+"""

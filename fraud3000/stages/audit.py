@@ -12,28 +12,28 @@ from datetime import UTC, datetime
 import polars as pl
 
 from fraud3000 import durations
-from fraud3000.chain import user
-from fraud3000.data import outputs
-from fraud3000.data.card_names import Book
+from fraud3000.data.cleaning.card_names import Book
+from fraud3000.data.storage import atomic_write
 from fraud3000.errors import CheckFailed, DataError, UnavailableError
-from fraud3000.features.online.facts import microseconds
-from fraud3000.interrupts import uninterrupted
+from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import Params
+from fraud3000.promotion.hash_chain import user
 from fraud3000.redact import mask
-from fraud3000.service import audit as audits
-from fraud3000.service import seals
-from fraud3000.service.anchors import Claims
-from fraud3000.service.claims import MissingJournal, missing_journals, of_journal, require_untouched
-from fraud3000.service.entries import Acknowledgement, Repair
-from fraud3000.service.folder import Folder
-from fraud3000.service.high_water_mark import HighWaterMark
-from fraud3000.service.incoming import AHEAD
-from fraud3000.service.repair import Corrections, find, newest_left
-from fraud3000.stages.kept import anchors_of, journal_of, service_folder
+from fraud3000.service.data_dir import Folder
+from fraud3000.service.http.validation import AHEAD
+from fraud3000.service.journal import audit as audits
+from fraud3000.service.journal import hash_chain
+from fraud3000.service.journal.checkpoints import Claims
+from fraud3000.service.journal.claims import MissingJournal, missing_journals, of_journal, require_untouched
+from fraud3000.service.journal.entries import Acknowledgement, Repair
+from fraud3000.service.journal.high_water_mark import HighWaterMark
+from fraud3000.service.journal.repair import Corrections, find, newest_left
+from fraud3000.signals import uninterrupted
 from fraud3000.stages.keys import key_of
-from fraud3000.stages.progress import doing
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.service_store import anchors_of, journal_of, service_folder
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 
 _SHOWN = 20
 """Findings that are told one by one."""
@@ -49,7 +49,7 @@ def verify(params: Params) -> Summary:
     DataError
         There is none, and there never was one.
     """
-    key = seals.audit_key(os.environ)
+    key = hash_chain.audit_key(os.environ)
     anchors = anchors_of(params).read()
     root = service_folder(params)
     if not (root / "journal.db").exists():
@@ -72,7 +72,7 @@ def verify(params: Params) -> Summary:
         "entries": found.entries,
         "in the archive": moved,
         "expired": found.expired,
-        "sealed with": f"key {seals.name_of(key)}" if key else "no key",
+        "sealed with": f"key {hash_chain.name_of(key)}" if key else "no key",
         "anchors": len(told),
         "last anchor": told[-1].at if told else None,
         "acknowledged losses": len(found.acknowledged),
@@ -117,7 +117,7 @@ def acknowledge(params: Params, reason: str) -> Summary:
         raise DataError(f"{root}: no service has kept a journal there", hint="See serve.store of the params.")
     with closing(Folder(root, anchors)) as folder, uninterrupted(), doing("acknowledging the loss"):
         now = microseconds(datetime.now(UTC))
-        lost = folder.acknowledge(mask(reason.strip()), user(), now, key=seals.audit_key(os.environ))
+        lost = folder.acknowledge(mask(reason.strip()), user(), now, key=hash_chain.audit_key(os.environ))
         if lost is None:
             raise DataError(f"{root}: nothing is lost", hint="`fraud3000 audit verify` lists what is wrong.")
     rows = [(f"{first:,}" if first == last else f"{first:,} to {last:,}",) for first, last in lost.holes]
@@ -151,7 +151,7 @@ def repair(params: Params, reason: str) -> Summary:
     """
     if not reason.strip():
         raise DataError("--reason: is empty", hint="Say what happened to the clock.")
-    root, key, now = service_folder(params), seals.audit_key(os.environ), datetime.now(UTC)
+    root, key, now = service_folder(params), hash_chain.audit_key(os.environ), datetime.now(UTC)
     journal_of(params).close()
     with (
         closing(Folder(root, anchors_of(params))) as folder,
@@ -203,7 +203,7 @@ def _without_journal(params: Params, anchors: Claims) -> Summary:
         There never was one.
     """
     root = service_folder(params)
-    mark = HighWaterMark(anchors_of(params).mark, key=seals.audit_key(os.environ)).read()
+    mark = HighWaterMark(anchors_of(params).mark, key=hash_chain.audit_key(os.environ)).read()
     rows = [("", _missing_journal(one)) for one in missing_journals(None, anchors, mark)]
     try:
         require_untouched(root, anchors, anchors_of(params).mark)
@@ -255,10 +255,10 @@ def erase(params: Params, card: str) -> Summary:
         begun = root / "erasing.json"
         names = json.loads(begun.read_text(encoding="utf-8")) if begun.exists() else {}
         names.setdefault(name, f"erased-{secrets.token_hex(12)}")
-        with outputs.whole(begun) as (part,):
+        with atomic_write.whole(begun) as (part,):
             part.write_text(json.dumps(names), encoding="utf-8")
         rows = folder.erase(names)
-        with closing(folder.journal(key=seals.audit_key(os.environ))) as journal:
+        with closing(folder.journal(key=hash_chain.audit_key(os.environ))) as journal:
             entries = journal.erase(names, microseconds(datetime.now(UTC)))
         known.forget(name)
         begun.unlink()
@@ -284,7 +284,7 @@ def _name(card: str, params: Params) -> str:
 def _warnings(*, keyed: bool, anchored: bool, marked: bool, shown: int) -> tuple[str, ...]:
     said = []
     if not keyed:
-        said.append(f"no {seals.VARIABLE} seals it: whoever can write the journal could seal another one")
+        said.append(f"no {hash_chain.VARIABLE} seals it: whoever can write the journal could seal another one")
     if not anchored:
         said.append("no anchor tells how long it was: a cut tail does not show")
     if not marked:

@@ -9,18 +9,19 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000 import durations, prequential, registry
-from fraud3000.data import outputs
+from fraud3000 import durations, registry
+from fraud3000.data.storage import atomic_write
+from fraud3000.evaluation import rolling_backtest
+from fraud3000.evaluation.rolling_backtest import Fold
 from fraud3000.metrics.catalogue import words
-from fraud3000.models import estimators
-from fraud3000.models.rows import LATER
+from fraud3000.models.training import estimators
+from fraud3000.models.training.training_rows import LATER
 from fraud3000.params import Params
-from fraud3000.prequential import Fold
 from fraud3000.report import weekly
-from fraud3000.stages.folds import Done, FoldRows, Ground, Run, as_text
-from fraud3000.stages.progress import steps
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared.backtest_folds import Done, FoldRows, Ground, Run, as_text
+from fraud3000.stages.shared.progress import steps
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 
 _SHORT = {
     "average_precision": "AP",
@@ -53,7 +54,7 @@ def backtest(params: Params) -> Summary:
     done = [one for fold in steps(planned, "folds") for one in _each(runs, FoldRows(ground, fold))]
     content = _content(ground, params, planned, done)
     section = weekly.section(content)
-    with outputs.whole(workspace.backtest) as (folder,):
+    with atomic_write.whole(workspace.backtest) as (folder,):
         folder.mkdir()
         for seed in seeds:
             scored = pl.concat([one.scored for one in done if one.seed == seed])
@@ -78,7 +79,7 @@ def _content(ground: Ground, params: Params, planned: tuple[Fold, ...], done: li
     """The content of metrics.json; equal runs give equal bytes."""
     facts = [one.facts for one in done]
     return {
-        "recipe": prequential.recipe(params.train, ground.catalogue.hash),
+        "recipe": rolling_backtest.recipe(params.train, ground.catalogue.hash),
         "label_date": ground.at.isoformat(),
         "training_labels": "as known when the test begins",
         "compromised_cards": params.backtest.compromised_cards,
@@ -86,7 +87,7 @@ def _content(ground: Ground, params: Params, planned: tuple[Fold, ...], done: li
         "calibrated": params.backtest.valid is not None,
         "days": params.backtest.test / timedelta(days=1),
         "test_span": as_text((planned[0].test[0], planned[-1].test[1])),
-        "metrics": prequential.over_folds(facts),
+        "metrics": rolling_backtest.over_folds(facts),
         "folds": facts,
     }
 

@@ -19,8 +19,8 @@ from fraud3000.deploy.pace import Pace
 from fraud3000.deploy.rollouts import Plan, Rollout, State
 from fraud3000.deploy.services import Service
 from fraud3000.errors import FraudError, ParamsError, UnavailableError
-from fraud3000.interrupts import uninterrupted
-from fraud3000.stages.summary import Summary, Table
+from fraud3000.signals import uninterrupted
+from fraud3000.stages.shared.summary import Summary, Table
 
 CLUSTER, SERVICE = "FRAUD3000_ECS_CLUSTER", "FRAUD3000_ECS_SERVICE"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

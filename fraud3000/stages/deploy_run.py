@@ -18,9 +18,9 @@ from fraud3000.deploy.definitions import short
 from fraud3000.deploy.pace import Pace
 from fraud3000.deploy.services import Service
 from fraud3000.errors import CheckFailed, DataError, FraudError, ParamsError, ScorerError, UnavailableError
-from fraud3000.interrupts import uninterrupted
+from fraud3000.signals import uninterrupted
 from fraud3000.stages.deploy import CLUSTER, SERVICE, going_on, named
-from fraud3000.stages.summary import Summary
+from fraud3000.stages.shared.summary import Summary
 
 _ERRORS = {kind.exit_code: kind for kind in (DataError, ParamsError, ScorerError, CheckFailed, UnavailableError)}
 _LINES, _LATE = 50, 3  # of a log, and looks for them

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from fraud3000 import bundle, registry
-from fraud3000.data import outputs
+from fraud3000 import registry
+from fraud3000.data.storage import atomic_write
 from fraud3000.metrics.report import measure
+from fraud3000.models.inference import bundle
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.scorer import Scorer
-from fraud3000.stages import evaluation, reporting
-from fraud3000.stages.judged import Judged, judged_rows, require_its_features, score
-from fraud3000.stages.progress import doing
-from fraud3000.stages.summary import Summary
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared import evaluation_text, report_files
+from fraud3000.stages.shared.evaluation_rows import Judged, judged_rows, require_its_features, score
+from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.summary import Summary
+from fraud3000.stages.shared.workspace import Workspace
 
 
 def evaluate(params: Params, *, model: str = "challenger") -> Summary:
@@ -50,10 +51,10 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
         "bundle_sha256": bundle.fingerprint(folder),
     }
     with doing("drawing the report"):
-        told = reporting.tell(reporting.gather(workspace, params, scorer, judged, scored, report))
+        told = report_files.tell(report_files.gather(workspace, params, scorer, judged, scored, report))
     values = {name: metric["value"] for name, metric in report["metrics"].items()}
-    places = (workspace.scored, workspace.metrics, workspace.figures, *reporting.places(workspace, version))
-    with outputs.whole(*places) as (rows, metrics, figures, *others):
+    places = (workspace.scored, workspace.metrics, workspace.figures, *report_files.places(workspace, version))
+    with atomic_write.whole(*places) as (rows, metrics, figures, *others):
         scored.write_parquet(rows)
         metrics.write_text(_json(report), encoding="utf-8")
         figures.write_text(_json(values), encoding="utf-8")
@@ -63,8 +64,8 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
     )
     return Summary(
         command="evaluate",
-        facts=evaluation.facts(report),
-        tables=(evaluation.table(report),),
+        facts=evaluation_text.facts(report),
+        tables=(evaluation_text.table(report),),
         outputs={
             "scored": str(workspace.scored),
             "metrics": str(workspace.metrics),
@@ -72,7 +73,7 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
             "plots": str(workspace.plots),
             "model card": str(workspace.card),
         },
-        warnings=(*evaluation.warnings(report), *_warnings(scorer, judged)),
+        warnings=(*evaluation_text.warnings(report), *_warnings(scorer, judged)),
         next_step="fraud3000 promote" if model == registry.CHALLENGER else f"fraud3000 score-file FILE --model {model}",
     )
 

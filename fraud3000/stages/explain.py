@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fraud3000.errors import ScorerError
-from fraud3000.features.online.facts import EPOCH
+from fraud3000.features.online.event_encoder import EPOCH
 from fraud3000.params import Params
 from fraud3000.redact import mask
-from fraud3000.service.entries import Answer, Label, Taken
-from fraud3000.service.judge import Judge
-from fraud3000.stages.kept import decision_of, journal_of, judges_of
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace
+from fraud3000.service.engine.decider import Judge
+from fraud3000.service.journal.entries import Answer, Label, Taken
+from fraud3000.stages.shared.service_store import decision_of, journal_of, judges_of
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 
 _SHOWN = 10
 """Features that are told, by what they add to the score."""

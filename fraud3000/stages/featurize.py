@@ -10,20 +10,23 @@ from pathlib import Path
 
 import polars as pl
 
-from fraud3000 import durations, splits
-from fraud3000.data import cards, outputs
-from fraud3000.data.spill import SLICE, in_pieces
+from fraud3000 import durations
+from fraud3000.data.cleaning import cards
+from fraud3000.data.storage import atomic_write
+from fraud3000.data.storage.spill import SLICE, in_pieces
 from fraud3000.errors import CheckFailed
-from fraud3000.features import batch, leaks
-from fraud3000.features.spec import Catalogue
+from fraud3000.features.batch import batch_engine
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.verification import leaks
+from fraud3000.labels import splits
 from fraud3000.params import Params
 from fraud3000.schema import REQUIRED, TRANSACTIONS, check
-from fraud3000.stages import preflight
-from fraud3000.stages.by_key import ByKey
-from fraud3000.stages.catalogues import build_catalogue
-from fraud3000.stages.progress import doing, track
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace, read, readable, scan
+from fraud3000.stages.shared import preflight
+from fraud3000.stages.shared.catalogues import build_catalogue
+from fraud3000.stages.shared.partitioned_features import ByKey
+from fraud3000.stages.shared.progress import doing, track
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
 
 def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
@@ -59,13 +62,16 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
         )
     proved = _without_leaks(workspace, catalogue) if check_leaks else {}
     paths = [workspace.features, workspace.boundaries, workspace.catalogue, *map(workspace.split, splits.PARTS)]
-    with outputs.beside(workspace.features) as folder, outputs.whole(*paths) as (features, bounds, declared, *cut):
+    with (
+        atomic_write.beside(workspace.features) as folder,
+        atomic_write.whole(*paths) as (features, bounds, declared, *cut),
+    ):
         bounds.write_text(json.dumps(split.boundaries.to_dict(), indent=2), encoding="utf-8")
         declared.write_text(json.dumps(catalogue.to_dict(), indent=2), encoding="utf-8")
-        outputs.write_pieces(_featured(workspace, ledger, catalogue, split, folder), features)
+        atomic_write.write_pieces(_featured(workspace, ledger, catalogue, split, folder), features)
         for path, part in zip(cut, splits.PARTS, strict=True):
             with doing(f"writing {part}"):
-                outputs.write_parquet(pl.scan_parquet(features).filter(pl.col("split") == part), path)
+                atomic_write.write_parquet(pl.scan_parquet(features).filter(pl.col("split") == part), path)
     return _summary(columns, catalogue, split, workspace, proved)
 
 
@@ -89,7 +95,7 @@ def _featured(
 ) -> Iterator[pl.DataFrame]:
     """FEATURED with `split`, slice by slice."""
     transactions, height = scan(workspace.transactions, made_by="prepare"), sum(split.counts.values())
-    kept = [name for name in batch.KEPT if name in transactions.collect_schema()]
+    kept = [name for name in batch_engine.KEPT if name in transactions.collect_schema()]
     features = ByKey(catalogue, ledger, kept, height, folder)
     for rows in track(_read(workspace), "reading", rows=height):
         features.add(rows)
@@ -109,7 +115,7 @@ def _history_days(transactions: pl.LazyFrame) -> pl.Expr:
     """Days since the first transaction of all."""
     first = transactions.select(pl.col("ts").min()).collect(engine="streaming").item()
     since = (pl.col("ts") - first).dt.total_microseconds()
-    days: pl.Expr = since / (batch.SECONDS_A_DAY * 1e6)
+    days: pl.Expr = since / (batch_engine.SECONDS_A_DAY * 1e6)
     return days.alias("history_days")
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
-from fraud3000.data import card_names, cards
-from fraud3000.data.card_names import CardNames
+from fraud3000.data.cleaning import card_names, cards
+from fraud3000.data.cleaning.card_names import CardNames
 from fraud3000.params import Params
-from fraud3000.service.access import Keys, Scope
-from fraud3000.stages.kept import service_folder
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace
+from fraud3000.service.http.api_keys import Keys, Scope
+from fraud3000.stages.shared.service_store import service_folder
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 
 
 def pan() -> str:

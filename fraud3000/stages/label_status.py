@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraud3000 import delays, durations, labels
-from fraud3000.data import outputs, places
-from fraud3000.delays import Curve
+from fraud3000 import durations
+from fraud3000.data.storage import atomic_write, locations
+from fraud3000.labels import delay_estimate, visibility
+from fraud3000.labels.delay_estimate import Curve
 from fraud3000.params import Params
-from fraud3000.report import html, label_delays
+from fraud3000.report import html_page, label_delays
+from fraud3000.report.formatting import percent, plain
 from fraud3000.report.section import Shown
-from fraud3000.report.words import percent, plain
 from fraud3000.schema import LEDGER
-from fraud3000.service import frames, seals
-from fraud3000.stages.kept import service_folder
+from fraud3000.service.journal import hash_chain, history_frames
 from fraud3000.stages.labels import labels_in
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace, read, scan
+from fraud3000.stages.shared.service_store import service_folder
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace, read, scan
 
 SHOWN = (1, 3, 7, 14, 30, 60, 90)
 """Days at which the curve is told."""
@@ -58,7 +59,7 @@ def status(
     if not told.timed or told.ledger.is_empty():
         return Summary(command="labels status", facts=told.facts, tables=(_by_source(told.ledger),))
     found = _Found.of(told, params, as_of)
-    proposed = delays.proposed(found.curve, share)
+    proposed = delay_estimate.proposed(found.curve, share)
     shown = _Shown(params, found, share, proposed)
     return Summary(
         command="labels status",
@@ -94,12 +95,12 @@ def _read(params: Params, location: str | None) -> _Told:
     workspace, root = Workspace.of(params), service_folder(params)
     if location is not None:
         known = scan(workspace.transactions, made_by="prepare") if workspace.transactions.exists() else None
-        with places.fetched(location) as files:
+        with locations.fetched(location) as files:
             found = labels_in(params, files, known)
         if found.transactions is not None:
             return _Told(_slim(found.transactions.lazy()), found.ledger, location)
         return _Told(_slim(scan(workspace.transactions, made_by="prepare")), found.ledger, location)
-    service = frames.known(root, key=seals.audit_key(os.environ))
+    service = history_frames.known(root, key=hash_chain.audit_key(os.environ))
     if service is not None and (service.rows or not workspace.transactions.exists()):
         return _Told(_slim(service.transactions), service.ledger, str(root))
     told = _Told(
@@ -110,7 +111,7 @@ def _read(params: Params, location: str | None) -> _Told:
     if service is None:
         return told
     # records that wait for a service, which will begin with the workspace's transactions
-    return replace(told, ledger=labels.merge(told.ledger, service.ledger), place=f"{told.place} and {root}")
+    return replace(told, ledger=visibility.merge(told.ledger, service.ledger), place=f"{told.place} and {root}")
 
 
 def _slim(transactions: pl.LazyFrame) -> pl.DataFrame:
@@ -130,19 +131,19 @@ class _Found:
 
     @classmethod
     def of(cls, told: _Told, params: Params, as_of: datetime | None) -> _Found:
-        records = delays.when_known(told.transactions, told.ledger, params.prepare.label_delay)
+        records = delay_estimate.when_known(told.transactions, told.ledger, params.prepare.label_delay)
         at = _after_all(told.transactions, records) if as_of is None else _zoned(as_of)
-        frauds = delays.known_frauds(records, at, params.prepare.source_precedence)
-        curve = delays.curve_of(frauds)
+        frauds = delay_estimate.known_frauds(records, at, params.prepare.source_precedence)
+        curve = delay_estimate.curve_of(frauds)
         of_each = {
-            source: delays.curve_of(delays.known_frauds(records.filter(pl.col("source") == source), at))
+            source: delay_estimate.curve_of(delay_estimate.known_frauds(records.filter(pl.col("source") == source), at))
             for source in records["source"].unique().sort()
         }
         told_alone = sorted(
             (name for name in of_each if of_each[name].reports), key=lambda name: -of_each[name].reports
         )
         by_source = {name: of_each[name] for name in told_alone[:_MOST_SOURCES]} if len(told_alone) > 1 else {}
-        return cls(at, frauds, curve, by_source, delays.nowcast(curve, told.transactions, frauds, at))
+        return cls(at, frauds, curve, by_source, delay_estimate.nowcast(curve, told.transactions, frauds, at))
 
     @property
     def untold(self) -> int:
@@ -212,7 +213,7 @@ class _Shown:
             yield f"delays below {curve.begin:.0f} days are not told: only young transactions had them"
         if curve.beyond:
             yield f"{curve.beyond:,} frauds took longer than the {curve.horizon:.0f} days that can be judged, and are left out"
-        if curve.reports < delays.OLDEST:
+        if curve.reports < delay_estimate.OLDEST:
             yield f"only {curve.reports} delays are known: the curve could be far off"
 
 
@@ -230,10 +231,15 @@ def _write(workspace: Workspace, shown: _Shown) -> dict[str, str]:
         configured=configured,
     )
     basis = f"{found.curve.reports:,} frauds as known at {found.as_of:%Y-%m-%d %H:%M} UTC"
-    page = html.delays(section, Shown(label_delays.WEEKS, label_delays.weeks(found.weeks)), basis=basis)
+    page = html_page.delays(section, Shown(label_delays.WEEKS, label_delays.weeks(found.weeks)), basis=basis)
     assert section.picture is not None
     endings = (".html", ".svg", ".png", ".csv")
-    with outputs.whole(*(workspace.delays.with_suffix(ending) for ending in endings)) as (html_file, svg, png, csv):
+    with atomic_write.whole(*(workspace.delays.with_suffix(ending) for ending in endings)) as (
+        html_file,
+        svg,
+        png,
+        csv,
+    ):
         html_file.write_text(page, encoding="utf-8")
         svg.write_text(section.picture.svg, encoding="utf-8")
         png.write_bytes(section.picture.png)

@@ -11,28 +11,29 @@ from functools import partial
 
 import polars as pl
 
-from fraud3000.data import clean, labelfile, outputs, places, sources
-from fraud3000.data.faults import quarantine
-from fraud3000.data.raw import DataFile
+from fraud3000.data.cleaning import clean, label_files, sources
+from fraud3000.data.cleaning.row_errors import quarantine
+from fraud3000.data.reading.raw_table import DataFile
+from fraud3000.data.storage import atomic_write, locations
 from fraud3000.errors import DataError, ParamsError
-from fraud3000.features.online.facts import microseconds
-from fraud3000.interrupts import uninterrupted
+from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import Params
 from fraud3000.redact import in_id, mask
 from fraud3000.schema import LEDGER
-from fraud3000.service import frames, seals
-from fraud3000.service.clock import require_plausible, wall
-from fraud3000.service.entries import Entry, Label
-from fraud3000.service.folder import Folder
-from fraud3000.service.ledger import Said, settled
-from fraud3000.service.past import newest
-from fraud3000.service.repair import last_received
-from fraud3000.service.sqlite import SqliteJournal
-from fraud3000.stages.kept import anchors_of, service_folder
+from fraud3000.service.data_dir import Folder
+from fraud3000.service.engine.clock import require_plausible, wall
+from fraud3000.service.engine.label_input import Said, settled
+from fraud3000.service.engine.seed_history import newest
+from fraud3000.service.journal import hash_chain, history_frames
+from fraud3000.service.journal.entries import Entry, Label
+from fraud3000.service.journal.repair import last_received
+from fraud3000.service.journal.sqlite import SqliteJournal
+from fraud3000.signals import uninterrupted
 from fraud3000.stages.keys import key_of
 from fraud3000.stages.prepare import reasons
-from fraud3000.stages.summary import Summary
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared.service_store import anchors_of, service_folder
+from fraud3000.stages.shared.summary import Summary
+from fraud3000.stages.shared.workspace import Workspace
 
 
 def add(
@@ -70,13 +71,13 @@ def take_in(params: Params, location: str) -> Summary:
     UnavailableError
         The service runs (send the records to it), or its journal cannot be written.
     """
-    with places.fetched(location) as found:
+    with locations.fetched(location) as found:
         read = labels_in(params, found)
     done = _record(params, _said(read.ledger), command="labels import")
     if read.quarantine.is_empty():
         return done
     path = Workspace.of(params).refused_labels
-    with outputs.whole(path) as (part,):
+    with atomic_write.whole(path) as (part,):
         read.quarantine.write_parquet(part)
     facts = {"rows quarantined": read.quarantine.height, **done.facts}
     return replace(done, facts=facts, tables=reasons(read.quarantine.lazy()), outputs={"quarantine": str(path)})
@@ -113,10 +114,10 @@ def labels_in(params: Params, found: Sequence[DataFile], known: pl.LazyFrame | N
         Columns are missing, all of them named.
     """
     section, mapping = params.prepare, sources.resolve(params.prepare)
-    forms = {file: labelfile.form_of(file, mapping) for file in found}
+    forms = {file: label_files.form_of(file, mapping) for file in found}
     accepted = None if mapping.card_like_ids is None else "transaction_id" in mapping.card_like_ids
     read = partial(
-        labelfile.read,
+        label_files.read,
         label_delay=section.label_delay,
         earliest=section.earliest,
         latest=section.latest,
@@ -165,13 +166,13 @@ def export(params: Params, file: str, transactions: str | None = None) -> Summar
         if not name.endswith(".parquet"):
             raise ParamsError(f"{name}: is written as Parquet", hint="Name a file that ends with .parquet.")
     root = service_folder(params)
-    known = frames.known(root, key=seals.audit_key(os.environ))
+    known = history_frames.known(root, key=hash_chain.audit_key(os.environ))
     if known is None:
         raise DataError(f"{root}: no service has kept anything there", hint="See serve.store of the params.")
-    with places.whole(*map(places.place, wanted.values())) as parts:
-        outputs.write_parquet(known.ledger.lazy(), parts[0])
+    with locations.whole(*map(locations.place, wanted.values())) as parts:
+        atomic_write.write_parquet(known.ledger.lazy(), parts[0])
         for part in parts[1:]:
-            outputs.write_parquet(known.transactions, part)
+            atomic_write.write_parquet(known.transactions, part)
     facts = {
         "service": str(root),
         "label records": known.ledger.height,
@@ -222,7 +223,7 @@ def _told_before(said: Said, known: Sequence[Entry]) -> Label | None:
 def _journal(params: Params) -> Iterator[tuple[Folder, SqliteJournal]]:
     with (
         closing(Folder(service_folder(params), anchors_of(params))) as folder,
-        closing(folder.journal(key=seals.audit_key(os.environ), flush=params.serve.flush)) as journal,
+        closing(folder.journal(key=hash_chain.audit_key(os.environ), flush=params.serve.flush)) as journal,
     ):
         yield folder, journal
 

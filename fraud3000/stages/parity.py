@@ -7,18 +7,19 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000.data import cards, clean, places, sources
+from fraud3000.data.cleaning import cards, clean, sources
+from fraud3000.data.storage import locations
 from fraud3000.errors import ParamsError
-from fraud3000.features import full, stress
-from fraud3000.features.census import census
-from fraud3000.features.parity import Difference, Parity, compare
-from fraud3000.features.spec import Catalogue, Stateful
+from fraud3000.features.spec.declarations import Catalogue, Stateful
+from fraud3000.features.verification import adversarial_stream, every_kind
+from fraud3000.features.verification.parity import Difference, Parity, compare
+from fraud3000.features.verification.stream_stats import census
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER
-from fraud3000.stages.catalogues import build_catalogue
 from fraud3000.stages.prepare import labels_of_their_own
-from fraud3000.stages.progress import doing, track
-from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.shared.catalogues import build_catalogue
+from fraud3000.stages.shared.progress import doing, track
+from fraud3000.stages.shared.summary import Summary, Table
 
 ROWS, SEED = 20_000, 2018
 """Of the built-in stream."""
@@ -53,7 +54,7 @@ def parity(params: Params, source: str | None = None, *, rows: int | None = None
 
 def _file(params: Params, source: str) -> tuple[pl.DataFrame, pl.DataFrame, Catalogue, dict[str, Any], dict[str, int]]:
     section = params.prepare
-    with places.fetched(source) as raw:
+    with locations.fetched(source) as raw:
         taken = clean.ingest(
             raw,
             sources.resolve(section),
@@ -78,14 +79,14 @@ def _stream(
     params: Params, rows: int | None, seed: int | None
 ) -> tuple[pl.DataFrame, pl.DataFrame, Catalogue, dict[str, Any], dict[str, int]]:
     section = params.prepare
-    catalogue = full.catalogue(
+    catalogue = every_kind.catalogue(
         label_delay=int(section.label_delay.total_seconds()),
         late_horizon=int(params.featurize.late_horizon.total_seconds()),
         zone=params.featurize.zone,
-        precedence=section.source_precedence or stress.SOURCES,
+        precedence=section.source_precedence or adversarial_stream.SOURCES,
     )
     seed = SEED if seed is None else seed
-    made = stress.stream(catalogue, rows=rows or ROWS, seed=seed)
+    made = adversarial_stream.stream(catalogue, rows=rows or ROWS, seed=seed)
     return made.transactions, made.ledger, catalogue, {"stream": f"built in, seed {seed}"}, made.holds
 
 

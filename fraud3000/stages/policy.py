@@ -8,19 +8,20 @@ from typing import Literal
 
 import polars as pl
 
-from fraud3000 import labels, registry
-from fraud3000.data import outputs
+from fraud3000 import registry
+from fraud3000.data.storage import atomic_write
 from fraud3000.errors import EmptyDataError
-from fraud3000.models import whatif
+from fraud3000.labels import visibility
+from fraud3000.models import policy_simulation
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.report import html, what_if
+from fraud3000.report import html_page, what_if
 from fraud3000.report.evidence import SOURCES
+from fraud3000.report.formatting import span
 from fraud3000.report.section import Section
-from fraud3000.report.words import span
-from fraud3000.scorer import Scorer
-from fraud3000.stages.judged import KEPT, label_date, require_its_features
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace, read
+from fraud3000.stages.shared.evaluation_rows import KEPT, label_date, require_its_features
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace, read
 
 Split = Literal["valid", "test"]
 
@@ -51,11 +52,13 @@ def what_ifs(
     scorer = Scorer.load(folder, version=version)
     require_its_features(scorer, workspace)
     scored, at = _scored(params, workspace, scorer, rows)
-    points = whatif.operating_points(scored, params.policy, whatif.budgets(params.policy, cards_per_day))
+    points = policy_simulation.operating_points(
+        scored, params.policy, policy_simulation.budgets(params.policy, cards_per_day)
+    )
     decimals = scorer.mapping.amount.decimals
     told = what_if.section(points, decimals=decimals, currency=scorer.mapping.amount.currency)
     basis = _basis(scored, rows, at)
-    page = html.what_if(told, version=version, source=SOURCES[params.prepare.source], basis=basis)
+    page = html_page.what_if(told, version=version, source=SOURCES[params.prepare.source], basis=basis)
     _write(workspace, page, told)
     return Summary(
         command="policy what-if",
@@ -70,7 +73,7 @@ def _scored(params: Params, workspace: Workspace, scorer: Scorer, split: Split) 
     featured = read(workspace.split(split), made_by="featurize")
     ledger = read(workspace.labels, made_by="prepare")
     at = label_date(params, read(workspace.transactions, made_by="prepare"), ledger)
-    known = labels.known_at(
+    known = visibility.known_at(
         featured, ledger, at, label_delay=params.prepare.label_delay, precedence=params.prepare.source_precedence
     )
     if known.is_null().all():
@@ -98,7 +101,7 @@ def _table(scored: pl.DataFrame, rows: Sequence[Sequence[str]]) -> Table:
 def _write(workspace: Workspace, page: str, told: Section) -> None:
     assert told.picture is not None
     places = [workspace.what_if.with_suffix(ending) for ending in (".html", ".svg", ".png", ".csv")]
-    with outputs.whole(*places) as (html_file, svg, png, csv):
+    with atomic_write.whole(*places) as (html_file, svg, png, csv):
         html_file.write_text(page, encoding="utf-8")
         svg.write_text(told.picture.svg, encoding="utf-8")
         png.write_bytes(told.picture.png)

@@ -7,17 +7,19 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000.data import clean, doctor, labelfile, outputs, places, roles, sources, uploads
-from fraud3000.data.faults import quarantine
-from fraud3000.data.raw import DataFile
-from fraud3000.data.s3 import Address
+from fraud3000.data import quality
+from fraud3000.data.cleaning import clean, label_files, roles, sources
+from fraud3000.data.cleaning.row_errors import quarantine
+from fraud3000.data.reading.raw_table import DataFile
+from fraud3000.data.storage import atomic_write, locations, s3_upload
+from fraud3000.data.storage.s3 import Address
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER, TIME
-from fraud3000.stages import preflight
-from fraud3000.stages.catalogues import build_catalogue
 from fraud3000.stages.keys import key_of
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared import preflight
+from fraud3000.stages.shared.catalogues import build_catalogue
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 
 
 def prepare(params: Params) -> Summary:
@@ -33,9 +35,9 @@ def prepare(params: Params) -> Summary:
     workspace, rules = Workspace.of(params), _rules(params)
     written = (workspace.transactions, workspace.quarantine, workspace.labels)
     published = _published(params.prepare.publish, written)
-    places.require_writable(*published)
-    raw = places.fetched(_located(params.prepare.input, params))
-    with raw as files, outputs.beside(workspace.transactions) as folder:
+    locations.require_writable(*published)
+    raw = locations.fetched(_located(params.prepare.input, params))
+    with raw as files, atomic_write.beside(workspace.transactions) as folder:
         _refuse_inputs(published, files)
         taken = clean.intake(files, rules, folder, label_delay=params.prepare.label_delay)
         build_catalogue(
@@ -46,11 +48,11 @@ def prepare(params: Params) -> Summary:
         if told is not None:
             ledger = _once(pl.concat([ledger.select(*LEDGER), told.ledger.lazy()]))
             refused = pl.concat([refused, quarantine([told.quarantine]).lazy()])
-        with outputs.whole(*written) as parts:
+        with atomic_write.whole(*written) as parts:
             for frame, part in zip((taken.transactions, refused, ledger), parts, strict=True):
-                outputs.write_parquet(frame, part)
+                atomic_write.write_parquet(frame, part)
             if published:
-                uploads.upload(dict(zip(published, parts, strict=True)))
+                s3_upload.upload(dict(zip(published, parts, strict=True)))
         return _summary(params, workspace, taken, told, published)
 
 
@@ -63,12 +65,12 @@ def _summary(
     params: Params,
     workspace: Workspace,
     taken: clean.Intake,
-    told: labelfile.Labelled | None,
+    told: label_files.Labelled | None,
     published: tuple[Address, ...],
 ) -> Summary:
     transactions, ledger = pl.scan_parquet(workspace.transactions), pl.scan_parquet(workspace.labels)
     refused = pl.scan_parquet(workspace.quarantine)
-    findings = doctor.examine(transactions, ledger, taken.lost)
+    findings = quality.examine(transactions, ledger, taken.lost)
     return Summary(
         command="prepare",
         facts=_facts(params, taken, told, transactions, ledger),
@@ -98,15 +100,15 @@ def _located(location: str, params: Params) -> str:
 
 def labels_of_their_own(
     params: Params, transactions: pl.LazyFrame, published: tuple[Address, ...] = ()
-) -> labelfile.Labelled | None:
+) -> label_files.Labelled | None:
     """Read the label records that have a file of their own, where the params name one."""
     section = params.prepare
     form = section.labels
     if form is None:
         return None
-    with places.fetched(_located(form.input, params)) as told:
+    with locations.fetched(_located(form.input, params)) as told:
         _refuse_inputs(published, told)
-        return labelfile.read(
+        return label_files.read(
             told, form, transactions, section.label_delay, earliest=section.earliest, latest=section.latest
         )
 
@@ -120,13 +122,13 @@ def _published(prefix: str | None, written: tuple[Path, ...]) -> tuple[Address, 
 
 
 def _refuse_inputs(published: tuple[Address, ...], read_from: list[DataFile]) -> None:
-    places.refuse_inputs(published, places.of_files(read_from), hint="Name another prefix under prepare.publish.")
+    locations.refuse_inputs(published, locations.of_files(read_from), hint="Name another prefix under prepare.publish.")
 
 
 def _facts(
     params: Params,
     taken: clean.Intake,
-    told: labelfile.Labelled | None,
+    told: label_files.Labelled | None,
     transactions: pl.LazyFrame,
     ledger: pl.LazyFrame,
 ) -> dict[str, Any]:
@@ -175,7 +177,7 @@ def reasons(refused: pl.LazyFrame) -> tuple[Table, ...]:
     return (Table("Quarantined", ("reason", "rows", "first"), rows),) if rows else ()
 
 
-def _remarks(findings: list[doctor.Finding]) -> tuple[Table, ...]:
+def _remarks(findings: list[quality.Finding]) -> tuple[Table, ...]:
     """What limits the data without spoiling it."""
     rows = tuple((finding.code, finding.text) for finding in findings if finding.severity == "info")
     return (Table("Data quality", ("finding", "what"), rows),) if rows else ()

@@ -8,21 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fraud3000 import champions, registry
-from fraud3000.champions import Action, Standing
-from fraud3000.compare import Verdict
-from fraud3000.data import lock
+from fraud3000 import registry
+from fraud3000.data.storage import file_lock
 from fraud3000.errors import ParamsError, ScorerError
 from fraud3000.metrics.catalogue import words
-from fraud3000.metrics.paired import MEASURES
+from fraud3000.metrics.paired_bootstrap import MEASURES
 from fraud3000.params import Params
+from fraud3000.promotion import history
+from fraud3000.promotion.checks import Verdict
+from fraud3000.promotion.history import Action, Standing
 from fraud3000.registry import CHALLENGER, CHAMPION
-from fraud3000.stages import exported
 from fraud3000.stages.evaluate import evaluate
-from fraud3000.stages.judgement import Judgement, judge
-from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.shared import model_pointer
+from fraud3000.stages.shared.promotion_checks import Judgement, judge
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
-from fraud3000.stages.workspace import Workspace
 
 Stage = Literal["staging", "production"]
 ALIASES: dict[Stage, str] = {"staging": CHALLENGER, "production": CHAMPION}
@@ -71,9 +72,9 @@ def promote(
             "--rollback goes to the champion before, and takes no --version", hint="Leave out one of them."
         )
     workspace = Workspace.of(params)
-    seen = champions.standing(params.registry)
-    with lock.only_one(workspace.models, doing="promotion"):
-        exported.require_same_history(workspace, seen)
+    seen = history.standing(params.registry)
+    with file_lock.only_one(workspace.models, doing="promotion"):
+        model_pointer.require_same_history(workspace, seen)
         mover = _Mover(params, workspace, seen, why, dry_run)
         if rollback:
             return mover.back(*registry.resolve(seen.earlier_champion(), params.registry, workspace.root))
@@ -95,7 +96,7 @@ def train_and_promote(params: Params, make: Callable[[Params], Summary] = train,
         Whether it trains on all that is known, which leaves no row to evaluate it by.
     """
     trained = make(params)
-    version = champions.standing(params.registry).challenger
+    version = history.standing(params.registry).challenger
     judged = trained if final else trained.then(evaluate(params, model=str(version)))
     return judged.then(promote(params, version=version))
 
@@ -111,7 +112,7 @@ class _Mover:
     dry_run: bool
 
     def to_production(self, version: str, folder: Path) -> Summary:
-        if version == self.seen.champion and not exported.agrees(self.workspace, self.seen, CHAMPION, folder):
+        if version == self.seen.champion and not model_pointer.agrees(self.workspace, self.seen, CHAMPION, folder):
             return self._again(version, folder)
         judgement = judge(version, folder, self.params, self.workspace, self.seen)
         verdict, champion = judgement.verdict, self.seen.champion
@@ -137,8 +138,8 @@ class _Mover:
     def _again(self, version: str, folder: Path) -> Summary:
         """Export what is the champion already, but not, or not wholly, in this workspace."""
         if not self.dry_run:
-            exported.require_usable(version, folder, self.params.registry)
-            exported.export(self.workspace, self.seen, CHAMPION, folder)
+            model_pointer.require_usable(version, folder, self.params.registry)
+            model_pointer.export(self.workspace, self.seen, CHAMPION, folder)
         return Summary(
             command="promote",
             facts={"verdict": self._said(f"version {version} is the champion already; it was exported anew")},
@@ -171,10 +172,10 @@ class _Mover:
     def _point(
         self, action: Action, alias: str, version: str, folder: Path, why: str, judgement: Judgement | None = None
     ) -> dict[str, str]:
-        exported.require_usable(version, folder, self.params.registry)
+        model_pointer.require_usable(version, folder, self.params.registry)
         if self.dry_run:
             return {}
-        now = champions.move(
+        now = history.move(
             action,
             alias,
             version,
@@ -184,7 +185,7 @@ class _Mover:
             figures=judgement.figures if judgement else {},
             hashes=judgement.hashes if judgement else {},
         )
-        exported.export(self.workspace, now, alias, folder)
+        model_pointer.export(self.workspace, now, alias, folder)
         return self._files(alias)
 
     def _files(self, alias: str) -> dict[str, str]:

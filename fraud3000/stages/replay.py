@@ -10,17 +10,17 @@ from pathlib import Path
 
 from fraud3000.features.online import FeatureStore
 from fraud3000.params import Params
-from fraud3000.service import states
-from fraud3000.service.entries import Answer, Answered, Entry, Repair, Taken
-from fraud3000.service.holes import count
-from fraud3000.service.judge import Judge
-from fraud3000.service.repair import Corrections
-from fraud3000.service.sqlite import SqliteJournal
-from fraud3000.service.states import sown
-from fraud3000.stages.kept import decision_of, journal_of, judges_of, service_folder
-from fraud3000.stages.progress import doing
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace
+from fraud3000.service.engine import feature_state
+from fraud3000.service.engine.decider import Judge
+from fraud3000.service.engine.feature_state import sown
+from fraud3000.service.journal.entries import Answer, Answered, Entry, Repair, Taken
+from fraud3000.service.journal.holes import count
+from fraud3000.service.journal.repair import Corrections
+from fraud3000.service.journal.sqlite import SqliteJournal
+from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.service_store import decision_of, journal_of, judges_of, service_folder
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 
 _LOST = "{:,} entries of the journal are lost: features that counted them come out differently"
 _SHOWN = 10
@@ -66,7 +66,7 @@ def replay(params: Params, ids: Sequence[str] = ()) -> Summary:
 def _repaired(store: FeatureStore, journal: SqliteJournal, root: Path, repair: Repair) -> FeatureStore:
     """The state behind a repair: as it would be if a wrong clock had not dated entries into the future."""
     again, corrections = sown(root, store.catalogue), Corrections.of_journal(journal, until=repair.number)
-    states.advanced(again, journal, 0, until=repair.number, corrections=corrections)
+    feature_state.advanced(again, journal, 0, until=repair.number, corrections=corrections)
     return again
 
 
@@ -111,7 +111,7 @@ class _Replay:
         """Let every state see an entry; a transaction with the features that each catalogue gives it."""
         met: dict[str, Taken] = {}
         for catalogue, store in self.stores.items():
-            features = states.meet(store, entry)
+            features = feature_state.meet(store, entry)
             if isinstance(entry, Taken):
                 met[catalogue] = replace(entry, catalogue=catalogue, features=features)
         return met

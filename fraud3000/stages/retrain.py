@@ -16,17 +16,18 @@ from pathlib import Path
 
 from loguru import logger
 
-from fraud3000 import champions, webhook
-from fraud3000.data import lock, outputs
+from fraud3000 import webhook
+from fraud3000.data.storage import atomic_write, file_lock
 from fraud3000.errors import FraudError
 from fraud3000.params import Params
+from fraud3000.promotion import history
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
 from fraud3000.stages.promote import promote
-from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
-from fraud3000.stages.workspace import Workspace
 
 Step = Callable[[Params], Summary]
 
@@ -42,7 +43,7 @@ def _judged(params: Params) -> Summary:
 
 
 def _challenger(params: Params) -> str:
-    return str(champions.standing(params.registry).challenger)
+    return str(history.standing(params.registry).challenger)
 
 
 STEPS: Mapping[str, Step] = {
@@ -122,7 +123,7 @@ def retrain(params: Params, *, anew: bool = False, steps: Mapping[str, Step] = S
         Another run is under way, or the workspace cannot be written.
     """
     book = _Book(Workspace.of(params).retraining)
-    with lock.only_one(book.folder, doing="retraining"):
+    with file_lock.only_one(book.folder, doing="retraining"):
         before = book.unfinished()
         resumes = before is not None and not anew and before.may_go_on(params)
         run = before if before is not None and resumes else Run.of(params)
@@ -156,7 +157,7 @@ def _walked(run: Run, params: Params, steps: Mapping[str, Step], book: _Book) ->
 
 def _end(run: Run, params: Params, book: _Book) -> Run:
     if run.status != "failed":
-        run = replace(run, champion=champions.standing(params.registry).champion)
+        run = replace(run, champion=history.standing(params.registry).champion)
     book.end(run)
     if params.retrain.webhook is not None:
         webhook.tell(params.retrain.webhook, {"command": "retrain", **asdict(run)})
@@ -194,13 +195,13 @@ class _Book:
             return None
 
     def keep(self, run: Run) -> None:
-        with outputs.whole(self._current) as (part,):
+        with atomic_write.whole(self._current) as (part,):
             part.write_text(json.dumps(asdict(run), indent=2) + "\n", encoding="utf-8")
 
     def end(self, run: Run) -> None:
         """Tell of a run among those that ended; one that failed may be gone on with."""
         before = self.runs.read_text(encoding="utf-8").splitlines() if self.runs.exists() else []
-        with outputs.whole(self.runs) as (part,):
+        with atomic_write.whole(self.runs) as (part,):
             lines = [*before, json.dumps(asdict(run))][-_KEPT:]
             part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         if run.status == "failed":

@@ -11,29 +11,32 @@ import polars as pl
 
 from fraud3000 import params as params_files
 from fraud3000 import registry
-from fraud3000.data import clean, doctor, files, outputs, places, roles, sources
-from fraud3000.data.places import Place
-from fraud3000.data.raw import DataFile
-from fraud3000.data.s3 import Address
-from fraud3000.data.spill import SLICE, Spill
+from fraud3000.data import quality
+from fraud3000.data.cleaning import clean, roles, sources
+from fraud3000.data.reading import files
+from fraud3000.data.reading.raw_table import DataFile
+from fraud3000.data.storage import atomic_write, locations
+from fraud3000.data.storage.locations import Place
+from fraud3000.data.storage.s3 import Address
+from fraud3000.data.storage.spill import SLICE, Spill
 from fraud3000.errors import ParamsError, ScorerError, UnavailableError
-from fraud3000.features.spec import Catalogue
-from fraud3000.models import category_counts
-from fraud3000.models.category_counts import CategoryCounts
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.models.inference import category_counts
+from fraud3000.models.inference.category_counts import CategoryCounts
 from fraud3000.params import Mapping, Params
 from fraud3000.schema import DECLINE
-from fraud3000.stages import category_tables
-from fraud3000.stages.answers import Answers
-from fraud3000.stages.by_key import ByKey
-from fraud3000.stages.history import History, doubts, require_span
 from fraud3000.stages.keys import key_of
-from fraud3000.stages.progress import track
-from fraud3000.stages.stream import Stream
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared import category_tables
+from fraud3000.stages.shared.answer_spool import Answers
+from fraud3000.stages.shared.history import History, doubts, require_span
+from fraud3000.stages.shared.partitioned_features import ByKey
+from fraud3000.stages.shared.progress import track
+from fraud3000.stages.shared.stream import Stream
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 
 if TYPE_CHECKING:
-    from fraud3000.scorer import Scorer
+    from fraud3000.models.inference.scorer import Scorer
 
 BLOCK = 200_000
 """Rows scored at a time; a score does not depend on the rows beside it."""
@@ -80,14 +83,14 @@ def score_file(
         The output cannot be written.
     """
     settings = params or params_files.load()
-    with places.fetched(source) as raw, places.fetched(history) as past_raw:
-        read_from = places.of_files([*raw, *past_raw]) + ([] if past_raw else _own_history(settings))
+    with locations.fetched(source) as raw, locations.fetched(history) as past_raw:
+        read_from = locations.of_files([*raw, *past_raw]) + ([] if past_raw else _own_history(settings))
         destinations = _destinations(source, raw, out)
-        places.refuse_inputs(destinations, read_from, hint="Name another file with --out.")
-        places.require_writable(*destinations)
+        locations.refuse_inputs(destinations, read_from, hint="Name another file with --out.")
+        locations.require_writable(*destinations)
         scorer, missing = _find(model, settings)
         mapping = _mapping(scorer, params, settings)
-        with places.beside(destinations[0]) as folder:
+        with locations.beside(destinations[0]) as folder:
             incoming = _intake(raw, mapping, settings, scorer, folder / "input")
             if scorer is None:
                 raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
@@ -96,9 +99,9 @@ def score_file(
             if not cold_start:
                 require_span(stream, scorer.catalogue)
             scored, categories = _answered(scorer, stream, incoming, folder / "answers", reasons)
-            with places.whole(*destinations) as (scored_part, rejected_part):
-                outputs.write(scored.rows, scored_part, destinations[0].suffix)
-                outputs.write_parquet(incoming.quarantine.rows, rejected_part)
+            with locations.whole(*destinations) as (scored_part, rejected_part):
+                atomic_write.write(scored.rows, scored_part, destinations[0].suffix)
+                atomic_write.write_parquet(incoming.quarantine.rows, rejected_part)
             written = {name: str(one) for name, one in zip(("scored", "rejected"), destinations, strict=True)}
             return _summary(scorer, incoming, past, scored, categories, written, doubts(stream, mapping))
 
@@ -122,7 +125,7 @@ def _own_history(settings: Params) -> list[Place]:
 
 
 def _destinations(source: str, read_from: list[DataFile], out: Path | str | None) -> tuple[Place, Place]:
-    scored = _beside(source, read_from) if out is None else places.place(out)
+    scored = _beside(source, read_from) if out is None else locations.place(out)
     if scored.suffix not in (".parquet", ".csv"):
         raise ParamsError(f"--out {scored}: '{scored.suffix}' cannot be written", hint="Use .parquet or .csv.")
     return scored, scored.with_name(f"{scored.stem}.rejected.parquet")
@@ -130,7 +133,7 @@ def _destinations(source: str, read_from: list[DataFile], out: Path | str | None
 
 def _beside(source: str, read_from: list[DataFile]) -> Place:
     """Where scores go if nothing is said: beside the file or folder, under its name."""
-    given = places.place(source)
+    given = locations.place(source)
     if isinstance(given, Address):
         return _beside_object(given, is_file=[source] == [str(one) for one in read_from])
     if not given.exists():
@@ -156,7 +159,9 @@ def _homeless(source: str) -> ParamsError:
 def _find(model: str, settings: Params) -> tuple[Scorer | None, ScorerError | UnavailableError | None]:
     try:
         version, folder = registry.resolve(model, settings.registry, Workspace.of(settings).root)
-        from fraud3000.scorer import Scorer  # loads scikit-learn, which a faulty input need not wait for
+        from fraud3000.models.inference.scorer import (
+            Scorer,  # loads scikit-learn, which a faulty input need not wait for
+        )
 
         return Scorer.load(folder, version=version), None
     except (ScorerError, UnavailableError) as error:
@@ -242,7 +247,7 @@ def _summary(
         tables=(*tables, *category_tables.scored(scorer, categories)),
         outputs=written,
         warnings=(
-            *doctor.column_warnings(incoming.transactions, incoming.lost),
+            *quality.column_warnings(incoming.transactions, incoming.lost),
             *past.warnings,
             *category_tables.jump_warnings(scorer, categories),
             *warnings,

@@ -18,31 +18,36 @@ import polars as pl
 from loguru import logger
 from starlette.types import ASGIApp
 
-from fraud3000 import bundle, durations, registry
-from fraud3000.data import clean, doctor, places
-from fraud3000.data.card_names import CardNames
+from fraud3000 import durations, registry
+from fraud3000.data import quality
+from fraud3000.data.cleaning import clean
+from fraud3000.data.cleaning.card_names import CardNames
+from fraud3000.data.storage import locations
 from fraud3000.errors import DataError, UnavailableError
-from fraud3000.features.spec import Catalogue
-from fraud3000.interrupts import uninterrupted
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.models.inference import bundle
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params, ServeParams, Span
-from fraud3000.scorer import Scorer
-from fraud3000.service import access, seals, states
-from fraud3000.service.anchors import Anchors
-from fraud3000.service.app import create_app
-from fraud3000.service.clock import CheckedClock, require_plausible, wall
-from fraud3000.service.desk import Desk
-from fraud3000.service.fallback import Fallback
-from fraud3000.service.folder import Folder, Kept, Timespan
-from fraud3000.service.incoming import Counter
-from fraud3000.service.judge import Judge
-from fraud3000.service.repair import last_received
-from fraud3000.service.sqlite import SqliteJournal
-from fraud3000.service.upkeep import Schedule, Upkeep
-from fraud3000.stages.following import Followed
-from fraud3000.stages.kept import anchors_of, service_folder
+from fraud3000.service.data_dir import Folder, Kept, Timespan
+from fraud3000.service.engine import feature_state
+from fraud3000.service.engine.clock import CheckedClock, require_plausible, wall
+from fraud3000.service.engine.decider import Judge
+from fraud3000.service.engine.decision_engine import Desk
+from fraud3000.service.engine.fallback import Fallback
+from fraud3000.service.http import api_keys
+from fraud3000.service.http.app import create_app
+from fraud3000.service.http.validation import Counter
+from fraud3000.service.journal import hash_chain
+from fraud3000.service.journal.checkpoints import Anchors
+from fraud3000.service.journal.repair import last_received
+from fraud3000.service.journal.sqlite import SqliteJournal
+from fraud3000.service.maintenance.maintenance import Schedule, Upkeep
+from fraud3000.signals import uninterrupted
 from fraud3000.stages.keys import access_file, key_of
-from fraud3000.stages.summary import Summary
-from fraud3000.stages.workspace import Workspace, scan
+from fraud3000.stages.shared.alias_follower import Followed
+from fraud3000.stages.shared.service_store import anchors_of, service_folder
+from fraud3000.stages.shared.summary import Summary
+from fraud3000.stages.shared.workspace import Workspace, scan
 
 _SWITCH = 0.0005
 """Seconds that the event loop may keep the interpreter while the journal's thread waits for it; 5 ms is the default."""
@@ -104,8 +109,8 @@ class Service:
             The port cannot be taken.
         """
         host, port = host or params.serve.host, params.serve.port if port is None else port
-        keys = access.Keys(access_file(params), access.master_key(os.environ))
-        access.require(keys, host)
+        keys = api_keys.Keys(access_file(params), api_keys.master_key(os.environ))
+        api_keys.require(keys, host)
         workspace = Workspace.of(params)
         with ExitStack() as opened:
             listening = opened.enter_context(closing(_bound(host, port)))
@@ -122,10 +127,10 @@ class Service:
                 if not cold_start:
                     _require_span(past.span, scorer.catalogue)
                 unreadable = past.warnings
-                folder.journal(key=seals.audit_key(os.environ)).close()  # before anything else is left there
+                folder.journal(key=hash_chain.audit_key(os.environ)).close()  # before anything else is left there
                 folder.sow(past.transactions, past.ledger, {"history": history, "told": past.told})
             _require_same(folder, history)
-            kept = folder.open(scorer.catalogue, key=seals.audit_key(os.environ), flush=params.serve.flush)
+            kept = folder.open(scorer.catalogue, key=hash_chain.audit_key(os.environ), flush=params.serve.flush)
             opened.callback(kept.journal.close)
             last, trusted = last_received(kept.journal), params.serve.clock
             require_plausible(wall(), last, jump=trusted.jump, gap=trusted.gap)
@@ -166,7 +171,7 @@ class Service:
         """Answer requests until the process is asked to end; those under way are answered still."""
         import uvicorn
 
-        from fraud3000.service.connection import Connection
+        from fraud3000.service.http.connection import Connection
 
         config = uvicorn.Config(
             self.app,
@@ -203,7 +208,7 @@ class Service:
         except UnavailableError as error:
             logger.error("no snapshot: {}", error.message)
             return
-        states.save(self.folder.root, self.desk.store, self.kept.journal.end)
+        feature_state.save(self.folder.root, self.desk.store, self.kept.journal.end)
 
 
 @dataclass(frozen=True)
@@ -226,7 +231,7 @@ class _Past:
     @classmethod
     def given(cls, location: str, scorer: Scorer, params: Params) -> _Past:
         """The history that the user names."""
-        with places.fetched(location) as files:
+        with locations.fetched(location) as files:
             ingested = clean.ingest(
                 files,
                 scorer.mapping,
@@ -236,7 +241,7 @@ class _Past:
                 optional=("is_fraud", "reported_at"),
             )
         told = f"{location}, {ingested.transactions.height:,} rows"
-        found = doctor.column_warnings(ingested.transactions.lazy(), ingested.lost)
+        found = quality.column_warnings(ingested.transactions.lazy(), ingested.lost)
         warnings = tuple(f"history: {text}" for text in found)
         return cls(ingested.transactions.lazy(), ingested.ledger.lazy(), told, warnings)
 
@@ -254,7 +259,7 @@ def _saved(kept: Kept, folder: Folder, serve: ServeParams) -> int:
     """Number of the entry after which the newest snapshot was taken: now, where the start had much to read again."""
     if kept.replayed < serve.snapshot_entries:
         return kept.snapshot or 0
-    states.save(folder.root, kept.store, kept.journal.end)
+    feature_state.save(folder.root, kept.store, kept.journal.end)
     return kept.journal.last
 
 

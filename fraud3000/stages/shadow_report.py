@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraud3000 import labels
 from fraud3000.errors import DataError, ScorerError
+from fraud3000.labels import visibility
 from fraud3000.metrics.cost import Costs
 from fraud3000.models.policy import Policy
 from fraud3000.params import Params
 from fraud3000.schema import APPROVE, DECLINE, REVIEW
-from fraud3000.service import frames, seals
-from fraud3000.service.entries import Answered, Taken
-from fraud3000.service.shadow import Book, Opinion
-from fraud3000.service.sqlite import SqliteJournal
-from fraud3000.stages.kept import journal_of, judges_of, service_folder
-from fraud3000.stages.progress import doing
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace
+from fraud3000.service.engine.shadow import Book, Opinion
+from fraud3000.service.journal import hash_chain, history_frames
+from fraud3000.service.journal.entries import Answered, Taken
+from fraud3000.service.journal.sqlite import SqliteJournal
+from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.service_store import journal_of, judges_of, service_folder
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 
 _DECISIONS = (APPROVE, REVIEW, DECLINE)
 _TIMED = 500
@@ -65,7 +65,7 @@ def shadow_report(params: Params, version: str | None = None) -> Summary:
                 f"{book.path}: no transaction was decided by both models yet", hint="Let transactions come."
             )
         policy, answering = _policy(params, last[-1])
-        known = frames.known(root, key=seals.audit_key(os.environ))
+        known = history_frames.known(root, key=hash_chain.audit_key(os.environ))
     assert known is not None
     facts = {
         "shadow": f"version {book.version}",
@@ -143,13 +143,13 @@ def _policy(params: Params, last: Taken) -> tuple[Policy | None, str]:
     return judge.scorer.policy, ""
 
 
-def _labels(decided: pl.DataFrame, known: frames.Known, params: Params) -> pl.Series:
+def _labels(decided: pl.DataFrame, known: history_frames.Known, params: Params) -> pl.Series:
     """Each transaction's label as known by the newest transaction; null where it is not."""
     rows = known.transactions
     timed = "ts" in rows.collect_schema()
     newest = rows.select(pl.col("ts").max()).collect(engine="streaming").item() if timed else None
     mine = decided.select("transaction_id").lazy().join(rows, on="transaction_id", how="left", maintain_order="left")
-    return labels.known_at(
+    return visibility.known_at(
         mine.collect(),
         known.ledger,
         newest,

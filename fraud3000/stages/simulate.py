@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 from loguru import logger
 
-from fraud3000.data import places
-from fraud3000.data.simulate import simulate as simulated
+from fraud3000.data.simulation.simulate import simulate as simulated
+from fraud3000.data.storage import locations
 from fraud3000.errors import ParamsError
 from fraud3000.params import Params
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 
 _SUFFIXES = (".parquet", ".csv", ".csv.gz", ".ndjson", ".jsonl")
 _ROW_GROUP = 250_000
@@ -33,13 +33,13 @@ def simulate(params: Params, out: Path | str | None = None) -> Summary:
     UnavailableError
         The file cannot be written.
     """
-    path = places.place(out or Workspace.of(params).raw)
+    path = locations.place(out or Workspace.of(params).raw)
     if not path.name.endswith(_SUFFIXES):
         raise ParamsError(f"{path}: not a kind of file to write", hint=f"End it in one of {', '.join(_SUFFIXES)}.")
-    places.require_writable(path)
+    locations.require_writable(path)
     logger.info("simulating rows={} days={}", params.simulate.rows, params.simulate.days)
     transactions = simulated(params.simulate)
-    with places.whole(path) as (part,):
+    with locations.whole(path) as (part,):
         _write(transactions, part, path.name)
     return _summary(transactions, path)
 
@@ -55,7 +55,7 @@ def _write(transactions: pl.DataFrame, part: Path, name: str) -> None:
         transactions.write_ndjson(part)
 
 
-def _summary(transactions: pl.DataFrame, path: places.Place) -> Summary:
+def _summary(transactions: pl.DataFrame, path: locations.Place) -> Summary:
     frauds = transactions.filter(pl.col("is_fraud") == 1)
     scenarios = frauds.group_by("fraud_scenario").agg(pl.len(), pl.col("amount").sum()).sort("fraud_scenario")
     return Summary(

@@ -12,23 +12,28 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000 import bundle, champions, prequential, registry, verdicts
-from fraud3000.data import cards, outputs, sensitive, sources
+from fraud3000 import registry
+from fraud3000.data.cleaning import cards, sensitive, sources
+from fraud3000.data.storage import atomic_write
 from fraud3000.errors import CheckFailed, UnavailableError
+from fraud3000.evaluation import rolling_backtest
+from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.catalogue import words
-from fraud3000.models import category_counts, deviation, estimators, fit, outside, policy, recorded
-from fraud3000.models.explain import Typical
-from fraud3000.models.fit import Model
-from fraud3000.models.outside import Outside
-from fraud3000.models.recorded import Recorded
-from fraud3000.models.rows import LATER, require_both_classes
+from fraud3000.models import policy
+from fraud3000.models.inference import bundle, category_counts, self_test_rows
+from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.scorer import Scorer
+from fraud3000.models.inference.self_test_rows import Recorded
+from fraud3000.models.training import cross_fit, estimators, fit, seed_noise
+from fraud3000.models.training.cross_fit import Outside
+from fraud3000.models.training.fit import Model
+from fraud3000.models.training.training_rows import LATER, require_both_classes
 from fraud3000.params import Mapping, Params, Span
-from fraud3000.scorer import Scorer
-from fraud3000.splits import Boundaries
-from fraud3000.stages import category_tables, exported
-from fraud3000.stages.inputs import Inputs, of_split, up_to_now
-from fraud3000.stages.summary import Summary, Table
-from fraud3000.stages.workspace import Workspace
+from fraud3000.promotion import history, verdict_log
+from fraud3000.stages.shared import category_tables, model_pointer
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.training_inputs import Inputs, of_split, up_to_now
+from fraud3000.stages.shared.workspace import Workspace
 
 
 def train(params: Params, *, final: bool = False) -> Summary:
@@ -59,10 +64,10 @@ def train(params: Params, *, final: bool = False) -> Summary:
     registry.require(params.registry)
     rows, is_fraud = inputs.train.known
     model = fit.fit(rows, is_fraud, inputs.catalogue.features, params.train)
-    settled = outside.settle(
+    settled = cross_fit.settle(
         model, inputs.train, inputs.valid, inputs.catalogue, inputs.boundaries, params.train, params.policy
     )
-    spread = deviation.measure(model, inputs.train, inputs.valid, inputs.catalogue, params.train, params.policy)
+    spread = seed_noise.measure(model, inputs.train, inputs.valid, inputs.catalogue, params.train, params.policy)
     typical = Typical.learn(model.encoder, rows.filter(pl.Series(is_fraud == 0)), inputs.catalogue.features)
     columns = category_counts.trained(model.encoder, inputs.catalogue.features, rows, inputs.valid.featured)
     scorer = Scorer(
@@ -81,14 +86,14 @@ def train(params: Params, *, final: bool = False) -> Summary:
         },
     )
     told = {f"seed_deviation_{name}": value for name, value in spread.values.items()}
-    metrics = {**outside.metrics(inputs.valid, settled.log_odds), **told}
+    metrics = {**cross_fit.metrics(inputs.valid, settled.log_odds), **told}
     version = _keep(scorer, params, metrics, workspace)
     return _summary(version, scorer, inputs, settled, metrics, workspace)
 
 
 def _recorded(model: Model, settled: Outside, valid: pl.DataFrame) -> Recorded:
     """Rows of validation as the model takes them, with the scores of its deployed form."""
-    places = recorded.places(valid.height)
+    places = self_test_rows.places(valid.height)
     return Recorded.of(model.encoder.matrix(valid[places]), settled.calibrator.probability(settled.log_odds[places]))
 
 
@@ -110,7 +115,7 @@ def _facts(inputs: Inputs, params: Params) -> dict[str, Any]:
         "estimator": estimators.words(params.train),
         "imbalance": ", ".join(dict.fromkeys(one.imbalance for one in params.train.learners)),
         "calibration": params.train.calibration,
-        "recipe": prequential.recipe(params.train, inputs.catalogue.hash),
+        "recipe": rolling_backtest.recipe(params.train, inputs.catalogue.hash),
         "recipe_sha256": _recipe(params, inputs.catalogue.hash),
         "data_fingerprint": inputs.fingerprint,
         "as_of": as_of.isoformat() if as_of else None,
@@ -122,7 +127,7 @@ def _facts(inputs: Inputs, params: Params) -> dict[str, Any]:
 def _recipe(params: Params, catalogue_hash: str) -> str:
     """SHA-256 of all that makes a model but data and seed: the learner, the features and the policy."""
     content = {
-        **prequential.recipe(params.train, catalogue_hash),
+        **rolling_backtest.recipe(params.train, catalogue_hash),
         "policy": params.policy.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -130,8 +135,8 @@ def _recipe(params: Params, catalogue_hash: str) -> str:
 
 def _judged_as(params: Params, catalogue_hash: str) -> dict[str, Any]:
     """The facts of a final model; refused before the fit where its recipe was not judged."""
-    every, champion = verdicts.recorded(params.registry), champions.standing(params.registry).champion
-    version = verdicts.judged_as(every, _recipe(params, catalogue_hash), champion)
+    every, champion = verdict_log.recorded(params.registry), history.standing(params.registry).champion
+    version = verdict_log.judged_as(every, _recipe(params, catalogue_hash), champion)
     if version is None:
         against = f"against version {champion}" if champion else "as a first champion"
         raise CheckFailed(
@@ -150,9 +155,9 @@ def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: 
             saved = Path(place) / "bundle"
             scorer.save(saved)
             version = registry.log_training(_training(saved, scorer, params, metrics), params.registry)
-            told = exported.pointer(registry.CHALLENGER, version, saved)
+            told = model_pointer.pointer(registry.CHALLENGER, version, saved)
             places = (workspace.bundle(version), workspace.pointer(registry.CHALLENGER), workspace.trained)
-            with outputs.whole(*places) as (part, *pointers):
+            with atomic_write.whole(*places) as (part, *pointers):
                 saved.replace(part)
                 for pointer in pointers:
                     pointer.write_text(told, encoding="utf-8")

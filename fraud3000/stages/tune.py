@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from fraud3000 import params as params_files
-from fraud3000 import prequential, registry, tuning, yaml_text
-from fraud3000.data import outputs
+from fraud3000 import registry, yaml_text
+from fraud3000.data.storage import atomic_write
 from fraud3000.errors import EmptyDataError, ParamsError
-from fraud3000.models import estimators
-from fraud3000.models.space import space_of
+from fraud3000.evaluation import hyperparameter_search, rolling_backtest
+from fraud3000.evaluation.hyperparameter_search import Found, Trial
+from fraud3000.evaluation.rolling_backtest import Fold
+from fraud3000.labels.splits import Boundaries
+from fraud3000.models.training import estimators
+from fraud3000.models.training.search_space import space_of
 from fraud3000.params import Params, TrainModelParams
-from fraud3000.prequential import Fold
-from fraud3000.splits import Boundaries
-from fraud3000.stages.folds import FoldRows, Ground, as_scored, as_text
-from fraud3000.stages.judged import declared
-from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.shared.backtest_folds import FoldRows, Ground, as_scored, as_text
+from fraud3000.stages.shared.evaluation_rows import declared
+from fraud3000.stages.shared.summary import Summary, Table
+from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
-from fraud3000.stages.workspace import Workspace
-from fraud3000.tuning import Found, Trial
 
 _SHAPE = ("step", "test", "delay", "window", "valid", "compromised_cards", "compromised_window")
 """What a search's folds have of a backtest's."""
@@ -70,7 +71,7 @@ def tune(params: Params, given: Path | None = None) -> tuple[Summary, Params]:
     registry.require(params.registry)
     rows = [FoldRows(ground, fold) for fold in folds]
     with _progress() as ended:
-        found = tuning.search(
+        found = hyperparameter_search.search(
             lambda recipe: _judged(recipe, rows, params),
             params.train,
             space,
@@ -82,7 +83,7 @@ def tune(params: Params, given: Path | None = None) -> tuple[Summary, Params]:
         )
     better = params.model_copy(update={"train": found.train})
     content = _content(params, found, folds, begin)
-    with outputs.whole(workspace.tuned) as (folder,):
+    with atomic_write.whole(workspace.tuned) as (folder,):
         folder.mkdir()
         (folder / "params.yaml").write_text(_params_file(given, found, content), encoding="utf-8")
         (folder / "trials.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -109,8 +110,8 @@ def _folds(params: Params, ground: Ground, begin: datetime) -> tuple[Fold, ...]:
     first = told.first or _midnight_before(begin - delay - length)
     plan = params.backtest.model_copy(update={"first": first, "folds": told.folds})
     assert ground.split.test is not None
-    folds = prequential.plan(plan, ground.split.test, ground.begin, delay)
-    tuning.require_before(folds, begin, delay)
+    folds = rolling_backtest.plan(plan, ground.split.test, ground.begin, delay)
+    hyperparameter_search.require_before(folds, begin, delay)
     return folds
 
 
@@ -123,7 +124,7 @@ def _judged(recipe: TrainModelParams, rows: list[FoldRows], params: Params) -> I
     objective = params.tune.objective
     for one in rows:
         ground = one.ground
-        fitted = prequential.learn(
+        fitted = rolling_backtest.learn(
             one.fold, one.train, one.valid, ground.catalogue, ground.split.burn_in, recipe, params.policy
         )
         decided = fitted.outside is not None
@@ -133,7 +134,7 @@ def _judged(recipe: TrainModelParams, rows: list[FoldRows], params: Params) -> I
                 hint="Set backtest.valid, such as 7d.",
             )
         scored = as_scored(one.test, fitted)
-        entry = prequential.measured(scored, params.policy, params.evaluate, decided=decided)[objective]
+        entry = rolling_backtest.measured(scored, params.policy, params.evaluate, decided=decided)[objective]
         if entry["value"] is None:
             raise EmptyDataError(
                 f"fold {one.fold.name}: {entry['reason']}, so nothing can be searched for there",

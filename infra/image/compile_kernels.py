@@ -10,17 +10,21 @@ from io import BytesIO
 import numpy as np
 import polars as pl
 
-from fraud3000.features import batch, full, stress
+from fraud3000.features.batch import batch_engine
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.parity import compare
-from fraud3000.models import calibrate, fit
-from fraud3000.models.explain import Typical
+from fraud3000.features.verification import adversarial_stream, every_kind
+from fraud3000.features.verification.parity import compare
+from fraud3000.models.inference import calibrate
+from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
+from fraud3000.models.training import fit
 from fraud3000.params import Mapping, TrainModelParams
-from fraud3000.scorer import Scorer
 
-catalogue = full.catalogue(label_delay=604_800, late_horizon=86_400, zone="UTC", precedence=stress.SOURCES)
-made = stress.stream(catalogue, rows=1_000, seed=1)
+catalogue = every_kind.catalogue(
+    label_delay=604_800, late_horizon=86_400, zone="UTC", precedence=adversarial_stream.SOURCES
+)
+made = adversarial_stream.stream(catalogue, rows=1_000, seed=1)
 assert compare(made.transactions, made.ledger, catalogue).differing_cells == 0
 
 store = FeatureStore.rebuild(made.transactions, made.ledger, catalogue)
@@ -31,7 +35,7 @@ assert FeatureStore.restore(kept).checksum() == store.checksum()
 
 features = catalogue.features
 rows = [store.features_for(row) for row in made.transactions.head(100).iter_rows(named=True)]
-featured = batch.assemble(made.transactions, made.ledger, catalogue)
+featured = batch_engine.assemble(made.transactions, made.ledger, catalogue)
 ids = pl.col("transaction_id")
 strangers = made.transactions.with_columns(card_id=ids, terminal_id=ids)  # so many keys that the tables grow
 FeatureStore.rebuild(strangers, made.ledger, catalogue)

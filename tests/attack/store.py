@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fraud3000.errors import DataError, FraudError
-from fraud3000.features.spec import Catalogue, Window
+from fraud3000.features.spec.declarations import Catalogue, Window
 from fraud3000.params import Params
-from fraud3000.service import states
-from fraud3000.service.anchors import Anchors
-from fraud3000.service.archive import Archive
-from fraud3000.service.entries import Entry
-from fraud3000.service.folder import Folder
+from fraud3000.service.data_dir import Folder
+from fraud3000.service.engine import feature_state
+from fraud3000.service.journal.archive import Archive
+from fraud3000.service.journal.checkpoints import Anchors
+from fraud3000.service.journal.entries import Entry
 from fraud3000.stages import audit
-from fraud3000.stages.kept import anchors_of, service_folder
+from fraud3000.stages.shared.service_store import anchors_of, service_folder
 from tests.service.test_journal import taken
 
 CATALOGUE = Catalogue((Window("card_id", "1d", "count"),), label_delay=0)
@@ -70,7 +70,7 @@ def start(params: Params) -> FraudError | None:
         with closing(Folder(service_folder(params), anchors_of(params))) as folder:
             kept = folder.open(CATALOGUE, key=KEY.encode())
             end = kept.journal.end
-            states.save(folder.root, kept.store, end)
+            feature_state.save(folder.root, kept.store, end)
             anchors_of(params).drop(kept.journal.store, end)
             kept.journal.close()
     except FraudError as error:

@@ -18,15 +18,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000 import bundle
 from fraud3000.errors import ScorerError
-from fraud3000.models import bundle_parts, calibrate
-from fraud3000.models.explain import Typical
-from fraud3000.models.fit import fit
+from fraud3000.models.inference import bundle, bundle_parts, calibrate
+from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.scorer import Scorer
+from fraud3000.models.inference.self_test_rows import Recorded, places
 from fraud3000.models.policy import Policy
-from fraud3000.models.recorded import Recorded, places
+from fraud3000.models.training.fit import fit
 from fraud3000.params import Mapping, TrainModelParams
-from fraud3000.scorer import Scorer
 
 LEARNERS = {
     "boosting": TrainModelParams(estimator_params={"max_iter": 10}),
@@ -133,7 +132,7 @@ class Bundle:
 
 
 def _catalogue_hash(files: dict[str, bytes], otherwise: str) -> str:
-    from fraud3000.features.spec import Catalogue
+    from fraud3000.features.spec.declarations import Catalogue
 
     try:
         return Catalogue.from_dict(json.loads(files["catalogue.json"])).hash
@@ -441,7 +440,7 @@ def test_an_archive_that_unpacks_to_gigabytes_takes_no_memory(sound: Bundle, tmp
     folder = sound.forge(tmp_path / "7", {file: content}, checksums=False)
     code = (
         "import resource, sys\nfrom pathlib import Path\nfrom fraud3000.errors import ScorerError\n"
-        "from fraud3000.scorer import Scorer\n"
+        "from fraud3000.models.inference.scorer import Scorer\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n    Scorer.load(Path(sys.argv[1]))\nexcept ScorerError as error:\n    print(error.message)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"

@@ -359,7 +359,7 @@ def test_a_single_number_in_a_parquet_column_of_any_type(
 ) -> None:
     from datetime import datetime, timedelta
 
-    from fraud3000.data import clean
+    from fraud3000.data.cleaning import clean
     from fraud3000.params import Mapping
 
     number = Planter(len(kind)).number("visa")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from fraud3000.params import Params
-from fraud3000.service.folder import Folder
+from fraud3000.service.data_dir import Folder
 from fraud3000.stages import audit
-from fraud3000.stages.kept import anchors_of, service_folder
+from fraud3000.stages.shared.service_store import anchors_of, service_folder
 from tests.attack.store import ENTRIES, KEY, build, entry, findings, other_journal, params_of, start, whole
 
 _SMALL, _WHOLE = 45, 1_000

@@ -12,12 +12,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000.client import bodies
+from fraud3000.client import payloads
 from fraud3000.errors import DataError
 
 
 def sent(**fields: Any) -> Any:
-    return json.loads(bodies.single("transactions", fields).content)
+    return json.loads(payloads.single("transactions", fields).content)
 
 
 @pytest.mark.parametrize(
@@ -92,31 +92,31 @@ def test_other_fields() -> None:
 )
 def test_what_json_has_no_form_for(value: Any, told: str) -> None:
     with pytest.raises(DataError, match=f"transaction 'a' at place 2: {re.escape(told)}"):
-        bodies.pieces("transactions", [{"transaction_id": "b"}, {"transaction_id": "a", "lat": value}])
+        payloads.pieces("transactions", [{"transaction_id": "b"}, {"transaction_id": "a", "lat": value}])
 
 
 def test_what_is_no_item() -> None:
     with pytest.raises(DataError, match="a str at place 1 is no transaction"):
-        bodies.pieces("transactions", "abc")  # type: ignore[arg-type]
+        payloads.pieces("transactions", "abc")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="a tuple at place 2 is no label"):
-        bodies.pieces("labels", [{}, ("a",)])  # type: ignore[list-item]
+        payloads.pieces("labels", [{}, ("a",)])  # type: ignore[list-item]
 
 
 def test_rows_of_a_frame() -> None:
     frame = pl.DataFrame(
         {"transaction_id": ["1", "2"], "ts": [datetime(2025, 7, 21, tzinfo=UTC)] * 2, "amount": [1, 2]}
     )
-    [piece] = bodies.pieces("transactions", frame.iter_rows(named=True))
+    [piece] = payloads.pieces("transactions", frame.iter_rows(named=True))
     assert [one["amount"] for one in json.loads(piece.content)["transactions"]] == [1, 2]
 
 
 def test_pieces_are_full_and_in_order() -> None:
     rows = [{"transaction_id": str(number)} for number in range(10)]
-    by_rows = bodies.pieces("transactions", rows, rows=4)
+    by_rows = payloads.pieces("transactions", rows, rows=4)
     assert [len(piece.items) for piece in by_rows] == [4, 4, 2]
     assert [one for piece in by_rows for one in json.loads(piece.content)["transactions"]] == rows
     one = len('{"transaction_id":"0"},')
-    by_size = bodies.pieces("transactions", rows, size=3 * one)
+    by_size = payloads.pieces("transactions", rows, size=3 * one)
     assert [len(piece.items) for piece in by_size] == [3, 3, 3, 1]
-    assert [len(piece.items) for piece in bodies.pieces("transactions", rows, size=1)] == [1] * 10, "one goes alone"
-    assert bodies.pieces("transactions", []) == []
+    assert [len(piece.items) for piece in payloads.pieces("transactions", rows, size=1)] == [1] * 10, "one goes alone"
+    assert payloads.pieces("transactions", []) == []

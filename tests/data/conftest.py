@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from fraud3000.data import cards, clean
-from fraud3000.data.clean import Ingested
+from fraud3000.data.cleaning import cards, clean
+from fraud3000.data.cleaning.clean import Ingested
 from fraud3000.params import Mapping
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure

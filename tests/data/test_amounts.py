@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud3000.data import amounts
+from fraud3000.data.cleaning import amounts
 from fraud3000.errors import DataError
 from fraud3000.params import AmountFormat
 

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import polars as pl
 import pytest
 
-from fraud3000.data import card_names, cards
-from fraud3000.data.card_names import Book, CardNames
+from fraud3000.data.cleaning import card_names, cards
+from fraud3000.data.cleaning.card_names import Book, CardNames
 from fraud3000.errors import ParamsError, UnavailableError
 
 A, B, C = (cards.new_key() for _ in range(3))

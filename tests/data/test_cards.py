@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud3000 import redact
-from fraud3000.data import cards
+from fraud3000.data.cleaning import cards
 from fraud3000.errors import ParamsError
 from fraud3000.stages import keys
 

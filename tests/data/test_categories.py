@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud3000.categories import canonical
-from fraud3000.data import clean, passthrough
-from fraud3000.data.clean import Ingested
-from fraud3000.features.declaring import declare
-from fraud3000.features.spec import Catalogue, Column
-from fraud3000.models.encoder import Encoder
+from fraud3000.data.cleaning import clean, passthrough
+from fraud3000.data.cleaning.category_text import canonical
+from fraud3000.data.cleaning.clean import Ingested
+from fraud3000.features.custom_features import declare
+from fraud3000.features.spec.declarations import Catalogue, Column
+from fraud3000.models.inference.encoder import Encoder
 from fraud3000.params import FeatureParams, Mapping
-from fraud3000.service.messages import transaction_model
+from fraud3000.service.http.schemas import transaction_model
 
 SAME = [
     pl.Series([7995, 5411, None]),

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from fraud3000.data import labelfile
-from fraud3000.data.clean import Ingested
-from fraud3000.data.raw import DataFile
+from fraud3000.data.cleaning import label_files
+from fraud3000.data.cleaning.clean import Ingested
+from fraud3000.data.reading.raw_table import DataFile
 from fraud3000.errors import DataError, SchemaError
 from fraud3000.params import LabelsFile
 
@@ -222,7 +222,7 @@ def test_a_labels_file_is_checked_too(tmp_path: Path, part: str) -> None:
     rows.with_columns(pl.duration(seconds=1).alias(part)).write_parquet(path)
     form = LabelsFile(input="unused", source="source", reported_at="reported_at", recorded_at="recorded_at")
     with pytest.raises(SchemaError, match=rf"column '{part}' is Duration.*, which cannot be read as {part}"):
-        labelfile.read(
+        label_files.read(
             [DataFile(path, "labels.parquet")],
             form,
             None,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fraud3000.data.columns import Layout, normalised, resolve
+from fraud3000.data.reading.columns import Layout, normalised, resolve
 from fraud3000.errors import LeakageError, ParamsError, SchemaError
 from fraud3000.params import Mapping
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fraud3000.data import csvfile, files
-from fraud3000.data.spill import Spill
+from fraud3000.data.reading import csv_reader, files
+from fraud3000.data.storage.spill import Spill
 from fraud3000.errors import DataError
 
 FIELD = st.sampled_from(
@@ -43,7 +43,7 @@ Outcome = tuple[list[str], list[tuple[str | None, ...]], list[int], list[tuple[o
 def by_csv_module(path: Path, folder: Path) -> Outcome:
     """What the slow reader alone makes of a file."""
     try:
-        raw = csvfile._slow(path, csvfile._header(path), Spill(folder / "slow")).whole()
+        raw = csv_reader._slow(path, csv_reader._header(path), Spill(folder / "slow")).whole()
     except UnicodeDecodeError:
         return "not UTF-8"
     except DataError as error:
@@ -54,7 +54,7 @@ def by_csv_module(path: Path, folder: Path) -> Outcome:
 def by_scan(path: Path, folder: Path) -> Outcome:
     """What the project reads, whichever reader that takes."""
     try:
-        raw = csvfile.scan(path, folder / "scan").whole()
+        raw = csv_reader.scan(path, folder / "scan").whole()
     except DataError as error:
         return "not UTF-8" if "not UTF-8" in str(error) else str(error)
     return raw.rows.columns, raw.rows.rows(), raw.places.to_list(), raw.refused.rows()
@@ -87,14 +87,14 @@ def test_polars_reads_what_is_plain(lines: list[str], end: str, last_end: bool, 
     with TemporaryDirectory() as name:
         path = Path(name) / ("a.csv.gz" if compressed else "a.csv")
         path.write_bytes(gzip.compress(text.encode()) if compressed else text.encode())
-        read = csvfile._fast(path, ["a", "b", "c"], Path(name) / "fast.parquet")
+        read = csv_reader._fast(path, ["a", "b", "c"], Path(name) / "fast.parquet")
         assert read is not None
         expected = [[field or None for field in row] for row in csv.reader(io.StringIO(text, newline=""))][1:]
         assert [list(row) for row in read.collect().rows()] == expected
 
 
 def test_a_fault_beyond_the_first_block_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csvfile, "_BLOCK", 64)
+    monkeypatch.setattr(csv_reader, "_BLOCK", 64)
     rows = "".join(f"{number},x\n" for number in range(50))
     (tmp_path / "a.csv").write_text(f"a,b\n{rows}7,8,\n{rows}")
     raw = files.read(tmp_path / "a.csv")

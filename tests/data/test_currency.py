@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud3000.data import currency
-from fraud3000.data.clean import Ingested
+from fraud3000.data.cleaning import currency
+from fraud3000.data.cleaning.clean import Ingested
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.params import AmountFormat
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud3000.data import decimals
+from fraud3000.data.reading import decimals
 from fraud3000.errors import SchemaError
 
 LIMIT = 10**13

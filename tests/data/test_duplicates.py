@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from fraud3000.data.clean import Ingested
+from fraud3000.data.cleaning.clean import Ingested
 
 Ingest = Callable[..., Ingested]
 

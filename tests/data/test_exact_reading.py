@@ -13,8 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fraud3000.data import amounts, currency, decimals, ids, passthrough, times
-from fraud3000.data.clean import Ingested
+from fraud3000.data.cleaning import amounts, currency, ids, passthrough
+from fraud3000.data.cleaning.clean import Ingested
+from fraud3000.data.reading import decimals, times
 from fraud3000.errors import ParamsError
 from fraud3000.params import AmountFormat, Mapping, TimeFormat, validate
 

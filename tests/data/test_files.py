@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud3000.data import files
+from fraud3000.data.reading import files
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
 
 CUT_GZIP = gzip.compress(b"id,amount\n" + b"1,2\n" * 9999)[:-30]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud3000.data import ids
+from fraud3000.data.cleaning import ids
 from fraud3000.errors import SchemaError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fraud3000.data import labelfile
+from fraud3000.data.cleaning import label_files
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
 from fraud3000.params import LabelsFile
 from fraud3000.schema import LEDGER, QUARANTINE
@@ -20,10 +20,10 @@ TRANSACTIONS = pl.DataFrame({"transaction_id": ["a", "b"], "ts": [DAY, DAY + WEE
 )
 
 
-def read(path: Path, content: str, known: pl.DataFrame = TRANSACTIONS, **form: Any) -> labelfile.Labelled:
+def read(path: Path, content: str, known: pl.DataFrame = TRANSACTIONS, **form: Any) -> label_files.Labelled:
     (path / "labels.csv").write_text(content)
     settings = LabelsFile.model_validate({"input": "unused"} | form)
-    return labelfile.read([path / "labels.csv"], settings, known, WEEK, earliest=EARLIEST, latest=LATEST)
+    return label_files.read([path / "labels.csv"], settings, known, WEEK, earliest=EARLIEST, latest=LATEST)
 
 
 def test_records_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -86,4 +86,4 @@ def test_files_that_cannot_be_taken(tmp_path: Path) -> None:
     floats = tmp_path / "floats.parquet"
     pl.DataFrame({"transaction_id": [1.0], "is_fraud": [1]}).write_parquet(floats)
     with pytest.raises(SchemaError, match=r"floats\.parquet: column 'transaction_id' is Float64"):
-        labelfile.read([floats], LabelsFile(input="unused"), TRANSACTIONS, WEEK, earliest=EARLIEST, latest=LATEST)
+        label_files.read([floats], LabelsFile(input="unused"), TRANSACTIONS, WEEK, earliest=EARLIEST, latest=LATEST)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from fraud3000.data import meanings
+from fraud3000.data.cleaning import value_mapping
 from fraud3000.params import LabelFormat, StatusFormat
 
 
@@ -19,7 +19,7 @@ from fraud3000.params import LabelFormat, StatusFormat
     ],
 )
 def test_labels_as_data_sets_write_them(values: pl.Series) -> None:
-    is_fraud, labelled, faults = meanings.read_labels(values, LabelFormat())
+    is_fraud, labelled, faults = value_mapping.read_labels(values, LabelFormat())
     assert is_fraud.to_list() == [1, 0, None]
     assert labelled.to_list() == [True, True, False]
     assert not any(len(fault.rows) for fault in faults)
@@ -27,7 +27,7 @@ def test_labels_as_data_sets_write_them(values: pl.Series) -> None:
 
 def test_lists_of_the_mapping_decide_and_1_0_counts_as_1() -> None:
     form = LabelFormat(fraud=("1",), legitimate=("G",), unlabelled=("?",))
-    is_fraud, labelled, faults = meanings.read_labels(pl.Series(["1.0", "g", "?", "2", None]), form)
+    is_fraud, labelled, faults = value_mapping.read_labels(pl.Series(["1.0", "g", "?", "2", None]), form)
     assert is_fraud.to_list() == [1, 0, None, None, None]
     assert labelled.to_list() == [True, True, False, False, False]
     assert faults[0].rows.to_list() == [3, 4]
@@ -36,19 +36,19 @@ def test_lists_of_the_mapping_decide_and_1_0_counts_as_1() -> None:
 
 def test_status_values_and_otherwise() -> None:
     values = pl.Series(["Approved", "REVERSED", None, "declined", "refund", "odd"])
-    status, faults = meanings.read_status(values, StatusFormat())
+    status, faults = value_mapping.read_status(values, StatusFormat())
     assert status.to_list() == ["approved", "approved", "approved", "declined", "refund", None]
     assert faults[0].rows.to_list() == [5]
-    assert meanings.read_status(values, StatusFormat(otherwise="declined"))[0][5] == "declined"
+    assert value_mapping.read_status(values, StatusFormat(otherwise="declined"))[0][5] == "declined"
 
 
 def test_negative_amounts_are_refunds_unless_declined_and_refunds_are_negative() -> None:
     amount = pl.Series([-5, 5, -5, 5, 0])
     status = pl.Series(["approved", "approved", "declined", "refund", "refund"])
-    settled = meanings.settle_refunds(amount, status)
+    settled = value_mapping.settle_refunds(amount, status)
     assert settled[0].to_list() == [-5, 5, -5, -5, 0]
     assert settled[1].to_list() == ["refund", "approved", "declined", "refund", "refund"]
-    assert meanings.settle_refunds(amount, None)[1].to_list() == [
+    assert value_mapping.settle_refunds(amount, None)[1].to_list() == [
         "refund",
         "approved",
         "refund",

@@ -10,9 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud3000.data import doctor, labelfile
-from fraud3000.data.clean import Ingested
-from fraud3000.data.raw import DataFile
+from fraud3000.data import quality
+from fraud3000.data.cleaning import label_files
+from fraud3000.data.cleaning.clean import Ingested
+from fraud3000.data.reading.raw_table import DataFile
 from fraud3000.errors import ParamsError, SchemaError
 from fraud3000.params import LabelsFile, Mapping, validate
 
@@ -67,7 +68,7 @@ def test_a_labels_file_below_a_title(tmp_path: Path) -> None:
     path.write_text("Chargebacks of January\ntransaction_id,is_fraud\nA,1\n")
     span = {"earliest": datetime(1970, 1, 1), "latest": datetime(2100, 1, 1)}
     with pytest.raises(SchemaError, match=r"labels\.csv: the header seems to be in line 2"):
-        labelfile.read([DataFile(path, "labels.csv")], LabelsFile(input="unused"), None, timedelta(days=1), **span)
+        label_files.read([DataFile(path, "labels.csv")], LabelsFile(input="unused"), None, timedelta(days=1), **span)
 
 
 @pytest.mark.parametrize("name", ["epoch", "Epoch", "epoch_seconds", "unix", "ISO", "iso8601", "timestamp", ""])
@@ -87,7 +88,7 @@ def early(ledger: pl.DataFrame) -> list[str]:
     at = [datetime(2024, 1, 10, tzinfo=UTC)] * ledger.height
     rows = {"transaction_id": ledger["transaction_id"], "ts": at, "amount": 1, "labelled": True}
     transactions = pl.DataFrame(rows).with_columns(is_fraud=ledger["is_fraud"])
-    return [found.text for found in doctor.examine(transactions, ledger) if found.code == "reported_early"]
+    return [found.text for found in quality.examine(transactions, ledger) if found.code == "reported_early"]
 
 
 def test_labels_reported_before_their_transaction_are_counted() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud3000.data import ids, labelfile
-from fraud3000.data.clean import Ingested
-from fraud3000.data.missing import WORDS, are_missing, is_missing
-from fraud3000.data.raw import DataFile
+from fraud3000.data.cleaning import ids, label_files
+from fraud3000.data.cleaning.clean import Ingested
+from fraud3000.data.cleaning.missing import WORDS, are_missing, is_missing
+from fraud3000.data.reading.raw_table import DataFile
 from fraud3000.params import LabelsFile
 
 WRITTEN = [
@@ -90,7 +90,7 @@ def test_a_prepared_file_is_checked_too(tmp_path: Path, ingest_files: Callable[.
 def test_a_label_of_no_transaction_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("transaction_id,is_fraud\nA,1\nNULL,1\n")
-    read = labelfile.read(
+    read = label_files.read(
         [DataFile(path, "labels.csv")],
         LabelsFile(input="unused"),
         None,

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud3000.data.outputs import whole
+from fraud3000.data.storage.atomic_write import whole
 from fraud3000.errors import UnavailableError
 
 PROGRAM = """

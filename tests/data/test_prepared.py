@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud3000.data.clean import Ingested
+from fraud3000.data.cleaning.clean import Ingested
 from fraud3000.errors import LeakageError, SchemaError
 
 Ingest = Callable[..., Ingested]

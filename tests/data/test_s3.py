@@ -18,8 +18,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fraud3000.data import clean, files, places, s3, uploads
-from fraud3000.data.s3 import Address
+from fraud3000.data.cleaning import clean
+from fraud3000.data.reading import files
+from fraud3000.data.storage import locations, s3, s3_upload
+from fraud3000.data.storage.s3 import Address
 from fraud3000.errors import DataError, ParamsError, UnavailableError
 from fraud3000.params import Mapping
 from tests.between import Between
@@ -31,7 +33,7 @@ MANY = os.urandom(12 * 2**20)
 @pytest.fixture(autouse=True)
 def store(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The object store; parts are as small as it takes them."""
-    monkeypatch.setattr(uploads, "PART", 5 * 2**20)
+    monkeypatch.setattr(s3_upload, "PART", 5 * 2**20)
     return s3
 
 
@@ -54,14 +56,14 @@ def unfinished(store: Any) -> list[str]:
 
 
 def found(location: str) -> list[str]:
-    with places.fetched(location) as raw:
+    with locations.fetched(location) as raw:
         return [str(one).removeprefix("s3://bank/") for one in raw]
 
 
 def send(tmp_path: Path, content: bytes = MANY, *names: str) -> None:
     """Upload the same content under each name."""
     (tmp_path / "local").write_bytes(content)
-    uploads.upload({Address("bank", name): tmp_path / "local" for name in names or ("a", "b")})
+    s3_upload.upload({Address("bank", name): tmp_path / "local" for name in names or ("a", "b")})
 
 
 class TestFind:
@@ -112,10 +114,10 @@ class TestFind:
 class TestFetch:
     def test_copies_are_the_same_bytes_and_are_removed_in_every_outcome(self, store: Any) -> None:
         store.put_object(Bucket="bank", Key="a.csv", Body=MANY)
-        with places.fetched("s3://bank/a.csv") as (copy,):
+        with locations.fetched("s3://bank/a.csv") as (copy,):
             assert copy.path.read_bytes() == MANY
         assert not copy.path.parent.parent.exists()
-        with pytest.raises(DataError), places.fetched("s3://bank/a.csv") as (copy,):
+        with pytest.raises(DataError), locations.fetched("s3://bank/a.csv") as (copy,):
             files.read(copy)
         assert not copy.path.parent.parent.exists()
 
@@ -126,7 +128,7 @@ class TestFetch:
         mapping = Mapping.model_validate({"columns": {"amount": "amount", "ts": "ts"}})
         span = {"label_delay": timedelta(7), "earliest": datetime(1970, 1, 1), "latest": datetime(2100, 1, 1)}
         local = clean.ingest([tmp_path / "a.csv"], mapping, **span)
-        with places.fetched("s3://bank/in") as raw:
+        with locations.fetched("s3://bank/in") as raw:
             remote = clean.ingest(raw, mapping, **span)
             put(store, **{"in/b.csv": content})
         assert remote.transactions.equals(local.transactions)
@@ -134,14 +136,17 @@ class TestFetch:
             assert mine.equals(theirs.with_columns(source_file=pl.lit("s3://bank/in/a.csv")))
         with (
             pytest.raises(DataError, match=r"^s3://bank/in/b\.csv: the same file as s3://bank/in/a\.csv, and its rows"),
-            places.fetched("s3://bank/in") as raw,
+            locations.fetched("s3://bank/in") as raw,
         ):
             clean.ingest(raw, mapping, **span)
 
     @pytest.mark.parametrize("content", ["", "a;b\n1;2\n", "a,b\n\xe4,\n"])
     def test_what_cannot_be_read_is_named_by_its_address(self, store: Any, content: str) -> None:
         store.put_object(Bucket="bank", Key="a.csv", Body=content.encode("latin-1"))
-        with pytest.raises(DataError, match=r"^s3://bank/a\.csv: ") as caught, places.fetched("s3://bank/a.csv") as raw:
+        with (
+            pytest.raises(DataError, match=r"^s3://bank/a\.csv: ") as caught,
+            locations.fetched("s3://bank/a.csv") as raw,
+        ):
             files.read(raw[0])
         assert "tmp" not in str(caught.value)
 
@@ -167,13 +172,13 @@ class TestUpload:
     def test_parts_grow_so_that_there_are_never_too_many(self, tmp_path: Path) -> None:
         with (tmp_path / "local").open("wb") as file:
             file.truncate(60_000 * 2**20)
-        spans = uploads._Upload(s3.client(), Address("bank", "a"), tmp_path / "local").spans()
+        spans = s3_upload._Upload(s3.client(), Address("bank", "a"), tmp_path / "local").spans()
         assert len(spans) == 10_000
         assert spans[-1][1] + spans[-1][2] == 60_000 * 2**20
 
     def test_a_failure_in_the_block_leaves_what_was_there(self, store: Any) -> None:
         put(store, a="before")
-        with pytest.raises(UnavailableError), places.whole(Address("bank", "a"), Address("bank", "b")) as (part, _):
+        with pytest.raises(UnavailableError), locations.whole(Address("bank", "a"), Address("bank", "b")) as (part, _):
             part.parent.write_text("after")
         assert (keys(store), body(store, "a"), unfinished(store)) == (["a"], b"before", [])
 
@@ -212,7 +217,7 @@ class TestUpload:
         (tmp_path / "small").write_text("x")
         (tmp_path / "large").write_bytes(MANY)
         files = {Address("bank", "small"): tmp_path / "small", Address("bank", "large"): tmp_path / "large"}
-        sender = threading.Thread(target=uploads.upload, args=[files])
+        sender = threading.Thread(target=s3_upload.upload, args=[files])
         sender.start()
         while sender.is_alive():
             seen.append(keys(store))
@@ -222,13 +227,13 @@ class TestUpload:
 
     def test_an_answer_that_was_lost_is_looked_for(self, store: Any, between: Between, tmp_path: Path) -> None:
         (tmp_path / "local").write_text("x")
-        one = uploads._Upload(s3.client(), Address("bank", "a"), tmp_path / "local")
+        one = s3_upload._Upload(s3.client(), Address("bank", "a"), tmp_path / "local")
         one.send(*one.spans()[0], threading.Event())
         parts = [{"PartNumber": 1, "ETag": one._parts[1]["ETag"]}]
         store.complete_multipart_upload(**one._where, UploadId=one._id, MultipartUpload={"Parts": parts})
         one.complete()
         assert body(store, "a") == b"x"
-        other = uploads._Upload(s3.client(), Address("bank", "a"), tmp_path / "local")
+        other = s3_upload._Upload(s3.client(), Address("bank", "a"), tmp_path / "local")
         other.send(*other.spans()[0], threading.Event())
         other.abort()
         with pytest.raises(UnavailableError, match=r"^s3://bank/a: cannot be written"):
@@ -236,18 +241,18 @@ class TestUpload:
 
     def test_what_appeared_before_the_rest_failed_is_told(self, store: Any, tmp_path: Path) -> None:
         (tmp_path / "local").write_text("x")
-        pair = [uploads._Upload(s3.client(), Address("bank", name), tmp_path / "local") for name in "ab"]
+        pair = [s3_upload._Upload(s3.client(), Address("bank", name), tmp_path / "local") for name in "ab"]
         for one in pair:
             one.send(*one.spans()[0], threading.Event())
         pair[1].abort()
         with pytest.raises(UnavailableError, match=r"^s3://bank/b: .*; s3://bank/a can be seen already"):
-            uploads._complete(pair)
+            s3_upload._complete(pair)
 
     def test_a_bucket_that_cannot_be_written_is_told_at_once(self, store: Any) -> None:
-        places.require_writable(Address("bank", "a"))
+        locations.require_writable(Address("bank", "a"))
         assert (keys(store), unfinished(store)) == ([], [])
         with pytest.raises(UnavailableError, match=r"^s3://elsewhere/a: there is no bucket 'elsewhere'"):
-            places.require_writable(Path("local"), Address("elsewhere", "a"))
+            locations.require_writable(Path("local"), Address("elsewhere", "a"))
 
 
 PROGRAM = """
@@ -313,7 +318,7 @@ class TestTrouble:
         for location in ("s3://bank/a.csv", "s3://bank/in/", "s3://bank/*.csv"):
             with pytest.raises(DataError, match="may not be read: access denied"):
                 found(location)
-        for write in (lambda: places.require_writable(Address("bank", "a")), lambda: send(tmp_path, b"x", "a")):
+        for write in (lambda: locations.require_writable(Address("bank", "a")), lambda: send(tmp_path, b"x", "a")):
             with pytest.raises(UnavailableError, match=r"^s3://bank/a: may not be written: access denied"):
                 write()
 

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fraud3000.data.clean import Ingested
+from fraud3000.data.cleaning.clean import Ingested
 from fraud3000.errors import DataError, SchemaError
 from fraud3000.redact import passes_luhn
 

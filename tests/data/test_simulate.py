@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000.data.simulate import SIMULATED, START, blocks, simulate
 from fraud3000.data.simulation import draws as drawing
 from fraud3000.data.simulation import traffic, world
 from fraud3000.data.simulation.draws import UNIT, Choice, Draws
+from fraud3000.data.simulation.simulate import SIMULATED, START, blocks, simulate
 from fraud3000.params import SimulateParams
 
 PARAMS = SimulateParams(rows=120_000, days=90, cards=2_000, terminals=800, seed=11)

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud3000.data import cards, clean
-from fraud3000.data.clean import Ingested
-from fraud3000.data.sorting import in_order
-from fraud3000.data.spill import Spill
+from fraud3000.data.cleaning import cards, clean
+from fraud3000.data.cleaning.clean import Ingested
+from fraud3000.data.storage.external_sort import in_order
+from fraud3000.data.storage.spill import Spill
 from fraud3000.errors import DataError, FraudError
 from fraud3000.params import Mapping
 

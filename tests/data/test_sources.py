@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud3000.data import cards, clean, sources
-from fraud3000.data.simulate import simulate
+from fraud3000.data.cleaning import cards, clean, sources
+from fraud3000.data.simulation.simulate import simulate
 from fraud3000.errors import ParamsError
 from fraud3000.params import PrepareModelParams, SimulateParams
 

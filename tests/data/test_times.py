@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud3000.data import times
+from fraud3000.data.reading import times
 from fraud3000.errors import SchemaError
 from fraud3000.params import TimeFormat
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 
 from fraud3000.errors import SchemaError
-from fraud3000.features import batch
-from fraud3000.features.spec import Calendar, Catalogue, Column, FromHome
+from fraud3000.features.batch import batch_engine
+from fraud3000.features.spec.declarations import Calendar, Catalogue, Column, FromHome
 from fraud3000.schema import LEDGER, TIME
 from tests import oracle
 from tests.streams import CATALOGUE, REGRESSIONS, frames, record, streams, transactions
@@ -24,7 +24,7 @@ def assert_equal(found: pl.DataFrame, stream) -> None:
 
 
 def featurize(stream) -> pl.DataFrame:
-    return batch.featurize(*frames(*stream), CATALOGUE)
+    return batch_engine.featurize(*frames(*stream), CATALOGUE)
 
 
 @settings(max_examples=50, deadline=None)
@@ -56,8 +56,8 @@ def test_rows_come_back_in_their_own_order():
 def test_rows_that_are_only_looked_back_at_change_nothing(stream):
     rows, ledger = frames(*stream)
     wanted = pl.Series([place % 3 == 0 for place in range(rows.height)], dtype=pl.Boolean)
-    found = batch.featurize(rows, ledger, CATALOGUE, wanted=wanted)
-    assert found.equals(batch.featurize(rows, ledger, CATALOGUE).filter(wanted))
+    found = batch_engine.featurize(rows, ledger, CATALOGUE, wanted=wanted)
+    assert found.equals(batch_engine.featurize(rows, ledger, CATALOGUE).filter(wanted))
 
 
 def test_empty_frames_give_empty_features():
@@ -67,13 +67,13 @@ def test_empty_frames_give_empty_features():
 def test_columns_that_the_catalogue_needs_are_named():
     rows, ledger = frames([], [])
     with pytest.raises(SchemaError, match="column 'terminal_id' is missing"):
-        batch.featurize(rows.drop("terminal_id"), ledger, CATALOGUE)
+        batch_engine.featurize(rows.drop("terminal_id"), ledger, CATALOGUE)
 
 
 def test_data_without_time_gives_what_needs_none():
     rows, ledger = frames(transactions({"at": 0}), [])
     catalogue = Catalogue((Column("amount"),), label_delay=2)
-    assert batch.featurize(rows.drop("ts"), ledger, catalogue).to_dicts() == [{"amount": 100.0}]
+    assert batch_engine.featurize(rows.drop("ts"), ledger, catalogue).to_dicts() == [{"amount": 100.0}]
 
 
 @pytest.mark.parametrize("zone", ["Europe/Paris", "America/Sao_Paulo", "Asia/Kathmandu", "Australia/Lord_Howe", "UTC"])
@@ -93,7 +93,7 @@ def test_calendar_features_use_the_local_zone(zone):
     )
     starts = [datetime(*day, tzinfo=UTC).timestamp() for day in days]
     rows = transactions(*({"at": start + 1_800 * step} for start in starts for step in range(72)))
-    assert batch.featurize(*frames(rows, []), catalogue).drop("history_days").to_dicts() == oracle.features(
+    assert batch_engine.featurize(*frames(rows, []), catalogue).drop("history_days").to_dicts() == oracle.features(
         rows, [], catalogue
     )
 
@@ -102,7 +102,7 @@ def test_a_missing_coordinate_gives_no_distance():
     frame = pl.DataFrame(
         {"card_lat": [48.0, None], "card_long": [2.0, 2.0], "terminal_lat": [48.0, 48.0], "terminal_long": [2.0, 2.0]}
     )
-    found = batch.featurize(frame, pl.DataFrame(schema=LEDGER), Catalogue((FromHome(),), label_delay=2))
+    found = batch_engine.featurize(frame, pl.DataFrame(schema=LEDGER), Catalogue((FromHome(),), label_delay=2))
     assert found["home_distance"].to_list() == [0.0, None]
 
 

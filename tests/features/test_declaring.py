@@ -10,8 +10,8 @@ import pytest
 from fraud3000 import params
 from fraud3000.errors import LeakageError, ParamsError
 from fraud3000.features.catalogue import default
-from fraud3000.features.declaring import declare
-from fraud3000.features.spec import (
+from fraud3000.features.custom_features import declare
+from fraud3000.features.spec.declarations import (
     Catalogue,
     Condition,
     Feature,

@@ -5,24 +5,25 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-from fraud3000.features import batch, full, leaks, stress
-from fraud3000.features.spec import Column
+from fraud3000.features.batch import batch_engine
+from fraud3000.features.spec.declarations import Column
+from fraud3000.features.verification import adversarial_stream, every_kind, leaks
 from fraud3000.schema import LEDGER
 
-CATALOGUE = full.catalogue(precedence=stress.SOURCES)
+CATALOGUE = every_kind.catalogue(precedence=adversarial_stream.SOURCES)
 FEW = CATALOGUE.without([name for name in CATALOGUE.names if not name.startswith(("card_count", "card_frauds"))])
 
 
 @pytest.fixture(scope="module")
-def made() -> stress.Stress:
-    return stress.stream(CATALOGUE, rows=1_200)
+def made() -> adversarial_stream.Stress:
+    return adversarial_stream.stream(CATALOGUE, rows=1_200)
 
 
 def replaced(column: pl.Expr, name: str):
     """An engine that takes one feature from all rows it is given."""
 
     def featurize(transactions, ledger, catalogue, *, wanted=None):
-        right = batch.featurize(transactions, ledger, catalogue, wanted=wanted)
+        right = batch_engine.featurize(transactions, ledger, catalogue, wanted=wanted)
         values = transactions.select(column.cast(pl.Float64)).to_series()
         return right.with_columns((values if wanted is None else values.filter(wanted)).alias(name))
 
@@ -31,17 +32,17 @@ def replaced(column: pl.Expr, name: str):
 
 def records_at_their_moment(transactions, ledger, catalogue, *, wanted=None):
     early = ledger.with_columns(pl.col("recorded_at") - pl.duration(microseconds=1))
-    return batch.featurize(transactions, early, catalogue, wanted=wanted)
+    return batch_engine.featurize(transactions, early, catalogue, wanted=wanted)
 
 
 def reported_is_recorded(transactions, ledger, catalogue, *, wanted=None):
     early = ledger.with_columns(recorded_at=pl.min_horizontal("reported_at", "recorded_at"))
-    return batch.featurize(transactions, early, catalogue, wanted=wanted)
+    return batch_engine.featurize(transactions, early, catalogue, wanted=wanted)
 
 
 def arrival_is_time(transactions, ledger, catalogue, *, wanted=None):
     timely = pl.struct("ts", "transaction_id").rank("ordinal").cast(pl.Int64)
-    return batch.featurize(transactions.with_columns(seq=timely), ledger, catalogue, wanted=wanted)
+    return batch_engine.featurize(transactions.with_columns(seq=timely), ledger, catalogue, wanted=wanted)
 
 
 def test_no_feature_of_any_kind_sees_the_future(made):
@@ -95,7 +96,7 @@ def test_rows_at_one_time_and_out_of_order_are_looked_at_first(made):
 
     def spying(transactions, ledger, catalogue, *, wanted=None):
         picked.append(transactions["transaction_id"].filter(wanted))
-        return batch.featurize(transactions, ledger, catalogue, wanted=wanted)
+        return batch_engine.featurize(transactions, ledger, catalogue, wanted=wanted)
 
     checked = leaks.check(odd, made.ledger, FEW.without(FEW.names[1:]), rows=8, featurize=spying)
     assert (checked.rows, len(picked[0])) == (8, 8)

@@ -5,13 +5,14 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from fraud3000.features import batch, full, stress
+from fraud3000.features.batch import batch_engine
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.parity import compare
-from fraud3000.features.spec import Catalogue, Column, FromLast, LabelWindow, Window
+from fraud3000.features.spec.declarations import Catalogue, Column, FromLast, LabelWindow, Window
+from fraud3000.features.verification import adversarial_stream, every_kind
+from fraud3000.features.verification.parity import compare
 from fraud3000.schema import LEDGER, TIME
 
-EVERY_KIND = full.catalogue(precedence=stress.SOURCES)
+EVERY_KIND = every_kind.catalogue(precedence=adversarial_stream.SOURCES)
 FEW = Catalogue(
     features=(
         Column("amount"),
@@ -50,7 +51,7 @@ def ledger(*records: tuple[str, int, int]) -> pl.DataFrame:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_engines_agree_on_everything_the_rules_speak_of(seed):
-    made = stress.stream(EVERY_KIND, rows=1_500, seed=seed)
+    made = adversarial_stream.stream(EVERY_KIND, rows=1_500, seed=seed)
     found = compare(made.transactions, made.ledger, EVERY_KIND)
     assert {name: count for name, count in found.differing.items() if count} == {}
     assert (found.rows, found.cells) == (1_500, 1_500 * len(EVERY_KIND.names))
@@ -60,7 +61,7 @@ def test_the_engines_agree_on_everything_the_rules_speak_of(seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2018, 5])
 def test_the_engines_agree_on_a_long_stream(seed):
-    made = stress.stream(EVERY_KIND, rows=40_000, seed=seed)
+    made = adversarial_stream.stream(EVERY_KIND, rows=40_000, seed=seed)
     assert compare(made.transactions, made.ledger, EVERY_KIND).differing_cells == 0
 
 
@@ -79,7 +80,7 @@ def test_rows_that_order_of_arrival_changed_are_counted():
 
 def test_one_cell_in_one_engine_is_one_difference_and_shown():
     def wrong(*given, **how):
-        made = batch.featurize(*given, **how)
+        made = batch_engine.featurize(*given, **how)
         changed = pl.when(pl.int_range(pl.len()) == 2).then(pl.col("card_amount_sum_10s") + 1)
         return made.with_columns(changed.otherwise("card_amount_sum_10s").alias("card_amount_sum_10s"))
 
@@ -133,7 +134,7 @@ def test_a_record_of_a_row_that_comes_in_later_is_told_before_it():
     catalogue = Catalogue((LabelWindow("card_id", "20s", "frauds", delay="2s"),), label_delay=2, late_horizon=100)
     found = compare(transactions, ledger(("1", 1, 9)), catalogue)
     assert found.differing_cells == 0
-    assert batch.featurize(transactions, ledger(("1", 1, 9)), catalogue)["card_frauds_20s_delayed_2s"][2] == 1
+    assert batch_engine.featurize(transactions, ledger(("1", 1, 9)), catalogue)["card_frauds_20s_delayed_2s"][2] == 1
 
 
 def test_data_without_time_is_compared_by_the_columns_of_the_row():

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud3000.features.online import FeatureStore, pairs, singles
-from fraud3000.features.online.draft import plan_of
-from fraud3000.features.spec import Catalogue, Condition, NotSeen, SinceLast, Window
+from fraud3000.features.online import FeatureStore, int_map, single_event_keys
+from fraud3000.features.online.plan_compiler import plan_of
+from fraud3000.features.spec.declarations import Catalogue, Condition, NotSeen, SinceLast, Window
 from tests.features.test_online import again, expected, many, observed
 from tests.streams import CATALOGUE, PAIR, frames, streams
 
@@ -104,7 +104,7 @@ def test_a_record_that_tells_one_event_weighs_as_none():
 
 def test_a_name_tells_parent_and_code_or_is_nothing():
     step = {"number": 2}
-    name = singles.name_of.py_func
+    name = single_event_keys.name_of.py_func
     assert name(step, 0, 0) == 2 << 28
     names = {name(step, parent, code) for parent in (0, 7, (1 << 35) - 3) for code in (0, 5, (1 << 28) - 1)}
     assert len(names) == 9
@@ -117,15 +117,15 @@ def test_a_table_of_pairs_is_a_dictionary(asked):
     """A name comes, or goes if it is there; 90 names crowd a table that is moved now and then."""
     table, right = np.zeros(2 * 40, np.int64), {}
     for number, (name, comes) in enumerate(asked):
-        if not pairs.has_room(table, len(right), 1):
-            table = pairs.grown(table)
-        at = pairs.find(table, name)
+        if not int_map.has_room(table, len(right), 1):
+            table = int_map.grown(table)
+        at = int_map.find(table, name)
         assert (table[at] == name) == (name in right)
         if comes:
             table[at], table[at + 1] = name, number
             right[name] = number
         elif name in right:
-            pairs.remove(table, at)
+            int_map.remove(table, at)
             del right[name]
-        assert dict(zip(*(words.tolist() for words in pairs.content(table)), strict=True)) == right
-    assert all(table[pairs.find(table, name) + 1] == number for name, number in right.items())
+        assert dict(zip(*(words.tolist() for words in int_map.content(table)), strict=True)) == right
+    assert all(table[int_map.find(table, name) + 1] == number for name, number in right.items())

@@ -5,21 +5,25 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from fraud3000.features import full, spec, stress
-from fraud3000.features.census import census
-from fraud3000.features.spec import Catalogue, LabelWindow, Window
+from fraud3000.features.spec import declarations
+from fraud3000.features.spec.declarations import Catalogue, LabelWindow, Window
+from fraud3000.features.verification import adversarial_stream, every_kind
+from fraud3000.features.verification.stream_stats import census
 from fraud3000.schema import LEDGER, REQUIRED, TIME, TRANSACTIONS, check
 
-CATALOGUE = full.catalogue(precedence=stress.SOURCES)
+CATALOGUE = every_kind.catalogue(precedence=adversarial_stream.SOURCES)
 
 
 @pytest.fixture(scope="module")
-def made() -> stress.Stress:
-    return stress.stream(CATALOGUE, rows=4_000)
+def made() -> adversarial_stream.Stress:
+    return adversarial_stream.stream(CATALOGUE, rows=4_000)
 
 
 def test_the_same_seed_makes_the_same_stream_and_another_another(made):
-    again, other = stress.stream(CATALOGUE, rows=4_000), stress.stream(CATALOGUE, rows=4_000, seed=1)
+    again, other = (
+        adversarial_stream.stream(CATALOGUE, rows=4_000),
+        adversarial_stream.stream(CATALOGUE, rows=4_000, seed=1),
+    )
     assert again.transactions.equals(made.transactions)
     assert again.ledger.equals(made.ledger)
     assert not other.transactions.equals(made.transactions)
@@ -50,14 +54,14 @@ def test_it_holds_all_that_the_rules_speak_of(made):
 
 
 def test_a_stream_is_made_for_any_label_delay_and_horizon():
-    declared = full.catalogue(label_delay=60, late_horizon=0)
-    holds = stress.stream(declared, rows=500).holds
+    declared = every_kind.catalogue(label_delay=60, late_horizon=0)
+    holds = adversarial_stream.stream(declared, rows=500).holds
     assert holds["later than the horizon for their card"] > 0
     assert holds["records before their transaction"] > 0
 
 
 def test_the_full_catalogue_has_every_kind_of_feature_and_the_twin_of_each_bucketed_window():
-    assert {type(feature) for feature in CATALOGUE.features} == set(spec.KINDS.values())
+    assert {type(feature) for feature in CATALOGUE.features} == set(declarations.KINDS.values())
     windows = [feature for feature in CATALOGUE.features if isinstance(feature, Window)]
     assert {feature.agg for feature in windows} == {
         *("count", "sum", "mean", "max", "min", "std", "distinct", "share"),

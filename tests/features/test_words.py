@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fraud3000.features.catalogue import declared
-from fraud3000.features.spec import (
+from fraud3000.features.spec.declarations import (
     Calendar,
     Condition,
     Feature,
@@ -18,7 +18,7 @@ from fraud3000.features.spec import (
     Versus,
     Window,
 )
-from fraud3000.features.words import tell
+from fraud3000.features.spec.describe import tell
 from tests.streams import FEATURES
 
 PAIR, TRIPLE = ("card_id", "terminal_id"), ("card_id", "terminal_id", "device_id")

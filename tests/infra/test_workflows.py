@@ -20,7 +20,7 @@ from typer.main import get_command
 
 from fraud3000 import cli
 from fraud3000.params import Params
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from fraud3000.metrics import calibration
 from fraud3000.metrics.calibration import Probabilities
-from fraud3000.metrics.sample import Sample
+from fraud3000.metrics.scored_arrays import Sample
 
 
 @pytest.fixture

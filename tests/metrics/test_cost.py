@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from fraud3000.metrics.cost import Costs, from_first_caught, savings, share
-from fraud3000.metrics.sample import Sample
+from fraud3000.metrics.scored_arrays import Sample
 from fraud3000.params import PolicyParams
 
 

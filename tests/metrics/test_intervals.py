@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from fraud3000.metrics.intervals import FEWEST_CLUSTERS, Draw, bootstrap, draws, usable
-from fraud3000.metrics.measures import Measures
-from fraud3000.metrics.sample import Sample
+from fraud3000.metrics.scored_arrays import Sample
+from fraud3000.metrics.weighted_metrics import Measures
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
 POLICY = PolicyParams(cards_per_day=3, review_cost=50)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from fraud3000.errors import DataError
 from fraud3000.metrics.intervals import draws
-from fraud3000.metrics.measures import Measures
-from fraud3000.metrics.paired import holm, paired
-from fraud3000.metrics.sample import Sample
+from fraud3000.metrics.paired_bootstrap import holm, paired
+from fraud3000.metrics.scored_arrays import Sample
+from fraud3000.metrics.weighted_metrics import Measures
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
 POLICY, REPLICATES, SEED = PolicyParams(review_cost=300), 100, 7

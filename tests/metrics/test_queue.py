@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud3000.metrics.queue import CardDays, most_found
-from fraud3000.metrics.sample import Sample
+from fraud3000.metrics.card_precision import CardDays, most_found
+from fraud3000.metrics.scored_arrays import Sample
 
 START = datetime(2018, 8, 8, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from fraud3000.errors import DataError, SchemaError
 from fraud3000.metrics.catalogue import metrics_of
 from fraud3000.metrics.report import alerts_a_day, excluded, measure
-from fraud3000.metrics.sample import Sample, codes
+from fraud3000.metrics.scored_arrays import Sample, codes
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
 POLICY = PolicyParams(cards_per_day=4, review_cost=50)

@@ -14,8 +14,8 @@ from scipy.special import expit
 
 from fraud3000.errors import ScorerError
 from fraud3000.metrics.report import values
-from fraud3000.models import calibrate
-from fraud3000.models.calibrate import Beta, Isotonic, Platt
+from fraud3000.models.inference import calibrate
+from fraud3000.models.inference.calibrate import Beta, Isotonic, Platt
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
 METHODS = ("platt", "beta", "isotonic")

@@ -7,10 +7,10 @@ import json
 import polars as pl
 import pytest
 
-from fraud3000.features.spec import Column
-from fraud3000.models import category_counts
-from fraud3000.models.category_counts import CategoryCounts, TrainedColumn
-from fraud3000.models.encoder import Encoder
+from fraud3000.features.spec.declarations import Column
+from fraud3000.models.inference import category_counts
+from fraud3000.models.inference.category_counts import CategoryCounts, TrainedColumn
+from fraud3000.models.inference.encoder import Encoder
 
 FEATURES = (Column("shop", categorical=True), Column("rare", categorical=True))
 

@@ -16,11 +16,12 @@ from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 from fraud3000.errors import ScorerError
-from fraud3000.features.spec import Column
-from fraud3000.models import contributions, grown
-from fraud3000.models.contributions import Contributions
-from fraud3000.models.fit import fit
-from fraud3000.models.trees import LEAF, Trees
+from fraud3000.features.spec.declarations import Column
+from fraud3000.models.inference import contributions
+from fraud3000.models.inference.contributions import Contributions
+from fraud3000.models.inference.trees import LEAF, Trees
+from fraud3000.models.training import tree_import
+from fraud3000.models.training.fit import fit
 from fraud3000.params import TrainModelParams
 
 SMALL = {
@@ -102,7 +103,7 @@ def test_they_are_those_of_lightgbm():
     for rows in (matrix, holes):
         estimator = lightgbm.LGBMClassifier(n_estimators=40, num_leaves=31, verbosity=-1).fit(rows, labels)
         theirs = estimator.booster_.predict(rows, pred_contrib=True)
-        ours = contributions.of(grown.of(estimator), rows)
+        ours = contributions.of(tree_import.of(estimator), rows)
         np.testing.assert_allclose(ours.values, theirs[:, :-1], rtol=0, atol=1e-10)
         np.testing.assert_allclose(ours.base, theirs[:, -1], rtol=0, atol=1e-10)
 
@@ -150,7 +151,7 @@ def test_they_are_the_shapley_values_of_the_definition(seed, columns, forest):
         if forest
         else HistGradientBoostingClassifier(max_iter=2, max_leaf_nodes=9, min_samples_leaf=3)
     )
-    trees = grown.of(estimator.fit(matrix, labels))
+    trees = tree_import.of(estimator.fit(matrix, labels))
     rows = gappy(matrix[:4], seed).astype(np.float32).astype(np.float64)
     _, values = trees.sums_explained(rows)
     share = len(trees.roots) if forest else 1
@@ -173,7 +174,7 @@ def test_where_the_sum_is_the_base_the_slope_decides():
 
 
 def test_what_does_not_add_up_is_refused(monkeypatch, small_featured, small_catalogue):
-    right = grown.of
+    right = tree_import.of
 
     def off(estimator):
         made = right(estimator)
@@ -181,7 +182,7 @@ def test_what_does_not_add_up_is_refused(monkeypatch, small_featured, small_cata
         object.__setattr__(made, "sums_explained", lambda rows: (found(rows)[0] + 2e-6, found(rows)[1]))
         return made
 
-    monkeypatch.setattr(grown, "of", off)
+    monkeypatch.setattr(tree_import, "of", off)
     labels = small_featured["is_fraud"].to_numpy()
     with pytest.raises(ScorerError, match=r"the features' contributions miss the raw score by up to 2e-06"):
         fit(small_featured, labels, small_catalogue.features, MODELS["hist_gradient_boosting"])
@@ -191,7 +192,7 @@ def test_paths_that_meet_a_column_many_times_and_deep_trees_stay_exact():
     source = np.random.default_rng(4)
     matrix = source.normal(size=(3_000, 40))
     labels = matrix @ source.normal(size=40) + source.normal(size=3_000) > 0
-    made = grown.of(RandomForestClassifier(3, max_depth=None, max_features=1, random_state=1).fit(matrix, labels))
+    made = tree_import.of(RandomForestClassifier(3, max_depth=None, max_features=1, random_state=1).fit(matrix, labels))
     told = contributions.of(made, matrix[:200])
     np.testing.assert_allclose(told.totals, made.log_odds(matrix[:200]), rtol=0, atol=1e-9)
     one_column = replace(made, column=np.where(made.column == LEAF, LEAF, 0).astype(np.int32))

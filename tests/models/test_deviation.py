@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000.models import deviation, estimators, fit
-from fraud3000.models.deviation import Deviation
-from fraud3000.models.rows import Rows
+from fraud3000.models.training import estimators, fit, seed_noise
+from fraud3000.models.training.seed_noise import Deviation
+from fraud3000.models.training.training_rows import Rows
 from fraud3000.params import PolicyParams, TrainModelParams
 
 FOREST = TrainModelParams(estimator="random_forest", estimator_params={"n_estimators": 5, "min_samples_leaf": 5})
@@ -23,7 +23,7 @@ def rows(featured: pl.DataFrame) -> Rows:
 def measured(featured: pl.DataFrame, catalogue, params: TrainModelParams) -> Deviation:
     train, valid = rows(featured.head(2_000)), rows(featured.tail(1_000))
     model = fit.fit(*train.known, catalogue.features, params)
-    return deviation.measure(model, train, valid, catalogue, params, COST)
+    return seed_noise.measure(model, train, valid, catalogue, params, COST)
 
 
 def test_a_forest_moves_with_its_seed_and_a_line_does_not(small_featured, small_catalogue) -> None:
@@ -45,14 +45,14 @@ def test_bags_of_different_seeds_do_not_meet(small_featured, small_catalogue, mo
         return fitted(featured, labels, features, params)
 
     bagged = FOREST.model_copy(update={"bags": 4, "seed": 10})
-    monkeypatch.setattr(deviation.fit, "fit", watched)
+    monkeypatch.setattr(seed_noise.fit, "fit", watched)
     measured(small_featured, small_catalogue, bagged)
     assert seen == [10, 14, 18]
 
 
 def test_of_many_rows_the_same_part_is_fitted(small_featured, small_catalogue, monkeypatch) -> None:
-    monkeypatch.setattr(deviation, "MOST_ROWS", 1_500)
-    monkeypatch.setattr(deviation, "FEWEST_ROWS", 900)
+    monkeypatch.setattr(seed_noise, "MOST_ROWS", 1_500)
+    monkeypatch.setattr(seed_noise, "FEWEST_ROWS", 900)
     first, again = (measured(small_featured, small_catalogue, FOREST) for _ in range(2))
     assert first.rows == 900
     assert first == again
@@ -63,7 +63,7 @@ def test_too_few_frauds_are_told(part: str, said: str, small_featured, small_cat
     forest = fit.fit(*rows(small_featured).known, small_catalogue.features, FOREST)
     honest = small_featured.with_columns(is_fraud=pl.lit(0, dtype=pl.Int8))
     train, valid = (rows(honest if name == part else small_featured) for name in ("train", "valid"))
-    found = deviation.measure(forest, train, valid, small_catalogue, FOREST, COST)
+    found = seed_noise.measure(forest, train, valid, small_catalogue, FOREST, COST)
     assert found.values == {}
     assert said in str(found.reason)
     assert np.isfinite(found.seeds)

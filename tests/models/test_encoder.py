@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from fraud3000.errors import SchemaError
-from fraud3000.features.spec import Column
-from fraud3000.models.encoder import FEWEST_ROWS, MOST_CATEGORIES, Encoder
+from fraud3000.features.spec.declarations import Column
+from fraud3000.models.inference.encoder import FEWEST_ROWS, MOST_CATEGORIES, Encoder
 
 
 def test_features_that_say_nothing_are_dropped_with_the_reason(small_featured, small_catalogue):

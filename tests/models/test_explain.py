@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000.features.spec import Column, LabelWindow, NotSeen, Window
-from fraud3000.models.explain import Explainer, Reason, Typical
-from fraud3000.models.fit import fit
-from fraud3000.models.words import value_in_words
+from fraud3000.features.spec.declarations import Column, LabelWindow, NotSeen, Window
+from fraud3000.models.inference.explain import Explainer, Reason, Typical
+from fraud3000.models.inference.value_text import value_in_words
+from fraud3000.models.training.fit import fit
 from fraud3000.params import TrainModelParams
 
 LOGISTIC = TrainModelParams(estimator="logistic_regression")

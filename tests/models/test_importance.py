@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from fraud3000.metrics.ranking import average_precision
-from fraud3000.models import importance
-from fraud3000.models.fit import fit
-from fraud3000.models.importance import permutation
+from fraud3000.models.training import importance
+from fraud3000.models.training.fit import fit
+from fraud3000.models.training.importance import permutation
 from fraud3000.params import TrainModelParams
 
 

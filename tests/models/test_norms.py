@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 
 from fraud3000.features.catalogue import declared
-from fraud3000.features.spec import Calendar, Column, Condition, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
-from fraud3000.models.norms import norms
+from fraud3000.features.spec.declarations import (
+    Calendar,
+    Column,
+    Condition,
+    LabelWindow,
+    NotSeen,
+    Shift,
+    SinceLast,
+    Versus,
+    Window,
+)
+from fraud3000.models.inference.usual_values import norms
 
 ABROAD = Condition("country", "is", ("abroad",))
 

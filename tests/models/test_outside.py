@@ -8,12 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000.models import calibrate, outside
-from fraud3000.models.fit import cross_fitted, fit
+from fraud3000.labels.splits import Boundaries
+from fraud3000.models.inference import calibrate
 from fraud3000.models.policy import choose_threshold
-from fraud3000.models.rows import Rows
+from fraud3000.models.training import cross_fit
+from fraud3000.models.training.fit import cross_fitted, fit
+from fraud3000.models.training.training_rows import Rows
 from fraud3000.params import PolicyParams, TrainModelParams
-from fraud3000.splits import Boundaries
 
 PARAMS = TrainModelParams(estimator="logistic_regression", calibration="platt")
 POLICY = PolicyParams(cards_per_day=2)
@@ -33,7 +34,7 @@ def parts(small_featured, small_catalogue):
 
 def test_all_of_validation_calibrates_and_each_half_sets_the_threshold_by_the_other(parts, small_catalogue):
     model, train, valid = parts
-    settled = outside.settle(model, train, valid, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.settle(model, train, valid, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     log_odds, labels = model.log_odds(valid.featured), valid.is_fraud.to_numpy()
     assert settled.calibrator == calibrate.fit("platt", log_odds, labels)
     halves = (slice(0, 500), slice(500, 1_000))
@@ -50,8 +51,8 @@ def test_no_row_sets_the_threshold_by_a_calibrator_that_saw_its_label(parts, sma
     model, _, valid = parts
     log_odds, first = model.log_odds(valid.featured), np.arange(1_000) < 500
     is_fraud, known = valid.is_fraud.to_numpy(), np.ones(1_000, dtype=bool)
-    scores = outside._across_halves("beta", log_odds, is_fraud, known, first)
-    turned = outside._across_halves("beta", log_odds, np.where(first, 1 - is_fraud, is_fraud), known, first)
+    scores = cross_fit._across_halves("beta", log_odds, is_fraud, known, first)
+    turned = cross_fit._across_halves("beta", log_odds, np.where(first, 1 - is_fraud, is_fraud), known, first)
     np.testing.assert_array_equal(scores[first], turned[first])
     assert (scores[~first] != turned[~first]).any()
 
@@ -60,7 +61,7 @@ def test_rows_of_unknown_label_count_for_the_threshold_but_not_for_calibration(p
     model, train, valid = parts
     some = pl.Series(np.arange(1_000) % 4 == 0)
     masked = Rows(valid.featured, valid.is_fraud.set(some, None), {})
-    settled = outside.settle(model, train, masked, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.settle(model, train, masked, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     assert "750 rows" in settled.calibrated_on
     assert settled.threshold.rows == 1_000
 
@@ -68,7 +69,7 @@ def test_rows_of_unknown_label_count_for_the_threshold_but_not_for_calibration(p
 def test_with_few_frauds_calibration_is_cross_fitted_on_training_rows(parts, small_catalogue):
     model, train, valid = parts
     barren = Rows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
-    settled = outside.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     labels = train.is_fraud.to_numpy()
     across = cross_fitted(train.featured, labels, small_catalogue.features, PARAMS)
     assert settled.calibrator == calibrate.fit("platt", across, labels)
@@ -83,13 +84,13 @@ def test_with_few_frauds_anywhere_nothing_is_pretended(parts, small_catalogue):
     )
     train = Rows(train.featured, few.to_series().cast(pl.Int8), {})
     barren = Rows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
-    settled = outside.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     assert settled.calibrator == calibrate.Platt(1.0, 0.0)
 
 
 def test_halves_without_time_are_by_the_id_whatever_the_order(small_featured):
-    first = outside._first_half(small_featured, Boundaries())
-    again = outside._first_half(small_featured.reverse(), Boundaries())
+    first = cross_fit._first_half(small_featured, Boundaries())
+    again = cross_fit._first_half(small_featured.reverse(), Boundaries())
     assert first.mean() == pytest.approx(0.5, abs=0.05)
     np.testing.assert_array_equal(first, again[::-1])
 
@@ -97,14 +98,14 @@ def test_halves_without_time_are_by_the_id_whatever_the_order(small_featured):
 def test_halves_are_cut_at_midnight_where_there_is_more_than_a_day():
     ts = pl.DataFrame({"ts": [FIRST + timedelta(hours=h) for h in range(72)]})
     three_days = Boundaries(valid=(FIRST, FIRST + timedelta(days=3)))
-    assert outside._first_half(ts, three_days).sum() == 24
+    assert cross_fit._first_half(ts, three_days).sum() == 24
     one_day = Boundaries(valid=(FIRST, FIRST + timedelta(days=1)))
-    assert outside._first_half(ts[:24], one_day).sum() == 12
+    assert cross_fit._first_half(ts[:24], one_day).sum() == 12
 
 
 def test_validation_metrics_need_both_classes(parts):
     model, _, valid = parts
-    found = outside.metrics(valid, model.log_odds(valid.featured))
+    found = cross_fit.metrics(valid, model.log_odds(valid.featured))
     assert found["valid_average_precision"] > 3 * found["valid_prevalence"]
     barren = Rows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
-    assert outside.metrics(barren, model.log_odds(valid.featured)) == {}
+    assert cross_fit.metrics(barren, model.log_odds(valid.featured)) == {}

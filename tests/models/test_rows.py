@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from fraud3000.errors import DataError, EmptyDataError
-from fraud3000.features.spec import Catalogue, Column
-from fraud3000.models.rows import require_both_classes, usable
+from fraud3000.features.spec.declarations import Catalogue, Column
+from fraud3000.labels.splits import Boundaries
+from fraud3000.models.training.training_rows import require_both_classes, usable
 from fraud3000.schema import LEDGER
-from fraud3000.splits import Boundaries
 
 CATALOGUE = Catalogue(features=(Column("amount"),), label_delay=7 * 86_400)
 

@@ -16,8 +16,9 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.pipeline import Pipeline
 
 from fraud3000.errors import ScorerError
-from fraud3000.models import grown, predictors, trees
-from fraud3000.models.trees import Trees
+from fraud3000.models.inference import predictors, trees
+from fraud3000.models.inference.trees import Trees
+from fraud3000.models.training import tree_import
 
 COLUMNS = 6
 MADE = {
@@ -55,7 +56,7 @@ def taken(request):
     matrix = rows(gaps=gaps)
     signal = np.nan_to_num(matrix[:, 0] + matrix[:, 1] * matrix[:, 3]) + (matrix[:, 4] == 2)
     estimator = MADE[name]().fit(matrix, signal + np.random.default_rng(1).normal(size=len(signal)) > 1.5)
-    return estimator, grown.of(estimator)
+    return estimator, tree_import.of(estimator)
 
 
 def test_scores_are_the_estimators_own_to_the_last_bit(taken):
@@ -121,7 +122,7 @@ def forged(made, **changes):
 @pytest.fixture(scope="module")
 def small():
     matrix = rows(500)
-    return grown.of(MADE["boosting"]().fit(matrix, matrix[:, 5] > 0))
+    return tree_import.of(MADE["boosting"]().fit(matrix, matrix[:, 5] > 0))
 
 
 def test_trees_that_lead_out_of_themselves_are_refused(small):
@@ -186,12 +187,12 @@ def test_a_form_that_scores_otherwise_is_refused(monkeypatch):
     matrix = rows(500)
     pipeline = Pipeline([("estimator", MADE["boosting"]())]).fit(matrix, matrix[:, 5] > 0)
     assert isinstance(predictors.deployed(pipeline, matrix), Trees)
-    right = grown.of
+    right = tree_import.of
 
     def off(estimator):
         made = right(estimator)
         return replace(made, value=made.value * (1 + 1e-8))
 
-    monkeypatch.setattr(grown, "of", off)
+    monkeypatch.setattr(tree_import, "of", off)
     with pytest.raises(ScorerError, match=r"the trees as they would be deployed score up to .* off their estimator"):
         predictors.deployed(pipeline, matrix)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fraud3000.models import walk
-from fraud3000.models.trees import LEAF, Trees
+from fraud3000.models.inference import tree_predict
+from fraud3000.models.inference.trees import LEAF, Trees
 
 COLUMNS = 3
 VALUES = st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 1.0, np.inf, np.nan])
@@ -53,7 +53,7 @@ def plain(row, roots, column, cut, left, right, gap_left, value):
 @given(grown_trees(), arrays.arrays(np.float64, st.tuples(st.integers(0, 9), st.just(COLUMNS)), elements=VALUES))
 def test_every_row_comes_to_the_leaves_that_its_values_lead_to(nodes, rows):
     total = np.zeros(len(rows))
-    walk.add(rows, *walk.laid_out(*nodes), total)
+    tree_predict.add(rows, *tree_predict.laid_out(*nodes), total)
     np.testing.assert_array_equal(total, [plain(row, *nodes) for row in rows])
 
 

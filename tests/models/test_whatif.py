@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from fraud3000.models.whatif import budgets, operating_points
+from fraud3000.models.policy_simulation import budgets, operating_points
 from fraud3000.params import PolicyParams
 
 START = datetime(2018, 7, 11, tzinfo=UTC)

@@ -11,17 +11,17 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.report import measure
-from fraud3000.models import calibrate
-from fraud3000.models.explain import Typical
-from fraud3000.models.fit import fit
-from fraud3000.models.importance import permutation
+from fraud3000.models.inference import calibrate
+from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
+from fraud3000.models.training.fit import fit
+from fraud3000.models.training.importance import permutation
 from fraud3000.params import Mapping, Params, TrainModelParams, parse
 from fraud3000.report.evidence import Evidence
 from fraud3000.schema import TIME
-from fraud3000.scorer import Scorer
-from fraud3000.splits import Boundaries
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 PARAMS = parse({"evaluate": {"replicates": 20, "top_k": [5]}, "policy": {"cards_per_day": 5}})

@@ -7,8 +7,8 @@ import copy
 import polars as pl
 import pytest
 
+from fraud3000.report.formatting import per_day, percent
 from fraud3000.report.verdict import best_floor, verdict
-from fraud3000.report.words import per_day, percent
 
 
 def changed(evidence, **values):

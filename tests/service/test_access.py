@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from fraud3000.errors import DataError, ParamsError, UnavailableError
 from fraud3000.params import Params
-from fraud3000.service.access import SCOPES, Keys
+from fraud3000.service.http.api_keys import SCOPES, Keys
 from fraud3000.stages import keys
 from fraud3000.stages.serve import Service
 from tests.service.world import items
@@ -58,7 +58,7 @@ def test_a_key_is_known_until_it_is_revoked(path: Path) -> None:
         made.revoke("00000000")
 
 
-ADD = "import sys; from pathlib import Path; from fraud3000.service.access import Keys; keys = Keys(Path(sys.argv[1])); [print(keys.add(sys.argv[2], ['read'])) for _ in range(20)]"
+ADD = "import sys; from pathlib import Path; from fraud3000.service.http.api_keys import Keys; keys = Keys(Path(sys.argv[1])); [print(keys.add(sys.argv[2], ['read'])) for _ in range(20)]"
 
 
 def test_keys_that_are_made_at_once_are_all_kept(path: Path) -> None:

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
-from fraud3000.scorer import Scorer
 from tests.service.conftest import Open
 from tests.service.world import items, post
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from fraud3000.errors import CheckFailed, DataError
-from fraud3000.service.audit import audit
-from fraud3000.service.entries import Answered, Entry, Label, Taken
-from fraud3000.service.journal import Queue
-from fraud3000.service.recovery import recover
-from fraud3000.service.sqlite import SqliteJournal
+from fraud3000.service.journal.audit import audit
+from fraud3000.service.journal.entries import Answered, Entry, Label, Taken
+from fraud3000.service.journal.interface import Queue
+from fraud3000.service.journal.recovery import recover
+from fraud3000.service.journal.sqlite import SqliteJournal
 from tests.service.test_journal import ANSWER, altered, taken
 
 DAY = 86_400_000_000
@@ -86,7 +86,7 @@ def test_alerts_that_are_open_stay_in_the_queue(journal: SqliteJournal) -> None:
 
 def test_a_move_that_was_cut_off_is_done_again(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
     leave = SqliteJournal._leave
-    monkeypatch.setattr("fraud3000.service.sqlite._GONE_AT_ONCE", 4)
+    monkeypatch.setattr("fraud3000.service.journal.sqlite._GONE_AT_ONCE", 4)
     calls = iter(range(100))
 
     def fails(self: SqliteJournal, *given: object) -> None:

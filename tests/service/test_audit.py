@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from fraud3000.errors import UnavailableError
-from fraud3000.service import seals
-from fraud3000.service.anchors import Anchors
-from fraud3000.service.audit import Audit, audit
-from fraud3000.service.claims import of_journal
-from fraud3000.service.sqlite import SqliteJournal
+from fraud3000.service.journal import hash_chain
+from fraud3000.service.journal.audit import Audit, audit
+from fraud3000.service.journal.checkpoints import Anchors
+from fraud3000.service.journal.claims import of_journal
+from fraud3000.service.journal.sqlite import SqliteJournal
 from tests.service.test_journal import altered, some, taken
 
 KEY = b"k" * 32
@@ -127,4 +127,4 @@ def test_an_anchor_that_was_cut_while_it_was_written_is_written_anew(kept: Path)
 
 def test_a_place_for_anchors_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="cannot be written"):
-        Anchors(tmp_path).drop("a", (1, seals.START))
+        Anchors(tmp_path).drop("a", (1, hash_chain.START))

@@ -11,15 +11,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from fraud3000.errors import DataError, ParamsError, UnavailableError
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.scorer import Scorer
-from fraud3000.service.entries import Taken
-from fraud3000.service.states import sown
+from fraud3000.service.engine.feature_state import sown
+from fraud3000.service.journal.entries import Taken
 from fraud3000.stages import audit
 from fraud3000.stages.explain import explain
-from fraud3000.stages.kept import anchors_of, journal_of, service_folder
 from fraud3000.stages.replay import replay
 from fraud3000.stages.serve import Service
+from fraud3000.stages.shared.service_store import anchors_of, journal_of, service_folder
 from tests.service.conftest import Open
 from tests.service.world import NEWEST, items, post
 
@@ -128,7 +128,7 @@ def test_an_erasure_that_was_cut_off_goes_on_under_the_same_name(
         raise OSError("gone")
 
     with monkeypatch.context() as broken:
-        broken.setattr("fraud3000.service.sqlite.SqliteJournal.erase", fails)
+        broken.setattr("fraud3000.service.journal.sqlite.SqliteJournal.erase", fails)
         with pytest.raises(OSError, match="gone"):
             audit.erase(given, card)
     audit.erase(given, card)

@@ -19,16 +19,16 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fraud3000.client import AsyncClient, Client, Decision, Reason, Recorded, bodies, results
-from fraud3000.client.bodies import MOST_BYTES, MOST_ROWS
+from fraud3000.client import AsyncClient, Client, Decision, Reason, Recorded, payloads, results
 from fraud3000.client.calls import HEADER, VARIABLE
+from fraud3000.client.payloads import MOST_BYTES, MOST_ROWS
 from fraud3000.errors import DataError, ParamsError, ScorerError, UnavailableError
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
-from fraud3000.scorer import Scorer
-from fraud3000.service import access, messages, requests
-from fraud3000.service.access import Keys
-from fraud3000.service.entries import Taken
-from fraud3000.service.fallback import Fallback
+from fraud3000.service.engine.fallback import Fallback
+from fraud3000.service.http import api_keys, parsing, schemas
+from fraud3000.service.http.api_keys import Keys
+from fraud3000.service.journal.entries import Taken
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
 from tests.service.world import items
@@ -409,7 +409,7 @@ def test_where_a_piece_is_not_answered_the_fallback_decides_from_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url, spoiling = running
-    monkeypatch.setitem(bodies.pieces.__kwdefaults__, "rows", 3)
+    monkeypatch.setitem(payloads.pieces.__kwdefaults__, "rows", 3)
     wide = sent[:10]
     with make(url, retries=0, fallback=Fallback()) as client:
         spoiling.faults = [passed, answers(503)]
@@ -573,9 +573,9 @@ def test_inside_the_process_without_a_port(opened: Service, sent: list[dict[str,
 
 
 def test_client_and_service_mean_the_same() -> None:
-    assert (MOST_ROWS, HEADER, VARIABLE) == (messages.MOST_ROWS, access.HEADER, access.VARIABLE)
-    assert MOST_BYTES + 1024 < requests.MOST_BYTES
-    assert set(messages.Decision.model_fields) == {one.name for one in fields(Decision)}
-    assert set(messages.Kept.model_fields) == {one.name for one in fields(Recorded)}
-    assert set(messages.Fault.model_fields) == {one.name for one in fields(results.Fault)}
-    assert set(messages.Why.model_fields) == {one.name for one in fields(Reason)}
+    assert (MOST_ROWS, HEADER, VARIABLE) == (schemas.MOST_ROWS, api_keys.HEADER, api_keys.VARIABLE)
+    assert MOST_BYTES + 1024 < parsing.MOST_BYTES
+    assert set(schemas.Decision.model_fields) == {one.name for one in fields(Decision)}
+    assert set(schemas.Kept.model_fields) == {one.name for one in fields(Recorded)}
+    assert set(schemas.Fault.model_fields) == {one.name for one in fields(results.Fault)}
+    assert set(schemas.Why.model_fields) == {one.name for one in fields(Reason)}

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from fraud3000.service import incoming
+from fraud3000.service.http import validation
 from fraud3000.stages import serve
 from tests.service.conftest import Open
 from tests.service.world import items, post
@@ -33,7 +33,7 @@ def clock(newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Clock:
     last = newest["ts"].max()
     assert isinstance(last, datetime)
     made = Clock(last.replace(tzinfo=UTC) + timedelta(minutes=1))
-    counter = incoming.Counter
+    counter = validation.Counter
     monkeypatch.setattr(serve, "Counter", lambda mapping, span, key, _: counter(mapping, span, key, made.now))
     return made
 

@@ -17,8 +17,8 @@ import polars as pl
 import pytest
 import uvicorn
 
-from fraud3000.service import requests
-from fraud3000.service.connection import MOST_HEAD, MOST_WAITING, Connection
+from fraud3000.service.http import parsing
+from fraud3000.service.http.connection import MOST_HEAD, MOST_WAITING, Connection
 from fraud3000.stages.serve import Service
 from tests.service.world import items
 
@@ -29,7 +29,7 @@ PATIENCE = 15.0
 @pytest.fixture
 def server(opened: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[uvicorn.Server]:
     """The service on a port of its own, in a thread, that waits no longer than half a second."""
-    monkeypatch.setattr(requests, "LONGEST", 0.5)
+    monkeypatch.setattr(parsing, "LONGEST", 0.5)
     config = uvicorn.Config(
         opened.app, http=Connection, ws="none", log_config=None, log_level="critical", access_log=False
     )
@@ -126,7 +126,7 @@ def is_refused(answer: tuple[int, dict[str, str], Any], status: int, code: str) 
 def test_a_request_that_comes_byte_by_byte_is_answered(
     connect: Connect, good: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "LONGEST", PATIENCE)
+    monkeypatch.setattr(parsing, "LONGEST", PATIENCE)
     connection = connect()
     for byte in request(good()):
         connection.send(bytes([byte]))

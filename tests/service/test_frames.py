@@ -11,18 +11,18 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from fraud3000 import labels as known_labels
 from fraud3000.errors import ParamsError
+from fraud3000.labels import visibility as known_labels
 from fraud3000.params import LabelsFile, Params
 from fraud3000.schema import LEDGER
-from fraud3000.service import frames
-from fraud3000.service.entries import Taken
-from fraud3000.service.sqlite import SqliteJournal
+from fraud3000.service.journal import history_frames
+from fraud3000.service.journal.entries import Taken
+from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages import labels
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
 from fraud3000.stages.serve import Service
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared.workspace import Workspace
 from tests.service.conftest import Open
 from tests.service.world import items, post
 
@@ -103,7 +103,7 @@ def test_what_the_service_declined_is_not_labelled(
         assert entries[7].answer is not None
         declined = entries[7].answered(replace(entries[7].answer, decision="decline"))
         journal.append([*entries[:7], declined, *entries[8:]])
-    known = frames.known(tmp_path / "other")
+    known = history_frames.known(tmp_path / "other")
     assert known is not None
     rows = known.transactions.collect()
     assert rows.filter(~pl.col("labelled"))["transaction_id"].to_list() == [declined.transaction_id]
@@ -112,10 +112,10 @@ def test_what_the_service_declined_is_not_labelled(
 
 def test_a_journal_without_a_history(given: Params, tmp_path: Path) -> None:
     labels.add(given, "a", is_fraud=True, source="bank")
-    known = frames.known(labels.service_folder(given))
+    known = history_frames.known(labels.service_folder(given))
     assert known is not None
     assert (known.transactions.collect().height, known.ledger.height, known.rows) == (0, 1, 0)
-    assert frames.known(tmp_path / "nowhere") is None
+    assert history_frames.known(tmp_path / "nowhere") is None
 
 
 def test_files_that_prepare_cannot_read_are_not_written(given: Params) -> None:

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from fraud3000.service import door
-from fraud3000.service.access import SCOPES, Allowance, Keys
-from fraud3000.service.desk import Desk
-from fraud3000.service.metrics import Metrics
-from fraud3000.service.upkeep import Upkeep
+from fraud3000.service.engine.decision_engine import Desk
+from fraud3000.service.http import authentication
+from fraud3000.service.http.api_keys import SCOPES, Allowance, Keys
+from fraud3000.service.http.metrics import Metrics
+from fraud3000.service.maintenance.maintenance import Upkeep
 from fraud3000.stages.serve import Service
 from tests.service.world import items, post
 
@@ -52,7 +52,8 @@ def test_an_address_without_a_key_is_answered_429_and_one_with_a_key_is_not(
     client: TestClient, key: str, newest: pl.DataFrame
 ) -> None:
     wrong = [
-        client.get("/model", headers={"X-API-Key": f"f3k_1_{number}"}) for number in range(3 * door.UNAUTHENTICATED)
+        client.get("/model", headers={"X-API-Key": f"f3k_1_{number}"})
+        for number in range(3 * authentication.UNAUTHENTICATED)
     ]
     assert {answer.status_code for answer in wrong} == {401, 429}
     last = next(answer for answer in reversed(wrong) if answer.status_code == 429)

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fraud3000.errors import CheckFailed, ParamsError, ScorerError, UnavailableError
-from fraud3000.models.explain import Reason
-from fraud3000.service import seals
-from fraud3000.service.entries import Answer, Answered, Entry, Label, Taken, decision_id
-from fraud3000.service.recovery import recover
-from fraud3000.service.sqlite import SqliteJournal
+from fraud3000.models.inference.explain import Reason
+from fraud3000.service.journal import hash_chain
+from fraud3000.service.journal.entries import Answer, Answered, Entry, Label, Taken, decision_id
+from fraud3000.service.journal.recovery import recover
+from fraud3000.service.journal.sqlite import SqliteJournal
 
 ANSWER = Answer(
     "0" * 24, 0.1 + 0.2, 0.4, "review", 12.5, (Reason("AMOUNT", "amount: 5.00; usual 1.00"),), "3", "f" * 64
@@ -167,7 +167,7 @@ def test_another_key_is_told_and_made_other_seals(path: Path) -> None:
         SqliteJournal(path, key=b"theirs")
     with pytest.raises(ParamsError, match="than no key, as FRAUD3000_AUDIT_KEY is not set"):
         SqliteJournal(path)
-    altered(path, f"UPDATE facts SET value = '{seals.name_of(b'theirs')}' WHERE name = 'key'")
+    altered(path, f"UPDATE facts SET value = '{hash_chain.name_of(b'theirs')}' WHERE name = 'key'")
     with closing(SqliteJournal(path, key=b"theirs")) as journal, pytest.raises(CheckFailed, match="entry 1 "):
         list(journal.after(0))
 
@@ -181,7 +181,7 @@ def test_a_seal_binds_every_part() -> None:
         (b"", b"0", 1, "ab", "c", b"d"),
         (b"", b"0", 1, "a", "b", b"cd"),
     ]
-    assert len({seals.sealed(*one) for one in parts}) == len(parts)
+    assert len({hash_chain.sealed(*one) for one in parts}) == len(parts)
 
 
 @example(cut=0.06131606546949798, flip=True)  # in the words of its own layout

@@ -17,10 +17,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from fraud3000.features.online import FeatureStore
-from fraud3000.scorer import Scorer
-from fraud3000.service import states
-from fraud3000.service.entries import Answered, Taken
-from fraud3000.service.sqlite import SqliteJournal
+from fraud3000.models.inference.scorer import Scorer
+from fraud3000.service.engine import feature_state
+from fraud3000.service.journal.entries import Answered, Taken
+from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
 from tests.service.world import items, post
@@ -36,7 +36,7 @@ def rebuilt(service: Service, tmp_path: Path) -> str:
     folder = tmp_path / "service"
     store.absorb(pl.read_parquet(folder / "history.parquet"), pl.read_parquet(folder / "labels.parquet"))
     for entry in service.kept.journal.after(0):
-        states.meet(store, entry)
+        feature_state.meet(store, entry)
     return store.checksum()
 
 
@@ -81,7 +81,7 @@ def test_a_snapshot_saves_time_alone(reopen: Open, newest: pl.DataFrame, tmp_pat
         assert (service.kept.snapshot, service.kept.replayed) == (None, 100)
         assert service.kept.store.checksum() == checksum
         asked(service, {"transactions": sent[100:130]})
-        states.save(service.folder.root, service.desk.store, service.kept.journal.end)
+        feature_state.save(service.folder.root, service.desk.store, service.kept.journal.end)
         asked(service, {"transactions": sent[130:]})
         checksum = service.kept.store.checksum()
     as_if_killed(tmp_path)
@@ -153,7 +153,7 @@ def test_a_large_request_stops_where_the_disk_is_full_and_its_retry_goes_on(
     opened: Service, full: pytest.MonkeyPatch, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     sent = items(newest)
-    full.setattr("fraud3000.service.desk._BACKLOG", 100)
+    full.setattr("fraud3000.service.engine.decision_engine._BACKLOG", 100)
     broken = asked(opened, {"transactions": sent})
     assert broken.status_code == 503
     taken = len(opened.kept.store)

@@ -17,10 +17,10 @@ import pytest
 import yaml
 
 from fraud3000 import params as params_files
-from fraud3000.scorer import Scorer
-from fraud3000.service.entries import Taken
-from fraud3000.service.folder import Folder
-from fraud3000.service.states import meet, sown
+from fraud3000.models.inference.scorer import Scorer
+from fraud3000.service.data_dir import Folder
+from fraud3000.service.engine.feature_state import meet, sown
+from fraud3000.service.journal.entries import Taken
 from fraud3000.stages.replay import replay
 from tests.service.running import ask, started
 from tests.service.world import items

@@ -18,8 +18,9 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from fraud3000.params import Params
-from fraud3000.service import desk, requests
-from fraud3000.service.access import Keys
+from fraud3000.service.engine import decision_engine
+from fraud3000.service.http import parsing
+from fraud3000.service.http.api_keys import Keys
 from fraud3000.stages.serve import Service
 from tests.service.world import items, post
 
@@ -42,7 +43,7 @@ def test_a_key_has_its_allowance(given: Params, history: Path, newest: pl.DataFr
 def test_more_than_there_is_room_for_is_sent_away(
     client: TestClient, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk, "MOST_INSIDE", 10)
+    monkeypatch.setattr(decision_engine, "MOST_INSIDE", 10)
     sent = items(newest)
     busy = post(client, {"transactions": sent[:11]})
     assert (busy.status_code, busy.json()["error"]["code"], busy.headers["Retry-After"]) == (503, "unavailable", "5")
@@ -76,7 +77,7 @@ def status(port: int, one: dict[str, Any]) -> int:
 
 
 def test_a_slow_sender_does_not_hold_it_up(running: int, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "LONGEST", 0.5)
+    monkeypatch.setattr(parsing, "LONGEST", 0.5)
     with closing(socket.create_connection(("127.0.0.1", running))) as slow:
         slow.sendall(
             b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"

@@ -16,10 +16,10 @@ from starlette.testclient import TestClient
 
 from fraud3000.errors import CheckFailed, DataError, UnavailableError
 from fraud3000.params import Params
-from fraud3000.service.entries import Acknowledgement
-from fraud3000.service.folder import Folder
+from fraud3000.service.data_dir import Folder
+from fraud3000.service.journal.entries import Acknowledgement
 from fraud3000.stages import audit
-from fraud3000.stages.kept import anchors_of, journal_of, service_folder
+from fraud3000.stages.shared.service_store import anchors_of, journal_of, service_folder
 from tests.service.conftest import Open
 from tests.service.world import items, post
 

@@ -18,12 +18,12 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 import fraud3000
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
-from fraud3000.scorer import Scorer
-from fraud3000.service.desk import Desk
-from fraud3000.service.fallback import Fallback
-from fraud3000.service.judge import Judge
-from fraud3000.service.metrics import Metrics
+from fraud3000.service.engine.decider import Judge
+from fraud3000.service.engine.decision_engine import Desk
+from fraud3000.service.engine.fallback import Fallback
+from fraud3000.service.http.metrics import Metrics
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
 from tests.service.world import items, post

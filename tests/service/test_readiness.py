@@ -17,11 +17,11 @@ import pytest
 
 from fraud3000.errors import UnavailableError
 from fraud3000.params import Params
-from fraud3000.service.clock import CheckedClock, require_plausible
-from fraud3000.service.upkeep import Upkeep
+from fraud3000.service.engine.clock import CheckedClock, require_plausible
+from fraud3000.service.maintenance.maintenance import Upkeep
 from fraud3000.stages import serve
-from fraud3000.stages.kept import anchors_of, service_folder
 from fraud3000.stages.serve import Service
+from fraud3000.stages.shared.service_store import anchors_of, service_folder
 from tests.service.conftest import Open
 from tests.service.test_upkeep import run
 from tests.service.world import items

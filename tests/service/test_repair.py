@@ -11,15 +11,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from fraud3000.errors import DataError, UnavailableError
-from fraud3000.features.online.facts import microseconds
+from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import Params
-from fraud3000.service.clock import CheckedClock
-from fraud3000.service.entries import Label, Repair, Taken
-from fraud3000.service.frames import known
-from fraud3000.service.repair import Corrections, find
+from fraud3000.service.engine.clock import CheckedClock
+from fraud3000.service.journal.entries import Label, Repair, Taken
+from fraud3000.service.journal.history_frames import known
+from fraud3000.service.journal.repair import Corrections, find
 from fraud3000.stages import audit, serve
-from fraud3000.stages.kept import journal_of, service_folder
 from fraud3000.stages.replay import replay
+from fraud3000.stages.shared.service_store import journal_of, service_folder
 from tests.service.conftest import Open
 from tests.service.test_journal import taken
 from tests.service.test_readiness import Clocks

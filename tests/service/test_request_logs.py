@@ -28,8 +28,8 @@ from loguru import logger
 from starlette.testclient import TestClient
 
 from fraud3000 import logs
-from fraud3000.service.access import Keys
-from fraud3000.service.desk import Desk
+from fraud3000.service.engine.decision_engine import Desk
+from fraud3000.service.http.api_keys import Keys
 from fraud3000.stages.serve import Service
 from tests.service.world import items, post
 

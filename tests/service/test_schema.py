@@ -14,7 +14,7 @@ from schemathesis import Case, CheckContext, Response
 from schemathesis.engine import events, from_schema
 from schemathesis.specs.openapi import checks
 
-from fraud3000.service.access import HEADER, SCOPES, Keys
+from fraud3000.service.http.api_keys import HEADER, SCOPES, Keys
 from fraud3000.stages.serve import Service
 
 FEW, MANY = 5, 2_000

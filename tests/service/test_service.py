@@ -14,13 +14,13 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from fraud3000.data import cards, sources
+from fraud3000.data.cleaning import cards, sources
 from fraud3000.errors import DataError, ParamsError, ScorerError, UnavailableError
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.params import Mapping, Params
-from fraud3000.scorer import Scorer
-from fraud3000.service.incoming import Counter
-from fraud3000.service.slices import Slices
+from fraud3000.service.http.time_slices import Slices
+from fraud3000.service.http.validation import Counter
 from fraud3000.stages.score_file import score_file
 from fraud3000.stages.serve import Service
 from tests.service.world import NEWEST, items, post

@@ -13,14 +13,14 @@ import polars as pl
 import pytest
 
 from fraud3000.errors import DataError
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.scorer import Scorer
-from fraud3000.service.entries import Taken
-from fraud3000.service.shadow import Book, Shadow
-from fraud3000.service.upkeep import Upkeep
-from fraud3000.stages.kept import journal_of, service_folder
+from fraud3000.service.engine.shadow import Book, Shadow
+from fraud3000.service.journal.entries import Taken
+from fraud3000.service.maintenance.maintenance import Upkeep
 from fraud3000.stages.serve import Service
 from fraud3000.stages.shadow_report import shadow_report
+from fraud3000.stages.shared.service_store import journal_of, service_folder
 from tests.service import test_upkeep
 from tests.service.test_upkeep import of_another_catalogue, promote, publish, run, score, until
 from tests.service.world import items

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from fraud3000.service import json_pieces
-from fraud3000.service.json_pieces import Malformed, TooLong
-from fraud3000.service.slices import Slices
+from fraud3000.service.http import json_pieces
+from fraud3000.service.http.json_pieces import Malformed, TooLong
+from fraud3000.service.http.time_slices import Slices
 from fraud3000.stages.serve import Service
 from tests.service.world import items, post
 

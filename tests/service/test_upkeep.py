@@ -17,20 +17,20 @@ import httpx2
 import polars as pl
 import pytest
 
-from fraud3000 import bundle
 from fraud3000.errors import FraudError, ScorerError, UnavailableError
 from fraud3000.features.online import FeatureStore
-from fraud3000.models.recorded import Recorded
+from fraud3000.models.inference import bundle
+from fraud3000.models.inference.scorer import Scorer
+from fraud3000.models.inference.self_test_rows import Recorded
 from fraud3000.params import Params
-from fraud3000.scorer import Scorer
-from fraud3000.service import upkeep as upkeeps
-from fraud3000.service.entries import Taken
-from fraud3000.service.frames import known
-from fraud3000.service.upkeep import Upkeep
+from fraud3000.service.journal.entries import Taken
+from fraud3000.service.journal.history_frames import known
+from fraud3000.service.maintenance import maintenance as upkeeps
+from fraud3000.service.maintenance.maintenance import Upkeep
 from fraud3000.stages import audit
-from fraud3000.stages.kept import anchors_of, journal_of, service_folder
 from fraud3000.stages.replay import replay
 from fraud3000.stages.serve import Service
+from fraud3000.stages.shared.service_store import anchors_of, journal_of, service_folder
 from tests.service.test_keeping import rebuilt
 from tests.service.world import items
 

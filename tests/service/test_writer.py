@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fraud3000.service.entries import Entry, Erasure
-from fraud3000.service.sqlite import SqliteJournal
-from fraud3000.service.writer import Writer
+from fraud3000.service.journal.entries import Entry, Erasure
+from fraud3000.service.journal.group_commit import Writer
+from fraud3000.service.journal.sqlite import SqliteJournal
 
 
 class Watched(SqliteJournal):

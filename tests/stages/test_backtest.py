@@ -12,12 +12,12 @@ import pytest
 from mlflow import MlflowClient
 from sklearn.metrics import average_precision_score
 
-from fraud3000 import labels, splits
 from fraud3000 import params as p
 from fraud3000.errors import DataError, EmptyDataError, ParamsError
+from fraud3000.labels import splits, visibility
 from fraud3000.stages.backtest import backtest
 from fraud3000.stages.evaluate import evaluate
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared.workspace import Workspace
 
 
 def asked(**told):
@@ -70,7 +70,7 @@ def test_the_metrics_are_those_of_the_scores_written(there, content):
     scored = pl.read_parquet(there.backtest / "scored.parquet")
     transactions, ledger = pl.read_parquet(there.transactions), pl.read_parquet(there.labels)
     at = datetime.fromisoformat(content["label_date"])
-    is_fraud = labels.known_at(transactions, ledger, at, label_delay=timedelta(days=7))
+    is_fraud = visibility.known_at(transactions, ledger, at, label_delay=timedelta(days=7))
     known = transactions.select("transaction_id", "status", is_fraud=is_fraud)
     for fold in [fold for fold in content["folds"] if fold["seed"] == 5]:
         rows = scored.filter(pl.col("fold") == fold["fold"]).join(known, on="transaction_id")
@@ -159,7 +159,7 @@ def test_compromised_cards_are_left_out_by_the_handbooks_rule(there):
     removed = json.loads((there.backtest / "metrics.json").read_bytes())
     scored = pl.read_parquet(there.backtest / "scored.parquet")
     transactions, ledger = pl.read_parquet(there.transactions), pl.read_parquet(there.labels)
-    known = labels.known_at(
+    known = visibility.known_at(
         transactions, ledger, datetime.fromisoformat(removed["label_date"]), label_delay=timedelta(days=7)
     )
     for fold in removed["folds"]:

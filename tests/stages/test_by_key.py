@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud3000.data.spill import Spread
-from fraud3000.features import batch
-from fraud3000.features.bits import differ
-from fraud3000.features.spec import Catalogue, Column, Window
+from fraud3000.data.storage.spill import Spread
+from fraud3000.features.batch import batch_engine
+from fraud3000.features.spec.declarations import Catalogue, Column, Window
+from fraud3000.features.verification.bitwise import differ
 from fraud3000.schema import LEDGER, TRANSACTIONS
-from fraud3000.stages import by_key
-from fraud3000.stages.by_key import ByKey
+from fraud3000.stages.shared import partitioned_features
+from fraud3000.stages.shared.partitioned_features import ByKey
 from tests.streams import CATALOGUE, Stream, frames, streams, transactions
 
 KEPT = ["transaction_id", "amount"]
@@ -27,8 +27,8 @@ def dealt_out(
 ) -> pl.DataFrame:
     """Features by way of slices and parts of about so many rows."""
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as place:
-        patch.setattr(by_key, "PART", size)
-        patch.setattr(by_key, "SLICE", size)
+        patch.setattr(partitioned_features, "PART", size)
+        patch.setattr(partitioned_features, "SLICE", size)
         features = ByKey(catalogue, ledger.lazy(), KEPT, rows.height, Path(place))
         for piece in rows.iter_slices(size):
             features.add(piece, None if wanted is None else piece.select(pl.sql_expr(wanted)).to_series())
@@ -46,13 +46,13 @@ def assert_equal(found: pl.DataFrame, expected: pl.DataFrame) -> None:
 @settings(max_examples=5, deadline=None)
 def test_parts_of_any_size_give_the_features_of_the_whole(stream: Stream, size: int) -> None:
     rows, ledger = frames(*stream)
-    expected = batch.assemble(rows, ledger, CATALOGUE)
+    expected = batch_engine.assemble(rows, ledger, CATALOGUE)
     assert_equal(dealt_out(rows, ledger, size), expected.select(*KEPT, *CATALOGUE.names[1:]))
 
 
 def test_rows_that_are_only_looked_back_at_are_not_given_back() -> None:
     rows, ledger = frames(transactions(*({"at": at, "card_id": "ab"[at % 2]} for at in range(12))), [])
-    expected = batch.assemble(rows, ledger, CATALOGUE).select(*KEPT, *CATALOGUE.names[1:])
+    expected = batch_engine.assemble(rows, ledger, CATALOGUE).select(*KEPT, *CATALOGUE.names[1:])
     later = "seq >= 5"
     assert_equal(dealt_out(rows, ledger, 3, wanted=later), expected.filter(pl.sql_expr("transaction_id::int >= 5")))
 

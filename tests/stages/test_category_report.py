@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 
 from fraud3000 import params as params_files
-from fraud3000.scorer import Scorer
-from fraud3000.stages import category_tables
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.stages.prepare import prepare
 from fraud3000.stages.score_file import score_file
-from fraud3000.stages.summary import Summary
+from fraud3000.stages.shared import category_tables
+from fraud3000.stages.shared.summary import Summary
 from tests.models.test_category_counts import trained as truncated
 
 RAW = "data/raw/transactions.parquet"

@@ -13,22 +13,23 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000 import labels, show
 from fraud3000 import params as p
+from fraud3000 import show
 from fraud3000.errors import DataError, EmptyDataError, ScorerError, UnavailableError
+from fraud3000.labels import visibility
+from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.report import measure
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.registry import resolve
-from fraud3000.report.words import percent
+from fraud3000.report.formatting import percent
 from fraud3000.schema import TIME
-from fraud3000.scorer import Scorer
-from fraud3000.splits import Boundaries
-from fraud3000.stages import evaluation
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.policy import what_ifs
-from fraud3000.stages.summary import Summary
+from fraud3000.stages.shared import evaluation_text
+from fraud3000.stages.shared.summary import Summary
+from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
-from fraud3000.stages.workspace import Workspace
 
 START, DAYS, ROWS = datetime(2024, 1, 1, tzinfo=UTC), 60, 6_000
 DELAY = timedelta(days=2)
@@ -77,7 +78,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[p.Params]:
         workspace.transactions.parent.mkdir(parents=True)
         rows = transactions()
         rows.write_parquet(workspace.transactions)
-        labels.ledger_of(rows, DELAY).write_parquet(workspace.labels)
+        visibility.ledger_of(rows, DELAY).write_parquet(workspace.labels)
         featurize(params)
         train(params)
         yield params
@@ -93,7 +94,7 @@ def timeless(world: p.Params, tmp_path_factory: pytest.TempPathFactory) -> p.Par
     workspace.transactions.parent.mkdir(parents=True)
     rows = transactions().drop("ts", "card_id", "terminal_id")
     rows.write_parquet(workspace.transactions)
-    labels.ledger_of(rows, DELAY).write_parquet(workspace.labels)
+    visibility.ledger_of(rows, DELAY).write_parquet(workspace.labels)
     featurize(params)
     train(params)
     return params
@@ -353,8 +354,8 @@ def test_data_without_time_has_no_days_and_says_that_its_split_is_random(timeles
 
 def test_a_threshold_that_no_score_reaches_is_told():
     report = {"rows": 9, "frauds": 2, "alerts": 0, "intervals": {"by": ["card"], "note": ""}}
-    assert list(evaluation.warnings(report)) == ["no measured row is alerted: the threshold is above every score"]
-    assert "no test row is known to be fraud" in next(evaluation.warnings({**report, "frauds": 0}))
+    assert list(evaluation_text.warnings(report)) == ["no measured row is alerted: the threshold is above every score"]
+    assert "no test row is known to be fraud" in next(evaluation_text.warnings({**report, "frauds": 0}))
 
 
 def test_what_other_policies_would_have_done_is_told_and_pictured(world):

@@ -8,12 +8,13 @@ import pytest
 from fraud3000 import params as params_files
 from fraud3000 import show
 from fraud3000.errors import CheckFailed, DataError
-from fraud3000.features import batch, leaks
-from fraud3000.features.spec import Catalogue
-from fraud3000.splits import Boundaries
-from fraud3000.stages import by_key
+from fraud3000.features.batch import batch_engine
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.verification import leaks
+from fraud3000.labels.splits import Boundaries
 from fraud3000.stages import featurize as stage
 from fraud3000.stages.featurize import featurize
+from fraud3000.stages.shared import partitioned_features
 
 
 def test_every_row_is_there_once_with_its_split(in_trained):
@@ -31,12 +32,16 @@ def test_slices_give_what_all_rows_at_once_give(in_trained, tmp_path, monkeypatc
     (tmp_path / "interim").mkdir()
     shuffled.write_parquet(tmp_path / "interim/transactions.parquet")
     ledger.write_parquet(tmp_path / "interim/labels.parquet")
-    for module, name, rows in ((by_key, "PART", 5_000), (by_key, "SLICE", 3_000), (stage, "SLICE", 4_000)):
+    for module, name, rows in (
+        (partitioned_features, "PART", 5_000),
+        (partitioned_features, "SLICE", 3_000),
+        (stage, "SLICE", 4_000),
+    ):
         monkeypatch.setattr(module, name, rows)
     featurize(params_files.load().model_copy(update={"workspace": str(tmp_path)}))
     found = pl.read_parquet(tmp_path / "processed/features.parquet")
     catalogue = Catalogue.from_dict(json.loads((tmp_path / "processed/catalogue.json").read_text()))
-    assert found.drop("split").equals(batch.assemble(shuffled, ledger, catalogue))
+    assert found.drop("split").equals(batch_engine.assemble(shuffled, ledger, catalogue))
     before = pl.read_parquet("data/processed/features.parquet")
     assert found.sort("transaction_id").equals(before.sort("transaction_id"))
     for part in ("train", "valid", "test"):

@@ -11,14 +11,15 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from fraud3000.data import cards, simulate
+from fraud3000.data.cleaning import cards
+from fraud3000.data.simulation import simulate
 from fraud3000.params import Params, SimulateParams
 from fraud3000.stages.audit import erase
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
 from fraud3000.stages.serve import Service
+from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
-from fraud3000.stages.workspace import Workspace
 
 OLD, NEW = cards.new_key(), cards.new_key()
 HELD_BACK = 60

@@ -14,7 +14,7 @@ from fraud3000.errors import DataError
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER
 from fraud3000.stages.label_status import status
-from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.shared.summary import Summary, Table
 
 RAW = "data/raw/transactions.parquet"
 

@@ -13,11 +13,11 @@ import pytest
 from fraud3000 import params as params_files
 from fraud3000.errors import ParamsError
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.parity import compare
-from fraud3000.features.spec import Catalogue, Condition, SinceLast, Window
-from fraud3000.stages.exported import load
+from fraud3000.features.spec.declarations import Catalogue, Condition, SinceLast, Window
+from fraud3000.features.verification.parity import compare
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.score_file import score_file
+from fraud3000.stages.shared.model_pointer import load
 from fraud3000.stages.train import train
 from tests.conftest import SMALL_WORLD
 

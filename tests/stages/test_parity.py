@@ -12,9 +12,9 @@ import pytest
 
 from fraud3000 import params as params_files
 from fraud3000 import show
-from fraud3000.data import cards
+from fraud3000.data.cleaning import cards
 from fraud3000.errors import DataError, ParamsError
-from fraud3000.features.parity import Difference
+from fraud3000.features.verification.parity import Difference
 from fraud3000.stages.parity import _shown, parity
 from fraud3000.stages.prepare import prepare
 

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraud3000 import bundle
 from fraud3000 import params as p
+from fraud3000.models.inference import bundle
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER, TIME
-from fraud3000.stages import inputs
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
-from fraud3000.stages.summary import Summary
+from fraud3000.stages.shared import training_inputs
+from fraud3000.stages.shared.summary import Summary
+from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
-from fraud3000.stages.workspace import Workspace
 
 START, DELAY = datetime(2024, 1, 1, tzinfo=UTC), timedelta(days=2)
 SPLIT = {
@@ -133,9 +133,9 @@ def test_a_refit_as_of_a_stated_date_reads_what_was_known_then(own_store: Path) 
     then, now, nothing = raw(60), raw(80), pl.DataFrame(schema=LEDGER)
     some = records(then.head(3), is_fraud=1, at=AS_OF)
     made(params, then, some)
-    before = inputs.up_to_now(Workspace.of(params), params)
+    before = training_inputs.up_to_now(Workspace.of(params), params)
     later = records(then.filter(pl.col("is_fraud") == 0)[::50], is_fraud=1, at=datetime(2024, 2, 28, tzinfo=UTC))
     made(params, now, pl.concat([nothing, some, later]))
-    after = inputs.up_to_now(Workspace.of(params), params)
+    after = training_inputs.up_to_now(Workspace.of(params), params)
     assert before.fingerprint == after.fingerprint
     assert before.boundaries.as_of == datetime(2024, 2, 28, tzinfo=UTC)

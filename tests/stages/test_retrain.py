@@ -14,13 +14,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fraud3000.data import lock, simulate
+from fraud3000.data.simulation import simulate
+from fraud3000.data.storage import file_lock
 from fraud3000.errors import CheckFailed, DataError, UnavailableError
 from fraud3000.params import Params, SimulateParams
 from fraud3000.stages import retrain as stage
 from fraud3000.stages.retrain import STEPS, retrain
-from fraud3000.stages.summary import Summary
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared.summary import Summary
+from fraud3000.stages.shared.workspace import Workspace
 
 
 class Steps(dict[str, Any]):
@@ -69,7 +70,7 @@ def hook() -> Iterator[tuple[str, type[Told]]]:
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     standing = type("Standing", (), {"champion": "7", "challenger": "8"})
-    monkeypatch.setattr("fraud3000.champions.standing", lambda _: standing)
+    monkeypatch.setattr("fraud3000.promotion.history.standing", lambda _: standing)
     return Params(workspace=str(tmp_path / "data"))
 
 
@@ -140,7 +141,7 @@ def test_it_begins_anew_if_asked_with_other_params_or_too_late(
 
 def test_another_run_at_the_same_time_is_refused(params: Params, steps: Steps) -> None:
     with (
-        lock.only_one(Workspace.of(params).retraining, doing="retraining"),
+        file_lock.only_one(Workspace.of(params).retraining, doing="retraining"),
         pytest.raises(UnavailableError, match="another retraining is under way"),
     ):
         retrain(params, steps=steps)

@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 
 from fraud3000 import params as params_files
-from fraud3000.data import cards
+from fraud3000.data.cleaning import cards
 from fraud3000.errors import DataError, ParamsError, ScorerError
 from fraud3000.schema import SCORED
-from fraud3000.stages.history import in_both
 from fraud3000.stages.score_file import score_file
+from fraud3000.stages.shared.history import in_both
 
 RAW = "data/raw/transactions.parquet"
 

@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 
 from fraud3000.errors import ParamsError, ScorerError
-from fraud3000.features.spec import Catalogue
-from fraud3000.models import calibrate
-from fraud3000.models.explain import Typical
-from fraud3000.models.fit import fit
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.models.inference import calibrate
+from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
+from fraud3000.models.training.fit import fit
 from fraud3000.params import Mapping, TrainModelParams
-from fraud3000.scorer import Scorer
-from fraud3000.stages import exported
-from fraud3000.stages.workspace import Workspace
+from fraud3000.stages.shared import model_pointer
+from fraud3000.stages.shared.workspace import Workspace
 
 KEY, OTHER = "a key of more than thirty-two characters", "another key of more than thirty-two characters"
 
@@ -41,14 +41,14 @@ def workspace(scorer: Scorer, tmp_path: Path) -> Workspace:
 
 
 def write(workspace: Workspace, alias: str = "champion", version: str = "1") -> None:
-    workspace.pointer(alias).write_text(exported.pointer(alias, version, workspace.bundle(version)))
+    workspace.pointer(alias).write_text(model_pointer.pointer(alias, version, workspace.bundle(version)))
 
 
 def test_without_a_key_nothing_is_signed_or_asked_for(workspace: Workspace) -> None:
     write(workspace)
     assert "signature" not in json.loads(workspace.pointer("champion").read_text())
-    assert exported.load(workspace=workspace.root).version == "1"
-    assert exported.load("2", workspace=workspace.root).version == "2"
+    assert model_pointer.load(workspace=workspace.root).version == "1"
+    assert model_pointer.load("2", workspace=workspace.root).version == "2"
 
 
 def test_with_a_key_an_export_is_signed_and_loads(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,10 +56,10 @@ def test_with_a_key_an_export_is_signed_and_loads(workspace: Workspace, monkeypa
     write(workspace)
     content = json.loads(workspace.pointer("champion").read_text())
     assert content["signature"].startswith("hmac-sha256:")
-    assert exported.load(workspace=workspace.root).version == "1"
-    assert exported.load("1", workspace=workspace.root).version == "1"
+    assert model_pointer.load(workspace=workspace.root).version == "1"
+    assert model_pointer.load("1", workspace=workspace.root).version == "1"
     monkeypatch.delenv("FRAUD3000_SIGNING_KEY")
-    assert exported.load(workspace=workspace.root).version == "1"
+    assert model_pointer.load(workspace=workspace.root).version == "1"
 
 
 def test_the_key_may_come_from_a_file(
@@ -71,7 +71,7 @@ def test_the_key_may_come_from_a_file(
     write(workspace)
     monkeypatch.delenv("FRAUD3000_SIGNING_KEY")
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY_FILE", str(file))
-    assert exported.load(workspace=workspace.root).version == "1"
+    assert model_pointer.load(workspace=workspace.root).version == "1"
 
 
 def test_an_unsigned_export_is_refused_while_a_key_is_set(
@@ -80,13 +80,13 @@ def test_an_unsigned_export_is_refused_while_a_key_is_set(
     write(workspace)
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", KEY)
     with pytest.raises(ScorerError, match="not signed, and there is a key in FRAUD3000_SIGNING_KEY") as caught:
-        exported.exported(workspace, "champion")
+        model_pointer.exported(workspace, "champion")
     assert caught.value.exit_code == 5
     assert "promote --stage production --version 1" in caught.value.hint
     with pytest.raises(ScorerError, match="so nothing signs it"):
-        exported.load("2", workspace=workspace.root)
+        model_pointer.load("2", workspace=workspace.root)
     with pytest.raises(ScorerError, match="not signed"):
-        exported.load("1", workspace=workspace.root)
+        model_pointer.load("1", workspace=workspace.root)
 
 
 @pytest.mark.parametrize("change", [{"version": "2"}, {"bundle_sha256": "0" * 64}, {"signature": "hmac-sha256:00"}])
@@ -98,7 +98,7 @@ def test_an_export_that_was_changed_is_refused(
     path = workspace.pointer("champion")
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ScorerError, match="its signature is not by the key in FRAUD3000_SIGNING_KEY"):
-        exported.exported(workspace, "champion")
+        model_pointer.exported(workspace, "champion")
 
 
 def test_the_challengers_export_is_not_the_champions(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_the_challengers_export_is_not_the_champions(workspace: Workspace, monke
     write(workspace, "challenger", "2")
     workspace.pointer("champion").write_text(workspace.pointer("challenger").read_text())
     with pytest.raises(ScorerError, match="says that 'challenger' is version '2'"):
-        exported.exported(workspace, "champion")
+        model_pointer.exported(workspace, "champion")
 
 
 def test_a_key_is_rotated_with_the_old_one_beside_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,20 +114,20 @@ def test_a_key_is_rotated_with_the_old_one_beside_it(workspace: Workspace, monke
     write(workspace)
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", KEY)
     with pytest.raises(ScorerError, match="not by the key in") as caught:
-        exported.exported(workspace, "champion")
+        model_pointer.exported(workspace, "champion")
     assert "FRAUD3000_SIGNING_KEY_OLD" in caught.value.hint
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY_OLD", OTHER)
-    assert exported.exported(workspace, "champion") is not None
+    assert model_pointer.exported(workspace, "champion") is not None
     write(workspace)
     monkeypatch.delenv("FRAUD3000_SIGNING_KEY_OLD")
-    assert exported.exported(workspace, "champion") is not None
+    assert model_pointer.exported(workspace, "champion") is not None
 
 
 def test_an_old_key_alone_is_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     write(workspace)
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY_OLD", OTHER)
     with pytest.raises(ParamsError, match="FRAUD3000_SIGNING_KEY_OLD: set, but FRAUD3000_SIGNING_KEY is not"):
-        exported.exported(workspace, "champion")
+        model_pointer.exported(workspace, "champion")
 
 
 def test_a_loaded_model_scores_as_the_saved_one(
@@ -135,5 +135,5 @@ def test_a_loaded_model_scores_as_the_saved_one(
 ) -> None:
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", KEY)
     write(workspace)
-    loaded = exported.load(workspace=workspace.root)
+    loaded = model_pointer.load(workspace=workspace.root)
     np.testing.assert_array_equal(loaded.score(small_featured), scorer.score(small_featured))

@@ -3,7 +3,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from fraud3000.data.simulate import SIMULATED
+from fraud3000.data.simulation.simulate import SIMULATED
 from fraud3000.errors import ParamsError, UnavailableError
 from fraud3000.params import Params, parse
 from fraud3000.stages.simulate import simulate

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud3000.data import clean, roles
-from fraud3000.data.cards import key_of_environment
-from fraud3000.features import batch
-from fraud3000.features.spec import Catalogue, Column, LabelWindow, NotSeen, SinceLast, Window
+from fraud3000.data.cleaning import clean, roles
+from fraud3000.data.cleaning.cards import key_of_environment
+from fraud3000.features.batch import batch_engine
+from fraud3000.features.spec.declarations import Catalogue, Column, LabelWindow, NotSeen, SinceLast, Window
 from fraud3000.params import Mapping
-from fraud3000.stages import by_key
-from fraud3000.stages.by_key import ByKey
-from fraud3000.stages.history import History
-from fraud3000.stages.stream import Stream
+from fraud3000.stages.shared import partitioned_features
+from fraud3000.stages.shared.history import History
+from fraud3000.stages.shared.partitioned_features import ByKey
+from fraud3000.stages.shared.stream import Stream
 
 COLUMNS = {
     "transaction_id": "id",
@@ -87,7 +87,7 @@ def whole(
         together = pl.concat([before.join(new, on="transaction_id", how="anti"), new])
         if not numbered:
             together = together.sort("ts", "transaction_id").with_columns(seq=pl.int_range(pl.len()))
-    features = batch.featurize(together, pl.concat(ledgers), CATALOGUE).drop("history_days")
+    features = batch_engine.featurize(together, pl.concat(ledgers), CATALOGUE).drop("history_days")
     rows = together.select("transaction_id").hstack(features)
     return rows.join(new, on="transaction_id", how="semi").sort("transaction_id")
 
@@ -95,8 +95,8 @@ def whole(
 def sliced(stream: Stream, size: int, folder: Path) -> pl.DataFrame:
     """Features of the input's rows, with about so many rows in memory."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(by_key, "PART", size)
-        patch.setattr(by_key, "SLICE", size)
+        patch.setattr(partitioned_features, "PART", size)
+        patch.setattr(partitioned_features, "SLICE", size)
         return _sliced(stream, size, folder)
 
 

@@ -11,16 +11,17 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
-from fraud3000 import labels, registry
 from fraud3000 import params as p
-from fraud3000.data import cards
+from fraud3000 import registry
+from fraud3000.data.cleaning import cards
 from fraud3000.errors import DataError, EmptyDataError, ParamsError, UnavailableError
-from fraud3000.models import fit
+from fraud3000.labels import visibility
+from fraud3000.models.inference.scorer import Scorer
+from fraud3000.models.training import fit
 from fraud3000.schema import TIME
-from fraud3000.scorer import Scorer
 from fraud3000.stages.featurize import featurize
+from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
-from fraud3000.stages.workspace import Workspace
 
 START, DAYS, ROWS = datetime(2024, 1, 1, tzinfo=UTC), 60, 4_000
 DELAY = timedelta(days=2)
@@ -60,7 +61,7 @@ def world(place, rows, **sections: Any) -> p.Params:
     workspace = Workspace.of(params)
     workspace.transactions.parent.mkdir(parents=True)
     rows.write_parquet(workspace.transactions)
-    labels.ledger_of(rows, params.prepare.label_delay).write_parquet(workspace.labels)
+    visibility.ledger_of(rows, params.prepare.label_delay).write_parquet(workspace.labels)
     featurize(params)
     return params
 

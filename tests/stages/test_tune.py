@@ -19,11 +19,11 @@ from mlflow import MlflowClient
 from fraud3000 import params as p
 from fraud3000 import registry
 from fraud3000.errors import EmptyDataError, LeakageError, ParamsError
-from fraud3000.scorer import Scorer
-from fraud3000.splits import Boundaries
+from fraud3000.labels.splits import Boundaries
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.stages.promote import train_and_promote
+from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.tune import tune, tune_and_train
-from fraud3000.stages.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 TOLD = """
@@ -166,8 +166,8 @@ def test_a_fold_without_fraud_is_named(there):
 
 @pytest.mark.parametrize("name", ["handbook-p1", "handbook-p2", "handbook-p2-7d"])
 def test_the_published_searches_end_before_august(name, monkeypatch):
-    from fraud3000.prequential import plan
-    from fraud3000.tuning import require_before
+    from fraud3000.evaluation.hyperparameter_search import require_before
+    from fraud3000.evaluation.rolling_backtest import plan
 
     monkeypatch.setenv("FRAUD3000_DATASETS", "/data")
     params = p.load(ROOT / "params" / f"{name}.yaml")

@@ -6,8 +6,8 @@ block that is full drops the rows that no window will see, or moves to a larger 
 
 from __future__ import annotations
 
-from fraud3000.features.kernel import kernel
-from fraud3000.features.online.arena import NEWEST, give, size_of, take
+from fraud3000.features.jit import kernel
+from fraud3000.features.online.memory_pool import NEWEST, give, size_of, take
 from fraud3000.features.online.plan import Ints, Row
 
 CLASS_BITS = 6

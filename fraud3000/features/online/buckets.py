@@ -7,11 +7,12 @@ own. The last row that no window sees may stay, for the first that one does see 
 
 from __future__ import annotations
 
-from fraud3000.features import exact
+from fraud3000.features import int124
 from fraud3000.features.formulas import MISSING
-from fraud3000.features.kernel import kernel
+from fraud3000.features.jit import kernel
 from fraud3000.features.online import blocks
-from fraud3000.features.online.arena import STAMP
+from fraud3000.features.online.accumulators import distinct, gather
+from fraud3000.features.online.memory_pool import STAMP
 from fraud3000.features.online.plan import (
     COUNT,
     DISTINCT,
@@ -27,7 +28,6 @@ from fraud3000.features.online.plan import (
     Row,
     Table,
 )
-from fraud3000.features.online.sums import distinct, gather
 
 
 @kernel
@@ -65,7 +65,7 @@ def _difference(pool: Ints, sums: Ints, kind: int, out: int, last: int, before: 
     if kind in (SQUARES, SUM):
         high, low = pool[last + pair], pool[last + pair + 1]
         if before:
-            high, low = exact.minus(high, low, pool[before + pair], pool[before + pair + 1])
+            high, low = int124.minus(high, low, pool[before + pair], pool[before + pair + 1])
         sums[out + pair], sums[out + pair + 1] = high, low
     if kind != SQUARES:
         sums[out] = pool[last] - (pool[before] if before else 0)

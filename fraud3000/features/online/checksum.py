@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fraud3000.features import exact
-from fraud3000.features.kernel import kernel
-from fraud3000.features.online import blocks, changes, pairs, singles
-from fraud3000.features.online.arena import NEWEST, State
+from fraud3000.features import int124
+from fraud3000.features.jit import kernel
+from fraud3000.features.online import blocks, int_map, label_deltas, single_event_keys
+from fraud3000.features.online.memory_pool import NEWEST, State
 from fraud3000.features.online.plan import (
     CODE_BITS,
     COUNT,
@@ -61,8 +61,8 @@ def _apart(plan: Plan, state: State, place: int, records: Ints, parents: Ints) -
     """
     pool, step = state.pool, plan.steps[plan.sections[place]["step"]]
     single = np.zeros(len(records), np.int64)
-    singles.are_single(pool, plan.sections, place, records, single)
-    names, newest = pairs.content(state.singles)
+    single_event_keys.are_single(pool, plan.sections, place, records, single)
+    names, newest = int_map.content(state.singles)
     under = names >> SINGLE_CODE_BITS
     parent = np.concatenate([[0], parents])[np.searchsorted(parents, under, side="right")]
     of = (under - parent == step["number"]) & (np.where(parent, pool[parent] >> CODE_BITS, -1) == step["parent"])
@@ -108,7 +108,7 @@ def tell(plan: Plan, state: State, place: int, keys: Ints, first: int, words: In
     pool, measures, section, at = state.pool, plan.measures, plan.sections[place], 0
     for key in range(first, len(keys)):
         if section["changes"]:
-            changes.settle(pool, section, measures, keys[key], plan.horizon)
+            label_deltas.settle(pool, section, measures, keys[key], plan.horizon)
         end = at + 2
         if end <= len(words) and section["bucket"]:
             end = _tell_rows(pool, section, measures, keys[key], words, end)
@@ -159,7 +159,7 @@ def _take_off(pool: Ints, kind: int, before: int, words: Ints, at: int) -> None:
         words[at + 1] -= pool[before + 1]
     pair = 1 if kind == SUM else 0
     if kind in (SUM, SQUARES):
-        words[at + pair], words[at + pair + 1] = exact.minus(
+        words[at + pair], words[at + pair + 1] = int124.minus(
             words[at + pair], words[at + pair + 1], pool[before + pair], pool[before + pair + 1]
         )
 

@@ -6,11 +6,11 @@ other, and what is gathered over one goes on from the next smaller: each event i
 
 from __future__ import annotations
 
-from fraud3000.features.kernel import kernel
+from fraud3000.features.jit import kernel
 from fraud3000.features.online import blocks
-from fraud3000.features.online.arena import STAMP
+from fraud3000.features.online.accumulators import distinct, gather
+from fraud3000.features.online.memory_pool import STAMP
 from fraud3000.features.online.plan import COUNT, DISTINCT, FLAGS, LABELS, LAST, PRESUMED, TS, Ints, Row, Table
-from fraud3000.features.online.sums import distinct, gather
 
 _LOW_32, _SIGN = (1 << 32) - 1, 1 << 31
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fraud3000.features.online.label_records import UNPRESUMED, Record, changes, difference
 from fraud3000.features.online.plan import PRESUMED, Ints
-from fraud3000.features.online.recent import FLAGS, HEAD, TS, Recent
-from fraud3000.features.online.records import UNPRESUMED, Record, changes, difference
+from fraud3000.features.online.recent_transactions import FLAGS, HEAD, TS, Recent
 
 Met = tuple[int, int, list[int], list[Record]]
 """A transaction that was met: its ts, flags and keys, and the records that had waited for it."""

@@ -13,16 +13,16 @@ import numpy as np
 import polars as pl
 
 from fraud3000.errors import ScorerError
-from fraud3000.features.online import arena, changes, checksum, snapshot, step
-from fraud3000.features.online.alone import Alone, Value
-from fraud3000.features.online.arena import LATE, REFUSED, SEEN, SINGLE
-from fraud3000.features.online.draft import plan_of
-from fraud3000.features.online.facts import Facts, Transaction, microseconds
+from fraud3000.features.online import checksum, label_deltas, memory_pool, observe, snapshot
+from fraud3000.features.online.event_encoder import Facts, Transaction, microseconds
 from fraud3000.features.online.labels import Labels, Met
-from fraud3000.features.online.packed import packed
+from fraud3000.features.online.memory_pool import LATE, REFUSED, SEEN, SINGLE
 from fraud3000.features.online.plan import CHANGE_CLASS, CODE_BITS, FLAGS, TS, Ints
-from fraud3000.features.online.recent import hashes
-from fraud3000.features.spec import Catalogue
+from fraud3000.features.online.plan_compiler import plan_of
+from fraud3000.features.online.plan_packing import packed
+from fraud3000.features.online.recent_transactions import hashes
+from fraud3000.features.online.row_features import Alone, Value
+from fraud3000.features.spec.declarations import Catalogue
 
 _SLICE = 100_000  # rows that are read at once when many are absorbed
 
@@ -39,7 +39,7 @@ class FeatureStore:
 
     Examples
     --------
-    >>> from fraud3000.features.spec import Window
+    >>> from fraud3000.features.spec.declarations import Window
     >>> store = FeatureStore(Catalogue((Window("card_id", "1h", "sum"),), label_delay=0))
     >>> store.observe({"transaction_id": "1", "ts": 0, "card_id": "a", "amount": 250})
     {'card_amount_sum_1h': 0.0}
@@ -52,7 +52,7 @@ class FeatureStore:
         self._timed = any("ts" in feature.needs for feature in catalogue.features)
         self._plan, self._layout = plan_of(catalogue)
         self._packed = packed(self._plan)
-        self._state = arena.empty_state(self._plan, self._layout)
+        self._state = memory_pool.empty_state(self._plan, self._layout)
         self._facts = Facts(self._layout)
         self._alone = Alone(catalogue)
         layout = self._layout
@@ -87,7 +87,7 @@ class FeatureStore:
         """
         with self._lock:
             ts = self._read(transaction, learn=True)
-            while words := step.observe(self._packed, *self._state, self._facts.row, 1):
+            while words := observe.observe(self._packed, *self._state, self._facts.row, 1):
                 self._grow(words)
             self._rows += 1
             told = self._told(transaction, ts)
@@ -101,7 +101,7 @@ class FeatureStore:
         """What `observe` would say of a transaction now; nothing is kept."""
         with self._lock:
             ts = self._read(transaction, learn=False)
-            step.observe(self._packed, *self._state, self._facts.row, 0)
+            observe.observe(self._packed, *self._state, self._facts.row, 0)
             return self._told(transaction, ts)
 
     def record_label(
@@ -202,7 +202,7 @@ class FeatureStore:
         with self._lock:
             texts = sum(map(_size, self._facts.codes.values()))
             parts = {"texts": texts, "transactions by id": self._labels.recent.nbytes}
-            return {**arena.memory(self._state, self._layout), **parts}
+            return {**memory_pool.memory(self._state, self._layout), **parts}
 
     def checksum(self) -> str:
         """SHA-256 of the content: the same for stores that say the same of whatever may come."""
@@ -221,7 +221,7 @@ class FeatureStore:
                 "texts": {column: list(codes) for column, codes in self._facts.codes.items()},
                 "labels": self._labels.content(),
             }
-            snapshot.write(file, content, {**arena.arrays(self._state), **self._labels.arrays()})
+            snapshot.write(file, content, {**memory_pool.arrays(self._state), **self._labels.arrays()})
 
     @classmethod
     def restore(cls, file: BinaryIO) -> FeatureStore:
@@ -242,7 +242,7 @@ class FeatureStore:
         store._rows = content["rows"]
         for column, texts in content["texts"].items():
             store._facts.codes[column].update({text: code for code, text in enumerate(texts)})
-        store._state = arena.with_arrays(store._state, arrays)
+        store._state = memory_pool.with_arrays(store._state, arrays)
         store._labels.restore(content["labels"], arrays)
         return store
 
@@ -280,7 +280,7 @@ class FeatureStore:
     def _keep(self, facts: Ints, ids: list[str], hashed: Ints) -> None:
         live, (row, words) = np.empty((len(facts), len(self._plan.steps)), np.int64), (0, 1)
         while words:
-            row, words = step.absorb(self._plan, self._state, facts, row, live)
+            row, words = observe.absorb(self._plan, self._state, facts, row, live)
             self._grow(words)
         self._rows += len(facts)
         keys = live[:, self._layout.label_steps]
@@ -288,15 +288,15 @@ class FeatureStore:
             self._labels.meet_all(ids, np.column_stack([hashed, facts[:, [TS, FLAGS]], keys]))
 
     def _alter(self, keys: Ints, change: Ints) -> None:
-        words = len(self._plan.sections) * arena.size_of(CHANGE_CLASS)
-        if not arena.has_room(self._state.pool, self._state.table, self._state.singles, words, 0):
+        words = len(self._plan.sections) * memory_pool.size_of(CHANGE_CLASS)
+        if not memory_pool.has_room(self._state.pool, self._state.table, self._state.singles, words, 0):
             self._grow(words)
         by_step = np.zeros(len(self._plan.steps), np.int64)
         by_step[self._layout.label_steps] = keys
-        changes.alter(self._state.pool, self._plan.sections, by_step, change)
+        label_deltas.alter(self._state.pool, self._plan.sections, by_step, change)
 
     def _grow(self, words: int) -> None:
-        self._state = arena.grown(self._state, words, len(self._plan.steps))
+        self._state = memory_pool.grown(self._state, words, len(self._plan.steps))
 
 
 def _records(ledger: pl.DataFrame | None) -> list[tuple[Any, ...]]:

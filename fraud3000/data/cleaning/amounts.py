@@ -1,0 +1,100 @@
+"""Money as it is written in raw files, read as whole minor units."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import polars as pl
+
+from fraud3000.data.cleaning.row_errors import Fault
+from fraud3000.data.reading import decimals
+from fraud3000.errors import DataError
+from fraud3000.params import AmountFormat
+
+LARGEST = 10**13
+"""The greatest amount, in minor units."""
+
+_SIGN = r"[-−+]"
+_CURRENCY = r"(?:[A-Z]{0,3}\p{Sc}|[A-Z]{3})"
+_NUMBER = r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
+_SIGNED = rf"^{_SIGN}?\s*{_CURRENCY}?\s*{_SIGN}?\s*{_NUMBER}\s*{_CURRENCY}?\s*{_SIGN}?$"
+_IN_BRACKETS = rf"^{_CURRENCY}?\s*\(\s*{_CURRENCY}?\s*{_NUMBER}\s*{_CURRENCY}?\s*\)\s*{_CURRENCY}?$"
+
+
+def read(values: pl.Series, form: AmountFormat) -> tuple[pl.Series, list[Fault]]:
+    """Read amounts as Int64 minor units, exactly; negative ones as they stand.
+
+    Text may carry one currency sign or code, commas between thousands, and a minus before or
+    after the sign or at the end, or brackets for it. A comma is never a decimal point.
+
+    Returns
+    -------
+    tuple
+        Int64 amounts, null where a fault is, and the faults: ``amount_missing``,
+        ``amount_unreadable``, ``amount_not_finite``, ``amount_decimals`` (more than the currency
+        has, or a float that is no such number) and ``amount_too_large``.
+
+    All amounts of a file must carry the sign of one currency: see `check_one_currency`.
+
+    Examples
+    --------
+    >>> read(pl.Series(["$-12.00", "-$12.00", "(1,234.50)", "0.1"]), AmountFormat())[0].to_list()
+    [-1200, -1200, -123450, 10]
+    """
+    places = form.decimals if form.unit == "major" else 0
+    plain = _without_signs(values) if values.dtype == pl.String else values
+    minor, problems = decimals.scaled(plain, places, LARGEST)
+    faults = [Fault.where(f"amount_{kind}", problems == kind, "amount", values) for kind in decimals.PROBLEMS]
+    return minor.alias("amount"), faults
+
+
+def check_one_currency(pieces: Iterable[pl.Series]) -> None:
+    """Refuse a column of amounts, given piece by piece, that carry signs of several currencies.
+
+    Raises
+    ------
+    DataError
+        Naming each sign and how often it comes.
+
+    Examples
+    --------
+    >>> check_one_currency([pl.Series("Amount", ["$1", "7"]), pl.Series("Amount", ["€2", "$3"])])
+    Traceback (most recent call last):
+    fraud3000.errors.DataError: column 'Amount': amounts in several currencies, '$' (2), '€' (1)
+    Hint: Give the currency in a column of its own, map it as 'currency', and state rates.
+    """
+    signs, name = Counter[str](), ""
+    for values in pieces:
+        if values.dtype != pl.String:
+            return
+        name, text = values.name, values.str.strip_chars()
+        signed = text.filter(text.is_in(_signed(text).implode()))
+        found = signed.str.extract(r"([A-Z]{0,3}\p{Sc}|[A-Z]{3})").drop_nulls().value_counts(sort=True)
+        signs.update(dict(found.iter_rows()))
+    if len(signs) > 1:
+        counts = ", ".join(f"'{sign}' ({count:,})" for sign, count in signs.most_common())
+        raise DataError(
+            f"column '{name}': amounts in several currencies, {counts}",
+            hint="Give the currency in a column of its own, map it as 'currency', and state rates.",
+        )
+
+
+def _signed(text: pl.Series) -> pl.Series:
+    """The distinct texts that are amounts with more than digits and a point."""
+    x = pl.col("x")
+    signed = x.str.contains(_SIGNED) & (x.str.count_matches(_SIGN) <= 1)
+    one_currency = x.str.count_matches(_CURRENCY) <= 1
+    odd = text.filter(~text.str.contains(decimals.PLAIN)).unique().alias("x").to_frame()
+    return odd.filter(one_currency & (signed | x.str.contains(_IN_BRACKETS))).to_series()
+
+
+def _without_signs(values: pl.Series) -> pl.Series:
+    text = values.str.strip_chars()
+    signed = _signed(text)
+    if signed.is_empty():
+        return text
+    x = pl.col("x")
+    minus = pl.when(x.str.contains(r"[-−(]")).then(pl.lit("-")).otherwise(pl.lit(""))
+    bare = signed.to_frame().select("x", bare=minus + x.str.replace_all(r"[^0-9.]", ""))
+    return text.replace(bare["x"], bare["bare"])

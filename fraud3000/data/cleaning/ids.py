@@ -1,0 +1,120 @@
+"""Ids as text, never through floats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import polars as pl
+
+from fraud3000.data.cleaning.missing import WORDS, are_missing, is_missing
+from fraud3000.data.cleaning.row_errors import Fault
+from fraud3000.errors import SchemaError
+
+_FLOAT_NOTATION = r"^[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$|^[+-]?[0-9]+[eE][+-][0-9]+$"
+
+_HIDDEN = "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+"""Control characters, marks of direction and others that are not seen: an id with one looks like another id."""
+
+_LONGEST_WORD = max(map(len, WORDS))
+_FLOAT_NOTATION_OF_ONE, _HIDDEN_IN_ONE = re.compile(_FLOAT_NOTATION), re.compile(_HIDDEN)
+
+
+def problem(text: str) -> str | None:
+    r"""Say what is wrong with one id as text, by the rule that `read` has for columns; None if it is exact.
+
+    Examples
+    --------
+    >>> problem("C42"), problem("1.23E+15"), problem("C42\u202e")
+    (None, 'this is float notation, in which digits may be lost', 'this has a control or direction character')
+    >>> problem("NULL")
+    'this only says that there is none'
+    """
+    if len(text) <= _LONGEST_WORD and is_missing(text):
+        return "this only says that there is none"
+    if _FLOAT_NOTATION_OF_ONE.match(text):
+        return "this is float notation, in which digits may be lost"
+    plain = text.isascii() and text.isprintable()
+    return None if plain or not _HIDDEN_IN_ONE.search(text) else "this has a control or direction character"
+
+
+def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tuple[pl.Series, list[Fault]]:
+    """Read an id from one column, or from several joined by ``_``.
+
+    Returns
+    -------
+    tuple
+        String ids, null where a fault is, and the faults: ``<role>_missing``, also for words such
+        as NULL or n/a (`fraud3000.data.cleaning.missing`), which would make one card of all such rows,
+        ``<role>_not_exact`` for text in float notation, where digits may be lost already, and
+        ``<role>_hidden`` for text with control or direction characters. With `secret` the faults
+        do not quote what was found.
+
+    Raises
+    ------
+    SchemaError
+        A column holds floats, in which long ids are not exact, or no plain values at all.
+
+    Examples
+    --------
+    >>> values, faults = read([pl.Series("user", [7, 7]), pl.Series("card", ["0", "1.23E+15"])], "card_id")
+    >>> values.to_list(), [(fault.code, fault.rows.to_list()) for fault in faults if len(fault.rows)]
+    (['7_0', None], [('card_id_not_exact', [1])])
+    """
+    pieces = [_text(column, role) for column in columns]
+    frame = pl.DataFrame([piece.alias(str(place)) for place, piece in enumerate(pieces)])
+    missing = frame.select(pl.any_horizontal(pl.all().is_null())).to_series()
+    written = [place for place, column in enumerate(columns) if column.dtype == pl.String]
+    inexact = _contains(frame, written, _FLOAT_NOTATION)
+    hidden = _contains(frame, written, _HIDDEN)
+    joined = frame.select(pl.concat_str(pl.all(), separator="_").alias(role)).to_series()
+    faults = [
+        Fault.told(f"{role}_missing", missing, f"{role} is empty or only a word for it")
+        if secret
+        else Fault.where(f"{role}_missing", missing, role, *columns),
+        Fault.told(f"{role}_not_exact", inexact, f"{role} is in float notation")
+        if secret
+        else Fault.where(f"{role}_not_exact", inexact, role, joined),
+        Fault.told(f"{role}_hidden", hidden & ~inexact, f"{role} has a control or direction character"),
+    ]
+    return joined.set(inexact | hidden, None), faults
+
+
+def _contains(frame: pl.DataFrame, columns: Sequence[int], pattern: str) -> pl.Series:
+    """Where one of the columns has a match."""
+    matches = (pl.col(str(column)).str.contains(pattern) for column in columns)
+    found = frame.select(pl.any_horizontal(pl.lit(value=False), *matches).fill_null(value=False).alias("found"))
+    if found.height != frame.height:  # no column at all: the literal alone
+        return pl.Series([False] * frame.height, dtype=pl.Boolean)
+    return found.to_series()
+
+
+def _text(column: pl.Series, role: str) -> pl.Series:
+    kind = column.dtype
+    lossy = kind.is_float() or (isinstance(kind, pl.Decimal) and kind.scale != 0)
+    if lossy:
+        raise SchemaError(
+            f"column '{column.name}' is {kind}, so the {role}s in it may have lost digits",
+            hint="Export ids as integers or text; in pandas read them with dtype=str.",
+        )
+    if kind.is_nested() or kind == pl.Binary:
+        raise SchemaError(f"column '{column.name}' is {kind}, no {role}", hint="Export ids as integers or text.")
+    text = column.cast(pl.String).str.strip_chars()
+    return text.set(are_missing(text), None)
+
+
+def read_arrival(column: pl.Series) -> tuple[pl.Series, list[Fault]]:
+    """Read the place in the order of arrival as Int64; fault ``seq_unreadable``.
+
+    Raises
+    ------
+    SchemaError
+        The column is neither integer nor text.
+    """
+    if not (column.dtype.is_integer() or column.dtype == pl.String):
+        raise SchemaError(
+            f"column '{column.name}' is {column.dtype}, not a whole number", hint="Export seq as an integer."
+        )
+    text_or_int = column.str.strip_chars() if column.dtype == pl.String else column
+    places = text_or_int.cast(pl.Int64, strict=False).alias("seq")
+    return places, [Fault.where("seq_unreadable", places.is_null(), "seq", column)]

@@ -1,0 +1,210 @@
+"""Label records in a file of their own, such as a month's chargebacks or a ledger."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping as Schema
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from fraud3000.data.cleaning import cards, column_types, ids, prepared, sensitive, value_mapping
+from fraud3000.data.cleaning.duplicates import recorded_at
+from fraud3000.data.cleaning.row_errors import Fault, as_json, first_faults, quarantine
+from fraud3000.data.reading import files, times
+from fraud3000.data.reading.columns import normalised
+from fraud3000.data.reading.raw_table import DataFile, RawFile
+from fraud3000.errors import DataError, EmptyDataError, SchemaError
+from fraud3000.params import LabelsFile, Mapping, Span
+from fraud3000.schema import LEDGER, TIME
+
+SOURCE = "labels"
+"""Source of label records whose file names none."""
+
+
+_OF_A_LEDGER = LabelsFile.model_validate({"input": "", **{name: name for name in LEDGER}})
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What became of a labels file.
+
+    Attributes
+    ----------
+    ledger
+        LEDGER, in the order of the file.
+    quarantine
+        QUARANTINE: rows without a known transaction, a label or readable times.
+    read
+        Rows read.
+    """
+
+    ledger: pl.DataFrame
+    quarantine: pl.DataFrame
+    read: int
+
+
+def is_ledger(schema: Schema[str, pl.DataType]) -> bool:
+    """Whether a schema has every column of LEDGER in its type.
+
+    Examples
+    --------
+    >>> is_ledger({"transaction_id": pl.String(), "is_fraud": pl.Int8()}), is_ledger(LEDGER)
+    (False, True)
+    """
+    return all(schema.get(name) == kind for name, kind in LEDGER.items())
+
+
+def form_of(file: DataFile | Path, mapping: Mapping) -> LabelsFile | None:
+    """How a file is read that holds label records and no transactions, by the names of LEDGER; None where it holds any.
+
+    It holds none if it has no column for the mapping's amount.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        schema = files.scan(file, Path(place)).schema
+    names = {*schema.names(), *normalised(schema.names()).values()}
+    if prepared.is_prepared(schema) or mapping.columns.amount in names:
+        return None
+    times_there = {name: name for name in ("reported_at", "recorded_at") if name in names}
+    return LabelsFile.model_validate({"input": str(file), "source": "source", **times_there})
+
+
+def read(
+    paths: Sequence[DataFile | Path],
+    form: LabelsFile,
+    transactions: pl.DataFrame | pl.LazyFrame | None,
+    label_delay: timedelta,
+    *,
+    earliest: datetime,
+    latest: datetime,
+    card_like_ids: bool | None = None,
+) -> Labelled:
+    """Read label records and join them to their transactions.
+
+    A record keeps the `recorded_at` it comes with; without one it is `max(reported_at, ts + label_delay)`. A file that is a
+    LEDGER already is taken by its own columns, whatever the form says.
+
+    Parameters
+    ----------
+    transactions
+        TRANSACTIONS; a record of any other transaction is quarantined as ``label_unknown_transaction``. None takes the records of
+        any, and leaves `recorded_at` null where a record comes without.
+    earliest, latest
+        Records with times outside [earliest, latest) are quarantined; UTC where no offset is given.
+    card_like_ids
+        Without transactions: whether ids look like card numbers by chance and are none; None decides it by how many do.
+
+    Raises
+    ------
+    SchemaError
+        Columns are missing, all of them named.
+    EmptyDataError
+        The files hold no rows at all.
+    """
+    known = None
+    if transactions is not None:
+        whole = transactions.lazy()
+        known = whole.select("transaction_id", *(["ts"] if "ts" in whole.collect_schema() else []))
+    raw = [files.read(path) for path in paths]
+    parts = [_read_file(file, form, known, label_delay, (earliest, latest), card_like_ids) for file in raw]
+    total = sum(part.read for part in parts)
+    if not total:
+        raise EmptyDataError(f"{paths[0]}: no label records, only a header", hint="Export the file again.")
+    ledger = pl.concat([pl.DataFrame(schema=LEDGER), *(part.ledger for part in parts)])
+    return Labelled(ledger, quarantine(part.quarantine for part in parts), total)
+
+
+def _read_file(
+    raw: RawFile,
+    form: LabelsFile,
+    whole: pl.LazyFrame | None,
+    label_delay: timedelta,
+    span: Span,
+    card_like_ids: bool | None,
+) -> Labelled:
+    if not raw.rows.width:
+        return Labelled(pl.DataFrame(schema=LEDGER), _refused(raw), raw.height)
+    sensitive.refuse_names(raw.rows.columns, thing=raw.name)
+    form = _OF_A_LEDGER if is_ledger(raw.rows.schema) else form
+    columns = _columns(raw, form)
+    column_types.check_roles(raw.rows.schema, {part: [values.name] for part, values in columns.items()}, thing=raw.name)
+    try:
+        records, faults = _records(columns, form, span)
+    except DataError as error:
+        raise type(error)(f"{raw.name}: {error.message}", hint=error.hint) from error
+    found = records
+    faults.append(_card_number("source", records["source"], cards.with_card_numbers(records["source"])))
+    if whole is None:
+        stray = cards.refused_ids(cards.in_ids(records["transaction_id"]), accepted=card_like_ids)
+        faults.append(_card_number("transaction_id", records["transaction_id"], stray))
+    else:
+        named = records.lazy().select("transaction_id").unique()
+        known = whole.join(named, on="transaction_id", how="semi").collect(engine="streaming")
+        found = records.join(known, on="transaction_id", how="left", maintain_order="left", nulls_equal=False)
+        is_known = records["transaction_id"].is_in(known["transaction_id"].implode())
+        faults.append(Fault.where("label_unknown_transaction", ~is_known, "transaction_id", records["transaction_id"]))
+    bad = first_faults(faults)
+    stated = pl.col("recorded_at") if "recorded_at" in found.columns else pl.lit(None, dtype=TIME)
+    good = found.with_row_index("row").join(bad, on="row", how="anti", maintain_order="left")
+    otherwise = recorded_at(good, label_delay) if whole is not None else pl.lit(None, dtype=TIME)
+    ledger = good.with_columns(recorded_at=pl.coalesce(stated, otherwise))
+    rows = pl.DataFrame(
+        {
+            "source_file": pl.Series([raw.name] * bad.height, dtype=pl.String),
+            "source_row": raw.places.gather(bad["row"]),
+            "reason": bad["reason"],
+            "detail": bad["detail"],
+            "raw": as_json(raw.rows[bad["row"]].select(column.name for column in columns.values())),
+        }
+    )
+    refused = pl.concat([rows, _refused(raw)]).sort("source_row")
+    return Labelled(ledger.select(pl.col(name).cast(kind) for name, kind in LEDGER.items()), refused, raw.height)
+
+
+def _card_number(part: str, values: pl.Series, refused: pl.Series) -> Fault:
+    return Fault.told(f"{part}_card_number", values.is_in(refused.implode()), f"{part} contains a card number")
+
+
+def _refused(raw: RawFile) -> pl.DataFrame:
+    lines = raw.refused.with_columns(source_file=pl.lit(raw.name), raw=pl.lit(None, dtype=pl.String))
+    return lines.select("source_file", "source_row", "reason", "detail", "raw")
+
+
+def _columns(raw: RawFile, form: LabelsFile) -> dict[str, pl.Series]:
+    """The raw columns of a record's parts, by raw or normalised name."""
+    by_name = {norm: name for name, norm in normalised(raw.rows.columns).items()} | {n: n for n in raw.rows.columns}
+    asked = form.model_dump(include={"transaction_id", "is_fraud", "source", "reported_at", "recorded_at"})
+    wanted = {part: name for part, name in asked.items() if name is not None}
+    missing = [name for name in wanted.values() if name not in by_name]
+    if missing:
+        files.check_header(raw, missing)
+        hint = "Rename the column, or name another one under prepare.labels."
+        raise SchemaError.missing_columns(raw.name, missing, raw.rows.columns, hint=hint)
+    return {part: raw.rows[by_name[name]] for part, name in wanted.items()}
+
+
+def _records(columns: dict[str, pl.Series], form: LabelsFile, span: Span) -> tuple[pl.DataFrame, list[Fault]]:
+    transaction_id, faults = ids.read([columns["transaction_id"]], "transaction_id")
+    is_fraud, labelled, more = value_mapping.read_labels(columns["is_fraud"], form.label)
+    faults += [*more, Fault.told("label_missing", ~labelled, "the record has no label")]
+    height = len(transaction_id)
+    source = pl.Series([SOURCE], dtype=pl.String).new_from_index(0, height)
+    if "source" in columns:
+        source = columns["source"].cast(pl.String).str.strip_chars().fill_null(SOURCE)
+    record = {"transaction_id": transaction_id, "is_fraud": is_fraud, "source": source}
+    record["reported_at"] = pl.Series([None], dtype=TIME).new_from_index(0, height)
+    for name in ("reported_at", "recorded_at"):
+        if name in columns:
+            record[name] = times.read([columns[name]], form.time)
+            given = columns[name].cast(pl.String).str.strip_chars().fill_null("") != ""
+            faults.append(Fault.where(f"{name}_unreadable", record[name].is_null() & given, name, columns[name]))
+            faults.append(Fault.where(f"{name}_out_of_range", times.outside(record[name], *span), name, columns[name]))
+    return pl.DataFrame(record), faults

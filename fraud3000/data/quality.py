@@ -1,0 +1,297 @@
+"""What is wrong with a data set although every row of it is fine.
+
+Findings never stop a run. They speak only where counts and effect are both large, so that a
+small sample does not cry wolf.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, partial
+from itertools import pairwise
+from typing import Literal
+
+import polars as pl
+
+from fraud3000.data import target_leakage
+from fraud3000.schema import TRANSACTIONS
+
+_EXPECTED_FRAUDS = 10.0  # a month is expected to have this many before having none is remarkable
+_BREAK_RATIO, _BREAK_Z = 2.0, 5.0  # by how much, and how surely, a rate must move
+_MANY_TIES, _SOME_TIES = 0.01, 0.0001
+_MANY_UNLABELLED = 0.5
+_LISTED = 6  # months named in one finding
+_RESOLUTIONS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+_COORDINATES = ("card_lat", "card_long", "terminal_lat", "terminal_long")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing about the data that the reader should know.
+
+    Attributes
+    ----------
+    severity
+        `warn` where results would be wrong or flattered, `info` where they are merely limited.
+    """
+
+    code: str
+    severity: Literal["warn", "info"]
+    text: str
+
+
+def examine(
+    transactions: pl.DataFrame | pl.LazyFrame,
+    ledger: pl.DataFrame | pl.LazyFrame,
+    lost: Mapping[str, int] | None = None,
+) -> list[Finding]:
+    """Look for what would spoil features, labels or evaluation; of an unread frame column by column.
+
+    Parameters
+    ----------
+    transactions
+        TRANSACTIONS.
+    ledger
+        LEDGER; of several records of a transaction the last one counts.
+    lost
+        As in `examine_columns`.
+
+    Returns
+    -------
+    list of Finding
+        Warnings first.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> transactions = pl.DataFrame({"transaction_id": ["a", "b"], "amount": [100, 250], "labelled": [True, True],
+    ...     "is_fraud": pl.Series([0, 0], dtype=pl.Int8), "channel": ["web", "web"]})
+    >>> ledger = pl.DataFrame(schema={"transaction_id": pl.String, "is_fraud": pl.Int8})
+    >>> for finding in examine(transactions, ledger):
+    ...     print(finding.severity, finding.code, "|", finding.text)
+    warn no_frauds | None of 2 transactions is a fraud: there is nothing to learn.
+    info constant_column | Column channel holds 'web' in every row and tells nothing.
+    """
+    whole = transactions.lazy()
+    seen = _Seen(whole, _label(whole, ledger.lazy()))
+    looks: list[Callable[[_Seen], Iterator[Finding]]] = [_unlabelled, _giveaways]
+    if "ts" in seen.schema:
+        looks += [_months, _ties, partial(_reports, ledger=ledger.lazy())]
+    found = [finding for look in looks for finding in look(seen)]
+    found += examine_columns(whole, lost or {})
+    found += _reported_early(whole, ledger.lazy())
+    return sorted(found, key=lambda finding: finding.severity != "warn")
+
+
+def examine_columns(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> list[Finding]:
+    """Report values that became null, and columns that are empty or constant: what needs no label.
+
+    Parameters
+    ----------
+    transactions
+        TRANSACTIONS.
+    lost
+        For each column, how many of its values could not be read and became null.
+    """
+    return [*_lost_values(transactions, lost), *_empty_columns(transactions)]
+
+
+def column_warnings(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the texts of those findings of `examine_columns` that are warnings."""
+    return tuple(one.text for one in examine_columns(transactions, lost) if one.severity == "warn")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Transactions, of which a look reads the columns it needs, and their labels."""
+
+    rows: pl.LazyFrame
+    label: pl.Series
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        return self.rows.collect_schema()
+
+    @property
+    def height(self) -> int:
+        return len(self.label)
+
+    def columns(self, *names: str | pl.Expr) -> pl.DataFrame:
+        return self.rows.select(*names).collect(engine="streaming")
+
+
+def _reported_early(transactions: pl.LazyFrame, ledger: pl.LazyFrame) -> Iterator[Finding]:
+    """Labels that were reported before their transaction; they count once the label delay has passed, as others do."""
+    if "ts" not in transactions.collect_schema() or "reported_at" not in ledger.collect_schema():
+        return
+    reported = ledger.filter(pl.col("reported_at").is_not_null())
+    timed = transactions.select("transaction_id", "ts")
+    early = reported.join(timed, on="transaction_id").filter(pl.col("reported_at") < pl.col("ts"))
+    count, first = early.select(pl.len(), pl.col("transaction_id").min()).collect(engine="streaming").row(0)
+    if count:
+        yield Finding(
+            "reported_early",
+            "warn",
+            f"{count:,} label record{'s were' if count > 1 else ' was'} reported before the transaction took place, for "
+            f"instance of {first}: are both times in the zone that the params state?",
+        )
+
+
+def _label(transactions: pl.LazyFrame, ledger: pl.LazyFrame) -> pl.Series:
+    """The label as known at the end: the last record, else legitimate, else null where the row has none."""
+    last = ledger.group_by("transaction_id").agg(pl.col("is_fraud").last().alias("told"))
+    presumed = pl.when("labelled").then(pl.col("is_fraud").fill_null(0))
+    rows = transactions.select("transaction_id", presumed=presumed)
+    told = rows.join(last, on="transaction_id", how="left", maintain_order="left")
+    return told.select(label=pl.coalesce("told", "presumed")).collect(engine="streaming").to_series()
+
+
+def _unlabelled(seen: _Seen) -> Iterator[Finding]:
+    frauds, without, rows = seen.label.sum(), seen.label.null_count(), seen.height
+    if not frauds:
+        yield Finding("no_frauds", "warn", f"None of {rows:,} transactions is a fraud: there is nothing to learn.")
+    if without:
+        severity: Literal["warn", "info"] = "warn" if without >= _MANY_UNLABELLED * rows else "info"
+        text = f"{without:,} of {rows:,} transactions ({without / rows:.1%}) have no label and teach nothing."
+        yield Finding("unlabelled", severity, text)
+
+
+def _months(seen: _Seen) -> Iterator[Finding]:
+    """Compare the months' shares of labels and of frauds."""
+    months = (
+        seen.columns("ts")
+        .with_columns(label=seen.label)
+        .lazy()
+        .group_by(month=pl.col("ts").dt.truncate("1mo"))
+        .agg(rows=pl.len(), known=pl.col("label").count(), frauds=pl.col("label").sum().cast(pl.Int64))
+        .sort("month")
+        .collect()
+    )
+    months = months.with_columns(pl.col("month").dt.strftime("%Y-%m"))
+    known, frauds = int(months["known"].sum()), int(months["frauds"].sum())
+    if not frauds:
+        return
+    yield from _silent_months(months, known / seen.height, frauds / known)
+    yield from _breaks(months, _frauds_per_card(seen, frauds))
+
+
+def _silent_months(months: pl.DataFrame, known_share: float, fraud_share: float) -> Iterator[Finding]:
+    unlabelled = months.filter((pl.col("known") == 0) & (pl.col("rows") * known_share >= _EXPECTED_FRAUDS))
+    if unlabelled.height:
+        text = f"{_named(unlabelled)}: {int(unlabelled['rows'].sum()):,} transactions and not one label."
+        yield Finding("months_without_labels", "warn", text)
+    expected = pl.col("known") * fraud_share
+    silent = months.filter((pl.col("frauds") == 0) & (expected >= _EXPECTED_FRAUDS))
+    if silent.height:
+        known = int(silent["known"].sum())
+        text = f"{_named(silent)}: no fraud in {known:,} transactions, where {known * fraud_share:,.0f} would be usual."
+        yield Finding("months_without_frauds", "warn", text)
+
+
+def _breaks(months: pl.DataFrame, clustering: float) -> Iterator[Finding]:
+    """Tell where the share of fraud moves from one month to the next by more than chance and twofold."""
+    alive = months.filter(pl.col("frauds") > 0)
+    rows = alive.select("month", "known", "frauds").rows()
+    for (_, known, frauds), (month, known_next, frauds_next) in pairwise(rows):
+        before, after = frauds / known, frauds_next / known_next
+        pooled = (frauds + frauds_next) / (known + known_next)
+        deviation = math.sqrt(clustering * pooled * (1 - pooled) * (1 / known + 1 / known_next))
+        if max(before, after) >= _BREAK_RATIO * min(before, after) and abs(after - before) > _BREAK_Z * deviation:
+            text = (
+                f"{month}: {after:.3%} of transactions are fraud, after {before:.3%} the month before"
+                f" ({frauds_next:,} and {frauds:,} frauds); were labels made in another way?"
+            )
+            yield Finding("label_rate_break", "warn", text)
+
+
+def _reports(seen: _Seen, ledger: pl.LazyFrame) -> Iterator[Finding]:
+    """Report that no fraud was known by the time of the last transaction, if many could have been."""
+    if "reported_at" not in ledger.collect_schema():
+        return
+    reports = ledger.filter(is_fraud=1).select("reported_at").collect(engine="streaming").to_series().drop_nulls()
+    first, last = reports.min(), seen.columns(pl.col("ts").max()).item()
+    if len(reports) >= _EXPECTED_FRAUDS and isinstance(first, datetime) and first > last:
+        text = (
+            f"All {len(reports):,} frauds with a report time were reported after the last transaction"
+            f" ({last:%Y-%m-%d}), the first on {first:%Y-%m-%d}: no model can learn from them."
+            " Check the column, format and zone of reported_at."
+        )
+        yield Finding("reports_in_future", "warn", text)
+
+
+def _frauds_per_card(seen: _Seen, frauds: int) -> float:
+    """Frauds come in runs of one card, so a month has fewer independent ones than it counts."""
+    if "card_id" not in seen.schema:
+        return 1.0
+    of_fraud = pl.lit((seen.label == 1).fill_null(value=False))
+    return frauds / max(1, seen.columns(pl.col("card_id").filter(of_fraud)).n_unique())
+
+
+def _ties(seen: _Seen) -> Iterator[Finding]:
+    """Tell what the clock cannot put in order: transactions at equal times do not see each other."""
+    if "card_id" not in seen.schema or seen.height < 2:
+        return
+    ts = seen.columns("ts").to_series()
+    same = ts == ts.shift(1)
+    near = pl.lit(same.fill_null(value=False) | same.shift(-1).fill_null(value=False))
+    hashed = pl.struct("card_id", "ts").hash().filter(near & pl.col("card_id").is_not_null())
+    crowded = seen.columns(hashed.alias("hash")).to_series().sort()
+    again = (crowded == crowded.shift(1)).fill_null(value=False)
+    tied = int((again | again.shift(-1, fill_value=False)).sum())
+    share, unit = tied / seen.height, _resolution(ts)
+    if tied == 0 or (share < _SOME_TIES and unit is None):
+        return
+    clock = f"one whole {unit}" if unit else "time"
+    text = f"{tied:,} transactions ({share:.2%}) share card and {clock} with another and do not see it."
+    yield Finding("ties", "warn" if share >= _MANY_TIES else "info", text)
+
+
+def _resolution(ts: pl.Series) -> str | None:
+    epoch = ts.dt.epoch("us")
+    return next((unit for seconds, unit in _RESOLUTIONS if (epoch % (seconds * 1_000_000) == 0).all()), None)
+
+
+def _giveaways(seen: _Seen) -> Iterator[Finding]:
+    for name in ["amount", *_passthrough(seen.schema)]:
+        reason = target_leakage.reason(seen.columns(name).to_series(), seen.label)
+        if reason:
+            text = f"Column {name} gives the label away: {reason}. If it is known only afterwards, drop it."
+            yield Finding("gives_label_away", "warn", text)
+
+
+def _lost_values(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> Iterator[Finding]:
+    for name, count in lost.items():
+        if count:
+            readable = transactions.select(pl.col(name).count()).collect(engine="streaming").item()
+            which = f"{count:,} value{'s' * (count > 1)}" if readable else f"all {count:,} values"
+            yield Finding("values_lost", "warn", f"Column {name}: {which} could not be read and became null.")
+
+
+def _empty_columns(transactions: pl.LazyFrame) -> Iterator[Finding]:
+    names = transactions.collect_schema().names()
+    for name in ["amount", *(name for name in _COORDINATES if name in names), *_passthrough(names)]:
+        column = pl.col(name)
+        looked = {
+            "rows": pl.len(),
+            "nulls": column.null_count(),
+            "first": column.first(),
+            "same": (column == column.first()).all(),
+        }
+        looks = [look.alias(word) for word, look in looked.items()]
+        rows, nulls, first, same = transactions.select(looks).collect(engine="streaming").row(0)
+        if nulls == rows:
+            yield Finding("all_null_column", "warn", f"Column {name} is empty in every row.")
+        elif rows > 1 and nulls == 0 and same:
+            yield Finding("constant_column", "info", f"Column {name} holds {first!r} in every row and tells nothing.")
+
+
+def _passthrough(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name not in TRANSACTIONS]
+
+
+def _named(months: pl.DataFrame) -> str:
+    names = months["month"].to_list()
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more months" if len(names) > _LISTED else "")

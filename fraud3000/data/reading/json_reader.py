@@ -1,0 +1,124 @@
+"""JSON lines read as text: a number is kept as it is written, so a 20-digit id stays exact."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fraud3000.data.reading.raw_table import RawTable
+from fraud3000.data.storage.spill import Spill, batched
+from fraud3000.errors import DataError, EmptyDataError
+
+_CHUNK = 50_000
+
+
+class _RepeatedKeyError(ValueError):
+    """A JSON object has a key twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        repeated = next(key for place, (key, _) in enumerate(pairs) if any(key == other for other, _ in pairs[:place]))
+        shown = repeated.encode(errors="replace").decode()  # half a character cannot be written
+        raise _RepeatedKeyError(f"the key '{shown}' comes twice in an object")
+    return content
+
+
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_object)
+
+
+def scan(path: Path, spool: Path) -> RawTable:
+    """Open a file of one JSON object per line, plain or gzip, every value as text.
+
+    Missing keys and nulls are null; nested values stay JSON. A line that is no JSON object is
+    set apart as ``unreadable_line``, one with a key twice as ``duplicate_key``.
+
+    Parameters
+    ----------
+    spool
+        Where its rows are written as Parquet.
+
+    Raises
+    ------
+    DataError
+        The file is empty or not UTF-8.
+    """
+    spill = Spill(spool / "lines")
+    places: list[int] = []
+    refused: list[tuple[int, str, str, str]] = []
+    for block in batched(enumerate(_lines(path), start=1), _CHUNK):
+        objects: list[dict[str, Any]] = []
+        for place, line in block:
+            content = _parse(line)
+            if isinstance(content, dict):
+                objects.append(content)
+                places.append(place)
+            else:
+                reason = "duplicate_key" if isinstance(content, _RepeatedKeyError) else "unreadable_line"
+                refused.append((place, reason, str(content), json.dumps(line, ensure_ascii=False)))
+        spill.add(_frame(objects))
+    if not places and not refused:
+        raise EmptyDataError(f"{path}: an empty file", hint="Export the file again.")
+    return RawTable.of(path, _with_all_keys(spill, spool / "rows.parquet"), places, refused)
+
+
+def _with_all_keys(spill: Spill, spooled: Path) -> pl.LazyFrame:
+    """All pieces with the keys of any, in the order in which they first come."""
+    if not spill.height:
+        return pl.LazyFrame()
+    pl.concat(spill.scans(), how="diagonal").sink_parquet(spooled, compression="lz4")
+    return pl.scan_parquet(spooled, glob=False)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    compressed = path.name.lower().endswith(".gz")
+    with gzip.open(path, "rt", encoding="utf-8-sig") if compressed else path.open(encoding="utf-8-sig") as file:
+        try:
+            yield from (line.strip() for line in file if line.strip())
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: not UTF-8 text", hint="Convert the file to UTF-8.") from error
+
+
+def _parse(line: str) -> dict[str, Any] | str | _RepeatedKeyError:
+    """The object of a line, or why it is refused."""
+    try:
+        content = _DECODER.decode(line)
+    except _RepeatedKeyError as error:
+        return error
+    except json.JSONDecodeError as error:
+        return f"not JSON ({error})"
+    except RecursionError:
+        return "not JSON (nested too deep)"
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__}, not an object"
+    if not content:
+        return "an object without any value"
+    return "half a character (a lone surrogate)" if "\\ud" in line.lower() and _is_halved(content) else content
+
+
+def _is_halved(content: dict[str, Any]) -> bool:
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _frame(objects: list[dict[str, Any]]) -> pl.DataFrame:
+    names = list(dict.fromkeys(name for content in objects for name in content))
+    columns = {name: [content.get(name) for content in objects] for name in names}
+    return pl.DataFrame({name: _as_text(values) for name, values in columns.items()})
+
+
+def _as_text(values: list[Any]) -> pl.Series:
+    """Empty text as null, and what is neither text nor a number as JSON."""
+    if not all(value is None or isinstance(value, str) for value in values):
+        values = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    text = pl.Series(values, dtype=pl.String)
+    return text.set((text == "").fill_null(value=False), None)

@@ -1,0 +1,141 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from fraud3000.errors import UnavailableError
+from fraud3000.signals import uninterrupted
+
+_ROW_GROUP = 250_000
+_CHUNK = 50_000  # rows given to the writer at a time
+
+
+@contextmanager
+def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
+    """Give a temporary place beside each path; move all of them in when the block ends well.
+
+    A path may be a file or a folder. When the block fails, or is interrupted, nothing that stood
+    at the paths has changed and nothing temporary is left.
+
+    Raises
+    ------
+    UnavailableError
+        The place cannot be written, or the disk is full.
+    """
+    parts = tuple(path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths)
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield parts
+        for part, path in zip(parts, paths, strict=True):
+            _flush(part)
+            _check_kind(part, path)
+        with uninterrupted():
+            for part, path in zip(parts, paths, strict=True):
+                _move(part, path)
+    except (OSError, pl.exceptions.ComputeError) as error:
+        if isinstance(error, pl.exceptions.ComputeError) and not _of_the_disk(error):
+            raise
+        raise _unwritable(paths, error) from error
+    finally:
+        for part in parts:
+            _remove(part)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Give a folder for what is only needed on the way, near where `path` will be; nothing of it is left.
+
+    Raises
+    ------
+    UnavailableError
+        The place cannot be written, or the disk is full.
+    """
+    near = next(folder for folder in path.absolute().parents if folder.is_dir())
+    folder = near / f".{path.name}.{os.getpid()}.rows.part"
+    try:
+        folder.mkdir()
+        yield folder
+    except (OSError, pl.exceptions.ComputeError) as error:
+        if isinstance(error, pl.exceptions.ComputeError) and not _of_the_disk(error):
+            raise
+        raise _unwritable((path,), error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_the_disk(error: pl.exceptions.ComputeError) -> bool:
+    """Whether writing failed, be it at the end of a Parquet file, where polars does not tell the system's reason."""
+    return any(words in str(error) for words in ("os error", "thrift: transport error"))
+
+
+def write_parquet(rows: pl.LazyFrame, path: Path) -> None:
+    """Write a frame that need not fit into memory; equal rows give equal bytes."""
+    rows.sink_parquet(path, row_group_size=_ROW_GROUP)
+
+
+def write_pieces(pieces: Iterable[pl.DataFrame], path: Path) -> None:
+    """Write frames of the same columns, of which there is at least one, as one Parquet file."""
+    chunks = (chunk for piece in pieces for chunk in piece.iter_slices(_CHUNK))
+    first = next(chunks)
+    whole = register_io_source(lambda *_: chain([first], chunks), schema=first.schema)
+    write_parquet(whole, path)
+
+
+def write(rows: pl.LazyFrame, path: Path, suffix: str) -> None:
+    """Write a frame as `.csv` or `.parquet`."""
+    rows.sink_csv(path) if suffix == ".csv" else write_parquet(rows, path)
+
+
+def _unwritable(paths: tuple[Path, ...], error: Exception) -> UnavailableError:
+    number = re.search(r"os error (\d+)", str(error))
+    reason = getattr(error, "strerror", None) or (os.strerror(int(number[1])) if number else str(error))
+    places = ", ".join(str(path) for path in paths)
+    return UnavailableError(
+        f"{places}: cannot be written ({reason}); what stood there before is unchanged",
+        hint="Free space, or write to another place, and run the command again.",
+    )
+
+
+def _flush(part: Path) -> None:
+    for path in [path for path in part.rglob("*") if path.is_file()] if part.is_dir() else [part]:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _check_kind(part: Path, path: Path) -> None:
+    """Refuse to put a file where a folder stands, or the reverse: that would take more away than it writes."""
+    if path.exists() and path.is_dir() != part.is_dir():
+        raise FileExistsError(errno.EEXIST, f"a {'folder' if path.is_dir() else 'file'} stands there")
+
+
+def _move(part: Path, path: Path) -> None:
+    if not path.is_dir():
+        part.replace(path)
+        return
+    aside = part.with_suffix(".old")
+    path.replace(aside)
+    try:
+        part.replace(path)
+    except BaseException:
+        aside.replace(path)
+        raise
+    shutil.rmtree(aside)
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    elif part.parent.is_dir():
+        part.unlink(missing_ok=True)

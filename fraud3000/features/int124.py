@@ -1,0 +1,101 @@
+"""Whole numbers wider than 64 bits, for sums that must not round: a pair (high, low) is high * 2^62 + low, 0 <= low < 2^62."""
+
+from __future__ import annotations
+
+from fraud3000.features.jit import kernel
+
+BITS = 62
+_LOW = (1 << 62) - 1
+_22, _31 = (1 << 22) - 1, (1 << 31) - 1
+
+
+@kernel
+def add(high: int, low: int, value: int) -> tuple[int, int]:
+    """Add a whole number of less than 2^62 either way.
+
+    Examples
+    --------
+    >>> add(0, 0, -1) == (-1, 2**62 - 1)
+    True
+    """
+    low += value
+    return high + (low >> 62), low & _LOW
+
+
+@kernel
+def plus(high: int, low: int, high_2: int, low_2: int) -> tuple[int, int]:
+    """The sum of two pairs."""
+    low += low_2
+    return high + high_2 + (low >> 62), low & _LOW
+
+
+@kernel
+def minus(high: int, low: int, high_2: int, low_2: int) -> tuple[int, int]:
+    """The difference of two pairs."""
+    low -= low_2
+    return high - high_2 + (low >> 62), low & _LOW
+
+
+@kernel
+def square(value: int) -> tuple[int, int]:
+    """The square of a whole number of at most 2^44 either way.
+
+    Examples
+    --------
+    >>> high, low = square(-(10**13))
+    >>> high * 2**62 + low == 10**26
+    True
+    """
+    upper, lower = value >> 22, value & _22
+    outer, inner = upper * upper, 2 * upper * lower
+    low = ((outer & ((1 << 18) - 1)) << 44) + ((inner & ((1 << 40) - 1)) << 22)
+    high = (outer >> 18) + (inner >> 40) + (low >> 62)
+    low = (low & _LOW) + lower * lower
+    return high + (low >> 62), low & _LOW
+
+
+@kernel
+def to_float(high: int, low: int) -> float:
+    """The nearest float, ties to even.
+
+    Examples
+    --------
+    >>> to_float(3, 5) == float(3 * 2**62 + 5), to_float(-1, 2**62 - 7)
+    (True, -7.0)
+    """
+    sign = 1.0
+    if high < 0:
+        sign = -1.0
+        high, low = minus(0, 0, high, low)
+    if high == 0:
+        return sign * float(low)
+    shift = 0
+    while high >> shift:
+        shift += 1
+    top = (high << (62 - shift)) | (low >> shift)  # the first 62 bits
+    if low & ((1 << shift) - 1):
+        top |= 1  # something is left below: no tie
+    return sign * float(top) * float(1 << shift)
+
+
+@kernel
+def spread(count: int, high: int, low: int, square_high: int, square_low: int) -> tuple[int, int]:
+    """The spread n * sum(x^2) - sum(x)^2 of fewer than 2^31 values; (-1, 0) where it cannot be held.
+
+    Examples
+    --------
+    >>> spread(2, 0, 4, 0, 10)
+    (0, 4)
+    """
+    if high < 0:
+        high, low = minus(0, 0, high, low)
+    if high or float(count) * to_float(square_high, square_low) >= 2.0**123:
+        return -1, 0
+    upper, lower = count * (square_low >> 31), count * (square_low & _31)
+    found_high, found_low = plus(count * square_high + (upper >> 31), (upper & _31) << 31, 0, lower & _LOW)
+    found_high += lower >> 62
+    sum_upper, sum_lower = low >> 31, low & _31
+    cross = sum_upper * sum_lower
+    own_high, own_low = plus(sum_upper * sum_upper + (cross >> 30), (cross & ((1 << 30) - 1)) << 32, 0, 0)
+    own_high, own_low = plus(own_high, own_low, 0, sum_lower * sum_lower)
+    return minus(found_high, found_low, own_high, own_low)

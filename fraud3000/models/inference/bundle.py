@@ -1,0 +1,226 @@
+"""A bundle: a folder whose manifest names every file with its hash, and that holds no pickle.
+
+Nothing in a bundle is parsed before its bytes have been found to be those of the manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+from fraud3000 import strict_json
+from fraud3000.data.storage.atomic_write import whole
+from fraud3000.errors import ScorerError
+from fraud3000.features.spec.declarations import CONTRACT_VERSION
+from fraud3000.strict_json import MOST_JSON_BYTES, InvalidPartError, Strict
+
+FORMAT_VERSION = 3
+SCHEMA_VERSION = 1
+"""Version of TRANSACTIONS, FEATURED and LEDGER as the bundle's model reads them."""
+
+MOST_MODEL_BYTES = 2**31
+"""The largest file of a fitted model."""
+
+MANIFEST = "manifest.json"
+_PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill")
+_PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(1, 6))
+_AGAIN = "Train again, or take the bundle anew from the registry."
+
+
+class FileText(Strict):
+    """A file of the manifest."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class Manifest(Strict):
+    """All of `manifest.json`."""
+
+    bundle: int
+    contract: int
+    schema_: Annotated[int, Field(alias="schema")]
+    scikit_learn: str
+    catalogue: str
+    files: dict[str, FileText]
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What a bundle was written by and for."""
+
+    bundle: int
+    contract: int
+    schema: int
+    scikit_learn: str
+
+    @classmethod
+    def ours(cls) -> Versions:
+        return cls(FORMAT_VERSION, CONTRACT_VERSION, SCHEMA_VERSION, version("scikit-learn"))
+
+
+def write(folder: Path, files: Mapping[str, bytes], *, catalogue_hash: str) -> str:
+    """Write the files and their manifest, all or nothing.
+
+    Returns
+    -------
+    str
+        SHA-256 of the manifest, which stands for the whole bundle.
+
+    Raises
+    ------
+    ScorerError
+        A file is larger than any that `read` takes.
+    """
+    listed = {name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in sorted(files.items())}
+    manifest = {**asdict(Versions.ours()), "catalogue": catalogue_hash, "files": listed}
+    text = (json.dumps(manifest, indent=2) + "\n").encode()
+    for name, content in files.items():
+        _require_size(folder / name, len(content), hint="Train with fewer or shorter categories, or a smaller model.")
+    with whole(folder) as (part,):
+        part.mkdir()
+        for name, content in {**files, MANIFEST: text}.items():
+            (part / name).write_bytes(content)
+    return _sha256(text)
+
+
+class Contents(NamedTuple):
+    """What a bundle holds.
+
+    Attributes
+    ----------
+    files
+        The bytes of each file but the manifest, by name.
+    catalogue
+        The hash that the manifest gives for the catalogue.
+    """
+
+    files: dict[str, bytes]
+    catalogue: str
+
+
+def read(folder: Path) -> Contents:
+    """The bytes of every file, once they are known to be what the manifest says.
+
+    Raises
+    ------
+    ScorerError
+        There is no bundle, it holds a pickle, is of an unknown version, or a file is missing,
+        unknown, changed or too large.
+    """
+    present = _regular_files(folder)
+    _refuse_pickles(folder, present)
+    manifest = _manifest(folder)
+    _check_names(folder, present - {MANIFEST}, set(manifest.files))
+    files = {name: _verified(folder, name, expected) for name, expected in manifest.files.items()}
+    return Contents(files, manifest.catalogue)
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of the manifest, as the registry keeps it; empty where there is none.
+
+    Raises
+    ------
+    ScorerError
+        The manifest is larger than any that `read` takes.
+    """
+    path = folder / MANIFEST
+    return _sha256(_bytes(path)) if path.is_file() else ""
+
+
+def _regular_files(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        raise ScorerError(f"{folder}: no bundle here", hint="Run `fraud3000 train` first, or name another model.")
+    odd = sorted(path.name for path in folder.iterdir() if path.is_symlink() or not path.is_file())
+    if odd:
+        raise ScorerError(f"{folder}: '{odd[0]}' is not a plain file, and a bundle holds nothing else", hint=_AGAIN)
+    return {path.name for path in folder.iterdir()}
+
+
+def _refuse_pickles(folder: Path, names: set[str]) -> None:
+    for name in sorted(names):
+        with (folder / name).open("rb") as file:
+            start = file.read(2)
+        if name.lower().endswith(_PICKLE_ENDINGS) or start in _PICKLE_STARTS:
+            raise ScorerError(
+                f"{folder}: '{name}' is a pickle, which can run any code when it is read; nothing was read from it",
+                hint="Do not use this bundle. " + _AGAIN,
+            )
+
+
+def _manifest(folder: Path) -> Manifest:
+    """Read the manifest; its versions first, since another version's may have other keys."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ScorerError(f"{folder}: {MANIFEST} is missing", hint=_AGAIN)
+    content = _bytes(path)
+    try:
+        plain = strict_json.decode(content)
+        if isinstance(plain, dict):
+            _check_versions(folder, plain)
+        return strict_json.parse(Manifest, content)[0]
+    except InvalidPartError as error:
+        raise ScorerError(f"{path}: not a manifest ({error})", hint=_AGAIN) from None
+
+
+def _check_versions(folder: Path, manifest: dict[str, Any]) -> None:
+    ours = Versions.ours()
+    for thing in ("bundle", "contract", "schema"):
+        known, found = getattr(ours, thing), manifest.get(thing)
+        if type(found) is int and found != known:
+            raise ScorerError(
+                f"{folder}: {thing} version {_short(found)} is unknown; this fraud3000 knows {known}",
+                hint="Install the fraud3000 that trained this model, or train again with this one.",
+            )
+    trained_with = manifest.get("scikit_learn")
+    if isinstance(trained_with, str) and _minor(trained_with) != _minor(ours.scikit_learn):
+        raise ScorerError(
+            f"{folder}: trained with scikit-learn {_short(trained_with)}; here is {ours.scikit_learn}",
+            hint=f"Install scikit-learn {_short(_minor(trained_with))}, or train again.",
+        )
+
+
+def _short(value: object) -> str:
+    return f"{value}"[:40]
+
+
+def _check_names(folder: Path, present: set[str], listed: set[str]) -> None:
+    missing, unknown = sorted(listed - present), sorted(present - listed)
+    if missing:
+        raise ScorerError(f"{folder}: {', '.join(missing)} is named in the manifest and missing", hint=_AGAIN)
+    if unknown:
+        raise ScorerError(f"{folder}: {', '.join(unknown)} is not named in the manifest", hint=_AGAIN)
+
+
+def _verified(folder: Path, name: str, expected: FileText) -> bytes:
+    content = _bytes(folder / name)
+    if len(content) != expected.bytes or _sha256(content) != expected.sha256:
+        raise ScorerError(f"{folder}: {name} is not what the manifest says; its bytes were changed or cut", hint=_AGAIN)
+    return content
+
+
+def _bytes(path: Path) -> bytes:
+    """Read a file, unless it is too large."""
+    _require_size(path, path.stat().st_size, hint=_AGAIN)
+    return path.read_bytes()
+
+
+def _require_size(path: Path, size: int, *, hint: str) -> None:
+    most = MOST_JSON_BYTES if path.suffix == ".json" else MOST_MODEL_BYTES
+    if size > most:
+        raise ScorerError(f"{path}: {size:,} bytes; at most {most:,} are read", hint=hint)
+
+
+def _minor(release: str) -> str:
+    return ".".join(release.split(".")[:2])
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,132 @@
+"""The parts of a scorer, read from a bundle's files: every value is checked before anything is built from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from fraud3000 import params, strict_json
+from fraud3000.errors import ScorerError
+from fraud3000.features.spec import schema
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.models.inference import bundle_schema, calibrate, predictors
+from fraud3000.models.inference.bundle_schema import ScorerText
+from fraud3000.models.inference.calibrate import Calibrator
+from fraud3000.models.inference.encoder import Encoder
+from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.self_test_rows import Recorded
+from fraud3000.models.policy import Policy
+from fraud3000.models.training.fit import Member, Model
+from fraud3000.strict_json import InvalidPartError
+
+_CHECKSUMMED = ("mapping", "encoder", "members", "calibrator", "policy", "typical", "recorded")
+
+
+class Parts(NamedTuple):
+    """What a scorer is made of, as `Scorer` names it."""
+
+    catalogue: Catalogue
+    mapping: params.Mapping
+    model: Model
+    calibrator: Calibrator
+    policy: Policy
+    typical: Typical
+    recorded: Recorded
+    facts: dict[str, Any]
+
+
+def assembled(files: Mapping[str, bytes], catalogue_hash: str) -> Parts:
+    """Check all files of a bundle, then make the parts of them.
+
+    Parameters
+    ----------
+    files
+        All but the manifest, by name.
+    catalogue_hash
+        Which catalogue the manifest names.
+
+    Raises
+    ------
+    InvalidPartError
+        Naming the file and the field.
+    ScorerError
+        A model's file holds types that no model of ours has, or no trees.
+    """
+    with _of_file("catalogue.json"):
+        catalogue = schema.read(files.get("catalogue.json", b""))
+        if catalogue.hash != catalogue_hash:
+            raise InvalidPartError("not the catalogue that the manifest names")
+    with _of_file("scorer.json"):
+        text, plain = strict_json.parse(ScorerText, files.get("scorer.json", b""))
+        bundle_schema.require_consistent(text, catalogue, set(files))
+        _require_finite(plain["facts"])
+    encoder = Encoder.from_dict(text.encoder.model_dump())
+    members = []
+    for one in text.members:
+        with _of_file(one.file):
+            predictor = predictors.loads(one.file.rpartition(".")[2], files[one.file], len(encoder.columns))
+        members.append(Member(predictor, one.shift, one.weight))
+    _require_checksums(plain, files)
+    return Parts(
+        catalogue=catalogue,
+        mapping=text.mapping,
+        model=Model(encoder, tuple(members)),
+        calibrator=calibrate.from_dict(text.calibrator.model_dump()),
+        policy=Policy.from_dict(text.policy.model_dump()),
+        typical=Typical.from_dict(text.typical.model_dump()),
+        recorded=Recorded.from_dict(text.recorded.model_dump()),
+        facts=plain["facts"],
+    )
+
+
+def checksums(parts: Mapping[str, Any], catalogue: bytes, members: Mapping[str, bytes]) -> dict[str, str]:
+    """SHA-256 of each part that answers depend on, by its name, so that a part changed on its own is found.
+
+    Parameters
+    ----------
+    parts
+        The content of `scorer.json`.
+    catalogue
+        The content of `catalogue.json`.
+    members
+        The models' files.
+    """
+    found = {name: _sha256(parts[name]) for name in _CHECKSUMMED}
+    found |= {f"catalogue.json/{key}": _sha256(value) for key, value in json.loads(catalogue).items()}
+    for file, content in members.items():
+        found |= {f"{file}/{name}": one for name, one in predictors.checksums(content).items()}
+    return found
+
+
+def _require_checksums(parts: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+    members = {one["file"]: files[one["file"]] for one in parts["members"]}
+    expected, found = parts["checksums"], checksums(parts, files["catalogue.json"], members)
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        raise InvalidPartError(f"{', '.join(wrong)}: not what scorer.json was written with, by its checksums")
+
+
+def _sha256(part: Any) -> str:
+    canonical = json.dumps(part, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _require_finite(facts: dict[str, Any]) -> None:
+    try:
+        json.dumps(facts, allow_nan=False)
+    except ValueError:
+        raise InvalidPartError("facts: a number is not finite") from None
+
+
+@contextmanager
+def _of_file(name: str) -> Iterator[None]:
+    """Name the file in which a part is wrong."""
+    try:
+        yield
+    except InvalidPartError as error:
+        raise InvalidPartError(f"{name}: {error}") from error
+    except ScorerError as error:
+        raise ScorerError(f"{name}: {error.message}", hint=error.hint) from error

@@ -1,0 +1,235 @@
+"""The models of `scorer.json`: every field of a bundle's parts, with the values that it may have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.models.policy import NEVER
+from fraud3000.params import Mapping
+from fraud3000.strict_json import InvalidPartError, Strict
+
+MOST_ROWS = 1_000
+"""Of the rows that are recorded with their scores."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Cost = Annotated[int, Field(ge=0, le=10**13)]
+Above0 = Annotated[float, Field(gt=0)]
+Row = tuple[float | None, ...]
+
+
+def _rising(found: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later < earlier for earlier, later in pairwise(found)):
+        raise ValueError("the values must not fall")
+    return found
+
+
+def _a_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+class EncoderText(Strict):
+    """Columns of the model's matrix, and the codes of their categories."""
+
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    categories: dict[str, tuple[str, ...]]
+    dropped: dict[str, str]
+
+
+class MemberText(Strict):
+    """One learner: its file, and what is done with its log-odds."""
+
+    file: Annotated[str, Field(pattern=r"^model-\d{1,4}\.(npz|skops)$")]
+    shift: float
+    weight: Annotated[float, Field(gt=0, le=1e100)]
+
+
+class PlattText(Strict):
+    """A logistic calibration."""
+
+    method: Literal["platt"]
+    slope: Above0
+    intercept: float
+
+
+class BetaText(Strict):
+    """A beta calibration."""
+
+    method: Literal["beta"]
+    a: Above0
+    b: Above0
+    c: float
+
+
+class IsotonicText(Strict):
+    """Straight lines between points."""
+
+    method: Literal["isotonic"]
+    centres: Annotated[tuple[float, ...], Field(min_length=1), AfterValidator(_rising)]
+    rates: Annotated[tuple[Share, ...], AfterValidator(_rising)]
+
+    @model_validator(mode="after")
+    def _a_rate_for_each_centre(self) -> IsotonicText:
+        if len(self.rates) != len(self.centres):
+            raise ValueError(f"{len(self.rates)} rates for {len(self.centres)} centres")
+        return self
+
+
+class PolicyText(Strict):
+    """From a probability to a decision; costs in minor units."""
+
+    kind: Literal["capacity", "cost"]
+    value: Annotated[float, Field(ge=0, le=NEVER)] | None
+    review_cost: Cost
+    fee: Cost
+    review_stops: Share
+    friction: Cost
+    lost_sale: Cost | None
+    lost_margin: Share
+    price: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _a_threshold_for_capacity(self) -> PolicyText:
+        if (self.kind == "capacity") != (self.value is not None):
+            raise ValueError("value: a capacity policy has a threshold, a cost policy has none")
+        return self
+
+
+class TypicalText(Strict):
+    """What is usual among legitimate transactions, by column."""
+
+    values: dict[str, float | None]
+
+
+class RecordedText(Strict):
+    """Rows of the model's matrix with the scores they had when the model was made."""
+
+    rows: Annotated[tuple[Row, ...], Field(min_length=1, max_length=MOST_ROWS)]
+    scores: tuple[Share, ...]
+
+    @model_validator(mode="after")
+    def _a_score_for_each_row(self) -> RecordedText:
+        if len(self.scores) != len(self.rows):
+            raise ValueError(f"{len(self.scores)} scores for {len(self.rows)} rows")
+        return self
+
+
+class DeviationText(Strict):
+    """How far measures move by the seed alone."""
+
+    model_config = ConfigDict(extra="allow")
+
+    values: dict[str, float]
+
+
+class FactsText(Strict):
+    """Where a model comes from; what other commands read is typed, the rest is free."""
+
+    model_config = ConfigDict(extra="allow")
+
+    estimator: str = ""
+    calibration: str = ""
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    recipe_sha256: Sha256 = ""
+    data_fingerprint: str = ""
+    as_of: Annotated[str, AfterValidator(_a_time)] | None = None
+    split: Literal["time", "random"] = "time"
+    rows: dict[str, int] = Field(default_factory=dict)
+    seed_deviation: DeviationText | None = None
+    final: bool = False
+    judged_as: Annotated[str, Field(pattern=r"^\d+$")] = "0"
+
+
+class ScorerText(Strict):
+    """All of `scorer.json`."""
+
+    mapping: Mapping
+    encoder: EncoderText
+    members: Annotated[tuple[MemberText, ...], Field(min_length=1)]
+    calibrator: Annotated[PlattText | BetaText | IsotonicText, Field(discriminator="method")]
+    policy: PolicyText
+    typical: TypicalText
+    recorded: RecordedText
+    facts: FactsText
+    checksums: dict[str, Sha256]
+
+
+def require_consistent(text: ScorerText, catalogue: Catalogue, files: set[str]) -> None:
+    """Refuse parts that do not belong to one another.
+
+    Parameters
+    ----------
+    files
+        Names of the bundle's files, without the manifest.
+
+    Raises
+    ------
+    InvalidPartError
+        Naming the field.
+    """
+    for fault in (*_encoder_faults(text, catalogue), *_member_faults(text, files)):
+        raise InvalidPartError(fault)  # each check relies on those before it
+    for fault in (*_typical_faults(text), *_recorded_faults(text)):
+        raise InvalidPartError(fault)
+
+
+def _encoder_faults(text: ScorerText, catalogue: Catalogue) -> Iterator[str]:
+    kinds = {feature.name: feature.kind for feature in catalogue.features}
+    encoder, columns = text.encoder, set(text.encoder.columns)
+    if len(columns) < len(encoder.columns):
+        yield "encoder.columns: one is listed twice"
+    for name in (*encoder.columns, *encoder.dropped):
+        if name not in kinds:
+            yield f"encoder: '{name}' is none of the features in catalogue.json"
+    for name in kinds:
+        if (name in columns) == (name in encoder.dropped):
+            yield f"encoder: '{name}' of the features in catalogue.json must be in either columns or dropped"
+    categorical = {name for name in columns if kinds.get(name) == "categorical"}
+    if set(encoder.categories) != categorical:
+        yield f"encoder.categories: not those of the columns that are categorical in catalogue.json ({len(categorical)})"
+    for name, values in encoder.categories.items():
+        if len(set(values)) < len(values):
+            yield f"encoder.categories.{name}: a category is listed twice"
+
+
+def _member_faults(text: ScorerText, files: set[str]) -> Iterator[str]:
+    named = [member.file for member in text.members]
+    for place, name in enumerate(named):
+        if name.partition(".")[0] != f"model-{place}":
+            yield f"members.{place}.file: '{name}' instead of model-{place}"
+    unknown = sorted(files.symmetric_difference({"catalogue.json", "scorer.json", *named}))
+    if unknown:
+        yield f"members: '{unknown[0]}' is in the bundle and in no member, or the other way round"
+
+
+def _typical_faults(text: ScorerText) -> Iterator[str]:
+    values = text.typical.values
+    if set(values) != set(text.encoder.columns):
+        yield "typical.values: not those of encoder.columns"
+        return
+    for name in text.encoder.columns:
+        yield from _code_faults(text.encoder, name, values[name], f"typical.values.{name}")
+
+
+def _recorded_faults(text: ScorerText) -> Iterator[str]:
+    columns = text.encoder.columns
+    for place, row in enumerate(text.recorded.rows):
+        if len(row) != len(columns):
+            yield f"recorded.rows.{place}: {len(row)} values for {len(columns)} columns"
+            return
+        for name, value in zip(columns, row, strict=True):
+            yield from _code_faults(text.encoder, name, value, f"recorded.rows.{place}.{name}")
+
+
+def _code_faults(encoder: EncoderText, name: str, value: float | None, field: str) -> Iterator[str]:
+    if name not in encoder.categories or value is None:
+        return
+    if not (value.is_integer() and 0 <= value < len(encoder.categories[name])):
+        yield f"{field}: {value} is no code of its {len(encoder.categories[name])} categories"

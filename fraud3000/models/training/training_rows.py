@@ -1,0 +1,130 @@
+"""Which rows a model learns from: those whose label was known on the day it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from fraud3000.errors import DataError, EmptyDataError
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.labels import visibility
+from fraud3000.labels.splits import Boundaries
+from fraud3000.models.training.fit import Labels
+from fraud3000.schema import REFUND
+
+LATER = "reported as fraud later"
+"""Count of legitimate rows that turned out to be fraud after the day: the one count that later records change."""
+
+_FAR = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one split with a known label, and what became of the others.
+
+    Attributes
+    ----------
+    featured
+        FEATURED, neither refunds nor, where asked, rows in burn-in.
+    is_fraud
+        Int8 as known on the day; null where unknown.
+    counts
+        Rows of the split, and how many fell out or were counted in for which reason.
+    """
+
+    featured: pl.DataFrame
+    is_fraud: pl.Series
+    counts: dict[str, int]
+
+    @property
+    def known(self) -> tuple[pl.DataFrame, Labels]:
+        """The rows whose label is known, and their labels."""
+        mask = self.is_fraud.is_not_null()
+        return self.featured.filter(mask), self.is_fraud.filter(mask).to_numpy().astype(np.int8)
+
+
+def usable(
+    split: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, boundaries: Boundaries, *, burn_in: bool
+) -> Rows:
+    """The rows of a split that are no refunds, with their labels as known on the day.
+
+    Parameters
+    ----------
+    split
+        FEATURED, one split.
+    ledger
+        LEDGER.
+    burn_in
+        Whether rows whose history is shorter than the split's burn-in are left out.
+    """
+    history = pl.col("history_days") * 86_400
+    enough = history >= boundaries.burn_in.total_seconds() if "history_days" in split.columns else pl.lit(value=True)
+    long_enough = split.filter(enough) if burn_in else split
+    kept = long_enough.filter(pl.col("status").ne_missing(REFUND))
+    is_fraud = _known_at(kept, ledger, catalogue, boundaries.as_of)
+    counts = {
+        "rows": split.height,
+        "history too short": split.height - long_enough.height,
+        "refunds": long_enough.height - kept.height,
+        "label unknown": is_fraud.null_count(),
+        "legitimate": int((is_fraud == 0).sum()),
+        "fraud": int((is_fraud == 1).sum()),
+        **_presumed(kept, is_fraud, ledger, catalogue, boundaries.as_of),
+    }
+    return Rows(kept, is_fraud, counts)
+
+
+def require_both_classes(rows: Rows) -> None:
+    """Refuse training rows from which no model can learn.
+
+    Raises
+    ------
+    EmptyDataError
+        No row is left, or none with a known label.
+    DataError
+        All known labels are the same.
+    """
+    counts = rows.counts
+    found = ", ".join(f"{counts[name]:,} {name}" for name in ("rows", "history too short", "refunds", "label unknown"))
+    if not rows.featured.height:
+        raise EmptyDataError(
+            f"training: no rows left to learn from ({found})",
+            hint="Set a shorter featurize.burn_in, or give the train split more time.",
+        )
+    if not counts["legitimate"] + counts["fraud"]:
+        raise EmptyDataError(
+            f"training: no row has a known label ({found})",
+            hint="Map the label column under prepare.mapping.columns, or set a shorter prepare.label_delay.",
+        )
+    if not counts["fraud"] and counts.get(LATER):
+        raise DataError(
+            f"training: none of {counts['legitimate']:,} known labels is fraud on the date the model is made: all"
+            f" {counts[LATER]:,} frauds among these rows were reported only later ({found})",
+            hint="Check that report times are not in the future: prepare.mapping.columns.reported_at and its time format"
+            " and zone. If they are right, train on earlier rows.",
+        )
+    for missing, there in (("fraud", "legitimate"), ("legitimate", "fraud")):
+        if not counts[missing]:
+            raise DataError(
+                f"training: all {counts[there]:,} known labels are {there}, none is {missing} ({found})",
+                hint="A model needs both; check the label values under prepare.mapping.label, or train on more time.",
+            )
+
+
+def _known_at(rows: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, at: datetime | None) -> pl.Series:
+    delay = timedelta(seconds=catalogue.label_delay)
+    return visibility.known_at(rows, ledger, at, label_delay=delay, precedence=catalogue.precedence)
+
+
+def _presumed(
+    rows: pl.DataFrame, is_fraud: pl.Series, ledger: pl.DataFrame, catalogue: Catalogue, at: datetime | None
+) -> dict[str, int]:
+    """Legitimate rows without a record by the day, and those of them that turn out to be fraud."""
+    recorded = ledger if at is None else ledger.filter(pl.col("recorded_at") < at)
+    silent = ~rows["transaction_id"].is_in(recorded["transaction_id"].implode())
+    counted = {"presumed legitimate": int(((is_fraud == 0) & silent).sum())}
+    later = _known_at(rows, ledger, catalogue, _FAR if at else None)
+    return {**counted, LATER: int(((is_fraud == 0) & (later == 1)).sum())}

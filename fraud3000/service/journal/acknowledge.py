@@ -1,0 +1,89 @@
+"""Acknowledge lost entries: give up what cannot be restored, and seal a person's statement about it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fraud3000.errors import CheckFailed, DataError
+from fraud3000.service.journal import claims, holes
+from fraud3000.service.journal.archive import Archive
+from fraud3000.service.journal.checkpoints import Claims
+from fraud3000.service.journal.entries import Acknowledgement
+from fraud3000.service.journal.holes import Hole, Step
+from fraud3000.service.journal.recovery import decodes, finish, recover
+from fraud3000.service.journal.sqlite import SqliteJournal
+
+
+def accept_loss(path: Path, anchors: Claims, *, key: bytes = b"", mark: Path | None = None) -> bool:
+    """Make every number that was lost a hole of the journal, whatever is left of its files; True if it had to be rebuilt.
+
+    Parameters
+    ----------
+    path
+        Of the database, which may be gone.
+    mark
+        File of the high-water mark; see `SqliteJournal`.
+
+    Raises
+    ------
+    UnavailableError
+        The files cannot be written.
+    """
+    finish(path)
+    _put_unreadable_aside(Archive(path.parent / "archive"))
+    whole = path.exists() and _is_whole(path, key)
+    if not whole:
+        try:
+            recover(path, anchors, key=key, mark=mark, archive_only=not path.exists())
+        except CheckFailed:
+            recover(path, anchors, key=key, mark=mark, archive_only=True)
+    with closing(SqliteJournal(path, key=key, create=False, mark=mark)) as journal:
+        claim = claims.beyond_end(journal, anchors)
+        if claim is not None:
+            number, seal = journal.end
+            seal = claim.seal or holes.bridge(key, seal, claim.number)
+            journal.add_hole(Hole(number + 1, claim.number, seal, f"is lost: {claim.source} shows that it was there"))
+    return not whole
+
+
+def acknowledgement(
+    journal: SqliteJournal, anchors: Claims, *, reason: str, by: str, at: int, rebuilt: bool
+) -> Acknowledgement | None:
+    """The next entry of the journal: what a person acknowledges now; None if nothing is new and nothing was rebuilt."""
+    before = [entry for entry in journal.of_transaction("") if isinstance(entry, Acknowledgement)]
+    new = [
+        (hole.first, hole.last)
+        for hole in journal.holes
+        if not any(entry.covers(hole.first, hole.last) for entry in before)
+    ]
+    stores = tuple((lost.store, lost.number) for lost in claims.missing_journals(journal, anchors, journal.mark.read()))
+    if not new and not stores and not rebuilt:
+        return None
+    return Acknowledgement(journal.last + 1, at, by, reason, tuple(new), stores)
+
+
+def _is_whole(path: Path, key: bytes) -> bool:
+    """Whether the file can be read, and every entry is there and verified."""
+    try:
+        with closing(SqliteJournal(path, key=key, create=False)) as journal:
+            return (
+                journal.last_alert <= journal.last and journal.complete and all(map(_is_good, journal.steps_after(0)))
+            )
+    except CheckFailed:
+        return False
+
+
+def _is_good(step: Step) -> bool:
+    return step.verified and (step.row is None or decodes(step.row))
+
+
+def _put_unreadable_aside(archive: Archive) -> None:
+    """Rename files of the archive that cannot be read; their entries are lost then."""
+    for file in archive.files:
+        try:
+            for _ in archive.after(file.first - 1, file.last):
+                pass
+        except DataError:
+            file.path.rename(f"{file.path}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")

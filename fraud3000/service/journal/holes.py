@@ -1,0 +1,159 @@
+"""Holes: numbers of the journal whose entries are lost or damaged.
+
+A lost entry's number is never used again. So the journal goes on behind a hole under the same name, ids of decisions stay
+unique, and the loss remains visible for ever. The seal of the lost entry, where it is known, still binds what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+
+from fraud3000.service.journal import hash_chain
+from fraud3000.service.journal.hash_chain import Sealed
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A range of lost entries.
+
+    Attributes
+    ----------
+    first, last
+        Numbers, both included.
+    seal
+        Of the last of them; None if it is unknown, and then the entry that follows cannot be verified.
+    why
+        What was found.
+    """
+
+    first: int
+    last: int
+    seal: bytes | None
+    why: str
+
+    @property
+    def span(self) -> str:
+        """The numbers as a reader writes them: "250" or "251 to 300"."""
+        return f"{self.first:,}" if self.first == self.last else f"{self.first:,} to {self.last:,}"
+
+
+def count(holes: Iterable[Hole], after: int = 0) -> int:
+    """How many entries behind a number are lost.
+
+    Examples
+    --------
+    >>> count([Hole(3, 4, None, ""), Hole(9, 10, None, "")], after=3)
+    3
+    """
+    return sum(max(0, hole.last - max(hole.first - 1, after)) for hole in holes)
+
+
+def containing(holes: Iterable[Hole], number: int) -> Hole | None:
+    """The hole that a number lies in; None if its entry is not lost."""
+    return next((hole for hole in holes if hole.first <= number <= hole.last), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step through the journal: an entry, a hole, or numbers without an entry.
+
+    Attributes
+    ----------
+    first, last
+        Numbers, both included; equal for an entry.
+    row
+        The entry; None for a hole and for missing numbers.
+    hole
+        The hole; None otherwise.
+    verified
+        Whether the entry is the one that was sealed; False for missing numbers.
+    before
+        The seal that the entry was verified against; None if that is unknown.
+    expected
+        The seal of the entry as it reads now, behind that one; None if it cannot be computed.
+    """
+
+    first: int
+    last: int
+    row: Sealed | None = None
+    hole: Hole | None = None
+    verified: bool = True
+    before: bytes | None = None
+    expected: bytes | None = None
+
+
+def steps(
+    rows: Iterable[Sealed], holes: Sequence[Hole], *, key: bytes, after: int, seal: bytes | None
+) -> Iterator[Step]:
+    """Walk from an entry to the end and verify each seal; behind a problem, continue from what is there.
+
+    Parameters
+    ----------
+    rows
+        Entries behind `after`, in ascending order of their numbers.
+    holes
+        Of the whole journal, in order. Rows that lie in one are passed over.
+    key
+        The audit key.
+    after, seal
+        Number and seal of the entry before the first; a seal of None is unknown.
+    """
+    waiting = [hole for hole in holes if hole.last > after]
+    seals_before: tuple[bytes | None, ...] = (seal,)
+    for row in rows:
+        while waiting and waiting[0].last < row.number:
+            hole = waiting.pop(0)
+            if hole.first > after + 1:
+                yield Step(after + 1, hole.first - 1, verified=False)
+            yield Step(hole.first, hole.last, hole=hole)
+            after, seals_before = hole.last, (hole.seal,)
+        if waiting and waiting[0].first <= row.number:
+            continue
+        if row.number > after + 1:
+            yield Step(after + 1, row.number - 1, verified=False)
+            seals_before = (None,)
+        step = _verified(row, key, seals_before)
+        yield step
+        after = row.number
+        possible = (row.seal,) if step.verified else (step.expected, row.seal)
+        seals_before = tuple(seal for seal in possible if isinstance(seal, bytes)) or (None,)
+    for hole in waiting:
+        if hole.first > after + 1:
+            yield Step(after + 1, hole.first - 1, verified=False)
+        yield Step(hole.first, hole.last, hole=hole)
+        after = hole.last
+
+
+def _verified(row: Sealed, key: bytes, seals_before: tuple[bytes | None, ...]) -> Step:
+    """Verify an entry against one of the seals that may stand before it."""
+    if not row.well_formed:
+        return Step(row.number, row.number, row, verified=False)
+    for before in seals_before:
+        if before is None or (isinstance(before, bytes) and row.holds(key, row.number, before)):
+            return Step(row.number, row.number, row, before=before)
+    first = seals_before[0]
+    expected = row.sealed_behind(key, first) if isinstance(first, bytes) else None
+    return Step(row.number, row.number, row, verified=False, before=first, expected=expected)
+
+
+def ascending(rows: Iterable[Sealed], *, after: int = 0, until: int | None = None) -> Iterator[Sealed]:
+    """Rows without those whose number is damaged, as the bounds and its neighbours show: they count as missing.
+
+    Parameters
+    ----------
+    after, until
+        Numbers between which all rows must lie, the latter included.
+    """
+    for row, following in pairwise(chain(rows, [None])):
+        assert row is not None
+        conflicts = following is not None and after < following.number <= row.number
+        if row.number > after and (until is None or row.number <= until) and not conflicts:
+            after = row.number
+            yield row
+
+
+def bridge(key: bytes, before: bytes, last: int) -> bytes:
+    """A seal for the end of a hole whose own seal is unknown, so that what follows is bound to what is left before it."""
+    return hash_chain.sealed(key, before, last, "hole", "", hash_chain.digest_of(b""))

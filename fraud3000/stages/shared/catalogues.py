@@ -1,0 +1,72 @@
+"""The features of a data set: the default ones that it has the columns for, and those that the params declare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from fraud3000 import durations
+from fraud3000.errors import SchemaError
+from fraud3000.features import catalogue as catalogues
+from fraud3000.features.custom_features import declare
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.params import Params
+from fraud3000.schema import TRANSACTIONS
+
+
+def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
+    """The catalogue for what the data set has, with the features that the params declare.
+
+    Passthrough columns are told by their type.
+
+    Raises
+    ------
+    ParamsError
+        A declared feature is not possible.
+    SchemaError
+        A passthrough column has the name of a feature.
+    """
+    passed = {name: kind for name, kind in transactions.schema.items() if name not in TRANSACTIONS}
+    require_free_names(transactions.schema, durations.text(int(params.prepare.label_delay.total_seconds())))
+    catalogue = catalogues.default(
+        transactions.columns,
+        numeric=[name for name, kind in passed.items() if kind != pl.String],
+        categorical=[name for name, kind in passed.items() if kind == pl.String],
+        label_delay=int(params.prepare.label_delay.total_seconds()),
+        late_horizon=int(params.featurize.late_horizon.total_seconds()),
+        zone=params.featurize.zone,
+        precedence=params.prepare.source_precedence,
+    )
+    return declare(catalogue, params.featurize.features, params.featurize.without, transactions.schema)
+
+
+def require_free_names(schema: Mapping[str, pl.DataType], label_delay: str) -> None:
+    """Refuse passthrough columns that have the name of a feature that the data has.
+
+    Parameters
+    ----------
+    schema
+        Of TRANSACTIONS.
+
+    Raises
+    ------
+    SchemaError
+        Names all of these columns.
+
+    Examples
+    --------
+    >>> require_free_names({"amount": pl.Int64(), "ts": pl.Datetime("us", "UTC"), "hour": pl.Float64()}, "7d")
+    Traceback (most recent call last):
+    fraud3000.errors.SchemaError: transactions: column 'hour' has the name of a feature
+    Hint: Rename the column in the file, or take it out of prepare.mapping.
+    """
+    features = {one.name for one in catalogues.declared(label_delay) if one.needs <= set(schema)}
+    taken = sorted(name for name in schema if name in features and name not in TRANSACTIONS)
+    if taken:
+        listed = ", ".join(f"'{name}'" for name in taken)
+        has = "has the name of a feature" if len(taken) == 1 else "have names of features"
+        raise SchemaError(
+            f"transactions: column{'s' * (len(taken) > 1)} {listed} {has}",
+            hint="Rename the column in the file, or take it out of prepare.mapping.",
+        )

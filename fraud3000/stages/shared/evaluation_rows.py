@@ -1,0 +1,138 @@
+"""The test rows, what is known of their labels, and how a model scores them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+
+from fraud3000.errors import DataError, ScorerError
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.labels import splits, visibility
+from fraud3000.models.inference.scorer import Scorer
+from fraud3000.params import Params
+from fraud3000.schema import REFUND
+from fraud3000.stages.shared.workspace import Workspace, read
+
+Declared = TypeVar("Declared")
+
+KEPT = ("transaction_id", "ts", "card_id", "terminal_id", "amount", "status")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The test rows and all that is known of them.
+
+    ``label_date`` is None for data without time, ``removed`` says for each test row whether its card
+    was known to be compromised and is left out.
+    """
+
+    test: pl.DataFrame
+    is_fraud: pl.Series
+    removed: pl.Series
+    label_date: datetime | None
+    boundaries: splits.Boundaries
+
+    @property
+    def counted(self) -> pl.Series:
+        """Whether each row is measured: its label is known, it is no refund, and it was not left out."""
+        return self.is_fraud.is_not_null() & self.test["status"].ne_missing(REFUND) & ~self.removed
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the measured rows and their labels: equal where two models are judged by the same."""
+        rows = self.test.select("transaction_id", is_fraud=self.is_fraud).filter(self.counted).sort("transaction_id")
+        return hashlib.sha256(rows.write_csv().encode()).hexdigest()
+
+
+def judged_rows(workspace: Workspace, params: Params) -> Judged:
+    """Read the test split and the labels as known on the evaluation's label date.
+
+    Raises
+    ------
+    DataError
+        A file of prepare or featurize is missing or cannot be read.
+    """
+    test = read(workspace.split("test"), made_by="featurize")
+    transactions = read(workspace.transactions, made_by="prepare")
+    ledger = read(workspace.labels, made_by="prepare")
+    boundaries = _boundaries(workspace)
+    at = label_date(params, transactions, ledger)
+    delay, precedence = params.prepare.label_delay, params.prepare.source_precedence
+    removed = pl.repeat(value=False, n=test.height, eager=True)
+    if params.evaluate.compromised_cards == "remove" and boundaries.train is not None:
+        known = visibility.known_at(transactions, ledger, at, label_delay=delay, precedence=precedence)
+        since = params.evaluate.compromised_since
+        compromised = transactions.filter(splits.known_compromised(transactions, known, boundaries, delay, since=since))
+        removed = test["transaction_id"].is_in(compromised["transaction_id"].implode())
+    is_fraud = visibility.known_at(test, ledger, at, label_delay=delay, precedence=precedence)
+    return Judged(test, is_fraud, removed, at, boundaries)
+
+
+def _boundaries(workspace: Workspace) -> splits.Boundaries:
+    return declared(workspace.boundaries, splits.Boundaries.from_dict)
+
+
+def declared(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> Declared:
+    """Read what featurize wrote beside the features.
+
+    Raises
+    ------
+    DataError
+        It is missing or cannot be read.
+    """
+    hint = "Run `fraud3000 featurize` first, with the same params."
+    if not path.exists():
+        raise DataError(f"{path}: not found", hint=hint)
+    try:
+        return from_dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read ({type(error).__name__}: {error})", hint=hint) from error
+
+
+def require_its_features(scorer: Scorer, workspace: Workspace) -> None:
+    """Refuse features that bear the names of the model's own and were declared or set otherwise."""
+    here, its_own = declared(workspace.catalogue, Catalogue.from_dict), scorer.catalogue
+    read = [feature for feature in its_own.features if feature.name in scorer.model.encoder.columns]
+    other = [feature.name for feature in read if feature.name in here.names and feature not in here.features]
+    settings = ("label_delay", "late_horizon", "zone", "precedence")
+    other += [name for name in settings if getattr(here, name) != getattr(its_own, name)]
+    if other:
+        raise ScorerError(
+            f"model {scorer.version} reads other features than those in {workspace.root}: they differ in "
+            f"{', '.join(other)}",
+            hint="Run `fraud3000 featurize` with the params that the model was trained with, or train again.",
+        )
+
+
+def label_date(params: Params, transactions: pl.DataFrame, ledger: pl.DataFrame) -> datetime | None:
+    """Give the day on which labels are read: as told, or just after all that is on record."""
+    if "ts" not in transactions.columns:
+        return None
+    stated = params.evaluate.label_date
+    if stated is not None:
+        return stated.replace(tzinfo=UTC) if stated.tzinfo is None else stated.astimezone(UTC)
+    newest = pl.concat([transactions["ts"], ledger["recorded_at"].rename("ts")]).max()
+    if not isinstance(newest, datetime):
+        raise DataError("the transactions: none has a time", hint="Run `fraud3000 prepare` on a file with rows.")
+    return newest + timedelta(microseconds=1)
+
+
+def score(scorer: Scorer, judged: Judged) -> pl.DataFrame:
+    """Score every test row, measured or not.
+
+    Returns
+    -------
+    polars.DataFrame
+        The columns of `KEPT` that the data has, then score, threshold, alert, model_version, decision, is_fraud and evaluated.
+    """
+    answers = scorer.answer(judged.test).select("score", "threshold", "alert", "model_version", "decision")
+    return judged.test.select(name for name in KEPT if name in judged.test.columns).with_columns(
+        answers, is_fraud=judged.is_fraud, evaluated=judged.counted
+    )

@@ -1,0 +1,118 @@
+"""What a training reads: rows with the labels known on the day, and where the data was cut.
+
+All of it is as it was on that day, so what comes in later, be it label records or transactions, changes neither the rows nor
+their fingerprint, and the same training gives the same bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from fraud3000.errors import ParamsError
+from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.labels import splits
+from fraud3000.labels.splits import Boundaries
+from fraud3000.models.training.training_rows import Rows, usable
+from fraud3000.params import Params, Span
+from fraud3000.stages.shared.evaluation_rows import declared, label_date
+from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
+
+_NOT_LEARNED = {"seq", "split", "history_days", "labelled"}
+"""Columns of which nothing is learned; later rows may change them."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The rows of a training.
+
+    Attributes
+    ----------
+    fingerprint
+        SHA-256 over the rows with their labels as known on the day, the catalogue and the spans: what else is in the
+        files does not matter.
+    """
+
+    train: Rows
+    valid: Rows
+    catalogue: Catalogue
+    boundaries: Boundaries
+    fingerprint: str
+
+
+def of_split(workspace: Workspace) -> Inputs:
+    """Read the train and validation splits.
+
+    Raises
+    ------
+    DataError
+        A file of prepare or featurize is missing or cannot be read.
+    """
+    boundaries = declared(workspace.boundaries, Boundaries.from_dict)
+    split = {name: read(workspace.split(name), made_by="featurize") for name in ("train", "valid")}
+    return _inputs(workspace, boundaries, split)
+
+
+def up_to_now(workspace: Workspace, params: Params) -> Inputs:
+    """Read all rows whose label is known today, cut as `splits.final` says.
+
+    Raises
+    ------
+    DataError
+        A file of prepare or featurize is missing or cannot be read.
+    ParamsError
+        The data has no time, or nothing in it is newer than the split's training.
+    """
+    split = declared(workspace.boundaries, Boundaries.from_dict)
+    ledger = read(workspace.labels, made_by="prepare")
+    at = label_date(params, read(workspace.transactions, made_by="prepare"), ledger)
+    if at is None:
+        raise ParamsError(
+            "train --final: the data has no time, so none of its rows is newer than others",
+            hint="Promote the version that was judged; map a time under prepare.mapping.columns.ts to refit it later.",
+        )
+    boundaries = splits.final(split, at, params.prepare.label_delay)
+    spans = {"train": boundaries.train, "valid": boundaries.valid}
+    rows = {name: _within(workspace, span) for name, span in spans.items() if span is not None}
+    return _inputs(workspace, boundaries, rows)
+
+
+def _inputs(workspace: Workspace, boundaries: Boundaries, split: dict[str, pl.DataFrame]) -> Inputs:
+    ledger = read(workspace.labels, made_by="prepare")
+    catalogue = declared(workspace.catalogue, Catalogue.from_dict)
+    train = usable(split["train"], ledger, catalogue, boundaries, burn_in=True)
+    valid = usable(split["valid"], ledger, catalogue, boundaries, burn_in=False)
+    return Inputs(train, valid, catalogue, boundaries, _fingerprint(train, valid, catalogue, boundaries))
+
+
+def _within(workspace: Workspace, span: Span) -> pl.DataFrame:
+    with readable(workspace.features, made_by="featurize"):
+        rows = scan(workspace.features, made_by="featurize")
+        return rows.filter(pl.col("ts").is_between(*span, closed="left")).collect()
+
+
+def _fingerprint(train: Rows, valid: Rows, catalogue: Catalogue, boundaries: Boundaries) -> str:
+    spans = {name: told for name, told in boundaries.to_dict().items() if name != "test"}
+    digest = hashlib.sha256(json.dumps({"catalogue": catalogue.hash, **spans}, sort_keys=True).encode())
+    for rows in (train, valid):
+        learned = [name for name in rows.featured.columns if name not in _NOT_LEARNED]
+        for column in (*rows.featured.select(learned), rows.is_fraud.alias("is_fraud")):
+            for part in _content(column):
+                digest.update(part)
+    return digest.hexdigest()
+
+
+def _content(column: pl.Series) -> Iterator[bytes]:
+    """A column's name, its values and where it has none, whatever way it is held."""
+    yield f"{column.name} {column.dtype} {len(column)}\n".encode()
+    yield column.is_null().to_numpy().tobytes()
+    if column.dtype == pl.String:
+        text = column.fill_null("")
+        yield text.str.len_bytes().to_numpy().tobytes()
+        yield "".join(text.to_list()).encode()
+    else:
+        yield column.to_physical().fill_null(strategy="zero").to_numpy().tobytes()
