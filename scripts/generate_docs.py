@@ -85,7 +85,7 @@ def features_page() -> str:
 def params_page() -> str:
     """Every key of a params file."""
     sections = "\n".join(_section("", params.Params))
-    return f"# The params file\n\n{_MADE.format(source='`fraud3000/params.py`')}\n{_PARAMS}\n{sections}"
+    return f"# The params file\n\n{_MADE.format(source='`fraud3000/params/`')}\n{_PARAMS}\n{sections}"
 
 
 PAGES = {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud3000 import yaml_text
 from fraud3000.errors import ParamsError
+from fraud3000.params import yaml_text
 
 
 def refusal(text: str) -> str:

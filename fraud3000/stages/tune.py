@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fraud3000 import params as params_files
-from fraud3000 import registry, yaml_text
+from fraud3000 import registry
 from fraud3000.data.storage import atomic_write
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.evaluation import hyperparameter_search, rolling_backtest
@@ -21,7 +21,7 @@ from fraud3000.evaluation.rolling_backtest import Fold
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.training import estimators
 from fraud3000.models.training.search_space import space_of
-from fraud3000.params import Params, TrainModelParams
+from fraud3000.params import Params, TrainModelParams, yaml_text
 from fraud3000.stages.shared.backtest_folds import FoldRows, Ground, as_scored, as_text
 from fraud3000.stages.shared.evaluation_rows import declared
 from fraud3000.stages.shared.summary import Summary, Table

@@ -1,0 +1,82 @@
+"""params.yaml as frozen pydantic models: every key known, every value checked before any work starts.
+
+One module per section; a file states only what differs from the defaults. Start with `loading.py`.
+"""
+
+from fraud3000.params.backtest import BacktestParams
+from fraud3000.params.evaluate import EvaluateModelParams
+from fraud3000.params.featurize import Aggregate, ConditionParams, FeatureParams, FeaturizeModelParams, SplitParams
+from fraud3000.params.loading import DEFAULT_FILE, Params, load, parse, validate
+from fraud3000.params.policy import PolicyParams
+from fraud3000.params.prepare import (
+    TIME_FORMATS,
+    AmountFormat,
+    ColumnRoles,
+    DatedRate,
+    LabelFormat,
+    LabelsFile,
+    Mapping,
+    PrepareModelParams,
+    StatusFormat,
+    TimeFormat,
+)
+from fraud3000.params.promote import Bounds, PromoteParams
+from fraud3000.params.registry import RegistryParams
+from fraud3000.params.retrain import RetrainParams
+from fraud3000.params.section import FromEnvironment
+from fraud3000.params.serve import ClockParams, FallbackParams, RetentionParams, ServeParams
+from fraud3000.params.simulate import SimulateParams
+from fraud3000.params.train import Estimator, LearnerParams, MemberParams, TrainModelParams
+from fraud3000.params.tune import RangeParams, TuneParams
+from fraud3000.params.values import Columns, Duration, Flag, Length, Moment, Rate, Several, Sign, Span
+
+__all__ = [
+    "DEFAULT_FILE",
+    "TIME_FORMATS",
+    "Aggregate",
+    "AmountFormat",
+    "BacktestParams",
+    "Bounds",
+    "ClockParams",
+    "ColumnRoles",
+    "Columns",
+    "ConditionParams",
+    "DatedRate",
+    "Duration",
+    "Estimator",
+    "EvaluateModelParams",
+    "FallbackParams",
+    "FeatureParams",
+    "FeaturizeModelParams",
+    "Flag",
+    "FromEnvironment",
+    "LabelFormat",
+    "LabelsFile",
+    "LearnerParams",
+    "Length",
+    "Mapping",
+    "MemberParams",
+    "Moment",
+    "Params",
+    "PolicyParams",
+    "PrepareModelParams",
+    "PromoteParams",
+    "RangeParams",
+    "Rate",
+    "RegistryParams",
+    "RetentionParams",
+    "RetrainParams",
+    "ServeParams",
+    "Several",
+    "Sign",
+    "SimulateParams",
+    "Span",
+    "SplitParams",
+    "StatusFormat",
+    "TimeFormat",
+    "TrainModelParams",
+    "TuneParams",
+    "load",
+    "parse",
+    "validate",
+]

@@ -1,0 +1,44 @@
+"""Section `backtest`: the folds of a rolling backtest."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from fraud3000.params.section import Section
+from fraud3000.params.values import Duration, Flag, Moment, Several
+
+
+class BacktestParams(Section):
+    """Weeks scored one after the other, each by a model of what was known before it."""
+
+    first: Moment | None = None  # first day of the first test; default: first whole day of featurize.split.test
+    folds: int | None = Field(None, ge=1)  # default: all of featurize.split.test whose labels are known, at least one
+    step: Duration = timedelta(days=7)  # from the start of one test to the next
+    test: Duration = timedelta(days=7)  # that a fold scores
+    delay: Duration | None = None  # from the end of training to the test; default: prepare.label_delay
+    window: Duration | None = None  # of training; default: all rows with history enough
+    valid: Duration | None = None  # that sets calibration and threshold, a label delay before training; default: none
+    refit: Flag = True  # false: the model of the first fold scores them all
+    compromised_cards: Literal["keep", "remove"] = "keep"  # remove: cards whose fraud is known before the day
+    compromised_window: Duration | None = None  # before the end of training; earlier frauds are forgotten
+    seeds: Several[Annotated[int, Field(ge=0)]] = ()  # of the estimator, a whole run each; default: train.seed
+
+    @model_validator(mode="after")
+    def _spans_that_follow_each_other(self) -> BacktestParams:
+        for name in ("step", "test", "window", "valid"):
+            span = getattr(self, name)
+            if span is not None and span <= timedelta(0):
+                raise ValueError(f"{name} must be longer than 0 s")
+        if self.step % timedelta(days=1):
+            raise ValueError("step must be whole days, since a fold is named by its first day")
+        if self.test > self.step:
+            raise ValueError("test must not be longer than step, or rows would be scored twice")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds must differ")
+        return self

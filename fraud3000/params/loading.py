@@ -1,0 +1,207 @@
+"""Read and validate a whole params file."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import (
+    BaseModel,
+    ValidationError,
+    field_validator,
+)
+
+from fraud3000.errors import ParamsError
+from fraud3000.params import yaml_text
+from fraud3000.params.backtest import BacktestParams
+from fraud3000.params.evaluate import EvaluateModelParams
+from fraud3000.params.featurize import FeaturizeModelParams
+from fraud3000.params.policy import PolicyParams
+from fraud3000.params.prepare import PrepareModelParams
+from fraud3000.params.promote import PromoteParams
+from fraud3000.params.registry import RegistryParams
+from fraud3000.params.retrain import RetrainParams
+from fraud3000.params.section import FromEnvironment, Section
+from fraud3000.params.serve import ServeParams
+from fraud3000.params.simulate import SimulateParams
+from fraud3000.params.train import TrainModelParams
+from fraud3000.params.tune import TuneParams
+from fraud3000.redact import in_id, is_card_number
+
+DEFAULT_FILE = Path("params.yaml")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Params(Section):
+    """A whole params file."""
+
+    workspace: str = "data"  # the folder of all outputs
+    simulate: SimulateParams = SimulateParams()
+    prepare: PrepareModelParams = PrepareModelParams()
+    featurize: FeaturizeModelParams = FeaturizeModelParams()
+    train: TrainModelParams = TrainModelParams()
+    evaluate: EvaluateModelParams = EvaluateModelParams()
+    backtest: BacktestParams = BacktestParams()
+    tune: TuneParams = TuneParams()
+    policy: PolicyParams = PolicyParams()
+    promote: PromoteParams = PromoteParams()
+    serve: ServeParams = ServeParams()
+    retrain: RetrainParams = RetrainParams()
+    registry: RegistryParams = RegistryParams()
+
+    @field_validator("workspace")
+    @classmethod
+    def _of_this_machine(cls, value: str) -> str:
+        if value.startswith("s3:"):
+            raise ValueError("must be a folder of this machine; prepare.publish brings its files to S3")
+        return value
+
+
+def load(path: Path | None = None) -> Params:
+    """Read a params file; without a path ``params.yaml``, or the defaults where that is not there.
+
+    Raises
+    ------
+    ParamsError
+        Naming each key that is unknown or out of range, with what was found.
+    """
+    if path is None and not DEFAULT_FILE.exists():
+        return Params()
+    path = path or DEFAULT_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(
+            f"{path}: cannot be read ({_reason(error)})", hint="Name a params file that exists."
+        ) from error
+    content = yaml_text.load(text, thing=str(path))
+    if not isinstance(content or {}, dict):
+        raise ParamsError(f"{path}: holds a {type(content).__name__}, not keys and values", hint="See params.yaml.")
+    return parse(_expand(content or {}, ()), thing=str(path))
+
+
+def parse(content: dict[str, Any], *, thing: str = "params") -> Params:
+    """Check the content of a params file.
+
+    Examples
+    --------
+    >>> parse({"train": {"estimater": "random_forest"}})
+    Traceback (most recent call last):
+    fraud3000.errors.ParamsError: params: train.estimater: unknown key
+    Hint: Keys of train: estimator, estimator_params, imbalance, fraud_weight, undersample_to, bags, members, monotone, calibration, seed.
+    """
+    _refuse_card_numbers(content, (), thing)
+    return validate(Params, content, thing=thing)
+
+
+def _refuse_card_numbers(value: Any, path: tuple[str, ...], thing: str) -> None:
+    """Refuse a card number in any key or value: models, reports and the registry repeat the params."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_card_numbers(str(key), path, thing)
+            _refuse_card_numbers(item, (*path, str(key)), thing)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_card_numbers(item, path, thing)
+    elif in_id(value).passes if isinstance(value, str) else isinstance(value, int | float) and is_card_number(value):
+        raise ParamsError(
+            f"{thing}: {'.'.join(path) or 'a key'}: contains a card number",
+            hint="Remove it; rename the file or column that it names.",
+        )
+
+
+def validate(model: type[_Model], content: object, *, thing: str) -> _Model:
+    """Build a params model and tell every problem in the user's own keys.
+
+    Raises
+    ------
+    ParamsError
+        Naming the key path, what was found and what is allowed.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        text = "; ".join(_problem(problem) for problem in problems)
+        raise ParamsError(f"{thing}: {text}", hint=_keys_hint(model, problems)) from None
+
+
+def _problem(problem: Any) -> str:
+    key = ".".join(_keys(problem["loc"])) or "the file"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    found = problem["input"]
+    shown = f", found {_as_yaml(found)}" if isinstance(found, str | int | float | bool | None) else ""
+    text = problem["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    return f"{key}: {text}{shown}"
+
+
+def _keys(location: tuple[str | int, ...]) -> list[str]:
+    """The keys of a place in the file, without the kinds of value that pydantic tried there."""
+    named = [str(part) for part in location if "[" not in str(part)]
+    return named[:-1] if len(named) > 1 and named[-1] in {"int", "float", "str", "bool"} else named
+
+
+def _as_yaml(found: object) -> str:
+    return (
+        {True: "true", False: "false", None: "null"}[found] if found is None or isinstance(found, bool) else repr(found)
+    )
+
+
+_HINTS = {
+    "duration": "Write a whole number and one unit of s, m, h, d, w, such as '7d'.",
+    "string_type": "Put the value in quotes, so that it is read as text.",
+    "datetime_type": "Write a date as 2024-01-31 or 2024-01-31 13:05:00.",
+    "int_type": "Write a whole number as it is, such as 10: without quotes, a point or leading zeros.",
+    "float_type": "Write a number as it is, such as 0.5: without quotes.",
+    "bool_type": "Write true or false.",
+}
+"""What to do about a value of another type, by the type of the problem as pydantic names it."""
+
+
+def _keys_hint(model: type[BaseModel], problems: list[Any]) -> str:
+    unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
+    if not unknown:
+        found = dict.fromkeys(_HINTS[problem["type"]] for problem in problems if problem["type"] in _HINTS)
+        return " ".join(found) or "Correct the value, or leave the key out for its default."
+    section: Any = model
+    for part in unknown[0][:-1]:
+        section = section if isinstance(part, int) else _below(section, part)
+    fields = [field.alias or name for name, field in getattr(section, "model_fields", {}).items()]
+    where = ".".join(str(part) for part in unknown[0][:-1])
+    return f"Keys of {where or 'a params file'}: {', '.join(fields)}." if fields else "Leave the key out."
+
+
+def _below(section: Any, key: str) -> Any:
+    """The model that a key of a section holds, be it optional or several."""
+    fields = getattr(section, "model_fields", {})
+    annotation = fields[key].annotation if key in fields else None
+    models = [kind for kind in (annotation, *get_args(annotation)) if hasattr(kind, "model_fields")]
+    return models[0] if models else None
+
+
+def _expand(value: Any, path: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _expand(item, (*path, str(key))) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, (*path, str(place))) for place, item in enumerate(value)]
+    if not isinstance(value, str) or not _VARIABLE.search(value):
+        return value
+    return FromEnvironment(_VARIABLE.sub(lambda match: _variable(match[1], path), value))
+
+
+def _variable(name: str, path: tuple[str, ...]) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise ParamsError(
+            f"{'.'.join(path)}: the environment variable {name} is {'empty' if name in os.environ else 'not set'}",
+            hint=f"Set {name}, or write the value itself.",
+        )
+    return value
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
