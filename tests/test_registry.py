@@ -231,7 +231,7 @@ def test_an_interrupted_training_registers_nothing(own_store, training, monkeypa
 
 
 def test_a_locked_store_is_told_soon(own_store, training, monkeypatch):
-    monkeypatch.setattr(registry, "_SECONDS_TO_WAIT", 0.1)
+    monkeypatch.setattr("fraud3000.registry.connection._SECONDS_TO_WAIT", 0.1)
     lock = sqlite3.connect("mlflow.db")
     lock.execute("BEGIN EXCLUSIVE")
     try:

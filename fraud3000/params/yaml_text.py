@@ -28,7 +28,7 @@ _SCALARS = {
 class _Loader(yaml.SafeLoader):
     """The safe loader with the plain scalars of `_SCALARS` alone."""
 
-    yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {  # noqa: RUF012 - as its base declares it
+    yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {
         None: [(f"tag:yaml.org,2002:{name}", re.compile(rf"(?:{pattern})\Z")) for name, pattern in _SCALARS.items()]
     }
 
@@ -41,7 +41,7 @@ def _construct_float(loader: _Loader, node: yaml.ScalarNode) -> float:
 class _Dumper(yaml.SafeDumper):
     """Writes text in quotes where YAML 1.1 or `_Loader` would read a number, a truth value or a date."""
 
-    yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {  # noqa: RUF012
+    yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {
         **yaml.SafeDumper.yaml_implicit_resolvers,
         **_Loader.yaml_implicit_resolvers,
     }

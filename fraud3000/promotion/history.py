@@ -13,13 +13,11 @@ from typing import Any, Literal
 from fraud3000.errors import ScorerError, UnavailableError
 from fraud3000.params import RegistryParams
 from fraud3000.promotion import hash_chain
-from fraud3000.registry import BUNDLE_TAG, CHALLENGER, CHAMPION, require_trained, store, version_of
+from fraud3000.registry import BUNDLE_TAG, CHALLENGER, CHAMPION, registered_model, require_trained, store, version_of
 
 Action = Literal["promote", "rollback", "stage"]
 
 _TAG = "promotion."
-_EVALUATION = "reports/metrics.json"
-_TOLD = {"metrics", "floors", "test_span", "model_as_of", "rows_sha256", "data_fingerprint", "catalogue_hash"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,28 +93,6 @@ def standing(registry: RegistryParams) -> Standing:
         return _standing(client, registry.name)
 
 
-def logged_evaluation(version: str, registry: RegistryParams) -> dict[str, Any] | None:
-    """Read what `evaluate` found of a version; None where it was never evaluated, or by one that told less.
-
-    Raises
-    ------
-    ScorerError
-        There is no such version.
-    UnavailableError
-        The store cannot be reached.
-    """
-    require_trained(f"version {version}")
-    with store(write=False) as client:
-        import mlflow
-
-        run_id = version_of(client, version, registry.name).run_id
-        folder = _EVALUATION.rpartition("/")[0]
-        if _EVALUATION not in [file.path for file in client.list_artifacts(run_id, folder)]:
-            return None
-        report = dict(mlflow.artifacts.load_dict(f"runs:/{run_id}/{_EVALUATION}"))
-        return report if set(report) >= _TOLD else None
-
-
 def move(
     action: Action,
     alias: str,
@@ -181,30 +157,10 @@ def _write(client: Any, name: str, entry: Entry) -> None:
 
 
 def _standing(client: Any, name: str) -> Standing:
-    model = registered(client, name)
+    model = registered_model(client, name)
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
     lines = [model.tags[tag] for tag in sorted(model.tags) if tag.startswith(_TAG)]
     return Standing(aliases, history(lines, thing=f"the promotion history of '{name}'"))
-
-
-def registered(client: Any, name: str) -> Any:
-    """Find a registered model: its aliases, and its tags.
-
-    Raises
-    ------
-    ScorerError
-        Nothing is registered under this name.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        raise ScorerError(
-            f"no model is registered under the name '{name}'", hint="Run `fraud3000 train` first."
-        ) from None
 
 
 def history(lines: Sequence[str], *, thing: str) -> tuple[Entry, ...]:

@@ -12,8 +12,7 @@ from typing import Any
 
 from fraud3000.params import RegistryParams
 from fraud3000.promotion import hash_chain
-from fraud3000.promotion.history import registered
-from fraud3000.registry import store
+from fraud3000.registry import registered_model, store
 
 _TAG = "verdict."
 
@@ -117,7 +116,7 @@ def record(
 
 
 def _recorded(client: Any, name: str) -> tuple[Recorded, ...]:
-    tags = registered(client, name).tags
+    tags = registered_model(client, name).tags
     return hash_chain.read(
         [tags[tag] for tag in sorted(tags) if tag.startswith(_TAG)],
         Recorded.of,

@@ -19,7 +19,7 @@ from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.declarations import Catalogue, Column
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.promotion import checks, history, statistical_gate, verdict_log
+from fraud3000.promotion import checks, statistical_gate, verdict_log
 from fraud3000.promotion.checks import Check, Report, Verdict
 from fraud3000.promotion.history import Standing
 from fraud3000.stages.shared import evaluation_rows
@@ -82,7 +82,7 @@ def judge(version: str, folder: Path, params: Params, workspace: Workspace, seen
     scorer = Scorer.load(folder, version=version)
     if scorer.facts.get("final"):
         return _of_recipe(scorer, params, workspace, seen)
-    report = history.logged_evaluation(version, params.registry)
+    report = registry.logged_evaluation(version, params.registry)
     if report is None:
         none = Check("evaluation", "none on record", "one by `fraud3000 evaluate`", passed=False)
         return Judgement(Verdict((none,)))

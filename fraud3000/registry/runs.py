@@ -1,0 +1,248 @@
+"""MLflow runs: trainings, backtests, searches, and evaluations added to a training's run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from fraud3000.models.inference import bundle
+from fraud3000.params import RegistryParams
+from fraud3000.registry.connection import require_trained, store
+from fraud3000.registry.models import BUNDLE_TAG, CHALLENGER, version_of
+
+ARTIFACTS = "mlartifacts"
+LONGEST_DESCRIPTION = 5_000
+"""What MLflow's stores hold of a version's description."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training has to tell the registry.
+
+    Attributes
+    ----------
+    bundle
+        The folder that the scorer was saved to.
+    params
+        The params, nested as in the file.
+    metrics
+        On validation rows.
+    tags
+        Facts to find it by: fingerprint of the data, hash of the catalogue.
+    columns
+        The model's inputs with their kinds: integer, numeric, boolean or categorical.
+    """
+
+    bundle: Path
+    params: dict[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A run with others below it: a backtest and its folds, a search and its trials.
+
+    Attributes
+    ----------
+    name
+        Of the run, and of the folder of its report.
+    params
+        Nested as in the file.
+    below
+        By the name of each run below it: its params, and its metrics.
+    report
+        All there is to know, JSON-ready.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    below: Mapping[str, tuple[Mapping[str, Any], Mapping[str, float]]]
+    report: Mapping[str, Any]
+
+
+def log_training(training: Training, registry: RegistryParams) -> str:
+    """Record a training and register its bundle as a new version, the challenger from now on.
+
+    Returns
+    -------
+    str
+        The version. Where the recording fails or is interrupted, nothing stays registered.
+
+    Raises
+    ------
+    UnavailableError
+        The store cannot be reached or written.
+    """
+    with store(write=True) as client:
+        import mlflow
+
+        tags = {**training.tags, BUNDLE_TAG: bundle.fingerprint(training.bundle)}
+        with mlflow.start_run(experiment_id=_experiment(client, registry.experiment), tags=tags) as run:
+            mlflow.log_params(_flat(training.params))
+            mlflow.log_metrics(dict(training.metrics))
+            logged = _log_model(training)
+            return _register(client, registry.name, logged, run.info.run_id, tags)
+
+
+def log_family(family: Family, registry: RegistryParams) -> None:
+    """Record a run and those below it.
+
+    Raises
+    ------
+    UnavailableError
+        The store cannot be reached or written.
+    """
+    with store(write=True) as client:
+        import mlflow
+
+        experiment = _experiment(client, registry.experiment)
+        with mlflow.start_run(experiment_id=experiment, run_name=family.name, tags=dict(family.tags)) as run:
+            mlflow.log_params(_flat(family.params))
+            mlflow.log_metrics(dict(family.metrics))
+            client.log_dict(run.info.run_id, dict(family.report), f"{family.name}/metrics.json")
+            for name, (params, metrics) in family.below.items():
+                with mlflow.start_run(experiment_id=experiment, run_name=name, nested=True):
+                    mlflow.log_params(_flat(params))
+                    mlflow.log_metrics(dict(metrics))
+
+
+def log_evaluation(
+    version: str,
+    metrics: Mapping[str, float | None],
+    report: dict[str, Any],
+    registry: RegistryParams,
+    *,
+    texts: Mapping[str, str] | None = None,
+    description: str | None = None,
+) -> None:
+    """Add an evaluation's metrics (those that could be computed) and its report to the version's run.
+
+    Parameters
+    ----------
+    texts
+        Further files by their path among the run's artifacts.
+    description
+        What the registry shows beside the version; cut at `LONGEST_DESCRIPTION` characters.
+
+    Raises
+    ------
+    ScorerError
+        There is no such version.
+    UnavailableError
+        The store cannot be reached or written.
+    """
+    with store(write=True) as client:
+        run_id = version_of(client, version, registry.name).run_id
+        for name, value in metrics.items():
+            if value is not None:
+                client.log_metric(run_id, f"test_{name}", value)
+        client.log_dict(run_id, report, _EVALUATION)
+        for path, text in (texts or {}).items():
+            client.log_text(run_id, text, path)
+        if description is not None:
+            client.update_model_version(registry.name, version, description=description[:LONGEST_DESCRIPTION])
+
+
+def _experiment(client: Any, name: str) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    embedded = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
+    return str(
+        client.create_experiment(name, artifact_location=Path(ARTIFACTS).resolve().as_uri() if embedded else None)
+    )
+
+
+def _log_model(training: Training) -> Any:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    types = {"integer": "long", "numeric": "double", "boolean": "boolean", "categorical": "string"}
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(types[kind], name, required=False) for name, kind in training.columns.items()
+    ]
+    return mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(Path(__file__).with_name("pyfunc.py")),
+        artifacts={"bundle": str(training.bundle)},
+        metadata={BUNDLE_TAG: bundle.fingerprint(training.bundle)},
+        signature=ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec("double")])),
+        pip_requirements=[f"{name}=={installed(name)}" for name in ("fraud3000", "scikit-learn", "skops", "polars")],
+    )
+
+
+def _register(client: Any, name: str, logged: Any, run_id: str, tags: Mapping[str, str]) -> str:
+    _ensure_name(client, name)
+    created = None
+    try:
+        created = client.create_model_version(
+            name, logged.model_uri, run_id=run_id, tags=dict(tags), model_id=logged.model_id
+        )
+        client.set_registered_model_alias(name, CHALLENGER, str(created.version))
+    except BaseException:
+        if created is not None:
+            client.delete_model_version(name, str(created.version))
+        raise
+    return str(created.version)
+
+
+def _ensure_name(client: Any, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested keys joined by dots.
+
+    Examples
+    --------
+    >>> _flat({"train": {"seed": 1, "estimator_params": {}}})
+    {'train.seed': '1'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in params.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = str(value)[:500]
+    return flat
+
+
+_EVALUATION = "reports/metrics.json"
+_TOLD = {"metrics", "floors", "test_span", "model_as_of", "rows_sha256", "data_fingerprint", "catalogue_hash"}
+
+
+def logged_evaluation(version: str, registry: RegistryParams) -> dict[str, Any] | None:
+    """Read what `evaluate` found of a version; None where it was never evaluated, or by one that told less.
+
+    Raises
+    ------
+    ScorerError
+        There is no such version.
+    UnavailableError
+        The store cannot be reached.
+    """
+    require_trained(f"version {version}")
+    with store(write=False) as client:
+        import mlflow
+
+        run_id = version_of(client, version, registry.name).run_id
+        folder = _EVALUATION.rpartition("/")[0]
+        if _EVALUATION not in [file.path for file in client.list_artifacts(run_id, folder)]:
+            return None
+        report = dict(mlflow.artifacts.load_dict(f"runs:/{run_id}/{_EVALUATION}"))
+        return report if set(report) >= _TOLD else None
