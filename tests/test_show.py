@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fraud3000 import show
+from fraud3000.cli import output
 from fraud3000.stages.shared.summary import Summary, Table
 
 OUTCOME = Summary(
@@ -32,21 +32,21 @@ OUTCOME = Summary(
 
 PROGRAM = f"""
 import sys
-from fraud3000 import show
+from fraud3000.cli import output
 from fraud3000.stages.summary import Summary, Table
-show.summary({OUTCOME!r})
+output.summary({OUTCOME!r})
 """
 
 
 def printed(capsys: pytest.CaptureFixture[str], **how: Any) -> str:
-    show.summary(OUTCOME, **how)
+    output.summary(OUTCOME, **how)
     return capsys.readouterr().out
 
 
 def test_in_a_pipe_plain_text_of_at_most_100_columns(capsys: pytest.CaptureFixture[str]) -> None:
     told = printed(capsys)
     assert "\x1b" not in told
-    assert max(map(len, told.splitlines())) <= show.WIDTH
+    assert max(map(len, told.splitlines())) <= output.WIDTH
     assert told.splitlines()[:6] == [
         "evaluate",
         "  rows            1,754,155",
@@ -106,7 +106,7 @@ def test_no_color_is_respected(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_reader_that_went_away_is_no_fault() -> None:
     running = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.replace("show.summary(", "sys.stdin.read(); show.summary(")],
+        [sys.executable, "-c", PROGRAM.replace("output.summary(", "sys.stdin.read(); output.summary(")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

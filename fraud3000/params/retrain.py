@@ -16,7 +16,7 @@ class RetrainParams(Section):
     """All steps in one go, for a schedule."""
 
     webhook: str | None = None  # a URL that is told how each run ended; nobody is if not given
-    resume_within: Duration = timedelta(days=1)  # of its beginning, a run that broke off goes on; later one begins anew
+    resume_within: Duration = timedelta(days=1)  # within this time of its start, an interrupted run is resumed; later, it starts again
 
     @field_validator("webhook")
     @classmethod

@@ -100,12 +100,12 @@ class Run:
         return replace(self, status=status, step=step, why=why)
 
 
-def retrain(params: Params, *, anew: bool = False, steps: Mapping[str, Step] = STEPS) -> Summary:
+def retrain(params: Params, *, restart: bool = False, steps: Mapping[str, Step] = STEPS) -> Summary:
     """Prepare, featurize, train, evaluate and promote.
 
     Parameters
     ----------
-    anew
+    restart
         Begin with the first step although the last run broke off.
     steps
         What is done, by name, in order; the last one decides.
@@ -125,7 +125,7 @@ def retrain(params: Params, *, anew: bool = False, steps: Mapping[str, Step] = S
     book = _Book(Workspace.of(params).retraining)
     with file_lock.only_one(book.folder, doing="retraining"):
         before = book.unfinished()
-        resumes = before is not None and not anew and before.may_go_on(params)
+        resumes = before is not None and not restart and before.may_go_on(params)
         run = before if before is not None and resumes else Run.of(params)
         run, told = _walked(run, params, steps, book)
     facts = {"began": run.began, "went on after": _last(before) if resumes and before else None, **told.facts}

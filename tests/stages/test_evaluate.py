@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from fraud3000 import params as p
-from fraud3000 import show
+from fraud3000.cli import output
 from fraud3000.errors import DataError, EmptyDataError, ScorerError, UnavailableError
 from fraud3000.labels import visibility
 from fraud3000.labels.splits import Boundaries
@@ -227,7 +227,7 @@ def test_the_registry_keeps_the_metrics_and_the_report(world):
 
 def test_the_summary_fits_the_terminal_and_leads_with_the_verdict(world):
     outcome = evaluated(world)
-    lines = [line for line, _ in show.lines(outcome)]
+    lines = [line for line, _ in output.lines(outcome)]
     assert max(map(len, lines)) <= 100
     recall = report_of(world)["metrics"]["recall"]
     assert outcome.facts["caught by alerts"].startswith(f"{recall['value']:.1%} ({recall['low']:.1%} – ")

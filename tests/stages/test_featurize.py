@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from fraud3000 import params as params_files
-from fraud3000 import show
+from fraud3000.cli import output
 from fraud3000.errors import CheckFailed, DataError
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.declarations import Catalogue
@@ -97,7 +97,7 @@ def test_featurize_checks_before_it_writes(in_trained, tmp_path):
     told = featurize(params, check_leaks=True)
     assert told.facts["no leak"] == "50 rows, 150 futures"
     assert pl.read_parquet(tmp_path / "processed/features.parquet").height == told.facts["rows"]
-    assert "no leak" in "\n".join(line for line, _ in show.lines(told))
+    assert "no leak" in "\n".join(line for line, _ in output.lines(told))
 
 
 def test_a_leak_exits_with_6_and_nothing_is_written(in_trained, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fraud3000 import params as params_files
-from fraud3000 import show
+from fraud3000.cli import output
 from fraud3000.data.cleaning import cards
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.features.verification.parity import Difference
@@ -87,13 +87,13 @@ def test_data_without_time_has_no_feature_that_looks_back_and_says_so(tmp_path, 
 
 def test_the_last_line_is_for_scripts_and_json_is_one_document(raw, capsys):
     told = parity(params_files.load(), rows=200, seed=3)
-    show.summary(told)
+    output.summary(told)
     printed = capsys.readouterr().out
     features = told.facts["features"]
     assert printed.splitlines()[-1] == f"parity rows=200 features={features} cells={200 * features} differing=0"
     assert "Features that differ" not in printed
     assert "edges with events exactly on them" in printed
-    show.summary(told, as_json=True)
+    output.summary(told, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert (document["facts"]["rows"], document["last_line"]) == (200, printed.splitlines()[-1])
 

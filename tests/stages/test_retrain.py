@@ -126,16 +126,16 @@ def test_it_begins_anew_if_asked_with_other_params_or_too_late(
 ) -> None:
     later = datetime.now(UTC) + timedelta(days=2)
     other = params.model_copy(update={"train": params.train.model_copy(update={"seed": 5})})
-    for given, anew, now in ((params, True, None), (other, False, None), (params, False, later)):
+    for given, restart, now in ((params, True, None), (other, False, None), (params, False, later)):
         steps.fails["train"] = UnavailableError("store gone")
         with pytest.raises(UnavailableError):
-            retrain(params, anew=True, steps=steps)
+            retrain(params, restart=True, steps=steps)
         steps.done.clear()
         with monkeypatch.context() as patched:
             if now is not None:
                 clock = type("Clock", (datetime,), {"now": classmethod(lambda cls, zone=None, at=now: at)})
                 patched.setattr(stage, "datetime", clock)
-            retrain(given, anew=anew, steps=steps)
+            retrain(given, restart=restart, steps=steps)
         assert steps.done == list(STEPS)
 
 

@@ -1,0 +1,102 @@
+"""Commands `simulate`, `prepare`, `featurize` and `parity`: raw data to features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fraud3000.cli.app import app
+from fraud3000.cli.command import command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fraud3000.params import Params
+    from fraud3000.stages.shared.summary import Summary
+
+    Train = Callable[[Params], Summary]
+
+
+@command(app, "fraud3000 simulate --rows 100000 --seed 7 --out data/raw/transactions.parquet")
+def simulate(
+    params: Params,
+    rows: Annotated[int | None, typer.Option(min=1, metavar="N", help="Transactions.", show_default=False)] = None,
+    days: Annotated[int | None, typer.Option(min=1, metavar="N", help="Days they span.", show_default=False)] = None,
+    cards: Annotated[int | None, typer.Option(min=1, metavar="N", help="Cards.", show_default=False)] = None,
+    terminals: Annotated[int | None, typer.Option(min=1, metavar="N", help="Terminals.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Same seed, same file.", show_default=False)
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="File to write, local or s3://: .parquet, .csv, .csv.gz or .ndjson [default: in the workspace].",
+        ),
+    ] = None,
+) -> Summary:
+    """Simulate card transactions with known fraud.
+
+    Sizes that are not given come from the params file.
+    """
+    from fraud3000.stages.simulate import simulate as stage
+
+    sizes = {"rows": rows, "days": days, "cards": cards, "terminals": terminals, "seed": seed}
+    world = params.simulate.model_copy(update={name: size for name, size in sizes.items() if size is not None})
+    return stage(params.model_copy(update={"simulate": world}), out)
+
+
+@command(app, "fraud3000 prepare --params params/handbook-p1.yaml")
+def prepare(
+    params: Params,
+) -> Summary:
+    """Load and clean raw transactions; quarantine rejected rows.
+
+    Every row is accepted, a duplicate, or in quarantine with its reason.
+    """
+    from fraud3000.stages.prepare import prepare as stage
+
+    return stage(params)
+
+
+@command(app, "fraud3000 featurize --json")
+def featurize(
+    params: Params,
+    check: Annotated[
+        bool, typer.Option("--check", help="First prove on a sample of rows that no feature depends on the future.")
+    ] = False,
+) -> Summary:
+    """Compute each transaction's features as of the time it happened.
+
+    Then split the rows by time into train, validation and test, with gaps of the label delay.
+    """
+    from fraud3000.stages.featurize import featurize as stage
+
+    return stage(params, check_leaks=check)
+
+
+@command(app, "fraud3000 parity data/raw/transactions.parquet")
+def parity(
+    params: Params,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]", help="Raw transactions, local or s3:// [default: a generated stream of edge cases]."
+        ),
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=100, metavar="N", help="Rows of the generated stream [default: 20000].", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Same seed, same stream.", show_default=False)
+    ] = None,
+) -> Summary:
+    """Compare every feature of the batch and the online engine, bit by bit.
+
+    FILE is in the layout of the params, or already prepared. If a cell differs, the exit code is 6.
+    """
+    from fraud3000.stages.parity import parity as stage
+
+    return stage(params, source, rows=rows, seed=seed)
