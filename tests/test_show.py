@@ -33,7 +33,7 @@ OUTCOME = Summary(
 PROGRAM = f"""
 import sys
 from fraud3000.cli import output
-from fraud3000.stages.summary import Summary, Table
+from fraud3000.stages.shared.summary import Summary, Table
 output.summary({OUTCOME!r})
 """
 

@@ -18,7 +18,7 @@ PROGRAM = """
 import resource, sys, time
 from pathlib import Path
 import polars as pl
-from fraud3000.data.outputs import whole
+from fraud3000.data.storage.atomic_write import whole
 from fraud3000.errors import UnavailableError
 
 def write(how, place):
@@ -41,7 +41,7 @@ except UnavailableError as error:
 MANY = """
 import sys
 from pathlib import Path
-from fraud3000.data.outputs import whole
+from fraud3000.data.storage.atomic_write import whole
 
 with whole(*(Path(sys.argv[1]) / f"{number}.txt" for number in range(300))) as parts:
     for part in parts:

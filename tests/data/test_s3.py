@@ -258,14 +258,14 @@ class TestUpload:
 PROGRAM = """
 import sys
 from pathlib import Path
-from fraud3000.data import uploads
-from fraud3000.data.s3 import Address
-from fraud3000.interrupts import Stop
+from fraud3000.data.storage import s3_upload
+from fraud3000.data.storage.s3 import Address
+from fraud3000.signals import Stop
 
 Stop().install()
-uploads.PART = 5 * 2**20
+s3_upload.PART = 5 * 2**20
 try:
-    uploads.upload({Address("bank", name): Path(sys.argv[1]) for name in "ab"})
+    s3_upload.upload({Address("bank", name): Path(sys.argv[1]) for name in "ab"})
 except KeyboardInterrupt:
     sys.exit(130)
 """
