@@ -18,13 +18,13 @@ import numpy as np
 
 from fraud3000 import params as params_files
 from fraud3000.evaluation import rolling_backtest
-from fraud3000.evaluation.rolling_backtest import Fitted
+from fraud3000.evaluation.rolling_backtest import FittedFold
 from fraud3000.models.inference import calibrate
 from fraud3000.models.training import cross_fit
 from fraud3000.params import Params
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
-from fraud3000.stages.shared.backtest_folds import FoldRows, Ground, as_scored
+from fraud3000.stages.shared.backtest_folds import BacktestData, FoldRows, as_scored
 from fraud3000.stages.shared.workspace import Workspace
 
 ROWS = {
@@ -66,7 +66,7 @@ def _params(learner: str) -> Params:
 
 
 def _by_method(params: Params) -> Figures:
-    ground = Ground.read(Workspace.of(params), params)
+    ground = BacktestData.read(Workspace.of(params), params)
     folds = [_fold(FoldRows(ground, fold), params) for fold in ground.plan()]
     return {
         method: {
@@ -99,7 +99,7 @@ def _fold(rows: FoldRows, params: Params) -> dict[str, dict[str, Any]]:
             settled = cross_fit.Outside(
                 calibrate.Platt(1.0, 0.0), settled.threshold, "", settled.threshold_on, settled.log_odds
             )
-        scored = as_scored(rows.test, Fitted(learnt.model, settled))
+        scored = as_scored(rows.test, FittedFold(learnt.model, settled))
         found[method] = rolling_backtest.measured(scored, params.policy, params.evaluate, decided=True)
     return found
 

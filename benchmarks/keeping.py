@@ -26,10 +26,10 @@ import fraud3000
 from fraud3000 import params
 from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.models.inference import bundle
-from fraud3000.service.data_dir import Folder
+from fraud3000.service.data_dir import DataDir
 from fraud3000.service.engine import feature_state
-from fraud3000.service.engine.decider import Judge
-from fraud3000.service.engine.decision_engine import Desk
+from fraud3000.service.engine.decider import Decider
+from fraud3000.service.engine.decision_engine import DecisionEngine
 from fraud3000.service.engine.fallback import Fallback
 from fraud3000.service.journal.entries import Row
 
@@ -83,11 +83,11 @@ def measure(wanted: str | None) -> Figures:
 async def _decided(place: str, entries: int, cards: int) -> dict[int, int]:
     """Decide so many transactions in a folder; resident bytes now and then. The snapshot lacks the newest entries."""
     scorer = fraud3000.load("challenger")
-    folder = Folder(Path(place))
+    folder = DataDir(Path(place))
     folder.sow(None, None, {"history": None, "told": "none"})
     kept = folder.open(scorer.catalogue, flush="normal")
-    judge = Judge(scorer, bundle.fingerprint(Path("data/models/1")), Fallback())
-    desk, memory = Desk(judge, kept.store, kept.journal, kept.past), {}
+    judge = Decider(scorer, bundle.fingerprint(Path("data/models/1")), Fallback())
+    desk, memory = DecisionEngine(judge, kept.store, kept.journal, kept.past), {}
     draw, begin = random.Random(7), microseconds(datetime.now(UTC)) - _SPAN
     step = _SPAN // ENTRIES
     with closing(folder), closing(kept.journal):

@@ -26,7 +26,7 @@ from fraud3000.features.spec.describe import tell
 
 ROOT = Path(__file__).parents[1]
 _TYPES = {schema.TIME: "Datetime, µs, UTC"}
-_CHECKED_AS = {"prepare.mapping": params.Mapping}
+_CHECKED_AS = {"prepare.mapping": params.ColumnMapping}
 """Keys that take any content and check it later."""
 _FEATURES = """What the model sees of a transaction x at time t. A feature whose columns the data does not have is left out; columns that
 `prepare.mapping` passes on as `numeric` or `categorical` are features too, under their own names.

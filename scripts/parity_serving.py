@@ -25,9 +25,9 @@ from fraud3000 import params as params_files
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.service.journal import history_frames
-from fraud3000.service.journal.entries import Taken
+from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
-from fraud3000.stages.shared.alias_follower import Followed
+from fraud3000.stages.shared.alias_follower import AliasFollower
 
 _LATE = 2 * 86_400  # seconds that a transaction may come before or after its time
 _AGAIN = 0.05
@@ -79,14 +79,14 @@ def _send(rows: list[dict[str, Any]], port: int) -> list[dict[str, Any]]:
 
 
 def _catalogue(asked: Any) -> Catalogue:
-    _, folder = Followed(params_files.load(asked.params), asked.model)()
+    _, folder = AliasFollower(params_files.load(asked.params), asked.model)()
     return Catalogue.from_dict(json.loads((folder / "catalogue.json").read_text(encoding="utf-8")))
 
 
 def _served(root: Path, catalogue: Catalogue) -> pl.DataFrame:
     """What the journal has of each transaction's features."""
     with closing(SqliteJournal(root / "journal.db")) as journal:
-        rows = [(one.transaction_id, *one.features) for one in journal.after(0) if isinstance(one, Taken)]
+        rows = [(one.transaction_id, *one.features) for one in journal.after(0) if isinstance(one, TransactionEntry)]
     return pl.DataFrame(rows, schema=["transaction_id", *catalogue.names], orient="row", infer_schema_length=None)
 
 

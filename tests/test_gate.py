@@ -13,14 +13,14 @@ import pytest
 from fraud3000.evaluation.segments import segments
 from fraud3000.params import PolicyParams, PromoteParams
 from fraud3000.promotion import statistical_gate
-from fraud3000.promotion.statistical_gate import Found
+from fraud3000.promotion.statistical_gate import GateResult
 from tests import histories
 
 REPLICATES = 400
 """Of the default's 1,000: a bound at 2.5 % then rests on ten replicates, and differs by a tenth of a deviation."""
 
 
-def ask(challenger: pl.DataFrame, champion: pl.DataFrame, **params: object) -> Found:
+def ask(challenger: pl.DataFrame, champion: pl.DataFrame, **params: object) -> GateResult:
     return statistical_gate.judge(
         challenger,
         champion,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.evaluation import rolling_backtest
 from fraud3000.metrics.report import measure, values
-from fraud3000.models.training.training_rows import Rows
+from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import BacktestParams, EvaluateModelParams, PolicyParams, TrainModelParams
 
 WEEK = timedelta(days=7)
@@ -85,7 +85,7 @@ def test_no_fold_learns_from_its_test_or_after(window, valid, delay, step, folds
 def test_errors_name_their_fold(small_featured, small_catalogue):
     (fold, *_) = plan()
     counts = {"rows": 9, "history too short": 0, "refunds": 0, "label unknown": 0, "legitimate": 9, "fraud": 0}
-    rows = Rows(small_featured.head(9), pl.Series([0] * 9, dtype=pl.Int8), counts)
+    rows = TrainingRows(small_featured.head(9), pl.Series([0] * 9, dtype=pl.Int8), counts)
     with pytest.raises(DataError, match="fold 2018-08-08: training: all 9 known labels are legitimate"):
         rolling_backtest.learn(fold, rows, None, small_catalogue, timedelta(0), TrainModelParams(), PolicyParams())
 

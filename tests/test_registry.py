@@ -15,12 +15,12 @@ import pytest
 from fraud3000 import registry
 from fraud3000.errors import ScorerError, UnavailableError
 from fraud3000.models.inference import bundle, bundle_parts, calibrate
-from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.models.training.fit import fit
-from fraud3000.params import Mapping, RegistryParams, TrainModelParams
-from fraud3000.registry import LONGEST_DESCRIPTION, Training, log_evaluation, log_training, resolve
+from fraud3000.params import ColumnMapping, RegistryParams, TrainModelParams
+from fraud3000.registry import LONGEST_DESCRIPTION, TrainingRun, log_evaluation, log_training, resolve
 from fraud3000.stages.shared import model_pointer
 
 NAMES = RegistryParams()
@@ -30,9 +30,9 @@ NAMES = RegistryParams()
 def saved(small_featured, small_catalogue, tmp_path_factory):
     labels = small_featured["is_fraud"].to_numpy()
     model = fit(small_featured, labels, small_catalogue.features, TrainModelParams(estimator="logistic_regression"))
-    typical = Typical.learn(model.encoder, small_featured, small_catalogue.features)
+    typical = UsualValues.learn(model.encoder, small_featured, small_catalogue.features)
     policy = Policy("capacity", 0.25)
-    scorer = Scorer(small_catalogue, Mapping(), model, calibrate.Platt(1.0, 0.0), policy, typical)
+    scorer = Scorer(small_catalogue, ColumnMapping(), model, calibrate.Platt(1.0, 0.0), policy, typical)
     folder = tmp_path_factory.mktemp("saved") / "bundle"
     scorer.save(folder)
     return folder
@@ -42,7 +42,7 @@ def saved(small_featured, small_catalogue, tmp_path_factory):
 def training(saved, small_catalogue):
     kinds = {feature.name: feature.kind for feature in small_catalogue.features[:5]} | {"amount": "integer"}
     params = {"train": {"seed": 3, "estimator_params": {}}, "workspace": "data"}
-    return Training(saved, params, {"valid_average_precision": 0.5}, {"data_fingerprint": "abc"}, kinds)
+    return TrainingRun(saved, params, {"valid_average_precision": 0.5}, {"data_fingerprint": "abc"}, kinds)
 
 
 def client():

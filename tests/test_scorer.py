@@ -18,11 +18,11 @@ from sklearn.preprocessing import FunctionTransformer
 
 from fraud3000.errors import SchemaError, ScorerError, UnavailableError
 from fraud3000.models.inference import bundle, calibrate, skops_io
-from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import UNREGISTERED, Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.models.training.fit import fit
-from fraud3000.params import Mapping, TrainModelParams
+from fraud3000.params import ColumnMapping, TrainModelParams
 
 SMALL = {
     "random_forest": {"n_estimators": 10},
@@ -46,11 +46,11 @@ def make(featured, catalogue, name="logistic_regression"):
     log_odds = model.log_odds(featured)
     return Scorer(
         catalogue=catalogue,
-        mapping=Mapping(numeric=("same",)),
+        mapping=ColumnMapping(numeric=("same",)),
         model=model,
         calibrator=calibrate.fit("beta", log_odds, labels),
         policy=Policy("capacity", 0.25),
-        typical=Typical.learn(model.encoder, featured.filter(pl.col("is_fraud") == 0), catalogue.features),
+        typical=UsualValues.learn(model.encoder, featured.filter(pl.col("is_fraud") == 0), catalogue.features),
         facts={"estimator": name},
     )
 

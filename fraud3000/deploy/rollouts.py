@@ -20,7 +20,7 @@ from fraud3000.deploy.definitions import (
     with_tag,
 )
 from fraud3000.deploy.pace import Pace
-from fraud3000.deploy.services import Service
+from fraud3000.deploy.services import EcsService
 from fraud3000.errors import FraudError, ParamsError, UnavailableError
 
 State = Literal["steady", "failed", "replaced", "under way"]
@@ -42,7 +42,7 @@ class Plan:
         That it is to run.
     """
 
-    service: Service
+    service: EcsService
     definition: Mapping[str, Any]
     container: str
     image: str
@@ -73,7 +73,7 @@ class Rollout:
     wanted: str
     former: str
     id: str
-    last: Service
+    last: EcsService
     events: list[str] = field(default_factory=list)
     _known: set[str] = field(default_factory=set)
     _seen: bool = False
@@ -83,7 +83,7 @@ class Rollout:
 
     def look(self, aws: Aws) -> State:
         """See how it stands, and log what happened since the last look."""
-        self.last = Service.of(aws, self.last.cluster, self.last.name)
+        self.last = EcsService.of(aws, self.last.cluster, self.last.name)
         for event in reversed(self.last.events):
             if event["id"] not in self._known:
                 self._known.add(event["id"])
@@ -113,7 +113,7 @@ class Rollout:
         return bool(back or "rolling back" in primary.get("rolloutStateReason", ""))
 
 
-def plan(aws: Aws, service: Service, *, tag: str | None = None, container: str | None = None) -> Plan:
+def plan(aws: Aws, service: EcsService, *, tag: str | None = None, container: str | None = None) -> Plan:
     """See what a deployment would run; changes nothing.
 
     Parameters
@@ -155,7 +155,7 @@ def begin(aws: Aws, planned: Plan) -> Rollout:
         said = [f"{short(wanted)} was registered and is not deployed"] if planned.revises else []
         said += ["the deployment may have begun all the same"] if isinstance(error, UnavailableError) else []
         raise also(error, *said) from error
-    begun = Service(service.cluster, service.name, told)
+    begun = EcsService(service.cluster, service.name, told)
     return Rollout(planned, wanted, service.former, begun.primary.get("id", ""), begun)
 
 
@@ -216,7 +216,7 @@ def why_stopped(aws: Aws, rollout: Rollout) -> str | None:
     return None
 
 
-def _update(aws: Aws, service: Service, definition: str) -> dict[str, Any]:
+def _update(aws: Aws, service: EcsService, definition: str) -> dict[str, Any]:
     names = {"cluster": service.cluster, "service": service.name, "taskDefinition": definition}
     answer = aws.ask("ecs", "UpdateService", str(service), **names, forceNewDeployment=True)
     return dict(answer["service"])

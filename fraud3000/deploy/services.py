@@ -13,7 +13,7 @@ from fraud3000.errors import FraudError, ParamsError, nearest
 
 
 @dataclass(frozen=True)
-class Service:
+class EcsService:
     """What ECS tells of a service at one moment.
 
     Attributes
@@ -29,7 +29,7 @@ class Service:
     told: Mapping[str, Any]
 
     @classmethod
-    def of(cls, aws: Aws, cluster: str, name: str) -> Service:
+    def of(cls, aws: Aws, cluster: str, name: str) -> EcsService:
         """Ask for it.
 
         Raises

@@ -63,7 +63,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search came to.
 
     Attributes
@@ -114,7 +114,7 @@ def search(
     storage: Path,
     identity: str,
     ended: Callable[[Trial, int], None] = lambda _trial, _of: None,
-) -> Found:
+) -> SearchResult:
     """Try params until the trials, or the time, are used up.
 
     Parameters
@@ -154,7 +154,7 @@ def search(
     if not whole:
         raise EmptyDataError("tune: no trial ended within tune.time_budget", hint="Give the search more time.")
     best = max(whole, key=lambda trial: (trial.mean, -trial.number))
-    return Found(point(base, best.chosen), best, tuple(trials), resumed)
+    return SearchResult(point(base, best.chosen), best, tuple(trials), resumed)
 
 
 def _optuna() -> Any:

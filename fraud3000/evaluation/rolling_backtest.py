@@ -32,7 +32,7 @@ from fraud3000.models.policy import require_rows
 from fraud3000.models.training import cross_fit, estimators, fit
 from fraud3000.models.training.cross_fit import Outside
 from fraud3000.models.training.fit import Model
-from fraud3000.models.training.training_rows import Rows, require_both_classes
+from fraud3000.models.training.training_rows import TrainingRows, require_both_classes
 from fraud3000.params import BacktestParams, EvaluateModelParams, PolicyParams, Span, TrainModelParams
 from fraud3000.schema import APPROVE
 
@@ -60,7 +60,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedFold:
     """The model of a fold, with calibration and threshold where the fold has rows to set them on."""
 
     model: Model
@@ -130,13 +130,13 @@ def _fold(params: BacktestParams, at: datetime, begin: datetime, label_delay: ti
 
 def learn(
     fold: Fold,
-    train: Rows,
-    valid: Rows | None,
+    train: TrainingRows,
+    valid: TrainingRows | None,
     catalogue: Catalogue,
     burn_in: timedelta,
     params: TrainModelParams,
     policy: PolicyParams,
-) -> Fitted:
+) -> FittedFold:
     """Fit the model of a fold and, where there are validation rows, settle it on them.
 
     Parameters
@@ -156,8 +156,10 @@ def learn(
         rows, labels = train.known
         model = fit.fit(rows, labels, catalogue.features, params)
         if valid is None:
-            return Fitted(model, None)
-        return Fitted(model, cross_fit.settle(model, train, valid, catalogue, fold.boundaries(burn_in), params, policy))
+            return FittedFold(model, None)
+        return FittedFold(
+            model, cross_fit.settle(model, train, valid, catalogue, fold.boundaries(burn_in), params, policy)
+        )
 
 
 @contextmanager

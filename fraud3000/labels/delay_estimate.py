@@ -41,7 +41,7 @@ _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class DelayCurve:
     """Which share of the frauds is known how long after their transactions.
 
     Attributes
@@ -89,7 +89,7 @@ class Curve:
         return float(found[0]), float(found[1]), float(found[2])
 
 
-def estimate(delay: npt.ArrayLike, age: npt.ArrayLike) -> Curve:
+def estimate(delay: npt.ArrayLike, age: npt.ArrayLike) -> DelayCurve:
     """The curve of delays that were seen, each because it is shorter than its transaction is old.
 
     The share at a delay is the product, over all longer ones, of the part of the delays at risk there that are shorter; at
@@ -127,7 +127,7 @@ def estimate(delay: npt.ArrayLike, age: npt.ArrayLike) -> Curve:
     first = int(alone[-1]) if alone.size else 0
     counts, at_risk = counts[first:], at_risk[first:]
     begin = float(days[first]) if first else 0.0
-    return Curve(
+    return DelayCurve(
         days=days[first:],
         share=_product_beyond(1 - counts / at_risk),
         deviation=np.sqrt(_sum_beyond(_ratio(counts, at_risk * (at_risk - counts)))),
@@ -202,20 +202,20 @@ def known_frauds(records: pl.DataFrame, as_of: datetime, precedence: Sequence[st
     )
 
 
-def curve_of(frauds: pl.DataFrame) -> Curve:
+def curve_of(frauds: pl.DataFrame) -> DelayCurve:
     """The curve of `known_frauds`, of those whose delay is known."""
     timed = frauds.filter(pl.col("delay").is_not_null())
     return estimate(timed["delay"].to_numpy(), timed["age"].to_numpy())
 
 
-def proposed(curve: Curve, share: float) -> timedelta | None:
+def proposed(curve: DelayCurve, share: float) -> timedelta | None:
     """The label delay by which a share of the frauds is known, in whole days; None where there are no reports."""
     found = curve.quantile(share)
     return None if found is None else math.ceil(found[0]) * _DAY
 
 
 def nowcast(
-    curve: Curve, transactions: pl.DataFrame, frauds: pl.DataFrame, as_of: datetime, *, weeks: int = 8
+    curve: DelayCurve, transactions: pl.DataFrame, frauds: pl.DataFrame, as_of: datetime, *, weeks: int = 8
 ) -> pl.DataFrame:
     """The frauds of the last weeks, known and still to be reported.
 

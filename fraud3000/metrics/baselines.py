@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fraud3000.metrics.scored_arrays import FloatArray, Sample
+from fraud3000.metrics.scored_arrays import FloatArray, ScoredArrays
 from fraud3000.metrics.weighted_metrics import Measures
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
@@ -16,15 +16,15 @@ SHUFFLES = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Floor:
+class Baseline:
     """The rows under a floor's scores and alerts, its metrics by name, and whether it ranks rows at all."""
 
-    sample: Sample
+    sample: ScoredArrays
     values: Mapping[str, float]
     ranks: bool
 
 
-def floors(sample: Sample, policy: PolicyParams, evaluate: EvaluateModelParams) -> dict[str, Floor]:
+def floors(sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams) -> dict[str, Baseline]:
     """Measure four ways to alert that look at no model.
 
     ``random`` and ``largest_amount`` alert as many rows as the sample does, and rank by chance
@@ -36,20 +36,20 @@ def floors(sample: Sample, policy: PolicyParams, evaluate: EvaluateModelParams) 
     shuffled = [_ranked(sample, source.random(sample.rows), policy, evaluate) for _ in range(SHUFFLES)]
     means = {name: float(np.mean([one.values[name] for one in shuffled])) for name in shuffled[0].values}
     return {
-        "random": Floor(shuffled[0].sample, means, ranks=True),
+        "random": Baseline(shuffled[0].sample, means, ranks=True),
         "largest_amount": _ranked(sample, sample.amount, policy, evaluate),
         "always": _alerting(sample, policy, evaluate, every=True),
         "never": _alerting(sample, policy, evaluate, every=False),
     }
 
 
-def _ranked(sample: Sample, score: FloatArray, policy: PolicyParams, evaluate: EvaluateModelParams) -> Floor:
+def _ranked(sample: ScoredArrays, score: FloatArray, policy: PolicyParams, evaluate: EvaluateModelParams) -> Baseline:
     alert = np.zeros(sample.rows, dtype=np.bool_)
     alert[np.argsort(-score, kind="stable")[: int(sample.alert.sum())]] = True
     rescored = sample.rescored(score, alert)
-    return Floor(rescored, Measures(rescored, policy, evaluate).decisive(), ranks=True)
+    return Baseline(rescored, Measures(rescored, policy, evaluate).decisive(), ranks=True)
 
 
-def _alerting(sample: Sample, policy: PolicyParams, evaluate: EvaluateModelParams, *, every: bool) -> Floor:
+def _alerting(sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams, *, every: bool) -> Baseline:
     rescored = sample.rescored(sample.score, np.full(sample.rows, every))
-    return Floor(rescored, Measures(rescored, policy, evaluate).caught(), ranks=False)
+    return Baseline(rescored, Measures(rescored, policy, evaluate).caught(), ranks=False)

@@ -15,7 +15,7 @@ import numpy as np
 
 from fraud3000.metrics.cost import share
 from fraud3000.metrics.ranking import top_rows
-from fraud3000.metrics.scored_arrays import FloatArray, IntArray, Sample
+from fraud3000.metrics.scored_arrays import FloatArray, IntArray, ScoredArrays
 
 EDGE = 1e-12
 """Probabilities are kept this far from 0 and 1 before their log-odds are taken."""
@@ -146,7 +146,7 @@ class Probabilities:
         Scores between 0 and 1, highest first.
     """
 
-    def __init__(self, sample: Sample) -> None:
+    def __init__(self, sample: ScoredArrays) -> None:
         self._sample = sample
         self._gap = sample.score - sample.fraud
         self._falling = -sample.score

@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fraud3000.metrics.scored_arrays import FloatArray, IntArray, Sample
+from fraud3000.metrics.scored_arrays import FloatArray, IntArray, ScoredArrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class CardDays:
         Rows with ``day``.
     """
 
-    def __init__(self, sample: Sample) -> None:
+    def __init__(self, sample: ScoredArrays) -> None:
         if sample.day is None:
             raise ValueError("card days need a sample with time")
         self._score, self._falling = sample.score, -sample.score

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fraud3000.metrics.scored_arrays import Sample
+from fraud3000.metrics.scored_arrays import ScoredArrays
 from fraud3000.params import EvaluateModelParams
 
-NEEDS: dict[str, tuple[Callable[[Sample], bool], str]] = {
+NEEDS: dict[str, tuple[Callable[[ScoredArrays], bool], str]] = {
     "rows": (lambda sample: sample.rows > 0, "no row with a known label"),
     "time": (lambda sample: sample.day is not None, "the data has no time"),
     "cards": (lambda sample: "card" in sample.keys, "the data has no cards"),
@@ -39,7 +39,7 @@ class Metric:
     queue: bool = False
     alerts: bool = False
 
-    def missing(self, sample: Sample) -> str | None:
+    def missing(self, sample: ScoredArrays) -> str | None:
         """Say why the sample cannot give this metric; None where nothing is missing."""
         return next((reason for need in self.needs for met, reason in [NEEDS[need]] if not met(sample)), None)
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fraud3000.metrics.scored_arrays import BoolArray, FloatArray, Sample
+from fraud3000.metrics.scored_arrays import BoolArray, FloatArray, ScoredArrays
 
 
 class Prices(Protocol):
@@ -106,7 +106,7 @@ def share(part: float, whole: float) -> float:
     return part / whole if whole > 0 else np.nan
 
 
-def from_first_caught(sample: Sample) -> BoolArray:
+def from_first_caught(sample: ScoredArrays) -> BoolArray:
     """Say which rows come at or after the first alerted fraud of their card, shape (n,).
 
     The card view of value detection: a confirmed alert blocks the card, so what it would lose from

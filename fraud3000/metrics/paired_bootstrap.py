@@ -25,7 +25,7 @@ from scipy.sparse import csr_array
 from fraud3000.errors import DataError
 from fraud3000.metrics.cost import Costs, savings
 from fraud3000.metrics.intervals import FEWEST_FINITE, Interval, drawn, usable
-from fraud3000.metrics.scored_arrays import BoolArray, FloatArray, IntArray, Sample, counted
+from fraud3000.metrics.scored_arrays import BoolArray, FloatArray, IntArray, ScoredArrays, counted
 from fraud3000.params import PolicyParams
 
 MEASURES = ("average_precision", "savings")
@@ -127,7 +127,7 @@ def paired(
     (0.25, 0.0)
     """
     _require_same(challenger, champion)
-    sides = [_in_order(Sample.of(scored.drop("ts", "seq", strict=False))) for scored in (challenger, champion)]
+    sides = [_in_order(ScoredArrays.of(scored.drop("ts", "seq", strict=False))) for scored in (challenger, champion)]
     known = counted(challenger)
     within = {name: mask.filter(known).to_numpy() for name, mask in (segments or {}).items()}
     keys = usable(sides[0].keys, sides[0].rows)
@@ -196,7 +196,7 @@ class _Ranking:
 class _Money:
     """Savings, as `cost.savings` gives them."""
 
-    def __init__(self, sample: Sample, policy: PolicyParams, code: IntArray, clusters: int) -> None:
+    def __init__(self, sample: ScoredArrays, policy: PolicyParams, code: IntArray, clusters: int) -> None:
         costs = Costs.of(sample.fraud, sample.amount, policy)
         columns = (costs.paid(sample.alert, sample.decline), costs.reviewed, costs.approved)
         self._sums = np.stack([np.bincount(code, column, minlength=clusters) for column in columns])
@@ -206,7 +206,7 @@ class _Money:
 
 
 def _statistics(
-    sides: list[Sample], within: Mapping[str, BoolArray], policy: PolicyParams, code: IntArray
+    sides: list[ScoredArrays], within: Mapping[str, BoolArray], policy: PolicyParams, code: IntArray
 ) -> dict[str, tuple[_Statistic, _Statistic]]:
     clusters = int(code.max(initial=-1)) + 1
     rankings = {"average_precision": np.ones(sides[0].rows, dtype=np.bool_), **within}
@@ -219,7 +219,7 @@ def _statistics(
     return found
 
 
-def _ranking(side: Sample, rows: BoolArray, code: IntArray, clusters: int) -> _Ranking:
+def _ranking(side: ScoredArrays, rows: BoolArray, code: IntArray, clusters: int) -> _Ranking:
     return _Ranking(side.score[rows], side.fraud[rows], code[rows], clusters)
 
 
@@ -238,7 +238,7 @@ def _determined(blocks: list[FloatArray]) -> FloatArray | None:
     return finite if len(finite) and len(finite) >= FEWEST_FINITE * len(values) else None
 
 
-def _in_order(sample: Sample) -> Sample:
+def _in_order(sample: ScoredArrays) -> ScoredArrays:
     """The rows in the order of the frame."""
     order = np.argsort(sample.place)
     columns = {name: column[order] for name, column in vars(sample).items() if isinstance(column, np.ndarray)}

@@ -11,7 +11,7 @@ import polars as pl
 from fraud3000.metrics.baselines import floors
 from fraud3000.metrics.catalogue import Metric, metrics_of
 from fraud3000.metrics.intervals import COVERAGE, FEWEST_CLUSTERS, Interval, bootstrap, usable
-from fraud3000.metrics.scored_arrays import Sample, counted
+from fraud3000.metrics.scored_arrays import ScoredArrays, counted
 from fraud3000.metrics.weighted_metrics import Measures
 from fraud3000.params import EvaluateModelParams, PolicyParams
 from fraud3000.schema import REFUND
@@ -63,7 +63,7 @@ def measure(
     >>> report["metrics"]["card_precision_at_100"]
     {'value': None, 'reason': 'the data has no time'}
     """
-    sample = Sample.of(scored)
+    sample = ScoredArrays.of(scored)
     measures = Measures(sample, policy, evaluate)
     metrics, values, ceilings = metrics_of(evaluate), measures.values(), measures.ceilings()
     found = bootstrap(
@@ -98,7 +98,7 @@ def values(scored: pl.DataFrame, *, policy: PolicyParams, evaluate: EvaluateMode
     -------
     By metric ``{"value"}``, a card precision with its ``ceiling`` too, or ``{"value": None, "reason": ...}``.
     """
-    sample = Sample.of(scored)
+    sample = ScoredArrays.of(scored)
     measures = Measures(sample, policy, evaluate)
     found, ceilings = measures.values(), measures.ceilings()
     entries = {metric.name: _value(metric, sample, found) for metric in metrics_of(evaluate)}
@@ -138,7 +138,7 @@ def alerts_a_day(scored: pl.DataFrame) -> dict[str, Any]:
     return {"unit": unit, "mean": float(daily.mean()), "sd": spread, "days": len(daily)}
 
 
-def _drawn(sample: Sample, evaluate: EvaluateModelParams) -> dict[str, Any]:
+def _drawn(sample: ScoredArrays, evaluate: EvaluateModelParams) -> dict[str, Any]:
     by = list(usable(sample.keys, sample.rows))
     facts = {"by": by, "replicates": evaluate.replicates, "seed": evaluate.seed, "coverage": COVERAGE}
     if by == ["row"]:
@@ -147,7 +147,9 @@ def _drawn(sample: Sample, evaluate: EvaluateModelParams) -> dict[str, Any]:
     return {**facts, "note": "whole clusters are drawn; of the intervals the wider is given, with what it was drawn by"}
 
 
-def _centres(sample: Sample, metrics: tuple[Metric, ...], values: Mapping[str, float]) -> dict[tuple[str, str], float]:
+def _centres(
+    sample: ScoredArrays, metrics: tuple[Metric, ...], values: Mapping[str, float]
+) -> dict[tuple[str, str], float]:
     """Name the metrics of a queue of cards: a draw of terminals or rows thins the queue and shifts them all."""
     if "card" not in sample.keys:
         return {}
@@ -156,7 +158,7 @@ def _centres(sample: Sample, metrics: tuple[Metric, ...], values: Mapping[str, f
 
 
 def _entry(
-    metric: Metric, sample: Sample, values: Mapping[str, float], interval: Interval | None, ceiling: float | None
+    metric: Metric, sample: ScoredArrays, values: Mapping[str, float], interval: Interval | None, ceiling: float | None
 ) -> dict[str, Any]:
     entry = _value(metric, sample, values)
     if entry["value"] is None:
@@ -168,7 +170,7 @@ def _entry(
     return entry if ceiling is None else {**entry, "ceiling": ceiling}
 
 
-def _value(metric: Metric, sample: Sample, values: Mapping[str, float]) -> dict[str, Any]:
+def _value(metric: Metric, sample: ScoredArrays, values: Mapping[str, float]) -> dict[str, Any]:
     missing = metric.missing(sample)
     value = values.get(metric.name, np.nan)
     if missing or not np.isfinite(value):
@@ -177,7 +179,7 @@ def _value(metric: Metric, sample: Sample, values: Mapping[str, float]) -> dict[
 
 
 def _floors(
-    metrics: tuple[Metric, ...], sample: Sample, policy: PolicyParams, evaluate: EvaluateModelParams
+    metrics: tuple[Metric, ...], sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams
 ) -> dict[str, dict[str, Any]]:
     judged = [metric for metric in metrics if not metric.calibration]
     return {

@@ -20,7 +20,7 @@ NEEDED = ("score", "is_fraud", "amount", "alert")
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class ScoredArrays:
     """The rows that are measured, highest score first.
 
     Attributes
@@ -48,7 +48,7 @@ class Sample:
     day: IntArray | None
 
     @classmethod
-    def of(cls, scored: pl.DataFrame) -> Sample:
+    def of(cls, scored: pl.DataFrame) -> ScoredArrays:
         """Take the rows that count from a SCORED frame; see `counted`.
 
         Raises
@@ -80,10 +80,10 @@ class Sample:
             day=codes(rows["ts"].dt.date()) if "ts" in rows.columns else None,
         ).ranked()
 
-    def rescored(self, score: FloatArray, alert: BoolArray) -> Sample:
+    def rescored(self, score: FloatArray, alert: BoolArray) -> ScoredArrays:
         """Give the same rows with another score, and reviewed where alerted; arrays in this sample's order."""
         none = np.zeros(self.rows, dtype=np.bool_)
-        return Sample(score, self.fraud, self.amount, alert, none, self.place, self.keys, self.day).ranked()
+        return ScoredArrays(score, self.fraud, self.amount, alert, none, self.place, self.keys, self.day).ranked()
 
     @property
     def rows(self) -> int:
@@ -98,10 +98,10 @@ class Sample:
         """Number of days that have rows; 0 for data without time."""
         return 0 if self.day is None or not len(self.day) else int(self.day.max()) + 1
 
-    def ranked(self) -> Sample:
+    def ranked(self) -> ScoredArrays:
         """Give the rows by score, the highest first, ties in order of time."""
         order = np.lexsort((self.place, -self.score))
-        return Sample(
+        return ScoredArrays(
             self.score[order],
             self.fraud[order],
             self.amount[order],

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraud3000.metrics.intervals import Draw
-from fraud3000.metrics.scored_arrays import FloatArray, Sample
+from fraud3000.metrics.scored_arrays import FloatArray, ScoredArrays
 
 
 class Totals:
@@ -29,7 +29,7 @@ class Totals:
     {'money': 220.0}
     """
 
-    def __init__(self, sample: Sample, columns: Mapping[str, FloatArray]) -> None:
+    def __init__(self, sample: ScoredArrays, columns: Mapping[str, FloatArray]) -> None:
         self._keys = sample.keys
         self._columns = columns
         self._sums: dict[str, NDArray[np.float64]] = {}

@@ -13,7 +13,7 @@ from fraud3000.metrics.catalogue import NEEDS
 from fraud3000.metrics.cost import Costs, from_first_caught, savings, share
 from fraud3000.metrics.intervals import Draw
 from fraud3000.metrics.ranking import Curve, corners
-from fraud3000.metrics.scored_arrays import FloatArray, Sample
+from fraud3000.metrics.scored_arrays import FloatArray, ScoredArrays
 from fraud3000.metrics.totals import Totals
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
@@ -31,7 +31,7 @@ class Measures:
         The k, rates and FPRs asked for.
     """
 
-    def __init__(self, sample: Sample, policy: PolicyParams, evaluate: EvaluateModelParams) -> None:
+    def __init__(self, sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams) -> None:
         self.sample, self._policy, self._evaluate = sample, policy, evaluate
         self._corners = corners(sample.score, sample.fraud)
         self._money = sample.fraud * sample.amount

@@ -115,7 +115,7 @@ class StatusFormat(Section):
     otherwise: Literal["approved", "declined"] | None = None  # what every other value means
 
 
-class Mapping(Section):
+class ColumnMapping(Section):
     """How a raw file becomes TRANSACTIONS."""
 
     columns: ColumnRoles = ColumnRoles()

@@ -16,7 +16,9 @@ class RetrainParams(Section):
     """All steps in one go, for a schedule."""
 
     webhook: str | None = None  # a URL that is told how each run ended; nobody is if not given
-    resume_within: Duration = timedelta(days=1)  # within this time of its start, an interrupted run is resumed; later, it starts again
+    resume_within: Duration = timedelta(
+        days=1
+    )  # within this time of its start, an interrupted run is resumed; later, it starts again
 
     @field_validator("webhook")
     @classmethod

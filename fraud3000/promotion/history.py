@@ -21,7 +21,7 @@ _TAG = "promotion."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry(hash_chain.Link):
+class AliasMove(hash_chain.Link):
     """One move of an alias.
 
     Attributes
@@ -42,11 +42,11 @@ class Entry(hash_chain.Link):
 
 
 @dataclass(frozen=True)
-class Standing:
+class AliasState:
     """Where the aliases of a registered model point to, and every move that led there."""
 
     aliases: dict[str, str]
-    history: tuple[Entry, ...]
+    history: tuple[AliasMove, ...]
 
     @property
     def champion(self) -> str | None:
@@ -76,7 +76,7 @@ class Standing:
         return stack[-2]
 
 
-def standing(registry: RegistryParams) -> Standing:
+def standing(registry: RegistryParams) -> AliasState:
     """Read the aliases and their history.
 
     Raises
@@ -99,11 +99,11 @@ def move(
     version: str,
     registry: RegistryParams,
     *,
-    seen: Standing,
+    seen: AliasState,
     why: str,
     figures: dict[str, Any] | None = None,
     hashes: dict[str, str] | None = None,
-) -> Standing:
+) -> AliasState:
     """Point an alias to a version and write the entry for it; both or neither.
 
     Parameters
@@ -131,7 +131,7 @@ def move(
                 hint="Run the command again: it will judge by the models as they are now.",
             )
         registered = version_of(client, version, registry.name)
-        entry = Entry(
+        entry = AliasMove(
             **hash_chain.next_after(now.history),
             action=action,
             alias=alias,
@@ -142,10 +142,10 @@ def move(
             hashes={"bundle": registered.tags.get(BUNDLE_TAG, ""), **(hashes or {})},
         )
         _write(client, registry.name, entry)
-        return Standing({**now.aliases, alias: version}, (*now.history, entry))
+        return AliasState({**now.aliases, alias: version}, (*now.history, entry))
 
 
-def _write(client: Any, name: str, entry: Entry) -> None:
+def _write(client: Any, name: str, entry: AliasMove) -> None:
     """Entry first, then the alias; where that fails the entry is taken away again."""
     tag = f"{_TAG}{entry.number:06}"
     client.set_registered_model_tag(name, tag, entry.line)
@@ -156,14 +156,14 @@ def _write(client: Any, name: str, entry: Entry) -> None:
         raise
 
 
-def _standing(client: Any, name: str) -> Standing:
+def _standing(client: Any, name: str) -> AliasState:
     model = registered_model(client, name)
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
     lines = [model.tags[tag] for tag in sorted(model.tags) if tag.startswith(_TAG)]
-    return Standing(aliases, history(lines, thing=f"the promotion history of '{name}'"))
+    return AliasState(aliases, history(lines, thing=f"the promotion history of '{name}'"))
 
 
-def history(lines: Sequence[str], *, thing: str) -> tuple[Entry, ...]:
+def history(lines: Sequence[str], *, thing: str) -> tuple[AliasMove, ...]:
     """Read the moves of aliases, the first one first.
 
     Raises
@@ -172,4 +172,4 @@ def history(lines: Sequence[str], *, thing: str) -> tuple[Entry, ...]:
         An entry was changed, or one is missing.
     """
     hint = "Find out who changed it; compare the registry's tags with models/history.jsonl."
-    return hash_chain.read(lines, Entry, thing=thing, hint=hint)
+    return hash_chain.read(lines, AliasMove, thing=thing, hint=hint)

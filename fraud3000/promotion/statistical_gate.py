@@ -27,7 +27,7 @@ WRONGLY_REFUSED = 0.05
 
 
 @dataclass(frozen=True)
-class Found:
+class GateResult:
     """What the gate found: checks for people, and their numbers, JSON-ready, for the receipt.
 
     Attributes
@@ -66,7 +66,7 @@ def judge(
     deviations: Mapping[str, float] | None = None,
     segments: Mapping[str, pl.Series] | None = None,
     version: str = "the champion",
-) -> Found:
+) -> GateResult:
     """Hold a challenger against the champion.
 
     Parameters
@@ -107,7 +107,7 @@ def judge(
         **{name: _figures(found[name], intervals[name], needed[name]) for name in needed},
         "segments": {name: {"difference": found[name].difference, "p": value} for name, value in told.items()},
     }
-    return Found(tuple(checks), figures, (*few, *(name for name in judged if name not in told)))
+    return GateResult(tuple(checks), figures, (*few, *(name for name in judged if name not in told)))
 
 
 def _judged(scored: pl.DataFrame, segments: Mapping[str, pl.Series]) -> tuple[dict[str, pl.Series], tuple[str, ...]]:

@@ -18,7 +18,7 @@ _TAG = "verdict."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded(hash_chain.Link):
+class LoggedVerdict(hash_chain.Link):
     """One verdict.
 
     Attributes
@@ -41,12 +41,12 @@ class Recorded(hash_chain.Link):
     failed: tuple[str, ...]
 
     @classmethod
-    def of(cls, **told: Any) -> Recorded:
+    def of(cls, **told: Any) -> LoggedVerdict:
         """Make one of the fields of a line of JSON."""
         return cls(**told | {"failed": tuple(told["failed"])})
 
 
-def recorded(registry: RegistryParams) -> tuple[Recorded, ...]:
+def recorded(registry: RegistryParams) -> tuple[LoggedVerdict, ...]:
     """Read every verdict, the first one first.
 
     Raises
@@ -62,7 +62,7 @@ def recorded(registry: RegistryParams) -> tuple[Recorded, ...]:
         return _recorded(client, registry.name)
 
 
-def judged_as(every: Sequence[Recorded], recipe: str | None, champion: str | None) -> str | None:
+def judged_as(every: Sequence[LoggedVerdict], recipe: str | None, champion: str | None) -> str | None:
     """Name the version by which a recipe was judged, where that still says something; None where it does not.
 
     It does where the champion is of this recipe, or was what the recipe was accepted against.
@@ -86,7 +86,7 @@ def record(
     rows: str | None,
     recipe: str | None,
     failed: tuple[str, ...],
-) -> tuple[Recorded, ...]:
+) -> tuple[LoggedVerdict, ...]:
     """Add a verdict; it accepts where no check failed.
 
     Returns
@@ -102,7 +102,7 @@ def record(
     """
     with store(write=True) as client:
         before = _recorded(client, registry.name)
-        verdict = Recorded(
+        verdict = LoggedVerdict(
             **hash_chain.next_after(before),
             version=version,
             champion=champion,
@@ -115,11 +115,11 @@ def record(
     return (*before, verdict)
 
 
-def _recorded(client: Any, name: str) -> tuple[Recorded, ...]:
+def _recorded(client: Any, name: str) -> tuple[LoggedVerdict, ...]:
     tags = registered_model(client, name).tags
     return hash_chain.read(
         [tags[tag] for tag in sorted(tags) if tag.startswith(_TAG)],
-        Recorded.of,
+        LoggedVerdict.of,
         thing=f"the verdicts on '{name}'",
         hint="Find out who changed the registry's tags; how often rows were asked can no longer be told.",
     )

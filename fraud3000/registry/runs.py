@@ -20,7 +20,7 @@ LONGEST_DESCRIPTION = 5_000
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingRun:
     """What a training has to tell the registry.
 
     Attributes
@@ -45,7 +45,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Family:
+class RunTree:
     """A run with others below it: a backtest and its folds, a search and its trials.
 
     Attributes
@@ -68,7 +68,7 @@ class Family:
     report: Mapping[str, Any]
 
 
-def log_training(training: Training, registry: RegistryParams) -> str:
+def log_training(training: TrainingRun, registry: RegistryParams) -> str:
     """Record a training and register its bundle as a new version, the challenger from now on.
 
     Returns
@@ -92,7 +92,7 @@ def log_training(training: Training, registry: RegistryParams) -> str:
             return _register(client, registry.name, logged, run.info.run_id, tags)
 
 
-def log_family(family: Family, registry: RegistryParams) -> None:
+def log_family(family: RunTree, registry: RegistryParams) -> None:
     """Record a run and those below it.
 
     Raises
@@ -161,7 +161,7 @@ def _experiment(client: Any, name: str) -> str:
     )
 
 
-def _log_model(training: Training) -> Any:
+def _log_model(training: TrainingRun) -> Any:
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec

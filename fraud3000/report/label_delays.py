@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from fraud3000.labels.delay_estimate import Curve
+from fraud3000.labels.delay_estimate import DelayCurve
 from fraud3000.report import strokes
 from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, WARNING, Draw, Picture, Sheet
 from fraud3000.report.formatting import between, percent, plain, share
@@ -24,8 +24,8 @@ _DAY = timedelta(days=1)
 
 
 def section(
-    curve: Curve,
-    by_source: Mapping[str, Curve],
+    curve: DelayCurve,
+    by_source: Mapping[str, DelayCurve],
     last_weeks: pl.DataFrame,
     *,
     days: Sequence[int],
@@ -57,12 +57,12 @@ def section(
     return Section(NAME, TOPIC, finding, said, picture, shown, _data(curve, by_source))
 
 
-def columns(by_source: Mapping[str, Curve]) -> tuple[str, ...]:
+def columns(by_source: Mapping[str, DelayCurve]) -> tuple[str, ...]:
     """Heads of `rows`."""
     return ("days", "known", "95 %", *by_source)
 
 
-def rows(curve: Curve, by_source: Mapping[str, Curve], days: Sequence[int]) -> tuple[tuple[str, ...], ...]:
+def rows(curve: DelayCurve, by_source: Mapping[str, DelayCurve], days: Sequence[int]) -> tuple[tuple[str, ...], ...]:
     """Write curves at some days; what is not known is a dash.
 
     Examples
@@ -102,7 +102,7 @@ def _share(value: float | None) -> str:
     return plain(share(None if value is None or np.isnan(value) else float(value)))
 
 
-def _data(curve: Curve, by_source: Mapping[str, Curve]) -> pl.DataFrame:
+def _data(curve: DelayCurve, by_source: Mapping[str, DelayCurve]) -> pl.DataFrame:
     """Every step of the curves."""
     parts = []
     for name, one in {"all": curve, **by_source}.items():
@@ -112,7 +112,11 @@ def _data(curve: Curve, by_source: Mapping[str, Curve]) -> pl.DataFrame:
 
 
 def _drawing(
-    curve: Curve, by_source: Mapping[str, Curve], last_weeks: pl.DataFrame, proposed: timedelta, configured: timedelta
+    curve: DelayCurve,
+    by_source: Mapping[str, DelayCurve],
+    last_weeks: pl.DataFrame,
+    proposed: timedelta,
+    configured: timedelta,
 ) -> Draw:
     def draw(sheet: Sheet) -> None:
         above, below = sheet.figure.subplots(nrows=2, ncols=1, height_ratios=(3, 2))
@@ -126,7 +130,7 @@ def _drawing(
     return draw
 
 
-def _curves(axes: Axes, curve: Curve, by_source: Mapping[str, Curve], until: float) -> None:
+def _curves(axes: Axes, curve: DelayCurve, by_source: Mapping[str, DelayCurve], until: float) -> None:
     axes.grid(visible=True, axis="y")
     days = np.linspace(0, until, 400)
     told, low, high = curve.at(days)

@@ -15,7 +15,7 @@ from fraud3000.metrics.calibration import log_odds
 from fraud3000.metrics.catalogue import NEEDS
 from fraud3000.metrics.intervals import Draw, bootstrap
 from fraud3000.metrics.ranking import Curve, corners
-from fraud3000.metrics.scored_arrays import FloatArray, Sample
+from fraud3000.metrics.scored_arrays import FloatArray, ScoredArrays
 from fraud3000.params import EvaluateModelParams
 from fraud3000.schema import REFUND
 
@@ -40,7 +40,7 @@ def missing(scored: pl.DataFrame, *needs: str) -> str | None:
     >>> missing(rows, "rows", "frauds")
     'no known fraud'
     """
-    sample = Sample.of(scored)
+    sample = ScoredArrays.of(scored)
     return next((reason for need in needs for met, reason in [NEEDS[need]] if not met(sample)), None)
 
 
@@ -60,7 +60,7 @@ def precision_recall(scored: pl.DataFrame, evaluate: EvaluateModelParams) -> pl.
     >>> curve.select("recall", "precision").row(-1), curve["precision"][0]
     ((1.0, 0.6666666666666666), 1.0)
     """
-    sample = Sample.of(scored)
+    sample = ScoredArrays.of(scored)
     recall = np.arange(1, POINTS + 1) / POINTS
     ends = corners(sample.score, sample.fraud)
 
@@ -132,7 +132,7 @@ def workload(scored: pl.DataFrame, evaluate: EvaluateModelParams, *, marks: Sequ
     >>> workload(scored, EvaluateModelParams(replicates=20), marks=[250]).filter(alerts=250).select("frauds", "money").row(0)
     (0.5, 0.75)
     """
-    sample, rows = Sample.of(scored), _acted_on(scored)
+    sample, rows = ScoredArrays.of(scored), _acted_on(scored)
     alerts = _grid(rows, marks)
     found = np.flatnonzero(sample.fraud)
     columns: dict[str, FloatArray] = {"alerts": alerts, "threshold": _thresholds(rows, "score", alerts)}
@@ -216,7 +216,7 @@ def calibration(scored: pl.DataFrame) -> pl.DataFrame:
     >>> calibration(scored).select("rows", "frauds", pl.col("observed").round(3)).rows()
     [(90, 10, 0.111), (20, 18, 0.9)]
     """
-    sample = Sample.of(scored)
+    sample = ScoredArrays.of(scored)
     bins = min(BINS, int(min(sample.frauds, sample.score.sum()) // FEWEST_EXPECTED))
     ordered = pl.DataFrame({"score": sample.score, "fraud": sample.fraud.astype(np.int64)}).reverse()
     before = (pl.col("score").cum_sum() - pl.col("score")) / pl.col("score").sum()
@@ -265,7 +265,7 @@ def distribution(scored: pl.DataFrame, bins: int = 40) -> pl.DataFrame:
     >>> distribution(scored, bins=2).select("frauds", "legitimate_share").rows()
     [(0, 1.0), (1, 0.0)]
     """
-    sample = Sample.of(scored)
+    sample = ScoredArrays.of(scored)
     odds = log_odds(sample.score)
     first, last = float(odds.min()), float(odds.max())
     edges = np.linspace(first, last if last > first else first + 1, bins + 1)
@@ -278,7 +278,7 @@ def distribution(scored: pl.DataFrame, bins: int = 40) -> pl.DataFrame:
 
 
 def _bands(
-    statistics: Callable[[Draw], FloatArray], sample: Sample, evaluate: EvaluateModelParams
+    statistics: Callable[[Draw], FloatArray], sample: ScoredArrays, evaluate: EvaluateModelParams
 ) -> tuple[FloatArray, FloatArray]:
     """Give the 95 % interval of each entry of an array; NaN where there is none."""
     found = bootstrap(

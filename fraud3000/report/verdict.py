@@ -21,7 +21,7 @@ CAUGHT = {"recall": "frauds", "value_detection_rate": "money"}
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ReportVerdict:
     """What the top of the report says.
 
     Attributes
@@ -62,7 +62,7 @@ def best_floor(metrics: Mapping[str, Any], name: str) -> tuple[str, float] | Non
     return max(known.items(), key=lambda item: item[1]) if known else None
 
 
-def verdict(metrics: Mapping[str, Any]) -> Verdict:
+def verdict(metrics: Mapping[str, Any]) -> ReportVerdict:
     """Put the verdict into sentences.
 
     Parameters
@@ -72,15 +72,15 @@ def verdict(metrics: Mapping[str, Any]) -> Verdict:
     """
     found = metrics["metrics"]
     if found["recall"]["value"] is None:
-        return Verdict(f"There is no verdict: {found['recall']['reason']}.", bad=_nothing_known(metrics))
+        return ReportVerdict(f"There is no verdict: {found['recall']['reason']}.", bad=_nothing_known(metrics))
     if not metrics["alerts"]:
-        return Verdict(
+        return ReportVerdict(
             f"The model alerts none of the {metrics['rows']:,} measured transactions, so it catches no fraud.",
             bad="No score reaches the threshold: the model is of no use with this policy.",
         )
     headline = f"With {alerts_in_words(metrics)}, the model catches {_caught(found)}."
     below, level = _compared(metrics)
-    return Verdict(headline, _budget(metrics), _against(metrics), _bad(metrics, below), _doubt(metrics, level))
+    return ReportVerdict(headline, _budget(metrics), _against(metrics), _bad(metrics, below), _doubt(metrics, level))
 
 
 def _nothing_known(metrics: Mapping[str, Any]) -> str:

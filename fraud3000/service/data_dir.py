@@ -38,8 +38,8 @@ from fraud3000.service.engine.feature_state import HISTORY, LABELS
 from fraud3000.service.engine.seed_history import Past
 from fraud3000.service.journal import claims
 from fraud3000.service.journal.acknowledge import accept_loss, acknowledgement
-from fraud3000.service.journal.checkpoints import Anchors, Claims
-from fraud3000.service.journal.entries import PERSONAL, Acknowledgement
+from fraud3000.service.journal.checkpoints import CheckpointClaims, CheckpointFile
+from fraud3000.service.journal.entries import PERSONAL, AcknowledgementEntry
 from fraud3000.service.journal.interface import Flush
 from fraud3000.service.journal.recovery import Recovered, finish, recover
 from fraud3000.service.journal.sqlite import SqliteJournal, damaged
@@ -50,7 +50,7 @@ Timespan = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True)
-class Kept:
+class DataDirContents:
     """What a folder holds, ready for use.
 
     Attributes
@@ -83,7 +83,7 @@ class Kept:
         return min(first or times[0], times[0]), times[-1]
 
 
-class Folder:
+class DataDir:
     """The folder of one service, held by one process at a time.
 
     Parameters
@@ -99,7 +99,7 @@ class Folder:
         Another process holds it, or it cannot be written.
     """
 
-    def __init__(self, root: Path, anchors: Anchors | None = None) -> None:
+    def __init__(self, root: Path, anchors: CheckpointFile | None = None) -> None:
         self.root, self._anchors = root, anchors
         self._umask = os.umask(0o077)
         self._locks = ExitStack()
@@ -138,7 +138,7 @@ class Folder:
             atomic_write.write_parquet(pl.LazyFrame(schema=LEDGER) if ledger is None else ledger, labels)
             seed.write_text(json.dumps(told, indent=2), encoding="utf-8")
 
-    def open(self, catalogue: Catalogue, *, key: bytes = b"", flush: Flush = "full") -> Kept:
+    def open(self, catalogue: Catalogue, *, key: bytes = b"", flush: Flush = "full") -> DataDirContents:
         """Make a store of what the folder holds: of a snapshot and the entries since, or of everything.
 
         A damaged journal is recovered: whole entries stay, lost ones become holes.
@@ -188,7 +188,7 @@ class Folder:
         if not self._database.exists():
             claims.require_untouched(self.root, self._claims(), self._mark)
 
-    def acknowledge(self, reason: str, by: str, at: int, *, key: bytes = b"") -> Acknowledgement | None:
+    def acknowledge(self, reason: str, by: str, at: int, *, key: bytes = b"") -> AcknowledgementEntry | None:
         """Seal a person's acknowledgement of every loss that is not acknowledged yet; None if nothing is wrong.
 
         Lost numbers stay lost: what comes next is numbered on behind them.
@@ -293,8 +293,8 @@ class Folder:
     def _mark(self) -> Path | None:
         return None if self._anchors is None else self._anchors.mark
 
-    def _claims(self) -> Claims:
-        return Claims() if self._anchors is None else self._anchors.read()
+    def _claims(self) -> CheckpointClaims:
+        return CheckpointClaims() if self._anchors is None else self._anchors.read()
 
     def _opened(self, key: bytes, flush: Flush) -> tuple[SqliteJournal, Recovered | None]:
         """The journal, begun if there never was one, and recovered if it is damaged."""
@@ -324,10 +324,10 @@ class Folder:
         self.forget_snapshots()  # they have seen what is lost now
         return recover(self._database, self._claims(), key=key, mark=self._mark)
 
-    def _kept(self, catalogue: Catalogue, journal: SqliteJournal, recovered: Recovered | None) -> Kept:
+    def _kept(self, catalogue: Catalogue, journal: SqliteJournal, recovered: Recovered | None) -> DataDirContents:
         with closing_on_error(journal):
             store, snapshot, last = feature_state.made(self.root, catalogue, journal)
-            return Kept(store, journal, self.past(), snapshot, last - (snapshot or 0), recovered)
+            return DataDirContents(store, journal, self.past(), snapshot, last - (snapshot or 0), recovered)
 
 
 @contextmanager

@@ -12,20 +12,20 @@ from datetime import UTC, datetime
 import polars as pl
 
 from fraud3000 import durations
-from fraud3000.data.cleaning.card_names import Book
+from fraud3000.data.cleaning.card_names import CardNameStore
 from fraud3000.data.storage import atomic_write
 from fraud3000.errors import CheckFailed, DataError, UnavailableError
 from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import Params
 from fraud3000.promotion.hash_chain import user
 from fraud3000.redact import mask
-from fraud3000.service.data_dir import Folder
+from fraud3000.service.data_dir import DataDir
 from fraud3000.service.http.validation import AHEAD
 from fraud3000.service.journal import audit as audits
 from fraud3000.service.journal import hash_chain
-from fraud3000.service.journal.checkpoints import Claims
+from fraud3000.service.journal.checkpoints import CheckpointClaims
 from fraud3000.service.journal.claims import MissingJournal, missing_journals, of_journal, require_untouched
-from fraud3000.service.journal.entries import Acknowledgement, Repair
+from fraud3000.service.journal.entries import AcknowledgementEntry, RepairEntry
 from fraud3000.service.journal.high_water_mark import HighWaterMark
 from fraud3000.service.journal.repair import Corrections, find, newest_left
 from fraud3000.signals import uninterrupted
@@ -58,7 +58,7 @@ def verify(params: Params) -> Summary:
         problems = [f"{anchors_of(params).path}: line {line} is not as it was written" for line in anchors.damaged]
         problems += [_missing_journal(one) for one in missing_journals(journal, anchors, journal.mark.read())]
         claims = of_journal(journal, anchors)
-        notes = [entry for entry in journal.of_transaction("") if isinstance(entry, Acknowledgement)]
+        notes = [entry for entry in journal.of_transaction("") if isinstance(entry, AcknowledgementEntry)]
         told = anchors.of(journal.store)
         try:
             found = audits.audit(journal.steps_after(0), told, claims, notes)
@@ -115,7 +115,7 @@ def acknowledge(params: Params, reason: str) -> Summary:
     claimed = anchors.read()
     if not root.exists() and not claimed.verified:
         raise DataError(f"{root}: no service has kept a journal there", hint="See serve.store of the params.")
-    with closing(Folder(root, anchors)) as folder, uninterrupted(), doing("acknowledging the loss"):
+    with closing(DataDir(root, anchors)) as folder, uninterrupted(), doing("acknowledging the loss"):
         now = microseconds(datetime.now(UTC))
         lost = folder.acknowledge(mask(reason.strip()), user(), now, key=hash_chain.audit_key(os.environ))
         if lost is None:
@@ -154,7 +154,7 @@ def repair(params: Params, reason: str) -> Summary:
     root, key, now = service_folder(params), hash_chain.audit_key(os.environ), datetime.now(UTC)
     journal_of(params).close()
     with (
-        closing(Folder(root, anchors_of(params))) as folder,
+        closing(DataDir(root, anchors_of(params))) as folder,
         uninterrupted(),
         doing("repairing"),
         closing(folder.journal(key=key)) as journal,
@@ -170,7 +170,7 @@ def repair(params: Params, reason: str) -> Summary:
             )
         gone = before.withdrawn | set(withdrawn)
         left = (one for one in journal.after(0) if one.number not in gone)
-        entry = Repair(
+        entry = RepairEntry(
             journal.last + 1,
             microseconds(now),
             user(),
@@ -194,7 +194,7 @@ def repair(params: Params, reason: str) -> Summary:
     )
 
 
-def _without_journal(params: Params, anchors: Claims) -> Summary:
+def _without_journal(params: Params, anchors: CheckpointClaims) -> Summary:
     """A finding for every journal that was anchored and is gone.
 
     Raises
@@ -249,9 +249,9 @@ def erase(params: Params, card: str) -> Summary:
     """
     root = service_folder(params)
     journal_of(params).close()
-    known = Book(Workspace.of(params).card_names)
+    known = CardNameStore(Workspace.of(params).card_names)
     name = _name(card, params)
-    with closing(Folder(root, anchors_of(params))) as folder, uninterrupted(), doing("erasing"):
+    with closing(DataDir(root, anchors_of(params))) as folder, uninterrupted(), doing("erasing"):
         begun = root / "erasing.json"
         names = json.loads(begun.read_text(encoding="utf-8")) if begun.exists() else {}
         names.setdefault(name, f"erased-{secrets.token_hex(12)}")
@@ -278,7 +278,7 @@ def _name(card: str, params: Params) -> str:
     """The first name that a card goes by: that of its number, or of another name."""
     if mask(card) != card:
         return str(key_of(params)().names(pl.Series([card]))[0])
-    return Book(Workspace.of(params).card_names).firsts([card]).get(card, card)
+    return CardNameStore(Workspace.of(params).card_names).firsts([card]).get(card, card)
 
 
 def _warnings(*, keyed: bool, anchored: bool, marked: bool, shown: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from fraud3000.models.training import estimators
 from fraud3000.models.training.training_rows import LATER
 from fraud3000.params import Params
 from fraud3000.report import weekly
-from fraud3000.stages.shared.backtest_folds import Done, FoldRows, Ground, Run, as_text
+from fraud3000.stages.shared.backtest_folds import BacktestData, FoldResult, FoldRows, SeedRun, as_text
 from fraud3000.stages.shared.progress import steps
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
@@ -46,11 +46,11 @@ def backtest(params: Params) -> Summary:
     """
     estimators.check(params.train)
     workspace = Workspace.of(params)
-    ground = Ground.read(workspace, params)
+    ground = BacktestData.read(workspace, params)
     registry.require(params.registry)
     planned = ground.plan()
     seeds = params.backtest.seeds or (params.train.seed,)
-    runs = [Run(params, seed) for seed in seeds]
+    runs = [SeedRun(params, seed) for seed in seeds]
     done = [one for fold in steps(planned, "folds") for one in _each(runs, FoldRows(ground, fold))]
     content = _content(ground, params, planned, done)
     section = weekly.section(content)
@@ -67,7 +67,7 @@ def backtest(params: Params) -> Summary:
     return _summary(ground, planned, done, content)
 
 
-def _each(runs: list[Run], rows: FoldRows) -> list[Done]:
+def _each(runs: list[SeedRun], rows: FoldRows) -> list[FoldResult]:
     return [run.do(rows) for run in runs]
 
 
@@ -75,7 +75,7 @@ def _scored_name(seed: int, seeds: tuple[int, ...]) -> str:
     return "scored.parquet" if seed == seeds[0] else f"scored-{seed}.parquet"
 
 
-def _content(ground: Ground, params: Params, planned: tuple[Fold, ...], done: list[Done]) -> dict[str, Any]:
+def _content(ground: BacktestData, params: Params, planned: tuple[Fold, ...], done: list[FoldResult]) -> dict[str, Any]:
     """The content of metrics.json; equal runs give equal bytes."""
     facts = [one.facts for one in done]
     return {
@@ -92,9 +92,9 @@ def _content(ground: Ground, params: Params, planned: tuple[Fold, ...], done: li
     }
 
 
-def _logged(params: Params, content: Mapping[str, Any]) -> registry.Family:
+def _logged(params: Params, content: Mapping[str, Any]) -> registry.RunTree:
     means = {name: entry["mean"] for name, entry in content["metrics"].items() if entry["mean"] is not None}
-    return registry.Family(
+    return registry.RunTree(
         name="backtest",
         params={name: part for name, part in params.model_dump(mode="json").items() if name in _PARTS},
         metrics=means,
@@ -113,7 +113,9 @@ def _logged(params: Params, content: Mapping[str, Any]) -> registry.Family:
 _PARTS = ("prepare", "featurize", "train", "evaluate", "backtest", "policy")
 
 
-def _summary(ground: Ground, planned: tuple[Fold, ...], done: list[Done], content: Mapping[str, Any]) -> Summary:
+def _summary(
+    ground: BacktestData, planned: tuple[Fold, ...], done: list[FoldResult], content: Mapping[str, Any]
+) -> Summary:
     params, workspace = ground.params, ground.workspace
     told = params.backtest
     seeds = told.seeds or (params.train.seed,)
@@ -156,7 +158,7 @@ def _said(span: timedelta) -> str:
     return durations.text(int(span.total_seconds()))
 
 
-def _by_fold(planned: tuple[Fold, ...], done: list[Done]) -> Table:
+def _by_fold(planned: tuple[Fold, ...], done: list[FoldResult]) -> Table:
     shown = {name: short for name in done[0].facts["metrics"] if (short := _short(name))}
     lines = []
     for fold in planned:

@@ -17,7 +17,7 @@ from fraud3000.deploy.aws import Aws
 from fraud3000.deploy.definitions import short
 from fraud3000.deploy.pace import Pace
 from fraud3000.deploy.rollouts import Plan, Rollout, State
-from fraud3000.deploy.services import Service
+from fraud3000.deploy.services import EcsService
 from fraud3000.errors import FraudError, ParamsError, UnavailableError
 from fraud3000.signals import uninterrupted
 from fraud3000.stages.shared.summary import Summary, Table
@@ -56,7 +56,7 @@ def redeploy(
     if tag is not None and not _TAG.fullmatch(tag):
         raise ParamsError(f"--image-tag: '{tag}' cannot be a tag", hint="Name a tag alone, such as a commit.")
     aws, names = Aws(), _names(cluster, service)
-    plan = rollouts.plan(aws, Service.of(aws, *names), tag=tag, container=container)
+    plan = rollouts.plan(aws, EcsService.of(aws, *names), tag=tag, container=container)
     if dry_run:
         return _would(plan, aws.region)
     start = pace.clock()
@@ -81,7 +81,7 @@ def status(cluster: str | None, service: str | None) -> Summary:
         AWS cannot be asked now.
     """
     aws = Aws()
-    seen = Service.of(aws, *_names(cluster, service))
+    seen = EcsService.of(aws, *_names(cluster, service))
     definition = definitions.described(aws, seen.definition)
     facts = {
         "service": seen.name,
@@ -215,7 +215,7 @@ def _undone(aws: Aws, rollout: Rollout, state: State, *, rollback: bool) -> str:
     return said
 
 
-def _tables(seen: Service) -> tuple[Table, ...]:
+def _tables(seen: EcsService) -> tuple[Table, ...]:
     deployments = tuple(
         (
             one["status"].lower(),

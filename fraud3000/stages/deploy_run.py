@@ -16,7 +16,7 @@ from fraud3000.deploy import definitions, tasks
 from fraud3000.deploy.aws import Aws, also
 from fraud3000.deploy.definitions import short
 from fraud3000.deploy.pace import Pace
-from fraud3000.deploy.services import Service
+from fraud3000.deploy.services import EcsService
 from fraud3000.errors import CheckFailed, DataError, FraudError, ParamsError, ScorerError, UnavailableError
 from fraud3000.signals import uninterrupted
 from fraud3000.stages.deploy import CLUSTER, SERVICE, going_on, named
@@ -128,7 +128,7 @@ def _where(aws: Aws, cluster: str, wanted: Task) -> dict[str, Any]:
             "securityGroups": list(wanted.network.security_groups),
         }
         return {"launchType": "FARGATE", "networkConfiguration": {"awsvpcConfiguration": network}}
-    like = Service.of(aws, cluster, named(wanted.like, "--like-service (or --subnets)", SERVICE)).told
+    like = EcsService.of(aws, cluster, named(wanted.like, "--like-service (or --subnets)", SERVICE)).told
     kinds = ("networkConfiguration", "capacityProviderStrategy", "launchType", "platformVersion")
     where = {kind: like[kind] for kind in kinds if like.get(kind)}
     if "capacityProviderStrategy" in where:

@@ -14,7 +14,7 @@ from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
 from fraud3000.stages.shared import evaluation_text, report_files
-from fraud3000.stages.shared.evaluation_rows import Judged, judged_rows, require_its_features, score
+from fraud3000.stages.shared.evaluation_rows import EvaluationRows, judged_rows, require_its_features, score
 from fraud3000.stages.shared.progress import doing
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace
@@ -82,7 +82,7 @@ def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def _facts(scorer: Scorer, judged: Judged, params: Params) -> dict[str, Any]:
+def _facts(scorer: Scorer, judged: EvaluationRows, params: Params) -> dict[str, Any]:
     test = judged.boundaries.test
     return {
         "model_version": scorer.version,
@@ -105,7 +105,7 @@ def _compromised(params: Params, rows: int) -> dict[str, Any]:
     return {"rule": params.evaluate.compromised_cards, "rows": rows, **stated}
 
 
-def _warnings(scorer: Scorer, judged: Judged) -> Iterator[str]:
+def _warnings(scorer: Scorer, judged: EvaluationRows) -> Iterator[str]:
     if judged.boundaries.test is None:
         yield "the split is random, which flatters every model: the data has no time"
         return

@@ -10,8 +10,8 @@ from fraud3000.errors import ScorerError
 from fraud3000.features.online.event_encoder import EPOCH
 from fraud3000.params import Params
 from fraud3000.redact import mask
-from fraud3000.service.engine.decider import Judge
-from fraud3000.service.journal.entries import Answer, Label, Taken
+from fraud3000.service.engine.decider import Decider
+from fraud3000.service.journal.entries import Decision, LabelEntry, TransactionEntry
 from fraud3000.stages.shared.service_store import decision_of, journal_of, judges_of
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
@@ -35,7 +35,7 @@ def explain(params: Params, id_: str) -> Summary:
     """
     with closing(journal_of(params)) as journal:
         taken = decision_of(journal, id_)
-        labels = [one for one in journal.of_transaction(taken.transaction_id) if isinstance(one, Label)]
+        labels = [one for one in journal.of_transaction(taken.transaction_id) if isinstance(one, LabelEntry)]
     judge, warning = _judge(params, taken)
     facts = {**_transaction(taken, judge), **_decision(taken, judge)}
     tables = (*_reasons(taken, judge), *_contributions(taken, judge), *_labels(labels))
@@ -45,7 +45,7 @@ def explain(params: Params, id_: str) -> Summary:
     return Summary(command="explain", facts=facts, tables=tables, warnings=tuple(warnings))
 
 
-def _judge(params: Params, taken: Taken) -> tuple[Judge | None, str | None]:
+def _judge(params: Params, taken: TransactionEntry) -> tuple[Decider | None, str | None]:
     """The model that decided; or why it cannot be asked."""
     if taken.answer is None:
         return None, None
@@ -67,11 +67,11 @@ class _Money:
         return f"{minor / 10**self.decimals:,.{self.decimals}f}"
 
 
-def _money(judge: Judge | None) -> _Money:
+def _money(judge: Decider | None) -> _Money:
     return _Money(None if judge is None else judge.scorer.mapping.amount.decimals)
 
 
-def _transaction(taken: Taken, judge: Judge | None) -> dict[str, object]:
+def _transaction(taken: TransactionEntry, judge: Decider | None) -> dict[str, object]:
     told = {name: value for name, value in taken.transaction.items() if value is not None and name != "amount"}
     if "ts" in told:
         told["ts"] = _moment(told["ts"])
@@ -83,7 +83,7 @@ def _transaction(taken: Taken, judge: Judge | None) -> dict[str, object]:
     }
 
 
-def _decision(taken: Taken, judge: Judge | None) -> dict[str, object]:
+def _decision(taken: TransactionEntry, judge: Decider | None) -> dict[str, object]:
     answer = taken.answer
     if answer is None:
         return {"decision": "none"}
@@ -96,11 +96,11 @@ def _decision(taken: Taken, judge: Judge | None) -> dict[str, object]:
     return {**facts, "threshold": f"{answer.threshold:.4g}, {reached}", **_loss(answer, judge)}
 
 
-def _loss(answer: Answer, judge: Judge | None) -> dict[str, object]:
+def _loss(answer: Decision, judge: Decider | None) -> dict[str, object]:
     return {"expected loss if approved": _money(judge).tell(answer.expected_loss)}
 
 
-def _reasons(taken: Taken, judge: Judge | None) -> tuple[Table, ...]:
+def _reasons(taken: TransactionEntry, judge: Decider | None) -> tuple[Table, ...]:
     if taken.answer is None:
         return ()
     reasons = taken.answer.reasons if judge is None else judge.reasons(taken)
@@ -108,7 +108,7 @@ def _reasons(taken: Taken, judge: Judge | None) -> tuple[Table, ...]:
     return (Table("Reasons, the strongest first", ("code", "what was found"), rows),) if rows else ()
 
 
-def _contributions(taken: Taken, judge: Judge | None) -> tuple[Table, ...]:
+def _contributions(taken: TransactionEntry, judge: Decider | None) -> tuple[Table, ...]:
     if judge is None or taken.answer is None or taken.answer.source == "fallback":
         return ()
     encoder = judge.scorer.model.encoder
@@ -119,7 +119,7 @@ def _contributions(taken: Taken, judge: Judge | None) -> tuple[Table, ...]:
     return (Table("Features by what they add to the log-odds", ("feature", "value", "adds"), rows),) if rows else ()
 
 
-def _labels(labels: list[Label]) -> tuple[Table, ...]:
+def _labels(labels: list[LabelEntry]) -> tuple[Table, ...]:
     rows = tuple(
         (
             label.source,

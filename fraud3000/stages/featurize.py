@@ -23,7 +23,7 @@ from fraud3000.params import Params
 from fraud3000.schema import REQUIRED, TRANSACTIONS, check
 from fraud3000.stages.shared import preflight
 from fraud3000.stages.shared.catalogues import build_catalogue
-from fraud3000.stages.shared.partitioned_features import ByKey
+from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
 from fraud3000.stages.shared.progress import doing, track
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
@@ -96,7 +96,7 @@ def _featured(
     """FEATURED with `split`, slice by slice."""
     transactions, height = scan(workspace.transactions, made_by="prepare"), sum(split.counts.values())
     kept = [name for name in batch_engine.KEPT if name in transactions.collect_schema()]
-    features = ByKey(catalogue, ledger, kept, height, folder)
+    features = PartitionedFeatures(catalogue, ledger, kept, height, folder)
     for rows in track(_read(workspace), "reading", rows=height):
         features.add(rows)
     history = [_history_days(transactions)] if "ts" in kept else []

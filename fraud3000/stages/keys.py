@@ -10,7 +10,7 @@ from pathlib import Path
 from fraud3000.data.cleaning import card_names, cards
 from fraud3000.data.cleaning.card_names import CardNames
 from fraud3000.params import Params
-from fraud3000.service.http.api_keys import Keys, Scope
+from fraud3000.service.http.api_keys import ApiKeys, Scope
 from fraud3000.stages.shared.service_store import service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
@@ -46,7 +46,7 @@ def add(params: Params, name: str, scopes: Sequence[Scope]) -> Summary:
     UnavailableError
         The file of keys cannot be written.
     """
-    made = Keys(access_file(params)).add(name, scopes)
+    made = ApiKeys(access_file(params)).add(name, scopes)
     return Summary(command="keys add", facts={"key": made, "name": name, "scopes": list(scopes)})
 
 
@@ -58,7 +58,7 @@ def revoke(params: Params, key: str) -> Summary:
     DataError
         There is no such key.
     """
-    revoked = Keys(access_file(params)).revoke(key)
+    revoked = ApiKeys(access_file(params)).revoke(key)
     return Summary(
         command="keys revoke", facts={"key": revoked.id, "name": revoked.name, "revoked at": revoked.revoked_at}
     )
@@ -66,7 +66,7 @@ def revoke(params: Params, key: str) -> Summary:
 
 def listed(params: Params) -> Summary:
     """Tell which keys there are, and what they are for."""
-    keys = Keys(access_file(params)).all()
+    keys = ApiKeys(access_file(params)).all()
     rows = tuple((key.id, key.name, ", ".join(key.scopes), key.made_at, key.revoked_at or "") for key in keys)
     table = Table("Keys", ("key", "name", "scopes", "made at", "revoked at"), rows)
     return Summary(command="keys list", facts={"keys": len(keys)}, tables=(table,) if rows else ())

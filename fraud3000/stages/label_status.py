@@ -14,7 +14,7 @@ import polars as pl
 from fraud3000 import durations
 from fraud3000.data.storage import atomic_write, locations
 from fraud3000.labels import delay_estimate, visibility
-from fraud3000.labels.delay_estimate import Curve
+from fraud3000.labels.delay_estimate import DelayCurve
 from fraud3000.params import Params
 from fraud3000.report import html_page, label_delays
 from fraud3000.report.formatting import percent, plain
@@ -58,7 +58,7 @@ def status(
     told = _read(params, location)
     if not told.timed or told.ledger.is_empty():
         return Summary(command="labels status", facts=told.facts, tables=(_by_source(told.ledger),))
-    found = _Found.of(told, params, as_of)
+    found = _DelayFindings.of(told, params, as_of)
     proposed = delay_estimate.proposed(found.curve, share)
     shown = _Shown(params, found, share, proposed)
     return Summary(
@@ -71,7 +71,7 @@ def status(
 
 
 @dataclass(frozen=True)
-class _Told:
+class _LedgerSource:
     """A ledger and the transactions it is about."""
 
     transactions: pl.DataFrame
@@ -91,19 +91,19 @@ class _Told:
         }
 
 
-def _read(params: Params, location: str | None) -> _Told:
+def _read(params: Params, location: str | None) -> _LedgerSource:
     workspace, root = Workspace.of(params), service_folder(params)
     if location is not None:
         known = scan(workspace.transactions, made_by="prepare") if workspace.transactions.exists() else None
         with locations.fetched(location) as files:
             found = labels_in(params, files, known)
         if found.transactions is not None:
-            return _Told(_slim(found.transactions.lazy()), found.ledger, location)
-        return _Told(_slim(scan(workspace.transactions, made_by="prepare")), found.ledger, location)
+            return _LedgerSource(_slim(found.transactions.lazy()), found.ledger, location)
+        return _LedgerSource(_slim(scan(workspace.transactions, made_by="prepare")), found.ledger, location)
     service = history_frames.known(root, key=hash_chain.audit_key(os.environ))
     if service is not None and (service.rows or not workspace.transactions.exists()):
-        return _Told(_slim(service.transactions), service.ledger, str(root))
-    told = _Told(
+        return _LedgerSource(_slim(service.transactions), service.ledger, str(root))
+    told = _LedgerSource(
         _slim(scan(workspace.transactions, made_by="prepare")),
         read(workspace.labels, made_by="prepare"),
         str(workspace.labels),
@@ -120,17 +120,17 @@ def _slim(transactions: pl.LazyFrame) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _DelayFindings:
     """What the ledger's frauds tell as of a day."""
 
     as_of: datetime
     frauds: pl.DataFrame
-    curve: Curve
-    by_source: dict[str, Curve]
+    curve: DelayCurve
+    by_source: dict[str, DelayCurve]
     weeks: pl.DataFrame
 
     @classmethod
-    def of(cls, told: _Told, params: Params, as_of: datetime | None) -> _Found:
+    def of(cls, told: _LedgerSource, params: Params, as_of: datetime | None) -> _DelayFindings:
         records = delay_estimate.when_known(told.transactions, told.ledger, params.prepare.label_delay)
         at = _after_all(told.transactions, records) if as_of is None else _zoned(as_of)
         frauds = delay_estimate.known_frauds(records, at, params.prepare.source_precedence)
@@ -155,7 +155,7 @@ class _Shown:
     """The findings in words."""
 
     params: Params
-    found: _Found
+    found: _DelayFindings
     share: float
     proposed: timedelta | None
 

@@ -20,12 +20,12 @@ from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import Params
 from fraud3000.redact import in_id, mask
 from fraud3000.schema import LEDGER
-from fraud3000.service.data_dir import Folder
+from fraud3000.service.data_dir import DataDir
 from fraud3000.service.engine.clock import require_plausible, wall
-from fraud3000.service.engine.label_input import Said, settled
+from fraud3000.service.engine.label_input import LabelInput, deduplicate
 from fraud3000.service.engine.seed_history import newest
 from fraud3000.service.journal import hash_chain, history_frames
-from fraud3000.service.journal.entries import Entry, Label
+from fraud3000.service.journal.entries import Entry, LabelEntry
 from fraud3000.service.journal.repair import last_received
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.signals import uninterrupted
@@ -54,7 +54,7 @@ def add(
     if mask(source) != source:
         raise DataError("source: contains a card number", hint="Name who says so, such as chargeback or analyst.")
     reported = None if reported_at is None else microseconds(_zoned(reported_at))
-    return _record(params, [Said(transaction_id, int(is_fraud), source, reported)], command="labels add")
+    return _record(params, [LabelInput(transaction_id, int(is_fraud), source, reported)], command="labels add")
 
 
 def take_in(params: Params, location: str) -> Summary:
@@ -182,22 +182,22 @@ def export(params: Params, file: str, transactions: str | None = None) -> Summar
     return Summary(command="labels export", facts=facts, outputs=wanted, next_step=f"fraud3000 prepare, with {said}")
 
 
-def _said(ledger: pl.DataFrame) -> list[Said]:
+def _said(ledger: pl.DataFrame) -> list[LabelInput]:
     times = pl.col("reported_at", "recorded_at").dt.epoch("us")
-    return [Said(*row) for row in ledger.select("transaction_id", "is_fraud", "source", times).iter_rows()]
+    return [LabelInput(*row) for row in ledger.select("transaction_id", "is_fraud", "source", times).iter_rows()]
 
 
-def _record(params: Params, said: Sequence[Said], *, command: str) -> Summary:
+def _record(params: Params, said: Sequence[LabelInput], *, command: str) -> Summary:
     with _journal(params) as (folder, journal):
         trusted = params.serve.clock
         require_plausible(wall(), last_received(journal), jump=trusted.jump, gap=trusted.gap)
         latest, now = newest(folder.past(), journal), microseconds(wall())
-        new: dict[str, list[Label]] = {}
-        added: list[Label] = []
+        new: dict[str, list[LabelEntry]] = {}
+        added: list[LabelEntry] = []
         for one in said:
             known = [*journal.of_transaction(one.transaction_id), *new.get(one.transaction_id, ())]
             number = journal.last + len(added) + 1
-            label = _told_before(one, known) or settled(one, known, number=number, now=now, newest=latest)
+            label = _told_before(one, known) or deduplicate(one, known, number=number, now=now, newest=latest)
             if label.number == number:
                 added.append(label)
                 new.setdefault(one.transaction_id, []).append(label)
@@ -207,7 +207,7 @@ def _record(params: Params, said: Sequence[Said], *, command: str) -> Summary:
     return Summary(command=command, facts={**counts, "journal": str(folder.root)})
 
 
-def _told_before(said: Said, known: Sequence[Entry]) -> Label | None:
+def _told_before(said: LabelInput, known: Sequence[Entry]) -> LabelEntry | None:
     """The record that says the same of the same report, so that a file that comes again changes nothing.
 
     What its source said in between does not matter, unlike for a record without the time of its report.
@@ -215,14 +215,14 @@ def _told_before(said: Said, known: Sequence[Entry]) -> Label | None:
     if said.reported_at is None:
         return None
     same = (said.source, said.is_fraud, said.reported_at)
-    told = (one for one in known if isinstance(one, Label) and (one.source, one.is_fraud, one.reported_at) == same)
+    told = (one for one in known if isinstance(one, LabelEntry) and (one.source, one.is_fraud, one.reported_at) == same)
     return next(told, None)
 
 
 @contextmanager
-def _journal(params: Params) -> Iterator[tuple[Folder, SqliteJournal]]:
+def _journal(params: Params) -> Iterator[tuple[DataDir, SqliteJournal]]:
     with (
-        closing(Folder(service_folder(params), anchors_of(params))) as folder,
+        closing(DataDir(service_folder(params), anchors_of(params))) as folder,
         closing(folder.journal(key=hash_chain.audit_key(os.environ), flush=params.serve.flush)) as journal,
     ):
         yield folder, journal

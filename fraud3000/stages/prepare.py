@@ -65,7 +65,7 @@ def _summary(
     params: Params,
     workspace: Workspace,
     taken: clean.Intake,
-    told: label_files.Labelled | None,
+    told: label_files.LabelFileResult | None,
     published: tuple[Address, ...],
 ) -> Summary:
     transactions, ledger = pl.scan_parquet(workspace.transactions), pl.scan_parquet(workspace.labels)
@@ -100,7 +100,7 @@ def _located(location: str, params: Params) -> str:
 
 def labels_of_their_own(
     params: Params, transactions: pl.LazyFrame, published: tuple[Address, ...] = ()
-) -> label_files.Labelled | None:
+) -> label_files.LabelFileResult | None:
     """Read the label records that have a file of their own, where the params name one."""
     section = params.prepare
     form = section.labels
@@ -128,7 +128,7 @@ def _refuse_inputs(published: tuple[Address, ...], read_from: list[DataFile]) ->
 def _facts(
     params: Params,
     taken: clean.Intake,
-    told: label_files.Labelled | None,
+    told: label_files.LabelFileResult | None,
     transactions: pl.LazyFrame,
     ledger: pl.LazyFrame,
 ) -> dict[str, Any]:

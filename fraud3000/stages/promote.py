@@ -16,11 +16,11 @@ from fraud3000.metrics.paired_bootstrap import MEASURES
 from fraud3000.params import Params
 from fraud3000.promotion import history
 from fraud3000.promotion.checks import Verdict
-from fraud3000.promotion.history import Action, Standing
+from fraud3000.promotion.history import Action, AliasState
 from fraud3000.registry import CHALLENGER, CHAMPION
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.shared import model_pointer
-from fraud3000.stages.shared.promotion_checks import Judgement, judge
+from fraud3000.stages.shared.promotion_checks import PromotionResult, judge
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
@@ -107,7 +107,7 @@ class _Mover:
 
     params: Params
     workspace: Workspace
-    seen: Standing
+    seen: AliasState
     why: str
     dry_run: bool
 
@@ -170,7 +170,7 @@ class _Mover:
         )
 
     def _point(
-        self, action: Action, alias: str, version: str, folder: Path, why: str, judgement: Judgement | None = None
+        self, action: Action, alias: str, version: str, folder: Path, why: str, judgement: PromotionResult | None = None
     ) -> dict[str, str]:
         model_pointer.require_usable(version, folder, self.params.registry)
         if self.dry_run:

@@ -11,9 +11,9 @@ from pathlib import Path
 from fraud3000.features.online import FeatureStore
 from fraud3000.params import Params
 from fraud3000.service.engine import feature_state
-from fraud3000.service.engine.decider import Judge
+from fraud3000.service.engine.decider import Decider
 from fraud3000.service.engine.feature_state import sown
-from fraud3000.service.journal.entries import Answer, Answered, Entry, Repair, Taken
+from fraud3000.service.journal.entries import Decision, Entry, LateDecisionEntry, RepairEntry, TransactionEntry
 from fraud3000.service.journal.holes import count
 from fraud3000.service.journal.repair import Corrections
 from fraud3000.service.journal.sqlite import SqliteJournal
@@ -54,16 +54,16 @@ def replay(params: Params, ids: Sequence[str] = ()) -> Summary:
         root = service_folder(params)
         found = _Replay(judges, {one.catalogue: sown(root, one.scorer.catalogue) for one in judges.values()})
         for entry in journal.after(0):
-            if isinstance(entry, Repair):
+            if isinstance(entry, RepairEntry):
                 found.stores = {name: _repaired(store, journal, root, entry) for name, store in found.stores.items()}
             met = found.meet(entry)
-            if isinstance(entry, Taken) and (not wanted or entry.number in wanted):
+            if isinstance(entry, TransactionEntry) and (not wanted or entry.number in wanted):
                 found.compare(seen.answered(entry), met)
         lost = count(journal.holes)
     return found.summary(seen.decisions, lost)
 
 
-def _repaired(store: FeatureStore, journal: SqliteJournal, root: Path, repair: Repair) -> FeatureStore:
+def _repaired(store: FeatureStore, journal: SqliteJournal, root: Path, repair: RepairEntry) -> FeatureStore:
     """The state behind a repair: as it would be if a wrong clock had not dated entries into the future."""
     again, corrections = sown(root, store.catalogue), Corrections.of_journal(journal, until=repair.number)
     feature_state.advanced(again, journal, 0, until=repair.number, corrections=corrections)
@@ -74,26 +74,26 @@ def _repaired(store: FeatureStore, journal: SqliteJournal, root: Path, repair: R
 class _Seen:
     """What a first look at the journal tells: its models, one decision of each, and answers that came later."""
 
-    models: dict[str, Taken] = field(default_factory=dict)
-    later: dict[str, Answer] = field(default_factory=dict)
+    models: dict[str, TransactionEntry] = field(default_factory=dict)
+    later: dict[str, Decision] = field(default_factory=dict)
     decisions: int = 0
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> _Seen:
-        seen, open_ = cls(), dict[str, Taken]()
+        seen, open_ = cls(), dict[str, TransactionEntry]()
         for entry in entries:
-            if isinstance(entry, Taken) and entry.answer is None and not entry.expired:
+            if isinstance(entry, TransactionEntry) and entry.answer is None and not entry.expired:
                 open_[entry.transaction_id] = entry
-            elif isinstance(entry, Answered) and entry.transaction_id in open_:
+            elif isinstance(entry, LateDecisionEntry) and entry.transaction_id in open_:
                 seen.later[entry.transaction_id] = entry.answer
                 entry = open_.pop(entry.transaction_id).answered(entry.answer)  # noqa: PLW2901
-            if isinstance(entry, Taken):
+            if isinstance(entry, TransactionEntry):
                 seen.decisions += entry.answer is not None or entry.expired
                 if entry.answer is not None:
                     seen.models.setdefault(entry.answer.fingerprint, entry)
         return seen
 
-    def answered(self, taken: Taken) -> Taken:
+    def answered(self, taken: TransactionEntry) -> TransactionEntry:
         answer = taken.answer or self.later.get(taken.transaction_id)
         return taken if answer is None else taken.answered(answer)
 
@@ -102,21 +102,21 @@ class _Seen:
 class _Replay:
     """A state for each catalogue, and what came out so far."""
 
-    judges: dict[str, Judge]
+    judges: dict[str, Decider]
     stores: dict[str, FeatureStore]
     counts: Counter[str] = field(default_factory=Counter)
     differing: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def meet(self, entry: Entry) -> dict[str, Taken]:
+    def meet(self, entry: Entry) -> dict[str, TransactionEntry]:
         """Let every state see an entry; a transaction with the features that each catalogue gives it."""
-        met: dict[str, Taken] = {}
+        met: dict[str, TransactionEntry] = {}
         for catalogue, store in self.stores.items():
             features = feature_state.meet(store, entry)
-            if isinstance(entry, Taken):
+            if isinstance(entry, TransactionEntry):
                 met[catalogue] = replace(entry, catalogue=catalogue, features=features)
         return met
 
-    def compare(self, told: Taken, met: dict[str, Taken]) -> None:
+    def compare(self, told: TransactionEntry, met: dict[str, TransactionEntry]) -> None:
         """Decide once more, and see whether that gives the same bytes."""
         if told.answer is None or told.commitment:
             self.counts["expired" if told.expired else "erased" if told.commitment else "undecided"] += 1

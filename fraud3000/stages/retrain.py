@@ -57,7 +57,7 @@ STEPS: Mapping[str, Step] = {
 
 
 @dataclass(frozen=True)
-class Run:
+class RetrainRun:
     """How far a run came.
 
     Attributes
@@ -85,7 +85,7 @@ class Run:
     champion: str | None = None
 
     @classmethod
-    def of(cls, params: Params) -> Run:
+    def of(cls, params: Params) -> RetrainRun:
         return cls(datetime.now(UTC).isoformat(timespec="seconds"), _hash(params))
 
     def may_go_on(self, params: Params) -> bool:
@@ -93,10 +93,10 @@ class Run:
         age = datetime.now(UTC) - datetime.fromisoformat(self.began)
         return self.params == _hash(params) and age <= params.retrain.resume_within
 
-    def done(self, step: str, seconds: float) -> Run:
+    def done(self, step: str, seconds: float) -> RetrainRun:
         return replace(self, seconds={**self.seconds, step: round(seconds, 1)}, status="running", step=None, why=None)
 
-    def ended(self, status: str, step: str, why: str | None) -> Run:
+    def ended(self, status: str, step: str, why: str | None) -> RetrainRun:
         return replace(self, status=status, step=step, why=why)
 
 
@@ -122,11 +122,11 @@ def retrain(params: Params, *, restart: bool = False, steps: Mapping[str, Step] 
     UnavailableError
         Another run is under way, or the workspace cannot be written.
     """
-    book = _Book(Workspace.of(params).retraining)
+    book = _RunLog(Workspace.of(params).retraining)
     with file_lock.only_one(book.folder, doing="retraining"):
         before = book.unfinished()
         resumes = before is not None and not restart and before.may_go_on(params)
-        run = before if before is not None and resumes else Run.of(params)
+        run = before if before is not None and resumes else RetrainRun.of(params)
         run, told = _walked(run, params, steps, book)
     facts = {"began": run.began, "went on after": _last(before) if resumes and before else None, **told.facts}
     table = Table("Steps", ("step", "seconds"), tuple((name, f"{took:,.1f}") for name, took in run.seconds.items()))
@@ -134,7 +134,7 @@ def retrain(params: Params, *, restart: bool = False, steps: Mapping[str, Step] 
     return replace(told, command="retrain", facts=facts, tables=(table, *told.tables), outputs={**told.outputs, **kept})
 
 
-def _walked(run: Run, params: Params, steps: Mapping[str, Step], book: _Book) -> tuple[Run, Summary]:
+def _walked(run: RetrainRun, params: Params, steps: Mapping[str, Step], book: _RunLog) -> tuple[RetrainRun, Summary]:
     """Do what is left of a run, and say how it ended, on the disk and to the webhook."""
     told = Summary(command="retrain", facts={})
     for name, step in steps.items():
@@ -155,7 +155,7 @@ def _walked(run: Run, params: Params, steps: Mapping[str, Step], book: _Book) ->
     return _end(run.ended("promoted", name, None), params, book), told
 
 
-def _end(run: Run, params: Params, book: _Book) -> Run:
+def _end(run: RetrainRun, params: Params, book: _RunLog) -> RetrainRun:
     if run.status != "failed":
         run = replace(run, champion=history.standing(params.registry).champion)
     book.end(run)
@@ -164,7 +164,7 @@ def _end(run: Run, params: Params, book: _Book) -> Run:
     return run
 
 
-def _last(run: Run) -> str:
+def _last(run: RetrainRun) -> str:
     return list(run.seconds)[-1] if run.seconds else "nothing"
 
 
@@ -174,7 +174,7 @@ def _hash(params: Params) -> str:
 
 
 @dataclass(frozen=True)
-class _Book:
+class _RunLog:
     """The runs of a workspace on the disk: one that is not over, and those that are."""
 
     folder: Path
@@ -187,18 +187,18 @@ class _Book:
     def _current(self) -> Path:
         return self.folder / "current.json"
 
-    def unfinished(self) -> Run | None:
+    def unfinished(self) -> RetrainRun | None:
         """The run that broke off; None where the last one is over, or what is told of it cannot be read."""
         try:
-            return Run(**json.loads(self._current.read_bytes()))
+            return RetrainRun(**json.loads(self._current.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
-    def keep(self, run: Run) -> None:
+    def keep(self, run: RetrainRun) -> None:
         with atomic_write.whole(self._current) as (part,):
             part.write_text(json.dumps(asdict(run), indent=2) + "\n", encoding="utf-8")
 
-    def end(self, run: Run) -> None:
+    def end(self, run: RetrainRun) -> None:
         """Tell of a run among those that ended; one that failed may be gone on with."""
         before = self.runs.read_text(encoding="utf-8").splitlines() if self.runs.exists() else []
         with atomic_write.whole(self.runs) as (part,):

@@ -23,13 +23,13 @@ from fraud3000.errors import ParamsError, ScorerError, UnavailableError
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.models.inference import category_counts
 from fraud3000.models.inference.category_counts import CategoryCounts
-from fraud3000.params import Mapping, Params
+from fraud3000.params import ColumnMapping, Params
 from fraud3000.schema import DECLINE
 from fraud3000.stages.keys import key_of
 from fraud3000.stages.shared import category_tables
-from fraud3000.stages.shared.answer_spool import Answers
+from fraud3000.stages.shared.answer_spool import AnswerSpool
 from fraud3000.stages.shared.history import History, doubts, require_span
-from fraud3000.stages.shared.partitioned_features import ByKey
+from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
 from fraud3000.stages.shared.progress import track
 from fraud3000.stages.shared.stream import Stream
 from fraud3000.stages.shared.summary import Summary, Table
@@ -110,7 +110,7 @@ def _answered(
     scorer: Scorer, stream: Stream, incoming: clean.Intake, folder: Path, reasons: str
 ) -> tuple[Spill, dict[str, CategoryCounts]]:
     """The answers in input order, and how many category values the model does not know."""
-    answers = Answers(incoming, folder)
+    answers = AnswerSpool(incoming, folder)
     counts: dict[str, CategoryCounts] = {}
     for block in track(_featured(stream, scorer.catalogue, folder / "features"), "scoring", rows=incoming.kept):
         answers.add(block["place"], _score(scorer, block, reasons))
@@ -168,7 +168,7 @@ def _find(model: str, settings: Params) -> tuple[Scorer | None, ScorerError | Un
         return None, error
 
 
-def _mapping(scorer: Scorer | None, params: Params | None, settings: Params) -> Mapping:
+def _mapping(scorer: Scorer | None, params: Params | None, settings: Params) -> ColumnMapping:
     """The mapping of the params, else the bundle's; few rows do not tell card numbers, so training's finding holds."""
     if scorer and params is None:
         return scorer.mapping
@@ -181,7 +181,7 @@ def _mapping(scorer: Scorer | None, params: Params | None, settings: Params) -> 
 
 
 def _intake(
-    raw: list[DataFile], mapping: Mapping, settings: Params, scorer: Scorer | None, folder: Path
+    raw: list[DataFile], mapping: ColumnMapping, settings: Params, scorer: Scorer | None, folder: Path
 ) -> clean.Intake:
     delay = timedelta(seconds=scorer.catalogue.label_delay) if scorer else settings.prepare.label_delay
     section = settings.prepare
@@ -190,7 +190,7 @@ def _intake(
 
 
 def _past(
-    raw: list[DataFile], history: str | None, mapping: Mapping, settings: Params, scorer: Scorer, folder: Path
+    raw: list[DataFile], history: str | None, mapping: ColumnMapping, settings: Params, scorer: Scorer, folder: Path
 ) -> History:
     if not raw:
         return History.of(Workspace.of(settings), folder)
@@ -200,7 +200,7 @@ def _past(
 def _featured(stream: Stream, catalogue: Catalogue, folder: Path) -> Iterator[pl.DataFrame]:
     """Blocks of the input's rows with their features, in order of time."""
     height = stream.height(catalogue)
-    features = ByKey(catalogue, stream.ledger, ("transaction_id", "amount", "place"), height, folder)
+    features = PartitionedFeatures(catalogue, stream.ledger, ("transaction_id", "amount", "place"), height, folder)
     for rows in track(stream.slices(catalogue, SLICE), "reading", rows=height):
         features.add(rows, rows["place"].is_not_null())
     return (block for piece in features.pieces() for block in piece.iter_slices(BLOCK))

@@ -28,23 +28,23 @@ from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params, ServeParams, Span
-from fraud3000.service.data_dir import Folder, Kept, Timespan
+from fraud3000.service.data_dir import DataDir, DataDirContents, Timespan
 from fraud3000.service.engine import feature_state
 from fraud3000.service.engine.clock import CheckedClock, require_plausible, wall
-from fraud3000.service.engine.decider import Judge
-from fraud3000.service.engine.decision_engine import Desk
+from fraud3000.service.engine.decider import Decider
+from fraud3000.service.engine.decision_engine import DecisionEngine
 from fraud3000.service.engine.fallback import Fallback
 from fraud3000.service.http import api_keys
 from fraud3000.service.http.app import create_app
-from fraud3000.service.http.validation import Counter
+from fraud3000.service.http.validation import RequestValidator
 from fraud3000.service.journal import hash_chain
-from fraud3000.service.journal.checkpoints import Anchors
+from fraud3000.service.journal.checkpoints import CheckpointFile
 from fraud3000.service.journal.repair import last_received
 from fraud3000.service.journal.sqlite import SqliteJournal
-from fraud3000.service.maintenance.maintenance import Schedule, Upkeep
+from fraud3000.service.maintenance.maintenance import Maintenance, MaintenanceSchedule
 from fraud3000.signals import uninterrupted
 from fraud3000.stages.keys import access_file, key_of
-from fraud3000.stages.shared.alias_follower import Followed
+from fraud3000.stages.shared.alias_follower import AliasFollower
 from fraud3000.stages.shared.service_store import anchors_of, service_folder
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace, scan
@@ -66,11 +66,11 @@ class Service:
     app: ASGIApp
     listening: socket.socket
     summary: Summary
-    folder: Folder
-    kept: Kept
-    desk: Desk
-    upkeep: Upkeep
-    anchors: Anchors
+    folder: DataDir
+    kept: DataDirContents
+    desk: DecisionEngine
+    upkeep: Maintenance
+    anchors: CheckpointFile
     grace: timedelta
 
     @classmethod
@@ -109,17 +109,17 @@ class Service:
             The port cannot be taken.
         """
         host, port = host or params.serve.host, params.serve.port if port is None else port
-        keys = api_keys.Keys(access_file(params), api_keys.master_key(os.environ))
+        keys = api_keys.ApiKeys(access_file(params), api_keys.master_key(os.environ))
         api_keys.require(keys, host)
         workspace = Workspace.of(params)
         with ExitStack() as opened:
             listening = opened.enter_context(closing(_bound(host, port)))
-            followed = Followed(params, model)
+            followed = AliasFollower(params, model)
             version, bundled = followed()
             scorer = Scorer.load(bundled, version=version)
             scorer.require_same()
             anchors = anchors_of(params)
-            folder = opened.enter_context(closing(Folder(service_folder(params), anchors)))
+            folder = opened.enter_context(closing(DataDir(service_folder(params), anchors)))
             unreadable: tuple[str, ...] = ()
             if folder.seed is None:
                 folder.require_journal_or_new()
@@ -139,13 +139,15 @@ class Service:
             if not cold_start:
                 _require_span(kept.span, scorer.catalogue)
             fallback = Fallback(**params.serve.fallback.model_dump())
-            desk = Desk(Judge(scorer, bundle.fingerprint(bundled), fallback), kept.store, kept.journal, kept.past)
+            desk = DecisionEngine(
+                Decider(scorer, bundle.fingerprint(bundled), fallback), kept.store, kept.journal, kept.past
+            )
             desk.readiness.checks |= {"store": partial(_require_in_place, folder, kept.journal), "clock": clock}
             desk.readiness.clock = clock
             desk.warm_up()
             card_key = key_of(params)
-            counter = Counter(scorer.mapping, _span(params), card_key, clock)
-            upkeep = Upkeep(
+            counter = RequestValidator(scorer.mapping, _span(params), card_key, clock)
+            upkeep = Maintenance(
                 desk,
                 kept.journal,
                 folder.root,
@@ -153,7 +155,9 @@ class Service:
                 followed,
                 _schedule(params.serve),
                 saved=_saved(kept, folder, params.serve),
-                find_shadow=(lambda: None) if params.serve.shadow is None else Followed(params, params.serve.shadow),
+                find_shadow=(lambda: None)
+                if params.serve.shadow is None
+                else AliasFollower(params, params.serve.shadow),
             )
             app = create_app(desk, counter, keys, upkeep, requests_per_second=params.serve.requests_per_second)
             listening.listen(_WAITING)  # requests may come as soon as the summary is told
@@ -255,7 +259,7 @@ class _Past:
         return cls(transactions, scan(workspace.labels, made_by="prepare"), told)
 
 
-def _saved(kept: Kept, folder: Folder, serve: ServeParams) -> int:
+def _saved(kept: DataDirContents, folder: DataDir, serve: ServeParams) -> int:
     """Number of the entry after which the newest snapshot was taken: now, where the start had much to read again."""
     if kept.replayed < serve.snapshot_entries:
         return kept.snapshot or 0
@@ -263,14 +267,14 @@ def _saved(kept: Kept, folder: Folder, serve: ServeParams) -> int:
     return kept.journal.last
 
 
-def _require_in_place(folder: Folder, journal: SqliteJournal) -> None:
+def _require_in_place(folder: DataDir, journal: SqliteJournal) -> None:
     folder.require_in_place()
     journal.require_in_place()
 
 
-def _schedule(serve: ServeParams) -> Schedule:
+def _schedule(serve: ServeParams) -> MaintenanceSchedule:
     retention = serve.retention
-    return Schedule(serve.reload, serve.snapshot_entries, retention.journal, retention.decisions)
+    return MaintenanceSchedule(serve.reload, serve.snapshot_entries, retention.journal, retention.decisions)
 
 
 def _require_span(span: Timespan | None, catalogue: Catalogue) -> None:
@@ -292,7 +296,7 @@ def _require_span(span: Timespan | None, catalogue: Catalogue) -> None:
         )
 
 
-def _require_same(folder: Folder, history: str | None) -> None:
+def _require_same(folder: DataDir, history: str | None) -> None:
     """Refuse another history than the one that the service began with.
 
     Raises
@@ -342,8 +346,8 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _summary(
     scorer: Scorer,
-    folder: Folder,
-    kept: Kept,
+    folder: DataDir,
+    kept: DataDirContents,
     listening: socket.socket,
     *,
     keyed: bool,
@@ -372,7 +376,7 @@ def _not_asked(scorer: Scorer, unasked: UnavailableError | None) -> tuple[str, .
     return (f"{unasked.message}: version {scorer.version} serves, as it was exported last",)
 
 
-def _strangers(folder: Folder, scorer: Scorer, card_key: Callable[[], CardNames]) -> tuple[str, ...]:
+def _strangers(folder: DataDir, scorer: Scorer, card_key: Callable[[], CardNames]) -> tuple[str, ...]:
     """Warn where cards that come can be none of the history, since another key names them."""
     before = folder.card_keys if scorer.mapping.card_numbers == "yes" else set()
     if not before or before & card_key().key_ids or len(card_key().book):
@@ -381,7 +385,7 @@ def _strangers(folder: Folder, scorer: Scorer, card_key: Callable[[], CardNames]
     return (f"cards of the history are named under {keys}: none of them has a history (docs/runbook.md)",)
 
 
-def _recovered(kept: Kept) -> tuple[str, ...]:
+def _recovered(kept: DataDirContents) -> tuple[str, ...]:
     recovered = kept.recovered
     if recovered is None:
         return ()

@@ -18,9 +18,9 @@ from fraud3000.metrics.cost import Costs
 from fraud3000.models.policy import Policy
 from fraud3000.params import Params
 from fraud3000.schema import APPROVE, DECLINE, REVIEW
-from fraud3000.service.engine.shadow import Book, Opinion
+from fraud3000.service.engine.shadow import Opinion, ShadowStore
 from fraud3000.service.journal import hash_chain, history_frames
-from fraud3000.service.journal.entries import Answered, Taken
+from fraud3000.service.journal.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.shared.progress import doing
 from fraud3000.stages.shared.service_store import journal_of, judges_of, service_folder
@@ -51,14 +51,14 @@ def shadow_report(params: Params, version: str | None = None) -> Summary:
     root = service_folder(params)
     with ExitStack() as opened, doing("comparing"):
         journal = opened.enter_context(closing(journal_of(params)))
-        books = [opened.enter_context(closing(book)) for book in Book.all(root)]
+        books = [opened.enter_context(closing(book)) for book in ShadowStore.all(root)]
         book = next((one for one in books if version in (None, one.version)), None)
         if book is None:
             raise DataError(
                 f"{root}: no shadow{'' if version is None else f' of version {version}'} has decided there",
                 hint="Start `fraud3000 serve --shadow challenger`, and let transactions come.",
             )
-        last: deque[Taken] = deque(maxlen=_TIMED)
+        last: deque[TransactionEntry] = deque(maxlen=_TIMED)
         decided = _frame(_pairs(book, journal), last)
         if decided.is_empty():
             raise DataError(
@@ -90,20 +90,20 @@ def shadow_report(params: Params, version: str | None = None) -> Summary:
     )
 
 
-Pair = tuple[Taken, Opinion]
+Pair = tuple[TransactionEntry, Opinion]
 """A transaction that the service's model decided, and what the shadow says of it."""
 
 
-def _pairs(book: Book, journal: SqliteJournal) -> Iterator[Pair]:
-    late: dict[str, Taken] = {}
+def _pairs(book: ShadowStore, journal: SqliteJournal) -> Iterator[Pair]:
+    late: dict[str, TransactionEntry] = {}
     for entry in journal.after(book.first - 1):
-        if isinstance(entry, Taken) and entry.answer is None:
+        if isinstance(entry, TransactionEntry) and entry.answer is None:
             late[entry.transaction_id] = entry
             continue
         taken = entry
-        if isinstance(entry, Answered) and entry.transaction_id in late:
+        if isinstance(entry, LateDecisionEntry) and entry.transaction_id in late:
             taken = late.pop(entry.transaction_id).answered(entry.answer)
-        if isinstance(taken, Taken) and taken.answer is not None and taken.answer.source == "model":
+        if isinstance(taken, TransactionEntry) and taken.answer is not None and taken.answer.source == "model":
             opinion = book.of(taken.number)
             if opinion is not None:
                 yield taken, opinion
@@ -122,7 +122,7 @@ _COLUMNS = {
 }
 
 
-def _frame(pairs: Iterable[Pair], last: deque[Taken]) -> pl.DataFrame:
+def _frame(pairs: Iterable[Pair], last: deque[TransactionEntry]) -> pl.DataFrame:
     """One row for each transaction: what was answered, and what the shadow says. The last ones go into `last` too."""
     rows = []
     for taken, said in pairs:
@@ -134,7 +134,7 @@ def _frame(pairs: Iterable[Pair], last: deque[Taken]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_COLUMNS, orient="row")
 
 
-def _policy(params: Params, last: Taken) -> tuple[Policy | None, str]:
+def _policy(params: Params, last: TransactionEntry) -> tuple[Policy | None, str]:
     """The costs of the model that answered last; or why they are not known."""
     try:
         (judge,) = judges_of(Workspace.of(params), [last]).values()
@@ -143,7 +143,7 @@ def _policy(params: Params, last: Taken) -> tuple[Policy | None, str]:
     return judge.scorer.policy, ""
 
 
-def _labels(decided: pl.DataFrame, known: history_frames.Known, params: Params) -> pl.Series:
+def _labels(decided: pl.DataFrame, known: history_frames.ServiceHistory, params: Params) -> pl.Series:
     """Each transaction's label as known by the newest transaction; null where it is not."""
     rows = known.transactions
     timed = "ts" in rows.collect_schema()
@@ -193,7 +193,7 @@ def _money(decided: pl.DataFrame, is_fraud: pl.Series, policy: Policy) -> Table:
     return Table("Money, in minor units", columns, tuple(rows))
 
 
-def _latency(params: Params, decided: pl.DataFrame, last: list[Taken]) -> Table:
+def _latency(params: Params, decided: pl.DataFrame, last: list[TransactionEntry]) -> Table:
     """Microseconds of one transaction: as the shadow took them, and the last of the other's decisions made once more here."""
     rows = [
         ("shadow: features", *_quantiles(decided["features_us"].to_list())),
@@ -213,7 +213,7 @@ def _mean(values: pl.Series) -> float:
     return float(values.sum()) / len(values)
 
 
-def _timed(params: Params, taken: list[Taken]) -> list[float]:
+def _timed(params: Params, taken: list[TransactionEntry]) -> list[float]:
     try:
         judges = judges_of(Workspace.of(params), taken)
     except ScorerError:

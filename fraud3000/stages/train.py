@@ -21,18 +21,18 @@ from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.catalogue import words
 from fraud3000.models import policy
 from fraud3000.models.inference import bundle, category_counts, self_test_rows
-from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer
-from fraud3000.models.inference.self_test_rows import Recorded
+from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.models.training import cross_fit, estimators, fit, seed_noise
 from fraud3000.models.training.cross_fit import Outside
 from fraud3000.models.training.fit import Model
 from fraud3000.models.training.training_rows import LATER, require_both_classes
-from fraud3000.params import Mapping, Params, Span
+from fraud3000.params import ColumnMapping, Params, Span
 from fraud3000.promotion import history, verdict_log
 from fraud3000.stages.shared import category_tables, model_pointer
 from fraud3000.stages.shared.summary import Summary, Table
-from fraud3000.stages.shared.training_inputs import Inputs, of_split, up_to_now
+from fraud3000.stages.shared.training_inputs import TrainingInputs, of_split, up_to_now
 from fraud3000.stages.shared.workspace import Workspace
 
 
@@ -68,7 +68,7 @@ def train(params: Params, *, final: bool = False) -> Summary:
         model, inputs.train, inputs.valid, inputs.catalogue, inputs.boundaries, params.train, params.policy
     )
     spread = seed_noise.measure(model, inputs.train, inputs.valid, inputs.catalogue, params.train, params.policy)
-    typical = Typical.learn(model.encoder, rows.filter(pl.Series(is_fraud == 0)), inputs.catalogue.features)
+    typical = UsualValues.learn(model.encoder, rows.filter(pl.Series(is_fraud == 0)), inputs.catalogue.features)
     columns = category_counts.trained(model.encoder, inputs.catalogue.features, rows, inputs.valid.featured)
     scorer = Scorer(
         catalogue=inputs.catalogue,
@@ -91,13 +91,15 @@ def train(params: Params, *, final: bool = False) -> Summary:
     return _summary(version, scorer, inputs, settled, metrics, workspace)
 
 
-def _recorded(model: Model, settled: Outside, valid: pl.DataFrame) -> Recorded:
+def _recorded(model: Model, settled: Outside, valid: pl.DataFrame) -> SelfTestRows:
     """Rows of validation as the model takes them, with the scores of its deployed form."""
     places = self_test_rows.places(valid.height)
-    return Recorded.of(model.encoder.matrix(valid[places]), settled.calibrator.probability(settled.log_odds[places]))
+    return SelfTestRows.of(
+        model.encoder.matrix(valid[places]), settled.calibrator.probability(settled.log_odds[places])
+    )
 
 
-def _mapping(params: Params, rows: pl.DataFrame) -> Mapping:
+def _mapping(params: Params, rows: pl.DataFrame) -> ColumnMapping:
     """How raw files are read from now on: what was found in the card column once holds for every later file."""
     mapping = sources.resolve(params.prepare)
     mapping = mapping.model_copy(update={"card_like_ids": sensitive.card_like_roles(rows, mapping)})
@@ -108,7 +110,7 @@ def _mapping(params: Params, rows: pl.DataFrame) -> Mapping:
     return mapping if cards.hold_hashes(rows["card_id"]) else mapping.model_copy(update={"card_numbers": "no"})
 
 
-def _facts(inputs: Inputs, params: Params) -> dict[str, Any]:
+def _facts(inputs: TrainingInputs, params: Params) -> dict[str, Any]:
     """Where the model comes from: nothing that was not known on its day, so that it can be made again to the byte."""
     as_of = inputs.boundaries.as_of
     return {
@@ -168,10 +170,10 @@ def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: 
     return version
 
 
-def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, float]) -> registry.Training:
+def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, float]) -> registry.TrainingRun:
     kinds: dict[str, str] = {feature.name: feature.kind for feature in scorer.catalogue.features}
     kinds["amount"] = "integer"
-    return registry.Training(
+    return registry.TrainingRun(
         bundle=saved,
         params=_used(params),
         metrics=metrics,
@@ -200,7 +202,12 @@ def _code() -> dict[str, str]:
 
 
 def _summary(
-    version: str, scorer: Scorer, inputs: Inputs, settled: Outside, metrics: dict[str, float], workspace: Workspace
+    version: str,
+    scorer: Scorer,
+    inputs: TrainingInputs,
+    settled: Outside,
+    metrics: dict[str, float],
+    workspace: Workspace,
 ) -> Summary:
     as_of = inputs.boundaries.as_of
     facts = {
@@ -266,13 +273,13 @@ def _threshold_facts(settled: Outside) -> dict[str, Any]:
     return {**facts, "threshold set on": settled.threshold_on}
 
 
-def _rows_table(inputs: Inputs) -> Table:
+def _rows_table(inputs: TrainingInputs) -> Table:
     counts = {"train": inputs.train.counts, "valid": inputs.valid.counts}
     rows = tuple((name, *(f"{split[name]:,}" for split in counts.values())) for name in inputs.train.counts)
     return Table("Rows, labels as known on that day", ("", *counts), rows)
 
 
-def _warnings(scorer: Scorer, inputs: Inputs, settled: Outside, metrics: dict[str, float]) -> Iterator[str]:
+def _warnings(scorer: Scorer, inputs: TrainingInputs, settled: Outside, metrics: dict[str, float]) -> Iterator[str]:
     if scorer.model.encoder.dropped:
         left_out = ", ".join(f"{name} ({why})" for name, why in scorer.model.encoder.dropped.items())
         yield f"features left out: {left_out}"

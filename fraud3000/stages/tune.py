@@ -16,13 +16,13 @@ from fraud3000 import registry
 from fraud3000.data.storage import atomic_write
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.evaluation import hyperparameter_search, rolling_backtest
-from fraud3000.evaluation.hyperparameter_search import Found, Trial
+from fraud3000.evaluation.hyperparameter_search import SearchResult, Trial
 from fraud3000.evaluation.rolling_backtest import Fold
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.training import estimators
 from fraud3000.models.training.search_space import space_of
 from fraud3000.params import Params, TrainModelParams, yaml_text
-from fraud3000.stages.shared.backtest_folds import FoldRows, Ground, as_scored, as_text
+from fraud3000.stages.shared.backtest_folds import BacktestData, FoldRows, as_scored, as_text
 from fraud3000.stages.shared.evaluation_rows import declared
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
@@ -66,7 +66,7 @@ def tune(params: Params, given: Path | None = None) -> tuple[Summary, Params]:
     space = space_of(params.train, params.tune.space)
     workspace = Workspace.of(params)
     begin = _first_test(params, workspace)
-    ground = Ground.read(workspace, params, at=begin)
+    ground = BacktestData.read(workspace, params, at=begin)
     folds = _folds(params, ground, begin)
     registry.require(params.registry)
     rows = [FoldRows(ground, fold) for fold in folds]
@@ -104,7 +104,7 @@ def _first_test(params: Params, workspace: Workspace) -> datetime:
     return min(split.test[0], stated.replace(tzinfo=UTC) if stated.tzinfo is None else stated.astimezone(UTC))
 
 
-def _folds(params: Params, ground: Ground, begin: datetime) -> tuple[Fold, ...]:
+def _folds(params: Params, ground: BacktestData, begin: datetime) -> tuple[Fold, ...]:
     told, delay = params.tune, params.prepare.label_delay
     length = (told.folds - 1) * params.backtest.step + params.backtest.test
     first = told.first or _midnight_before(begin - delay - length)
@@ -143,7 +143,7 @@ def _judged(recipe: TrainModelParams, rows: list[FoldRows], params: Params) -> I
         yield float(entry["value"])
 
 
-def _identity(params: Params, ground: Ground, folds: tuple[Fold, ...]) -> str:
+def _identity(params: Params, ground: BacktestData, folds: tuple[Fold, ...]) -> str:
     """What a search is of: the features and labels, the folds, and the params that it does not change."""
     digests = []
     for path in (ground.workspace.features, ground.workspace.labels):
@@ -159,7 +159,7 @@ def _identity(params: Params, ground: Ground, folds: tuple[Fold, ...]) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def _content(params: Params, found: Found, folds: tuple[Fold, ...], begin: datetime) -> dict[str, Any]:
+def _content(params: Params, found: SearchResult, folds: tuple[Fold, ...], begin: datetime) -> dict[str, Any]:
     return {
         "objective": params.tune.objective,
         "best": {"trial": found.best.number, "mean": found.best.mean, "chosen": found.best.chosen},
@@ -173,7 +173,7 @@ def _content(params: Params, found: Found, folds: tuple[Fold, ...], begin: datet
     }
 
 
-def _params_file(given: Path | None, found: Found, content: dict[str, Any]) -> str:
+def _params_file(given: Path | None, found: SearchResult, content: dict[str, Any]) -> str:
     """The file that was given with another train section; where there was none, that section alone."""
     path = given or params_files.DEFAULT_FILE
     told = yaml_text.load(path.read_text(encoding="utf-8"), thing=str(path)) if path.exists() else {}
@@ -186,9 +186,9 @@ def _params_file(given: Path | None, found: Found, content: dict[str, Any]) -> s
     return head + yaml_text.dump(told)
 
 
-def _logged(params: Params, found: Found, content: dict[str, Any]) -> registry.Family:
+def _logged(params: Params, found: SearchResult, content: dict[str, Any]) -> registry.RunTree:
     objective = params.tune.objective
-    return registry.Family(
+    return registry.RunTree(
         name="tune",
         params={"tune": params.tune.model_dump(mode="json"), "train": estimators.used(found.train)},
         metrics={objective: found.best.mean},
@@ -219,7 +219,7 @@ def _progress() -> Iterator[Callable[[Trial, int], None]]:
         yield ended
 
 
-def _summary(params: Params, found: Found, folds: tuple[Fold, ...], workspace: Workspace) -> Summary:
+def _summary(params: Params, found: SearchResult, folds: tuple[Fold, ...], workspace: Workspace) -> Summary:
     given_up = sum(trial.given_up for trial in found.trials)
     facts = {
         "searched for": f"{params.tune.objective.replace('_', ' ')}, mean over {len(folds)} folds",
@@ -240,7 +240,7 @@ def _summary(params: Params, found: Found, folds: tuple[Fold, ...], workspace: W
     )
 
 
-def _table(found: Found) -> Table:
+def _table(found: SearchResult) -> Table:
     whole = sorted((one for one in found.trials if not one.given_up), key=lambda one: (-one.mean, one.number))
     keys = list(found.best.chosen)
     names = [key.rpartition(".")[2] for key in keys]

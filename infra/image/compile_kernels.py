@@ -15,11 +15,11 @@ from fraud3000.features.online import FeatureStore
 from fraud3000.features.verification import adversarial_stream, every_kind
 from fraud3000.features.verification.parity import compare
 from fraud3000.models.inference import calibrate
-from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.models.training import fit
-from fraud3000.params import Mapping, TrainModelParams
+from fraud3000.params import ColumnMapping, TrainModelParams
 
 catalogue = every_kind.catalogue(
     label_delay=604_800, late_horizon=86_400, zone="UTC", precedence=adversarial_stream.SOURCES
@@ -43,6 +43,8 @@ FeatureStore.rebuild(strangers, made.ledger, catalogue)
 is_fraud = np.arange(featured.height, dtype=np.int8) % 2
 for estimator in ("hist_gradient_boosting", "random_forest"):
     model = fit.fit(featured, is_fraud, features, TrainModelParams(estimator=estimator))
-    scorer = Scorer(catalogue, Mapping(), model, calibrate.Platt(1.0, 0.0), Policy("capacity", 0.5), Typical({}))
+    scorer = Scorer(
+        catalogue, ColumnMapping(), model, calibrate.Platt(1.0, 0.0), Policy("capacity", 0.5), UsualValues({})
+    )
     scorer.judge(rows, [100] * len(rows))
     scorer.contributions(featured.head(100))

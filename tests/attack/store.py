@@ -11,10 +11,10 @@ from pathlib import Path
 from fraud3000.errors import DataError, FraudError
 from fraud3000.features.spec.declarations import Catalogue, Window
 from fraud3000.params import Params
-from fraud3000.service.data_dir import Folder
+from fraud3000.service.data_dir import DataDir
 from fraud3000.service.engine import feature_state
 from fraud3000.service.journal.archive import Archive
-from fraud3000.service.journal.checkpoints import Anchors
+from fraud3000.service.journal.checkpoints import CheckpointFile
 from fraud3000.service.journal.entries import Entry
 from fraud3000.stages import audit
 from fraud3000.stages.shared.service_store import anchors_of, service_folder
@@ -42,7 +42,7 @@ def build(place: Path) -> None:
     """Write a store of a service that was killed, with backups of its folder after 40 and 80 entries."""
     params = params_of(place / "live")
     with (
-        closing(Folder(service_folder(params), anchors_of(params))) as folder,
+        closing(DataDir(service_folder(params), anchors_of(params))) as folder,
         closing(folder.journal(key=KEY.encode())) as journal,
     ):
         folder.sow(None, None, {"history": None})
@@ -51,7 +51,7 @@ def build(place: Path) -> None:
             if number == _ARCHIVED:
                 journal.move(datetime.now(UTC))
             if number in _ANCHORED:
-                Anchors(anchors_of(params).path, key=KEY.encode()).drop(journal.store, journal.end)
+                CheckpointFile(anchors_of(params).path, key=KEY.encode()).drop(journal.store, journal.end)
             if number in _ANCHORED[:2]:
                 shutil.copytree(folder.root, place / f"backup-{number}")
         shutil.copytree(place / "live", place / "killed")  # with its write-ahead log
@@ -60,14 +60,14 @@ def build(place: Path) -> None:
 def other_journal(path: Path) -> None:
     """Write another service's journal, under the same key."""
     params = params_of(path)
-    with closing(Folder(service_folder(params))) as folder, closing(folder.journal(key=KEY.encode())) as journal:
+    with closing(DataDir(service_folder(params))) as folder, closing(folder.journal(key=KEY.encode())) as journal:
         journal.append([entry(number) for number in range(1, 31)])
 
 
 def start(params: Params) -> FraudError | None:
     """Open the journal as a start of the service does; the error that it ends with."""
     try:
-        with closing(Folder(service_folder(params), anchors_of(params))) as folder:
+        with closing(DataDir(service_folder(params), anchors_of(params))) as folder:
             kept = folder.open(CATALOGUE, key=KEY.encode())
             end = kept.journal.end
             feature_state.save(folder.root, kept.store, end)

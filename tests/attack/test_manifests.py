@@ -20,12 +20,12 @@ import pytest
 
 from fraud3000.errors import ScorerError
 from fraud3000.models.inference import bundle, bundle_parts, calibrate
-from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer
-from fraud3000.models.inference.self_test_rows import Recorded, places
+from fraud3000.models.inference.self_test_rows import SelfTestRows, places
 from fraud3000.models.policy import Policy
 from fraud3000.models.training.fit import fit
-from fraud3000.params import Mapping, TrainModelParams
+from fraud3000.params import ColumnMapping, TrainModelParams
 
 LEARNERS = {
     "boosting": TrainModelParams(estimator_params={"max_iter": 10}),
@@ -90,12 +90,12 @@ def make(featured: pl.DataFrame, catalogue: Any, params: TrainModelParams) -> Sc
     rows = places(featured.height)
     return Scorer(
         catalogue=catalogue,
-        mapping=Mapping(numeric=("same",), categorical=("category",)),
+        mapping=ColumnMapping(numeric=("same",), categorical=("category",)),
         model=model,
         calibrator=calibrator,
         policy=Policy("capacity", 0.25, review_cost=500, fee=100, lost_sale=2_000),
-        typical=Typical.learn(model.encoder, featured.filter(pl.col("is_fraud") == 0), catalogue.features),
-        recorded=Recorded.of(model.encoder.matrix(featured[rows]), calibrator.probability(log_odds[rows])),
+        typical=UsualValues.learn(model.encoder, featured.filter(pl.col("is_fraud") == 0), catalogue.features),
+        recorded=SelfTestRows.of(model.encoder.matrix(featured[rows]), calibrator.probability(log_odds[rows])),
         facts={"estimator": "of a test", "as_of": "2018-08-01T00:00:00", "rows": {"fraud": 3}},
     )
 

@@ -360,7 +360,7 @@ def test_a_single_number_in_a_parquet_column_of_any_type(
     from datetime import datetime, timedelta
 
     from fraud3000.data.cleaning import clean
-    from fraud3000.params import Mapping
+    from fraud3000.params import ColumnMapping
 
     number = Planter(len(kind)).number("visa")
     planted = TYPES[kind](number)
@@ -379,7 +379,7 @@ def test_a_single_number_in_a_parquet_column_of_any_type(
         mapping[role] = ["field"]
     taken = clean.ingest(
         [tmp_path / "in.parquet"],
-        Mapping.model_validate(mapping),
+        ColumnMapping.model_validate(mapping),
         label_delay=timedelta(days=7),
         earliest=datetime(1970, 1, 1),
         latest=datetime(2100, 1, 1),

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fraud3000.service.http import parsing
-from fraud3000.service.http.api_keys import SCOPES, Keys
+from fraud3000.service.http.api_keys import SCOPES, ApiKeys
 from fraud3000.service.http.connection import MOST_WAITING
 from tests.attack.bystander import PATIENCE, Bystander, Running, ask, serving, transaction
 
@@ -142,7 +142,7 @@ def test_a_request_under_way_is_answered_before_the_service_ends(running: Runnin
 def test_hundreds_of_clients_without_a_key_stop_nothing(
     running: Running, connections: ExitStack, tmp_path: Path
 ) -> None:
-    key = Keys(tmp_path / "service" / "keys.json").add("bystander", SCOPES)
+    key = ApiKeys(tmp_path / "service" / "keys.json").add("bystander", SCOPES)
     bystander = Bystander(running.port, {"X-API-Key": key})
     quiet = bystander.quiet()
     asked = (get("/model") + get("/nowhere", "X-API-Key: f3k_1_2")) * 500

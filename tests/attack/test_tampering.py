@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fraud3000.params import Params
-from fraud3000.service.data_dir import Folder
+from fraud3000.service.data_dir import DataDir
 from fraud3000.stages import audit
 from fraud3000.stages.shared.service_store import anchors_of, service_folder
 from tests.attack.store import ENTRIES, KEY, build, entry, findings, other_journal, params_of, start, whole
@@ -196,7 +196,7 @@ def _swapped(kind: object) -> set[int]:
 def continued(params: Params, what: str) -> None:
     """Append, and see that no lost number is used again."""
     with (
-        closing(Folder(service_folder(params), anchors_of(params))) as folder,
+        closing(DataDir(service_folder(params), anchors_of(params))) as folder,
         closing(folder.journal(key=KEY.encode())) as journal,
     ):
         assert journal.last >= ENTRIES or "other" in what, f"{what}: goes on at {journal.last}"

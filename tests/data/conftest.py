@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from fraud3000.data.cleaning import cards, clean
 from fraud3000.data.cleaning.clean import Ingested
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
@@ -50,7 +50,7 @@ def ingest(tmp_path: Path) -> Ingest:
 def ingest_paths(paths: list[Path], *, optional: tuple[str, ...] = (), **mapping: Any) -> Ingested:
     return clean.ingest(
         paths,
-        Mapping.model_validate(mapping),
+        ColumnMapping.model_validate(mapping),
         label_delay=timedelta(days=7),
         earliest=datetime(1970, 1, 1),
         latest=datetime(2100, 1, 1),

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from fraud3000.data.cleaning import card_names, cards
-from fraud3000.data.cleaning.card_names import Book, CardNames
+from fraud3000.data.cleaning.card_names import CardNames, CardNameStore
 from fraud3000.errors import ParamsError, UnavailableError
 
 A, B, C = (cards.new_key() for _ in range(3))
@@ -18,7 +18,7 @@ UNSEEN = pl.Series(["340000000000009"])
 
 @pytest.fixture
 def book(tmp_path):
-    return Book(tmp_path / "data" / "card-names.db")
+    return CardNameStore(tmp_path / "data" / "card-names.db")
 
 
 def test_meanwhile_cards_go_by_their_old_names_and_the_new_ones_are_written_down(book):
@@ -30,7 +30,7 @@ def test_meanwhile_cards_go_by_their_old_names_and_the_new_ones_are_written_down
 
 def test_afterwards_those_that_were_seen_keep_their_names_and_others_begin_anew(book):
     CardNames(B, A, book).names(SEEN)
-    after = CardNames(B, None, Book(book.path))
+    after = CardNames(B, None, CardNameStore(book.path))
     assert after.names(SEEN).to_list() == A.names(SEEN).to_list()
     assert after.names(UNSEEN).to_list() == B.names(UNSEEN).to_list()
 
@@ -66,7 +66,7 @@ def test_several_write_at_once(book):
     numbers = pl.Series([f"41111111{number:08}" for number in range(400)])
 
     def name(start):
-        return CardNames(B, A, Book(book.path)).names(numbers[start : start + 200])
+        return CardNames(B, A, CardNameStore(book.path)).names(numbers[start : start + 200])
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(name, range(0, 201, 50)))

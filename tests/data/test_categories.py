@@ -18,7 +18,7 @@ from fraud3000.data.cleaning.clean import Ingested
 from fraud3000.features.custom_features import declare
 from fraud3000.features.spec.declarations import Catalogue, Column
 from fraud3000.models.inference.encoder import Encoder
-from fraud3000.params import FeatureParams, Mapping
+from fraud3000.params import ColumnMapping, FeatureParams
 from fraud3000.service.http.schemas import transaction_model
 
 SAME = [
@@ -80,7 +80,7 @@ def test_floats_of_a_column_and_single_floats_agree(values: list[float]) -> None
     ]
 
 
-MAPPING = Mapping.model_validate(
+MAPPING = ColumnMapping.model_validate(
     {"columns": {"transaction_id": "id", "amount": "amount"}, "categorical": ["mcc"], "amount": {"decimals": 2}}
 )
 

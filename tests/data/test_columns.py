@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from fraud3000.data.reading.columns import Layout, normalised, resolve
+from fraud3000.data.reading.columns import ColumnLayout, normalised, resolve
 from fraud3000.errors import LeakageError, ParamsError, SchemaError
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 
 
-def layout(there: list[str], optional: tuple[str, ...] = (), **mapping: Any) -> Layout:
+def layout(there: list[str], optional: tuple[str, ...] = (), **mapping: Any) -> ColumnLayout:
     mapping["columns"] = {"amount": "amount"} | mapping.get("columns", {})
-    return resolve(there, Mapping.model_validate(mapping), thing="a.csv", optional=optional)
+    return resolve(there, ColumnMapping.model_validate(mapping), thing="a.csv", optional=optional)
 
 
 @pytest.mark.parametrize(

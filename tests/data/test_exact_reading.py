@@ -17,7 +17,7 @@ from fraud3000.data.cleaning import amounts, currency, ids, passthrough
 from fraud3000.data.cleaning.clean import Ingested
 from fraud3000.data.reading import decimals, times
 from fraud3000.errors import ParamsError
-from fraud3000.params import AmountFormat, Mapping, TimeFormat, validate
+from fraud3000.params import AmountFormat, ColumnMapping, TimeFormat, validate
 
 OTHER_DIGITS = [
     "５.00",
@@ -165,7 +165,7 @@ def test_each_row_of_a_file_is_kept_as_it_says_or_refused(ingest: Callable[..., 
 )
 def test_rates_are_plain_and_one_at_a_time(rates: dict[str, Any]) -> None:
     with pytest.raises(ParamsError, match="rates"):
-        validate(Mapping, {"amount": {"currency": "EUR", "rates": rates}}, thing="prepare.mapping")
+        validate(ColumnMapping, {"amount": {"currency": "EUR", "rates": rates}}, thing="prepare.mapping")
 
 
 def test_the_largest_rate_is_read() -> None:

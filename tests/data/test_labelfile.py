@@ -20,7 +20,7 @@ TRANSACTIONS = pl.DataFrame({"transaction_id": ["a", "b"], "ts": [DAY, DAY + WEE
 )
 
 
-def read(path: Path, content: str, known: pl.DataFrame = TRANSACTIONS, **form: Any) -> label_files.Labelled:
+def read(path: Path, content: str, known: pl.DataFrame = TRANSACTIONS, **form: Any) -> label_files.LabelFileResult:
     (path / "labels.csv").write_text(content)
     settings = LabelsFile.model_validate({"input": "unused"} | form)
     return label_files.read([path / "labels.csv"], settings, known, WEEK, earliest=EARLIEST, latest=LATEST)

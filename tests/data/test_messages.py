@@ -15,7 +15,7 @@ from fraud3000.data.cleaning import label_files
 from fraud3000.data.cleaning.clean import Ingested
 from fraud3000.data.reading.raw_table import DataFile
 from fraud3000.errors import ParamsError, SchemaError
-from fraud3000.params import LabelsFile, Mapping, validate
+from fraud3000.params import ColumnMapping, LabelsFile, validate
 
 BODY = "id,time,card,shop,amount\nA,2024-01-01 10:00,c1,s1,1\nB,2024-01-01 11:00,c1,s1,2\n"
 ROLES = {"amount": "amount", "transaction_id": "id", "ts": "time", "card_id": "card", "terminal_id": "shop"}
@@ -74,7 +74,7 @@ def test_a_labels_file_below_a_title(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["epoch", "Epoch", "epoch_seconds", "unix", "ISO", "iso8601", "timestamp", ""])
 def test_a_time_format_is_a_name_or_a_pattern(name: str) -> None:
     with pytest.raises(ParamsError, match=r"time\.format: '.*' is neither one of iso, epoch_s, epoch_ms") as caught:
-        validate(Mapping, {"time": {"format": name}}, thing="prepare.mapping")
+        validate(ColumnMapping, {"time": {"format": name}}, thing="prepare.mapping")
     assert ("state its unit" in str(caught.value)) == ("epoch" in name.lower())
 
 

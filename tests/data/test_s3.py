@@ -23,7 +23,7 @@ from fraud3000.data.reading import files
 from fraud3000.data.storage import locations, s3, s3_upload
 from fraud3000.data.storage.s3 import Address
 from fraud3000.errors import DataError, ParamsError, UnavailableError
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 from tests.between import Between
 
 MANY = os.urandom(12 * 2**20)
@@ -125,7 +125,7 @@ class TestFetch:
         content = "amount,ts\n5,2024-01-01\nx,2024-01-02\n6\n"
         put(store, **{"in/a.csv": content})
         (tmp_path / "a.csv").write_text(content)
-        mapping = Mapping.model_validate({"columns": {"amount": "amount", "ts": "ts"}})
+        mapping = ColumnMapping.model_validate({"columns": {"amount": "amount", "ts": "ts"}})
         span = {"label_delay": timedelta(7), "earliest": datetime(1970, 1, 1), "latest": datetime(2100, 1, 1)}
         local = clean.ingest([tmp_path / "a.csv"], mapping, **span)
         with locations.fetched("s3://bank/in") as raw:

@@ -19,7 +19,7 @@ from fraud3000.data.cleaning.clean import Ingested
 from fraud3000.data.storage.external_sort import in_order
 from fraud3000.data.storage.spill import Spill
 from fraud3000.errors import DataError, FraudError
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 
 KEY = cards.CardKey.of(bytes(range(100, 132)))
 NUMBERS = ["4111111111111111", "5500005555555559", "340000000000009", "30000000000004"]
@@ -60,7 +60,7 @@ def _ingest(paths: list[Path], size: int, **mapping: Any) -> Ingested | str:
     try:
         return clean.ingest(
             paths,
-            Mapping.model_validate({"columns": MAPPED} | mapping),
+            ColumnMapping.model_validate({"columns": MAPPED} | mapping),
             label_delay=timedelta(days=2),
             earliest=datetime(1970, 1, 1),
             latest=datetime(2100, 1, 1),
@@ -184,7 +184,7 @@ def test_a_file_whose_rows_break_off_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.parquet: not a whole file"):
         clean.ingest(
             [path],
-            Mapping.model_validate({"columns": {"transaction_id": "id", "amount": "amount"}}),
+            ColumnMapping.model_validate({"columns": {"transaction_id": "id", "amount": "amount"}}),
             label_delay=timedelta(days=2),
             earliest=datetime(1970, 1, 1, tzinfo=UTC),
             latest=datetime(2100, 1, 1, tzinfo=UTC),

@@ -15,7 +15,7 @@ FEW = CATALOGUE.without([name for name in CATALOGUE.names if not name.startswith
 
 
 @pytest.fixture(scope="module")
-def made() -> adversarial_stream.Stress:
+def made() -> adversarial_stream.AdversarialStream:
     return adversarial_stream.stream(CATALOGUE, rows=1_200)
 
 
@@ -47,7 +47,7 @@ def arrival_is_time(transactions, ledger, catalogue, *, wanted=None):
 
 def test_no_feature_of_any_kind_sees_the_future(made):
     found = leaks.check(made.transactions, made.ledger, CATALOGUE, rows=12)
-    assert found == leaks.Checked(rows=12, futures=36, leaks=())
+    assert found == leaks.LeakCheck(rows=12, futures=36, leaks=())
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_rows_at_one_time_and_out_of_order_are_looked_at_first(made):
 
 
 def test_without_time_or_rows_there_is_no_future(made):
-    nothing = leaks.Checked(0, 0, ())
+    nothing = leaks.LeakCheck(0, 0, ())
     timeless = FEW.without(FEW.names)
     assert leaks.check(made.transactions.drop("ts"), made.ledger, timeless) == nothing
     assert leaks.check(made.transactions.clear(), pl.DataFrame(schema=LEDGER), timeless) == nothing

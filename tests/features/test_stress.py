@@ -15,7 +15,7 @@ CATALOGUE = every_kind.catalogue(precedence=adversarial_stream.SOURCES)
 
 
 @pytest.fixture(scope="module")
-def made() -> adversarial_stream.Stress:
+def made() -> adversarial_stream.AdversarialStream:
     return adversarial_stream.stream(CATALOGUE, rows=4_000)
 
 

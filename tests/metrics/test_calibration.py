@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from fraud3000.metrics import calibration
 from fraud3000.metrics.calibration import Probabilities
-from fraud3000.metrics.scored_arrays import Sample
+from fraud3000.metrics.scored_arrays import ScoredArrays
 
 
 @pytest.fixture
@@ -19,10 +19,10 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     return odds, fraud
 
 
-def sample_of(score: np.ndarray, fraud: np.ndarray, amount: np.ndarray | None = None) -> Sample:
+def sample_of(score: np.ndarray, fraud: np.ndarray, amount: np.ndarray | None = None) -> ScoredArrays:
     amount = np.ones(len(score)) if amount is None else amount
     place = np.arange(len(score))
-    return Sample(score, fraud, amount, score > 0.5, score > 1, place, {}, None).ranked()
+    return ScoredArrays(score, fraud, amount, score > 0.5, score > 1, place, {}, None).ranked()
 
 
 def test_slope_and_intercept_equal_an_unpenalised_logistic_regression(drawn):

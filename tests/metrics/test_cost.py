@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from fraud3000.metrics.cost import Costs, from_first_caught, savings, share
-from fraud3000.metrics.scored_arrays import Sample
+from fraud3000.metrics.scored_arrays import ScoredArrays
 from fraud3000.params import PolicyParams
 
 
@@ -60,6 +60,6 @@ def test_the_card_view_counts_from_the_first_alerted_fraud():
             "amount": [100] * 6,
         }
     )
-    sample = Sample.of(scored)
+    sample = ScoredArrays.of(scored)
     saved = from_first_caught(sample)[np.argsort(sample.place)]
     assert saved.tolist() == [False, False, True, False, True, False]

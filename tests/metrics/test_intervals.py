@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from fraud3000.metrics.intervals import FEWEST_CLUSTERS, Draw, bootstrap, draws, usable
-from fraud3000.metrics.scored_arrays import Sample
+from fraud3000.metrics.scored_arrays import ScoredArrays
 from fraud3000.metrics.weighted_metrics import Measures
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
@@ -58,11 +58,11 @@ def resampled(scored: pl.DataFrame, key: str, copies: np.ndarray) -> pl.DataFram
 
 @pytest.mark.parametrize("key", ["card", "terminal"])
 def test_a_weighted_replicate_equals_measuring_resampled_rows(scored, key):
-    sample = Sample.of(scored)
+    sample = ScoredArrays.of(scored)
     measures = Measures(sample, POLICY, EVALUATE)
     for draw in draws({key: sample.keys[key]}, sample.rows, replicates=4, seed=5):
         drawn = measures(draw)
-        naive = Measures(Sample.of(resampled(scored, key, draw.copies)), POLICY, EVALUATE).values()
+        naive = Measures(ScoredArrays.of(resampled(scored, key, draw.copies)), POLICY, EVALUATE).values()
         fixed_by_design = {"value_detection_rate_by_card"} if key == "terminal" else set()
         assert drawn.keys() == naive.keys()
         for name in drawn.keys() - APPROXIMATE - fixed_by_design:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fraud3000.errors import DataError
 from fraud3000.metrics.intervals import draws
 from fraud3000.metrics.paired_bootstrap import holm, paired
-from fraud3000.metrics.scored_arrays import Sample
+from fraud3000.metrics.scored_arrays import ScoredArrays
 from fraud3000.metrics.weighted_metrics import Measures
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
@@ -40,7 +40,7 @@ def scored(
 
 
 def measured(rows: pl.DataFrame, measure: str) -> list[float]:
-    sample = Sample.of(rows)
+    sample = ScoredArrays.of(rows)
     by_draw = Measures(sample, POLICY, EvaluateModelParams(top_k=()))
     return [by_draw(draw)[measure] for draw in draws(sample.keys, sample.rows, replicates=REPLICATES, seed=SEED)]
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraud3000.metrics.card_precision import CardDays, most_found
-from fraud3000.metrics.scored_arrays import Sample
+from fraud3000.metrics.scored_arrays import ScoredArrays
 
 START = datetime(2018, 8, 8, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ def scored(rows: list[tuple[int, str, float, int]]) -> pl.DataFrame:
 
 
 def precision(rows: pl.DataFrame, k: int) -> float:
-    sample = Sample.of(rows)
+    sample = ScoredArrays.of(rows)
     return CardDays(sample).queue(np.ones(sample.rows), None).precision_at(k)
 
 
@@ -82,7 +82,7 @@ def test_card_precision_equals_the_rule_as_told(rows, k):
 @given(ROWS, st.lists(st.integers(0, 3), min_size=6, max_size=6), st.integers(1, 4))
 def test_a_card_drawn_twice_stands_there_twice(rows, copies, k):
     frame = scored(rows)
-    sample = Sample.of(frame)
+    sample = ScoredArrays.of(frame)
     cards = sorted(frame["card_id"].unique())
     times = dict(zip(cards, copies, strict=False))
     drawn = np.array([times[card] for card in cards], dtype=float)
@@ -116,12 +116,12 @@ def test_the_ceiling_is_what_the_best_assignment_finds(card_days, k):
 
 def test_the_ceiling_does_not_count_a_card_twice():
     rows = scored([(0, "a", 0.1, 1), (1, "a", 0.1, 1), (1, "b", 0.9, 0)])
-    sample = Sample.of(rows)
+    sample = ScoredArrays.of(rows)
     assert CardDays(sample).ceiling(2) == pytest.approx(1 / 4)
 
 
 def budget(rows: pl.DataFrame, per_day: int) -> list[float]:
-    sample = Sample.of(rows)
+    sample = ScoredArrays.of(rows)
     days = CardDays(sample)
     alerted = days.alerted(days.queue(np.ones(sample.rows), None), per_day)
     shares = np.zeros(sample.rows)
@@ -144,7 +144,7 @@ def test_each_day_has_a_budget_of_its_own():
 def test_without_cards_rows_queue_and_copies_take_places():
     rows = scored([(0, "", 0.9, 1), (0, "", 0.8, 0), (0, "", 0.7, 1)]).drop("card_id")
     assert budget(rows, 2) == [1, 1, 0]
-    sample = Sample.of(rows)
+    sample = ScoredArrays.of(rows)
     days = CardDays(sample)
     assert not days.has_cards
     weight = np.array([1.0, 3.0, 1.0])
@@ -152,7 +152,7 @@ def test_without_cards_rows_queue_and_copies_take_places():
 
 
 def test_a_sample_without_rows_has_an_empty_queue():
-    sample = Sample.of(scored([(0, "a", 0.9, 1)]).clear())
+    sample = ScoredArrays.of(scored([(0, "a", 0.9, 1)]).clear())
     days = CardDays(sample)
     assert np.isnan(days.queue(np.ones(0), None).precision_at(3))
     assert np.isnan(days.ceiling(3))
@@ -160,4 +160,4 @@ def test_a_sample_without_rows_has_an_empty_queue():
 
 def test_days_are_needed():
     with pytest.raises(ValueError, match="time"):
-        CardDays(Sample.of(scored([(0, "a", 0.9, 1)]).drop("ts")))
+        CardDays(ScoredArrays.of(scored([(0, "a", 0.9, 1)]).drop("ts")))

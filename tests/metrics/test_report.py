@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from fraud3000.errors import DataError, SchemaError
 from fraud3000.metrics.catalogue import metrics_of
 from fraud3000.metrics.report import alerts_a_day, excluded, measure
-from fraud3000.metrics.scored_arrays import Sample, codes
+from fraud3000.metrics.scored_arrays import ScoredArrays, codes
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
 POLICY = PolicyParams(cards_per_day=4, review_cost=50)
@@ -233,6 +233,6 @@ def test_the_input_is_not_changed(scored):
 
 
 def test_rows_without_a_card_are_each_their_own(scored):
-    sample = Sample.of(scored.head(4).with_columns(card_id=pl.Series(["b", None, "a", None])))
+    sample = ScoredArrays.of(scored.head(4).with_columns(card_id=pl.Series(["b", None, "a", None])))
     assert sorted(sample.keys["card"].tolist()) == [0, 1, 2, 3]
     assert codes(pl.Series([], dtype=pl.String)).tolist() == []

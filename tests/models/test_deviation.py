@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from fraud3000.models.training import estimators, fit, seed_noise
-from fraud3000.models.training.seed_noise import Deviation
-from fraud3000.models.training.training_rows import Rows
+from fraud3000.models.training.seed_noise import SeedNoise
+from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import PolicyParams, TrainModelParams
 
 FOREST = TrainModelParams(estimator="random_forest", estimator_params={"n_estimators": 5, "min_samples_leaf": 5})
@@ -16,11 +16,11 @@ LINE = TrainModelParams(estimator="logistic_regression", calibration="platt")
 COST = PolicyParams(threshold="cost", review_cost=200)
 
 
-def rows(featured: pl.DataFrame) -> Rows:
-    return Rows(featured.drop("is_fraud"), featured["is_fraud"], {})
+def rows(featured: pl.DataFrame) -> TrainingRows:
+    return TrainingRows(featured.drop("is_fraud"), featured["is_fraud"], {})
 
 
-def measured(featured: pl.DataFrame, catalogue, params: TrainModelParams) -> Deviation:
+def measured(featured: pl.DataFrame, catalogue, params: TrainModelParams) -> SeedNoise:
     train, valid = rows(featured.head(2_000)), rows(featured.tail(1_000))
     model = fit.fit(*train.known, catalogue.features, params)
     return seed_noise.measure(model, train, valid, catalogue, params, COST)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from fraud3000.features.spec.declarations import Column, LabelWindow, NotSeen, Window
-from fraud3000.models.inference.explain import Explainer, Reason, Typical
+from fraud3000.models.inference.explain import Explainer, Reason, UsualValues
 from fraud3000.models.inference.value_text import value_in_words
 from fraud3000.models.training.fit import fit
 from fraud3000.params import TrainModelParams
@@ -26,7 +26,7 @@ def reasons(model, typical, features, featured):
 def trained(small_featured, small_catalogue):
     labels = small_featured["is_fraud"].to_numpy()
     model = fit(small_featured, labels, small_catalogue.features, LOGISTIC)
-    typical = Typical.learn(model.encoder, small_featured.filter(pl.col("is_fraud") == 0), small_catalogue.features)
+    typical = UsualValues.learn(model.encoder, small_featured.filter(pl.col("is_fraud") == 0), small_catalogue.features)
     return model, typical
 
 
@@ -69,7 +69,7 @@ def test_a_model_of_one_family_gives_that_family_and_no_other():
     )
     rows = rows.with_columns(card_terminal_not_seen_90d=pl.Series(source.random(2_000) < 0.5))
     model = fit(rows, fraud, features, TrainModelParams(estimator_params={"max_iter": 5, "max_leaf_nodes": 2}))
-    typical = Typical.learn(model.encoder, rows.filter(fraud == 0), features)
+    typical = UsualValues.learn(model.encoder, rows.filter(fraud == 0), features)
     told = reasons(model, typical, features, rows.filter(fraud == 1))
     assert {tuple(reason.code for reason in reasons) for reasons in told} == {("CARD_ACTIVITY",)}
     assert all(reasons[0].text.endswith("; typically 3") for reasons in told)
@@ -90,7 +90,7 @@ def told_of(features, columns, fraud, asked):
     """Codes and texts of one row, by trees fitted on others."""
     rows = pl.DataFrame(columns)
     model = fit(rows, fraud, features, TrainModelParams(estimator_params={"max_iter": 20, "min_samples_leaf": 5}))
-    typical = Typical.learn(model.encoder, rows.filter(fraud == 0), features)
+    typical = UsualValues.learn(model.encoder, rows.filter(fraud == 0), features)
     (told,) = reasons(model, typical, features, pl.DataFrame(asked))
     return {reason.code: reason.text for reason in told}
 
@@ -137,7 +137,7 @@ def test_flags_categories_and_missing_values_have_words():
         }
     )
     model = fit(rows, fraud, features, LOGISTIC)
-    typical = Typical.learn(model.encoder, rows.filter(fraud == 0), features)
+    typical = UsualValues.learn(model.encoder, rows.filter(fraud == 0), features)
     asked = rows.clear().vstack(
         pl.DataFrame(
             {
@@ -156,9 +156,9 @@ def test_flags_categories_and_missing_values_have_words():
 
 def test_what_is_usual_survives_json(trained):
     typical = trained[1]
-    assert Typical.from_dict(json.loads(json.dumps(typical.to_dict()))) == typical
-    empty = Typical({"x": math.nan})
-    assert math.isnan(Typical.from_dict(json.loads(json.dumps(empty.to_dict()))).values["x"])
+    assert UsualValues.from_dict(json.loads(json.dumps(typical.to_dict()))) == typical
+    empty = UsualValues({"x": math.nan})
+    assert math.isnan(UsualValues.from_dict(json.loads(json.dumps(empty.to_dict()))).values["x"])
 
 
 @pytest.mark.parametrize(

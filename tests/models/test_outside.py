@@ -13,7 +13,7 @@ from fraud3000.models.inference import calibrate
 from fraud3000.models.policy import choose_threshold
 from fraud3000.models.training import cross_fit
 from fraud3000.models.training.fit import cross_fitted, fit
-from fraud3000.models.training.training_rows import Rows
+from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import PolicyParams, TrainModelParams
 
 PARAMS = TrainModelParams(estimator="logistic_regression", calibration="platt")
@@ -29,7 +29,7 @@ def parts(small_featured, small_catalogue):
     timed = small_featured.with_columns(ts=pl.lit(FIRST) + step)
     train, valid = small_featured[1_000:], timed[:1_000]
     model = fit(train, train["is_fraud"].to_numpy(), small_catalogue.features, PARAMS)
-    return model, Rows(train, train["is_fraud"], {}), Rows(valid, valid["is_fraud"], {})
+    return model, TrainingRows(train, train["is_fraud"], {}), TrainingRows(valid, valid["is_fraud"], {})
 
 
 def test_all_of_validation_calibrates_and_each_half_sets_the_threshold_by_the_other(parts, small_catalogue):
@@ -60,7 +60,7 @@ def test_no_row_sets_the_threshold_by_a_calibrator_that_saw_its_label(parts, sma
 def test_rows_of_unknown_label_count_for_the_threshold_but_not_for_calibration(parts, small_catalogue):
     model, train, valid = parts
     some = pl.Series(np.arange(1_000) % 4 == 0)
-    masked = Rows(valid.featured, valid.is_fraud.set(some, None), {})
+    masked = TrainingRows(valid.featured, valid.is_fraud.set(some, None), {})
     settled = cross_fit.settle(model, train, masked, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     assert "750 rows" in settled.calibrated_on
     assert settled.threshold.rows == 1_000
@@ -68,7 +68,7 @@ def test_rows_of_unknown_label_count_for_the_threshold_but_not_for_calibration(p
 
 def test_with_few_frauds_calibration_is_cross_fitted_on_training_rows(parts, small_catalogue):
     model, train, valid = parts
-    barren = Rows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
+    barren = TrainingRows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
     settled = cross_fit.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     labels = train.is_fraud.to_numpy()
     across = cross_fitted(train.featured, labels, small_catalogue.features, PARAMS)
@@ -82,8 +82,8 @@ def test_with_few_frauds_anywhere_nothing_is_pretended(parts, small_catalogue):
     few = train.is_fraud.to_frame().with_columns(
         pl.when(pl.col("is_fraud").cum_sum() <= 3).then("is_fraud").otherwise(0)
     )
-    train = Rows(train.featured, few.to_series().cast(pl.Int8), {})
-    barren = Rows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
+    train = TrainingRows(train.featured, few.to_series().cast(pl.Int8), {})
+    barren = TrainingRows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
     settled = cross_fit.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     assert settled.calibrator == calibrate.Platt(1.0, 0.0)
 
@@ -107,5 +107,5 @@ def test_validation_metrics_need_both_classes(parts):
     model, _, valid = parts
     found = cross_fit.metrics(valid, model.log_odds(valid.featured))
     assert found["valid_average_precision"] > 3 * found["valid_prevalence"]
-    barren = Rows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
+    barren = TrainingRows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
     assert cross_fit.metrics(barren, model.log_odds(valid.featured)) == {}

@@ -14,12 +14,12 @@ import pytest
 from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.report import measure
 from fraud3000.models.inference import calibrate
-from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.models.training.fit import fit
 from fraud3000.models.training.importance import permutation
-from fraud3000.params import Mapping, Params, TrainModelParams, parse
+from fraud3000.params import ColumnMapping, Params, TrainModelParams, parse
 from fraud3000.report.evidence import Evidence
 from fraud3000.schema import TIME
 
@@ -34,11 +34,13 @@ def scorer(small_featured: pl.DataFrame, small_catalogue: Any) -> Scorer:
     model = fit(small_featured, labels, small_catalogue.features, TrainModelParams(estimator="logistic_regression"))
     return Scorer(
         catalogue=small_catalogue,
-        mapping=Mapping(categorical=("category",)),
+        mapping=ColumnMapping(categorical=("category",)),
         model=model,
         calibrator=calibrate.fit("beta", model.log_odds(small_featured), labels),
         policy=Policy("capacity", 0.5, review_cost=500),
-        typical=Typical.learn(model.encoder, small_featured.filter(pl.col("is_fraud") == 0), small_catalogue.features),
+        typical=UsualValues.learn(
+            model.encoder, small_featured.filter(pl.col("is_fraud") == 0), small_catalogue.features
+        ),
         facts={
             "estimator": "logistic_regression",
             "as_of": "2024-02-20T00:00:00+00:00",

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from fraud3000.errors import DataError, ParamsError, UnavailableError
 from fraud3000.params import Params
-from fraud3000.service.http.api_keys import SCOPES, Keys
+from fraud3000.service.http.api_keys import SCOPES, ApiKeys
 from fraud3000.stages import keys
 from fraud3000.stages.serve import Service
 from tests.service.world import items
@@ -41,10 +41,10 @@ def ask(client: TestClient, way: str, key: str | None, **how: Any) -> tuple[int,
 
 
 def test_a_key_is_known_until_it_is_revoked(path: Path) -> None:
-    made = Keys(path)
+    made = ApiKeys(path)
     assert (made.needed, made.all()) == (False, [])
     one, other = made.add("shop", ["score"]), made.add("desk", ["read", "label"])
-    seen = Keys(path)
+    seen = ApiKeys(path)
     holder = seen.holder(one)
     assert holder is not None
     assert (holder.name, holder.scopes, seen.needed) == ("shop", ("score",), True)
@@ -67,7 +67,7 @@ def test_keys_that_are_made_at_once_are_all_kept(path: Path) -> None:
     made = [key for one in making for key in one.communicate()[0].split()]
     assert [one.returncode for one in making] == [0] * 4
     assert len(set(made)) == 80
-    keys = Keys(path)
+    keys = ApiKeys(path)
     assert all(keys.holder(key) for key in made)
     assert len(keys.all()) == 80
     assert [file.name for file in path.parent.iterdir()] == ["keys.json"], "nothing else is left"
@@ -76,11 +76,11 @@ def test_keys_that_are_made_at_once_are_all_kept(path: Path) -> None:
 def test_a_place_where_no_keys_can_be_kept(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnavailableError, match=r"keys\.json: cannot be written"):
-        Keys(tmp_path / "file" / "keys.json").add("shop", ["score"])
+        ApiKeys(tmp_path / "file" / "keys.json").add("shop", ["score"])
 
 
 def test_only_hashes_are_kept_and_nobody_else_reads_them(path: Path) -> None:
-    key = Keys(path).add("shop", ["score"])
+    key = ApiKeys(path).add("shop", ["score"])
     assert key.split("_", 2)[2] not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -89,7 +89,7 @@ def test_only_hashes_are_kept_and_nobody_else_reads_them(path: Path) -> None:
     "given", ["", "f3k", "f3k_", "f3k__", "f3k_{id}_", "f3k_{id}_wrong", "x_{id}_{secret}", "f3k_00000000_{secret}", "{secret}", "f3k_{id}_{secret}x", "é\udc80"]
 )  # fmt: skip
 def test_what_is_no_key(path: Path, given: str) -> None:
-    keys = Keys(path)
+    keys = ApiKeys(path)
     _, id_, secret = keys.add("shop", ["score"]).split("_", 2)
     assert keys.holder(f"f3k_{id_}_{secret}") is not None
     assert keys.holder(given.replace("{id}", id_).replace("{secret}", secret)) is None
@@ -99,7 +99,7 @@ def test_a_file_that_is_none_of_keys(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("[{}]")
     with pytest.raises(UnavailableError, match="is no file of keys"):
-        Keys(path).all()
+        ApiKeys(path).all()
 
 
 NEEDS = {
@@ -114,7 +114,7 @@ NEEDS = {
 def test_each_request_needs_its_scope(client: TestClient, path: Path, newest: pl.DataFrame) -> None:
     sent = {"json": items(newest)[0]}
     assert ask(client, "POST /score", None, **sent) == (200, None), "nobody else can reach it, and there is no key"
-    made = {scope: Keys(path).add(scope, [scope]) for scope in SCOPES}
+    made = {scope: ApiKeys(path).add(scope, [scope]) for scope in SCOPES}
     for way, scope in NEEDS.items():
         how = sent if way.startswith("POST") else {}
         assert ask(client, way, None, **how) == (401, "no_key")
@@ -125,7 +125,7 @@ def test_each_request_needs_its_scope(client: TestClient, path: Path, newest: pl
             assert (code == "wrong_scope") == (other != scope), way
     for way in ("GET /health", "GET /ready"):
         assert ask(client, way, None)[0] == 200
-    Keys(path).revoke(made["score"].split("_")[1])
+    ApiKeys(path).revoke(made["score"].split("_")[1])
     assert ask(client, "POST /score", made["score"], **sent) == (401, "no_key"), "at once"
     path.unlink()
     assert ask(client, "POST /score", None, **sent) == (401, "no_key"), "a file that is gone opens nothing"

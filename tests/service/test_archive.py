@@ -12,7 +12,7 @@ import pytest
 
 from fraud3000.errors import CheckFailed, DataError
 from fraud3000.service.journal.audit import audit
-from fraud3000.service.journal.entries import Answered, Entry, Label, Taken
+from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.interface import Queue
 from fraud3000.service.journal.recovery import recover
 from fraud3000.service.journal.sqlite import SqliteJournal
@@ -22,14 +22,14 @@ DAY = 86_400_000_000
 START = 1_533_600_000_000_000  # 2018-08-07
 
 
-def came(number: int, day: float, **content: object) -> Taken:
+def came(number: int, day: float, **content: object) -> TransactionEntry:
     one = taken(number, card_id=f"c{number % 3}", **content)
     return replace(one, received_at=START + int(day * DAY), salt=f"{number:032x}")
 
 
 def a_week() -> list[Entry]:
     days = [came(number, number / 10) for number in range(1, 61)]
-    return [*days, Label(61, "t3", 1, "chargeback", None, START + 7 * DAY), came(62, 7.5)]
+    return [*days, LabelEntry(61, "t3", 1, "chargeback", None, START + 7 * DAY), came(62, 7.5)]
 
 
 def day(count: int) -> datetime:
@@ -105,17 +105,17 @@ def test_a_move_that_was_cut_off_is_done_again(journal: SqliteJournal, monkeypat
 
 def test_decisions_expire_and_what_happened_stays(journal: SqliteJournal, path: Path) -> None:
     open_ = replace(came(63, 8), answer=None)
-    journal.append([open_, Answered(64, "t63", ANSWER), came(65, 40)])
+    journal.append([open_, LateDecisionEntry(64, "t63", ANSWER), came(65, 40)])
     journal.move(day(20))
     assert journal.archive.expire(date(2018, 8, 9)) == 19
     assert journal.archive.expire(date(2018, 8, 9)) == 0
     gone, kept = journal.of_transaction("t3")[0], journal.of_transaction("t30")[0]
-    assert isinstance(gone, Taken)
+    assert isinstance(gone, TransactionEntry)
     assert (gone.expired, gone.answer, gone.features) == (True, None, ())
     assert gone.transaction == came(3, 0.3).transaction
     assert kept == came(30, 3.0)
     assert journal.archive.expire(date(2019, 1, 1)) == 43
-    assert [type(entry) for entry in journal.of_transaction("t63")] == [Taken]
+    assert [type(entry) for entry in journal.of_transaction("t63")] == [TransactionEntry]
     found = audit(journal.steps_after(0), [], [], [])
     assert (found.findings, found.entries, found.expired) == ([], 65, 63)
     journal.close()
@@ -149,7 +149,7 @@ def test_a_card_is_erased_here_and_there(journal: SqliteJournal, path: Path) -> 
     journal.move(day(2))
     assert journal.erase({"c0": "erased-1"}, START) == 21
     mine = journal.of_transaction("t63")[0]
-    assert isinstance(mine, Taken)
+    assert isinstance(mine, TransactionEntry)
     assert {name: mine.transaction.get(name) for name in ("card_id", "card_lat", "card_long", "amount")} == {
         "card_id": "erased-1",
         "card_lat": None,

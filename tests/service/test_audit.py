@@ -11,7 +11,7 @@ import pytest
 from fraud3000.errors import UnavailableError
 from fraud3000.service.journal import hash_chain
 from fraud3000.service.journal.audit import Audit, audit
-from fraud3000.service.journal.checkpoints import Anchors
+from fraud3000.service.journal.checkpoints import CheckpointFile
 from fraud3000.service.journal.claims import of_journal
 from fraud3000.service.journal.sqlite import SqliteJournal
 from tests.service.test_journal import altered, some, taken
@@ -25,13 +25,13 @@ def kept(tmp_path: Path) -> Path:
     with closing(SqliteJournal(tmp_path / "journal.db", key=KEY)) as journal:
         for first in (1, 11, 21, 31):
             journal.append(some(10, first))
-            Anchors(tmp_path / "anchors.jsonl", key=KEY).drop(journal.store, journal.end)
+            CheckpointFile(tmp_path / "anchors.jsonl", key=KEY).drop(journal.store, journal.end)
     return tmp_path
 
 
 def looked_at(place: Path) -> Audit:
     with closing(SqliteJournal(place / "journal.db", key=KEY)) as journal:
-        anchors = Anchors(place / "anchors.jsonl", key=KEY).read()
+        anchors = CheckpointFile(place / "anchors.jsonl", key=KEY).read()
         return audit(journal.steps_after(0), anchors.of(journal.store), of_journal(journal, anchors), [])
 
 
@@ -90,7 +90,7 @@ def test_what_stands_beside_an_entry_is_bound_too(tmp_path: Path) -> None:
 
 
 def test_a_place_is_told_once_and_again_when_it_moved(kept: Path) -> None:
-    anchors = Anchors(kept / "anchors.jsonl", key=KEY)
+    anchors = CheckpointFile(kept / "anchors.jsonl", key=KEY)
     with closing(SqliteJournal(kept / "journal.db", key=KEY)) as journal:
         assert anchors.drop(journal.store, journal.end) is None
         journal.append([taken(41)])
@@ -108,11 +108,11 @@ def test_a_changed_anchor_shows_and_the_others_still_count(kept: Path, before: s
     path = kept / "anchors.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([lines[0], lines[1].replace(before, after), *lines[2:]]))
-    claims = Anchors(path, key=KEY).read()
+    claims = CheckpointFile(path, key=KEY).read()
     assert claims.damaged[0] == 2
     assert {10, 40} <= {anchor.number for anchor in claims.verified} <= {10, 30, 40}
     path.write_text("".join([lines[0], *lines[2:]]))
-    claims = Anchors(path, key=KEY).read()
+    claims = CheckpointFile(path, key=KEY).read()
     assert (claims.damaged, [anchor.number for anchor in claims.verified]) == ((2,), [10, 40])
 
 
@@ -121,10 +121,10 @@ def test_an_anchor_that_was_cut_while_it_was_written_is_written_anew(kept: Path)
     path.write_bytes(path.read_bytes()[:-30])
     assert looked_at(kept).findings == []
     with closing(SqliteJournal(kept / "journal.db", key=KEY)) as journal:
-        assert Anchors(path, key=KEY).drop(journal.store, journal.end) is not None
-        assert [one.number for one in Anchors(path, key=KEY).read().of(journal.store)] == [10, 20, 30, 40]
+        assert CheckpointFile(path, key=KEY).drop(journal.store, journal.end) is not None
+        assert [one.number for one in CheckpointFile(path, key=KEY).read().of(journal.store)] == [10, 20, 30, 40]
 
 
 def test_a_place_for_anchors_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="cannot be written"):
-        Anchors(tmp_path).drop("a", (1, hash_chain.START))
+        CheckpointFile(tmp_path).drop("a", (1, hash_chain.START))

@@ -14,7 +14,7 @@ from fraud3000.errors import DataError, ParamsError, UnavailableError
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
 from fraud3000.service.engine.feature_state import sown
-from fraud3000.service.journal.entries import Taken
+from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.stages import audit
 from fraud3000.stages.explain import explain
 from fraud3000.stages.replay import replay
@@ -108,7 +108,7 @@ def test_a_card_is_forgotten_and_all_else_stays(
         scorer = Scorer.load(trained / "data" / "models" / "1")
         rebuilt = sown(root, scorer.catalogue)
         for entry in service.kept.journal.after(0):
-            if isinstance(entry, Taken):
+            if isinstance(entry, TransactionEntry):
                 rebuilt.observe(entry.transaction)
             elif entry.kind == "label":
                 rebuilt.record_label(
@@ -133,7 +133,11 @@ def test_an_erasure_that_was_cut_off_goes_on_under_the_same_name(
             audit.erase(given, card)
     audit.erase(given, card)
     with closing(journal_of(given)) as journal:
-        names = {one.transaction["card_id"] for one in journal.after(0) if isinstance(one, Taken) and one.commitment}
+        names = {
+            one.transaction["card_id"]
+            for one in journal.after(0)
+            if isinstance(one, TransactionEntry) and one.commitment
+        }
     history = pl.read_parquet(service_folder(given) / "history.parquet")
     assert len(names) == 1
     assert history.filter(pl.col("card_id").is_in(list(names))).height > 0

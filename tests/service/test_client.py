@@ -27,8 +27,8 @@ from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.service.engine.fallback import Fallback
 from fraud3000.service.http import api_keys, parsing, schemas
-from fraud3000.service.http.api_keys import Keys
-from fraud3000.service.journal.entries import Taken
+from fraud3000.service.http.api_keys import ApiKeys
+from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
 from tests.service.world import items
@@ -212,7 +212,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 def kept(service: Service) -> list[str]:
     """Ids of the transactions in the journal, in order."""
-    return [entry.transaction_id for entry in service.kept.journal.after(0) if isinstance(entry, Taken)]
+    return [entry.transaction_id for entry in service.kept.journal.after(0) if isinstance(entry, TransactionEntry)]
 
 
 def test_one_transaction(make: Make, url: str, sent: list[dict[str, Any]]) -> None:
@@ -500,7 +500,7 @@ def test_how_the_service_is(make: Make, running: tuple[str, Spoiling], sent: lis
 def test_keys(
     make: Make, url: str, sent: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = Keys(tmp_path / "service" / "keys.json").add("shop", ["score"])
+    key = ApiKeys(tmp_path / "service" / "keys.json").add("shop", ["score"])
     with make(url) as client, pytest.raises(ParamsError, match="401, the header X-API-Key is missing") as raised:
         client.score(sent[0])
     assert raised.value.code == "no_key"
@@ -575,7 +575,7 @@ def test_inside_the_process_without_a_port(opened: Service, sent: list[dict[str,
 def test_client_and_service_mean_the_same() -> None:
     assert (MOST_ROWS, HEADER, VARIABLE) == (schemas.MOST_ROWS, api_keys.HEADER, api_keys.VARIABLE)
     assert MOST_BYTES + 1024 < parsing.MOST_BYTES
-    assert set(schemas.Decision.model_fields) == {one.name for one in fields(Decision)}
-    assert set(schemas.Kept.model_fields) == {one.name for one in fields(Recorded)}
-    assert set(schemas.Fault.model_fields) == {one.name for one in fields(results.Fault)}
-    assert set(schemas.Why.model_fields) == {one.name for one in fields(Reason)}
+    assert set(schemas.DecisionResult.model_fields) == {one.name for one in fields(Decision)}
+    assert set(schemas.LabelResult.model_fields) == {one.name for one in fields(Recorded)}
+    assert set(schemas.ErrorDetail.model_fields) == {one.name for one in fields(results.Fault)}
+    assert set(schemas.ReasonText.model_fields) == {one.name for one in fields(Reason)}

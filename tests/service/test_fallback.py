@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from fraud3000 import params as params_files
 from fraud3000.errors import ParamsError
 from fraud3000.params import FallbackParams, Params
-from fraud3000.service.journal.entries import Taken
+from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
 from tests.service.test_keeping import move_store_away
@@ -41,7 +41,7 @@ def test_what_comes_too_late_is_decided_by_its_amount(reopen: Open, sent: list[d
                 [],
             )
         assert post(client, {"transactions": sent}, params={"reasons": "all"}).json()["results"] == late, "a retry"
-        kept = [entry for entry in service.kept.journal.after(0) if isinstance(entry, Taken)]
+        kept = [entry for entry in service.kept.journal.after(0) if isinstance(entry, TransactionEntry)]
         assert all(len(one.features) == len(service.kept.store.catalogue.names) for one in kept)
         assert [one.answer.source for one in kept if one.answer] == ["fallback"] * 3
         queue = client.get("/alerts").json()["alerts"]

@@ -16,7 +16,7 @@ from fraud3000.labels import visibility as known_labels
 from fraud3000.params import LabelsFile, Params
 from fraud3000.schema import LEDGER
 from fraud3000.service.journal import history_frames
-from fraud3000.service.journal.entries import Taken
+from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages import labels
 from fraud3000.stages.featurize import featurize
@@ -97,7 +97,7 @@ def test_what_the_service_declined_is_not_labelled(
         sent = items(newest.head(50))
         client = TestClient(service.app, raise_server_exceptions=False)
         assert post(client, {"transactions": sent}).status_code == 200
-        entries = [one for one in service.kept.journal.after(0) if isinstance(one, Taken)]
+        entries = [one for one in service.kept.journal.after(0) if isinstance(one, TransactionEntry)]
     (tmp_path / "other").mkdir()
     with closing(SqliteJournal(tmp_path / "other" / "journal.db")) as journal:
         assert entries[7].answer is not None

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from fraud3000.service.engine.decision_engine import Desk
+from fraud3000.service.engine.decision_engine import DecisionEngine
 from fraud3000.service.http import authentication
-from fraud3000.service.http.api_keys import SCOPES, Allowance, Keys
+from fraud3000.service.http.api_keys import SCOPES, ApiKeys, RateLimiter
 from fraud3000.service.http.metrics import Metrics
-from fraud3000.service.maintenance.maintenance import Upkeep
+from fraud3000.service.maintenance.maintenance import Maintenance
 from fraud3000.stages.serve import Service
 from tests.service.world import items, post
 
@@ -28,7 +28,7 @@ ROUTES = {
 @pytest.fixture
 def key(opened: Service, tmp_path: Path) -> str:
     """A key for everything; from now on the service needs one."""
-    return Keys(tmp_path / "service" / "keys.json").add("all", SCOPES)
+    return ApiKeys(tmp_path / "service" / "keys.json").add("all", SCOPES)
 
 
 def test_every_path_but_two_needs_a_key(client: TestClient, key: str) -> None:
@@ -44,7 +44,7 @@ def test_every_path_but_two_needs_a_key(client: TestClient, key: str) -> None:
 
 
 def test_any_valid_key_reads_the_description(client: TestClient, key: str, tmp_path: Path) -> None:
-    one = Keys(tmp_path / "service" / "keys.json").add("shop", ["score"])
+    one = ApiKeys(tmp_path / "service" / "keys.json").add("shop", ["score"])
     assert client.get("/openapi.json", headers={"X-API-Key": one}).json()["info"]["title"] == "fraud3000"
 
 
@@ -64,7 +64,7 @@ def test_an_address_without_a_key_is_answered_429_and_one_with_a_key_is_not(
 
 
 def test_addresses_are_forgotten_before_they_fill_the_memory() -> None:
-    allowance = Allowance(20, clock=lambda: 0.0)
+    allowance = RateLimiter(20, clock=lambda: 0.0)
     for number in range(50_000):
         allowance.wait(str(number))
     assert len(allowance._left) <= 10_000
@@ -121,14 +121,14 @@ def broken(*_: Any, **__: Any) -> Any:
 
 
 BUGS = {
-    ("POST", "/score"): (Desk, "decide"),
-    ("POST", "/labels"): (Desk, "record"),
-    ("GET", "/alerts"): (Desk, "alerts"),
-    ("GET", f"/decisions/{'0' * 24}"): (Desk, "decision"),
-    ("GET", "/model"): (Desk, "history"),
+    ("POST", "/score"): (DecisionEngine, "decide"),
+    ("POST", "/labels"): (DecisionEngine, "record"),
+    ("GET", "/alerts"): (DecisionEngine, "alerts"),
+    ("GET", f"/decisions/{'0' * 24}"): (DecisionEngine, "decision"),
+    ("GET", "/model"): (DecisionEngine, "history"),
     ("GET", "/metrics"): (Metrics, "read"),
-    ("POST", "/admin/reload"): (Upkeep, "reload"),
-    ("POST", "/admin/snapshot"): (Upkeep, "snapshot"),
+    ("POST", "/admin/reload"): (Maintenance, "reload"),
+    ("POST", "/admin/snapshot"): (Maintenance, "snapshot"),
 }
 
 
@@ -153,7 +153,7 @@ def test_a_bug_is_told_in_one_form_on_every_route(
 def test_a_bug_in_authentication_is_told_in_the_same_form(
     opened: Service, monkeypatch: pytest.MonkeyPatch, newest: pl.DataFrame
 ) -> None:
-    monkeypatch.setattr(Keys, "needed", property(broken))
+    monkeypatch.setattr(ApiKeys, "needed", property(broken))
     answer = TestClient(opened.app).get("/model")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
 

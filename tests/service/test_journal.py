@@ -16,20 +16,27 @@ from hypothesis import strategies as st
 from fraud3000.errors import CheckFailed, ParamsError, ScorerError, UnavailableError
 from fraud3000.models.inference.explain import Reason
 from fraud3000.service.journal import hash_chain
-from fraud3000.service.journal.entries import Answer, Answered, Entry, Label, Taken, decision_id
+from fraud3000.service.journal.entries import (
+    Decision,
+    Entry,
+    LabelEntry,
+    LateDecisionEntry,
+    TransactionEntry,
+    decision_id,
+)
 from fraud3000.service.journal.recovery import recover
 from fraud3000.service.journal.sqlite import SqliteJournal
 
-ANSWER = Answer(
+ANSWER = Decision(
     "0" * 24, 0.1 + 0.2, 0.4, "review", 12.5, (Reason("AMOUNT", "amount: 5.00; usual 1.00"),), "3", "f" * 64
 )
 
 
-def taken(number: int, **content: Any) -> Taken:
+def taken(number: int, **content: Any) -> TransactionEntry:
     transaction = {"transaction_id": f"t{number}", "ts": 1_533_686_474_000_000, "amount": 5716, **content}
     answer = replace(ANSWER, decision_id=decision_id(number, ANSWER.fingerprint, f"t{number}"))
     values = (1 / 3, None, True, "food")
-    return Taken(number, 1_533_686_475_000_001, 1_533_686_474_000_000, transaction, "c" * 64, values, answer)
+    return TransactionEntry(number, 1_533_686_475_000_001, 1_533_686_474_000_000, transaction, "c" * 64, values, answer)
 
 
 def some(count: int, first: int = 1) -> list[Entry]:
@@ -54,8 +61,15 @@ def altered(path: Path, statement: str) -> None:
 
 
 def test_what_is_kept_is_read_as_it_was(journal: SqliteJournal, path: Path) -> None:
-    undecided = Taken(2, 7, 0, {"transaction_id": "é", "ts": 0, "amount": -1, "card_lat": 48.85}, "c", (0.1,), None)
-    kept: list[Entry] = [taken(1), undecided, Answered(3, "é", ANSWER), Label(4, "é", 1, "analyst", None, 9)]
+    undecided = TransactionEntry(
+        2, 7, 0, {"transaction_id": "é", "ts": 0, "amount": -1, "card_lat": 48.85}, "c", (0.1,), None
+    )
+    kept: list[Entry] = [
+        taken(1),
+        undecided,
+        LateDecisionEntry(3, "é", ANSWER),
+        LabelEntry(4, "é", 1, "analyst", None, 9),
+    ]
     journal.append(kept[:1])
     journal.append(kept[1:])
     assert journal.of_transaction("é") == kept[1:]

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from fraud3000.features.online import FeatureStore
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.service.engine import feature_state
-from fraud3000.service.journal.entries import Answered, Taken
+from fraud3000.service.journal.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
@@ -173,7 +173,11 @@ def test_what_waits_is_written_before_anything_new(
     assert asked(opened, {"transactions": sent[:60]}).status_code == 503
     more_room(opened)
     assert asked(opened, sent[60]).status_code == 200
-    kept = [entry.transaction["transaction_id"] for entry in opened.kept.journal.after(0) if isinstance(entry, Taken)]
+    kept = [
+        entry.transaction["transaction_id"]
+        for entry in opened.kept.journal.after(0)
+        if isinstance(entry, TransactionEntry)
+    ]
     assert kept == [one["transaction_id"] for one in sent[:61]]
 
 
@@ -192,9 +196,9 @@ def test_what_could_not_be_decided_is_decided_by_its_retry(
         told = asked(service, {"transactions": [one, *others]})
         first, *_ = told.json()["results"]
         entries = list(service.kept.journal.after(0))
-        assert [type(entry) for entry in entries[:2]] == [Taken, Taken]
+        assert [type(entry) for entry in entries[:2]] == [TransactionEntry, TransactionEntry]
         assert entries[0].answer is None
-        assert isinstance(entries[-1], Answered)
+        assert isinstance(entries[-1], LateDecisionEntry)
         assert asked(service, one).json()["results"] == [first]
         assert service.kept.store.checksum() == rebuilt(service, tmp_path)
     with closing(reopen()) as service:
@@ -265,7 +269,7 @@ def test_a_label_that_is_known_changes_what_later_transactions_see(reopen: Open,
             if fraud:
                 told(service, {"labels": labels})
             late = {**late, "transaction_id": f"late{fraud}"}
-            (taken,) = [entry for entry in _asked(service, late) if isinstance(entry, Taken)]
+            (taken,) = [entry for entry in _asked(service, late) if isinstance(entry, TransactionEntry)]
             features[fraud] = dict(zip(service.kept.store.catalogue.names, taken.features, strict=True))
         shutil.rmtree(service.folder.root)
         service.anchors.path.unlink()

@@ -18,9 +18,9 @@ import yaml
 
 from fraud3000 import params as params_files
 from fraud3000.models.inference.scorer import Scorer
-from fraud3000.service.data_dir import Folder
+from fraud3000.service.data_dir import DataDir
 from fraud3000.service.engine.feature_state import meet, sown
-from fraud3000.service.journal.entries import Taken
+from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.stages.replay import replay
 from tests.service.running import ask, started
 from tests.service.world import items
@@ -107,13 +107,13 @@ def test_kill_9_at_any_moment(in_trained: Path, history: Path, newest: pl.DataFr
     assert _checksum_as_it_starts(Path(store)) == _checksum_of_files(Path(store))
 
 
-def _kept(root: Path) -> list[Taken]:
-    with closing(Folder(root)) as folder, closing(folder.journal()) as journal:
-        return [entry for entry in journal.after(0) if isinstance(entry, Taken)]
+def _kept(root: Path) -> list[TransactionEntry]:
+    with closing(DataDir(root)) as folder, closing(folder.journal()) as journal:
+        return [entry for entry in journal.after(0) if isinstance(entry, TransactionEntry)]
 
 
 def _checksum_as_it_starts(root: Path) -> str:
-    with closing(Folder(root)) as folder:
+    with closing(DataDir(root)) as folder:
         kept = folder.open(Scorer.load(Path("data/models/1")).catalogue)
         kept.journal.close()
         return kept.store.checksum()
@@ -121,7 +121,7 @@ def _checksum_as_it_starts(root: Path) -> str:
 
 def _checksum_of_files(root: Path) -> str:
     store = sown(root, Scorer.load(Path("data/models/1")).catalogue)
-    with closing(Folder(root)) as folder, closing(folder.journal()) as journal:
+    with closing(DataDir(root)) as folder, closing(folder.journal()) as journal:
         for entry in journal.after(0):
             meet(store, entry)
     return store.checksum()

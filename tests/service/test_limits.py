@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from fraud3000.params import Params
 from fraud3000.service.engine import decision_engine
 from fraud3000.service.http import parsing
-from fraud3000.service.http.api_keys import Keys
+from fraud3000.service.http.api_keys import ApiKeys
 from fraud3000.stages.serve import Service
 from tests.service.world import items, post
 
@@ -30,7 +30,7 @@ def test_a_key_has_its_allowance(given: Params, history: Path, newest: pl.DataFr
     how: dict[str, Any] = {"port": 0, "history": str(history), "model": "challenger"}
     with closing(Service.open(given.model_copy(update={"serve": serve}), **how)) as service:
         client = TestClient(service.app)
-        one, other = (Keys(tmp_path / "service" / "keys.json").add(name, ["score"]) for name in "ab")
+        one, other = (ApiKeys(tmp_path / "service" / "keys.json").add(name, ["score"]) for name in "ab")
         first = [post(client, items(newest)[0], headers={"X-API-Key": one}) for _ in range(5)]
         assert [answer.status_code for answer in first[:2]] == [200, 200]
         refused = [answer for answer in first if answer.status_code == 429]

@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 
 from fraud3000.errors import CheckFailed, DataError, UnavailableError
 from fraud3000.params import Params
-from fraud3000.service.data_dir import Folder
-from fraud3000.service.journal.entries import Acknowledgement
+from fraud3000.service.data_dir import DataDir
+from fraud3000.service.journal.entries import AcknowledgementEntry
 from fraud3000.stages import audit
 from fraud3000.stages.shared.service_store import anchors_of, journal_of, service_folder
 from tests.service.conftest import Open
@@ -88,7 +88,7 @@ def test_a_lost_end_is_a_finding_until_it_is_acknowledged(
         assert client.get("/alerts").status_code == 200
     assert found(given) == []
     with closing(journal_of(given)) as journal:
-        (note,) = [entry for entry in journal.of_transaction("") if isinstance(entry, Acknowledgement)]
+        (note,) = [entry for entry in journal.of_transaction("") if isinstance(entry, AcknowledgementEntry)]
         assert (note.number, note.holes, note.reason) == (301, ((kept + 1, 300),), "the disk was restored")
     with pytest.raises(DataError, match="nothing is lost"):
         audit.acknowledge(given, "again")
@@ -186,7 +186,7 @@ def test_a_store_whose_lock_was_removed_takes_no_second_service(ended: Path, reo
     with closing(reopen()):
         (service_folder(given) / "lock").unlink()
         with pytest.raises(UnavailableError, match="another service keeps its journal there"):
-            Folder(service_folder(given))
+            DataDir(service_folder(given))
 
 
 def test_only_the_owner_can_read_the_store(ended: Path, reopen: Open, given: Params) -> None:

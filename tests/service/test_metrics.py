@@ -20,8 +20,8 @@ from starlette.types import Message
 import fraud3000
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
-from fraud3000.service.engine.decider import Judge
-from fraud3000.service.engine.decision_engine import Desk
+from fraud3000.service.engine.decider import Decider
+from fraud3000.service.engine.decision_engine import DecisionEngine
 from fraud3000.service.engine.fallback import Fallback
 from fraud3000.service.http.metrics import Metrics
 from fraud3000.stages.serve import Service
@@ -150,8 +150,8 @@ def test_names_from_outside_are_few_and_no_card_numbers(client: TestClient) -> N
 
 def test_what_is_watched_is_asked_whenever_it_is_read(opened: Service, in_trained: Path) -> None:
     kept = opened.kept
-    judge = Judge(Scorer.load(Path("data/models/1"), version="7"), "f" * 64, Fallback())
-    metrics = Metrics(Desk(judge, kept.store, kept.journal, kept.past))
+    judge = Decider(Scorer.load(Path("data/models/1"), version="7"), "f" * 64, Fallback())
+    metrics = Metrics(DecisionEngine(judge, kept.store, kept.journal, kept.past))
 
     def value(name: str) -> float:
         families = text_string_to_metric_families(metrics.read().decode())

@@ -18,7 +18,7 @@ import pytest
 from fraud3000.errors import UnavailableError
 from fraud3000.params import Params
 from fraud3000.service.engine.clock import CheckedClock, require_plausible
-from fraud3000.service.maintenance.maintenance import Upkeep
+from fraud3000.service.maintenance.maintenance import Maintenance
 from fraud3000.stages import serve
 from fraud3000.stages.serve import Service
 from fraud3000.stages.shared.service_store import anchors_of, service_folder
@@ -74,7 +74,7 @@ def test_nothing_is_answered_when_the_store_is_not_in_place(
     sent = items(newest)
     store = service_folder(given)
 
-    async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         assert (await client.post("/score", json={"transactions": sent[:20]})).status_code == 200
         await becomes(client, 200, 5)
         damage(store)
@@ -100,7 +100,7 @@ def test_a_commit_into_a_replaced_file_is_not_acknowledged(reopen: Open, newest:
     sent = items(newest)
     service = reopen()
 
-    async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         assert (await client.post("/score", json=sent[0])).status_code == 200
         store = service_folder(given)
         store.rename(store.with_name("away"))  # and at once, before any check
@@ -120,7 +120,7 @@ def test_a_full_disk_takes_the_service_down_until_there_is_room(reopen: Open, ne
         writing = service.kept.journal._writing
         pages = writing.execute("PRAGMA page_count").fetchone()[0]
 
-        async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+        async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
             writing.execute(f"PRAGMA max_page_count = {pages}")
             assert (await client.post("/score", json={"transactions": sent[:60]})).status_code == 503
             assert (await becomes(client, 503, 5))["error"]["code"] == "not_ready"
@@ -201,7 +201,7 @@ def test_twenty_years_ahead_for_seconds_leave_nothing_behind(
     clocks = Clocks(datetime.now(UTC))
     monkeypatch.setattr(serve, "CheckedClock", lambda jump: CheckedClock(jump, now=clocks.now, elapsed=clocks.elapsed))
 
-    async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         assert (await client.post("/score", json=sent[0])).status_code == 200
         clocks.at += timedelta(days=20 * 365)
         ahead = {**sent[1], "ts": clocks.at.isoformat()}

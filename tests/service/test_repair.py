@@ -14,7 +14,7 @@ from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import Params
 from fraud3000.service.engine.clock import CheckedClock
-from fraud3000.service.journal.entries import Label, Repair, Taken
+from fraud3000.service.journal.entries import LabelEntry, RepairEntry, TransactionEntry
 from fraud3000.service.journal.history_frames import known
 from fraud3000.service.journal.repair import Corrections, find
 from fraud3000.stages import audit, serve
@@ -78,7 +78,7 @@ def test_a_repair_gives_the_card_its_features_and_labels_their_time_again(
     assert told_.facts["label records with another time"] == 1
     assert audit.verify(given).refused is None
     with closing(journal_of(given)) as journal:
-        (repair,) = [entry for entry in journal.of_transaction("") if isinstance(entry, Repair)]
+        (repair,) = [entry for entry in journal.of_transaction("") if isinstance(entry, RepairEntry)]
         assert repair.reason == "the clock ran ahead"
         assert repair.recorded[0][1] < microseconds(datetime.now(UTC)) + 1
     with closing(reopen()) as service:
@@ -124,10 +124,10 @@ def test_a_start_after_the_clock_went_back_asks_for_the_repair(
         assert post(TestClient(service.app), items(newest)[1]).status_code == 200
 
 
-def at(number: int, received: timedelta, ts: timedelta) -> Taken:
+def at(number: int, received: timedelta, ts: timedelta) -> TransactionEntry:
     one = taken(number, ts=microseconds(NOW + ts))
-    assert isinstance(one, Taken)
-    return Taken(
+    assert isinstance(one, TransactionEntry)
+    return TransactionEntry(
         number, microseconds(NOW + received), None, one.transaction, one.catalogue, one.features, one.answer, one.salt
     )
 
@@ -138,9 +138,9 @@ def test_only_what_lies_in_the_future_of_later_entries_is_corrected() -> None:
         at(1, -9 * day, -9 * day),
         at(2, YEARS, YEARS),  # by the wrong clock
         at(3, YEARS, -8 * day),  # its own time is right
-        Label(4, "t1", 1, "analyst", None, microseconds(NOW + YEARS) + 1),
+        LabelEntry(4, "t1", 1, "analyst", None, microseconds(NOW + YEARS) + 1),
         at(5, -7 * day, -7 * day + timedelta(minutes=4)),  # ahead by less than clocks differ
-        Label(6, "t1", 1, "bank", None, microseconds(NOW - 6 * day)),
+        LabelEntry(6, "t1", 1, "bank", None, microseconds(NOW - 6 * day)),
         at(7, -5 * day, -5 * day),
     ]
     withdrawn, recorded = find(entries, now=NOW, ahead=timedelta(minutes=5), jump=timedelta(hours=1))

@@ -28,8 +28,8 @@ from loguru import logger
 from starlette.testclient import TestClient
 
 from fraud3000 import logs
-from fraud3000.service.engine.decision_engine import Desk
-from fraud3000.service.http.api_keys import Keys
+from fraud3000.service.engine.decision_engine import DecisionEngine
+from fraud3000.service.http.api_keys import ApiKeys
 from fraud3000.stages.serve import Service
 from tests.service.world import items, post
 
@@ -95,7 +95,7 @@ def test_a_request_has_one_line_with_what_operators_ask_for(
     client: TestClient, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     lines = logged(1)
-    key = Keys(tmp_path / "service" / "keys.json").add("shop", ["score"])
+    key = ApiKeys(tmp_path / "service" / "keys.json").add("shop", ["score"])
     answer = post(client, items(newest)[0], headers={"X-API-Key": key})
     [line] = [one for one in lines() if one["message"] == "request"]
     assert set(line) == {*ABOUT_A_REQUEST, "key"}
@@ -162,7 +162,7 @@ def test_a_bug_is_told_with_its_request_and_without_card_numbers(
         raise ValueError(f"found {CARD}")
 
     lines = logged(0)
-    monkeypatch.setattr(Desk, "alerts", fail)
+    monkeypatch.setattr(DecisionEngine, "alerts", fail)
     answer = client.get("/alerts")
     bug, line = lines()
     assert (answer.status_code, line["status"], line["level"]) == (500, 500, "error")

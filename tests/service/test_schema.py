@@ -14,7 +14,7 @@ from schemathesis import Case, CheckContext, Response
 from schemathesis.engine import events, from_schema
 from schemathesis.specs.openapi import checks
 
-from fraud3000.service.http.api_keys import HEADER, SCOPES, Keys
+from fraud3000.service.http.api_keys import HEADER, SCOPES, ApiKeys
 from fraud3000.stages.serve import Service
 
 FEW, MANY = 5, 2_000
@@ -91,6 +91,6 @@ def test_answers_are_as_described(opened: Service, examples: int) -> None:
 
 @pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_answers_to_the_holder_of_a_key_are_too(opened: Service, tmp_path: Path, examples: int) -> None:
-    asked, wrong = run(opened, {HEADER: Keys(tmp_path / "service" / "keys.json").add("all", SCOPES)}, examples)
+    asked, wrong = run(opened, {HEADER: ApiKeys(tmp_path / "service" / "keys.json").add("all", SCOPES)}, examples)
     assert wrong == []
     assert min(asked[f"POST /{name}"] for name in ("score", "labels")) >= examples

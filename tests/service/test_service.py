@@ -18,9 +18,9 @@ from fraud3000.data.cleaning import cards, sources
 from fraud3000.errors import DataError, ParamsError, ScorerError, UnavailableError
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
-from fraud3000.params import Mapping, Params
+from fraud3000.params import ColumnMapping, Params
 from fraud3000.service.http.time_slices import Slices
-from fraud3000.service.http.validation import Counter
+from fraud3000.service.http.validation import RequestValidator
 from fraud3000.stages.score_file import score_file
 from fraud3000.stages.serve import Service
 from tests.service.world import NEWEST, items, post
@@ -240,9 +240,9 @@ def test_what_keeps_it_from_serving_is_told(given: Params, history: Path, opened
 NUMBER = "4111111111111111"
 
 
-def counter(mapping: Mapping, key: cards.CardKey | None = None) -> Counter:
+def counter(mapping: ColumnMapping, key: cards.CardKey | None = None) -> RequestValidator:
     span = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-    return Counter(mapping, span, lambda: key or cards.load_key({}), lambda: datetime(2018, 9, 1, tzinfo=UTC))
+    return RequestValidator(mapping, span, lambda: key or cards.load_key({}), lambda: datetime(2018, 9, 1, tzinfo=UTC))
 
 
 def sent(**fields: Any) -> dict[str, Any]:

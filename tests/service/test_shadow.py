@@ -15,9 +15,9 @@ import pytest
 from fraud3000.errors import DataError
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.service.engine.shadow import Book, Shadow
-from fraud3000.service.journal.entries import Taken
-from fraud3000.service.maintenance.maintenance import Upkeep
+from fraud3000.service.engine.shadow import Shadow, ShadowStore
+from fraud3000.service.journal.entries import TransactionEntry
+from fraud3000.service.maintenance.maintenance import Maintenance
 from fraud3000.stages.serve import Service
 from fraud3000.stages.shadow_report import shadow_report
 from fraud3000.stages.shared.service_store import journal_of, service_folder
@@ -54,7 +54,7 @@ def service(reopen: Callable[[], Service], monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def seen(params: Params) -> int:
-    books = Book.all(service_folder(params))
+    books = ShadowStore.all(service_folder(params))
     try:
         found = books[0].seen if books else None
         return -1 if found is None else found
@@ -68,7 +68,7 @@ def test_it_decides_what_comes_and_goes_on_where_it_ended(
 ) -> None:
     sent = items(newest)
 
-    async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         await until(lambda: seen(shadowed) == 0)
         answers = await score(client, sent[:200])
         assert answers["model_version"] == "1"
@@ -76,7 +76,7 @@ def test_it_decides_what_comes_and_goes_on_where_it_ended(
         await client.post("/labels", json={"labels": [label]})
         await until(lambda: seen(shadowed) == 201)
 
-    async def more(client: httpx2.AsyncClient, _: Upkeep) -> None:
+    async def more(client: httpx2.AsyncClient, _: Maintenance) -> None:
         await score(client, sent[200:300])
         await until(lambda: seen(shadowed) == 301)
 
@@ -102,9 +102,9 @@ def test_it_decides_what_comes_and_goes_on_where_it_ended(
         shadow_report(shadowed, "3")
 
 
-def taken(params: Params) -> list[Taken]:
+def taken(params: Params) -> list[TransactionEntry]:
     with closing(journal_of(params)) as journal:
-        return [one for one in journal.after(0) if isinstance(one, Taken)]
+        return [one for one in journal.after(0) if isinstance(one, TransactionEntry)]
 
 
 def test_it_says_what_the_model_would_answer(
@@ -114,7 +114,7 @@ def test_it_says_what_the_model_would_answer(
     root, bundled = service_folder(shadowed), Path(shadowed.workspace) / "models" / "2"
     with closing(Shadow.open(root, bundled, "2")) as shadow:
 
-        async def work(client: httpx2.AsyncClient, upkeep: Upkeep) -> None:
+        async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
             await score(client, sent[:50])
             promote(shadowed, "2")
             await upkeep.reload()
@@ -143,7 +143,7 @@ def test_without_a_shadow_that_is_said(service: Service, given: Params) -> None:
 def test_one_that_cannot_be_loaded_is_told_and_tried_again(service: Service, shadowed: Params) -> None:
     (Path(shadowed.workspace) / "models" / "2" / "scorer.json").write_text("{}")
 
-    async def work(client: httpx2.AsyncClient, upkeep: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         await asyncio.wait_for(upkeep._follow(), 60)
         assert (await client.get("/ready")).status_code == 200
 
@@ -156,7 +156,7 @@ def test_the_champion_is_no_shadow_of_itself_and_that_is_told_once(
 ) -> None:
     promote(shadowed, "2")
 
-    async def work(client: httpx2.AsyncClient, upkeep: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         await upkeep.reload()
         for _ in range(3):
             await upkeep._follow()

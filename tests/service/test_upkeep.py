@@ -21,12 +21,12 @@ from fraud3000.errors import FraudError, ScorerError, UnavailableError
 from fraud3000.features.online import FeatureStore
 from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
-from fraud3000.models.inference.self_test_rows import Recorded
+from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.params import Params
-from fraud3000.service.journal.entries import Taken
+from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.service.journal.history_frames import known
 from fraud3000.service.maintenance import maintenance as upkeeps
-from fraud3000.service.maintenance.maintenance import Upkeep
+from fraud3000.service.maintenance.maintenance import Maintenance
 from fraud3000.stages import audit
 from fraud3000.stages.replay import replay
 from fraud3000.stages.serve import Service
@@ -35,7 +35,7 @@ from tests.service.test_keeping import rebuilt
 from tests.service.world import items
 
 DAY = 86_400_000_000
-Work = Callable[[httpx2.AsyncClient, Upkeep], Awaitable[None]]
+Work = Callable[[httpx2.AsyncClient, Maintenance], Awaitable[None]]
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_promotion_rollback_and_a_broken_model_under_load(
                 return
             answers.append(await score(client, part))
 
-    async def work(client: httpx2.AsyncClient, upkeep: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         end = asyncio.Event()
         loads = [asyncio.create_task(load(client, sent[place::4], end)) for place in range(4)]
         await asyncio.sleep(0)
@@ -163,7 +163,7 @@ def test_promotion_rollback_and_a_broken_model_under_load(
     assert (again.facts["replayed"], again.facts["differing"]) == (len(sent), 0)
 
 
-def wrong(recorded: Recorded) -> Recorded:
+def wrong(recorded: SelfTestRows) -> SelfTestRows:
     return replace(recorded, scores=(recorded.scores[0] / 2, *recorded.scores[1:]))
 
 
@@ -172,7 +172,7 @@ def test_another_catalogue_has_its_state_built_beside(
 ) -> None:
     sent = items(newest)
 
-    async def work(client: httpx2.AsyncClient, upkeep: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         await score(client, sent[:100])
         publish(given, "2", of_another_catalogue)
         before = upkeep.desk.judge.catalogue
@@ -187,7 +187,7 @@ def test_another_catalogue_has_its_state_built_beside(
         assert again["results"][0]["model_version"] == "1"
 
     run(service, work)
-    entries = [one for one in service.kept.journal.after(0) if isinstance(one, Taken)]
+    entries = [one for one in service.kept.journal.after(0) if isinstance(one, TransactionEntry)]
     assert len({one.catalogue for one in entries}) == 2
     checksum = service.desk.store.checksum()
     service.close()
@@ -198,7 +198,7 @@ def test_another_catalogue_has_its_state_built_beside(
 
 
 def test_a_model_that_takes_other_transactions_is_refused(service: Service, given: Params) -> None:
-    async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         publish(given, "2", lambda one: replace(one, mapping=one.mapping.model_copy(update={"numeric": ("weight",)})))
         refused = await client.post("/admin/reload")
         assert (refused.status_code, (await client.get("/model")).json()["model_version"]) == (409, "1")
@@ -213,15 +213,15 @@ def test_a_promotion_is_seen_by_itself_and_one_that_was_refused_is_not_tried_aga
     reopen: Callable[[], Service], given: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    ready = Upkeep._ready
+    ready = Maintenance._ready
 
-    def counted(self: Upkeep, version: str, *rest: Any) -> Any:
+    def counted(self: Maintenance, version: str, *rest: Any) -> Any:
         looked.append(version)
         return ready(self, version, *rest)
 
-    monkeypatch.setattr(Upkeep, "_ready", counted)
+    monkeypatch.setattr(Maintenance, "_ready", counted)
 
-    async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         publish(given, "2", lambda scorer: replace(scorer, recorded=wrong(scorer.recorded)))
         await until(lambda: "2" in looked)
         await asyncio.sleep(0.5)
@@ -245,7 +245,7 @@ def test_snapshots_are_written_while_it_runs(
 ) -> None:
     sent = items(newest)
 
-    async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         await score(client, sent[:150])
         told = (await client.post("/admin/snapshot")).json()
         assert told == {"entry": 150, "checksum": service.desk.store.checksum()}
@@ -269,7 +269,7 @@ def test_a_snapshot_is_written_when_enough_came(
     with closing(reopen()) as service:
         service.upkeep._schedule = replace(service.upkeep._schedule, snapshot_entries=100)
 
-        async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+        async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
             await score(client, items(newest)[:100])
             await until(lambda: any((service_folder(given) / "snapshots").rglob("000000000000100-*.snapshot")))
 
@@ -281,7 +281,7 @@ def test_a_snapshot_that_cannot_be_made_is_told_and_the_service_goes_on(
 ) -> None:
     (service_folder(given) / "snapshots").write_text("in the way")
 
-    async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         await score(client, items(newest)[:10])
         failed = await client.post("/admin/snapshot")
         assert (failed.status_code, failed.json()["error"]["code"]) == (503, "unavailable")
@@ -297,7 +297,7 @@ def test_old_entries_leave_and_are_at_hand(
 ) -> None:
     sent = items(newest)
 
-    async def work(client: httpx2.AsyncClient, upkeep: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         before = await score(client, sent[:200])
         upkeep._schedule = replace(upkeep._schedule, journal=-timedelta(days=2))
         await upkeep.let_leave()
@@ -332,7 +332,7 @@ def test_anchors_are_dropped_while_it_runs(
 ) -> None:
     monkeypatch.setattr(upkeeps, "ANCHORED_EVERY", 0.05)
 
-    async def work(client: httpx2.AsyncClient, _: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         await score(client, items(newest)[:10])
         await until(lambda: anchored()[-1] == 10)
 
@@ -372,7 +372,7 @@ def test_what_the_service_declined_has_no_label_in_windows_even_when_the_answer_
     declining = given.model_copy(update={"serve": given.serve.model_copy(update={"fallback": fallback})})
     sent, declined = items(newest), list[str]()
 
-    async def work(client: httpx2.AsyncClient, upkeep: Upkeep) -> None:
+    async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         answer = await client.post("/score?deadline_ms=0", json={"transactions": sent[:300]})
         results = answer.json()["results"]
         assert {one["decision_source"] for one in results} == {"fallback"}
@@ -386,7 +386,7 @@ def test_what_the_service_declined_has_no_label_in_windows_even_when_the_answer_
         run(service, work)
         checksum = service.desk.store.checksum()
         assert checksum == rebuilt(service, tmp_path)
-        kept = [entry for entry in service.kept.journal.after(0) if isinstance(entry, Taken)]
+        kept = [entry for entry in service.kept.journal.after(0) if isinstance(entry, TransactionEntry)]
         assert [one.transaction_id for one in kept if one.declined] == sorted(
             declined, key=[one.transaction_id for one in kept].index
         )

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fraud3000.service.journal.entries import Entry, Erasure
-from fraud3000.service.journal.group_commit import Writer
+from fraud3000.service.journal.entries import Entry, ErasureEntry
+from fraud3000.service.journal.group_commit import GroupCommitWriter
 from fraud3000.service.journal.sqlite import SqliteJournal
 
 
@@ -29,11 +29,11 @@ waited: list[bool] = []
 
 def test_quick_writes_go_no_further_and_slow_or_large_ones_hold_nobody_up(tmp_path: Path) -> None:
     journal = Watched(tmp_path / "journal.db", flush="normal")
-    writer, numbers = Writer(journal), iter(range(1, 10_000))
+    writer, numbers = GroupCommitWriter(journal), iter(range(1, 10_000))
 
     async def write(entries: int, seconds: float = 0.0) -> bool:
         journal.seconds = seconds
-        added = [Erasure(next(numbers), 0, 0) for _ in range(entries)]
+        added = [ErasureEntry(next(numbers), 0, 0) for _ in range(entries)]
         writer.add(added)
         await writer.until(added[-1].number)
         assert journal.last == added[-1].number

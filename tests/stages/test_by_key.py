@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraud3000.data.storage.spill import Spread
+from fraud3000.data.storage.spill import PartitionedSpill
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.declarations import Catalogue, Column, Window
 from fraud3000.features.verification.bitwise import differ
 from fraud3000.schema import LEDGER, TRANSACTIONS
 from fraud3000.stages.shared import partitioned_features
-from fraud3000.stages.shared.partitioned_features import ByKey
+from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
 from tests.streams import CATALOGUE, Stream, frames, streams, transactions
 
 KEPT = ["transaction_id", "amount"]
@@ -29,7 +29,7 @@ def dealt_out(
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as place:
         patch.setattr(partitioned_features, "PART", size)
         patch.setattr(partitioned_features, "SLICE", size)
-        features = ByKey(catalogue, ledger.lazy(), KEPT, rows.height, Path(place))
+        features = PartitionedFeatures(catalogue, ledger.lazy(), KEPT, rows.height, Path(place))
         for piece in rows.iter_slices(size):
             features.add(piece, None if wanted is None else piece.select(pl.sql_expr(wanted)).to_series())
         return pl.concat(features.pieces())
@@ -66,13 +66,15 @@ def test_rows_without_any_key_have_no_features_of_it() -> None:
 
 def test_data_without_time_has_what_its_rows_say(tmp_path: Path) -> None:
     rows = pl.DataFrame({"transaction_id": ["a", "b"], "amount": [1, 2]}, schema_overrides=TRANSACTIONS)
-    features = ByKey(Catalogue((Column("amount"),), label_delay=2), pl.LazyFrame(schema=LEDGER), KEPT, 2, tmp_path)
+    features = PartitionedFeatures(
+        Catalogue((Column("amount"),), label_delay=2), pl.LazyFrame(schema=LEDGER), KEPT, 2, tmp_path
+    )
     features.add(rows)
     assert pl.concat(features.pieces()).equals(rows)
 
 
 def test_what_is_dealt_out_comes_back_in_its_order_and_leaves_nothing(tmp_path: Path) -> None:
-    spread = Spread(tmp_path, 2)
+    spread = PartitionedSpill(tmp_path, 2)
     for first in (0, 3, 6):
         spread.add(pl.DataFrame({"a": range(first, first + 3)}), pl.Series([first % 2, 1, 0]))
     assert spread.take(0)["a"].to_list() == [0, 2, 5, 6, 8]

@@ -15,7 +15,7 @@ from loguru import logger
 from fraud3000.deploy import aws
 from fraud3000.deploy.definitions import container_name, with_tag
 from fraud3000.deploy.pace import Pace
-from fraud3000.deploy.services import Service
+from fraud3000.deploy.services import EcsService
 from fraud3000.deploy.tasks import log_stream
 from fraud3000.errors import FraudError, ParamsError, UnavailableError
 from fraud3000.stages import deploy, deploy_run
@@ -102,14 +102,14 @@ def test_a_container_that_logs_elsewhere(settings: dict[str, Any]) -> None:
     assert log_stream({"containerDefinitions": [{"name": "api", **settings}]}, "api", "task/7f") is None
 
 
-def told(*deployments: tuple[str, str], running: int = 1) -> Service:
+def told(*deployments: tuple[str, str], running: int = 1) -> EcsService:
     """A service by status and rollout state of its deployments."""
     listed = [
         {"id": status, "status": status, "rolloutState": state, "taskDefinition": f"web:{9 - place}"}
         for place, (status, state) in enumerate(deployments)
     ]
     counts = {"runningCount": running, "desiredCount": 1}
-    return Service("bank", "api", {"taskDefinition": "web:9", "deployments": listed, **counts})
+    return EcsService("bank", "api", {"taskDefinition": "web:9", "deployments": listed, **counts})
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def told(*deployments: tuple[str, str], running: int = 1) -> Service:
         (told(), True, "web:9"),
     ],
 )
-def test_what_is_steady_and_what_ran_before(service: Service, steady: bool, former: str) -> None:
+def test_what_is_steady_and_what_ran_before(service: EcsService, steady: bool, former: str) -> None:
     assert (service.steady, service.former) == (steady, former)
 
 

@@ -12,8 +12,8 @@ import pytest
 from fraud3000 import params as params_files
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.params import LabelsFile, Params
-from fraud3000.service.data_dir import Folder
-from fraud3000.service.journal.entries import Label
+from fraud3000.service.data_dir import DataDir
+from fraud3000.service.journal.entries import LabelEntry
 from fraud3000.stages import labels
 from fraud3000.stages.label_status import status
 
@@ -26,9 +26,9 @@ def given(in_trained: Path, tmp_path: Path) -> Params:
     return params.model_copy(update={"serve": params.serve.model_copy(update={"store": str(tmp_path / "service")})})
 
 
-def kept(given: Params) -> list[Label]:
-    with closing(Folder(labels.service_folder(given))) as folder, closing(folder.journal()) as journal:
-        return [entry for entry in journal.after(0) if isinstance(entry, Label)]
+def kept(given: Params) -> list[LabelEntry]:
+    with closing(DataDir(labels.service_folder(given))) as folder, closing(folder.journal()) as journal:
+        return [entry for entry in journal.after(0) if isinstance(entry, LabelEntry)]
 
 
 def test_the_labels_of_a_file_are_known_from_when_a_files_are(given: Params, tmp_path: Path) -> None:
@@ -160,5 +160,5 @@ def test_a_ledger_of_nothing(given: Params) -> None:
 def test_what_keeps_it_from_recording_is_told(given: Params) -> None:
     with pytest.raises(DataError, match="no such file"):
         labels.take_in(given, "nowhere.parquet")
-    with closing(Folder(labels.service_folder(given))), pytest.raises(UnavailableError, match="another service"):
+    with closing(DataDir(labels.service_folder(given))), pytest.raises(UnavailableError, match="another service"):
         labels.add(given, "a", is_fraud=True, source="chargeback")

@@ -27,7 +27,7 @@ from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.promote import promote, train_and_promote
 from fraud3000.stages.shared import model_pointer
-from fraud3000.stages.shared.promotion_checks import Judgement, judge
+from fraud3000.stages.shared.promotion_checks import PromotionResult, judge
 from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
 
@@ -293,7 +293,7 @@ def test_an_exported_bundle_that_was_changed_is_refused(world: Workspace) -> Non
 
 
 def test_a_bundle_changed_while_it_is_judged_is_not_promoted(world: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def judge_then_change(*arguments: object) -> Judgement:
+    def judge_then_change(*arguments: object) -> PromotionResult:
         judgement = judge(*arguments)
         manifest = world.bundle(A_FOREST) / "manifest.json"
         manifest.write_text(manifest.read_text() + " ")

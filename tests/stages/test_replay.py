@@ -16,7 +16,7 @@ from fraud3000 import params as params_files
 from fraud3000.errors import CheckFailed, DataError, ScorerError
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.service.journal.entries import Taken
+from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.replay import replay
 from fraud3000.stages.serve import Service
@@ -65,7 +65,9 @@ def test_all_of_them_are_made_again(given: Params, served: Service) -> None:
 
 
 def test_some_of_them(given: Params, served: Service) -> None:
-    first, second, *_ = [entry for entry in served.kept.journal.after(0) if isinstance(entry, Taken) and entry.answer]
+    first, second, *_ = [
+        entry for entry in served.kept.journal.after(0) if isinstance(entry, TransactionEntry) and entry.answer
+    ]
     assert second.answer is not None
     assert replay(given, [first.transaction_id, second.answer.decision_id]).facts["replayed"] == 2
     with pytest.raises(DataError, match="nobody: no decision of the journal"):
@@ -74,12 +76,12 @@ def test_some_of_them(given: Params, served: Service) -> None:
 
 def test_one_that_was_told_otherwise_is_named(given: Params, served: Service, tmp_path: Path) -> None:
     entries = list(served.kept.journal.after(0))
-    wrong = next(entry for entry in entries[50:] if isinstance(entry, Taken) and entry.answer)
+    wrong = next(entry for entry in entries[50:] if isinstance(entry, TransactionEntry) and entry.answer)
     place = entries.index(wrong)
     assert wrong.answer is not None
     features = list(wrong.features)
     features[5] = 1e9
-    forged = Taken(
+    forged = TransactionEntry(
         wrong.number, wrong.received_at, wrong.newest, wrong.transaction, wrong.catalogue, tuple(features), wrong.answer
     )
     root = tmp_path / "forged"

@@ -12,11 +12,11 @@ import pytest
 from fraud3000.errors import ParamsError, ScorerError
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.models.inference import calibrate
-from fraud3000.models.inference.explain import Typical
+from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.models.training.fit import fit
-from fraud3000.params import Mapping, TrainModelParams
+from fraud3000.params import ColumnMapping, TrainModelParams
 from fraud3000.stages.shared import model_pointer
 from fraud3000.stages.shared.workspace import Workspace
 
@@ -27,8 +27,8 @@ KEY, OTHER = "a key of more than thirty-two characters", "another key of more th
 def scorer(small_featured: pl.DataFrame, small_catalogue: Catalogue) -> Scorer:
     labels = small_featured["is_fraud"].to_numpy()
     model = fit(small_featured, labels, small_catalogue.features, TrainModelParams(estimator="logistic_regression"))
-    typical = Typical.learn(model.encoder, small_featured, small_catalogue.features)
-    return Scorer(small_catalogue, Mapping(), model, calibrate.Platt(1.0, 0.0), Policy("capacity", 0.25), typical)
+    typical = UsualValues.learn(model.encoder, small_featured, small_catalogue.features)
+    return Scorer(small_catalogue, ColumnMapping(), model, calibrate.Platt(1.0, 0.0), Policy("capacity", 0.25), typical)
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from fraud3000.data.cleaning import clean, roles
 from fraud3000.data.cleaning.cards import key_of_environment
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.declarations import Catalogue, Column, LabelWindow, NotSeen, SinceLast, Window
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 from fraud3000.stages.shared import partitioned_features
 from fraud3000.stages.shared.history import History
-from fraud3000.stages.shared.partitioned_features import ByKey
+from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
 from fraud3000.stages.shared.stream import Stream
 
 COLUMNS = {
@@ -70,9 +70,9 @@ def intake(rows: pl.DataFrame, folder: Path, name: str, **columns: str) -> clean
     return clean.intake([folder / f"{name}.csv"], rules, folder / name, label_delay=timedelta(seconds=2), size=3)
 
 
-def mapped(**columns: str) -> Mapping:
+def mapped(**columns: str) -> ColumnMapping:
     time: dict[str, Any] = {"format": "epoch_s"}
-    return Mapping.model_validate({"columns": COLUMNS | columns, "time": time, "card_numbers": "no"})
+    return ColumnMapping.model_validate({"columns": COLUMNS | columns, "time": time, "card_numbers": "no"})
 
 
 def whole(
@@ -101,7 +101,7 @@ def sliced(stream: Stream, size: int, folder: Path) -> pl.DataFrame:
 
 
 def _sliced(stream: Stream, size: int, folder: Path) -> pl.DataFrame:
-    features = ByKey(CATALOGUE, stream.ledger, ["transaction_id"], stream.height(CATALOGUE), folder)
+    features = PartitionedFeatures(CATALOGUE, stream.ledger, ["transaction_id"], stream.height(CATALOGUE), folder)
     for rows in stream.slices(CATALOGUE, size):
         features.add(rows, rows["place"].is_not_null())
     return pl.concat(features.pieces()).sort("transaction_id")

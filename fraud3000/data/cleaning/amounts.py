@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from fraud3000.data.cleaning.row_errors import Fault
+from fraud3000.data.cleaning.row_errors import RowError
 from fraud3000.data.reading import decimals
 from fraud3000.errors import DataError
 from fraud3000.params import AmountFormat
@@ -22,7 +22,7 @@ _SIGNED = rf"^{_SIGN}?\s*{_CURRENCY}?\s*{_SIGN}?\s*{_NUMBER}\s*{_CURRENCY}?\s*{_
 _IN_BRACKETS = rf"^{_CURRENCY}?\s*\(\s*{_CURRENCY}?\s*{_NUMBER}\s*{_CURRENCY}?\s*\)\s*{_CURRENCY}?$"
 
 
-def read(values: pl.Series, form: AmountFormat) -> tuple[pl.Series, list[Fault]]:
+def read(values: pl.Series, form: AmountFormat) -> tuple[pl.Series, list[RowError]]:
     """Read amounts as Int64 minor units, exactly; negative ones as they stand.
 
     Text may carry one currency sign or code, commas between thousands, and a minus before or
@@ -45,7 +45,7 @@ def read(values: pl.Series, form: AmountFormat) -> tuple[pl.Series, list[Fault]]
     places = form.decimals if form.unit == "major" else 0
     plain = _without_signs(values) if values.dtype == pl.String else values
     minor, problems = decimals.scaled(plain, places, LARGEST)
-    faults = [Fault.where(f"amount_{kind}", problems == kind, "amount", values) for kind in decimals.PROBLEMS]
+    faults = [RowError.where(f"amount_{kind}", problems == kind, "amount", values) for kind in decimals.PROBLEMS]
     return minor.alias("amount"), faults
 
 

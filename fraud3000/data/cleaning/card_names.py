@@ -28,7 +28,7 @@ _TABLE = "CREATE TABLE names (new TEXT PRIMARY KEY, first TEXT NOT NULL) WITHOUT
 _AT_ONCE = 500  # names of a question
 
 
-class Book:
+class CardNameStore:
     """Other names of cards, in a SQLite file that several programs may use; it is made with the first of them.
 
     Parameters
@@ -130,7 +130,7 @@ class CardNames:
 
     key: CardKey
     old: CardKey | None
-    book: Book
+    book: CardNameStore
 
     @property
     def key_ids(self) -> set[str]:
@@ -188,4 +188,4 @@ def load(environ: Mapping[str, str], book: Path) -> CardNames:
             f"{OLD}: the same key as {cards.VARIABLE}",
             hint=f"Set {cards.VARIABLE} to a new one, made by `fraud3000 keys pan`, or unset {OLD}.",
         )
-    return CardNames(key, old, Book(book))
+    return CardNames(key, old, CardNameStore(book))

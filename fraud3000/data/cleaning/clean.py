@@ -24,7 +24,7 @@ from fraud3000.data.storage.external_sort import in_order
 from fraud3000.data.storage.spill import SLICE, Spill
 from fraud3000.errors import DataError, EmptyDataError
 from fraud3000.labels import visibility
-from fraud3000.params import AmountFormat, Mapping
+from fraud3000.params import AmountFormat, ColumnMapping
 from fraud3000.schema import LEDGER, QUARANTINE
 
 COMPARED = 10_000_000
@@ -136,7 +136,7 @@ class Intake:
 
 def ingest(
     paths: Sequence[DataFile | Path],
-    mapping: Mapping,
+    mapping: ColumnMapping,
     *,
     label_delay: timedelta,
     earliest: datetime,

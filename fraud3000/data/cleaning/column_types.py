@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from fraud3000.data.reading.columns import Layout
+from fraud3000.data.reading.columns import ColumnLayout
 from fraud3000.errors import SchemaError
 
 _NUMBERS = frozenset({"text", "integer", "float", "decimal", "null"})
@@ -48,7 +48,7 @@ def kind_of(declared: pl.DataType) -> str:
     return next((kind for type_, kind in named.items() if declared == type_), "other")
 
 
-def check(schema: Mapping[str, pl.DataType], layout: Layout, *, thing: str) -> None:
+def check(schema: Mapping[str, pl.DataType], layout: ColumnLayout, *, thing: str) -> None:
     """Refuse a file in which a mapped column has a type that its role cannot be read from.
 
     Raises

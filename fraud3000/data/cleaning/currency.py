@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from fraud3000.data.cleaning.amounts import LARGEST
-from fraud3000.data.cleaning.row_errors import Fault
+from fraud3000.data.cleaning.row_errors import RowError
 from fraud3000.data.reading.times import moment
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.params import AmountFormat
@@ -14,11 +14,11 @@ _PLACES = 8
 _UNIT = 10**_PLACES
 
 
-def read(values: pl.Series) -> tuple[pl.Series, list[Fault]]:
+def read(values: pl.Series) -> tuple[pl.Series, list[RowError]]:
     """Read currency codes in capitals; fault ``currency_missing``."""
     codes = values.cast(pl.String).str.strip_chars().str.to_uppercase()
     codes = codes.set((codes == "").fill_null(value=False), None)
-    return codes.alias("currency"), [Fault.told("currency_missing", codes.is_null(), "currency is empty")]
+    return codes.alias("currency"), [RowError.told("currency_missing", codes.is_null(), "currency is empty")]
 
 
 def check(codes: pl.Series | pl.LazyFrame, form: AmountFormat) -> None:
@@ -58,7 +58,7 @@ def check(codes: pl.Series | pl.LazyFrame, form: AmountFormat) -> None:
 
 def convert(
     amounts: pl.Series, codes: pl.Series, ts: pl.Series | None, form: AmountFormat
-) -> tuple[pl.Series, list[Fault]]:
+) -> tuple[pl.Series, list[RowError]]:
     """Convert minor units by the rate valid at `ts`, exactly, rounding half to even.
 
     Minor units of every currency have `form.decimals` decimals.
@@ -91,8 +91,8 @@ def convert(
     exact = pl.DataFrame({"product": product}).select(_half_even(pl.col("product"))).to_series()
     large = foreign & (exact.abs() > LARGEST)
     faults = [
-        Fault.where("currency_no_rate", foreign & rates.is_null() & ts.is_not_null(), "currency", codes),
-        Fault.told("amount_too_large", large, "amount is too large in the base currency"),
+        RowError.where("currency_no_rate", foreign & rates.is_null() & ts.is_not_null(), "currency", codes),
+        RowError.told("amount_too_large", large, "amount is too large in the base currency"),
     ]
     converted = exact.set(large.fill_null(value=False), None).cast(pl.Int64)
     return converted.zip_with(foreign, amounts).alias("amount"), faults

@@ -16,7 +16,7 @@ NOT_CONTENT = ("is_fraud", "reported_at", "labelled", "seq")
 
 
 @dataclass(frozen=True)
-class Settled:
+class Deduplicated:
     """Rows with every transaction once.
 
     Attributes
@@ -50,7 +50,7 @@ def arrival_order(columns: Sequence[str]) -> list[str]:
     return [*leading, *content, *(name for name in ("reported_at", "is_fraud") if name in columns)]
 
 
-def settle(rows: pl.DataFrame, content: Sequence[str]) -> Settled:
+def settle(rows: pl.DataFrame, content: Sequence[str]) -> Deduplicated:
     """Keep the first row by arrival of every transaction id.
 
     Parameters
@@ -70,7 +70,7 @@ def settle(rows: pl.DataFrame, content: Sequence[str]) -> Settled:
     order = arrival_order(content)
     if rows["transaction_id"].n_unique() == rows.height:
         leading = order[: order.index("transaction_id") + 1]
-        return Settled(rows.sort(leading, maintain_order=True), rows.clear(), rows.clear())
+        return Deduplicated(rows.sort(leading, maintain_order=True), rows.clear(), rows.clear())
     ordered = rows.sort(order, maintain_order=True)
     first = ordered["transaction_id"].is_first_distinct()
     kept, repeats = ordered.filter(first), ordered.filter(~first)
@@ -80,10 +80,10 @@ def settle(rows: pl.DataFrame, content: Sequence[str]) -> Settled:
     same = paired.select(
         pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}:first")) for name in compared)
     ).to_series()
-    return Settled(kept, repeats.filter(same), repeats.filter(~same))
+    return Deduplicated(kept, repeats.filter(same), repeats.filter(~same))
 
 
-def settle_arrivals(rows: pl.DataFrame, content: Sequence[str]) -> tuple[Settled, pl.DataFrame]:
+def settle_arrivals(rows: pl.DataFrame, content: Sequence[str]) -> tuple[Deduplicated, pl.DataFrame]:
     """Settle rows as `settle` does, but none at a `seq` that is another transaction's.
 
     Returns

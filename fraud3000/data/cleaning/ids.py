@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from fraud3000.data.cleaning.missing import WORDS, are_missing, is_missing
-from fraud3000.data.cleaning.row_errors import Fault
+from fraud3000.data.cleaning.row_errors import RowError
 from fraud3000.errors import SchemaError
 
 _FLOAT_NOTATION = r"^[+-]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$|^[+-]?[0-9]+[eE][+-][0-9]+$"
@@ -38,7 +38,7 @@ def problem(text: str) -> str | None:
     return None if plain or not _HIDDEN_IN_ONE.search(text) else "this has a control or direction character"
 
 
-def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tuple[pl.Series, list[Fault]]:
+def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tuple[pl.Series, list[RowError]]:
     """Read an id from one column, or from several joined by ``_``.
 
     Returns
@@ -69,13 +69,13 @@ def read(columns: Sequence[pl.Series], role: str, *, secret: bool = False) -> tu
     hidden = _contains(frame, written, _HIDDEN)
     joined = frame.select(pl.concat_str(pl.all(), separator="_").alias(role)).to_series()
     faults = [
-        Fault.told(f"{role}_missing", missing, f"{role} is empty or only a word for it")
+        RowError.told(f"{role}_missing", missing, f"{role} is empty or only a word for it")
         if secret
-        else Fault.where(f"{role}_missing", missing, role, *columns),
-        Fault.told(f"{role}_not_exact", inexact, f"{role} is in float notation")
+        else RowError.where(f"{role}_missing", missing, role, *columns),
+        RowError.told(f"{role}_not_exact", inexact, f"{role} is in float notation")
         if secret
-        else Fault.where(f"{role}_not_exact", inexact, role, joined),
-        Fault.told(f"{role}_hidden", hidden & ~inexact, f"{role} has a control or direction character"),
+        else RowError.where(f"{role}_not_exact", inexact, role, joined),
+        RowError.told(f"{role}_hidden", hidden & ~inexact, f"{role} has a control or direction character"),
     ]
     return joined.set(inexact | hidden, None), faults
 
@@ -103,7 +103,7 @@ def _text(column: pl.Series, role: str) -> pl.Series:
     return text.set(are_missing(text), None)
 
 
-def read_arrival(column: pl.Series) -> tuple[pl.Series, list[Fault]]:
+def read_arrival(column: pl.Series) -> tuple[pl.Series, list[RowError]]:
     """Read the place in the order of arrival as Int64; fault ``seq_unreadable``.
 
     Raises
@@ -117,4 +117,4 @@ def read_arrival(column: pl.Series) -> tuple[pl.Series, list[Fault]]:
         )
     text_or_int = column.str.strip_chars() if column.dtype == pl.String else column
     places = text_or_int.cast(pl.Int64, strict=False).alias("seq")
-    return places, [Fault.where("seq_unreadable", places.is_null(), "seq", column)]
+    return places, [RowError.where("seq_unreadable", places.is_null(), "seq", column)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping as Schema
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,12 +13,12 @@ import polars as pl
 
 from fraud3000.data.cleaning import cards, column_types, ids, prepared, sensitive, value_mapping
 from fraud3000.data.cleaning.duplicates import recorded_at
-from fraud3000.data.cleaning.row_errors import Fault, as_json, first_faults, quarantine
+from fraud3000.data.cleaning.row_errors import RowError, as_json, first_faults, quarantine
 from fraud3000.data.reading import files, times
 from fraud3000.data.reading.columns import normalised
 from fraud3000.data.reading.raw_table import DataFile, RawFile
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
-from fraud3000.params import LabelsFile, Mapping, Span
+from fraud3000.params import ColumnMapping, LabelsFile, Span
 from fraud3000.schema import LEDGER, TIME
 
 SOURCE = "labels"
@@ -29,7 +29,7 @@ _OF_A_LEDGER = LabelsFile.model_validate({"input": "", **{name: name for name in
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelFileResult:
     """What became of a labels file.
 
     Attributes
@@ -47,7 +47,7 @@ class Labelled:
     read: int
 
 
-def is_ledger(schema: Schema[str, pl.DataType]) -> bool:
+def is_ledger(schema: Mapping[str, pl.DataType]) -> bool:
     """Whether a schema has every column of LEDGER in its type.
 
     Examples
@@ -58,7 +58,7 @@ def is_ledger(schema: Schema[str, pl.DataType]) -> bool:
     return all(schema.get(name) == kind for name, kind in LEDGER.items())
 
 
-def form_of(file: DataFile | Path, mapping: Mapping) -> LabelsFile | None:
+def form_of(file: DataFile | Path, mapping: ColumnMapping) -> LabelsFile | None:
     """How a file is read that holds label records and no transactions, by the names of LEDGER; None where it holds any.
 
     It holds none if it has no column for the mapping's amount.
@@ -86,7 +86,7 @@ def read(
     earliest: datetime,
     latest: datetime,
     card_like_ids: bool | None = None,
-) -> Labelled:
+) -> LabelFileResult:
     """Read label records and join them to their transactions.
 
     A record keeps the `recorded_at` it comes with; without one it is `max(reported_at, ts + label_delay)`. A file that is a
@@ -119,7 +119,7 @@ def read(
     if not total:
         raise EmptyDataError(f"{paths[0]}: no label records, only a header", hint="Export the file again.")
     ledger = pl.concat([pl.DataFrame(schema=LEDGER), *(part.ledger for part in parts)])
-    return Labelled(ledger, quarantine(part.quarantine for part in parts), total)
+    return LabelFileResult(ledger, quarantine(part.quarantine for part in parts), total)
 
 
 def _read_file(
@@ -129,9 +129,9 @@ def _read_file(
     label_delay: timedelta,
     span: Span,
     card_like_ids: bool | None,
-) -> Labelled:
+) -> LabelFileResult:
     if not raw.rows.width:
-        return Labelled(pl.DataFrame(schema=LEDGER), _refused(raw), raw.height)
+        return LabelFileResult(pl.DataFrame(schema=LEDGER), _refused(raw), raw.height)
     sensitive.refuse_names(raw.rows.columns, thing=raw.name)
     form = _OF_A_LEDGER if is_ledger(raw.rows.schema) else form
     columns = _columns(raw, form)
@@ -150,7 +150,9 @@ def _read_file(
         known = whole.join(named, on="transaction_id", how="semi").collect(engine="streaming")
         found = records.join(known, on="transaction_id", how="left", maintain_order="left", nulls_equal=False)
         is_known = records["transaction_id"].is_in(known["transaction_id"].implode())
-        faults.append(Fault.where("label_unknown_transaction", ~is_known, "transaction_id", records["transaction_id"]))
+        faults.append(
+            RowError.where("label_unknown_transaction", ~is_known, "transaction_id", records["transaction_id"])
+        )
     bad = first_faults(faults)
     stated = pl.col("recorded_at") if "recorded_at" in found.columns else pl.lit(None, dtype=TIME)
     good = found.with_row_index("row").join(bad, on="row", how="anti", maintain_order="left")
@@ -166,11 +168,11 @@ def _read_file(
         }
     )
     refused = pl.concat([rows, _refused(raw)]).sort("source_row")
-    return Labelled(ledger.select(pl.col(name).cast(kind) for name, kind in LEDGER.items()), refused, raw.height)
+    return LabelFileResult(ledger.select(pl.col(name).cast(kind) for name, kind in LEDGER.items()), refused, raw.height)
 
 
-def _card_number(part: str, values: pl.Series, refused: pl.Series) -> Fault:
-    return Fault.told(f"{part}_card_number", values.is_in(refused.implode()), f"{part} contains a card number")
+def _card_number(part: str, values: pl.Series, refused: pl.Series) -> RowError:
+    return RowError.told(f"{part}_card_number", values.is_in(refused.implode()), f"{part} contains a card number")
 
 
 def _refused(raw: RawFile) -> pl.DataFrame:
@@ -191,10 +193,10 @@ def _columns(raw: RawFile, form: LabelsFile) -> dict[str, pl.Series]:
     return {part: raw.rows[by_name[name]] for part, name in wanted.items()}
 
 
-def _records(columns: dict[str, pl.Series], form: LabelsFile, span: Span) -> tuple[pl.DataFrame, list[Fault]]:
+def _records(columns: dict[str, pl.Series], form: LabelsFile, span: Span) -> tuple[pl.DataFrame, list[RowError]]:
     transaction_id, faults = ids.read([columns["transaction_id"]], "transaction_id")
     is_fraud, labelled, more = value_mapping.read_labels(columns["is_fraud"], form.label)
-    faults += [*more, Fault.told("label_missing", ~labelled, "the record has no label")]
+    faults += [*more, RowError.told("label_missing", ~labelled, "the record has no label")]
     height = len(transaction_id)
     source = pl.Series([SOURCE], dtype=pl.String).new_from_index(0, height)
     if "source" in columns:
@@ -205,6 +207,8 @@ def _records(columns: dict[str, pl.Series], form: LabelsFile, span: Span) -> tup
         if name in columns:
             record[name] = times.read([columns[name]], form.time)
             given = columns[name].cast(pl.String).str.strip_chars().fill_null("") != ""
-            faults.append(Fault.where(f"{name}_unreadable", record[name].is_null() & given, name, columns[name]))
-            faults.append(Fault.where(f"{name}_out_of_range", times.outside(record[name], *span), name, columns[name]))
+            faults.append(RowError.where(f"{name}_unreadable", record[name].is_null() & given, name, columns[name]))
+            faults.append(
+                RowError.where(f"{name}_out_of_range", times.outside(record[name], *span), name, columns[name])
+            )
     return pl.DataFrame(record), faults

@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from fraud3000.data.cleaning import cards, category_text
-from fraud3000.data.reading.columns import Layout
+from fraud3000.data.reading.columns import ColumnLayout
 from fraud3000.errors import SchemaError
 
 _NOTHING = ("", "na", "n/a", "nan", "null", "none")
@@ -16,7 +16,7 @@ LIMITS = {"card_lat": 90.0, "terminal_lat": 90.0, "card_long": 180.0, "terminal_
 """Greatest absolute value of each coordinate, in degrees."""
 
 
-def read(rows: pl.DataFrame, layout: Layout) -> tuple[list[pl.Series], dict[str, int]]:
+def read(rows: pl.DataFrame, layout: ColumnLayout) -> tuple[list[pl.Series], dict[str, int]]:
     """Read all columns that are passed through.
 
     Returns

@@ -12,8 +12,8 @@ from fraud3000.data.cleaning import column_types, passthrough, sensitive
 from fraud3000.data.cleaning.amounts import LARGEST
 from fraud3000.data.cleaning.missing import are_missing
 from fraud3000.data.cleaning.roles import Cleaned, Cleaner, Rules, card_number_faults
-from fraud3000.data.cleaning.row_errors import Fault, first_faults
-from fraud3000.data.reading.columns import Layout, check_answers, snake_case
+from fraud3000.data.cleaning.row_errors import RowError, first_faults
+from fraud3000.data.reading.columns import ColumnLayout, check_answers, snake_case
 from fraud3000.data.reading.raw_table import RawFile, RawTable
 from fraud3000.data.reading.times import outside
 from fraud3000.errors import SchemaError
@@ -52,7 +52,7 @@ def cleaner(table: RawTable, rules: Rules) -> Cleaner:
         raise SchemaError.missing_columns(thing, missing, schema.names())
     roles = [name for name in TRANSACTIONS if name in schema]
     unused = tuple(name for name in schema if name not in {*roles, *numeric, *categorical})
-    layout = Layout({name: (name,) for name in roles}, _same(numeric), _same(categorical), (), unused)
+    layout = ColumnLayout({name: (name,) for name in roles}, _same(numeric), _same(categorical), (), unused)
     check_answers(layout, {name: name for name in schema}, thing)
     column_types.check(schema, replace(layout, roles={}), thing=thing)
     plain = column_types.as_plain(table.rows)
@@ -64,7 +64,7 @@ def cleaner(table: RawTable, rules: Rules) -> Cleaner:
 
 
 def _clean(
-    layout: Layout, rules: Rules, refused: Mapping[str, pl.Series], raw: RawFile, *, card_numbers: bool
+    layout: ColumnLayout, rules: Rules, refused: Mapping[str, pl.Series], raw: RawFile, *, card_numbers: bool
 ) -> Cleaned:
     rows = raw.rows.select(*layout.roles)
     faults = first_faults([*_faults(rows, rules), *card_number_faults(rows.to_dict(), refused)])
@@ -75,25 +75,25 @@ def _clean(
     return Cleaned(rows, faults, ("card_id",) if card_numbers else (), layout.unused, lost)
 
 
-def _faults(rows: pl.DataFrame, rules: Rules) -> list[Fault]:
+def _faults(rows: pl.DataFrame, rules: Rules) -> list[RowError]:
     faults = [
-        Fault.told(f"{name}_missing", rows[name].is_null(), f"{name} is null") for name in _NEEDED if name in rows
+        RowError.told(f"{name}_missing", rows[name].is_null(), f"{name} is null") for name in _NEEDED if name in rows
     ]
     for name in ("transaction_id", "card_id", "terminal_id"):
         if name in rows:
             word = are_missing(rows[name]) & rows[name].is_not_null()
-            faults.append(Fault.where(f"{name}_missing", word, name, rows[name]))
+            faults.append(RowError.where(f"{name}_missing", word, name, rows[name]))
     if "ts" in rows.columns:
         late = outside(rows["ts"], rules.earliest, rules.latest)
-        faults.append(Fault.where("time_out_of_range", late, "time", rows["ts"]))
+        faults.append(RowError.where("time_out_of_range", late, "time", rows["ts"]))
     too_large = (rows["amount"] > LARGEST) | (rows["amount"] < -LARGEST)
     unknown = ~rows["status"].is_in([APPROVED, DECLINED, REFUND])
     odd_label = ~rows["is_fraud"].is_in([0, 1])
     return [
         *faults,
-        Fault.where("amount_too_large", too_large, "amount", rows["amount"]),
-        Fault.where("status_unknown_value", unknown, "status", rows["status"]),
-        Fault.where("label_unknown_value", odd_label, "label", rows["is_fraud"]),
+        RowError.where("amount_too_large", too_large, "amount", rows["amount"]),
+        RowError.where("status_unknown_value", unknown, "status", rows["status"]),
+        RowError.where("label_unknown_value", odd_label, "label", rows["is_fraud"]),
     ]
 
 

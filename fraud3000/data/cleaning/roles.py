@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from collections.abc import Mapping as Mapping_
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, partial
@@ -13,13 +13,13 @@ import polars.selectors as cs
 
 from fraud3000.data.cleaning import amounts, cards, column_types, currency, ids, passthrough, sensitive, value_mapping
 from fraud3000.data.cleaning.card_names import CardNames
-from fraud3000.data.cleaning.row_errors import Fault, first_faults
+from fraud3000.data.cleaning.row_errors import RowError, first_faults
 from fraud3000.data.reading import files, times
-from fraud3000.data.reading.columns import Layout, resolve
+from fraud3000.data.reading.columns import ColumnLayout, resolve
 from fraud3000.data.reading.raw_table import RawFile, RawTable
 from fraud3000.data.storage import spill
 from fraud3000.errors import DataError, SchemaError
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 from fraud3000.schema import TIME
 
 KeyLoader = Callable[[], cards.CardKey | CardNames]
@@ -39,7 +39,7 @@ class Rules:
         Roles whose columns a file may lack although they are mapped.
     """
 
-    mapping: Mapping
+    mapping: ColumnMapping
     earliest: datetime
     latest: datetime
     card_key: KeyLoader
@@ -123,14 +123,14 @@ class _Whole:
         Refuses amounts in several currencies; looks once.
     """
 
-    layout: Layout
+    layout: ColumnLayout
     numbers: tuple[str, ...]
     refused_ids: dict[str, pl.Series]
     stem: Callable[[], str]
     check_amounts: Callable[[], None]
 
 
-def card_number_faults(columns: Mapping_[str, pl.Series], refused: Mapping_[str, pl.Series]) -> list[Fault]:
+def card_number_faults(columns: Mapping[str, pl.Series], refused: Mapping[str, pl.Series]) -> list[RowError]:
     """Faults ``<role>_card_number`` of the rows whose id contains a card number; they do not quote it.
 
     Parameters
@@ -141,7 +141,7 @@ def card_number_faults(columns: Mapping_[str, pl.Series], refused: Mapping_[str,
         Role to the ids that must not be kept.
     """
     return [
-        Fault.told(
+        RowError.told(
             f"{role}_card_number",
             columns[role].cast(pl.String).is_in(ids.implode()),
             f"{role} contains a card number",
@@ -174,7 +174,7 @@ class _Reader:
     def __init__(self, raw: RawFile, whole: _Whole, rules: Rules) -> None:
         self._raw, self._whole, self._layout, self._rules = raw, whole, whole.layout, rules
         self.columns: dict[str, pl.Series] = {}
-        self.faults: list[Fault] = []
+        self.faults: list[RowError] = []
         self.lost: dict[str, int] = {}
 
     def read(self) -> None:
@@ -206,13 +206,13 @@ class _Reader:
         parts = self._parts("ts")
         if parts:
             read = self._time(parts, "time")
-            self.faults.append(Fault.where("time_unreadable", read.is_null(), "time", *parts))
+            self.faults.append(RowError.where("time_unreadable", read.is_null(), "time", *parts))
             self.columns["ts"] = read
 
     def _time(self, parts: list[pl.Series], word: str) -> pl.Series:
         read = times.read(parts, self._rules.mapping.time)
         outside = times.outside(read, self._rules.earliest, self._rules.latest)
-        self.faults.append(Fault.where(f"{word}_out_of_range", outside, word, *parts))
+        self.faults.append(RowError.where(f"{word}_out_of_range", outside, word, *parts))
         return read
 
     def _other_ids(self, numbers: tuple[str, ...]) -> None:
@@ -263,7 +263,7 @@ class _Reader:
         read = self._time(parts, "reported_at")
         given = pl.DataFrame([part.cast(pl.String).alias(str(place)) for place, part in enumerate(parts)])
         there = given.select(pl.any_horizontal(pl.all().str.strip_chars().fill_null("") != "")).to_series()
-        self.faults.append(Fault.where("reported_at_unreadable", read.is_null() & there, "reported_at", *parts))
+        self.faults.append(RowError.where("reported_at_unreadable", read.is_null() & there, "reported_at", *parts))
         return read
 
     def _arrival(self) -> None:

@@ -15,7 +15,7 @@ _ELEVEN_DIGITS = 1e10
 
 
 @dataclass(frozen=True)
-class Fault:
+class RowError:
     """One kind of fault, the rows that have it, and what was found there.
 
     Attributes
@@ -33,7 +33,7 @@ class Fault:
     details: pl.Series
 
     @classmethod
-    def where(cls, code: str, bad: pl.Series, word: str, *found: pl.Series) -> Fault:
+    def where(cls, code: str, bad: pl.Series, word: str, *found: pl.Series) -> RowError:
         """Mark the rows where `bad` holds and quote what was found there, or that nothing was.
 
         Examples
@@ -50,13 +50,13 @@ class Fault:
         return cls(code, rows, quoted.fill_null(f"{word} is empty"))
 
     @classmethod
-    def told(cls, code: str, bad: pl.Series, detail: str) -> Fault:
+    def told(cls, code: str, bad: pl.Series, detail: str) -> RowError:
         """Mark the rows where `bad` holds, with one text for all of them."""
         rows = bad.fill_null(value=False).arg_true()
         return cls(code, rows, pl.Series([detail] * len(rows), dtype=pl.String))
 
 
-def first_faults(faults: Iterable[Fault]) -> pl.DataFrame:
+def first_faults(faults: Iterable[RowError]) -> pl.DataFrame:
     """The first fault of each faulty row: columns row UInt32, reason and detail String, by row.
 
     Examples

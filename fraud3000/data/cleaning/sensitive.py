@@ -9,9 +9,9 @@ from typing import Literal
 import polars as pl
 
 from fraud3000.data.cleaning import cards
-from fraud3000.data.reading.columns import Layout, normalised
+from fraud3000.data.reading.columns import ColumnLayout, normalised
 from fraud3000.errors import DataError
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 from fraud3000.redact import MAYBE, mask
 
 _SECRETS = {
@@ -29,7 +29,7 @@ ID_ROLES: tuple[Literal["transaction_id", "card_id", "terminal_id", "seq"], ...]
 )
 
 
-def refuse(rows: pl.DataFrame | pl.LazyFrame, layout: Layout, *, thing: str) -> None:
+def refuse(rows: pl.DataFrame | pl.LazyFrame, layout: ColumnLayout, *, thing: str) -> None:
     """Refuse a raw file with authentication data, or with card numbers outside the card column.
 
     Needs the whole file: what a column holds shows in all of its values together. They are looked
@@ -98,7 +98,7 @@ def refuse_names(names: Iterable[str], *, thing: str) -> None:
 
 
 def refused_ids(
-    rows: pl.DataFrame | pl.LazyFrame, layout: Layout, mapping: Mapping, *, hashed: bool
+    rows: pl.DataFrame | pl.LazyFrame, layout: ColumnLayout, mapping: ColumnMapping, *, hashed: bool
 ) -> dict[str, pl.Series]:
     """The ids of each role that must not be kept because they contain a card number.
 
@@ -124,7 +124,7 @@ def refused_ids(
     return found
 
 
-def card_like_roles(transactions: pl.DataFrame, mapping: Mapping) -> tuple[str, ...]:
+def card_like_roles(transactions: pl.DataFrame, mapping: ColumnMapping) -> tuple[str, ...]:
     """The roles whose ids look like card numbers by chance: as stated, else by all ids of TRANSACTIONS."""
     if mapping.card_like_ids is not None:
         return mapping.card_like_ids
@@ -135,7 +135,7 @@ def card_like_roles(transactions: pl.DataFrame, mapping: Mapping) -> tuple[str, 
     return tuple(role for role in ID_ROLES if role in by_chance | stated)
 
 
-def searched_roles(roles: Iterable[str], mapping: Mapping, *, hashed: bool) -> list[str]:
+def searched_roles(roles: Iterable[str], mapping: ColumnMapping, *, hashed: bool) -> list[str]:
     """The roles of ids, of those given, that are searched for card numbers.
 
     `card_numbers: no` leaves the card out, unless `card_like_ids` says which roles to leave out.
@@ -156,7 +156,7 @@ def _card_like_ids(rows: pl.LazyFrame, parts: tuple[str, ...]) -> pl.DataFrame:
     return cards.in_ids(may.collect(engine="streaming")["id"])
 
 
-def card_columns(rows: pl.DataFrame | pl.LazyFrame, layout: Layout, mapping: Mapping) -> tuple[str, ...]:
+def card_columns(rows: pl.DataFrame | pl.LazyFrame, layout: ColumnLayout, mapping: ColumnMapping) -> tuple[str, ...]:
     """The raw columns of the card role whose values are card numbers, declared or found to be in the whole file."""
     parts = layout.roles.get("card_id", ())
     if mapping.card_numbers == "no":

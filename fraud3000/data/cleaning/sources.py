@@ -6,11 +6,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fraud3000.errors import ParamsError
-from fraud3000.params import ColumnRoles, LabelFormat, Mapping, PrepareModelParams, StatusFormat, TimeFormat, validate
+from fraud3000.params import (
+    ColumnMapping,
+    ColumnRoles,
+    LabelFormat,
+    PrepareModelParams,
+    StatusFormat,
+    TimeFormat,
+    validate,
+)
 
 _PLACES = {name: name for name in ("card_lat", "card_long", "terminal_lat", "terminal_long")}
 
-SIMULATED = Mapping(
+SIMULATED = ColumnMapping(
     columns=ColumnRoles(
         amount="amount",
         transaction_id="transaction_id",
@@ -29,7 +37,7 @@ SIMULATED = Mapping(
 )
 """What `fraud3000 simulate` writes."""
 
-HANDBOOK = Mapping(
+HANDBOOK = ColumnMapping(
     columns=ColumnRoles(
         amount="TX_AMOUNT",
         transaction_id="TRANSACTION_ID",
@@ -44,7 +52,7 @@ HANDBOOK = Mapping(
 )
 """The Fraud Detection Handbook's simulated data; the scenario is the answer, its times in numbers repeat TX_DATETIME."""
 
-SPARKOV = Mapping(
+SPARKOV = ColumnMapping(
     columns=ColumnRoles(
         amount="amt",
         transaction_id="trans_num",
@@ -70,7 +78,7 @@ and left out, and so are the line's number and unix_time, which lies years behin
 time's zone is not stated; UTC is taken.
 """
 
-TABFORMER = Mapping(
+TABFORMER = ColumnMapping(
     columns=ColumnRoles(
         amount="Amount",
         ts=("Year", "Month", "Day", "Time"),
@@ -89,7 +97,7 @@ TABFORMER = Mapping(
 )
 """IBM's TabFormer (card_transaction.v1.csv): no transaction id, a card is a user's nth, any error is a decline."""
 
-ULB = Mapping(
+ULB = ColumnMapping(
     columns=ColumnRoles(amount="Amount", ts="Time", is_fraud="Class"),
     numeric=tuple(f"V{number}" for number in range(1, 29)),
     time=TimeFormat(format="seconds_from", start=datetime(2013, 9, 1, tzinfo=UTC)),
@@ -101,9 +109,9 @@ Its times are seconds after the first row, which came on an unnamed day of Septe
 1st, midnight UTC, stands in for it, so hours are hours since the first row, not of a clock.
 """
 
-CUSTOM = Mapping()
+CUSTOM = ColumnMapping()
 
-SOURCES: dict[str, Mapping] = {
+SOURCES: dict[str, ColumnMapping] = {
     "simulated": SIMULATED,
     "handbook": HANDBOOK,
     "sparkov": SPARKOV,
@@ -113,7 +121,7 @@ SOURCES: dict[str, Mapping] = {
 }
 
 
-def resolve(params: PrepareModelParams) -> Mapping:
+def resolve(params: PrepareModelParams) -> ColumnMapping:
     """The mapping of a source with what the params say otherwise; lists are replaced, sections merged.
 
     Raises
@@ -129,7 +137,7 @@ def resolve(params: PrepareModelParams) -> Mapping:
     (None, 'TX_AMOUNT', 'Europe/Brussels')
     """
     merged = _merge(SOURCES[params.source].model_dump(), params.mapping)
-    mapping = validate(Mapping, merged, thing="prepare.mapping")
+    mapping = validate(ColumnMapping, merged, thing="prepare.mapping")
     _check_meanings("label", [mapping.label.fraud, mapping.label.legitimate, mapping.label.unlabelled])
     _check_meanings("status", [mapping.status.approved, mapping.status.declined, mapping.status.refund])
     if mapping.columns.currency is not None and mapping.amount.currency is None:

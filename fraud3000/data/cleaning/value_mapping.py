@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
-from fraud3000.data.cleaning.row_errors import Fault
+from fraud3000.data.cleaning.row_errors import RowError
 from fraud3000.params import LabelFormat, StatusFormat
 from fraud3000.schema import APPROVED, DECLINED, REFUND
 
 _UNLABELLED = -1
 
 
-def read_labels(values: pl.Series, form: LabelFormat) -> tuple[pl.Series, pl.Series, list[Fault]]:
+def read_labels(values: pl.Series, form: LabelFormat) -> tuple[pl.Series, pl.Series, list[RowError]]:
     """Read a label column; a null is compared as the empty text, 1.0 also as 1.
 
     Returns
@@ -28,11 +28,11 @@ def read_labels(values: pl.Series, form: LabelFormat) -> tuple[pl.Series, pl.Ser
     """
     said = _meaning(values, {form.fraud: 1, form.legitimate: 0, form.unlabelled: _UNLABELLED}, pl.Int8())
     labelled = said != _UNLABELLED
-    faults = [Fault.where("label_unknown_value", said.is_null(), "label", values)]
+    faults = [RowError.where("label_unknown_value", said.is_null(), "label", values)]
     return said.set(~labelled, None).alias("is_fraud"), labelled.fill_null(value=False).alias("labelled"), faults
 
 
-def read_status(values: pl.Series, form: StatusFormat) -> tuple[pl.Series, list[Fault]]:
+def read_status(values: pl.Series, form: StatusFormat) -> tuple[pl.Series, list[RowError]]:
     """Read a status column as approved, declined or refund; fault ``status_unknown_value``.
 
     Examples
@@ -43,7 +43,7 @@ def read_status(values: pl.Series, form: StatusFormat) -> tuple[pl.Series, list[
     """
     said = _meaning(values, {form.approved: APPROVED, form.declined: DECLINED, form.refund: REFUND}, pl.String())
     said = said.fill_null(form.otherwise) if form.otherwise else said
-    return said.alias("status"), [Fault.where("status_unknown_value", said.is_null(), "status", values)]
+    return said.alias("status"), [RowError.where("status_unknown_value", said.is_null(), "status", values)]
 
 
 def settle_refunds(amount: pl.Series, status: pl.Series | None) -> tuple[pl.Series, pl.Series]:

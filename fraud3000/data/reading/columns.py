@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from fraud3000.errors import LeakageError, ParamsError, SchemaError
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 from fraud3000.schema import SCORED, TRANSACTIONS
 
 _ANSWERS = {"fraud_scenario", "tx_fraud_scenario"}
@@ -16,7 +16,7 @@ _RESERVED = {*TRANSACTIONS, *SCORED, "history_days", "split", "evaluated", "curr
 
 
 @dataclass(frozen=True)
-class Layout:
+class ColumnLayout:
     """Where each part of a transaction is found in a raw file.
 
     Attributes
@@ -55,7 +55,9 @@ def normalised(columns: Sequence[str]) -> dict[str, str]:
     return {name: snake_case(name, place) for place, name in enumerate(columns, start=1)}
 
 
-def resolve(columns: Sequence[str], mapping: Mapping, *, thing: str, optional: Collection[str] = ()) -> Layout:
+def resolve(
+    columns: Sequence[str], mapping: ColumnMapping, *, thing: str, optional: Collection[str] = ()
+) -> ColumnLayout:
     """Find the raw column of every role; the mapping may use raw or normalised names.
 
     Parameters
@@ -96,7 +98,7 @@ def resolve(columns: Sequence[str], mapping: Mapping, *, thing: str, optional: C
     numeric = {kept[found[name]]: found[name] for name in mapping.numeric}
     categorical = {kept[found[name]]: found[name] for name in mapping.categorical}
     used = {*(raw for parts in roles.values() for raw in parts), *numeric.values(), *categorical.values()}
-    layout = Layout(roles, numeric, categorical, dropped, tuple(raw for raw in kept if raw not in used))
+    layout = ColumnLayout(roles, numeric, categorical, dropped, tuple(raw for raw in kept if raw not in used))
     check_answers(layout, names, thing)
     _check_passthrough(layout, thing)
     return layout
@@ -114,7 +116,7 @@ def _dropped(names: dict[str, str], drop: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(raw for raw, norm in names.items() if raw in exact or norm in loose)
 
 
-def _wanted(mapping: Mapping) -> dict[str, tuple[str, ...]]:
+def _wanted(mapping: ColumnMapping) -> dict[str, tuple[str, ...]]:
     """The names that each mapped role asks for."""
     given = {role: value for role, value in mapping.columns.model_dump().items() if value is not None}
     if "amount" not in given:
@@ -155,7 +157,7 @@ def _check_clashes(kept: dict[str, str], thing: str) -> None:
         first[norm] = raw
 
 
-def check_answers(layout: Layout, names: dict[str, str], thing: str) -> None:
+def check_answers(layout: ColumnLayout, names: dict[str, str], thing: str) -> None:
     """Refuse a mapping that makes an input of the answer.
 
     Raises
@@ -180,7 +182,7 @@ def check_answers(layout: Layout, names: dict[str, str], thing: str) -> None:
         )
 
 
-def _check_passthrough(layout: Layout, thing: str) -> None:
+def _check_passthrough(layout: ColumnLayout, thing: str) -> None:
     both = sorted(layout.numeric.keys() & layout.categorical.keys())
     if both:
         raise ParamsError(

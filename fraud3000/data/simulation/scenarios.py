@@ -10,7 +10,7 @@ import numpy as np
 from fraud3000.data.simulation import traffic
 from fraud3000.data.simulation import world as worlds
 from fraud3000.data.simulation.draws import Draws, Ints, log
-from fraud3000.data.simulation.traffic import APPROVED, DECLINED, Compromise, Rows
+from fraud3000.data.simulation.traffic import APPROVED, DECLINED, Compromise, TransactionArrays
 from fraud3000.data.simulation.world import DAY, FAVOURITES, World
 
 NAMES = (None, "amount_outlier", "compromised_terminal", "stolen_card", "card_testing", "account_takeover")
@@ -43,9 +43,9 @@ class _Campaigns:
         return int(self.number[-1]) + 1
 
 
-def campaigns(world: World, seed: int, rows: int, span: int) -> Rows:
+def campaigns(world: World, seed: int, rows: int, span: int) -> TransactionArrays:
     """Make the transactions of all campaigns against cards, their share of `rows`, within `span` seconds."""
-    makers: dict[int, Callable[[World, Draws, int, int], Rows]] = {
+    makers: dict[int, Callable[[World, Draws, int, int], TransactionArrays]] = {
         traffic.OUTLIER: _outliers,
         traffic.STOLEN_CARD: _stolen_cards,
         traffic.CARD_TESTING: _card_testing,
@@ -57,7 +57,7 @@ def campaigns(world: World, seed: int, rows: int, span: int) -> Rows:
         for scenario, share in shares.items()
         if share
     ]
-    return Rows.join(*made) if made else Rows(*[np.zeros(0, dtype=np.int64)] * 7)
+    return TransactionArrays.join(*made) if made else TransactionArrays(*[np.zeros(0, dtype=np.int64)] * 7)
 
 
 def compromise(world: World, draws: Draws, span: int) -> Compromise:
@@ -80,13 +80,13 @@ def compromise(world: World, draws: Draws, span: int) -> Compromise:
     return Compromise(first, last)
 
 
-def _outliers(world: World, draws: Draws, budget: int, span: int) -> Rows:
+def _outliers(world: World, draws: Draws, budget: int, span: int) -> TransactionArrays:
     """Single transactions, six to twenty times what the card pays."""
     case = _start(world, draws, budget, span, sizes=(1, 1))
     return _rows(world, draws, case, case.start, case.card, boost=draws.between(log(6), log(20), budget))
 
 
-def _stolen_cards(world: World, draws: Draws, budget: int, span: int) -> Rows:
+def _stolen_cards(world: World, draws: Draws, budget: int, span: int) -> TransactionArrays:
     """For some days, near the card's home, k times what the card pays."""
     case = _start(world, draws, budget, span, sizes=(4, 18))
     length = case.each(draws.between(1, 6, case.count)) * DAY
@@ -96,7 +96,7 @@ def _stolen_cards(world: World, draws: Draws, budget: int, span: int) -> Rows:
     return _rows(world, draws, case, second % span, regular, boost=boost)
 
 
-def _card_testing(world: World, draws: Draws, budget: int, span: int) -> Rows:
+def _card_testing(world: World, draws: Draws, budget: int, span: int) -> TransactionArrays:
     """Tiny amounts at one online shop, seconds apart, many declined; then one try for real money."""
     case = _start(world, draws, budget, span, sizes=(8, 30), median=2.5)
     gaps = np.cumsum(draws.between(1, 14, budget))
@@ -108,7 +108,7 @@ def _card_testing(world: World, draws: Draws, budget: int, span: int) -> Rows:
     return replace(rows, terminal=shop, amount=np.where(real, rows.amount, tiny))
 
 
-def _takeovers(world: World, draws: Draws, budget: int, span: int) -> Rows:
+def _takeovers(world: World, draws: Draws, budget: int, span: int) -> TransactionArrays:
     """For weeks, more and more of someone else's places and of larger amounts."""
     case = _start(world, draws, budget, span, sizes=(12, 40))
     length = case.each(draws.between(20, 45, case.count)) * DAY
@@ -147,12 +147,12 @@ def _rows(
     *,
     boost: Ints | int,
     declined: int = 150,
-) -> Rows:
+) -> TransactionArrays:
     """Pay with the victims' cards where `regular` cards go; `declined` in 1024 are refused."""
     count = len(second)
     terminal = world.favourites[regular, draws.below(FAVOURITES, count)]
     refused = draws.below(1024, count) < declined
-    return Rows(
+    return TransactionArrays(
         second=second,
         card=case.card,
         terminal=terminal,

@@ -11,7 +11,7 @@ import polars as pl
 
 from fraud3000.data.simulation import scenarios, traffic, world
 from fraud3000.data.simulation.draws import Draws, Ints
-from fraud3000.data.simulation.traffic import Rows
+from fraud3000.data.simulation.traffic import TransactionArrays
 from fraud3000.data.simulation.world import DAY, World
 from fraud3000.params import SimulateParams
 from fraud3000.schema import TIME
@@ -76,7 +76,7 @@ def blocks(params: SimulateParams) -> Iterator[pl.DataFrame]:
         number += len(rows)
 
 
-def _days_of_traffic(params: SimulateParams, settled: World) -> Iterator[Rows]:
+def _days_of_traffic(params: SimulateParams, settled: World) -> Iterator[TransactionArrays]:
     span = params.days * DAY
     inserted = scenarios.campaigns(settled, params.seed, params.rows, span)
     skimmed = scenarios.compromise(settled, Draws(params.seed, 3), span)
@@ -86,7 +86,7 @@ def _days_of_traffic(params: SimulateParams, settled: World) -> Iterator[Rows]:
         days = np.repeat(np.arange(first, last), per_day[first:last])
         ordinary = traffic.honest(settled, draws, days, skimmed)
         begin, end = np.searchsorted(inserted.second, [first * DAY, last * DAY])
-        yield Rows.join(ordinary, inserted.take(slice(begin, end)))
+        yield TransactionArrays.join(ordinary, inserted.take(slice(begin, end)))
 
 
 def _spans(per_day: Ints) -> Iterator[tuple[int, int]]:
@@ -106,7 +106,7 @@ class _Tables:
         self._homes = world.degrees(settled.card_place)
         self._places = world.degrees(settled.terminal_place)
 
-    def frame(self, rows: Rows, number: int) -> pl.DataFrame:
+    def frame(self, rows: TransactionArrays, number: int) -> pl.DataFrame:
         fraud = rows.scenario > 0
         ts = _times(rows.second)
         columns = {

@@ -22,7 +22,7 @@ _FIRST_WEEKDAY = 2  # the first simulated day is a Wednesday
 
 
 @dataclass(frozen=True)
-class Rows:
+class TransactionArrays:
     """Transactions as arrays of whole numbers: seconds from the first day, minor units, seconds to the report."""
 
     second: Ints
@@ -36,13 +36,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.second)
 
-    def take(self, places: Ints | slice) -> Rows:
-        return Rows(*(getattr(self, field.name)[places] for field in fields(self)))
+    def take(self, places: Ints | slice) -> TransactionArrays:
+        return TransactionArrays(*(getattr(self, field.name)[places] for field in fields(self)))
 
     @staticmethod
-    def join(*parts: Rows) -> Rows:
+    def join(*parts: TransactionArrays) -> TransactionArrays:
         """Put rows together in order of time."""
-        joined = Rows(*(np.concatenate([getattr(rows, field.name) for rows in parts]) for field in fields(Rows)))
+        joined = TransactionArrays(
+            *(np.concatenate([getattr(rows, field.name) for rows in parts]) for field in fields(TransactionArrays))
+        )
         return joined.take(np.argsort(joined.second, kind="stable"))
 
 
@@ -69,7 +71,7 @@ def per_day(rows: int, days: int) -> list[int]:
     return [rows * last // ends[-1] - rows * first // ends[-1] for first, last in pairwise(ends)]
 
 
-def honest(world: World, draws: Draws, days: Ints, compromise: Compromise) -> Rows:
+def honest(world: World, draws: Draws, days: Ints, compromise: Compromise) -> TransactionArrays:
     """Let cards pay on the given days, one item per transaction."""
     count = len(days)
     first, second, third = draws.bits(count), draws.bits(count), draws.bits(count)
@@ -87,7 +89,7 @@ def honest(world: World, draws: Draws, days: Ints, compromise: Compromise) -> Ro
         & (seconds < compromise.last[terminal])
         & (part(third, 34, 10) < SKIMMED)
     )
-    return Rows(
+    return TransactionArrays(
         second=seconds,
         card=card,
         terminal=terminal,

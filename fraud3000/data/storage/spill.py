@@ -94,7 +94,7 @@ class Spill:
         self.height = 0
 
 
-class Spread:
+class PartitionedSpill:
     """Rows dealt out to parts, each of which is read back whole, with its rows in the order they came in.
 
     Parameters

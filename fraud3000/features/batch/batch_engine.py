@@ -18,7 +18,16 @@ from fraud3000.data.cleaning import passthrough
 from fraud3000.errors import SchemaError
 from fraud3000.features import formulas
 from fraud3000.features.batch import window_kernels
-from fraud3000.features.batch.window_kernels import Bools, Floats, Hands, Ints, Line, Spoken, Taken, Wanted
+from fraud3000.features.batch.window_kernels import (
+    Bools,
+    EventColumns,
+    Floats,
+    Ints,
+    KeyedRows,
+    LabelSpans,
+    OutputSpec,
+    WindowEdges,
+)
 from fraud3000.features.spec.declarations import (
     Calendar,
     Catalogue,
@@ -305,17 +314,17 @@ class _Keyed:
         disordered = np.zeros(len(seq), dtype=np.bool_)
         if not events.in_order:
             disordered = window_kernels.out_of_order(starts, self.ts, seq)
-        whole = Line(starts, self.ts, seq, disordered, target[self.rows], out)
+        whole = KeyedRows(starts, self.ts, seq, disordered, target[self.rows], out)
         self.lines = [whole._replace(starts=part) for part in _parts(starts)]
         self._made: dict[tuple[object, ...], Any] = {}
 
-    def hands(self, feature: Stateful) -> Hands:
+    def hands(self, feature: Stateful) -> WindowEdges:
         """When events enter the feature's window and leave it."""
         entry = self.ts
         if feature.bucket:
             bucket = durations.seconds(feature.bucket) * SECOND
             entry = entry - entry % bucket + (bucket - 1)
-        return Hands(entry, durations.seconds(feature.delay) * SECOND, durations.seconds(feature.length) * SECOND)
+        return WindowEdges(entry, durations.seconds(feature.delay) * SECOND, durations.seconds(feature.length) * SECOND)
 
     def _once(self, asked: tuple[object, ...], make: Callable[[], Made]) -> Made:
         """What several windows share, made for the first of them."""
@@ -344,13 +353,13 @@ class _Keyed:
         met = self._events.meets(condition)
         return (met if condition.column == "status" else met & otherwise)[self.rows]
 
-    def taken(self, condition: Condition | None, column: str) -> Taken:
+    def taken(self, condition: Condition | None, column: str) -> EventColumns:
         """What a window takes under a condition, with the values of a column."""
         value = self._once(("value", column), lambda: self._events.values(column)[self.rows])
         valued = self._valued(condition)
         if column != "amount":
             valued = valued & (value != formulas.MISSING)
-        return Taken(self.counted(condition), self._among(condition), valued, value)
+        return EventColumns(self.counted(condition), self._among(condition), valued, value)
 
     def codes(self, condition: Condition | None, column: str) -> Ints:
         """Numbers for the texts that are counted once each; -1 for events that are not taken."""
@@ -370,11 +379,11 @@ class _Keyed:
         """Events that a window takes and that need no record to be labelled."""
         return self._once(("presumed", condition), lambda: self.counted(condition) & self._events.presumed[self.rows])
 
-    def spoken(self, condition: Condition | None) -> Spoken:
+    def spoken(self, condition: Condition | None) -> LabelSpans:
         """When a record speaks about an event that a window takes."""
         return self._once(("spoken", condition), lambda: self._read_spoken(condition))
 
-    def _read_spoken(self, condition: Condition | None) -> Spoken:
+    def _read_spoken(self, condition: Condition | None) -> LabelSpans:
         place_of = np.full(self._events.frame.height, -1, dtype=np.int64)
         place_of[self.rows] = np.arange(len(self.rows))
         row, label, since, until = (column.to_numpy() for column in self._events.spoken.iter_columns())
@@ -383,10 +392,10 @@ class _Keyed:
         kept = kept[self.counted(condition)[place[kept]]]
         kept = kept[np.argsort(place[kept], kind="stable")]
         adds = (~self._events.presumed[row[kept]]).astype(np.int64)
-        return Spoken(place[kept], since[kept], until[kept], label[kept], adds)
+        return LabelSpans(place[kept], since[kept], until[kept], label[kept], adds)
 
 
-Sweep = Callable[[Line], None]
+Sweep = Callable[[KeyedRows], None]
 
 
 def _tally(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:
@@ -414,8 +423,8 @@ _OPS = {
 }
 
 
-def _wanted(ops: Sequence[int], slots: Sequence[int]) -> Wanted:
-    return Wanted(np.array(ops), np.array(slots))
+def _wanted(ops: Sequence[int], slots: Sequence[int]) -> OutputSpec:
+    return OutputSpec(np.array(ops), np.array(slots))
 
 
 def _extreme(keyed: _Keyed, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:

@@ -29,7 +29,7 @@ SINCE, NOT_SEEN, DISTANCE, SPEED = range(4)
 FRAUDS, LABELLED, RATE, SMOOTHED = range(4)
 
 
-class Line(NamedTuple):
+class KeyedRows(NamedTuple):
     """Some keys' rows, in order of (key, ts, seq).
 
     Attributes
@@ -50,7 +50,7 @@ class Line(NamedTuple):
     out: Floats
 
 
-class Hands(NamedTuple):
+class WindowEdges(NamedTuple):
     """When events enter a window and leave it."""
 
     entry: Ints
@@ -58,7 +58,7 @@ class Hands(NamedTuple):
     length: int
 
 
-class Taken(NamedTuple):
+class EventColumns(NamedTuple):
     """What a window takes of its events: which it counts, among which, and whose values."""
 
     counted: Bools
@@ -67,14 +67,14 @@ class Taken(NamedTuple):
     value: Ints
 
 
-class Wanted(NamedTuple):
+class OutputSpec(NamedTuple):
     """Features of one window: what each says, and its row in `out`."""
 
     ops: Ints
     slots: Ints
 
 
-class Spoken(NamedTuple):
+class LabelSpans(NamedTuple):
     """Spans of time in which a label record speaks: every t with `since < t <= until`.
 
     Attributes
@@ -177,7 +177,7 @@ def out_of_order(starts: Ints, ts: Ints, seq: Ints) -> Bools:
 
 
 @kernel
-def tallies(line: Line, hands: Hands, taken: Taken, wanted: Wanted, unit: float) -> None:
+def tallies(line: KeyedRows, hands: WindowEdges, taken: EventColumns, wanted: OutputSpec, unit: float) -> None:
     """Counts, shares, sums, means and ratios of one window."""
     starts, ts, seq, disordered, target, out = line
     counted, among, valued, value = taken
@@ -230,7 +230,7 @@ def tallies(line: Line, hands: Hands, taken: Taken, wanted: Wanted, unit: float)
 
 
 @kernel
-def spreads(line: Line, hands: Hands, taken: Taken, wanted: Wanted, unit: float) -> None:
+def spreads(line: KeyedRows, hands: WindowEdges, taken: EventColumns, wanted: OutputSpec, unit: float) -> None:
     """Standard deviations and z-scores of one window."""
     starts, ts, seq, disordered, target, out = line
     valued, value = taken.valued, taken.value
@@ -278,7 +278,7 @@ def spreads(line: Line, hands: Hands, taken: Taken, wanted: Wanted, unit: float)
 
 
 @kernel
-def extremes(line: Line, hands: Hands, taken: Taken, sign: int, slot: int, unit: float) -> None:
+def extremes(line: KeyedRows, hands: WindowEdges, taken: EventColumns, sign: int, slot: int, unit: float) -> None:
     """The largest value of one window, or the smallest where the sign is -1."""
     starts, ts, seq, disordered, target, out = line
     valued, value = taken.valued, taken.value
@@ -315,7 +315,7 @@ def extremes(line: Line, hands: Hands, taken: Taken, sign: int, slot: int, unit:
 
 
 @kernel
-def distincts(line: Line, hands: Hands, codes: Ints, values: int, cap: int, slot: int) -> None:
+def distincts(line: KeyedRows, hands: WindowEdges, codes: Ints, values: int, cap: int, slot: int) -> None:
     """How many different codes one window holds, at most `cap`; -1 is no code, `values` is how many there are."""
     starts, ts, seq, disordered, target, out = line
     entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
@@ -353,7 +353,9 @@ def distincts(line: Line, hands: Hands, codes: Ints, values: int, cap: int, slot
 
 
 @kernel
-def recencies(line: Line, hands: Hands, counted: Bools, lat: Floats, long: Floats, wanted: Wanted) -> None:
+def recencies(
+    line: KeyedRows, hands: WindowEdges, counted: Bools, lat: Floats, long: Floats, wanted: OutputSpec
+) -> None:
     """What the last event of one window says: how long ago, whether any, how far away, how fast."""
     starts, ts, seq, disordered, target, out = line
     ops, slots = wanted
@@ -394,7 +396,13 @@ def recencies(line: Line, hands: Hands, counted: Bools, lat: Floats, long: Float
 
 @kernel
 def label_counts(
-    line: Line, hands: Hands, presumed: Bools, spoken: Spoken, wanted: Wanted, priors: Floats, strengths: Floats
+    line: KeyedRows,
+    hands: WindowEdges,
+    presumed: Bools,
+    spoken: LabelSpans,
+    wanted: OutputSpec,
+    priors: Floats,
+    strengths: Floats,
 ) -> None:
     """Frauds, labelled and their rates of one window, each label as known at t.
 

@@ -23,7 +23,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Transaction = Mapping[str, Any]
 
 
-class Facts:
+class EventEncoder:
     """Turns transactions into facts, and remembers the code of each text.
 
     Attributes

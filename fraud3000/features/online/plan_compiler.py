@@ -99,11 +99,11 @@ def plan_of(catalogue: Catalogue) -> tuple[Plan, Layout]:
     ParamsError
         More different conditions than the store can keep apart.
     """
-    draft = _Draft(catalogue)
+    draft = _PlanBuilder(catalogue)
     return draft.plan(), draft.layout
 
 
-class _Draft:
+class _PlanBuilder:
     def __init__(self, catalogue: Catalogue) -> None:
         self.layout = Layout()
         self._catalogue = catalogue

@@ -25,7 +25,7 @@ _PARTS: dict[str, Callable[[datetime], float | bool]] = {
 }
 
 
-class Alone:
+class RowFeatures:
     """The features of a catalogue that look at nothing but the transaction.
 
     Examples

@@ -14,14 +14,14 @@ import polars as pl
 
 from fraud3000.errors import ScorerError
 from fraud3000.features.online import checksum, label_deltas, memory_pool, observe, snapshot
-from fraud3000.features.online.event_encoder import Facts, Transaction, microseconds
+from fraud3000.features.online.event_encoder import EventEncoder, Transaction, microseconds
 from fraud3000.features.online.labels import Labels, Met
 from fraud3000.features.online.memory_pool import LATE, REFUSED, SEEN, SINGLE
 from fraud3000.features.online.plan import CHANGE_CLASS, CODE_BITS, FLAGS, TS, Ints
 from fraud3000.features.online.plan_compiler import plan_of
 from fraud3000.features.online.plan_packing import packed
 from fraud3000.features.online.recent_transactions import hashes
-from fraud3000.features.online.row_features import Alone, Value
+from fraud3000.features.online.row_features import RowFeatures, Value
 from fraud3000.features.spec.declarations import Catalogue
 
 _SLICE = 100_000  # rows that are read at once when many are absorbed
@@ -53,8 +53,8 @@ class FeatureStore:
         self._plan, self._layout = plan_of(catalogue)
         self._packed = packed(self._plan)
         self._state = memory_pool.empty_state(self._plan, self._layout)
-        self._facts = Facts(self._layout)
-        self._alone = Alone(catalogue)
+        self._facts = EventEncoder(self._layout)
+        self._alone = RowFeatures(catalogue)
         layout = self._layout
         keys = len(layout.label_steps)
         self._labels = Labels(layout.label_span, keys, layout.label_flags, catalogue.precedence, self._alter)

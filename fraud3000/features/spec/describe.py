@@ -40,7 +40,7 @@ Unit = Literal[
 
 
 @dataclass(frozen=True)
-class Told:
+class FeatureDescription:
     """A feature in words.
 
     Attributes
@@ -57,14 +57,14 @@ class Told:
 
 
 _CALENDAR = {
-    "hour": Told("time of day", "hour of the transaction", "hour"),
-    "weekday": Told("day of the week", "weekday of the transaction", "weekday"),
-    "night": Told("time of day", "transaction at night", "flag"),
-    "weekend": Told("day of the week", "transaction at the weekend", "flag"),
+    "hour": FeatureDescription("time of day", "hour of the transaction", "hour"),
+    "weekday": FeatureDescription("day of the week", "weekday of the transaction", "weekday"),
+    "night": FeatureDescription("time of day", "transaction at night", "flag"),
+    "weekend": FeatureDescription("day of the week", "transaction at the weekend", "flag"),
 }
 
 
-def tell(feature: Feature, *, decimals: int = 2) -> Told:
+def tell(feature: Feature, *, decimals: int = 2) -> FeatureDescription:
     """Put a feature into words.
 
     Parameters
@@ -84,11 +84,11 @@ def tell(feature: Feature, *, decimals: int = 2) -> Told:
     match feature:
         case Column(column=column, categorical=categorical):
             unit: Unit = "money" if column == "amount" else "category" if categorical else "number"
-            told = Told(column.replace("_", " "), column.replace("_", " "), unit)
+            told = FeatureDescription(column.replace("_", " "), column.replace("_", " "), unit)
         case Calendar(part=part):
             told = _CALENDAR[part]
         case FromHome():
-            told = Told("place", "distance of the terminal from the card's home", "km")
+            told = FeatureDescription("place", "distance of the terminal from the card's home", "km")
         case Stateful():
             told = _looking_back(feature, decimals)
         case _:
@@ -96,7 +96,7 @@ def tell(feature: Feature, *, decimals: int = 2) -> Told:
     return told
 
 
-def _looking_back(feature: Stateful, decimals: int) -> Told:
+def _looking_back(feature: Stateful, decimals: int) -> FeatureDescription:
     names = [_plainly(column) for column in feature.keys]
     owner, of_this = " and ".join(names), f"of this {' and '.join(names).replace(' and ', ' with this ', 1)}"
     which = f" {_under(feature.where, decimals)}" if feature.where else ""
@@ -107,37 +107,41 @@ def _looking_back(feature: Stateful, decimals: int) -> Told:
             told = _aggregate(feature, owner, behind, within)
         case Versus(how=how, column=column):
             said = f"{_AGAINST[how].format(_plainly(column))}{within}"
-            told = Told(_values(owner, column), said, "ratio" if how == "ratio" else "deviations")
+            told = FeatureDescription(_values(owner, column), said, "ratio" if how == "ratio" else "deviations")
         case Shift(over=over):
             recent = _aggregate(feature.recent, owner, behind, within)
-            told = Told(recent.family, f"{recent.words}, as a multiple of the mean in {over}", "ratio")
+            told = FeatureDescription(recent.family, f"{recent.words}, as a multiple of the mean in {over}", "ratio")
         case LabelWindow(agg=agg):
             unit: Unit = "count" if agg in {"frauds", "labelled"} else "share"
-            told = Told(f"{owner} frauds", f"{_LABELS[agg]}{within}", unit)
+            told = FeatureDescription(f"{owner} frauds", f"{_LABELS[agg]}{within}", unit)
         case SinceLast():
-            told = Told(f"{owner} activity", f"time since the last transaction{behind}", "seconds")
+            told = FeatureDescription(f"{owner} activity", f"time since the last transaction{behind}", "seconds")
         case NotSeen():
-            told = Told(f"new {owner}", f"first transaction{behind} {_when(feature)}", "flag")
+            told = FeatureDescription(f"new {owner}", f"first transaction{behind} {_when(feature)}", "flag")
         case FromLast(how=how):
-            told = Told("place", f"{how} from the last transaction{behind}", "km" if how == "distance" else "km/h")
+            told = FeatureDescription(
+                "place", f"{how} from the last transaction{behind}", "km" if how == "distance" else "km/h"
+            )
         case _:
             raise TypeError(f"{type(feature).__name__}: no words for it")
     return told
 
 
-def _aggregate(window: Window, owner: str, behind: str, within: str) -> Told:
+def _aggregate(window: Window, owner: str, behind: str, within: str) -> FeatureDescription:
     match window.agg:
         case "count":
-            return Told(f"{owner} activity", f"transactions{behind} {_when(window)}", "count")
+            return FeatureDescription(f"{owner} activity", f"transactions{behind} {_when(window)}", "count")
         case "share":
-            return Told(f"{owner} activity", f"share of transactions{behind} {_when(window)}", "share")
+            return FeatureDescription(f"{owner} activity", f"share of transactions{behind} {_when(window)}", "share")
         case "distinct":
-            return Told(f"{owner} activity", f"different {_many(_plainly(window.column))}{within}", "count")
+            return FeatureDescription(
+                f"{owner} activity", f"different {_many(_plainly(window.column))}{within}", "count"
+            )
         case agg if window.column == "amount":
-            return Told(_values(owner, window.column), f"{_OF_AMOUNTS[agg]}{within}", "money")
+            return FeatureDescription(_values(owner, window.column), f"{_OF_AMOUNTS[agg]}{within}", "money")
         case agg:
             said = f"{_OF_VALUES[agg]} {_plainly(window.column)}{within}"
-            return Told(_values(owner, window.column), said, "number")
+            return FeatureDescription(_values(owner, window.column), said, "number")
 
 
 def _values(owner: str, column: str) -> str:

@@ -27,7 +27,7 @@ _COUNTRIES = ("DE", "ES", "FR", "IT", "PT", "US")
 
 
 @dataclass(frozen=True)
-class Stress:
+class AdversarialStream:
     """The stream.
 
     Attributes
@@ -45,7 +45,7 @@ class Stress:
     holds: dict[str, int]
 
 
-def stream(declared: Catalogue, *, rows: int = 20_000, seed: int = 2018) -> Stress:
+def stream(declared: Catalogue, *, rows: int = 20_000, seed: int = 2018) -> AdversarialStream:
     """Make so many transactions and their label records, the same ones for the same seed.
 
     Every window of the catalogue has events exactly on its edges and a microsecond before them. Some rows
@@ -78,7 +78,7 @@ def stream(declared: Catalogue, *, rows: int = 20_000, seed: int = 2018) -> Stre
         "sent again, once in the stream": settled.duplicates.height,
         "with the id of another, left out": settled.conflicts.height,
     }
-    return Stress(transactions, ledger, holds)
+    return AdversarialStream(transactions, ledger, holds)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class Checked:
+class LeakCheck:
     """What a check found.
 
     Attributes
@@ -89,7 +89,7 @@ def check(
     seed: int = SEED,
     featurize: Featurize = batch_engine.featurize,
     progress: Progress = iter,
-) -> Checked:
+) -> LeakCheck:
     """Give some rows other futures and compare their features bit by bit.
 
     Half of the rows are drawn among those at the time of another row or out of order, the rest among all.
@@ -108,7 +108,7 @@ def check(
         Hands out the rows one by one; `stages.progress.track` shows how many are done.
     """
     if "ts" not in transactions.columns or not transactions.height:
-        return Checked(0, 0, ())
+        return LeakCheck(0, 0, ())
     chosen = _chosen(transactions, rows, np.random.default_rng(seed))
     given = featurize(transactions, ledger, catalogue, wanted=chosen).select(catalogue.names)
     spaced = transactions.with_columns(seq=pl.col("seq").rank("ordinal").cast(pl.Int64) * _APART)
@@ -121,7 +121,7 @@ def check(
     leaks = [leak for told, answers in found.items() for leak in _leaks(told, sampled, given, pl.concat(answers))]
     first = {leak.feature: leak for leak in reversed(leaks)}
     named = tuple(first[name] for name in catalogue.names if name in first)
-    return Checked(sampled.height, sampled.height * len(found), named)
+    return LeakCheck(sampled.height, sampled.height * len(found), named)
 
 
 def _leaks(told: str, sampled: pl.DataFrame, given: pl.DataFrame, found: pl.DataFrame) -> Iterator[Leak]:

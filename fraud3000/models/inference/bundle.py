@@ -34,7 +34,7 @@ _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(1, 6))
 _AGAIN = "Train again, or take the bundle anew from the registry."
 
 
-class FileText(Strict):
+class FileJson(Strict):
     """A file of the manifest."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -49,7 +49,7 @@ class Manifest(Strict):
     schema_: Annotated[int, Field(alias="schema")]
     scikit_learn: str
     catalogue: str
-    files: dict[str, FileText]
+    files: dict[str, FileJson]
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _check_names(folder: Path, present: set[str], listed: set[str]) -> None:
         raise ScorerError(f"{folder}: {', '.join(unknown)} is not named in the manifest", hint=_AGAIN)
 
 
-def _verified(folder: Path, name: str, expected: FileText) -> bytes:
+def _verified(folder: Path, name: str, expected: FileJson) -> bytes:
     content = _bytes(folder / name)
     if len(content) != expected.bytes or _sha256(content) != expected.sha256:
         raise ScorerError(f"{folder}: {name} is not what the manifest says; its bytes were changed or cut", hint=_AGAIN)

@@ -13,11 +13,11 @@ from fraud3000.errors import ScorerError
 from fraud3000.features.spec import schema
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.models.inference import bundle_schema, calibrate, predictors
-from fraud3000.models.inference.bundle_schema import ScorerText
+from fraud3000.models.inference.bundle_schema import ScorerJson
 from fraud3000.models.inference.calibrate import Calibrator
 from fraud3000.models.inference.encoder import Encoder
-from fraud3000.models.inference.explain import Typical
-from fraud3000.models.inference.self_test_rows import Recorded
+from fraud3000.models.inference.explain import UsualValues
+from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.models.policy import Policy
 from fraud3000.models.training.fit import Member, Model
 from fraud3000.strict_json import InvalidPartError
@@ -29,12 +29,12 @@ class Parts(NamedTuple):
     """What a scorer is made of, as `Scorer` names it."""
 
     catalogue: Catalogue
-    mapping: params.Mapping
+    mapping: params.ColumnMapping
     model: Model
     calibrator: Calibrator
     policy: Policy
-    typical: Typical
-    recorded: Recorded
+    typical: UsualValues
+    recorded: SelfTestRows
     facts: dict[str, Any]
 
 
@@ -60,7 +60,7 @@ def assembled(files: Mapping[str, bytes], catalogue_hash: str) -> Parts:
         if catalogue.hash != catalogue_hash:
             raise InvalidPartError("not the catalogue that the manifest names")
     with _of_file("scorer.json"):
-        text, plain = strict_json.parse(ScorerText, files.get("scorer.json", b""))
+        text, plain = strict_json.parse(ScorerJson, files.get("scorer.json", b""))
         bundle_schema.require_consistent(text, catalogue, set(files))
         _require_finite(plain["facts"])
     encoder = Encoder.from_dict(text.encoder.model_dump())
@@ -76,8 +76,8 @@ def assembled(files: Mapping[str, bytes], catalogue_hash: str) -> Parts:
         model=Model(encoder, tuple(members)),
         calibrator=calibrate.from_dict(text.calibrator.model_dump()),
         policy=Policy.from_dict(text.policy.model_dump()),
-        typical=Typical.from_dict(text.typical.model_dump()),
-        recorded=Recorded.from_dict(text.recorded.model_dump()),
+        typical=UsualValues.from_dict(text.typical.model_dump()),
+        recorded=SelfTestRows.from_dict(text.recorded.model_dump()),
         facts=plain["facts"],
     )
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.models.policy import NEVER
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 from fraud3000.strict_json import InvalidPartError, Strict
 
 MOST_ROWS = 1_000
@@ -35,7 +35,7 @@ def _a_time(text: str) -> str:
     return text
 
 
-class EncoderText(Strict):
+class EncoderJson(Strict):
     """Columns of the model's matrix, and the codes of their categories."""
 
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -59,7 +59,7 @@ class PlattText(Strict):
     intercept: float
 
 
-class BetaText(Strict):
+class BetaJson(Strict):
     """A beta calibration."""
 
     method: Literal["beta"]
@@ -68,7 +68,7 @@ class BetaText(Strict):
     c: float
 
 
-class IsotonicText(Strict):
+class IsotonicJson(Strict):
     """Straight lines between points."""
 
     method: Literal["isotonic"]
@@ -76,7 +76,7 @@ class IsotonicText(Strict):
     rates: Annotated[tuple[Share, ...], AfterValidator(_rising)]
 
     @model_validator(mode="after")
-    def _a_rate_for_each_centre(self) -> IsotonicText:
+    def _a_rate_for_each_centre(self) -> IsotonicJson:
         if len(self.rates) != len(self.centres):
             raise ValueError(f"{len(self.rates)} rates for {len(self.centres)} centres")
         return self
@@ -102,26 +102,26 @@ class PolicyText(Strict):
         return self
 
 
-class TypicalText(Strict):
+class UsualValuesJson(Strict):
     """What is usual among legitimate transactions, by column."""
 
     values: dict[str, float | None]
 
 
-class RecordedText(Strict):
+class SelfTestRowsJson(Strict):
     """Rows of the model's matrix with the scores they had when the model was made."""
 
     rows: Annotated[tuple[Row, ...], Field(min_length=1, max_length=MOST_ROWS)]
     scores: tuple[Share, ...]
 
     @model_validator(mode="after")
-    def _a_score_for_each_row(self) -> RecordedText:
+    def _a_score_for_each_row(self) -> SelfTestRowsJson:
         if len(self.scores) != len(self.rows):
             raise ValueError(f"{len(self.scores)} scores for {len(self.rows)} rows")
         return self
 
 
-class DeviationText(Strict):
+class SeedNoiseJson(Strict):
     """How far measures move by the seed alone."""
 
     model_config = ConfigDict(extra="allow")
@@ -129,7 +129,7 @@ class DeviationText(Strict):
     values: dict[str, float]
 
 
-class FactsText(Strict):
+class FactsJson(Strict):
     """Where a model comes from; what other commands read is typed, the rest is free."""
 
     model_config = ConfigDict(extra="allow")
@@ -142,26 +142,26 @@ class FactsText(Strict):
     as_of: Annotated[str, AfterValidator(_a_time)] | None = None
     split: Literal["time", "random"] = "time"
     rows: dict[str, int] = Field(default_factory=dict)
-    seed_deviation: DeviationText | None = None
+    seed_deviation: SeedNoiseJson | None = None
     final: bool = False
     judged_as: Annotated[str, Field(pattern=r"^\d+$")] = "0"
 
 
-class ScorerText(Strict):
+class ScorerJson(Strict):
     """All of `scorer.json`."""
 
-    mapping: Mapping
-    encoder: EncoderText
+    mapping: ColumnMapping
+    encoder: EncoderJson
     members: Annotated[tuple[MemberText, ...], Field(min_length=1)]
-    calibrator: Annotated[PlattText | BetaText | IsotonicText, Field(discriminator="method")]
+    calibrator: Annotated[PlattText | BetaJson | IsotonicJson, Field(discriminator="method")]
     policy: PolicyText
-    typical: TypicalText
-    recorded: RecordedText
-    facts: FactsText
+    typical: UsualValuesJson
+    recorded: SelfTestRowsJson
+    facts: FactsJson
     checksums: dict[str, Sha256]
 
 
-def require_consistent(text: ScorerText, catalogue: Catalogue, files: set[str]) -> None:
+def require_consistent(text: ScorerJson, catalogue: Catalogue, files: set[str]) -> None:
     """Refuse parts that do not belong to one another.
 
     Parameters
@@ -180,7 +180,7 @@ def require_consistent(text: ScorerText, catalogue: Catalogue, files: set[str]) 
         raise InvalidPartError(fault)
 
 
-def _encoder_faults(text: ScorerText, catalogue: Catalogue) -> Iterator[str]:
+def _encoder_faults(text: ScorerJson, catalogue: Catalogue) -> Iterator[str]:
     kinds = {feature.name: feature.kind for feature in catalogue.features}
     encoder, columns = text.encoder, set(text.encoder.columns)
     if len(columns) < len(encoder.columns):
@@ -199,7 +199,7 @@ def _encoder_faults(text: ScorerText, catalogue: Catalogue) -> Iterator[str]:
             yield f"encoder.categories.{name}: a category is listed twice"
 
 
-def _member_faults(text: ScorerText, files: set[str]) -> Iterator[str]:
+def _member_faults(text: ScorerJson, files: set[str]) -> Iterator[str]:
     named = [member.file for member in text.members]
     for place, name in enumerate(named):
         if name.partition(".")[0] != f"model-{place}":
@@ -209,7 +209,7 @@ def _member_faults(text: ScorerText, files: set[str]) -> Iterator[str]:
         yield f"members: '{unknown[0]}' is in the bundle and in no member, or the other way round"
 
 
-def _typical_faults(text: ScorerText) -> Iterator[str]:
+def _typical_faults(text: ScorerJson) -> Iterator[str]:
     values = text.typical.values
     if set(values) != set(text.encoder.columns):
         yield "typical.values: not those of encoder.columns"
@@ -218,7 +218,7 @@ def _typical_faults(text: ScorerText) -> Iterator[str]:
         yield from _code_faults(text.encoder, name, values[name], f"typical.values.{name}")
 
 
-def _recorded_faults(text: ScorerText) -> Iterator[str]:
+def _recorded_faults(text: ScorerJson) -> Iterator[str]:
     columns = text.encoder.columns
     for place, row in enumerate(text.recorded.rows):
         if len(row) != len(columns):
@@ -228,7 +228,7 @@ def _recorded_faults(text: ScorerText) -> Iterator[str]:
             yield from _code_faults(text.encoder, name, value, f"recorded.rows.{place}.{name}")
 
 
-def _code_faults(encoder: EncoderText, name: str, value: float | None, field: str) -> Iterator[str]:
+def _code_faults(encoder: EncoderJson, name: str, value: float | None, field: str) -> Iterator[str]:
     if name not in encoder.categories or value is None:
         return
     if not (value.is_integer() and 0 <= value < len(encoder.categories[name])):

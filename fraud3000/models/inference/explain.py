@@ -42,7 +42,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Typical:
+class UsualValues:
     """What is usual among legitimate transactions of the fit, in the encoder's numbers.
 
     Attributes
@@ -54,7 +54,7 @@ class Typical:
     values: dict[str, float]
 
     @classmethod
-    def learn(cls, encoder: Encoder, legitimate: pl.DataFrame, features: Iterable[Feature]) -> Typical:
+    def learn(cls, encoder: Encoder, legitimate: pl.DataFrame, features: Iterable[Feature]) -> UsualValues:
         """Learn from FEATURED, legitimate rows of the fit."""
         counted = {feature.name for feature in features if feature.kind != "numeric"}
         columns = encoder.frame(legitimate)
@@ -64,7 +64,7 @@ class Typical:
         return {"values": {name: None if math.isnan(value) else value for name, value in self.values.items()}}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Typical:
+    def from_dict(cls, content: dict[str, Any]) -> UsualValues:
         return cls({name: math.nan if value is None else value for name, value in content["values"].items()})
 
 
@@ -82,7 +82,7 @@ class Explainer:
         Of the currency: how many digits of an amount are minor units.
     """
 
-    def __init__(self, model: Model, typical: Typical, features: Iterable[Feature], *, decimals: int = 2) -> None:
+    def __init__(self, model: Model, typical: UsualValues, features: Iterable[Feature], *, decimals: int = 2) -> None:
         self._model = model
         self._teller = _Teller(model.encoder, typical, features, decimals)
 
@@ -105,7 +105,7 @@ class Explainer:
 class _Teller:
     """Puts a row's strongest families into words."""
 
-    def __init__(self, encoder: Encoder, typical: Typical, features: Iterable[Feature], decimals: int) -> None:
+    def __init__(self, encoder: Encoder, typical: UsualValues, features: Iterable[Feature], decimals: int) -> None:
         by_name = {feature.name: feature for feature in features}
         self.encoder = encoder
         self.features = [by_name[name] for name in encoder.columns]

@@ -20,11 +20,11 @@ from fraud3000.models.inference import bundle, bundle_parts, predictors, self_te
 from fraud3000.models.inference.calibrate import Calibrator
 from fraud3000.models.inference.category_counts import TrainedColumn
 from fraud3000.models.inference.encoder import Floats
-from fraud3000.models.inference.explain import Explainer, Reason, Typical
-from fraud3000.models.inference.self_test_rows import Recorded
+from fraud3000.models.inference.explain import Explainer, Reason, UsualValues
+from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.models.policy import Policy
 from fraud3000.models.training.fit import Model
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 from fraud3000.schema import APPROVE, LEDGER
 from fraud3000.strict_json import InvalidPartError
 
@@ -35,7 +35,7 @@ SAME = 1e-9
 """How far a score may lie from what was recorded: other processors round otherwise."""
 
 
-class Judged(NamedTuple):
+class ScoredRow(NamedTuple):
     """What the model says of one row.
 
     Attributes
@@ -103,12 +103,12 @@ class Scorer:
     """
 
     catalogue: Catalogue
-    mapping: Mapping
+    mapping: ColumnMapping
     model: Model
     calibrator: Calibrator
     policy: Policy
-    typical: Typical
-    recorded: Recorded = field(default_factory=Recorded)
+    typical: UsualValues
+    recorded: SelfTestRows = field(default_factory=SelfTestRows)
     facts: dict[str, Any] = field(default_factory=dict)
     version: str = UNREGISTERED
 
@@ -211,7 +211,7 @@ class Scorer:
     def _explainer(self) -> Explainer:
         return Explainer(self.model, self.typical, self.catalogue.features, decimals=self.mapping.amount.decimals)
 
-    def judge(self, values: Sequence[dict[str, Any]], amounts: Sequence[int]) -> list[Judged]:
+    def judge(self, values: Sequence[dict[str, Any]], amounts: Sequence[int]) -> list[ScoredRow]:
         """Score and decide rows whose features come by name, as a feature store gives them; the same as of FEATURED.
 
         Parameters
@@ -231,7 +231,7 @@ class Scorer:
         losses = self.policy.expected_losses(scores, minor)
         decisions = self.policy.named(scores, minor).tolist()
         told = (scores.tolist(), self.thresholds(minor).tolist(), decisions, losses.tolist())
-        return [Judged(*one) for one in zip(*told, strict=True)]
+        return [ScoredRow(*one) for one in zip(*told, strict=True)]
 
     def reasons_for(self, values: Sequence[dict[str, Any]]) -> list[tuple[Reason, ...]]:
         """As `reasons`, of rows whose features come by name."""
@@ -362,12 +362,12 @@ class Scorer:
             "facts": self.facts,
         }
 
-    def _recorded_anew(self) -> Recorded:
+    def _recorded_anew(self) -> SelfTestRows:
         """Rows around what is typical, for a scorer that was put together without validation rows."""
         matrix = self_test_rows.around(self.typical.values[name] for name in self.model.encoder.columns)
         coded = [name in self.model.encoder.categories for name in self.model.encoder.columns]
         matrix[1:, coded] = matrix[0, coded]
-        return Recorded.of(matrix, self.calibrator.probability(self.model.log_odds_of(matrix)))
+        return SelfTestRows.of(matrix, self.calibrator.probability(self.model.log_odds_of(matrix)))
 
 
 def _json(content: dict[str, Any]) -> bytes:

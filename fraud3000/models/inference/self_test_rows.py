@@ -47,7 +47,7 @@ def around(usual: Iterable[float]) -> Floats:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class SelfTestRows:
     """Rows as the model takes them, and what it said of them.
 
     Attributes
@@ -62,7 +62,7 @@ class Recorded:
     scores: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, matrix: Floats, scores: Floats) -> Recorded:
+    def of(cls, matrix: Floats, scores: Floats) -> SelfTestRows:
         """Keep rows of shape (n_rows, n_columns) with their scores, of shape (n_rows,)."""
         return cls(tuple(map(tuple, matrix.tolist())), tuple(scores.tolist()))
 
@@ -80,6 +80,6 @@ class Recorded:
         return {"rows": rows, "scores": list(self.scores)}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Recorded:
+    def from_dict(cls, content: dict[str, Any]) -> SelfTestRows:
         rows = tuple(tuple(math.nan if value is None else float(value) for value in row) for row in content["rows"])
         return cls(rows, tuple(map(float, content["scores"])))

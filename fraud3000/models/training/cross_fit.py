@@ -19,7 +19,7 @@ from fraud3000.models.inference.encoder import Floats
 from fraud3000.models.policy import Threshold, choose_threshold
 from fraud3000.models.training import fit
 from fraud3000.models.training.fit import Labels, Model
-from fraud3000.models.training.training_rows import Rows
+from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import PolicyParams, TrainModelParams
 
 Mask = npt.NDArray[np.bool_]
@@ -46,8 +46,8 @@ class Outside:
 
 def settle(
     model: Model,
-    train: Rows,
-    valid: Rows,
+    train: TrainingRows,
+    valid: TrainingRows,
     catalogue: Catalogue,
     boundaries: Boundaries,
     params: TrainModelParams,
@@ -97,7 +97,7 @@ def _across_halves(method: str, log_odds: Floats, is_fraud: Labels, known: Mask,
     return scores
 
 
-def metrics(valid: Rows, log_odds: Floats) -> dict[str, float]:
+def metrics(valid: TrainingRows, log_odds: Floats) -> dict[str, float]:
     """Average precision and AUC on the validation rows with a known label; empty where these are all the same."""
     known = valid.is_fraud.is_not_null().to_numpy()
     is_fraud, known_log_odds = valid.is_fraud.drop_nulls().to_numpy(), log_odds[known]

@@ -15,7 +15,7 @@ from fraud3000.models.inference import calibrate
 from fraud3000.models.policy import choose_threshold
 from fraud3000.models.training import estimators, fit
 from fraud3000.models.training.fit import Labels, Model
-from fraud3000.models.training.training_rows import Rows
+from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import EvaluateModelParams, PolicyParams, TrainModelParams
 
 SEEDS = 3
@@ -28,7 +28,7 @@ MEASURES = ("average_precision", "savings")
 
 
 @dataclass(frozen=True)
-class Deviation:
+class SeedNoise:
     """Standard deviations over seeds (n − 1), on validation rows with a known label.
 
     Attributes
@@ -52,12 +52,12 @@ class Deviation:
 
 def measure(
     model: Model,
-    train: Rows,
-    valid: Rows,
+    train: TrainingRows,
+    valid: TrainingRows,
     catalogue: Catalogue,
     params: TrainModelParams,
     policy: PolicyParams,
-) -> Deviation:
+) -> SeedNoise:
     """Fit the recipe by several seeds and measure each on validation.
 
     A learner that draws nothing by chance is not fitted again. Of many rows a part is fitted, drawn once for all
@@ -71,19 +71,19 @@ def measure(
         Rows of the two splits, labels as known on the day.
     """
     if not estimators.draws(params):
-        return Deviation(dict.fromkeys(MEASURES, 0.0), reason="the learner draws nothing by chance")
+        return SeedNoise(dict.fromkeys(MEASURES, 0.0), reason="the learner draws nothing by chance")
     rows, labels = train.known
     some = _drawn(len(labels), params.seed)
     known = valid.is_fraud.is_not_null()
     judged = valid.featured.filter(known).with_columns(is_fraud=valid.is_fraud.filter(known)).tail(MOST_ROWS)
     reason = _missing(labels[some], judged["is_fraud"])
     if reason is not None:
-        return Deviation(reason=reason)
+        return SeedNoise(reason=reason)
     whole = len(some) == len(labels)
     models = _models(model if whole else None, rows if whole else rows[some], labels[some], catalogue, params)
     found = [_measured(one, judged, params, policy) for one in models]
     spread = {name: float(np.std([one[name] for one in found], ddof=1)) for name in MEASURES}
-    return Deviation({name: one for name, one in spread.items() if np.isfinite(one)}, len(some), len(found))
+    return SeedNoise({name: one for name, one in spread.items() if np.isfinite(one)}, len(some), len(found))
 
 
 def _drawn(rows: int, seed: int) -> fit.Places:

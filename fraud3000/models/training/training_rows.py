@@ -22,7 +22,7 @@ _FAR = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Rows:
+class TrainingRows:
     """Rows of one split with a known label, and what became of the others.
 
     Attributes
@@ -48,7 +48,7 @@ class Rows:
 
 def usable(
     split: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, boundaries: Boundaries, *, burn_in: bool
-) -> Rows:
+) -> TrainingRows:
     """The rows of a split that are no refunds, with their labels as known on the day.
 
     Parameters
@@ -74,10 +74,10 @@ def usable(
         "fraud": int((is_fraud == 1).sum()),
         **_presumed(kept, is_fraud, ledger, catalogue, boundaries.as_of),
     }
-    return Rows(kept, is_fraud, counts)
+    return TrainingRows(kept, is_fraud, counts)
 
 
-def require_both_classes(rows: Rows) -> None:
+def require_both_classes(rows: TrainingRows) -> None:
     """Refuse training rows from which no model can learn.
 
     Raises

@@ -22,7 +22,7 @@ KINDS = ("known", "missing", "unknown")
 
 
 @dataclass
-class _Watched:
+class _MonitoredColumn:
     """One categorical column of the model."""
 
     name: str
@@ -76,7 +76,7 @@ class CategoryMonitor:
     def __init__(self, count: Callable[[str, str], None]) -> None:
         self._count = count
         self._scorer: Scorer | None = None
-        self._columns: list[_Watched] = []
+        self._columns: list[_MonitoredColumn] = []
 
     def observe(self, scorer: Scorer, features: Sequence[Any]) -> None:
         """Count the categories of a decided transaction.
@@ -92,7 +92,7 @@ class CategoryMonitor:
             self._count(column.name, column.observe(features[column.index]))
 
 
-def _columns(scorer: Scorer) -> list[_Watched]:
+def _columns(scorer: Scorer) -> list[_MonitoredColumn]:
     index = {name: place for place, name in enumerate(scorer.catalogue.names)}
     encoder, trained = scorer.model.encoder, scorer.trained_categories
-    return [_Watched(name, index[name], encoder.known(name), trained.get(name)) for name in encoder.categories]
+    return [_MonitoredColumn(name, index[name], encoder.known(name), trained.get(name)) for name in encoder.categories]

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from fraud3000.models.inference.explain import Reason
-from fraud3000.models.inference.scorer import Judged, Scorer
+from fraud3000.models.inference.scorer import ScoredRow, Scorer
 from fraud3000.service.engine.fallback import Fallback
-from fraud3000.service.journal.entries import Answer, Taken, decision_id
+from fraud3000.service.journal.entries import Decision, TransactionEntry, decision_id
 
 Reasons = Literal["alerts", "all", "none"]
 
 
-class Judge:
+class Decider:
     """Decides by a model, or by the fallback where there is no time.
 
     Parameters
@@ -35,7 +35,7 @@ class Judge:
         self.scorer, self.fingerprint, self.fallback = scorer, fingerprint, fallback
         self.names, self.catalogue = scorer.catalogue.names, scorer.catalogue.hash
 
-    def decided(self, undecided: Sequence[Taken], explained: Sequence[bool]) -> list[Taken]:
+    def decided(self, undecided: Sequence[TransactionEntry], explained: Sequence[bool]) -> list[TransactionEntry]:
         """Decide transactions by the model.
 
         Parameters
@@ -57,11 +57,11 @@ class Judge:
             for taken, one, tell in zip(undecided, judged, told, strict=True)
         ]
 
-    def fallen_back(self, undecided: Sequence[Taken]) -> list[Taken]:
+    def fallen_back(self, undecided: Sequence[TransactionEntry]) -> list[TransactionEntry]:
         """Decide transactions by their amounts alone."""
         return [one.answered(self._by_amount(one)) for one in undecided]
 
-    def reasons(self, taken: Taken) -> tuple[Reason, ...]:
+    def reasons(self, taken: TransactionEntry) -> tuple[Reason, ...]:
         """Why a transaction was decided as it was; told now where the answer does not say, if the model is the same."""
         answer = taken.answer
         if answer is None:
@@ -70,22 +70,22 @@ class Judge:
             return answer.reasons
         return self.scorer.reasons_for([self.named(taken)])[0]
 
-    def again(self, taken: Taken) -> Taken:
+    def again(self, taken: TransactionEntry) -> TransactionEntry:
         """The transaction with the answer that would be given to it now, in the way it was given then."""
         answer = taken.answer
         if answer is None:
             return taken
         if answer.source == "fallback":
             bands = Fallback(*answer.bands) if answer.bands else self.fallback
-            return Judge(self.scorer, self.fingerprint, bands).fallen_back([taken])[0]
+            return Decider(self.scorer, self.fingerprint, bands).fallen_back([taken])[0]
         return self.decided([taken], [bool(answer.reasons)])[0]
 
-    def named(self, taken: Taken) -> dict[str, Any]:
+    def named(self, taken: TransactionEntry) -> dict[str, Any]:
         """The features of a transaction by name."""
         return dict(zip(self.names, taken.features, strict=True))
 
-    def _answer(self, taken: Taken, judged: Judged, why: tuple[Reason, ...]) -> Answer:
-        return Answer(
+    def _answer(self, taken: TransactionEntry, judged: ScoredRow, why: tuple[Reason, ...]) -> Decision:
+        return Decision(
             decision_id=decision_id(taken.number, self.fingerprint, taken.transaction_id),
             **judged._asdict(),
             reasons=why,
@@ -93,9 +93,9 @@ class Judge:
             fingerprint=self.fingerprint,
         )
 
-    def _by_amount(self, taken: Taken) -> Answer:
+    def _by_amount(self, taken: TransactionEntry) -> Decision:
         amount = taken.transaction["amount"]
-        return Answer(
+        return Decision(
             decision_id=decision_id(taken.number, self.fingerprint, taken.transaction_id),
             score=None,
             threshold=None,

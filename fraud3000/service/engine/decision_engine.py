@@ -22,13 +22,13 @@ from fraud3000.errors import UnavailableError
 from fraud3000.features.online import FeatureStore
 from fraud3000.features.online.labels import Met
 from fraud3000.service.engine import feature_state
-from fraud3000.service.engine.decider import Judge, Reasons
-from fraud3000.service.engine.label_input import Said, settled
+from fraud3000.service.engine.decider import Decider, Reasons
+from fraud3000.service.engine.label_input import LabelInput, deduplicate
 from fraud3000.service.engine.readiness import Readiness
-from fraud3000.service.engine.rwlock import Turns
+from fraud3000.service.engine.rwlock import RWLock
 from fraud3000.service.engine.seed_history import Past, newest
-from fraud3000.service.journal.entries import Answered, Entry, Label, Row, Taken, number_in
-from fraud3000.service.journal.group_commit import Writer
+from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, Row, TransactionEntry, number_in
+from fraud3000.service.journal.group_commit import GroupCommitWriter
 from fraud3000.service.journal.interface import Alert, Journal, Queue
 
 _AT_ONCE = 64
@@ -66,17 +66,17 @@ class Refusal:
     code: Literal["conflicting_duplicate", "in_history", "undecidable", "expired"]
 
 
-class _Asked:
+class _PendingRequest:
     """A part of a request that waits for its turn, and what will be answered."""
 
     __slots__ = ("answer", "deadline", "reasons", "received_at", "rows")
 
     def __init__(self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float) -> None:
         self.rows, self.received_at, self.reasons, self.deadline = rows, received_at, reasons, deadline
-        self.answer: asyncio.Future[list[Taken | Refusal]] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[list[TransactionEntry | Refusal]] = asyncio.get_running_loop().create_future()
 
 
-class Desk:
+class DecisionEngine:
     """Decides about transactions in the order in which they come.
 
     Its methods are called by one event loop.
@@ -93,21 +93,21 @@ class Desk:
         What came before the journal.
     """
 
-    def __init__(self, judge: Judge, store: FeatureStore, journal: Journal, past: Past) -> None:
+    def __init__(self, judge: Decider, store: FeatureStore, journal: Journal, past: Past) -> None:
         self.judge = judge
         self.store, self.past = store, past
-        self._journal, self._writer = journal, Writer(journal)
+        self._journal, self._writer = journal, GroupCommitWriter(journal)
         self._last = journal.last  # number of the last entry, kept or not
         self.readiness = Readiness()
         self._met: dict[str, Met | None] = {}  # where those stand that are being decided
-        self._open: dict[str, Taken] = {}  # taken, and not decided since that failed
+        self._open: dict[str, TransactionEntry] = {}  # taken, and not decided since that failed
         self._newest = newest(past, journal)
         self._since = 0
         self._inside = 0  # transactions that are being decided
-        self._turns = Turns()
-        self._line: deque[_Asked] = deque()
+        self._turns = RWLock()
+        self._line: deque[_PendingRequest] = deque()
         self._at_once = _AT_ONCE  # transactions that take about `_SECONDS_AT_ONCE`
-        self._listeners: list[Callable[[Taken], None]] = []
+        self._listeners: list[Callable[[TransactionEntry], None]] = []
 
     def warm_up(self) -> None:
         """Do once what a first transaction would have to wait for: code is compiled where it is first run."""
@@ -115,7 +115,7 @@ class Desk:
         features = self.store.features_for({**nobody, "status": "approved"})
         self.judge.scorer.judge([features], [0])
 
-    def listen(self, to: Callable[[Taken], None]) -> None:
+    def listen(self, to: Callable[[TransactionEntry], None]) -> None:
         """Call with every transaction that is decided, once, and before that is kept."""
         self._listeners.append(to)
 
@@ -138,7 +138,7 @@ class Desk:
 
     async def decide(
         self, rows: Sequence[Row], received_at: int, *, reasons: Reasons = "alerts", deadline: float = math.inf
-    ) -> list[Taken | Refusal]:
+    ) -> list[TransactionEntry | Refusal]:
         """Decide about transactions, and keep them and what was decided.
 
         A transaction that is known, with the same content, is answered as it was then.
@@ -178,28 +178,28 @@ class Desk:
 
     async def _decided(
         self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float
-    ) -> list[Taken | Refusal]:
+    ) -> list[TransactionEntry | Refusal]:
         async with self._turns.one():
             return await self._in_turn(rows, received_at, reasons, deadline)
 
     async def _in_turn(
         self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float
-    ) -> list[Taken | Refusal]:
+    ) -> list[TransactionEntry | Refusal]:
         await self._writer.catch_up()
         places = [0] if len(rows) == 1 else sorted(range(len(rows)), key=lambda place: _arrival(rows[place]))
-        found: dict[int, Taken | Refusal] = {}
+        found: dict[int, TransactionEntry | Refusal] = {}
         if reasons == "all":
             self._at_once = min(self._at_once, _FEW_AT_ONCE)
         while len(found) < len(places):
             part = places[len(found) : len(found) + self._at_once]
-            asked = _Asked([rows[place] for place in part], received_at, reasons, deadline)
+            asked = _PendingRequest([rows[place] for place in part], received_at, reasons, deadline)
             found.update(zip(part, await self._in_line(asked), strict=True))
             if len(found) < len(places):
                 await self._limit_backlog()
         await self._kept(one.transaction_id for one in found.values())
         return [found[place] for place in range(len(rows))]
 
-    async def record(self, said: Sequence[Said], received_at: int) -> list[Label]:
+    async def record(self, said: Sequence[LabelInput], received_at: int) -> list[LabelEntry]:
         """Keep label records; what repeats the last one of its source is that one.
 
         Parameters
@@ -231,7 +231,7 @@ class Desk:
             await self._kept(label.transaction_id for label in labels)
             return labels
 
-    async def swap(self, judge: Judge, store: FeatureStore | None = None, seen: int = 0) -> None:
+    async def swap(self, judge: Decider, store: FeatureStore | None = None, seen: int = 0) -> None:
         """Let another model decide from now on; whoever is being answered is answered by the present one.
 
         Parameters
@@ -265,20 +265,20 @@ class Desk:
             return error
         return None
 
-    def decision(self, decision: str) -> Taken | None:
+    def decision(self, decision: str) -> TransactionEntry | None:
         """The transaction with the decision of that id; None where there is none."""
         self.readiness.require_store()
         entry = self._journal.entry(number_in(decision))
-        taken = self._known(entry.transaction_id) if isinstance(entry, Taken) else None
+        taken = self._known(entry.transaction_id) if isinstance(entry, TransactionEntry) else None
         return (
             taken if taken is not None and taken.answer is not None and taken.answer.decision_id == decision else None
         )
 
-    def labels(self, transaction_id: str) -> list[Label]:
+    def labels(self, transaction_id: str) -> list[LabelEntry]:
         """What was said of a transaction, in the order of the ledger."""
-        return [entry for entry in self._writer.of_transaction(transaction_id) if isinstance(entry, Label)]
+        return [entry for entry in self._writer.of_transaction(transaction_id) if isinstance(entry, LabelEntry)]
 
-    def alerts(self, asked: Queue) -> Iterator[tuple[Alert, Taken]]:
+    def alerts(self, asked: Queue) -> Iterator[tuple[Alert, TransactionEntry]]:
         """The queue of alerts, by expected loss, with what is known of each."""
         self.readiness.require_store()
         found = ((alert, self._known(alert.transaction_id)) for alert in self._journal.alerts(asked))
@@ -288,7 +288,7 @@ class Desk:
         """Let go of the journal."""
         self._journal.close()
 
-    def _in_line(self, asked: _Asked) -> asyncio.Future[list[Taken | Refusal]]:
+    def _in_line(self, asked: _PendingRequest) -> asyncio.Future[list[TransactionEntry | Refusal]]:
         """Let a part of a request wait for its turn; those that wait together are decided together."""
         if not self._line:
             asked.answer.get_loop().call_soon(self._next)
@@ -314,7 +314,7 @@ class Desk:
             if not one.answer.done():
                 one.answer.set_result(answer)
 
-    def _decided_in_time(self, group: Sequence[_Asked]) -> list[list[Taken | Refusal]]:
+    def _decided_in_time(self, group: Sequence[_PendingRequest]) -> list[list[TransactionEntry | Refusal]]:
         """Decide, and choose how many transactions are decided in one go from what these took.
 
         Small groups say little of the time per transaction, and the processor's clock would cost them much.
@@ -344,17 +344,17 @@ class Desk:
         if self.waiting > 2 * _BACKLOG:
             await self._writer.until(self._last - 2 * _BACKLOG)
 
-    def _decide(self, group: Sequence[_Asked]) -> list[list[Taken | Refusal]]:
+    def _decide(self, group: Sequence[_PendingRequest]) -> list[list[TransactionEntry | Refusal]]:
         """Meet transactions and decide those that are not yet; nothing else comes between."""
         before, now = self._last, time.monotonic()
         self._met.clear()
         try:
             known, past = self._known_of([row["transaction_id"] for asked in group for row in asked.rows])
             met = [[self._meet(row, asked.received_at, known, past) for row in asked.rows] for asked in group]
-            open_: dict[bool, dict[str, tuple[Taken, bool]]] = {True: {}, False: {}}
+            open_: dict[bool, dict[str, tuple[TransactionEntry, bool]]] = {True: {}, False: {}}
             for asked, ones in zip(group, met, strict=True):
                 for one in ones:
-                    if isinstance(one, Taken) and one.answer is None:
+                    if isinstance(one, TransactionEntry) and one.answer is None:
                         open_[now > asked.deadline][one.transaction_id] = one, asked.reasons == "all"
             late, waiting = open_[True], [*open_[False].values()]
             found = self.judge.decided([one for one, _ in waiting], [told for _, told in waiting])
@@ -366,14 +366,17 @@ class Desk:
             raise
         self._keep(decided.values(), before)
         return [
-            [decided.get(one.transaction_id, one) if isinstance(one, Taken) else one for one in ones] for ones in met
+            [decided.get(one.transaction_id, one) if isinstance(one, TransactionEntry) else one for one in ones]
+            for ones in met
         ]
 
     def _known_of(self, ids: list[str]) -> tuple[dict[str, list[Entry]], set[str]]:
         """What is kept of transactions, and which of them may have come before the journal."""
         return self._writer.of_transactions(ids), self.past.among(ids)
 
-    def _meet(self, row: Row, received_at: int, kept: Mapping[str, list[Entry]], past: set[str]) -> Taken | Refusal:
+    def _meet(
+        self, row: Row, received_at: int, kept: Mapping[str, list[Entry]], past: set[str]
+    ) -> TransactionEntry | Refusal:
         """The transaction as it came first, which may be now."""
         id_ = row["transaction_id"]
         known = self._open.get(id_) or (_as_it_stands(kept[id_]) if id_ in kept else None)
@@ -390,29 +393,29 @@ class Desk:
             return Refusal(id_, "undecidable")
         return known
 
-    def _known(self, transaction_id: str) -> Taken | None:
+    def _known(self, transaction_id: str) -> TransactionEntry | None:
         return self._open.get(transaction_id) or _as_it_stands(self._writer.of_transaction(transaction_id))
 
-    def _take(self, row: Row, received_at: int) -> Taken:
+    def _take(self, row: Row, received_at: int) -> TransactionEntry:
         features = tuple(self.store.observe(row).values())
         self._last += 1
         self._since += 1
         if "ts" in row:
             self._newest = row["ts"] if self._newest is None else max(self._newest, row["ts"])
         salt = os.urandom(16).hex()
-        taken = Taken(self._last, received_at, self._newest, row, self.judge.catalogue, features, salt=salt)
+        taken = TransactionEntry(self._last, received_at, self._newest, row, self.judge.catalogue, features, salt=salt)
         self._open[taken.transaction_id] = taken
         self._met[taken.transaction_id] = self.store.met
         return taken
 
-    def _keep(self, decided: Iterable[Taken], before: int) -> None:
+    def _keep(self, decided: Iterable[TransactionEntry], before: int) -> None:
         """Let what was decided wait for the disk: with its transaction, or behind it where that was kept before."""
         entries: list[Entry] = []
         for one in sorted(decided, key=lambda one: one.number):
             entry: Entry = one
             if one.number <= before and one.answer is not None:
                 self._last += 1
-                entry = Answered(self._last, one.transaction_id, one.answer)
+                entry = LateDecisionEntry(self._last, one.transaction_id, one.answer)
             entries.append(entry)
             self._open.pop(one.transaction_id, None)
             if one.declined:
@@ -421,9 +424,9 @@ class Desk:
                 listener(one)
         self._writer.add(sorted(entries, key=lambda entry: entry.number))
 
-    def _label(self, said: Said, received_at: int) -> Label:
+    def _label(self, said: LabelInput, received_at: int) -> LabelEntry:
         known = self._writer.of_transaction(said.transaction_id)
-        label = settled(said, known, number=self._last + 1, now=received_at, newest=self._newest)
+        label = deduplicate(said, known, number=self._last + 1, now=received_at, newest=self._newest)
         if label.number <= self._last:
             return label
         self._last += 1
@@ -453,8 +456,8 @@ def _same(before: Row, row: Row) -> bool:
     return all(before.get(name) == row.get(name) for name in before.keys() | row.keys())
 
 
-def _as_it_stands(kept: Sequence[Entry]) -> Taken | None:
+def _as_it_stands(kept: Sequence[Entry]) -> TransactionEntry | None:
     """A transaction with the answer it has by now; None where nothing is kept of it."""
-    taken = next((entry for entry in kept if isinstance(entry, Taken)), None)
-    answers = [entry.answer for entry in kept if isinstance(entry, Answered)]
+    taken = next((entry for entry in kept if isinstance(entry, TransactionEntry)), None)
+    answers = [entry.answer for entry in kept if isinstance(entry, LateDecisionEntry)]
     return taken if taken is None or not answers else taken.answered(answers[0])

@@ -18,7 +18,7 @@ from fraud3000.errors import ScorerError
 from fraud3000.features.online import FeatureStore
 from fraud3000.features.online.row_features import Value
 from fraud3000.features.spec.declarations import Catalogue
-from fraud3000.service.journal.entries import Answered, Entry, Label, Taken
+from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.history_frames import ledger_of, transactions_of
 from fraud3000.service.journal.interface import Journal
 from fraud3000.service.journal.repair import Corrections
@@ -81,11 +81,11 @@ def advanced(
         entries = takewhile(lambda entry: entry.number <= until, entries)
     since = iter((corrections or Corrections.of_journal(journal)).apply(entries))
     while part := list(islice(since, _AT_ONCE)):
-        taken = [one for one in part if isinstance(one, Taken)]
+        taken = [one for one in part if isinstance(one, TransactionEntry)]
         declined = [one.transaction_id for one in taken if one.declined]
         store.absorb(transactions_of(taken), ledger_of(part), unpresumed=declined)
         for one in part:
-            if isinstance(one, Answered):
+            if isinstance(one, LateDecisionEntry):
                 meet(store, one)
         number = part[-1].number
     return number
@@ -95,18 +95,18 @@ def meet(store: FeatureStore, entry: Entry) -> tuple[Value, ...]:
     """Let a state see an entry; the features of its transaction, and none of other entries."""
     features: tuple[Value, ...] = ()
     match entry:
-        case Taken():
+        case TransactionEntry():
             features = tuple(store.observe(entry.transaction).values())
             if entry.declined:
                 store.unpresume(entry.transaction_id, store.met)
-        case Answered() if entry.declined:
+        case LateDecisionEntry() if entry.declined:
             store.unpresume(entry.transaction_id)
-        case Label():
+        case LabelEntry():
             tell(store, entry)
     return features
 
 
-def tell(store: FeatureStore, label: Label) -> None:
+def tell(store: FeatureStore, label: LabelEntry) -> None:
     """Let a state take a label record."""
     store.record_label(
         label.transaction_id,

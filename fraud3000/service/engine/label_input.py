@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fraud3000.service.journal.entries import Entry, Label
+from fraud3000.service.journal.entries import Entry, LabelEntry
 
 
 @dataclass(frozen=True)
-class Said:
+class LabelInput:
     """A label record as it comes in; times in microseconds since the epoch.
 
     Attributes
@@ -26,7 +26,7 @@ class Said:
     recorded_at: int | None = None
 
 
-def settled(said: Said, known: Iterable[Entry], *, number: int, now: int, newest: int | None) -> Label:
+def deduplicate(said: LabelInput, known: Iterable[Entry], *, number: int, now: int, newest: int | None) -> LabelEntry:
     """The record that is kept: the last one of its source where that says the same, else a new one.
 
     Parameters
@@ -40,9 +40,9 @@ def settled(said: Said, known: Iterable[Entry], *, number: int, now: int, newest
     newest
         The newest `ts` of all transactions; None without time.
     """
-    mine = [one for one in known if isinstance(one, Label) and one.source == said.source]
+    mine = [one for one in known if isinstance(one, LabelEntry) and one.source == said.source]
     if mine and (mine[-1].is_fraud, mine[-1].reported_at) == (said.is_fraud, said.reported_at):
         return mine[-1]
     at = now if said.recorded_at is None else said.recorded_at
     at = at if newest is None else max(at, newest + 1)
-    return Label(number, said.transaction_id, said.is_fraud, said.source, said.reported_at, at)
+    return LabelEntry(number, said.transaction_id, said.is_fraud, said.source, said.reported_at, at)

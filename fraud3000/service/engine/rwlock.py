@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Turns:
+class RWLock:
     """Lets many tasks of one event loop in together, or one alone; whoever waits to be alone goes before later ones."""
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.service.engine import feature_state
 from fraud3000.service.journal import hash_chain
-from fraud3000.service.journal.entries import Entry, Taken
+from fraud3000.service.journal.entries import Entry, TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 
 _TABLES = """
@@ -56,7 +56,7 @@ class Opinion(NamedTuple):
     decision_us: float
 
 
-class Book:
+class ShadowStore:
     """What one model has said, in a file.
 
     Parameters
@@ -86,7 +86,7 @@ class Book:
         self._know("fingerprint", fingerprint)
 
     @classmethod
-    def all(cls, root: Path) -> list[Book]:
+    def all(cls, root: Path) -> list[ShadowStore]:
         """Every book of a service, the one that was written last first."""
         found = sorted((root / "shadow").glob("*.db"), key=lambda path: -path.stat().st_mtime)
         books = []
@@ -154,7 +154,7 @@ class Shadow:
 
     root: Path
     scorer: Scorer
-    book: Book
+    book: ShadowStore
     journal: SqliteJournal
     store: FeatureStore
     seen: int
@@ -181,7 +181,7 @@ class Shadow:
         scorer = Scorer.load(bundled, version=version)
         scorer.require_same()
         journal = SqliteJournal(root / "journal.db", key=key, create=False)
-        book = Book(root, version, bundle.fingerprint(bundled))
+        book = ShadowStore(root, version, bundle.fingerprint(bundled))
         until = since if book.seen is None else book.seen
         store, snapshot, seen = feature_state.made(root, scorer.catalogue, journal, until=until)
         book.add([], seen)
@@ -218,7 +218,7 @@ class Shadow:
     def _met(self, entry: Entry) -> Opinion | None:
         begin = time.perf_counter_ns()
         features = feature_state.meet(self.store, entry)
-        if not isinstance(entry, Taken):
+        if not isinstance(entry, TransactionEntry):
             return None
         between = time.perf_counter_ns()
         named = dict(zip(self.scorer.catalogue.names, features, strict=True))

@@ -34,7 +34,7 @@ _MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True)
-class Key:
+class ApiKey:
     """A key as it is kept.
 
     Attributes
@@ -61,7 +61,7 @@ class Key:
         return hmac.compare_digest(_digest(secret), self.digest)
 
 
-class Keys:
+class ApiKeys:
     """The keys of a service, in a file that is read again when it has changed.
 
     Parameters
@@ -74,12 +74,12 @@ class Keys:
 
     def __init__(self, path: Path, master: str | None = None) -> None:
         self.path, self._name = path, os.fspath(path)
-        self._master = None if master is None else Key("master", VARIABLE, SCOPES, _digest(master), "")
+        self._master = None if master is None else ApiKey("master", VARIABLE, SCOPES, _digest(master), "")
         self._seen: tuple[int, int, int] | None = None
-        self._keys: dict[str, Key] = {}
+        self._keys: dict[str, ApiKey] = {}
         self._needed = False
 
-    def all(self) -> list[Key]:
+    def all(self) -> list[ApiKey]:
         """Every key that was made, the revoked ones too.
 
         Raises
@@ -103,7 +103,7 @@ class Keys:
         self._needed = self._needed or self._master is not None or bool(self.all())
         return self._needed
 
-    def holder(self, given: str) -> Key | None:
+    def holder(self, given: str) -> ApiKey | None:
         """The key that was given; None where it is not known, or revoked."""
         if self._master is not None and self._master.is_of(given):
             return self._master
@@ -122,12 +122,12 @@ class Keys:
             The file cannot be written.
         """
         id_, secret = token_hex(4), token_urlsafe(32)
-        made = Key(id_, name, tuple(scopes), _digest(secret), datetime.now(UTC).isoformat(timespec="seconds"))
+        made = ApiKey(id_, name, tuple(scopes), _digest(secret), datetime.now(UTC).isoformat(timespec="seconds"))
         with self._alone():
             self._write([*self.all(), made])
         return f"{_PREFIX}_{id_}_{secret}"
 
-    def revoke(self, id_: str) -> Key:
+    def revoke(self, id_: str) -> ApiKey:
         """Refuse a key from now on.
 
         Raises
@@ -158,14 +158,14 @@ class Keys:
             self._seen = None
             yield
 
-    def _write(self, keys: list[Key]) -> None:
+    def _write(self, keys: list[ApiKey]) -> None:
         with atomic_write.whole(self.path) as (part,):
             part.touch(mode=0o600)
             part.write_text(json.dumps([asdict(key) for key in keys], indent=2) + "\n", encoding="utf-8")
         self._seen = None
 
 
-class Allowance:
+class RateLimiter:
     """How often each key may ask: so many requests a second, and as many again at once after a pause.
 
     Examples
@@ -222,7 +222,7 @@ def master_key(environ: Mapping[str, str]) -> str | None:
     return key or None
 
 
-def require(keys: Keys, host: str) -> None:
+def require(keys: ApiKeys, host: str) -> None:
     """Refuse a host that others can reach while no request needs a key.
 
     Raises
@@ -264,9 +264,9 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _read(path: Path) -> list[Key]:
+def _read(path: Path) -> list[ApiKey]:
     try:
-        return [Key(**{**told, "scopes": tuple(told["scopes"])}) for told in json.loads(path.read_bytes())]
+        return [ApiKey(**{**told, "scopes": tuple(told["scopes"])}) for told in json.loads(path.read_bytes())]
     except (ValueError, TypeError, KeyError) as error:
         raise UnavailableError(
             f"{path}: is no file of keys ({error})", hint="Restore it, or make keys anew."

@@ -17,42 +17,42 @@ from pydantic_core import to_json
 from starlette.types import ASGIApp
 
 from fraud3000.features.spec.declarations import CONTRACT_VERSION
-from fraud3000.service.engine.decision_engine import Desk
+from fraud3000.service.engine.decision_engine import DecisionEngine
 from fraud3000.service.http import api_keys, fast_route, parsing, responses
 from fraud3000.service.http import authentication as door_
 from fraud3000.service.http.alert_query import AlertQuery, cursor
-from fraud3000.service.http.authentication import Door
-from fraud3000.service.http.metrics import Metrics, Timed
+from fraud3000.service.http.authentication import Authenticator
+from fraud3000.service.http.metrics import Metrics, MetricsMiddleware
 from fraud3000.service.http.parsing import JSON, LINES
-from fraud3000.service.http.request_id import Named
+from fraud3000.service.http.request_id import RequestIdMiddleware
 from fraud3000.service.http.schemas import (
     MOST_ROWS,
-    Alerts,
-    Decisions,
-    Facts,
-    Failure,
+    AlertsResponse,
+    DecisionRecord,
+    ErrorResponse,
     LabelRecord,
+    LabelsResponse,
+    ModelFacts,
     NoDecisions,
     NoneRecorded,
-    Record,
-    Recorded,
-    Reload,
+    ReloadResponse,
     ScoreQuery,
-    Snapshot,
+    ScoreResponse,
+    SnapshotResponse,
 )
 from fraud3000.service.http.time_slices import Slices
-from fraud3000.service.http.validation import Counter
-from fraud3000.service.maintenance.maintenance import Upkeep
+from fraud3000.service.http.validation import RequestValidator
+from fraud3000.service.maintenance.maintenance import Maintenance
 
 Responses = dict[int | str, dict[str, Any]]
 """How answers are described, by status."""
 
 
 def create_app(
-    desk: Desk,
-    counter: Counter,
-    keys: api_keys.Keys,
-    upkeep: Upkeep,
+    desk: DecisionEngine,
+    counter: RequestValidator,
+    keys: api_keys.ApiKeys,
+    upkeep: Maintenance,
     *,
     requests_per_second: float | None = None,
 ) -> ASGIApp:
@@ -93,19 +93,19 @@ def create_app(
     metrics.watch_upkeep(upkeep)
     metrics.watch_lost(counter.lost)
     parsing.answer_errors(app)
-    door = Door(keys, api_keys.Allowance(requests_per_second))
+    door = Authenticator(keys, api_keys.RateLimiter(requests_per_second))
     slices = Slices()
     directly = _take(app, desk, counter, metrics, door, slices)
     _tell(app, desk, counter, metrics, door, slices)
     _tell_ready(app, desk, upkeep)
     _keep_up(app, upkeep, door)
     # around FastAPI, not within: what it does with every request costs a short one as much as its answer does
-    answering = door_.Authentication(fast_route.Direct(app, "/score", directly), door)
-    return Timed(Named(answering), metrics)
+    answering = door_.Authentication(fast_route.FastRoute(app, "/score", directly), door)
+    return MetricsMiddleware(RequestIdMiddleware(answering), metrics)
 
 
 def _take(
-    app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Door, slices: Slices
+    app: FastAPI, desk: DecisionEngine, counter: RequestValidator, metrics: Metrics, door: Authenticator, slices: Slices
 ) -> fast_route.Handler:
     """What is sent, transactions and labels; and the short way to the first."""
     refusals = _failures(401, 403, 408, 413, 415, 429, 503)
@@ -113,9 +113,9 @@ def _take(
     @app.post(
         "/score",
         dependencies=door.guards("score"),
-        response_model=Decisions,
+        response_model=ScoreResponse,
         response_model_exclude_none=True,
-        responses=refusals | _of_each(409, 422, failure=Failure | NoDecisions, line="Decision"),
+        responses=refusals | _of_each(409, 422, failure=ErrorResponse | NoDecisions, line="Decision"),
         openapi_extra={"requestBody": _body_of("transactions", counter.model.model_json_schema())},
     )
     async def score(request: Request, asked: Annotated[ScoreQuery, Query()]) -> Response:
@@ -144,9 +144,9 @@ def _take(
     @app.post(
         "/labels",
         dependencies=door.guards("label"),
-        response_model=Recorded,
+        response_model=LabelsResponse,
         response_model_exclude_none=True,
-        responses=refusals | _of_each(422, failure=Failure | NoneRecorded, line="Kept"),
+        responses=refusals | _of_each(422, failure=ErrorResponse | NoneRecorded, line="Kept"),
         openapi_extra={"requestBody": _body_of("labels", LabelRecord.model_json_schema())},
     )
     async def record(request: Request) -> Response:
@@ -167,25 +167,32 @@ def _take(
     return score_directly
 
 
-def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Door, slices: Slices) -> None:
+def _tell(
+    app: FastAPI, desk: DecisionEngine, counter: RequestValidator, metrics: Metrics, door: Authenticator, slices: Slices
+) -> None:
     """What is asked for: decisions, alerts, and how the service is."""
     closed = _failures(401, 403, 429, 503)
 
     @app.get(
         "/decisions/{decision}",
         dependencies=door.guards("read"),
-        response_model=Record,
+        response_model=DecisionRecord,
         responses=_failures(401, 403, 404, 422, 429, 503),
     )
     async def decision(decision: Annotated[str, Path(pattern="^[0-9a-f]{24}$")]) -> Response:
         """Tell a decision with all that it was made of."""
         taken = desk.decision(decision)
         if taken is None:
-            raise parsing.Refused(404, "not_found", f"there is no decision {decision}", "Ids are those of /score.")
+            raise parsing.RejectedRequest(
+                404, "not_found", f"there is no decision {decision}", "Ids are those of /score."
+            )
         return Response(to_json(responses.record(desk, taken)), media_type=JSON)
 
     @app.get(
-        "/alerts", dependencies=door.guards("read"), response_model=Alerts, responses=_failures(401, 403, 422, 429, 503)
+        "/alerts",
+        dependencies=door.guards("read"),
+        response_model=AlertsResponse,
+        responses=_failures(401, 403, 422, 429, 503),
     )
     async def alerts(asked: Annotated[AlertQuery, Query()]) -> Response:
         """Tell alerts by expected loss, the largest first; with `next` where there are more."""
@@ -211,41 +218,43 @@ def _tell(app: FastAPI, desk: Desk, counter: Counter, metrics: Metrics, door: Do
         return {"status": "ok"}
 
     @app.get("/model", dependencies=door.guards("read"), responses=closed)
-    async def model() -> Facts:
+    async def model() -> ModelFacts:
         """Tell which model answers, what it was made of, and what it knows."""
         return _facts(desk, counter)
 
 
-def _tell_ready(app: FastAPI, desk: Desk, upkeep: Upkeep) -> None:
+def _tell_ready(app: FastAPI, desk: DecisionEngine, upkeep: Maintenance) -> None:
     @app.get("/ready", responses=_failures(503))
     async def ready() -> dict[str, str]:
         """Return 200 if transactions are taken: the store is in place, the journal can be written, the clock is right."""
         problem = upkeep.problem
         if problem is not None:
-            raise parsing.Refused(503, "not_ready", problem.message, problem.hint or "Send it again.", retry_after=1)
+            raise parsing.RejectedRequest(
+                503, "not_ready", problem.message, problem.hint or "Send it again.", retry_after=1
+            )
         return {"status": "ready", "model_version": desk.judge.scorer.version}
 
 
-def _keep_up(app: FastAPI, upkeep: Upkeep, door: Door) -> None:
+def _keep_up(app: FastAPI, upkeep: Maintenance, door: Authenticator) -> None:
     """What is asked for by those who run the service."""
     refusals = _failures(401, 403, 409, 429, 503)
 
     @app.post("/admin/reload", dependencies=door.guards("admin"), responses=refusals)
-    async def reload() -> Reload:
+    async def reload() -> ReloadResponse:
         """Let the model decide that was promoted last; where it cannot be used, the present one stays, and it is said why."""
         found = await upkeep.reload()
-        return Reload(result=found.result, model_version=found.version)
+        return ReloadResponse(result=found.result, model_version=found.version)
 
     @app.post("/admin/snapshot", dependencies=door.guards("admin"), responses=refusals)
-    async def snapshot() -> Snapshot:
+    async def snapshot() -> SnapshotResponse:
         """Write a snapshot of the features' state, which shortens the next start; answers when it is written."""
         found = await upkeep.snapshot()
-        return Snapshot(entry=found.number, checksum=found.checksum)
+        return SnapshotResponse(entry=found.number, checksum=found.checksum)
 
 
-def _facts(desk: Desk, counter: Counter) -> Facts:
+def _facts(desk: DecisionEngine, counter: RequestValidator) -> ModelFacts:
     scorer = desk.judge.scorer
-    return Facts(
+    return ModelFacts(
         model_version=scorer.version,
         model_as_of=scorer.facts.get("as_of"),
         trained={name: value for name, value in scorer.facts.items() if name != "as_of"}
@@ -263,7 +272,7 @@ def _failures(*statuses: int) -> Responses:
     """How answers by an error alone are described."""
     more = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
     headers = {status: _headers(parsing.REQUEST_ID, *more.get(status, [])) for status in statuses}
-    return {status: {"model": Failure, "headers": headers[status]} for status in statuses}
+    return {status: {"model": ErrorResponse, "headers": headers[status]} for status in statuses}
 
 
 def _of_each(*statuses: int, failure: Any, line: str) -> Responses:

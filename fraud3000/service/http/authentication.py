@@ -11,9 +11,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Asked
 
-from fraud3000.service.http.api_keys import HEADER, Allowance, Key, Keys, Scope
-from fraud3000.service.http.parsing import Refused, answer_to, failure
-from fraud3000.service.http.schemas import Fault
+from fraud3000.service.http.api_keys import HEADER, ApiKey, ApiKeys, RateLimiter, Scope
+from fraud3000.service.http.parsing import RejectedRequest, answer_to, failure
+from fraud3000.service.http.schemas import ErrorDetail
 
 OPEN = frozenset({"/health", "/ready"})
 """Paths that are answered without a key."""
@@ -26,7 +26,7 @@ _ASK = "Ask whoever runs the service for a key."
 _HOLDER = "fraud3000.key"
 
 
-class Door:
+class Authenticator:
     """Admits requests with a key for what they ask for, or all requests where no key is needed.
 
     Parameters
@@ -37,7 +37,7 @@ class Door:
         How often each may ask.
     """
 
-    def __init__(self, keys: Keys, allowance: Allowance) -> None:
+    def __init__(self, keys: ApiKeys, allowance: RateLimiter) -> None:
         self._keys, self._allowance = keys, allowance
 
     def authenticate(self, asked: Asked) -> bool:
@@ -56,14 +56,14 @@ class Door:
         Refused
             403 with a key for something else; 429 too often.
         """
-        holder: Key | None = asked.get(_HOLDER)
+        holder: ApiKey | None = asked.get(_HOLDER)
         if holder is not None and scope not in holder.scopes:
             said = f"the key {holder.id} is for {', '.join(holder.scopes)}, and this needs {scope}"
-            raise Refused(403, "wrong_scope", said, "Ask whoever runs the service for such a key.")
+            raise RejectedRequest(403, "wrong_scope", said, "Ask whoever runs the service for such a key.")
         wait = self._allowance.wait("" if holder is None else holder.id)
         if wait:
             said = "more requests than this key may make in a second"
-            raise Refused(429, "too_many", said, "Send several transactions in a request.", retry_after=wait)
+            raise RejectedRequest(429, "too_many", said, "Send several transactions in a request.", retry_after=wait)
 
     def guards(self, scope: Scope) -> list[Any]:
         """The same as FastAPI's dependencies."""
@@ -81,9 +81,9 @@ class Authentication:
     on is answered 429, which ends the connection. Requests with a valid key are never counted.
     """
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, door: Authenticator) -> None:
         self._app, self._door = app, door
-        self._allowance = Allowance(UNAUTHENTICATED)
+        self._allowance = RateLimiter(UNAUTHENTICATED)
         self._missing = failure(401, _no_key(f"the header {HEADER} is missing"))
         self._unknown = failure(401, _no_key(f"the key in {HEADER} is not known, or revoked"))
 
@@ -108,7 +108,7 @@ class Authentication:
         if not wait:
             return self._missing if _given(asked) is None else self._unknown
         message = f"more than {UNAUTHENTICATED} requests without a valid key from this address in a second"
-        answer = failure(429, Fault(code="too_many", message=message, hint=_ASK), retry_after=wait)
+        answer = failure(429, ErrorDetail(code="too_many", message=message, hint=_ASK), retry_after=wait)
         answer.headers["Connection"] = "close"
         return answer
 
@@ -130,5 +130,5 @@ def _given(asked: Asked) -> str | None:
     return None if given is None else given.decode("latin-1")
 
 
-def _no_key(message: str) -> Fault:
-    return Fault(code="no_key", message=message, hint=_ASK)
+def _no_key(message: str) -> ErrorDetail:
+    return ErrorDetail(code="no_key", message=message, hint=_ASK)

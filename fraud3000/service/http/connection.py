@@ -16,7 +16,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fraud3000.service.http import parsing
-from fraud3000.service.http.schemas import Fault
+from fraud3000.service.http.schemas import ErrorDetail
 
 MOST_HEAD = 64 * 1024
 """Bytes of a request before its body."""
@@ -103,7 +103,7 @@ class Connection(HttpToolsProtocol):
         most = MOST_HEAD if self._in_head else MOST_HEAD + 2 * parsing.MOST_BYTES
         if self._received > most and not self.transport.is_closing():
             hint = "Send fewer and shorter headers."
-            self._refuse(431, Fault(code="head_too_large", message=f"more than {MOST_HEAD:,} bytes", hint=hint))
+            self._refuse(431, ErrorDetail(code="head_too_large", message=f"more than {MOST_HEAD:,} bytes", hint=hint))
 
     def on_headers_complete(self) -> None:
         """Count heads, and refuse those that are no HTTP although they can be read, and pipelined ones that are too many.
@@ -128,7 +128,7 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
         message = self._wrong or msg.rstrip(".")
-        self._refuse(400, Fault(code="not_http", message=message, hint="Send HTTP/1.1."))
+        self._refuse(400, ErrorDetail(code="not_http", message=message, hint="Send HTTP/1.1."))
 
     def shutdown(self) -> None:
         """Finish what was taken, without waiting for a client that does nothing meanwhile."""
@@ -178,7 +178,7 @@ class Connection(HttpToolsProtocol):
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _refuse(self, status: int, fault: Fault) -> None:
+    def _refuse(self, status: int, fault: ErrorDetail) -> None:
         if self._answering and not self.cycle.more_body:
             self.cycle.keep_alive = False  # what came before is whole, and has its answer first
             return

@@ -17,7 +17,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
-class Direct:
+class FastRoute:
     """Answers POST requests to a path by a function of the request; all others go their way.
 
     FastAPI has a route of that path too, which describes it.

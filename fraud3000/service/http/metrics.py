@@ -28,11 +28,11 @@ from fraud3000.errors import FraudError
 from fraud3000.redact import mask
 from fraud3000.schema import APPROVE, DECLINE, REVIEW
 from fraud3000.service.engine.category_monitor import KINDS, CategoryMonitor
-from fraud3000.service.engine.decision_engine import Desk
+from fraud3000.service.engine.decision_engine import DecisionEngine
 from fraud3000.service.engine.readiness import CAUSES
 from fraud3000.service.http.request_id import LEFT, route_of
-from fraud3000.service.journal.entries import Label, Taken
-from fraud3000.service.maintenance.maintenance import Upkeep
+from fraud3000.service.journal.entries import LabelEntry, TransactionEntry
+from fraud3000.service.maintenance.maintenance import Maintenance
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _SCORES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -62,7 +62,7 @@ class Metrics:
         Counted by those who look for another model, with the `result` swapped, same or refused, and write snapshots.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: DecisionEngine) -> None:
         self._desk = desk
         self.registry = CollectorRegistry()
         made: dict[str, Any] = {"registry": self.registry, "namespace": "fraud3000"}
@@ -75,7 +75,7 @@ class Metrics:
         self.alerts = _By(Counter("alerts", "Transactions not approved, by who decided", ("source",), **made))
         self.scores = Histogram("score", "Calibrated probabilities of fraud", buckets=_SCORES, **made)
         self.refused = Counter("refused", "Transactions and label records refused, by reason", ("code",), **made)
-        self.labels = _FromOutside(Counter("labels", "Label records sent, by source", ("source",), **made))
+        self.labels = _BoundedCounter(Counter("labels", "Label records sent, by source", ("source",), **made))
         self.reloads = Counter("reloads", "Looks for another model, by what came of it", ("result",), **made)
         self.snapshots = Counter("snapshots", "Snapshots written of the features' state", **made)
         parts = ("column", "value")
@@ -88,7 +88,7 @@ class Metrics:
         self.watch("ready", "Whether transactions are taken, 1 or 0", lambda: 1.0)
         for name, said in _UNTOLD.items():
             self.watch(name, said, lambda: math.nan)
-        for collector in (_OfDesk(desk), _Watched(self._watched), _LostValues(lambda: self._lost)):
+        for collector in (_EngineCollector(desk), _WatchedCollector(self._watched), _LostValues(lambda: self._lost)):
             self.registry.register(collector)
         for of_process in (ProcessCollector, PlatformCollector, GCCollector):
             of_process(registry=self.registry)
@@ -109,7 +109,7 @@ class Metrics:
         """
         self._watched[name] = said, function
 
-    def watch_upkeep(self, upkeep: Upkeep) -> None:
+    def watch_upkeep(self, upkeep: Maintenance) -> None:
         """Count what is done beside answering, and be told how old it is."""
         upkeep.reloads = lambda result: self.reloads.labels(result).inc()
         upkeep.snapshots = self.snapshots.inc
@@ -130,7 +130,7 @@ class Metrics:
         """Time a stage, also one that fails."""
         return self.stages[name,].time()
 
-    def decided(self, taken: Taken) -> None:
+    def decided(self, taken: TransactionEntry) -> None:
         """Count a transaction that was decided."""
         answer = taken.answer
         if answer is None:
@@ -150,7 +150,7 @@ class Metrics:
         for code, times in Tally(codes).items() if codes else ():
             self.refused.labels(code).inc(times)
 
-    def recorded(self, labels: Iterable[Label]) -> None:
+    def recorded(self, labels: Iterable[LabelEntry]) -> None:
         """Count label records, each under its source."""
         for label in labels:
             self.labels.labels(label.source).inc()
@@ -186,7 +186,7 @@ class _By(dict[tuple[object, ...], _Metric]):
         return part
 
 
-class _FromOutside:
+class _BoundedCounter:
     """A counter by names that senders choose: `other` for what comes after many of them, or holds a card number."""
 
     def __init__(self, counter: Counter) -> None:
@@ -201,10 +201,10 @@ class _FromOutside:
         return self._counter.labels(name)
 
 
-class _OfDesk(Collector):
+class _EngineCollector(Collector):
     """What the desk knows anyway, and which program and model it is."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: DecisionEngine) -> None:
         self._desk = desk
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
@@ -249,7 +249,7 @@ class _LostValues(Collector):
         yield lost
 
 
-class _Watched(Collector):
+class _WatchedCollector(Collector):
     """What others let be watched, by name."""
 
     def __init__(self, watched: Mapping[str, tuple[str, Callable[[], float]]]) -> None:
@@ -274,7 +274,7 @@ def _info(name: str, said: str, **labels: str) -> GaugeMetricFamily:
     return told
 
 
-class Timed:
+class MetricsMiddleware:
     """Counts every request, by the route that answers it; one whose sender left before is none that failed.
 
     HEAD is answered and counted as GET: the server sends the head of the answer and leaves its body out.

@@ -20,7 +20,7 @@ from fraud3000.errors import CheckFailed, DataError, FraudError, ScorerError, Un
 from fraud3000.redact import excerpt, in_id, mask
 from fraud3000.service.http import json_pieces
 from fraud3000.service.http.alert_query import AlertQuery
-from fraud3000.service.http.schemas import LONGEST_ID, MOST_ROWS, Failure, Fault, ScoreQuery
+from fraud3000.service.http.schemas import LONGEST_ID, MOST_ROWS, ErrorDetail, ErrorResponse, ScoreQuery
 from fraud3000.service.http.time_slices import Slices
 
 JSON, LINES = "application/json", "application/x-ndjson"
@@ -45,12 +45,16 @@ _PARAMETERS = {"/score": tuple(ScoreQuery.model_fields), "/alerts": tuple(AlertQ
 _SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
 
 
-class Refused(Exception):
+class RejectedRequest(Exception):
     """A request that is answered by an error alone."""
 
     def __init__(self, status: int, code: str, message: str, hint: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
-        self.status, self.fault, self.retry_after = status, Fault(code=code, message=message, hint=hint), retry_after
+        self.status, self.fault, self.retry_after = (
+            status,
+            ErrorDetail(code=code, message=message, hint=hint),
+            retry_after,
+        )
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ async def read(request: Request, name: str, slices: Slices) -> Body:
         return _body([parsed], "one", name)
     if not isinstance(parsed, dict) or not isinstance(parsed[name], list) or len(parsed) > 1:
         hint = f'Send {{"{name}": [{{…}}, …]}} or one of them as an object.'
-        raise Refused(422, f"no_{name}", f"the body has no list of {name}", hint)
+        raise RejectedRequest(422, f"no_{name}", f"the body has no list of {name}", hint)
     return _body(parsed[name], "list", name)
 
 
@@ -103,13 +107,15 @@ async def _long_list(content: bytes, name: str, slices: Slices) -> list[Any]:
     found = json_pieces.head(content)
     if found is None or _parsed(found[0], "the first key") != name:
         message = f'the body has more than {_KIB} KiB and does not begin with {{"{name}": ['
-        raise Refused(413, "too_large", message, f"Send the {name} as such a list; one alone has less than {_KIB} KiB.")
+        raise RejectedRequest(
+            413, "too_large", message, f"Send the {name} as such a list; one alone has less than {_KIB} KiB."
+        )
     items: list[Any] = []
 
     def parse(piece: bytes) -> None:
         parsed = _parsed(piece, f"{name.removesuffix('s')} {len(items) + 1} or one soon after it")
         if not parsed:
-            raise Refused(422, "not_json", "the body is not JSON (no item follows a comma)", _NOT_JSON)
+            raise RejectedRequest(422, "not_json", "the body is not JSON (no item follows a comma)", _NOT_JSON)
         _require_unique_keys(piece, sum(len(item) for item in parsed if isinstance(item, dict)))
         items.extend(parsed)
         _require_rows(len(items), name)
@@ -119,13 +125,13 @@ async def _long_list(content: bytes, name: str, slices: Slices) -> list[Any]:
     except json_pieces.TooLong:
         raise _too_long(name) from None
     except json_pieces.Malformed as error:
-        raise Refused(422, "not_json", f"the body is not JSON ({error})", _NOT_JSON) from None
+        raise RejectedRequest(422, "not_json", f"the body is not JSON ({error})", _NOT_JSON) from None
     return items
 
 
-def _too_long(name: str) -> Refused:
+def _too_long(name: str) -> RejectedRequest:
     one = name.removesuffix("s")
-    return Refused(
+    return RejectedRequest(
         413,
         "too_large",
         f"a {one} has more than {_KIB} KiB, or {json_pieces.MOST_TOKENS:,} texts",
@@ -139,10 +145,10 @@ def _kind(headers: Mapping[str, str]) -> str:
     found = _KIND.fullmatch(given.strip())
     if found is None:
         said = f"'{excerpt(given, _TOLD)}' is not read here" if given else "the header Content-Type is missing"
-        raise Refused(415, "media_type", said, f"Send {JSON} or {LINES}, in UTF-8.")
+        raise RejectedRequest(415, "media_type", said, f"Send {JSON} or {LINES}, in UTF-8.")
     encoding = headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
-        raise Refused(
+        raise RejectedRequest(
             415, "encoding", f"the encoding '{excerpt(encoding, _TOLD)}' is not read here", "Send the body as it is."
         )
     return found[1].lower()
@@ -154,7 +160,7 @@ def _body(items: list[Any], form: Literal["one", "list", "lines"], name: str) ->
     if odd is not None or not items:
         one = name.removesuffix("s")
         said = f"no {one}" if odd is None else f"what stands at place {odd + 1} is no {one}"
-        raise Refused(422, f"no_{name}", said, f"A {one} is an object; see /openapi.json.")
+        raise RejectedRequest(422, f"no_{name}", said, f"A {one} is an object; see /openapi.json.")
     return Body(items, form)
 
 
@@ -162,7 +168,9 @@ def _require_rows(found: int, name: str) -> None:
     """Refuse more items than a request takes."""
     if found > MOST_ROWS:
         message = f"more than {MOST_ROWS:,} {name}"
-        raise Refused(413, "too_large", message, "Send them in several requests, or as a file by the command line.")
+        raise RejectedRequest(
+            413, "too_large", message, "Send them in several requests, or as a file by the command line."
+        )
 
 
 async def _bytes(request: Request, kind: str, slices: Slices) -> bytes:
@@ -173,11 +181,11 @@ async def _bytes(request: Request, kind: str, slices: Slices) -> bytes:
                 size += len(part)
                 if size > MOST_BYTES:
                     said = f"more than {MOST_BYTES // 1024**2} MiB"
-                    raise Refused(413, "too_large", said, "Send less in a request.")
+                    raise RejectedRequest(413, "too_large", said, "Send less in a request.")
                 parts.append(part)
     except TimeoutError:
         said = f"the request did not come within {LONGEST:.0f} s"
-        raise Refused(408, "too_slow", said, "Send it again, all at once.") from None
+        raise RejectedRequest(408, "too_slow", said, "Send it again, all at once.") from None
     if size > _MOST_OBJECTS:
         await _require_few(parts, kind, slices)
     return b"".join(parts)
@@ -193,14 +201,14 @@ async def _require_few(parts: Sequence[bytes], kind: str, slices: Slices) -> Non
     for found, what in ((objects, "objects and lists"), (lines, "lines")):
         if found > _MOST_OBJECTS:
             message = f"{found:,} {what} in a body, and a request has room for {_MOST_OBJECTS:,}"
-            raise Refused(413, "too_large", message, "Send less.")
+            raise RejectedRequest(413, "too_large", message, "Send less.")
 
 
 def _parsed(content: bytes, what: str) -> Any:
     try:
         return from_json(content, allow_inf_nan=False)
     except ValueError as error:
-        raise Refused(422, "not_json", f"{what} is not JSON ({error})", _NOT_JSON) from None
+        raise RejectedRequest(422, "not_json", f"{what} is not JSON ({error})", _NOT_JSON) from None
 
 
 def _require_unique_keys(content: bytes, keys: int) -> None:
@@ -224,7 +232,7 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
     for key, _ in pairs:
         if key in seen:
             said = f"the key '{excerpt(key, _TOLD)}' comes twice in an object"
-            raise Refused(422, "duplicate_key", said, "Send each key once.")
+            raise RejectedRequest(422, "duplicate_key", said, "Send each key once.")
         seen.add(key)
 
 
@@ -254,7 +262,7 @@ def refuse_unknown_query(request: Request) -> None:
         what = "unknown parameter" if unknown else "given twice"
         message = "; ".join(f"{excerpt(name, _TOLD)}: {what}" for name in unknown or twice)
         allowed = f"Parameters of {path}: {', '.join(known)}." if known else f"{path} takes no parameters."
-        raise Refused(422, "invalid_request", message, allowed)
+        raise RejectedRequest(422, "invalid_request", message, allowed)
 
 
 async def guard_query(request: Request) -> None:
@@ -263,8 +271,8 @@ async def guard_query(request: Request) -> None:
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Tell every error in the form of `Failure`."""
-    for kind in (Refused, FraudError, RequestValidationError, HTTPException):
+    """Tell every error in the form of `ErrorResponse`."""
+    for kind in (RejectedRequest, FraudError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, answer_to)
     app.add_exception_handler(Exception, answer_to_bug)
 
@@ -272,31 +280,31 @@ def answer_errors(app: FastAPI) -> None:
 async def answer_to_bug(_: Request, __: Exception) -> Response:
     """The answer to an error that nobody expected; the log has its traceback."""
     hint = "Please report it with what the service's log says."
-    return failure(500, Fault(code="internal", message="this is a bug in fraud3000", hint=hint))
+    return failure(500, ErrorDetail(code="internal", message="this is a bug in fraud3000", hint=hint))
 
 
 async def answer_to(request: Request, error: Exception) -> Response:
     """The answer to an error; one that is none of ours is raised again."""
-    if isinstance(error, Refused):
+    if isinstance(error, RejectedRequest):
         return failure(error.status, error.fault, retry_after=error.retry_after)
     if isinstance(error, FraudError):
         status = next((code for kind, code in _FAULTS.items() if isinstance(error, kind)), 500)
         code = _CODES.get(type(error)) or type(error).__name__.removesuffix("Error").lower()
-        return failure(status, Fault(code=code, message=error.message, hint=error.hint or ""))
+        return failure(status, ErrorDetail(code=code, message=error.message, hint=error.hint or ""))
     if isinstance(error, RequestValidationError):
         named = [(excerpt(".".join(map(str, one["loc"][1:])), _TOLD), one["msg"]) for one in error.errors()[:5]]
         told = "; ".join(f"{name}: {problem}" for name, problem in named)
-        return failure(422, Fault(code="invalid_request", message=told, hint="See /openapi.json."))
+        return failure(422, ErrorDetail(code="invalid_request", message=told, hint="See /openapi.json."))
     if isinstance(error, HTTPException):
         code = _SAID.get(error.status_code, HTTPStatus(error.status_code).name.lower())
         said = f"{excerpt(request.method, _TOLD)} {excerpt(request.scope['path'], _TOLD)}: {error.detail}"
-        answer = failure(error.status_code, Fault(code=code, message=said, hint="See /openapi.json."))
+        answer = failure(error.status_code, ErrorDetail(code=code, message=said, hint="See /openapi.json."))
         answer.headers.update(error.headers or {})
         return answer
     raise error
 
 
-def failure(status: int, fault: Fault, *, retry_after: int | None = None) -> Response:
+def failure(status: int, fault: ErrorDetail, *, retry_after: int | None = None) -> Response:
     """The answer to a request that is answered by an error alone; what was sent is said again without card numbers."""
     wait = 5 if status == 503 and retry_after is None else retry_after
     headers = {"Retry-After": str(wait)} if wait is not None else {}
@@ -305,4 +313,4 @@ def failure(status: int, fault: Fault, *, retry_after: int | None = None) -> Res
     if status in _CUT_SHORT:
         headers["Connection"] = "close"  # the rest of the request is not waited for
     told = fault.model_copy(update={"message": mask(fault.message)})
-    return JSONResponse(Failure(error=told).model_dump(), status_code=status, headers=headers)
+    return JSONResponse(ErrorResponse(error=told).model_dump(), status_code=status, headers=headers)

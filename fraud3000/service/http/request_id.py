@@ -19,7 +19,7 @@ LEFT = 499
 _ID_HEADER = REQUEST_ID.lower().encode()
 
 
-class Named:
+class RequestIdMiddleware:
     """Gives every answer the id of its request and headers that keep it from being misread, and tells a bug as one.
 
     All that is logged meanwhile bears the id as `request_id`, and at the end there is one line about the request itself.
@@ -33,14 +33,14 @@ class Named:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(_name(scope), send)
+        answer = _TrackedResponse(_name(scope), send)
         with logger.contextualize(request_id=answer.name):
             try:
                 await self._answer(scope, receive, answer)
             finally:
                 _log(scope, answer)
 
-    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, answer: _TrackedResponse) -> None:
         try:
             await self._app(scope, receive, answer.send)
         except ClientDisconnect:
@@ -54,7 +54,7 @@ class Named:
                 await told(scope, receive, answer.send)
 
 
-class _Answer:
+class _TrackedResponse:
     """What goes out to one request, under its name.
 
     Attributes
@@ -92,7 +92,7 @@ _ASKED_OFTEN = {"/health", "/ready", "/metrics"}
 _IN_FLOODS = {429, LEFT}
 
 
-def _log(scope: Scope, answer: _Answer) -> None:
+def _log(scope: Scope, answer: _TrackedResponse) -> None:
     """Log a request, in a line that costs next to nothing where nobody wants it."""
     route = route_of(scope)
     _lazily.log(

@@ -11,11 +11,11 @@ from pydantic_core import to_json
 
 from fraud3000.features.online.event_encoder import EPOCH
 from fraud3000.service.engine.decider import Reasons
-from fraud3000.service.engine.decision_engine import Desk, Refusal
+from fraud3000.service.engine.decision_engine import DecisionEngine, Refusal
 from fraud3000.service.http.parsing import JSON, LINES, id_of
-from fraud3000.service.http.schemas import Fault
+from fraud3000.service.http.schemas import ErrorDetail
 from fraud3000.service.http.time_slices import Slices
-from fraud3000.service.journal.entries import Label, Taken
+from fraud3000.service.journal.entries import LabelEntry, TransactionEntry
 from fraud3000.service.journal.interface import Alert
 
 Result = dict[str, Any]
@@ -39,12 +39,12 @@ _REFUSED = {
 _STATUS = dict.fromkeys(_REFUSED, 409)
 
 
-def decided(desk: Desk, one: Taken | Refusal, reasons: Reasons) -> Result:
+def decided(desk: DecisionEngine, one: TransactionEntry | Refusal, reasons: Reasons) -> Result:
     """The decision about a transaction, with reasons as they were asked for."""
     if isinstance(one, Refusal) or one.answer is None:
         code = one.code if isinstance(one, Refusal) else "undecidable"
         message, hint = _REFUSED[code]
-        return faulty(one.transaction_id, Fault(code=code, message=message, hint=hint))
+        return faulty(one.transaction_id, ErrorDetail(code=code, message=message, hint=hint))
     answer = one.answer
     why = desk.judge.reasons(one) if reasons == "all" or (reasons == "alerts" and answer.alert) else ()
     told = {
@@ -62,12 +62,12 @@ def decided(desk: Desk, one: Taken | Refusal, reasons: Reasons) -> Result:
     return told
 
 
-def recorded(label: Label) -> Result:
+def recorded(label: LabelEntry) -> Result:
     """The label record that is kept."""
     return {"transaction_id": label.transaction_id, "number": label.number, "recorded_at": moment(label.recorded_at)}
 
 
-def record(desk: Desk, taken: Taken) -> Result:
+def record(desk: DecisionEngine, taken: TransactionEntry) -> Result:
     """All that is kept of a decision: the transaction, its features as they were, and what was said of its label."""
     answer = taken.answer
     named = dict(zip(desk.judge.names, taken.features, strict=True)) if _same_catalogue(desk, taken) else None
@@ -83,7 +83,7 @@ def record(desk: Desk, taken: Taken) -> Result:
     }
 
 
-def queued(desk: Desk, alert: Alert, taken: Taken) -> Result:
+def queued(desk: DecisionEngine, alert: Alert, taken: TransactionEntry) -> Result:
     """An alert as those see it who work on it."""
     told = decided(desk, taken, "alerts")
     content = {name: taken.transaction.get(name) for name in ("ts", "card_id", "terminal_id", "amount")}
@@ -97,22 +97,22 @@ def queued(desk: Desk, alert: Alert, taken: Taken) -> Result:
     }
 
 
-def _same_catalogue(desk: Desk, taken: Taken) -> bool:
+def _same_catalogue(desk: DecisionEngine, taken: TransactionEntry) -> bool:
     return taken.catalogue == desk.judge.catalogue
 
 
-def _label(label: Label) -> Result:
+def _label(label: LabelEntry) -> Result:
     reported = None if label.reported_at is None else moment(label.reported_at)
     told = {"is_fraud": bool(label.is_fraud), "source": label.source, "reported_at": reported}
     return {**told, "recorded_at": moment(label.recorded_at)}
 
 
-def faulty(transaction_id: str | None, fault: Fault) -> Result:
+def faulty(transaction_id: str | None, fault: ErrorDetail) -> Result:
     """What is wrong with an item."""
     return {"transaction_id": transaction_id, "error": fault.model_dump()}
 
 
-def in_place(items: Sequence[Any], faults: Mapping[int, Fault], told: Iterable[Result]) -> Iterator[Result]:
+def in_place(items: Sequence[Any], faults: Mapping[int, ErrorDetail], told: Iterable[Result]) -> Iterator[Result]:
     """The results of a request's items, in their order.
 
     Parameters

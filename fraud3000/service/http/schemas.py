@@ -25,7 +25,7 @@ from fraud3000.data.cleaning import ids
 from fraud3000.data.cleaning.amounts import LARGEST
 from fraud3000.data.cleaning.category_text import canonical
 from fraud3000.data.reading.columns import snake_case
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 from fraud3000.schema import APPROVED, DECLINED, REFUND
 
 MOST_ROWS = 10_000
@@ -124,14 +124,14 @@ class ScoreQuery(BaseModel):
     )
 
 
-class Why(Message):
+class ReasonText(Message):
     """A reason for a score."""
 
     code: str = Field(examples=["CARD_AMOUNTS"])
     text: str = Field(examples=["amount as a multiple of the mean of this card in 7d: 8.1 times (typically 1.0 times)"])
 
 
-class Fault(Message):
+class ErrorDetail(Message):
     """What is wrong with a request or with one of its transactions."""
 
     code: str = Field(examples=["invalid_transaction"])
@@ -139,13 +139,13 @@ class Fault(Message):
     hint: str = Field(examples=["Send the amount as an integer in minor units: 57.16 is 5716."])
 
 
-class Failure(Message):
+class ErrorResponse(Message):
     """The answer where nothing could be decided."""
 
-    error: Fault
+    error: ErrorDetail
 
 
-class Told(Message):
+class DecisionFields(Message):
     """What was decided about one transaction."""
 
     transaction_id: str | None
@@ -159,28 +159,28 @@ class Told(Message):
     decision_source: Literal["model", "fallback"] | None = Field(
         None, description="The fallback decides by the amount alone, when the deadline had passed."
     )
-    reasons: list[Why] = []
+    reasons: list[ReasonText] = []
     model_version: str | None = Field(None, description="Of the model that decided, where it is not the present one.")
 
 
-class Decision(Told):
+class DecisionResult(DecisionFields):
     """What was decided about one transaction, or what is wrong with it."""
 
-    error: Fault | None = None
+    error: ErrorDetail | None = None
 
 
-class Decisions(Message):
+class ScoreResponse(Message):
     """The answer to a request, one result for each transaction in the order of the request."""
 
     model_version: str = Field(examples=["3"])
-    results: list[Decision]
+    results: list[DecisionResult]
 
 
-class NoDecisions(Failure, Decisions):
+class NoDecisions(ErrorResponse, ScoreResponse):
     """The answer where none of several transactions could be decided: the first error, then each one's own."""
 
 
-class KeptLabel(Message):
+class StoredLabel(Message):
     """A label record as it is kept."""
 
     is_fraud: bool
@@ -189,7 +189,7 @@ class KeptLabel(Message):
     recorded_at: datetime
 
 
-class Record(Told):
+class DecisionRecord(DecisionFields):
     """A decision with all that it was made of."""
 
     bundle_sha256: str | None = Field(description="Of the bundle of the model that decided.")
@@ -198,10 +198,10 @@ class Record(Told):
     features: dict[str, Any] | list[Any] = Field(
         description="As they were; a list in the order of their catalogue, where the present one is another."
     )
-    labels: list[KeptLabel]
+    labels: list[StoredLabel]
 
 
-class Queued(Told):
+class Queued(DecisionFields):
     """An alert as those see it who work on it."""
 
     ts: datetime | None = None
@@ -212,7 +212,7 @@ class Queued(Told):
     open: bool = Field(description="No label record speaks of it yet.")
 
 
-class Alerts(Message):
+class AlertsResponse(Message):
     """A page of alerts, the largest expected loss first."""
 
     alerts: list[Queued]
@@ -244,26 +244,26 @@ class LabelRecord(Message):
     recorded_at: Moment | None = Field(None, description="Since when it is known here; now, if not given.")
 
 
-class Kept(Message):
+class LabelResult(Message):
     """A label record that is kept, or what is wrong with it."""
 
     transaction_id: str | None
     number: int | None = Field(None, description="Its place in the journal.")
     recorded_at: datetime | None = Field(None, description="Transactions after it know it.")
-    error: Fault | None = None
+    error: ErrorDetail | None = None
 
 
-class Recorded(Message):
+class LabelsResponse(Message):
     """The answer to label records, one result for each in the order of the request."""
 
-    results: list[Kept]
+    results: list[LabelResult]
 
 
-class NoneRecorded(Failure, Recorded):
+class NoneRecorded(ErrorResponse, LabelsResponse):
     """The answer where none of several label records could be kept: the first error, then each one's own."""
 
 
-class Facts(Message):
+class ModelFacts(Message):
     """Which model answers, and what it was made of."""
 
     model_version: str
@@ -277,21 +277,21 @@ class Facts(Message):
     history: dict[str, Any]
 
 
-class Reload(Message):
+class ReloadResponse(Message):
     """What came of looking for another model."""
 
     result: Literal["swapped", "same"]
     model_version: str
 
 
-class Snapshot(Message):
+class SnapshotResponse(Message):
     """A snapshot that was written."""
 
     entry: int = Field(description="The last entry of the journal that it has seen.")
     checksum: str = Field(description="Of the features' state.")
 
 
-def transaction_model(mapping: Mapping) -> type[BaseModel]:
+def transaction_model(mapping: ColumnMapping) -> type[BaseModel]:
     """Make the model of a transaction as a data set has it.
 
     Parameters

@@ -15,11 +15,11 @@ from fraud3000.data.cleaning import passthrough, sensitive
 from fraud3000.data.cleaning.roles import KeyLoader
 from fraud3000.data.reading.columns import snake_case
 from fraud3000.features.online.event_encoder import microseconds
-from fraud3000.params import Mapping, Span
+from fraud3000.params import ColumnMapping, Span
 from fraud3000.redact import excerpt, in_id, is_card_number, mask
 from fraud3000.schema import APPROVED, REFUND
-from fraud3000.service.engine.label_input import Said
-from fraud3000.service.http.schemas import Fault, LabelRecord, transaction_model
+from fraud3000.service.engine.label_input import LabelInput
+from fraud3000.service.http.schemas import ErrorDetail, LabelRecord, transaction_model
 from fraud3000.service.http.time_slices import Slices
 from fraud3000.service.journal.entries import Row
 
@@ -41,7 +41,7 @@ Now = Callable[[], datetime]
 
 
 @dataclass(frozen=True)
-class Checked:
+class ValidatedTransactions:
     """What became of a request's transactions.
 
     Attributes
@@ -56,19 +56,19 @@ class Checked:
 
     rows: list[Row]
     received_at: int
-    faults: dict[int, Fault]
+    faults: dict[int, ErrorDetail]
 
 
 @dataclass(frozen=True)
-class CheckedLabels:
+class ValidatedLabels:
     """What became of a request's label records: those that can be kept, the clock, and what is wrong with the others."""
 
-    said: list[Said]
+    said: list[LabelInput]
     received_at: int
-    faults: dict[int, Fault]
+    faults: dict[int, ErrorDetail]
 
 
-class Counter:
+class RequestValidator:
     """Takes transactions as they are sent by users of one data set.
 
     Parameters
@@ -88,7 +88,7 @@ class Counter:
         For each coordinate, how many values were off the globe and became null.
     """
 
-    def __init__(self, mapping: Mapping, span: Span, card_key: KeyLoader, now: Now) -> None:
+    def __init__(self, mapping: ColumnMapping, span: Span, card_key: KeyLoader, now: Now) -> None:
         self.model = transaction_model(mapping)
         self._mapping, self._span, self._card_key, self._now = mapping, span, card_key, now
         role = mapping.columns.card_id
@@ -104,13 +104,13 @@ class Counter:
         self._searched = sensitive.searched_roles(roles, mapping, hashed=self._hashed)
         self._categories = [snake_case(name, 0) for name in mapping.categorical]
 
-    async def check(self, items: Sequence[Any], slices: Slices) -> Checked:
+    async def check(self, items: Sequence[Any], slices: Slices) -> ValidatedTransactions:
         """Check each transaction on its own; one that is wrong does not keep the others back."""
         now = self._now()
         latest = now + AHEAD
         found = await slices.collect(map(self._check_one, items, repeat(latest)), steps=len(items))
         rows: list[Row] = []
-        faults: dict[int, Fault] = {}
+        faults: dict[int, ErrorDetail] = {}
         for place, one in enumerate(found):
             if isinstance(one, dict):
                 rows.append(one)
@@ -119,12 +119,12 @@ class Counter:
         if self._hashed:
             parts = (rows[first : first + _HASHED_AT_ONCE] for first in range(0, len(rows), _HASHED_AT_ONCE))
             await slices.collect(map(self._hash_cards, parts))
-        return Checked(rows, microseconds(now), faults)
+        return ValidatedTransactions(rows, microseconds(now), faults)
 
-    def _check_one(self, item: Any, latest: datetime) -> Row | Fault:
+    def _check_one(self, item: Any, latest: datetime) -> Row | ErrorDetail:
         """A transaction as it is kept, except that its card is not hashed yet, or what is wrong with it."""
         made = _read(item, self.model, "transaction", _FORMS)
-        fault = made if isinstance(made, Fault) else self._out_of_time(made, latest) or self._card_number(made)
+        fault = made if isinstance(made, ErrorDetail) else self._out_of_time(made, latest) or self._card_number(made)
         return self._without_card_numbers(self._row(made), item) if fault is None else fault
 
     def _without_card_numbers(self, row: Row, item: Any) -> Row:
@@ -135,25 +135,25 @@ class Counter:
                 self.lost[name] += 1
         return row
 
-    async def check_labels(self, items: Sequence[Any], slices: Slices) -> CheckedLabels:
+    async def check_labels(self, items: Sequence[Any], slices: Slices) -> ValidatedLabels:
         """Check each label record on its own."""
         now = self._now()
         latest = now + AHEAD
         found = await slices.collect(self._check_label(item, latest) for item in items)
-        faults = {place: one for place, one in enumerate(found) if isinstance(one, Fault)}
-        return CheckedLabels([one for one in found if not isinstance(one, Fault)], microseconds(now), faults)
+        faults = {place: one for place, one in enumerate(found) if isinstance(one, ErrorDetail)}
+        return ValidatedLabels([one for one in found if not isinstance(one, ErrorDetail)], microseconds(now), faults)
 
-    def _check_label(self, item: Any, latest: datetime) -> Said | Fault:
+    def _check_label(self, item: Any, latest: datetime) -> LabelInput | ErrorDetail:
         """A label record as it is kept, or what is wrong with it."""
         made = _read(item, LabelRecord, "label", "Times are ISO 8601 with an offset")
         if isinstance(made, LabelRecord):
             made = self._id_fault("transaction_id", made.transaction_id) or _placed(made, latest)
-        if isinstance(made, Fault):
+        if isinstance(made, ErrorDetail):
             return made
         times = [None if at is None else microseconds(at) for at in (made.reported_at, made.recorded_at)]
-        return Said(made.transaction_id, int(made.is_fraud), made.source, *times)
+        return LabelInput(made.transaction_id, int(made.is_fraud), made.source, *times)
 
-    def _out_of_time(self, made: BaseModel, latest: datetime) -> Fault | None:
+    def _out_of_time(self, made: BaseModel, latest: datetime) -> ErrorDetail | None:
         at = getattr(made, "ts", None)
         if at is None:
             return None
@@ -162,10 +162,12 @@ class Counter:
         first, last = self._span
         if not first <= at < last:
             said = f"ts: {at.isoformat()} lies outside {first.isoformat()} to {last.isoformat()}"
-            return Fault(code="time_out_of_range", message=said, hint="See prepare.earliest and latest of the params.")
+            return ErrorDetail(
+                code="time_out_of_range", message=said, hint="See prepare.earliest and latest of the params."
+            )
         return None
 
-    def _card_number(self, made: BaseModel) -> Fault | None:
+    def _card_number(self, made: BaseModel) -> ErrorDetail | None:
         """Refuse an id that contains a card number and is not hashed."""
         for role in self._searched:
             fault = self._id_fault(role, getattr(made, role))
@@ -173,11 +175,11 @@ class Counter:
                 return fault
         return None
 
-    def _id_fault(self, role: str, value: str) -> Fault | None:
+    def _id_fault(self, role: str, value: str) -> ErrorDetail | None:
         if role not in self._searched or not in_id(value).passes:
             return None
         hint = _HASHED_CARD if role == "card_id" else _OTHER_ID.format(role)
-        return Fault(code="card_number", message=f"{role}: contains a card number", hint=hint)
+        return ErrorDetail(code="card_number", message=f"{role}: contains a card number", hint=hint)
 
     def _hash_cards(self, rows: Sequence[Row]) -> None:
         """Replace card numbers by their names under the card key."""
@@ -210,7 +212,7 @@ def _settled(amount: int, status: str) -> tuple[int, str]:
     return (-abs(amount) if status == REFUND else amount), status
 
 
-def _read(item: Any, model: type[Sent], what: str, hint: str) -> Sent | Fault:
+def _read(item: Any, model: type[Sent], what: str, hint: str) -> Sent | ErrorDetail:
     """An item as it is meant, or what is wrong with it."""
     fields = model.model_fields
     if len(item) > len(fields):  # some of them are unknown, and it may be a million
@@ -223,27 +225,29 @@ def _read(item: Any, model: type[Sent], what: str, hint: str) -> Sent | Fault:
         told = "; ".join(_problem(problem, what) for problem in problems[:_MOST_TOLD])
         if any(problem["type"] == "extra_forbidden" for problem in problems):
             return _unknown(told, model, what)
-        return Fault(code=f"invalid_{what}", message=told, hint=f"{hint}; see /openapi.json.")
+        return ErrorDetail(code=f"invalid_{what}", message=told, hint=f"{hint}; see /openapi.json.")
 
 
-def _unknown(told: str, model: type[BaseModel], what: str) -> Fault:
-    return Fault(code=f"invalid_{what}", message=told, hint=f"Fields of a {what}: {', '.join(model.model_fields)}.")
+def _unknown(told: str, model: type[BaseModel], what: str) -> ErrorDetail:
+    return ErrorDetail(
+        code=f"invalid_{what}", message=told, hint=f"Fields of a {what}: {', '.join(model.model_fields)}."
+    )
 
 
-def _placed(made: LabelRecord, latest: datetime) -> LabelRecord | Fault:
+def _placed(made: LabelRecord, latest: datetime) -> LabelRecord | ErrorDetail:
     """A label record that is not of the future and whose source is a name."""
     given = [at for at in (made.reported_at, made.recorded_at) if at is not None]
     if any(at > latest for at in given):
         return _ahead("reported_at, recorded_at", max(given))
     if mask(made.source) != made.source:
         hint = "Name who says so, such as chargeback or analyst."
-        return Fault(code="card_number", message="source: contains a card number", hint=hint)
+        return ErrorDetail(code="card_number", message="source: contains a card number", hint=hint)
     return made
 
 
-def _ahead(field: str, at: datetime) -> Fault:
+def _ahead(field: str, at: datetime) -> ErrorDetail:
     said = f"{field}: {at.isoformat()} lies more than {AHEAD.seconds // 60} minutes after its arrival"
-    return Fault(code="future_event", message=said, hint="Check the sender's clock and its time zone.")
+    return ErrorDetail(code="future_event", message=said, hint="Check the sender's clock and its time zone.")
 
 
 def _problem(problem: Any, what: str) -> str:

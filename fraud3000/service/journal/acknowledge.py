@@ -9,14 +9,14 @@ from pathlib import Path
 from fraud3000.errors import CheckFailed, DataError
 from fraud3000.service.journal import claims, holes
 from fraud3000.service.journal.archive import Archive
-from fraud3000.service.journal.checkpoints import Claims
-from fraud3000.service.journal.entries import Acknowledgement
+from fraud3000.service.journal.checkpoints import CheckpointClaims
+from fraud3000.service.journal.entries import AcknowledgementEntry
 from fraud3000.service.journal.holes import Hole, Step
 from fraud3000.service.journal.recovery import decodes, finish, recover
 from fraud3000.service.journal.sqlite import SqliteJournal
 
 
-def accept_loss(path: Path, anchors: Claims, *, key: bytes = b"", mark: Path | None = None) -> bool:
+def accept_loss(path: Path, anchors: CheckpointClaims, *, key: bytes = b"", mark: Path | None = None) -> bool:
     """Make every number that was lost a hole of the journal, whatever is left of its files; True if it had to be rebuilt.
 
     Parameters
@@ -49,10 +49,10 @@ def accept_loss(path: Path, anchors: Claims, *, key: bytes = b"", mark: Path | N
 
 
 def acknowledgement(
-    journal: SqliteJournal, anchors: Claims, *, reason: str, by: str, at: int, rebuilt: bool
-) -> Acknowledgement | None:
+    journal: SqliteJournal, anchors: CheckpointClaims, *, reason: str, by: str, at: int, rebuilt: bool
+) -> AcknowledgementEntry | None:
     """The next entry of the journal: what a person acknowledges now; None if nothing is new and nothing was rebuilt."""
-    before = [entry for entry in journal.of_transaction("") if isinstance(entry, Acknowledgement)]
+    before = [entry for entry in journal.of_transaction("") if isinstance(entry, AcknowledgementEntry)]
     new = [
         (hole.first, hole.last)
         for hole in journal.holes
@@ -61,7 +61,7 @@ def acknowledgement(
     stores = tuple((lost.store, lost.number) for lost in claims.missing_journals(journal, anchors, journal.mark.read()))
     if not new and not stores and not rebuilt:
         return None
-    return Acknowledgement(journal.last + 1, at, by, reason, tuple(new), stores)
+    return AcknowledgementEntry(journal.last + 1, at, by, reason, tuple(new), stores)
 
 
 def _is_whole(path: Path, key: bytes) -> bool:

@@ -17,8 +17,8 @@ import polars as pl
 from fraud3000.data.storage import atomic_write
 from fraud3000.errors import DataError
 from fraud3000.service.journal import entries
-from fraud3000.service.journal.entries import Entry, Taken
-from fraud3000.service.journal.hash_chain import Sealed, digest_of
+from fraud3000.service.journal.entries import Entry, TransactionEntry
+from fraud3000.service.journal.hash_chain import SealedRow, digest_of
 from fraud3000.service.journal.holes import ascending
 
 _SCHEMA: dict[str, pl.DataType] = {
@@ -76,7 +76,7 @@ class Archive:
         """Number of the last entry; 0 where there is none."""
         return max((file.last for file in self.files), default=0)
 
-    def add(self, rows: Sequence[Sealed], day: date) -> None:
+    def add(self, rows: Sequence[SealedRow], day: date) -> None:
         """Write entries that follow on those that are here, all or none.
 
         Raises
@@ -87,7 +87,7 @@ class Archive:
         name = f"{day.isoformat()}_{rows[0].number:015d}_{rows[-1].number:015d}"
         _write(rows, self.root / f"{name}.parquet")
 
-    def after(self, number: int, until: int) -> Iterator[Sealed]:
+    def after(self, number: int, until: int) -> Iterator[SealedRow]:
         """Every entry behind a number, up to another.
 
         Raises
@@ -99,7 +99,7 @@ class Archive:
             if file.last > number and file.first <= until:
                 yield from (row for row in ascending(_read(file)) if number < row.number <= until)
 
-    def entry(self, number: int) -> Sealed | None:
+    def entry(self, number: int) -> SealedRow | None:
         """The entry of a number; None where it is not here.
 
         Raises
@@ -148,7 +148,7 @@ class Archive:
                 count += sum(row.kind == "transaction" for row in rows)
         return count
 
-    def replace(self, rows: Mapping[int, Sealed]) -> None:
+    def replace(self, rows: Mapping[int, SealedRow]) -> None:
         """Write files anew with other rows under some numbers.
 
         Raises
@@ -179,54 +179,54 @@ class Archive:
         return count
 
 
-def entry_of(row: Sealed) -> Entry | None:
+def entry_of(row: SealedRow) -> Entry | None:
     """What a row says; None where it was an answer that has expired."""
     if row.digest is not None and row.kind == "answer":
         return None
     return entries.read(row.number, row.kind, row.transaction_id, row.body, row.personal)
 
 
-def without_person(row: Sealed, cards: dict[str, str]) -> Sealed:
+def without_person(row: SealedRow, cards: dict[str, str]) -> SealedRow:
     """The row with another name for the card, if it is one of these; else itself."""
     if row.personal is None:
         return row
     taken = entry_of(row)
-    pseudonym = cards.get(taken.transaction["card_id"]) if isinstance(taken, Taken) else None
-    if not isinstance(taken, Taken) or pseudonym is None:
+    pseudonym = cards.get(taken.transaction["card_id"]) if isinstance(taken, TransactionEntry) else None
+    if not isinstance(taken, TransactionEntry) or pseudonym is None:
         return row
     beside = taken.erased(pseudonym).personal()
-    return Sealed(row.number, row.kind, row.transaction_id, row.body, beside, row.seal, row.digest)
+    return SealedRow(row.number, row.kind, row.transaction_id, row.body, beside, row.seal, row.digest)
 
 
-def _without(row: Sealed) -> Sealed:
+def _without(row: SealedRow) -> SealedRow:
     """What stays when a decision has expired; labels and erasures stay as they are."""
     if row.kind == "transaction":
         taken = entry_of(row)
-        assert isinstance(taken, Taken)
+        assert isinstance(taken, TransactionEntry)
         left = taken.content()
     elif row.kind == "answer":
         left = b""
     else:
         return row
     digest = row.digest or digest_of(row.body)
-    return Sealed(row.number, row.kind, row.transaction_id, left, row.personal, row.seal, digest)
+    return SealedRow(row.number, row.kind, row.transaction_id, left, row.personal, row.seal, digest)
 
 
-def _write(rows: Iterable[Sealed], path: Path) -> None:
+def _write(rows: Iterable[SealedRow], path: Path) -> None:
     told = [(row.number, row.kind, row.transaction_id, row.body, row.personal, row.seal, row.digest) for row in rows]
     frame = pl.DataFrame(told, schema=_SCHEMA, orient="row")
     with atomic_write.whole(path) as (part,):
         frame.write_parquet(part, row_group_size=_ROW_GROUP, statistics=True)
 
 
-def _read(file: File) -> Iterator[Sealed]:
+def _read(file: File) -> Iterator[SealedRow]:
     with _readable(file.path):
         frame = pl.read_parquet(file.path, glob=False)
     return _rows(frame)
 
 
-def _rows(frame: pl.DataFrame) -> Iterator[Sealed]:
-    return (Sealed(*row) for row in frame.iter_rows())
+def _rows(frame: pl.DataFrame) -> Iterator[SealedRow]:
+    return (SealedRow(*row) for row in frame.iter_rows())
 
 
 @contextmanager

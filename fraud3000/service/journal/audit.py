@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fraud3000.service.journal.archive import entry_of
-from fraud3000.service.journal.checkpoints import Anchor
+from fraud3000.service.journal.checkpoints import Checkpoint
 from fraud3000.service.journal.claims import Claim
-from fraud3000.service.journal.entries import Acknowledgement
-from fraud3000.service.journal.hash_chain import Sealed
+from fraud3000.service.journal.entries import AcknowledgementEntry
+from fraud3000.service.journal.hash_chain import SealedRow
 from fraud3000.service.journal.holes import Hole, Step
 
 
@@ -37,7 +37,10 @@ class Audit:
 
 
 def audit(
-    steps: Iterable[Step], anchors: Sequence[Anchor], claims: Sequence[Claim], acknowledged: Sequence[Acknowledgement]
+    steps: Iterable[Step],
+    anchors: Sequence[Checkpoint],
+    claims: Sequence[Claim],
+    acknowledged: Sequence[AcknowledgementEntry],
 ) -> Audit:
     """Follow the journal from the first entry to the last, and compare it with what was claimed of it.
 
@@ -76,7 +79,7 @@ def audit(
     return found
 
 
-def _add_hole(found: Audit, hole: Hole, acknowledged: Sequence[Acknowledgement]) -> None:
+def _add_hole(found: Audit, hole: Hole, acknowledged: Sequence[AcknowledgementEntry]) -> None:
     number = f", with all up to {hole.last:,}" if hole.last > hole.first else ""
     said = f"{hole.why}{number}"
     reason = next((entry for entry in acknowledged if entry.covers(hole.first, hole.last)), None)
@@ -90,7 +93,7 @@ def _missing(step: Step) -> str:
     return "is missing" if step.first == step.last else f"is missing, with all up to {step.last:,}"
 
 
-def _problems(step: Step, row: Sealed, anchored: set[str] | None) -> Iterator[tuple[int, str]]:
+def _problems(step: Step, row: SealedRow, anchored: set[str] | None) -> Iterator[tuple[int, str]]:
     if not step.verified:
         yield row.number, "is not what was sealed, or does not follow the entry before it"
     elif anchored is not None and anchored != {row.seal.hex()}:
@@ -99,7 +102,7 @@ def _problems(step: Step, row: Sealed, anchored: set[str] | None) -> Iterator[tu
         yield from _beside(row)
 
 
-def _beside(row: Sealed) -> Iterator[tuple[int, str]]:
+def _beside(row: SealedRow) -> Iterator[tuple[int, str]]:
     try:
         entry_of(row)
     except (ValueError, KeyError, TypeError):

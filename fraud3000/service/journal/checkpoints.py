@@ -22,7 +22,7 @@ _TAIL = 4_096  # bytes that hold the last line
 
 
 @dataclass(frozen=True, slots=True)
-class Anchor:
+class Checkpoint:
     """One line of the file.
 
     Attributes
@@ -49,7 +49,7 @@ class Anchor:
 
 
 @dataclass(frozen=True)
-class Claims:
+class CheckpointClaims:
     """What the file of anchors says: every line is a lasting claim that its journal had that many entries.
 
     Attributes
@@ -60,23 +60,23 @@ class Claims:
         Numbers of the other lines, from 1 on.
     """
 
-    verified: tuple[Anchor, ...] = ()
+    verified: tuple[Checkpoint, ...] = ()
     damaged: tuple[int, ...] = ()
 
-    def of(self, store: str) -> list[Anchor]:
+    def of(self, store: str) -> list[Checkpoint]:
         """The verified anchors of one journal, in order."""
         return [anchor for anchor in self.verified if anchor.store == store]
 
-    def highest(self) -> dict[str, Anchor]:
+    def highest(self) -> dict[str, Checkpoint]:
         """For each journal ever anchored here, the anchor with the highest number."""
-        found: dict[str, Anchor] = {}
+        found: dict[str, Checkpoint] = {}
         for anchor in self.verified:
             if anchor.store not in found or anchor.number >= found[anchor.store].number:
                 found[anchor.store] = anchor
         return found
 
 
-class Anchors:
+class CheckpointFile:
     """The file of anchors; it only grows.
 
     Parameters
@@ -95,7 +95,7 @@ class Anchors:
         """The file of the journal's high-water mark."""
         return self.path.with_name(f"{self.path.name}.mark")
 
-    def drop(self, store: str, end: tuple[int, bytes]) -> Anchor | None:
+    def drop(self, store: str, end: tuple[int, bytes]) -> Checkpoint | None:
         """Tell where the journal ends; None where that was told last.
 
         Raises
@@ -113,7 +113,9 @@ class Anchors:
                     return None
                 at = datetime.now(UTC).isoformat(timespec="seconds")
                 before = _START if last is None else last.mac
-                anchor = Anchor(store, at, number, seal.hex(), _mac(self._key, before, store, at, number, seal.hex()))
+                anchor = Checkpoint(
+                    store, at, number, seal.hex(), _mac(self._key, before, store, at, number, seal.hex())
+                )
                 file.write(_line(anchor))
                 file.flush()
                 os.fsync(file.fileno())
@@ -123,12 +125,12 @@ class Anchors:
                 f"{self.path}: cannot be written ({error.strerror})", hint="Free space, or set serve.anchors elsewhere."
             ) from error
 
-    def read(self) -> Claims:
+    def read(self) -> CheckpointClaims:
         """Read every line; a damaged one does not make those after it unreadable.
 
         A line is verified against the code of the line before it, as that stands in the file.
         """
-        verified, damaged, before = list[Anchor](), list[int](), _START
+        verified, damaged, before = list[Checkpoint](), list[int](), _START
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
@@ -139,10 +141,10 @@ class Anchors:
             else:
                 verified.append(anchor)
             before = _START if anchor is None else anchor.mac
-        return Claims(tuple(verified), tuple(damaged))
+        return CheckpointClaims(tuple(verified), tuple(damaged))
 
 
-def _last(file: BinaryIO) -> Anchor | None:
+def _last(file: BinaryIO) -> Checkpoint | None:
     """The last anchor; what was cut behind it, when writing it failed, is taken away."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL))
@@ -154,14 +156,14 @@ def _last(file: BinaryIO) -> Anchor | None:
     return _read(lines[-1]) if lines else None
 
 
-def _line(anchor: Anchor) -> bytes:
-    return json.dumps({name: getattr(anchor, name) for name in Anchor.__slots__}).encode() + b"\n"
+def _line(anchor: Checkpoint) -> bytes:
+    return json.dumps({name: getattr(anchor, name) for name in Checkpoint.__slots__}).encode() + b"\n"
 
 
-def _read(line: bytes) -> Anchor | None:
+def _read(line: bytes) -> Checkpoint | None:
     try:
         told = json.loads(line)
-        return Anchor(str(told["store"]), str(told["at"]), int(told["number"]), str(told["seal"]), str(told["mac"]))
+        return Checkpoint(str(told["store"]), str(told["at"]), int(told["number"]), str(told["seal"]), str(told["mac"]))
     except (ValueError, TypeError, KeyError):
         return None
 

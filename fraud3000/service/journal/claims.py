@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fraud3000.errors import CheckFailed, UnavailableError
-from fraud3000.service.journal.checkpoints import Claims
-from fraud3000.service.journal.entries import Acknowledgement
+from fraud3000.service.journal.checkpoints import CheckpointClaims
+from fraud3000.service.journal.entries import AcknowledgementEntry
 from fraud3000.service.journal.high_water_mark import Mark
 from fraud3000.service.journal.sqlite import SqliteJournal
 
@@ -46,7 +46,7 @@ class Claim:
     source: str
 
 
-def of_journal(journal: SqliteJournal, anchors: Claims) -> list[Claim]:
+def of_journal(journal: SqliteJournal, anchors: CheckpointClaims) -> list[Claim]:
     """Every claim about the end of this journal."""
     claims = [
         Claim(anchor.number, bytes.fromhex(anchor.seal), f"an anchor of {anchor.at}")
@@ -60,7 +60,7 @@ def of_journal(journal: SqliteJournal, anchors: Claims) -> list[Claim]:
     return claims
 
 
-def beyond_end(journal: SqliteJournal, anchors: Claims) -> Claim | None:
+def beyond_end(journal: SqliteJournal, anchors: CheckpointClaims) -> Claim | None:
     """The claim of the highest number that the journal does not reach; None if it reaches all."""
     claims = [claim for claim in of_journal(journal, anchors) if claim.number > journal.last]
     return max(claims, key=lambda claim: (claim.number, claim.seal is not None), default=None)
@@ -85,11 +85,13 @@ class MissingJournal:
     source: str
 
 
-def missing_journals(journal: SqliteJournal | None, anchors: Claims, mark: Mark | None) -> Iterator[MissingJournal]:
+def missing_journals(
+    journal: SqliteJournal | None, anchors: CheckpointClaims, mark: Mark | None
+) -> Iterator[MissingJournal]:
     """Every other journal with entries that anchors or the high-water mark know at this place."""
     acknowledged: dict[str, int] = {}
     for entry in journal.of_transaction("") if journal is not None else ():
-        if isinstance(entry, Acknowledgement):
+        if isinstance(entry, AcknowledgementEntry):
             acknowledged.update(entry.stores)
     known = {
         store: MissingJournal(store, anchor.number, f"an anchor of {anchor.at}")
@@ -103,7 +105,7 @@ def missing_journals(journal: SqliteJournal | None, anchors: Claims, mark: Mark 
             yield missing
 
 
-def require(journal: SqliteJournal, anchors: Claims) -> None:
+def require(journal: SqliteJournal, anchors: CheckpointClaims) -> None:
     """Refuse to append to a journal that has lost its end, or that is not the one that was anchored here.
 
     Raises
@@ -128,7 +130,7 @@ def require(journal: SqliteJournal, anchors: Claims) -> None:
         )
 
 
-def require_untouched(root: Path, anchors: Claims, mark: Path | None) -> None:
+def require_untouched(root: Path, anchors: CheckpointClaims, mark: Path | None) -> None:
     """Refuse to begin an empty journal where there was one.
 
     Raises

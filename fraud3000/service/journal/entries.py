@@ -27,7 +27,7 @@ Kind = Literal["transaction", "answer", "label", "erasure", "acknowledgement", "
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Decision:
     """What was decided about one transaction.
 
     Attributes
@@ -71,7 +71,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TransactionEntry:
     """A transaction that the store has observed.
 
     Attributes
@@ -104,7 +104,7 @@ class Taken:
     transaction: Row
     catalogue: str
     features: tuple[Value, ...]
-    answer: Answer | None = None
+    answer: Decision | None = None
     salt: str = ""
     commitment: str | None = None
     expired: bool = False
@@ -144,7 +144,7 @@ class Taken:
             return None
         return to_json({"erased": self.commitment, **told} if self.commitment else {"salt": self.salt, **told})
 
-    def erased(self, pseudonym: str) -> Taken:
+    def erased(self, pseudonym: str) -> TransactionEntry:
         """Without what is personal; the card is another name that tells nothing, the same for all its transactions."""
         kept = {name: value for name, value in self.transaction.items() if name not in PERSONAL[1:]}
         return replace(self, transaction={**kept, "card_id": pseudonym}, salt="", commitment=self.committed())
@@ -161,19 +161,19 @@ class Taken:
         """The hash that the body holds of what is personal."""
         return self.commitment or hashlib.sha256(self.salt.encode() + to_json(self._personal())).hexdigest()
 
-    def answered(self, answer: Answer) -> Taken:
+    def answered(self, answer: Decision) -> TransactionEntry:
         told = (self.number, self.received_at, self.newest, self.transaction, self.catalogue, self.features)
         rest = (self.salt, self.commitment, self.expired, self.left)
-        return Taken(*told, answer, *rest)  # `replace` takes three times as long
+        return TransactionEntry(*told, answer, *rest)  # `replace` takes three times as long
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class LateDecisionEntry:
     """The answer to a transaction that could not be decided when it came."""
 
     number: int
     transaction_id: str
-    answer: Answer
+    answer: Decision
 
     @property
     def kind(self) -> Kind:
@@ -190,7 +190,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class LabelEntry:
     """A record of the label ledger.
 
     Attributes
@@ -223,7 +223,7 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Erasure:
+class ErasureEntry:
     """A note that what was personal in entries before this one was taken away.
 
     Attributes
@@ -252,7 +252,7 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
-class Acknowledgement:
+class AcknowledgementEntry:
     """A person's statement that lost entries are known to be lost, and why.
 
     Attributes
@@ -293,7 +293,7 @@ class Acknowledgement:
         return any(begin <= first and last <= end for begin, end in self.holes)
 
     @classmethod
-    def from_body(cls, number: int, body: dict[str, Any]) -> Acknowledgement:
+    def from_body(cls, number: int, body: dict[str, Any]) -> AcknowledgementEntry:
         """The entry that `body` was made of, read back from JSON."""
         holes = tuple((int(first), int(last)) for first, last in body["holes"])
         stores = tuple((str(name), int(last)) for name, last in body["stores"])
@@ -301,7 +301,7 @@ class Acknowledgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Repair:
+class RepairEntry:
     """A person's correction of times that a wrong clock gave to entries before this one, and why.
 
     Attributes
@@ -343,13 +343,13 @@ class Repair:
         )
 
     @classmethod
-    def from_body(cls, number: int, body: dict[str, Any]) -> Repair:
+    def from_body(cls, number: int, body: dict[str, Any]) -> RepairEntry:
         """The entry that `body` was made of, read back from JSON."""
         recorded = tuple((int(label), int(at)) for label, at in body["recorded"])
         return cls(number, body["at"], body["by"], body["reason"], tuple(body["withdrawn"]), recorded, body["newest"])
 
 
-Entry = Taken | Answered | Label | Erasure | Acknowledgement | Repair
+Entry = TransactionEntry | LateDecisionEntry | LabelEntry | ErasureEntry | AcknowledgementEntry | RepairEntry
 
 
 def decision_id(number: int, fingerprint: str, transaction_id: str) -> str:
@@ -379,20 +379,20 @@ def read(number: int, kind: str, transaction_id: str, body: bytes, personal: byt
     """
     told = from_json(body)
     if kind == "label":
-        return Label(number, transaction_id, **told)
+        return LabelEntry(number, transaction_id, **told)
     if kind == "answer":
-        return Answered(number, transaction_id, _answer(told["answer"]))
+        return LateDecisionEntry(number, transaction_id, _answer(told["answer"]))
     if kind == "erasure":
-        return Erasure(number, **told)
+        return ErasureEntry(number, **told)
     if kind == "acknowledgement":
-        return Acknowledgement.from_body(number, told)
+        return AcknowledgementEntry.from_body(number, told)
     if kind == "repair":
-        return Repair.from_body(number, told)
+        return RepairEntry.from_body(number, told)
     said = told.pop("personal", None)
     mine = from_json(personal) if personal else {}
     salt, erased = mine.pop("salt", ""), mine.pop("erased", None)
     answer, features = told.pop("answer", None), tuple(told.pop("features", ()))
-    taken = Taken(
+    taken = TransactionEntry(
         number,
         told["received_at"],
         told["newest"],
@@ -410,7 +410,7 @@ def read(number: int, kind: str, transaction_id: str, body: bytes, personal: byt
     return taken
 
 
-def _answer(told: dict[str, Any]) -> Answer:
+def _answer(told: dict[str, Any]) -> Decision:
     reasons = tuple(Reason(**reason) for reason in told.pop("reasons"))
     bands = told.pop("bands")
-    return Answer(**told, reasons=reasons, bands=None if bands is None else tuple(bands))
+    return Decision(**told, reasons=reasons, bands=None if bands is None else tuple(bands))

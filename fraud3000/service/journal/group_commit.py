@@ -17,7 +17,7 @@ _QUICK = 0.005
 """Seconds: while the last write took no longer, a few entries are written where they are, without the way to a thread and back."""
 
 
-class Writer:
+class GroupCommitWriter:
     """Writes entries in their order and in groups, beside the event loop that it is called by where that takes long.
 
     What could not be written goes on waiting, before all that comes later: it is written with the next attempt.

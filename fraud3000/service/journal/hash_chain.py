@@ -22,7 +22,7 @@ START = b"\0" * 32
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealedRow:
     """An entry as it lies in a file.
 
     Attributes

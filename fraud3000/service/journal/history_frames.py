@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
-from fraud3000.service.journal.entries import Answered, Entry, Label, Taken
+from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.repair import Corrections
 from fraud3000.service.journal.sqlite import SqliteJournal
 
@@ -20,7 +20,7 @@ _AT_ONCE = 50_000  # entries that are read at a time
 
 
 @dataclass(frozen=True)
-class Known:
+class ServiceHistory:
     """Transactions and label records of a service.
 
     Attributes
@@ -39,7 +39,7 @@ class Known:
     rows: int
 
 
-def known(root: Path, *, key: bytes = b"") -> Known | None:
+def known(root: Path, *, key: bytes = b"") -> ServiceHistory | None:
     """Read the folder of a service; None where there is none.
 
     Parameters
@@ -69,7 +69,7 @@ def known(root: Path, *, key: bytes = b"") -> Known | None:
     parts = [history] if rows or not since.taken else []
     transactions = pl.concat([*parts, *(part.lazy() for part in since.taken)], how="diagonal_relaxed")
     declined = pl.col("transaction_id").is_in(pl.Series(since.declined, dtype=pl.String).implode())
-    return Known(
+    return ServiceHistory(
         transactions.with_columns(
             is_fraud=pl.lit(None, TRANSACTIONS["is_fraud"]),
             reported_at=pl.lit(None, TIME),
@@ -90,11 +90,13 @@ class _Since:
     declined: list[str] = field(default_factory=list)
 
     def take(self, part: list[Entry]) -> None:
-        came = [one for one in part if isinstance(one, Taken)]
+        came = [one for one in part if isinstance(one, TransactionEntry)]
         if came:
             self.taken.append(transactions_of(came, self.last_seq))
         self.records.append(ledger_of(part))
-        self.declined += [one.transaction_id for one in part if isinstance(one, Taken | Answered) and one.declined]
+        self.declined += [
+            one.transaction_id for one in part if isinstance(one, TransactionEntry | LateDecisionEntry) and one.declined
+        ]
 
 
 def ledger_of(entries: Iterable[Entry]) -> pl.DataFrame:
@@ -102,13 +104,13 @@ def ledger_of(entries: Iterable[Entry]) -> pl.DataFrame:
     said = [
         (one.transaction_id, one.is_fraud, one.source, one.reported_at, one.recorded_at)
         for one in entries
-        if isinstance(one, Label)
+        if isinstance(one, LabelEntry)
     ]
     kinds = {**LEDGER, "reported_at": pl.Int64(), "recorded_at": pl.Int64()}
     return pl.DataFrame(said, schema=kinds, orient="row").cast({"reported_at": TIME, "recorded_at": TIME})
 
 
-def transactions_of(taken: Sequence[Taken], last_seq: int = 0) -> pl.DataFrame:
+def transactions_of(taken: Sequence[TransactionEntry], last_seq: int = 0) -> pl.DataFrame:
     """TRANSACTIONS of entries, in their order, behind all that came before the journal."""
     rows = [one.transaction for one in taken]
     if not rows:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 
 from fraud3000.service.journal import hash_chain
-from fraud3000.service.journal.hash_chain import Sealed
+from fraud3000.service.journal.hash_chain import SealedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Step:
 
     first: int
     last: int
-    row: Sealed | None = None
+    row: SealedRow | None = None
     hole: Hole | None = None
     verified: bool = True
     before: bytes | None = None
@@ -85,7 +85,7 @@ class Step:
 
 
 def steps(
-    rows: Iterable[Sealed], holes: Sequence[Hole], *, key: bytes, after: int, seal: bytes | None
+    rows: Iterable[SealedRow], holes: Sequence[Hole], *, key: bytes, after: int, seal: bytes | None
 ) -> Iterator[Step]:
     """Walk from an entry to the end and verify each seal; behind a problem, continue from what is there.
 
@@ -126,7 +126,7 @@ def steps(
         after = hole.last
 
 
-def _verified(row: Sealed, key: bytes, seals_before: tuple[bytes | None, ...]) -> Step:
+def _verified(row: SealedRow, key: bytes, seals_before: tuple[bytes | None, ...]) -> Step:
     """Verify an entry against one of the seals that may stand before it."""
     if not row.well_formed:
         return Step(row.number, row.number, row, verified=False)
@@ -138,7 +138,7 @@ def _verified(row: Sealed, key: bytes, seals_before: tuple[bytes | None, ...]) -
     return Step(row.number, row.number, row, verified=False, before=first, expected=expected)
 
 
-def ascending(rows: Iterable[Sealed], *, after: int = 0, until: int | None = None) -> Iterator[Sealed]:
+def ascending(rows: Iterable[SealedRow], *, after: int = 0, until: int | None = None) -> Iterator[SealedRow]:
     """Rows without those whose number is damaged, as the bounds and its neighbours show: they count as missing.
 
     Parameters

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from fraud3000.service.journal.entries import Entry, Taken
+from fraud3000.service.journal.entries import Entry, TransactionEntry
 
 Flush = Literal["full", "normal"]
 """When a commit is on the disk: before it returns; or some commits later, safe from the end of the process alone."""
@@ -79,7 +79,7 @@ class Journal(Protocol):
     def of_transactions(self, ids: Collection[str]) -> dict[str, list[Entry]]:
         """The same of several at once; those of which nothing is kept are left out."""
 
-    def ends(self) -> list[Taken]:
+    def ends(self) -> list[TransactionEntry]:
         """The first transaction that came in and the last; none where there is none."""
 
     def entry(self, number: int) -> Entry | None:

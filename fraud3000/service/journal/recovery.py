@@ -27,9 +27,9 @@ from fraud3000.data.storage import atomic_write
 from fraud3000.errors import CheckFailed, ParamsError
 from fraud3000.service.journal import hash_chain, holes
 from fraud3000.service.journal.archive import Archive, entry_of
-from fraud3000.service.journal.checkpoints import Claims
-from fraud3000.service.journal.entries import Entry, Label, Taken, number_in
-from fraud3000.service.journal.hash_chain import Sealed
+from fraud3000.service.journal.checkpoints import CheckpointClaims
+from fraud3000.service.journal.entries import Entry, LabelEntry, TransactionEntry, number_in
+from fraud3000.service.journal.hash_chain import SealedRow
 from fraud3000.service.journal.high_water_mark import HighWaterMark, Mark
 from fraud3000.service.journal.holes import Hole, Step
 from fraud3000.service.journal.sqlite import (
@@ -71,7 +71,7 @@ class Recovered:
 
 def recover(
     path: Path,
-    anchors: Claims | None = None,
+    anchors: CheckpointClaims | None = None,
     *,
     key: bytes = b"",
     mark: Path | None = None,
@@ -103,7 +103,7 @@ def recover(
     UnavailableError
         There is no room.
     """
-    anchors = anchors or Claims()
+    anchors = anchors or CheckpointClaims()
     last_mark = HighWaterMark(mark or path.with_name(MARK), key=key).read()
     if archive_only:
         named = anchors.verified[-1].store if anchors.verified else secrets.token_hex(8)
@@ -116,7 +116,7 @@ def recover(
     return Recovered(found.kept, tuple(found.new), aside)
 
 
-def _from_database(path: Path, key: bytes, anchors: Claims, mark: Mark | None) -> _Rebuilding:
+def _from_database(path: Path, key: bytes, anchors: CheckpointClaims, mark: Mark | None) -> _Rebuilding:
     with atomic_write.beside(path) as scratch:
         source = _copy(path, scratch)
         try:
@@ -177,7 +177,7 @@ class _Rebuilding:
     def __post_init__(self) -> None:
         self.all: list[Hole] = []
         self.new: list[Hole] = []
-        self.mended: dict[int, Sealed] = {}  # entries whose seal was computed again
+        self.mended: dict[int, SealedRow] = {}  # entries whose seal was computed again
 
     def lose(self, first: int, last: int, seal: bytes | None, why: str) -> None:
         """Note lost entries."""
@@ -226,7 +226,7 @@ def _rebuild(
     return found
 
 
-def _whole(steps: Iterator[Step], found: _Rebuilding) -> Iterator[Sealed]:
+def _whole(steps: Iterator[Step], found: _Rebuilding) -> Iterator[SealedRow]:
     """The entries that are what was sealed; every other number becomes a hole."""
     doubtful: Step | None = None
     for step in steps:
@@ -252,13 +252,13 @@ def _whole(steps: Iterator[Step], found: _Rebuilding) -> Iterator[Sealed]:
         _lose_damaged(doubtful, found)
 
 
-def _mended(doubtful: Step, following: Step) -> Sealed | None:
+def _mended(doubtful: Step, following: Step) -> SealedRow | None:
     """An entry of which only the seal is damaged, as the seal of the entry behind it proves."""
     row, seal = doubtful.row, doubtful.expected
     proved = following.row is not None and following.verified and seal is not None and following.before == seal
     if row is None or seal is None or not proved or not decodes(row):
         return None
-    return Sealed(row.number, row.kind, row.transaction_id, row.body, row.personal, seal, row.digest)
+    return SealedRow(row.number, row.kind, row.transaction_id, row.body, row.personal, seal, row.digest)
 
 
 def _lose_damaged(step: Step, found: _Rebuilding) -> None:
@@ -268,19 +268,19 @@ def _lose_damaged(step: Step, found: _Rebuilding) -> None:
     found.last, found.seal = step.last, seal or found.seal
 
 
-def _kept(row: Sealed, found: _Rebuilding) -> Sealed:
+def _kept(row: SealedRow, found: _Rebuilding) -> SealedRow:
     found.kept += 1
     found.last, found.seal = row.number, row.seal
     return row
 
 
-def decodes(row: Sealed) -> bool:
+def decodes(row: SealedRow) -> bool:
     """Whether the entry can be read, with what is stored beside its body, and was decided under its number."""
     try:
         entry = entry_of(row)
     except (ValueError, KeyError, TypeError):
         return False
-    decision = entry.answer if isinstance(entry, Taken) else None
+    decision = entry.answer if isinstance(entry, TransactionEntry) else None
     return decision is None or number_in(decision.decision_id) == row.number
 
 
@@ -324,7 +324,7 @@ class _Salvage:
                 return self._damaged.execute(query, values).fetchall()
         return []
 
-    def rows(self, number: int) -> Iterator[Sealed]:
+    def rows(self, number: int) -> Iterator[SealedRow]:
         """Rows behind a number in ascending order; where a scan fails, each number is looked up on its own."""
         top = self._top(number)
         while self._damaged is not None:
@@ -337,18 +337,18 @@ class _Salvage:
             number = found.number
             yield found
 
-    def _scan(self, damaged: sqlite3.Connection, number: int) -> Iterator[Sealed]:
+    def _scan(self, damaged: sqlite3.Connection, number: int) -> Iterator[SealedRow]:
         self.broken = False
         try:
             for raw in damaged.execute(f"{ROWS} WHERE number > ? ORDER BY number", (number,)):
-                yield Sealed(*raw)
+                yield SealedRow(*raw)
         except DAMAGES:
             self.broken = True
 
-    def _next(self, number: int, top: int) -> Sealed | None:
+    def _next(self, number: int, top: int) -> SealedRow | None:
         for candidate in range(number + 1, top + 1):
             for raw in self._ask(f"{ROWS} WHERE number = ?", candidate):
-                return Sealed(*raw)
+                return SealedRow(*raw)
         return None
 
     def _top(self, number: int) -> int:
@@ -376,7 +376,7 @@ class _Writer:
         target.execute("PRAGMA synchronous = OFF")  # the file is flushed once, before it gets its name
         target.execute("BEGIN IMMEDIATE")
 
-    def add(self, row: Sealed) -> None:
+    def add(self, row: SealedRow) -> None:
         """Take the next row, in ascending order of numbers."""
         if row.number <= self._moved:
             self._archived.append((row.transaction_id, row.number))
@@ -407,7 +407,7 @@ class _Writer:
             self._target.execute(ALERT, alert)
             if entry.transaction_id in self._labelled:
                 self._target.execute(CLOSED, (entry.transaction_id,))
-        if isinstance(entry, Label):
+        if isinstance(entry, LabelEntry):
             self._labelled.add(entry.transaction_id)
             self._target.execute(CLOSED, (entry.transaction_id,))
 

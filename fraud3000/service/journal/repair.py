@@ -1,6 +1,6 @@
 """Repair of a journal whose entries have times of a wrong clock: find them, and correct what features and exports read.
 
-Entries stay as they were sealed, and so do the decisions. A sealed `Repair` lists the transactions that lie in the future,
+Entries stay as they were sealed, and so do the decisions. A sealed `RepairEntry` lists the transactions that lie in the future,
 which features ignore from then on, and the label records that were dated into the future, each with the time that counts.
 """
 
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from fraud3000.features.online.event_encoder import EPOCH, microseconds
-from fraud3000.service.journal.entries import Entry, Label, Repair, Taken
+from fraud3000.service.journal.entries import Entry, LabelEntry, RepairEntry, TransactionEntry
 from fraud3000.service.journal.interface import Journal
 
 
@@ -47,17 +47,17 @@ class Corrections:
         return (self._corrected(entry) for entry in entries if not self._ignored(entry))
 
     def _ignored(self, entry: Entry) -> bool:
-        return isinstance(entry, Taken) and entry.number in self.withdrawn
+        return isinstance(entry, TransactionEntry) and entry.number in self.withdrawn
 
     def _corrected(self, entry: Entry) -> Entry:
-        if isinstance(entry, Label) and entry.number in self.recorded:
+        if isinstance(entry, LabelEntry) and entry.number in self.recorded:
             return replace(entry, recorded_at=self.recorded[entry.number])
         return entry
 
 
-def repairs(journal: Journal) -> list[Repair]:
+def repairs(journal: Journal) -> list[RepairEntry]:
     """The repairs of a journal, in order."""
-    return [entry for entry in journal.of_transaction("") if isinstance(entry, Repair)]
+    return [entry for entry in journal.of_transaction("") if isinstance(entry, RepairEntry)]
 
 
 def last_received(journal: Journal) -> datetime | None:
@@ -101,7 +101,7 @@ def find(
     recorded : list of (int, int)
         Number of a label record, and the time since when it is known.
     """
-    times = [_times(entry) for entry in entries if isinstance(entry, Taken | Label)]
+    times = [_times(entry) for entry in entries if isinstance(entry, TransactionEntry | LabelEntry)]
     bounds = _latest_possible(times, microseconds(now))
     slack, lead = (round(length.total_seconds() * 1e6) for length in (jump, ahead))
     withdrawn: list[int] = []
@@ -121,8 +121,8 @@ def find(
     return withdrawn, recorded
 
 
-def _times(entry: Taken | Label) -> _Times:
-    if isinstance(entry, Label):
+def _times(entry: TransactionEntry | LabelEntry) -> _Times:
+    if isinstance(entry, LabelEntry):
         return _Times(entry.number, True, entry.recorded_at, None)
     return _Times(entry.number, False, entry.received_at, entry.transaction.get("ts"))
 
@@ -139,5 +139,5 @@ def _latest_possible(times: Sequence[_Times], now: int) -> list[int]:
 
 def newest_left(entries: Iterable[Entry]) -> int | None:
     """The newest `ts` of transactions that are not withdrawn, in microseconds since the epoch; None without any."""
-    times = (entry.transaction.get("ts") for entry in entries if isinstance(entry, Taken))
+    times = (entry.transaction.get("ts") for entry in entries if isinstance(entry, TransactionEntry))
     return max((ts for ts in times if ts is not None), default=None)

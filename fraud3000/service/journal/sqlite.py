@@ -18,8 +18,8 @@ from typing import Any
 from fraud3000.errors import CheckFailed, ParamsError, UnavailableError
 from fraud3000.service.journal import hash_chain, holes
 from fraud3000.service.journal.archive import Archive, entry_of, without_person
-from fraud3000.service.journal.entries import Answer, Entry, Erasure, Label, Taken, number_in
-from fraud3000.service.journal.hash_chain import Sealed
+from fraud3000.service.journal.entries import Decision, Entry, ErasureEntry, LabelEntry, TransactionEntry, number_in
+from fraud3000.service.journal.hash_chain import SealedRow
 from fraud3000.service.journal.high_water_mark import HighWaterMark
 from fraud3000.service.journal.holes import Hole, Step
 from fraud3000.service.journal.interface import Alert, Flush, Queue
@@ -163,14 +163,14 @@ class SqliteJournal:
         """
         return self._seal_of(self._reading, number)
 
-    def ends(self) -> list[Taken]:
+    def ends(self) -> list[TransactionEntry]:
         """See `Journal.ends`."""
         asked = f"{ROWS} WHERE kind = 'transaction' ORDER BY number"
         here = [entry for way in ("ASC", "DESC") for entry in self._read(f"{asked} {way} LIMIT 1", ())]
         if self._moved:
             there = self.archive.ends()
             here = [*there[:1], *(here[-1:] or there[-1:])]
-        return [entry for entry in here if isinstance(entry, Taken)]
+        return [entry for entry in here if isinstance(entry, TransactionEntry)]
 
     def append(self, added: Sequence[Entry]) -> None:
         """See `Journal.append`."""
@@ -183,9 +183,9 @@ class SqliteJournal:
             seal = hash_chain.sealed(
                 self._key, seal, number, entry.kind, entry.transaction_id, hash_chain.digest_of(body)
             )
-            personal = entry.personal() if isinstance(entry, Taken) else None
+            personal = entry.personal() if isinstance(entry, TransactionEntry) else None
             rows.append((number, entry.kind, entry.transaction_id, body, personal, seal))
-        closed = [(one.transaction_id,) for one in added if isinstance(one, Label)]
+        closed = [(one.transaction_id,) for one in added if isinstance(one, LabelEntry)]
         alerts = [_alert(one) for one in added if _alerts(one)]
         try:
             if 0 < len(rows) <= _IN_ONE_STATEMENT and not closed and not alerts:
@@ -250,7 +250,7 @@ class SqliteJournal:
             if entry is not None:
                 yield entry
 
-    def recent(self, count: int) -> list[Taken]:
+    def recent(self, count: int) -> list[TransactionEntry]:
         """The last transactions that are not in the archive, in order.
 
         Raises
@@ -261,12 +261,12 @@ class SqliteJournal:
         asked = f"{ROWS} WHERE kind = 'transaction' ORDER BY number DESC LIMIT ?"
         try:
             with closing(connect(self.path)) as own:  # whoever asks may be another thread
-                found = [self._told(Sealed(*row)) for row in own.execute(asked, (count,))]
+                found = [self._told(SealedRow(*row)) for row in own.execute(asked, (count,))]
         except sqlite3.Error as error:
             raise _unavailable(self.path, error) from error
-        return [entry for entry in found[::-1] if isinstance(entry, Taken)]
+        return [entry for entry in found[::-1] if isinstance(entry, TransactionEntry)]
 
-    def rows_after(self, number: int) -> Iterator[Sealed]:
+    def rows_after(self, number: int) -> Iterator[SealedRow]:
         """Every entry behind a number as it lies in its file, in order, its seal checked; from the archive, then from here.
 
         Raises
@@ -340,7 +340,7 @@ class SqliteJournal:
             self._writing.execute("PRAGMA secure_delete = ON")
             self._writing.execute("BEGIN IMMEDIATE")
             for raw in self._reading.execute(f"{ROWS} WHERE personal IS NOT NULL AND number > ?", (self._moved,)):
-                row = Sealed(*raw)
+                row = SealedRow(*raw)
                 told = without_person(row, cards)
                 if told is not row:
                     self._writing.execute(
@@ -349,7 +349,7 @@ class SqliteJournal:
                     count += 1
             self._writing.execute("COMMIT")
             if count:
-                self.append([Erasure(self.last + 1, count, at)])
+                self.append([ErasureEntry(self.last + 1, count, at)])
             self._writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             self._after_failure()
@@ -382,7 +382,7 @@ class SqliteJournal:
         self._writing.close()
         self.mark.close()
 
-    def _told(self, row: Sealed) -> Entry | None:
+    def _told(self, row: SealedRow) -> Entry | None:
         try:
             return entry_of(row)
         except ValueError as error:
@@ -396,7 +396,7 @@ class SqliteJournal:
 
     def _read(self, asked: str, given: tuple[Any, ...]) -> list[Entry]:
         try:
-            found = [self._told(Sealed(*row)) for row in self._reading.execute(asked, given)]
+            found = [self._told(SealedRow(*row)) for row in self._reading.execute(asked, given)]
         except DAMAGES as error:
             raise _unreadable(self.path, error) from error
         return [entry for entry in found if entry is not None]
@@ -412,7 +412,7 @@ class SqliteJournal:
         told = [self._told(row) for row in found if row is not None]
         return [entry for entry in told if entry is not None]
 
-    def _all_after(self, reading: sqlite3.Connection, number: int) -> Iterator[Sealed]:
+    def _all_after(self, reading: sqlite3.Connection, number: int) -> Iterator[SealedRow]:
         """Behind a number: the archive up to where the journal begins, as it stands when this begins."""
         reading.execute("BEGIN")
         moved = _fact(reading, "moved") or 0
@@ -420,16 +420,16 @@ class SqliteJournal:
             yield from self.archive.after(number, moved)
         asked = f"{ROWS} WHERE number > ? ORDER BY number"
         for row in reading.execute(asked, (max(number, moved),)):
-            yield Sealed(*row)
+            yield SealedRow(*row)
 
-    def _leaving(self, own: sqlite3.Connection, moment: int) -> list[tuple[int, Sealed]]:
+    def _leaving(self, own: sqlite3.Connection, moment: int) -> list[tuple[int, SealedRow]]:
         """The next entries for one file of the archive, each with the time of the last transaction up to it."""
-        rows: list[tuple[int, Sealed]] = []
+        rows: list[tuple[int, SealedRow]] = []
         came, repaired = 0, repairs(self)
         for raw in own.execute(f"{ROWS} WHERE number > ? ORDER BY number LIMIT {_MOVED_AT_ONCE}", (self._moved,)):
-            row = Sealed(*raw)
+            row = SealedRow(*raw)
             entry = self._told(row)
-            if isinstance(entry, Taken):
+            if isinstance(entry, TransactionEntry):
                 later = (repair.at for repair in repaired if repair.number > entry.number)
                 came = max(came, min([entry.received_at, *later]))  # a wrong clock may have said any time
             if came >= moment:
@@ -549,11 +549,11 @@ def alert_of(entry: Entry) -> tuple[int, str, str, float] | None:
 
 def _alerts(entry: Entry) -> bool:
     answer = getattr(entry, "answer", None)
-    return isinstance(answer, Answer) and answer.alert
+    return isinstance(answer, Decision) and answer.alert
 
 
 def _alert(entry: Any) -> tuple[int, str, str, float]:
-    answer: Answer = entry.answer
+    answer: Decision = entry.answer
     return number_in(answer.decision_id), entry.transaction_id, answer.decision, answer.expected_loss
 
 

@@ -22,11 +22,11 @@ from fraud3000.features.online import FeatureStore
 from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.service.engine import feature_state, shadow
-from fraud3000.service.engine.decider import Judge
-from fraud3000.service.engine.decision_engine import Desk
-from fraud3000.service.journal.checkpoints import Anchors
+from fraud3000.service.engine.decider import Decider
+from fraud3000.service.engine.decision_engine import DecisionEngine
+from fraud3000.service.journal.checkpoints import CheckpointFile
 from fraud3000.service.journal.sqlite import SqliteJournal
-from fraud3000.service.maintenance.snapshot_worker import Built, built
+from fraud3000.service.maintenance.snapshot_worker import BuiltSnapshot, built
 
 ANCHORED_EVERY = 60.0
 _CHECKED_EVERY = 0.4  # whether transactions can be taken
@@ -43,7 +43,7 @@ Find = Callable[[], tuple[str, Path]]
 
 
 @dataclass(frozen=True)
-class Schedule:
+class MaintenanceSchedule:
     """How often things are done.
 
     Attributes
@@ -70,7 +70,7 @@ class Reloaded:
     version: str
 
 
-class Upkeep:
+class Maintenance:
     """Looks after one desk and its files.
 
     Parameters
@@ -104,12 +104,12 @@ class Upkeep:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: DecisionEngine,
         journal: SqliteJournal,
         root: Path,
-        anchors: Anchors,
+        anchors: CheckpointFile,
         find: Find,
-        schedule: Schedule,
+        schedule: MaintenanceSchedule,
         *,
         saved: int,
         find_shadow: Callable[[], tuple[str, Path] | None] = lambda: None,
@@ -207,7 +207,7 @@ class Upkeep:
             logger.info("model swapped from={} to={}", present.scorer.version, version)
             return Reloaded("swapped", version)
 
-    async def snapshot(self) -> Built:
+    async def snapshot(self) -> BuiltSnapshot:
         """Write a snapshot of the features' state as of now, by a process of its own.
 
         Raises
@@ -256,7 +256,7 @@ class Upkeep:
             if expired:
                 logger.info("expired decisions={}", expired)
 
-    def _ready(self, version: str, folder: Path, fingerprint: str) -> Judge:
+    def _ready(self, version: str, folder: Path, fingerprint: str) -> Decider:
         """The model, once it has shown that it is what it was, and has decided what came of late."""
         present = self.desk.judge
         scorer = Scorer.load(folder, version=version)
@@ -266,12 +266,12 @@ class Upkeep:
                 hint="Start the service anew: clients will have to send other fields.",
             )
         scorer.require_same()
-        judge = Judge(scorer, fingerprint, present.fallback)
+        judge = Decider(scorer, fingerprint, present.fallback)
         recent = [one for one in self._journal.recent(_RECENT) if one.catalogue == judge.catalogue]
         judge.decided(recent, [True] * len(recent))
         return judge
 
-    async def _state_for(self, judge: Judge) -> tuple[FeatureStore, int]:
+    async def _state_for(self, judge: Decider) -> tuple[FeatureStore, int]:
         """A state of another catalogue that lacks a few entries at most, and the number of the last that it has seen."""
         found = await built(self._root, judge.scorer.catalogue)
         store = await asyncio.to_thread(_restored, Path(found.path))

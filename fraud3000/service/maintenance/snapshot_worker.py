@@ -23,7 +23,7 @@ from fraud3000.service.journal.sqlite import SqliteJournal
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltSnapshot:
     """A snapshot: where it lies, the number of the last entry it has seen, and the state's checksum."""
 
     path: str
@@ -31,7 +31,7 @@ class Built:
     checksum: str
 
 
-def build(root: Path, catalogue: Catalogue) -> Built:
+def build(root: Path, catalogue: Catalogue) -> BuiltSnapshot:
     """Make a catalogue's state of the files of a service, and write a snapshot of it.
 
     Raises
@@ -44,10 +44,10 @@ def build(root: Path, catalogue: Catalogue) -> Built:
     with closing(SqliteJournal(root / "journal.db", key=hash_chain.audit_key(os.environ), create=False)) as journal:
         store, _, last = feature_state.made(root, catalogue, journal)
         path = feature_state.save(root, store, (last, journal.seal_of(last) or hash_chain.START))
-    return Built(str(path), last, store.checksum())
+    return BuiltSnapshot(str(path), last, store.checksum())
 
 
-async def built(root: Path, catalogue: Catalogue) -> Built:
+async def built(root: Path, catalogue: Catalogue) -> BuiltSnapshot:
     """Do that in a process of its own.
 
     Raises
@@ -74,7 +74,7 @@ async def built(root: Path, catalogue: Catalogue) -> Built:
             f"{root}: no snapshot could be made ({said[-1] if said else f'exit code {process.returncode}'})",
             hint="The service goes on without; its next start takes longer.",
         )
-    return Built(**json.loads(out))
+    return BuiltSnapshot(**json.loads(out))
 
 
 def main() -> None:

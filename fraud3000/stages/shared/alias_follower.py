@@ -15,7 +15,7 @@ from fraud3000.stages.shared import model_pointer
 from fraud3000.stages.shared.workspace import Workspace
 
 
-class Followed:
+class AliasFollower:
     """A model's name, followed wherever it is moved.
 
     A registry on a server may be moved by another machine, so it is asked each time, and what it says is exported to

@@ -14,7 +14,7 @@ from fraud3000.data.storage.spill import SLICE, Spill
 from fraud3000.schema import SCORED
 
 
-class Answers:
+class AnswerSpool:
     """SCORED rows of the input's transactions, kept on disk.
 
     Parameters

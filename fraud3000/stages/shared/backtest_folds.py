@@ -12,18 +12,18 @@ import polars as pl
 
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.evaluation import rolling_backtest
-from fraud3000.evaluation.rolling_backtest import Fitted, Fold
+from fraud3000.evaluation.rolling_backtest import FittedFold, Fold
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.labels import splits, visibility
 from fraud3000.metrics.scored_arrays import counted
-from fraud3000.models.training.training_rows import Rows, usable
+from fraud3000.models.training.training_rows import TrainingRows, usable
 from fraud3000.params import Params, Span
 from fraud3000.stages.shared.evaluation_rows import KEPT, declared, label_date
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class BacktestData:
     """What all folds stand on."""
 
     workspace: Workspace
@@ -36,7 +36,7 @@ class Ground:
     begin: datetime
 
     @classmethod
-    def read(cls, workspace: Workspace, params: Params, *, at: datetime | None = None) -> Ground:
+    def read(cls, workspace: Workspace, params: Params, *, at: datetime | None = None) -> BacktestData:
         """Open what featurize wrote.
 
         Parameters
@@ -94,20 +94,20 @@ class Ground:
 class FoldRows:
     """The rows of one fold, each part read when it is first asked for."""
 
-    ground: Ground
+    ground: BacktestData
     fold: Fold
 
     @cached_property
-    def train(self) -> Rows:
+    def train(self) -> TrainingRows:
         """What the model learns from, labels as known when the test begins."""
         return self._usable(self.fold.train)
 
     @cached_property
-    def valid(self) -> Rows | None:
+    def valid(self) -> TrainingRows | None:
         """What sets calibration and threshold."""
         return None if self.fold.valid is None else self._usable(self.fold.valid)
 
-    def _usable(self, span: Span) -> Rows:
+    def _usable(self, span: Span) -> TrainingRows:
         ground = self.ground
         boundaries = self.fold.boundaries(ground.split.burn_in)
         return usable(ground.featured(span), ground.ledger, ground.catalogue, boundaries, burn_in=True)
@@ -153,7 +153,7 @@ class FoldRows:
 
 
 @dataclass(frozen=True, eq=False)
-class Done:
+class FoldResult:
     """One fold by one seed."""
 
     fold: Fold
@@ -163,15 +163,15 @@ class Done:
     seconds: float
 
 
-class Run:
+class SeedRun:
     """All folds by one seed; without refitting, the first fold's model scores them all."""
 
     def __init__(self, params: Params, seed: int) -> None:
         self._params, self._seed = params, seed
         self._train = params.train.model_copy(update={"seed": seed})
-        self._kept: tuple[Fold, Fitted, dict[str, int]] | None = None
+        self._kept: tuple[Fold, FittedFold, dict[str, int]] | None = None
 
-    def do(self, rows: FoldRows) -> Done:
+    def do(self, rows: FoldRows) -> FoldResult:
         """Fit, score and measure a fold."""
         fold, test = rows.fold, rows.test
         start = time.perf_counter()
@@ -196,9 +196,9 @@ class Run:
             "metrics": measured,
         }
         written = scored.select("transaction_id", fold=pl.lit(fold.name), score="score")
-        return Done(fold, self._seed, written, facts, seconds)
+        return FoldResult(fold, self._seed, written, facts, seconds)
 
-    def _fitted(self, rows: FoldRows) -> tuple[Fold, Fitted, dict[str, int]]:
+    def _fitted(self, rows: FoldRows) -> tuple[Fold, FittedFold, dict[str, int]]:
         if self._kept is None or self._params.backtest.refit:
             ground = rows.ground
             fitted = rolling_backtest.learn(
@@ -214,7 +214,7 @@ class Run:
         return self._kept
 
 
-def as_scored(test: pl.DataFrame, fitted: Fitted) -> pl.DataFrame:
+def as_scored(test: pl.DataFrame, fitted: FittedFold) -> pl.DataFrame:
     """SCORED rows of a fold's test."""
     kept = [name for name in (*KEPT, "is_fraud", "evaluated") if name in test.columns]
     return test.select(kept).with_columns(fitted.score(test).select("score", "alert", "decision"))

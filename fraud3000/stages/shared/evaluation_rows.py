@@ -26,7 +26,7 @@ KEPT = ("transaction_id", "ts", "card_id", "terminal_id", "amount", "status")
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationRows:
     """The test rows and all that is known of them.
 
     ``label_date`` is None for data without time, ``removed`` says for each test row whether its card
@@ -51,7 +51,7 @@ class Judged:
         return hashlib.sha256(rows.write_csv().encode()).hexdigest()
 
 
-def judged_rows(workspace: Workspace, params: Params) -> Judged:
+def judged_rows(workspace: Workspace, params: Params) -> EvaluationRows:
     """Read the test split and the labels as known on the evaluation's label date.
 
     Raises
@@ -72,7 +72,7 @@ def judged_rows(workspace: Workspace, params: Params) -> Judged:
         compromised = transactions.filter(splits.known_compromised(transactions, known, boundaries, delay, since=since))
         removed = test["transaction_id"].is_in(compromised["transaction_id"].implode())
     is_fraud = visibility.known_at(test, ledger, at, label_delay=delay, precedence=precedence)
-    return Judged(test, is_fraud, removed, at, boundaries)
+    return EvaluationRows(test, is_fraud, removed, at, boundaries)
 
 
 def _boundaries(workspace: Workspace) -> splits.Boundaries:
@@ -124,7 +124,7 @@ def label_date(params: Params, transactions: pl.DataFrame, ledger: pl.DataFrame)
     return newest + timedelta(microseconds=1)
 
 
-def score(scorer: Scorer, judged: Judged) -> pl.DataFrame:
+def score(scorer: Scorer, judged: EvaluationRows) -> pl.DataFrame:
     """Score every test row, measured or not.
 
     Returns

@@ -15,12 +15,12 @@ from fraud3000.data import quality
 from fraud3000.data.cleaning import cards
 from fraud3000.data.cleaning.clean import Intake
 from fraud3000.data.storage.external_sort import in_order
-from fraud3000.data.storage.spill import SLICE, Spill, Spread, in_pieces
+from fraud3000.data.storage.spill import SLICE, PartitionedSpill, Spill, in_pieces
 from fraud3000.errors import DataError
 from fraud3000.features.spec.declarations import Catalogue
-from fraud3000.params import Mapping
+from fraud3000.params import ColumnMapping
 from fraud3000.schema import LEDGER
-from fraud3000.stages.shared.stream import Stream, Timed
+from fraud3000.stages.shared.stream import Stream, TimeOrderedRows
 from fraud3000.stages.shared.workspace import Workspace, scan
 
 _PARTS = 64  # of the ids of history and input, each compared at a time
@@ -79,7 +79,7 @@ class History:
             ordered.add(piece)
         return ordered.rows
 
-    def joined_by(self, incoming: Intake, mapping: Mapping, folder: Path) -> Stream:
+    def joined_by(self, incoming: Intake, mapping: ColumnMapping, folder: Path) -> Stream:
         """History and input as one stream and one ledger; an id that is in both counts once, as the input has it.
 
         Parameters
@@ -93,7 +93,7 @@ class History:
             Both have rows that arrived at the same place.
         """
         ledger = pl.concat([part.select(*LEDGER) for part in (self.ledger, incoming.ledger.rows)])
-        new = Timed(incoming.placed.rows, np.ones(incoming.kept, dtype=np.bool_))
+        new = TimeOrderedRows(incoming.placed.rows, np.ones(incoming.kept, dtype=np.bool_))
         unlabelled = np.zeros(incoming.read, dtype=np.bool_)
         numbered = mapping.columns.seq is not None
         if self.transactions is None:
@@ -102,13 +102,13 @@ class History:
         for again in in_both(self.transactions, new.rows, folder):
             counts[again["row"].to_numpy()] = False
             unlabelled[again.filter("still_silent")["place"].to_numpy()] = True
-        stream = Stream(Timed(self.transactions, counts), new, unlabelled, ledger, numbered)
+        stream = Stream(TimeOrderedRows(self.transactions, counts), new, unlabelled, ledger, numbered)
         if numbered:
             _check_arrivals(stream, folder)
         return stream
 
 
-def doubts(stream: Stream, mapping: Mapping) -> tuple[str, ...]:
+def doubts(stream: Stream, mapping: ColumnMapping) -> tuple[str, ...]:
     """What makes it doubtful that history and input speak of the same cards and rows."""
     if stream.before is None:
         return ()
@@ -171,7 +171,7 @@ def _matched(
     left: Iterable[pl.DataFrame], right: Iterable[pl.DataFrame], on: str, folder: Path
 ) -> Iterator[pl.DataFrame]:
     """Join rows by a column, both sides dealt out by its hash so that memory holds one part of them."""
-    sides = [Spread(folder / name) for name in ("left", "right")]
+    sides = [PartitionedSpill(folder / name) for name in ("left", "right")]
     for side, pieces in zip(sides, (left, right), strict=True):
         for piece in pieces:
             side.add(piece, piece[on].hash() % _PARTS)
@@ -204,7 +204,7 @@ def _check_arrivals(stream: Stream, folder: Path) -> None:
         )
 
 
-def _perhaps_twice(before: Timed, new: Timed, mapping: Mapping) -> tuple[str, ...]:
+def _perhaps_twice(before: TimeOrderedRows, new: TimeOrderedRows, mapping: ColumnMapping) -> tuple[str, ...]:
     """Warn where the input may be in the history already, but has no ids to tell it by."""
     if mapping.columns.transaction_id is not None or "ts" not in new.rows.collect_schema():
         return ()

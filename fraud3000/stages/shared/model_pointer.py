@@ -13,7 +13,7 @@ from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import RegistryParams
 from fraud3000.promotion import signing
-from fraud3000.promotion.history import Standing, history
+from fraud3000.promotion.history import AliasState, history
 from fraud3000.registry import CHALLENGER, CHAMPION
 from fraud3000.stages.shared.workspace import Workspace
 
@@ -48,7 +48,7 @@ def require_usable(version: str, folder: Path, names: RegistryParams) -> None:
     Scorer.load(folder, version=version).require_same()
 
 
-def export(workspace: Workspace, standing: Standing, alias: str, folder: Path) -> None:
+def export(workspace: Workspace, standing: AliasState, alias: str, folder: Path) -> None:
     """Write an alias's pointer and the history as the registry has it, both or neither.
 
     Parameters
@@ -69,7 +69,7 @@ def export(workspace: Workspace, standing: Standing, alias: str, folder: Path) -
         history.write_text("".join(f"{entry.line}\n" for entry in standing.history), encoding="utf-8")
 
 
-def agrees(workspace: Workspace, standing: Standing, alias: str, folder: Path) -> bool:
+def agrees(workspace: Workspace, standing: AliasState, alias: str, folder: Path) -> bool:
     """Tell whether the files say what the registry says; they do not where another machine moved the alias."""
     told, history = workspace.pointer(alias), workspace.promotions
     if not (told.is_file() and history.is_file()):
@@ -79,7 +79,7 @@ def agrees(workspace: Workspace, standing: Standing, alias: str, folder: Path) -
     return same and told.read_text(encoding="utf-8") == pointer(alias, standing.aliases[alias], folder)
 
 
-def require_same_history(workspace: Workspace, standing: Standing) -> None:
+def require_same_history(workspace: Workspace, standing: AliasState) -> None:
     """Refuse to go on where the workspace's history and the registry's do not agree.
 
     Raises

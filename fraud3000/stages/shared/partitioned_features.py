@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from fraud3000.data.storage.spill import SLICE, Spill, Spread
+from fraud3000.data.storage.spill import SLICE, PartitionedSpill, Spill
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.declarations import Catalogue, Feature, Stateful
 from fraud3000.schema import LEDGER
@@ -22,7 +22,7 @@ _NUMBERED: dict[str, pl.DataType] = LEDGER | {"transaction_id": pl.Int64()}
 _WANTED, _ROW = "\0wanted", "\0row"
 
 
-class ByKey:
+class PartitionedFeatures:
     """Rows that come slice by slice, and their features.
 
     A window looks at one key's rows and at no others. So rows are dealt out by a column of their
@@ -88,7 +88,7 @@ class ByKey:
         """The rows that are wanted, slice by slice as they came: the columns that are kept, then the features."""
         return self._pieces([group.features(self._starts) for group in self._groups])
 
-    def _pieces(self, computed: Sequence[Spread]) -> Iterator[pl.DataFrame]:
+    def _pieces(self, computed: Sequence[PartitionedSpill]) -> Iterator[pl.DataFrame]:
         features = [name for name in self._catalogue.names if name not in self._kept]
         for number, beside in enumerate(self._beside.pieces()):
             mine = [spread.take(number).sort(_ROW).drop(_ROW) for spread in computed]
@@ -103,9 +103,9 @@ class _Group:
         needs = frozenset[str]().union(*(feature.needs for feature in catalogue.features))
         always = ("transaction_id", "ts", "seq", "amount", "status", "labelled", _WANTED)
         self._columns = list(dict.fromkeys((*always, *sorted(needs))))
-        self._rows = Spread(folder / "rows", PART)
-        self._records = Spread(folder / "records", PART, schema=_NUMBERED)
-        self._features = Spread(folder / "features", SLICE)
+        self._rows = PartitionedSpill(folder / "rows", PART)
+        self._records = PartitionedSpill(folder / "records", PART, schema=_NUMBERED)
+        self._features = PartitionedSpill(folder / "features", SLICE)
         self._height = 0
 
     def add(self, rows: pl.DataFrame, records: pl.DataFrame) -> None:
@@ -117,7 +117,7 @@ class _Group:
         self._records.add(records, parts.gather(records["transaction_id"] - rows["transaction_id"][0]))
         self._height += rows.height
 
-    def features(self, starts: Sequence[int]) -> Spread:
+    def features(self, starts: Sequence[int]) -> PartitionedSpill:
         """The features of rows that are wanted, dealt out again to slices that begin at these rows."""
         for found in track(self._computed(), f"windows by {self._column}", rows=self._height):
             slices = np.searchsorted(starts, found[_ROW].to_numpy(), side="right") - 1

@@ -21,9 +21,9 @@ from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
 from fraud3000.promotion import checks, statistical_gate, verdict_log
 from fraud3000.promotion.checks import Check, Report, Verdict
-from fraud3000.promotion.history import Standing
+from fraud3000.promotion.history import AliasState
 from fraud3000.stages.shared import evaluation_rows
-from fraud3000.stages.shared.evaluation_rows import Judged
+from fraud3000.stages.shared.evaluation_rows import EvaluationRows
 from fraud3000.stages.shared.workspace import Workspace, read, scan
 
 ROWS_TIMED = 100
@@ -33,7 +33,7 @@ OFTEN = 5
 
 
 @dataclass(frozen=True)
-class Judgement:
+class PromotionResult:
     """A verdict with the figures and hashes that the history keeps of it.
 
     Attributes
@@ -61,7 +61,7 @@ class Judgement:
             )
 
 
-def judge(version: str, folder: Path, params: Params, workspace: Workspace, seen: Standing) -> Judgement:
+def judge(version: str, folder: Path, params: Params, workspace: Workspace, seen: AliasState) -> PromotionResult:
     """Run every check, the cheap ones first; one that leaves nothing to ask ends the list. The verdict is recorded.
 
     Parameters
@@ -78,14 +78,14 @@ def judge(version: str, folder: Path, params: Params, workspace: Workspace, seen
     """
     if version == seen.champion:
         now = f"version {version} is the champion already"
-        return Judgement(Verdict((Check("another version", now, "one that is not", passed=False),)))
+        return PromotionResult(Verdict((Check("another version", now, "one that is not", passed=False),)))
     scorer = Scorer.load(folder, version=version)
     if scorer.facts.get("final"):
         return _of_recipe(scorer, params, workspace, seen)
     report = registry.logged_evaluation(version, params.registry)
     if report is None:
         none = Check("evaluation", "none on record", "one by `fraud3000 evaluate`", passed=False)
-        return Judgement(Verdict((none,)))
+        return PromotionResult(Verdict((none,)))
     trial = _Trial(params, workspace, scorer, report, seen.champion)
     results = tuple(trial.checks())
     found = trial.found
@@ -95,10 +95,10 @@ def judge(version: str, folder: Path, params: Params, workspace: Workspace, seen
         "verdicts_on_these_rows": times,
         **({"against_champion": found.figures} if found else {}),
     }
-    return Judgement(Verdict(results), figures, _hashes(report), times, found.not_judged if found else ())
+    return PromotionResult(Verdict(results), figures, _hashes(report), times, found.not_judged if found else ())
 
 
-def _of_recipe(scorer: Scorer, params: Params, workspace: Workspace, seen: Standing) -> Judgement:
+def _of_recipe(scorer: Scorer, params: Params, workspace: Workspace, seen: AliasState) -> PromotionResult:
     """Judge a model of all that is known: no row is left to judge it by, so its recipe must have passed."""
     recipe = scorer.facts.get("recipe_sha256")
     version = verdict_log.judged_as(verdict_log.recorded(params.registry), recipe, seen.champion)
@@ -111,7 +111,7 @@ def _of_recipe(scorer: Scorer, params: Params, workspace: Workspace, seen: Stand
     )
     _record(scorer.version, seen.champion, None, scorer, results, params)
     hashes = {"data": scorer.facts["data_fingerprint"], "catalogue": scorer.catalogue.hash, "recipe": str(recipe)}
-    return Judgement(Verdict(results), {"recipe_judged_as": version}, hashes)
+    return PromotionResult(Verdict(results), {"recipe_judged_as": version}, hashes)
 
 
 def _record(
@@ -138,7 +138,7 @@ class _Trial:
     scorer: Scorer
     report: Report
     champion: str | None
-    found: statistical_gate.Found | None = None
+    found: statistical_gate.GateResult | None = None
 
     def checks(self) -> Iterator[Check]:
         asked, report = self.params.promote, self.report
@@ -155,7 +155,7 @@ class _Trial:
         if same:
             yield from self._on(rows)
 
-    def _on(self, rows: Judged) -> Iterator[Check]:
+    def _on(self, rows: EvaluationRows) -> Iterator[Check]:
         try:
             ours = _featured_for(self.scorer, rows, self.workspace)
         except SchemaError as error:
@@ -167,7 +167,7 @@ class _Trial:
         if self.champion is not None:
             yield from self._against(self.champion, rows, ours)
 
-    def _against(self, version: str, rows: Judged, ours: Judged) -> Iterator[Check]:
+    def _against(self, version: str, rows: EvaluationRows, ours: EvaluationRows) -> Iterator[Check]:
         champion = self._opponent(version)
         theirs = {
             "model_as_of": champion.facts.get("as_of"),
@@ -228,7 +228,7 @@ def _seconds(scorer: Scorer, row: pl.DataFrame) -> float:
     return time.process_time() - start
 
 
-def _featured_for(scorer: Scorer, rows: Judged, workspace: Workspace) -> Judged:
+def _featured_for(scorer: Scorer, rows: EvaluationRows, workspace: Workspace) -> EvaluationRows:
     """The same rows with the features that a model of another catalogue reads."""
     if evaluation_rows.declared(workspace.catalogue, Catalogue.from_dict).hash == scorer.catalogue.hash:
         return rows
@@ -240,7 +240,7 @@ def _featured_for(scorer: Scorer, rows: Judged, workspace: Workspace) -> Judged:
 
 
 def _segments(
-    scored: pl.DataFrame, rows: Judged, catalogue: Catalogue, workspace: Workspace
+    scored: pl.DataFrame, rows: EvaluationRows, catalogue: Catalogue, workspace: Workspace
 ) -> Mapping[str, pl.Series]:
     passed = [one.column for one in catalogue.features if isinstance(one, Column) and one.categorical]
     there = [name for name in passed if name in rows.test.columns]
@@ -251,7 +251,7 @@ def _segments(
     return segments(told, zone=catalogue.zone, categories=there)
 
 
-def _first(rows: Judged) -> datetime | None:
+def _first(rows: EvaluationRows) -> datetime | None:
     if "ts" not in rows.test.columns:
         return None
     first = rows.test.filter(rows.counted).select(pl.col("ts").min()).item()

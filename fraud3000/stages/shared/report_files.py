@@ -21,12 +21,12 @@ from fraud3000.report import html_page, model_card, weekly
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.section import Section
 from fraud3000.report.sections import sections
-from fraud3000.stages.shared.evaluation_rows import Judged
+from fraud3000.stages.shared.evaluation_rows import EvaluationRows
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class ReportTexts:
     """What there is to write, and what the registry shows of the version."""
 
     page: str
@@ -54,7 +54,7 @@ class Told:
 
 
 def places(workspace: Workspace, version: str) -> tuple[Path, Path, Path, Path]:
-    """Say where `Told.write` puts its files in the end."""
+    """Say where `ReportTexts.write` puts its files in the end."""
     return workspace.report, workspace.plots, workspace.card, workspace.bundle_card(version)
 
 
@@ -62,7 +62,7 @@ def gather(
     workspace: Workspace,
     params: Params,
     scorer: Scorer,
-    judged: Judged,
+    judged: EvaluationRows,
     scored: pl.DataFrame,
     metrics: Mapping[str, Any],
 ) -> Evidence:
@@ -117,7 +117,9 @@ def _counts(path: Path, column: str, *, made_by: str) -> dict[str, int]:
     return dict(counted.iter_rows())
 
 
-def tell(evidence: Evidence) -> Told:
+def tell(evidence: Evidence) -> ReportTexts:
     """Make the page and the card."""
     told = sections(evidence)
-    return Told(html_page.page(evidence, told), model_card.card(evidence, told), told, model_card.summary(evidence))
+    return ReportTexts(
+        html_page.page(evidence, told), model_card.card(evidence, told), told, model_card.summary(evidence)
+    )

@@ -10,11 +10,11 @@ from fraud3000.errors import DataError, ScorerError
 from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.service.engine.decider import Judge
+from fraud3000.service.engine.decider import Decider
 from fraud3000.service.engine.fallback import Fallback
 from fraud3000.service.journal import hash_chain
-from fraud3000.service.journal.checkpoints import Anchors
-from fraud3000.service.journal.entries import Answered, Taken
+from fraud3000.service.journal.checkpoints import CheckpointFile
+from fraud3000.service.journal.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.shared.workspace import Workspace
 
@@ -45,14 +45,14 @@ def journal_of(params: Params) -> SqliteJournal:
     return SqliteJournal(root / "journal.db", key=key, create=False, mark=mark)
 
 
-def anchors_of(params: Params) -> Anchors:
+def anchors_of(params: Params) -> CheckpointFile:
     """The file that tells where the journal ended, from time to time."""
     root = service_folder(params)
     path = root.with_name(f"{root.name}.anchors.jsonl") if params.serve.anchors is None else Path(params.serve.anchors)
-    return Anchors(path, key=hash_chain.audit_key(os.environ))
+    return CheckpointFile(path, key=hash_chain.audit_key(os.environ))
 
 
-def decision_of(journal: SqliteJournal, id_: str) -> Taken:
+def decision_of(journal: SqliteJournal, id_: str) -> TransactionEntry:
     """The transaction that an id names, or the id of its decision, with its answer.
 
     Raises
@@ -64,22 +64,22 @@ def decision_of(journal: SqliteJournal, id_: str) -> Taken:
     if not known and len(id_) == 24:
         entry = _by_number(journal, id_)
         known = [] if entry is None else journal.of_transaction(entry.transaction_id)
-    taken = next((entry for entry in known if isinstance(entry, Taken)), None)
+    taken = next((entry for entry in known if isinstance(entry, TransactionEntry)), None)
     if taken is None:
         raise DataError(f"{id_}: no decision of the journal", hint="Name a transaction or the id of a decision.")
-    later = next((entry.answer for entry in known if isinstance(entry, Answered)), None)
+    later = next((entry.answer for entry in known if isinstance(entry, LateDecisionEntry)), None)
     return taken if later is None else taken.answered(later)
 
 
-def _by_number(journal: SqliteJournal, id_: str) -> Taken | None:
+def _by_number(journal: SqliteJournal, id_: str) -> TransactionEntry | None:
     try:
         entry = journal.entry(int(id_[:12], 16))
     except ValueError:
         return None
-    return entry if isinstance(entry, Taken) else None
+    return entry if isinstance(entry, TransactionEntry) else None
 
 
-def judges_of(workspace: Workspace, decided: Iterable[Taken]) -> dict[str, Judge]:
+def judges_of(workspace: Workspace, decided: Iterable[TransactionEntry]) -> dict[str, Decider]:
     """The models that decided, by the hash of their bundle.
 
     Raises
@@ -96,5 +96,5 @@ def judges_of(workspace: Workspace, decided: Iterable[Taken]) -> dict[str, Judge
                 f"{workspace.models}: the bundle of version {version} that decided is not there ({fingerprint[:12]})",
                 hint="Put the folder of that version back.",
             )
-        judges[fingerprint] = Judge(Scorer.load(folders[fingerprint], version=version), fingerprint, Fallback())
+        judges[fingerprint] = Decider(Scorer.load(folders[fingerprint], version=version), fingerprint, Fallback())
     return judges

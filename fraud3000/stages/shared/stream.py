@@ -22,7 +22,7 @@ _FOREVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimeOrderedRows:
     """Rows on disk in order of time, of which some may not count.
 
     Attributes
@@ -87,8 +87,8 @@ class Stream:
         Whether seq is the recorded order of arrival; else it follows from ts and id.
     """
 
-    before: Timed | None
-    new: Timed
+    before: TimeOrderedRows | None
+    new: TimeOrderedRows
     unlabelled: Bools
     ledger: pl.LazyFrame
     numbered: bool

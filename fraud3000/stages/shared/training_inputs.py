@@ -17,7 +17,7 @@ from fraud3000.errors import ParamsError
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.labels import splits
 from fraud3000.labels.splits import Boundaries
-from fraud3000.models.training.training_rows import Rows, usable
+from fraud3000.models.training.training_rows import TrainingRows, usable
 from fraud3000.params import Params, Span
 from fraud3000.stages.shared.evaluation_rows import declared, label_date
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
@@ -27,7 +27,7 @@ _NOT_LEARNED = {"seq", "split", "history_days", "labelled"}
 
 
 @dataclass(frozen=True)
-class Inputs:
+class TrainingInputs:
     """The rows of a training.
 
     Attributes
@@ -37,14 +37,14 @@ class Inputs:
         files does not matter.
     """
 
-    train: Rows
-    valid: Rows
+    train: TrainingRows
+    valid: TrainingRows
     catalogue: Catalogue
     boundaries: Boundaries
     fingerprint: str
 
 
-def of_split(workspace: Workspace) -> Inputs:
+def of_split(workspace: Workspace) -> TrainingInputs:
     """Read the train and validation splits.
 
     Raises
@@ -57,7 +57,7 @@ def of_split(workspace: Workspace) -> Inputs:
     return _inputs(workspace, boundaries, split)
 
 
-def up_to_now(workspace: Workspace, params: Params) -> Inputs:
+def up_to_now(workspace: Workspace, params: Params) -> TrainingInputs:
     """Read all rows whose label is known today, cut as `splits.final` says.
 
     Raises
@@ -81,12 +81,12 @@ def up_to_now(workspace: Workspace, params: Params) -> Inputs:
     return _inputs(workspace, boundaries, rows)
 
 
-def _inputs(workspace: Workspace, boundaries: Boundaries, split: dict[str, pl.DataFrame]) -> Inputs:
+def _inputs(workspace: Workspace, boundaries: Boundaries, split: dict[str, pl.DataFrame]) -> TrainingInputs:
     ledger = read(workspace.labels, made_by="prepare")
     catalogue = declared(workspace.catalogue, Catalogue.from_dict)
     train = usable(split["train"], ledger, catalogue, boundaries, burn_in=True)
     valid = usable(split["valid"], ledger, catalogue, boundaries, burn_in=False)
-    return Inputs(train, valid, catalogue, boundaries, _fingerprint(train, valid, catalogue, boundaries))
+    return TrainingInputs(train, valid, catalogue, boundaries, _fingerprint(train, valid, catalogue, boundaries))
 
 
 def _within(workspace: Workspace, span: Span) -> pl.DataFrame:
@@ -95,7 +95,7 @@ def _within(workspace: Workspace, span: Span) -> pl.DataFrame:
         return rows.filter(pl.col("ts").is_between(*span, closed="left")).collect()
 
 
-def _fingerprint(train: Rows, valid: Rows, catalogue: Catalogue, boundaries: Boundaries) -> str:
+def _fingerprint(train: TrainingRows, valid: TrainingRows, catalogue: Catalogue, boundaries: Boundaries) -> str:
     spans = {name: told for name, told in boundaries.to_dict().items() if name != "test"}
     digest = hashlib.sha256(json.dumps({"catalogue": catalogue.hash, **spans}, sort_keys=True).encode())
     for rows in (train, valid):
