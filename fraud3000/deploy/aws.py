@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from fraud3000 import extras
 from fraud3000.data.storage.s3 import without_secret
 from fraud3000.errors import FraudError, ParamsError, UnavailableError, nearest
 
@@ -28,6 +29,7 @@ class Aws:
     """The AWS account that the environment names; what goes wrong with it is told in words of ours."""
 
     def __init__(self) -> None:
+        self._boto3 = extras.load("boto3", extra="s3", purpose="fraud3000 deploy")
         self._session: Any = None
         self._clients: dict[tuple[str, str | None], Any] = {}
 
@@ -49,14 +51,13 @@ class Aws:
         return self._clients[api, region]
 
     def _made(self, api: str, region: str | None) -> Any:
-        import boto3
         from botocore.config import Config
 
         retries: dict[str, Any] = {"mode": os.environ.get("AWS_RETRY_MODE", "standard")}
         if "AWS_MAX_ATTEMPTS" not in os.environ:
             retries["total_max_attempts"] = _ATTEMPTS
         config = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries=retries)
-        self._session = self._session or boto3.Session()
+        self._session = self._session or self._boto3.Session()
         return self._session.client(api, region_name=region, config=config)
 
     def ask(self, api: str, action: str, thing: str, *, region: str | None = None, **given: Any) -> dict[str, Any]:

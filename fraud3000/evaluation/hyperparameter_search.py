@@ -14,7 +14,6 @@ Ohta, Koyama (2019): Optuna: A Next-generation Hyperparameter Optimization Frame
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import math
 import time
@@ -28,7 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from fraud3000.errors import EmptyDataError, LeakageError, ParamsError, UnavailableError
+from fraud3000 import extras
+from fraud3000.errors import EmptyDataError, LeakageError, UnavailableError
 from fraud3000.evaluation.rolling_backtest import Fold
 from fraud3000.models.training.search_space import Space, point
 from fraud3000.params import RangeParams, TrainModelParams, TuneParams
@@ -158,13 +158,7 @@ def search(
 
 
 def _optuna() -> Any:
-    try:
-        optuna = importlib.import_module("optuna")
-    except ImportError as error:
-        raise ParamsError(
-            f"train --tune: Optuna cannot be used here ({error})",
-            hint='Install it with `pip install "fraud3000[tune]"`.',
-        ) from error
+    optuna: Any = extras.load("optuna", extra="tune", purpose="train --tune")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from loguru import logger
 
+from fraud3000 import extras
 from fraud3000.errors import DataError, FraudError, ParamsError, UnavailableError
 
 SCHEME = "s3://"
@@ -106,9 +107,9 @@ def client() -> Any:
     Raises
     ------
     ParamsError
-        The AWS variables or files are wrong.
+        The AWS variables or files are wrong, or boto3 is not installed.
     """
-    import boto3
+    boto3 = extras.load("boto3", extra="s3", purpose=f"{SCHEME}…")
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
