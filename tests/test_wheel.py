@@ -47,4 +47,3 @@ def test_the_wheel_alone_trains_evaluates_and_scores(tmp_path: Path) -> None:
         call(programs / "fraud3000", *arguments, cwd=tmp_path)
     assert (tmp_path / "data" / "reports" / "report.html").exists()
     assert (tmp_path / "data" / "raw" / "transactions.scored.parquet").exists()
-    print(f"packages: {len(installed)}")
