@@ -23,8 +23,9 @@ import polars as pl
 from fraud3000 import params as params_files
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.labels.splits import Boundaries
-from fraud3000.models.inference import contributions, predictors
+from fraud3000.models.inference import contributions
 from fraud3000.models.inference.encoder import Encoder, Floats
+from fraud3000.models.training import predictor_import
 from fraud3000.models.training.estimators import build
 from fraud3000.models.training.fit import Labels
 from fraud3000.models.training.training_rows import usable
@@ -81,7 +82,7 @@ def _world() -> tuple[Encoder, Floats, Labels, Floats]:
 def _row(name: str, encoder: Encoder, matrix: Floats, labels: Labels, rows: Floats) -> dict[str, float]:
     learner, params = _MADE[name]
     pipeline = build(learner, params, encoder, seed=1).fit(matrix, labels)
-    predictor = predictors.deployed(pipeline, matrix)
+    predictor = predictor_import.from_pipeline(pipeline, matrix)
     explain = partial(contributions.of, predictor)
     told = explain(rows)
     calls: dict[str, Callable[[Floats], Any]] = {"explained": explain, "predicted": predictor.log_odds}

@@ -10,7 +10,7 @@ from lightgbm import LGBMClassifier
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from fraud3000.models.inference import calibrate
+from fraud3000.models.training import calibration
 
 START, DAYS = 1_704_067_200_000_000, 60  # microseconds, 2024-01-01; days
 CARDS, TERMINALS = 1_500, 400
@@ -50,7 +50,7 @@ class History:
         outside, inside = (
             logit(learner.predict_proba(part.seen(further=further))[:, 1]) for part in (held_out, judged)
         )
-        calibrator = calibrate.fit("platt", outside, held_out.fraud.astype(np.int8))
+        calibrator = calibration.fit("platt", outside, held_out.fraud.astype(np.int8))
         threshold = np.quantile(calibrator.probability(outside), ALERTED)
         score = calibrator.probability(inside)
         return judged.frame.with_columns(score=pl.Series(score), alert=pl.Series(score >= threshold))

@@ -17,10 +17,11 @@ import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
 from fraud3000.errors import SchemaError, ScorerError, UnavailableError
-from fraud3000.models.inference import bundle, calibrate, skops_io
+from fraud3000.models.inference import bundle, skops_io
 from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import UNREGISTERED, Scorer
 from fraud3000.models.policy import Policy
+from fraud3000.models.training import calibration
 from fraud3000.models.training.fit import fit
 from fraud3000.params import ColumnMapping, TrainModelParams
 
@@ -48,7 +49,7 @@ def make(featured, catalogue, name="logistic_regression"):
         catalogue=catalogue,
         mapping=ColumnMapping(numeric=("same",)),
         model=model,
-        calibrator=calibrate.fit("beta", log_odds, labels),
+        calibrator=calibration.fit("beta", log_odds, labels),
         policy=Policy("capacity", 0.25),
         typical=UsualValues.learn(model.encoder, featured.filter(pl.col("is_fraud") == 0), catalogue.features),
         facts={"estimator": name},

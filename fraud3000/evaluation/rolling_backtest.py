@@ -28,10 +28,10 @@ from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.catalogue import metrics_of
 from fraud3000.metrics.report import values
 from fraud3000.models.inference.calibrate import Platt
+from fraud3000.models.inference.model import Model
 from fraud3000.models.policy import require_rows
 from fraud3000.models.training import cross_fit, estimators, fit
 from fraud3000.models.training.cross_fit import Outside
-from fraud3000.models.training.fit import Model
 from fraud3000.models.training.training_rows import TrainingRows, require_both_classes
 from fraud3000.params import BacktestParams, EvaluateModelParams, PolicyParams, Span, TrainModelParams
 from fraud3000.schema import APPROVE

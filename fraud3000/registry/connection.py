@@ -90,7 +90,6 @@ def store(*, write: bool) -> Iterator[Any]:
 
 
 def _client() -> Iterator[Any]:
-    importlib.import_module("skops.io")  # before MLflow, since it looks through every module loaded so far
     import mlflow
     from sqlalchemy.exc import SQLAlchemyError
 

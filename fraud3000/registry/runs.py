@@ -176,7 +176,7 @@ def _log_model(training: TrainingRun) -> Any:
         artifacts={"bundle": str(training.bundle)},
         metadata={BUNDLE_TAG: bundle.fingerprint(training.bundle)},
         signature=ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec("double")])),
-        pip_requirements=[f"{name}=={installed(name)}" for name in ("fraud3000", "scikit-learn", "skops", "polars")],
+        pip_requirements=[f"{name}=={installed(name)}" for name in ("fraud3000", "numba", "polars")],
     )
 
 

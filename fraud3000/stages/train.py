@@ -22,11 +22,11 @@ from fraud3000.metrics.catalogue import words
 from fraud3000.models import policy
 from fraud3000.models.inference import bundle, category_counts, self_test_rows
 from fraud3000.models.inference.explain import UsualValues
+from fraud3000.models.inference.model import Model
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.models.training import cross_fit, estimators, fit, seed_noise
 from fraud3000.models.training.cross_fit import Outside
-from fraud3000.models.training.fit import Model
 from fraud3000.models.training.training_rows import LATER, require_both_classes
 from fraud3000.params import ColumnMapping, Params, Span
 from fraud3000.promotion import history, verdict_log

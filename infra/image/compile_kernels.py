@@ -15,11 +15,13 @@ from fraud3000.features.online import FeatureStore
 from fraud3000.features.verification import adversarial_stream, every_kind
 from fraud3000.features.verification.parity import compare
 from fraud3000.models.inference import calibrate
+from fraud3000.models.inference.encoder import Encoder
 from fraud3000.models.inference.explain import UsualValues
+from fraud3000.models.inference.model import Member, Model
 from fraud3000.models.inference.scorer import Scorer
+from fraud3000.models.inference.trees import Trees
 from fraud3000.models.policy import Policy
-from fraud3000.models.training import fit
-from fraud3000.params import ColumnMapping, TrainModelParams
+from fraud3000.params import ColumnMapping
 
 catalogue = every_kind.catalogue(
     label_delay=604_800, late_horizon=86_400, zone="UTC", precedence=adversarial_stream.SOURCES
@@ -40,11 +42,23 @@ ids = pl.col("transaction_id")
 strangers = made.transactions.with_columns(card_id=ids, terminal_id=ids)  # so many keys that the tables grow
 FeatureStore.rebuild(strangers, made.ledger, catalogue)
 
-is_fraud = np.arange(featured.height, dtype=np.int8) % 2
-for estimator in ("hist_gradient_boosting", "random_forest"):
-    model = fit.fit(featured, is_fraud, features, TrainModelParams(estimator=estimator))
-    scorer = Scorer(
-        catalogue, ColumnMapping(), model, calibrate.Platt(1.0, 0.0), Policy("capacity", 0.5), UsualValues({})
+encoder = Encoder.learn(featured, features)
+node = np.arange(6, dtype=np.int32)
+for forest in (False, True):
+    trees = Trees(  # two trees of a cut and two leaves each
+        roots=np.array([0, 3], dtype=np.int32),
+        column=np.array([0, -1, -1, 1, -1, -1], dtype=np.int32),
+        cut=np.zeros(6),
+        left=np.where(node % 3 == 0, node + 1, 0).astype(np.int32),
+        right=np.where(node % 3 == 0, node + 2, 0).astype(np.int32),
+        gap_left=np.zeros(6, dtype=np.bool_),
+        value=np.array([0.0, 0.2, 0.8] * 2),
+        cover=np.array([3.0, 1.0, 2.0] * 2),
+        base=0.0,
+        forest=forest,
     )
-    scorer.judge(rows, [100] * len(rows))
-    scorer.contributions(featured.head(100))
+    model = Model(encoder, (Member(trees, 0.0), Member(trees, 0.1)))
+    for calibrator in (calibrate.Platt(1.0, 0.0), calibrate.Beta(1.0, 1.0, 0.0)):
+        scorer = Scorer(catalogue, ColumnMapping(), model, calibrator, Policy("capacity", 0.5), UsualValues({}))
+        scorer.judge(rows, [100] * len(rows))
+        scorer.contributions(featured.head(100))

@@ -19,11 +19,12 @@ import polars as pl
 import pytest
 
 from fraud3000.errors import ScorerError
-from fraud3000.models.inference import bundle, bundle_parts, calibrate
+from fraud3000.models.inference import bundle, bundle_parts
 from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.inference.self_test_rows import SelfTestRows, places
 from fraud3000.models.policy import Policy
+from fraud3000.models.training import calibration
 from fraud3000.models.training.fit import fit
 from fraud3000.params import ColumnMapping, TrainModelParams
 
@@ -86,7 +87,7 @@ def make(featured: pl.DataFrame, catalogue: Any, params: TrainModelParams) -> Sc
     labels = featured["is_fraud"].to_numpy()
     model = fit(featured, labels, catalogue.features, params)
     log_odds = model.log_odds(featured)
-    calibrator = calibrate.fit("isotonic" if len(model.members) > 1 else "beta", log_odds, labels)
+    calibrator = calibration.fit("isotonic" if len(model.members) > 1 else "beta", log_odds, labels)
     rows = places(featured.height)
     return Scorer(
         catalogue=catalogue,

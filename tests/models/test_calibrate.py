@@ -16,6 +16,7 @@ from fraud3000.errors import ScorerError
 from fraud3000.metrics.report import values
 from fraud3000.models.inference import calibrate
 from fraud3000.models.inference.calibrate import Beta, Isotonic, Platt
+from fraud3000.models.training import calibration
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
 METHODS = ("platt", "beta", "isotonic")
@@ -29,13 +30,13 @@ def sample(n=20_000, *, slope=0.6, shift=-1.0, seed=0):
     return log_odds, (source.random(n) < expit(slope * log_odds + shift)).astype(np.int8)
 
 
-FITTED = {method: calibrate.fit(method, *sample(2_000)) for method in METHODS}
+FITTED = {method: calibration.fit(method, *sample(2_000)) for method in METHODS}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_probabilities_come_near_the_observed_rates(method):
     log_odds, is_fraud = sample()
-    calibrator = calibrate.fit(method, log_odds, is_fraud)
+    calibrator = calibration.fit(method, log_odds, is_fraud)
     assert calibrator.method == method
     fresh, answers = sample(seed=1)
     probability = calibrator.probability(fresh)
@@ -45,7 +46,7 @@ def test_probabilities_come_near_the_observed_rates(method):
 
 
 def test_platt_finds_slope_and_shift():
-    calibrator = calibrate.fit("platt", *sample(60_000))
+    calibrator = calibration.fit("platt", *sample(60_000))
     assert calibrator.slope == pytest.approx(0.6, abs=0.03)
     assert calibrator.intercept == pytest.approx(-1.0, abs=0.06)
 
@@ -65,7 +66,7 @@ def test_distinct_scores_stay_distinct_and_in_order(method, data):
 @pytest.mark.parametrize("method", METHODS)
 def test_scores_that_point_the_wrong_way_are_not_turned_round(method):
     log_odds, is_fraud = sample()
-    probability = calibrate.fit(method, -log_odds, is_fraud).probability(np.linspace(-8, 8, 100))
+    probability = calibration.fit(method, -log_odds, is_fraud).probability(np.linspace(-8, 8, 100))
     assert (np.diff(probability) > 0).all()
 
 
@@ -75,17 +76,17 @@ def test_few_frauds_or_nothing_else_give_a_finite_sober_answer(method, frauds):
     log_odds = np.linspace(-6, 2, 1000)
     is_fraud = np.zeros(1000, np.int8)
     is_fraud[1000 - frauds :] = 1
-    calibrator = calibrate.fit(method, log_odds, is_fraud)
+    calibrator = calibration.fit(method, log_odds, is_fraud)
     assert calibrator.method == "platt"
     probability = calibrator.probability(log_odds)
     assert ((probability > 0) & (probability < 1)).all()
-    if frauds < calibrate.FEWEST_FOR_SLOPE:
+    if frauds < calibration.FEWEST_FOR_SLOPE:
         assert calibrator.slope == 1
 
 
 def test_without_any_fraud_nothing_is_changed():
-    assert calibrate.fit("beta", np.array([-3.0, -2.0]), np.zeros(2, np.int8)) == Platt(1.0, 0.0)
-    assert calibrate.fit("beta", np.empty(0), np.empty(0, np.int8)) == Platt(1.0, 0.0)
+    assert calibration.fit("beta", np.array([-3.0, -2.0]), np.zeros(2, np.int8)) == Platt(1.0, 0.0)
+    assert calibration.fit("beta", np.empty(0), np.empty(0, np.int8)) == Platt(1.0, 0.0)
 
 
 def test_isotonic_runs_straight_between_block_centres():
@@ -95,7 +96,7 @@ def test_isotonic_runs_straight_between_block_centres():
 
 def test_isotonic_blocks_rise_and_stay_off_the_ends():
     log_odds, is_fraud = sample()
-    calibrator = calibrate.fit("isotonic", log_odds, is_fraud)
+    calibrator = calibration.fit("isotonic", log_odds, is_fraud)
     assert (np.diff(calibrator.centres) > 0).all()
     assert (np.diff(calibrator.rates) >= 0).all()
     assert calibrator.rates[0] > 0
@@ -104,7 +105,7 @@ def test_isotonic_blocks_rise_and_stay_off_the_ends():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_floats_survive_json_to_the_last_bit(method):
-    calibrator = calibrate.fit(method, *sample(3_000))
+    calibrator = calibration.fit(method, *sample(3_000))
     again = calibrate.from_dict(json.loads(json.dumps(calibrator.to_dict())))
     assert again == calibrator
 
@@ -125,7 +126,7 @@ def test_probabilities_sum_to_the_frauds_they_were_fitted_on(method, seed):
     source = np.random.default_rng(seed)
     log_odds = source.normal(-5, 2, 4_000)
     is_fraud = (source.random(4_000) < 1 / (1 + np.exp(-log_odds))).astype(np.int8)
-    predicted = calibrate.fit(method, log_odds, is_fraud).probability(log_odds).sum()
+    predicted = calibration.fit(method, log_odds, is_fraud).probability(log_odds).sum()
     assert predicted == pytest.approx(is_fraud.sum(), rel=0.03)
 
 
@@ -145,7 +146,7 @@ def test_ranking_and_card_precision_are_those_of_the_raw_scores(method):
             "amount": source.integers(1, 9_000, n),
         }
     )
-    probability = calibrate.fit(method, log_odds, is_fraud).probability(log_odds)
+    probability = calibration.fit(method, log_odds, is_fraud).probability(log_odds)
     assert len(np.unique(probability)) == len(np.unique(log_odds))
     told = EvaluateModelParams(replicates=20)
     raw, calibrated = (

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.features.spec.declarations import Column
-from fraud3000.models.inference import calibrate, predictors
-from fraud3000.models.training import estimators
+from fraud3000.models.inference import predictors
+from fraud3000.models.training import calibration, estimators
 from fraud3000.models.training.fit import cross_fitted, fit
 from fraud3000.params import TrainModelParams
 
@@ -76,7 +76,7 @@ def test_imbalance_is_treated_without_broken_probabilities(name, imbalance, smal
     assert shift_of(model) < -0.5
     log_odds = model.log_odds(small_featured)
     assert labels.mean() / 2 < expit(log_odds).mean() < labels.mean() * 2  # treated but not corrected: ten times
-    calibrated = calibrate.fit("beta", log_odds, labels).probability(log_odds)
+    calibrated = calibration.fit("beta", log_odds, labels).probability(log_odds)
     assert calibrated.mean() == pytest.approx(labels.mean(), rel=0.05)
 
 

@@ -11,7 +11,7 @@ import pytest
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.inference import calibrate
 from fraud3000.models.policy import choose_threshold
-from fraud3000.models.training import cross_fit
+from fraud3000.models.training import calibration, cross_fit
 from fraud3000.models.training.fit import cross_fitted, fit
 from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import PolicyParams, TrainModelParams
@@ -36,11 +36,11 @@ def test_all_of_validation_calibrates_and_each_half_sets_the_threshold_by_the_ot
     model, train, valid = parts
     settled = cross_fit.settle(model, train, valid, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     log_odds, labels = model.log_odds(valid.featured), valid.is_fraud.to_numpy()
-    assert settled.calibrator == calibrate.fit("platt", log_odds, labels)
+    assert settled.calibrator == calibration.fit("platt", log_odds, labels)
     halves = (slice(0, 500), slice(500, 1_000))
     scores = np.empty(1_000)
     for half, other in (halves, halves[::-1]):
-        scores[half] = calibrate.fit("platt", log_odds[other], labels[other]).probability(log_odds[half])
+        scores[half] = calibration.fit("platt", log_odds[other], labels[other]).probability(log_odds[half])
     assert settled.threshold == choose_threshold(valid.featured.with_columns(score=scores), POLICY)
     assert settled.calibrated_on == f"validation: 1,000 rows, {labels.sum()} frauds"
     assert settled.threshold_on == "validation: 1,000 rows, each half calibrated on the other"
@@ -72,7 +72,7 @@ def test_with_few_frauds_calibration_is_cross_fitted_on_training_rows(parts, sma
     settled = cross_fit.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     labels = train.is_fraud.to_numpy()
     across = cross_fitted(train.featured, labels, small_catalogue.features, PARAMS)
-    assert settled.calibrator == calibrate.fit("platt", across, labels)
+    assert settled.calibrator == calibration.fit("platt", across, labels)
     assert settled.calibrated_on.startswith("training rows, cross-fitted (a half of validation knows 0 frauds)")
     assert settled.threshold_on == "validation: 1,000 rows"
 

@@ -16,9 +16,9 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.pipeline import Pipeline
 
 from fraud3000.errors import ScorerError
-from fraud3000.models.inference import predictors, trees
+from fraud3000.models.inference import trees
 from fraud3000.models.inference.trees import Trees
-from fraud3000.models.training import tree_import
+from fraud3000.models.training import predictor_import, tree_import
 
 COLUMNS = 6
 MADE = {
@@ -186,7 +186,7 @@ def test_a_file_that_is_cut_off_or_none_is_told(small, cut):
 def test_a_form_that_scores_otherwise_is_refused(monkeypatch):
     matrix = rows(500)
     pipeline = Pipeline([("estimator", MADE["boosting"]())]).fit(matrix, matrix[:, 5] > 0)
-    assert isinstance(predictors.deployed(pipeline, matrix), Trees)
+    assert isinstance(predictor_import.from_pipeline(pipeline, matrix), Trees)
     right = tree_import.of
 
     def off(estimator):
@@ -194,5 +194,5 @@ def test_a_form_that_scores_otherwise_is_refused(monkeypatch):
         return replace(made, value=made.value * (1 + 1e-8))
 
     monkeypatch.setattr(tree_import, "of", off)
-    with pytest.raises(ScorerError, match=r"the trees as they would be deployed score up to .* off their estimator"):
-        predictors.deployed(pipeline, matrix)
+    with pytest.raises(ScorerError, match=r"the arrays score up to .* off the fitted HistGradientBoostingClassifier"):
+        predictor_import.from_pipeline(pipeline, matrix)

@@ -13,10 +13,10 @@ import pytest
 
 from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.report import measure
-from fraud3000.models.inference import calibrate
 from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
+from fraud3000.models.training import calibration
 from fraud3000.models.training.fit import fit
 from fraud3000.models.training.importance import permutation
 from fraud3000.params import ColumnMapping, Params, TrainModelParams, parse
@@ -36,7 +36,7 @@ def scorer(small_featured: pl.DataFrame, small_catalogue: Any) -> Scorer:
         catalogue=small_catalogue,
         mapping=ColumnMapping(categorical=("category",)),
         model=model,
-        calibrator=calibrate.fit("beta", model.log_odds(small_featured), labels),
+        calibrator=calibration.fit("beta", model.log_odds(small_featured), labels),
         policy=Policy("capacity", 0.5, review_cost=500),
         typical=UsualValues.learn(
             model.encoder, small_featured.filter(pl.col("is_fraud") == 0), small_catalogue.features

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -21,7 +20,7 @@ from fraud3000.errors import ScorerError
 from fraud3000.features.spec.declarations import CONTRACT_VERSION
 from fraud3000.strict_json import MOST_JSON_BYTES, InvalidPartError, Strict
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 SCHEMA_VERSION = 1
 """Version of TRANSACTIONS, FEATURED and LEDGER as the bundle's model reads them."""
 
@@ -47,7 +46,6 @@ class Manifest(Strict):
     bundle: int
     contract: int
     schema_: Annotated[int, Field(alias="schema")]
-    scikit_learn: str
     catalogue: str
     files: dict[str, FileJson]
 
@@ -59,11 +57,10 @@ class Versions:
     bundle: int
     contract: int
     schema: int
-    scikit_learn: str
 
     @classmethod
     def ours(cls) -> Versions:
-        return cls(FORMAT_VERSION, CONTRACT_VERSION, SCHEMA_VERSION, version("scikit-learn"))
+        return cls(FORMAT_VERSION, CONTRACT_VERSION, SCHEMA_VERSION)
 
 
 def write(folder: Path, files: Mapping[str, bytes], *, catalogue_hash: str) -> str:
@@ -179,12 +176,6 @@ def _check_versions(folder: Path, manifest: dict[str, Any]) -> None:
                 f"{folder}: {thing} version {_short(found)} is unknown; this fraud3000 knows {known}",
                 hint="Install the fraud3000 that trained this model, or train again with this one.",
             )
-    trained_with = manifest.get("scikit_learn")
-    if isinstance(trained_with, str) and _minor(trained_with) != _minor(ours.scikit_learn):
-        raise ScorerError(
-            f"{folder}: trained with scikit-learn {_short(trained_with)}; here is {ours.scikit_learn}",
-            hint=f"Install scikit-learn {_short(_minor(trained_with))}, or train again.",
-        )
 
 
 def _short(value: object) -> str:
@@ -216,10 +207,6 @@ def _require_size(path: Path, size: int, *, hint: str) -> None:
     most = MOST_JSON_BYTES if path.suffix == ".json" else MOST_MODEL_BYTES
     if size > most:
         raise ScorerError(f"{path}: {size:,} bytes; at most {most:,} are read", hint=hint)
-
-
-def _minor(release: str) -> str:
-    return ".".join(release.split(".")[:2])
 
 
 def _sha256(content: bytes) -> str:

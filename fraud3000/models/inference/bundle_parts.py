@@ -17,9 +17,9 @@ from fraud3000.models.inference.bundle_schema import ScorerJson
 from fraud3000.models.inference.calibrate import Calibrator
 from fraud3000.models.inference.encoder import Encoder
 from fraud3000.models.inference.explain import UsualValues
+from fraud3000.models.inference.model import Member, Model
 from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.models.policy import Policy
-from fraud3000.models.training.fit import Member, Model
 from fraud3000.strict_json import InvalidPartError
 
 _CHECKSUMMED = ("mapping", "encoder", "members", "calibrator", "policy", "typical", "recorded")
@@ -67,7 +67,7 @@ def assembled(files: Mapping[str, bytes], catalogue_hash: str) -> Parts:
     members = []
     for one in text.members:
         with _of_file(one.file):
-            predictor = predictors.loads(one.file.rpartition(".")[2], files[one.file], len(encoder.columns))
+            predictor = predictors.loads(_ending(one.file), files[one.file], len(encoder.columns))
         members.append(Member(predictor, one.shift, one.weight))
     _require_checksums(plain, files)
     return Parts(
@@ -97,7 +97,7 @@ def checksums(parts: Mapping[str, Any], catalogue: bytes, members: Mapping[str, 
     found = {name: _sha256(parts[name]) for name in _CHECKSUMMED}
     found |= {f"catalogue.json/{key}": _sha256(value) for key, value in json.loads(catalogue).items()}
     for file, content in members.items():
-        found |= {f"{file}/{name}": one for name, one in predictors.checksums(content).items()}
+        found |= {f"{file}/{name}": one for name, one in predictors.checksums(_ending(file), content).items()}
     return found
 
 
@@ -107,6 +107,10 @@ def _require_checksums(parts: Mapping[str, Any], files: Mapping[str, bytes]) -> 
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if wrong:
         raise InvalidPartError(f"{', '.join(wrong)}: not what scorer.json was written with, by its checksums")
+
+
+def _ending(file: str) -> str:
+    return file.rpartition(".")[2]
 
 
 def _sha256(part: Any) -> str:

@@ -46,7 +46,7 @@ class EncoderJson(Strict):
 class MemberText(Strict):
     """One learner: its file, and what is done with its log-odds."""
 
-    file: Annotated[str, Field(pattern=r"^model-\d{1,4}\.(npz|skops)$")]
+    file: Annotated[str, Field(pattern=r"^model-\d{1,4}\.(npz|json)$")]
     shift: float
     weight: Annotated[float, Field(gt=0, le=1e100)]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from scipy.special import expit, logit
 
 from fraud3000.errors import ScorerError
 from fraud3000.models.inference.encoder import Floats
-from fraud3000.models.inference.predictors import Linear, Predictor
+from fraud3000.models.inference.linear import Linear
+from fraud3000.models.inference.logistic import expit, logit
+from fraud3000.models.inference.predictors import Predictor
 from fraud3000.models.inference.trees import SQUEEZE, Trees
-from fraud3000.models.training import estimators
 
 ADD_UP = 1e-6
 """By how much a base and its contributions may miss what they explain."""
@@ -89,7 +89,7 @@ def of(predictor: Predictor, matrix: Floats) -> Contributions:
         They miss the predictor's own sums by more than `ADD_UP`, so that they would explain something else.
     """
     if isinstance(predictor, Linear):
-        return _checked(_of_linear(predictor, matrix), predictor.log_odds(matrix))
+        return _checked(Contributions(predictor.intercept, predictor.contributions(matrix)), predictor.log_odds(matrix))
     assert isinstance(predictor, Trees)
     sums = predictor.sums(matrix)
     told = _checked(Contributions(*predictor.sums_explained(matrix)), sums)
@@ -113,14 +113,14 @@ def averaged(parts: Sequence[Contributions], log_odds: Sequence[Floats], weights
 
     Examples
     --------
-    >>> one = Contributions(0.0, np.array([[0.0, logit(0.8)]]))
-    >>> other = Contributions(0.0, np.array([[logit(0.6), 0.0]]))
+    >>> one = Contributions(0.0, np.array([[0.0, np.log(4.0)]]))
+    >>> other = Contributions(0.0, np.array([[np.log(1.5), 0.0]]))
     >>> averaged([one, other], [one.totals, other.totals], [1.0, 1.0]).values.round(3)
     array([[0.05, 0.15]])
     """
     chances = []
     for part, whole in zip(parts, log_odds, strict=True):
-        base = float(expit(part.base))
+        base = float(expit(np.array([part.base]))[0])
         chances.append(part.carried(base, expit(whole), base * (1 - base)))
     shares = np.array(weights) / sum(weights)
     base = sum(share * one.base for share, one in zip(shares, chances, strict=True))
@@ -131,7 +131,7 @@ def averaged(parts: Sequence[Contributions], log_odds: Sequence[Floats], weights
 def as_log_odds(chance: Contributions, log_odds: Floats) -> Contributions:
     """Carry what adds up to probabilities over to their log-odds."""
     base = chance.base
-    return chance.carried(float(logit(base)), log_odds, 1 / (base * (1 - base)))
+    return chance.carried(float(logit(np.array([base]))[0]), log_odds, 1 / (base * (1 - base)))
 
 
 def _squeezed(forest: Trees, base: float, shares: Floats) -> tuple[float, Floats, float]:
@@ -139,15 +139,6 @@ def _squeezed(forest: Trees, base: float, shares: Floats) -> tuple[float, Floats
     before = SQUEEZE + (1 - 2 * SQUEEZE) * base
     slope = (1 - 2 * SQUEEZE) / (before * (1 - before))
     return float(forest.of_sums(np.array([base]))[0]), forest.of_sums(shares), slope
-
-
-def _of_linear(predictor: Linear, matrix: Floats) -> Contributions:
-    estimator, values = predictor.pipeline[-1], np.zeros(matrix.shape)
-    if len(matrix):
-        parts = predictor.pipeline[:-1].transform(matrix) * estimator.coef_[0]
-        for place, source in enumerate(estimators.sources(predictor.pipeline)):
-            values[:, source] += parts[:, place]
-    return Contributions(float(estimator.intercept_[0]), values)
 
 
 def _checked(told: Contributions, totals: Floats) -> Contributions:

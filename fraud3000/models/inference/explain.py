@@ -14,9 +14,9 @@ import polars as pl
 from fraud3000.features.spec.declarations import Feature
 from fraud3000.features.spec.describe import tell
 from fraud3000.models.inference.encoder import Encoder, Floats
+from fraud3000.models.inference.model import Model
 from fraud3000.models.inference.usual_values import norms
 from fraud3000.models.inference.value_text import value_in_words
-from fraud3000.models.training.fit import Model
 
 MOST_REASONS = 3
 _LEAST_SHARE = 0.1

@@ -21,9 +21,9 @@ from fraud3000.models.inference.calibrate import Calibrator
 from fraud3000.models.inference.category_counts import TrainedColumn
 from fraud3000.models.inference.encoder import Floats
 from fraud3000.models.inference.explain import Explainer, Reason, UsualValues
+from fraud3000.models.inference.model import Model
 from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.models.policy import Policy
-from fraud3000.models.training.fit import Model
 from fraud3000.params import ColumnMapping
 from fraud3000.schema import APPROVE, LEDGER
 from fraud3000.strict_json import InvalidPartError
@@ -87,7 +87,7 @@ class Scorer:
 
     >>> import numpy as np
     >>> from fraud3000.features.spec.declarations import Column
-    >>> from fraud3000.models import fit
+    >>> from fraud3000.models.training import fit
     >>> from fraud3000.params import TrainModelParams
     >>> catalogue = Catalogue((Column("amount"),), label_delay=604_800)
     >>> rows = pl.DataFrame({"transaction_id": ["a", "b", "c", "d"], "amount": [900, 1_000, 50_000, 60_000],
@@ -95,8 +95,8 @@ class Scorer:
     >>> labels = np.array([0, 0, 1, 1], dtype=np.int8)
     >>> model = fit.fit(rows, labels, catalogue.features, TrainModelParams(estimator="logistic_regression"))
     >>> policy = Policy("capacity", 0.5)
-    >>> from fraud3000.models import calibrate
-    >>> scorer = Scorer(catalogue, Mapping(), model, calibrate.Platt(1.0, 0.0), policy, Typical({}), version="7")
+    >>> from fraud3000.models.inference import calibrate
+    >>> scorer = Scorer(catalogue, ColumnMapping(), model, calibrate.Platt(1.0, 0.0), policy, UsualValues({}), version="7")
     >>> featured = scorer.featurize(rows)
     >>> scorer.answer(featured).select("transaction_id", "alert", "model_version").rows()
     [('a', False, '7'), ('b', False, '7'), ('c', True, '7'), ('d', True, '7')]

@@ -13,16 +13,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logit
 
 from fraud3000.errors import ScorerError
 from fraud3000.models.inference import tree_checks, tree_predict, treeshap
 from fraud3000.models.inference.bounded_zip import MOST_TIMES, BoundedZip
 from fraud3000.models.inference.encoder import Floats
+from fraud3000.models.inference.logistic import logit
 from fraud3000.models.inference.tree_checks import LEAF
 from fraud3000.strict_json import InvalidPartError
 
@@ -94,7 +94,7 @@ class Trees:
         """Log-odds where the trees add up to these: the same, but for a forest's shares."""
         if not self.forest:
             return sums
-        return cast(Floats, logit(SQUEEZE + (1 - 2 * SQUEEZE) * sums))
+        return logit(SQUEEZE + (1 - 2 * SQUEEZE) * sums)
 
     def sums(self, matrix: Floats) -> Floats:
         """What the trees add up to for each row, of a forest the share of fraud; shape (n_rows,)."""

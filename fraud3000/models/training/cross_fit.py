@@ -13,12 +13,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.labels.splits import Boundaries
-from fraud3000.models.inference import calibrate
-from fraud3000.models.inference.calibrate import FEWEST_FOR_SLOPE, Calibrator
+from fraud3000.models.inference.calibrate import Calibrator
 from fraud3000.models.inference.encoder import Floats
+from fraud3000.models.inference.model import Model
 from fraud3000.models.policy import Threshold, choose_threshold
-from fraud3000.models.training import fit
-from fraud3000.models.training.fit import Labels, Model
+from fraud3000.models.training import calibration, fit
+from fraud3000.models.training.calibration import FEWEST_FOR_SLOPE
+from fraud3000.models.training.fit import Labels
 from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import PolicyParams, TrainModelParams
 
@@ -75,12 +76,12 @@ def settle(
     train_rows, train_labels = train.known
     if scarce >= FEWEST_FOR_SLOPE or train_labels.sum() < FEWEST_FOR_SLOPE:
         labels = is_fraud[known]
-        calibrator = calibrate.fit(params.calibration, log_odds[known], labels)
+        calibrator = calibration.fit(params.calibration, log_odds[known], labels)
         scores = _across_halves(params.calibration, log_odds, is_fraud, known, first)
         calibrated_on, how = _said("validation", labels), ", each half calibrated on the other"
     else:
         across = fit.cross_fitted(train_rows, train_labels, catalogue.features, params)
-        calibrator = calibrate.fit(params.calibration, across, train_labels)
+        calibrator = calibration.fit(params.calibration, across, train_labels)
         scores = calibrator.probability(log_odds)
         fewest = f"(a half of validation knows {scarce} frauds)"
         calibrated_on, how = _said(f"training rows, cross-fitted {fewest}", train_labels), ""
@@ -93,7 +94,7 @@ def _across_halves(method: str, log_odds: Floats, is_fraud: Labels, known: Mask,
     scores = np.empty(len(log_odds))
     for half, other in ((first, ~first), (~first, first)):
         rows = known & (other if other.any() else half)
-        scores[half] = calibrate.fit(method, log_odds[rows], is_fraud[rows]).probability(log_odds[half])
+        scores[half] = calibration.fit(method, log_odds[rows], is_fraud[rows]).probability(log_odds[half])
     return scores
 
 

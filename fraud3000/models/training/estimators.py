@@ -26,9 +26,6 @@ from fraud3000.models.inference.encoder import Encoder, Floats
 from fraud3000.models.inference.trees import SQUEEZE
 from fraud3000.params import TrainModelParams
 
-TRUSTED_TYPES = ("numpy.dtype",)
-"""What a fitted logistic regression holds beyond the types that skops itself trusts."""
-
 
 @dataclass(frozen=True)
 class _Named:
@@ -257,18 +254,6 @@ def log_odds(pipeline: Pipeline, matrix: Floats) -> Floats:
     if isinstance(estimator, HistGradientBoostingClassifier):
         return cast(Floats, estimator.decision_function(matrix))
     return cast(Floats, estimator.booster_.predict(matrix, raw_score=True))
-
-
-def sources(pipeline: Pipeline) -> list[int]:
-    """Of each column that a fitted logistic regression makes for itself the place of the one it is made of."""
-    places: list[int] = []
-    for name, made, taken in pipeline["columns"].transformers_:
-        if name == "categories":
-            places += [place for place, found in zip(taken, made.categories_, strict=True) for _ in found]
-        else:
-            filled = [taken[at] for at in np.flatnonzero(~np.isnan(made["fill"].statistics_))]
-            places += [*filled, *(taken[at] for at in made["fill"].indicator_.features_)]
-    return places
 
 
 def _estimator(name: str, params: dict[str, Any], seed: int) -> Any:

@@ -10,98 +10,24 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.special import expit, logit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.features.spec.declarations import Feature
-from fraud3000.models.inference import contributions, predictors
-from fraud3000.models.inference.contributions import Contributions
+from fraud3000.models.inference import contributions
 from fraud3000.models.inference.encoder import Encoder, Floats
-from fraud3000.models.inference.predictors import Predictor
-from fraud3000.models.inference.threads import one_for_sums
-from fraud3000.models.training import estimators
+from fraud3000.models.inference.model import Member, Model
+from fraud3000.models.training import estimators, predictor_import
+from fraud3000.models.training.threads import one_for_sums
 from fraud3000.params import MemberParams, TrainModelParams
 
 Labels = npt.NDArray[np.int8]
 Places = npt.NDArray[np.int64]
 
-_NEAREST_TO_ONE = 1 - 2**-53
-"""The greatest probability whose log-odds are finite."""
 _ROWS_EXPLAINED = 50
 """Of the fit, for each member: that its contributions add up is seen before it is deployed."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """One fitted learner as it is deployed, and the correction after it.
-
-    Attributes
-    ----------
-    shift
-        Added to the predictor's log-odds so that they speak of the prevalence in the data, whatever
-        was done about imbalance.
-    weight
-        In the average of several members.
-    converged
-        Whether an iterative solver came to its end; true for learners that have none.
-    """
-
-    predictor: Predictor
-    shift: float
-    weight: float = 1.0
-    converged: bool = True
-
-    def log_odds(self, matrix: Floats) -> Floats:
-        """Log-odds of fraud for encoded rows, shape (n_rows,)."""
-        return self.predictor.log_odds(matrix) + self.shift
-
-    def contributions(self, matrix: Floats) -> Contributions:
-        """What each column adds to the log-odds of encoded rows."""
-        return contributions.of(self.predictor, matrix).shifted(self.shift)
-
-
-@dataclass(frozen=True)
-class Model:
-    """An encoder and one fitted member, or several whose probabilities are averaged."""
-
-    encoder: Encoder
-    members: tuple[Member, ...]
-
-    def log_odds(self, featured: pl.DataFrame) -> Floats:
-        """Log-odds of fraud, one for each row of FEATURED, not yet calibrated."""
-        return self.log_odds_of(self.encoder.matrix(featured))
-
-    def log_odds_of(self, matrix: Floats) -> Floats:
-        """Log-odds of fraud for rows already encoded."""
-        if len(self.members) == 1:
-            return self.members[0].log_odds(matrix)
-        mean = np.zeros(len(matrix))
-        for member in self.members:
-            mean += member.weight * expit(member.log_odds(matrix))
-        mean /= sum(member.weight for member in self.members)
-        averaged: Floats = logit(np.clip(mean, np.finfo(np.float64).tiny, _NEAREST_TO_ONE))
-        return averaged
-
-    def contributions_of(self, matrix: Floats) -> Contributions:
-        """What each column adds to the log-odds of rows already encoded.
-
-        Of an average each member's contributions count as far as it moves the mean probability, and the mean as far as
-        it moves its log-odds (see `Contributions.carried`).
-        """
-        parts = [member.contributions(matrix) for member in self.members]
-        if len(parts) == 1:
-            return parts[0]
-        each = [member.log_odds(matrix) for member in self.members]
-        chance = contributions.averaged(parts, each, [member.weight for member in self.members])
-        return contributions.as_log_odds(chance, self.log_odds_of(matrix))
-
-    @property
-    def converged(self) -> bool:
-        """Whether every iterative solver came to its end."""
-        return all(member.converged for member in self.members)
 
 
 @dataclass(frozen=True)
@@ -251,7 +177,7 @@ def _member(
             f"train.estimator_params: {learner.estimator} cannot be fitted with these ({str(error).splitlines()[0]})",
             hint="Correct them, or leave them out for their defaults.",
         ) from error
-    predictor = predictors.deployed(pipeline, matrix)
+    predictor = predictor_import.from_pipeline(pipeline, matrix)
     contributions.of(predictor, matrix[:: max(1, len(matrix) // _ROWS_EXPLAINED)])  # refuses what does not add up
     return Member(predictor, draw.shift, learner.weight, _converged(pipeline))
 

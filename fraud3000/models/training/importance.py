@@ -15,7 +15,8 @@ import polars as pl
 
 from fraud3000.metrics.ranking import Curve, corners
 from fraud3000.models.inference.encoder import Floats
-from fraud3000.models.training.fit import Labels, Model
+from fraud3000.models.inference.model import Model
+from fraud3000.models.training.fit import Labels
 
 Ints = npt.NDArray[np.int64]
 

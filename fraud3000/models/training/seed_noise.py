@@ -11,10 +11,10 @@ import polars as pl
 
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.metrics.report import values
-from fraud3000.models.inference import calibrate
+from fraud3000.models.inference.model import Model
 from fraud3000.models.policy import choose_threshold
-from fraud3000.models.training import estimators, fit
-from fraud3000.models.training.fit import Labels, Model
+from fraud3000.models.training import calibration, estimators, fit
+from fraud3000.models.training.fit import Labels
 from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import EvaluateModelParams, PolicyParams, TrainModelParams
 
@@ -118,7 +118,7 @@ def _models(
 
 def _measured(model: Model, judged: pl.DataFrame, params: TrainModelParams, policy: PolicyParams) -> dict[str, float]:
     log_odds = model.log_odds(judged)
-    calibrator = calibrate.fit(params.calibration, log_odds, judged["is_fraud"].to_numpy().astype(np.int8))
+    calibrator = calibration.fit(params.calibration, log_odds, judged["is_fraud"].to_numpy().astype(np.int8))
     scored = judged.with_columns(score=pl.Series(calibrator.probability(log_odds)))
     threshold = choose_threshold(scored, policy)
     alert = threshold.policy.alerts(scored["score"].to_numpy(), scored["amount"].to_numpy())
