@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import skops.io
-from sklearn.preprocessing import FunctionTransformer
 
 from fraud3000.errors import SchemaError, ScorerError, UnavailableError
-from fraud3000.models.inference import bundle, skops_io
+from fraud3000.models.inference import bundle
 from fraud3000.models.inference.explain import UsualValues
+from fraud3000.models.inference.linear import Linear
 from fraud3000.models.inference.scorer import UNREGISTERED, Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.models.training import calibration
@@ -162,7 +161,7 @@ def test_a_bundle_names_no_card_and_no_transaction(folder, small_featured):
     text = b"".join(path.read_bytes() for path in folder.glob("*.json")).decode()
     assert not any(f'"{one}"' in text for one in small_featured["transaction_id"])
     assert sorted(path.name for path in folder.iterdir()) == [
-        "catalogue.json", "manifest.json", "model-0.skops", "scorer.json"]  # fmt: skip
+        "catalogue.json", "manifest.json", "model-0.json", "scorer.json"]  # fmt: skip
 
 
 def test_a_bundle_is_read_without_mlflow(folder):
@@ -191,7 +190,7 @@ def test_no_bundle_is_said(tmp_path):
         Scorer.load(tmp_path / "8")
 
 
-@pytest.mark.parametrize("name", ["catalogue.json", "model-0.skops", "scorer.json"])
+@pytest.mark.parametrize("name", ["catalogue.json", "model-0.json", "scorer.json"])
 def test_changed_cut_or_missing_files_are_refused(folder, name):
     content = (folder / name).read_bytes()
     for changed in (content[:-1], content[:-1] + bytes([content[-1] ^ 1]), b""):
@@ -222,7 +221,7 @@ class _Bomb:
         return (Path.touch, (Path("exploded"),))
 
 
-@pytest.mark.parametrize("name", ["model.pkl", "extra.joblib", "model-0.skops"])
+@pytest.mark.parametrize("name", ["model.pkl", "extra.joblib", "model-0.json"])
 def test_a_pickle_is_refused_and_never_read(folder, name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     replace_file(folder, name, pickle.dumps(_Bomb()))
@@ -231,20 +230,10 @@ def test_a_pickle_is_refused_and_never_read(folder, name, monkeypatch, tmp_path)
     assert not Path("exploded").exists()
 
 
-@pytest.mark.parametrize(("thing", "ours"), [("bundle", 3), ("contract", 1), ("schema", 1)])
+@pytest.mark.parametrize(("thing", "ours"), [("bundle", 4), ("contract", 1), ("schema", 1)])
 def test_an_unknown_version_is_refused(folder, thing, ours):
     edit_manifest(folder, **{thing: 99})
     with pytest.raises(ScorerError, match=f"{thing} version 99 is unknown; this fraud3000 knows {ours}"):
-        Scorer.load(folder)
-
-
-def test_another_minor_of_scikit_learn_is_refused_and_another_patch_is_not(folder):
-    ours = bundle.Versions.ours().scikit_learn
-    major, minor = ours.split(".")[:2]
-    edit_manifest(folder, scikit_learn=f"{major}.{minor}.99")
-    Scorer.load(folder)
-    edit_manifest(folder, scikit_learn=f"{major}.{int(minor) + 1}.0")
-    with pytest.raises(ScorerError, match=rf"trained with scikit-learn {major}\.{int(minor) + 1}\.0; here is {ours}"):
         Scorer.load(folder)
 
 
@@ -255,15 +244,9 @@ def test_a_manifest_that_is_none_is_refused(folder, content):
         Scorer.load(folder)
 
 
-def test_types_that_no_model_of_ours_has_are_not_opened(folder):
-    replace_file(folder, "model-0.skops", skops.io.dumps(FunctionTransformer(subprocess.run)))
-    with pytest.raises(ScorerError, match=r"types that no model of ours has .*subprocess.run.*; it was not opened"):
-        Scorer.load(folder)
-
-
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("model-0.skops", b"not a zip"), ("scorer.json", b"{}"), ("catalogue.json", b"{}"), ("scorer.json", b"\xff")],
+    [("model-0.json", b"not JSON"), ("scorer.json", b"{}"), ("catalogue.json", b"{}"), ("scorer.json", b"\xff")],
 )
 def test_a_forged_bundle_that_makes_no_scorer_is_told_as_one(folder, name, content):
     replace_file(folder, name, content)
@@ -288,9 +271,9 @@ def test_a_forged_catalogue_that_could_not_be_declared_is_told_as_a_bundle(chang
     assert caught.value.exit_code == 5
 
 
-def test_an_archive_gives_back_the_pipeline(scorer, small_featured):
-    pipeline = skops_io.loads(skops_io.dumps(scorer.model.members[0].predictor.pipeline))
+def test_a_linear_model_comes_back_with_the_same_bits(scorer, small_featured):
+    linear = scorer.model.members[0].predictor
+    again = Linear.loads(linear.dumps(), len(scorer.model.encoder.columns))
+    assert again == linear
     matrix = scorer.model.encoder.matrix(small_featured)
-    np.testing.assert_array_equal(
-        pipeline.predict_proba(matrix), scorer.model.members[0].predictor.pipeline.predict_proba(matrix)
-    )
+    np.testing.assert_array_equal(again.log_odds(matrix), linear.log_odds(matrix))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -23,10 +22,12 @@ from fraud3000.errors import ParamsError, ScorerError, UnavailableError
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.models.inference import category_counts
 from fraud3000.models.inference.category_counts import CategoryCounts
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import ColumnMapping, Params
 from fraud3000.schema import DECLINE
 from fraud3000.stages.keys import key_of
 from fraud3000.stages.shared import category_tables
+from fraud3000.stages.shared.alias_follower import AliasFollower
 from fraud3000.stages.shared.answer_spool import AnswerSpool
 from fraud3000.stages.shared.history import History, doubts, require_span
 from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
@@ -34,9 +35,6 @@ from fraud3000.stages.shared.progress import track
 from fraud3000.stages.shared.stream import Stream
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
-
-if TYPE_CHECKING:
-    from fraud3000.models.inference.scorer import Scorer
 
 BLOCK = 200_000
 """Rows scored at a time; a score does not depend on the rows beside it."""
@@ -158,11 +156,7 @@ def _homeless(source: str) -> ParamsError:
 
 def _find(model: str, settings: Params) -> tuple[Scorer | None, ScorerError | UnavailableError | None]:
     try:
-        version, folder = registry.resolve(model, settings.registry, Workspace.of(settings).root)
-        from fraud3000.models.inference.scorer import (
-            Scorer,  # loads scikit-learn, which a faulty input need not wait for
-        )
-
+        version, folder = AliasFollower(settings, model)()
         return Scorer.load(folder, version=version), None
     except (ScorerError, UnavailableError) as error:
         return None, error

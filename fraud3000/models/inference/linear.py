@@ -103,9 +103,15 @@ class Linear:
         for index, term in enumerate(checked.terms):
             if term.column >= columns:
                 raise InvalidPartError(f"terms.{index}.column: {term.column} of {columns} columns")
-            if term.kind == "number" and term.fill is None:
-                raise InvalidPartError(f"terms.{index}.fill: missing for a number")
+            if not _fits(term.kind, term.fill):
+                raise InvalidPartError(f"terms.{index}.fill: {term.fill} does not fit the kind '{term.kind}'")
         return cls(checked.intercept, checked.terms)
+
+
+def _fits(kind: Kind, fill: float | None) -> bool:
+    if kind == "category":
+        return fill is None or (fill >= 0 and fill.is_integer())
+    return (fill is None) == (kind == "missing")
 
 
 def _scaled(term: Term, values: Floats) -> npt.NDArray[np.float64]:
