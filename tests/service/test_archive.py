@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from fraud3000.errors import CheckFailed, DataError
+from fraud3000.service.journal import sqlite_archiving
 from fraud3000.service.journal.audit import audit
 from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
-from fraud3000.service.journal.interface import Queue
+from fraud3000.service.journal.interface import AlertFilter
 from fraud3000.service.journal.recovery import recover
 from fraud3000.service.journal.sqlite import SqliteJournal
 from tests.service.test_journal import ANSWER, altered, taken
@@ -78,23 +79,23 @@ def test_entries_leave_by_days_and_nothing_changes(journal: SqliteJournal, path:
 
 
 def test_alerts_that_are_open_stay_in_the_queue(journal: SqliteJournal) -> None:
-    open_before = journal.alerts(Queue(limit=500))
+    open_before = journal.alerts(AlertFilter(limit=500))
     journal.move(day(30))
-    assert journal.alerts(Queue(limit=500)) == open_before
-    assert all(alert.open for alert in journal.alerts(Queue(open=None, limit=500)))
+    assert journal.alerts(AlertFilter(limit=500)) == open_before
+    assert all(alert.open for alert in journal.alerts(AlertFilter(open=None, limit=500)))
 
 
-def test_a_move_that_was_cut_off_is_done_again(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave = SqliteJournal._leave
-    monkeypatch.setattr("fraud3000.service.journal.sqlite._GONE_AT_ONCE", 4)
+def test_an_interrupted_move_is_finished_by_the_next(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    delete_batch = sqlite_archiving._delete_batch
+    monkeypatch.setattr(sqlite_archiving, "_DELETE_BATCH", 4)
     calls = iter(range(100))
 
-    def fails(self: SqliteJournal, *given: object) -> None:
+    def fails(*arguments: object) -> None:
         if next(calls) == 1:
             raise OSError("gone")
-        leave(self, *given)  # type: ignore[arg-type]
+        delete_batch(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SqliteJournal, "_leave", fails)
+    monkeypatch.setattr(sqlite_archiving, "_delete_batch", fails)
     with pytest.raises(OSError, match="gone"):
         journal.move(day(3))
     assert journal.moved == 4

@@ -1,4 +1,4 @@
-"""Edits, gaps, insertions and a cut tail are found; anchors show what seals cannot."""
+"""An audit finds edits, gaps, insertions and a cut end; checkpoints show what seals cannot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fraud3000.errors import UnavailableError
 from fraud3000.service.journal import hash_chain
 from fraud3000.service.journal.audit import Audit, audit
 from fraud3000.service.journal.checkpoints import CheckpointFile
-from fraud3000.service.journal.claims import of_journal
+from fraud3000.service.journal.claims import journal_claims
 from fraud3000.service.journal.sqlite import SqliteJournal
 from tests.service.test_journal import altered, some, taken
 
@@ -21,18 +21,18 @@ KEY = b"k" * 32
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    """A journal of 40 entries, anchored at 10, 20, 30 and 40."""
+    """A journal of 40 entries with checkpoints at 10, 20, 30 and 40."""
     with closing(SqliteJournal(tmp_path / "journal.db", key=KEY)) as journal:
         for first in (1, 11, 21, 31):
             journal.append(some(10, first))
-            CheckpointFile(tmp_path / "anchors.jsonl", key=KEY).drop(journal.store, journal.end)
+            CheckpointFile(tmp_path / "anchors.jsonl", key=KEY).append(journal.store, journal.end)
     return tmp_path
 
 
 def looked_at(place: Path) -> Audit:
     with closing(SqliteJournal(place / "journal.db", key=KEY)) as journal:
         anchors = CheckpointFile(place / "anchors.jsonl", key=KEY).read()
-        return audit(journal.steps_after(0), anchors.of(journal.store), of_journal(journal, anchors), [])
+        return audit(journal.steps_after(0), anchors.of_store(journal.store), journal_claims(journal, anchors), [])
 
 
 def test_what_is_whole_has_no_findings(kept: Path) -> None:
@@ -53,11 +53,11 @@ def test_what_is_whole_has_no_findings(kept: Path) -> None:
             "DELETE FROM entries WHERE number BETWEEN 7 AND 12",
             [(7, "is missing, with all up to 12"), (13, "cannot be verified")],
         ),
-        ("DELETE FROM entries WHERE number > 33", [(34, "7 of the last entries are gone: an anchor of")]),
+        ("DELETE FROM entries WHERE number > 33", [(34, "7 of the last entries are missing: a checkpoint of")]),
         ("DELETE FROM entries", [(1, "40 of the last entries are gone")]),
         (
             "INSERT INTO entries SELECT 41, kind, transaction_id, body, personal, seal FROM entries WHERE number = 3",
-            [(41, "is not what was sealed, or does not follow")],
+            [(41, "does not match its seal, or does not follow")],
         ),
     ],
 )
@@ -79,26 +79,26 @@ def test_one_who_has_the_key_is_caught_by_an_anchor(kept: Path) -> None:
     altered(kept / "journal.db", f"UPDATE facts SET value = '{store}' WHERE name = 'store'")
     found = looked_at(kept).findings
     assert [number for number, _ in found] == [20, 30, 40]
-    assert {said for _, said in found} == {"is sealed otherwise than an anchor says"}
+    assert {said for _, said in found} == {"has another seal than a checkpoint recorded"}
 
 
 def test_what_stands_beside_an_entry_is_bound_too(tmp_path: Path) -> None:
     with closing(SqliteJournal(tmp_path / "journal.db", key=KEY)) as journal:
         journal.append([taken(1, card_id="c1"), taken(2, card_id="c2")])
     altered(tmp_path / "journal.db", "UPDATE entries SET personal = CAST(replace(personal, 'c1', 'c9') AS BLOB)")
-    assert looked_at(tmp_path).findings == [(1, "what stands beside it is not what was sealed")]
+    assert looked_at(tmp_path).findings == [(1, "has personal data that does not match the hash in its body")]
 
 
 def test_a_place_is_told_once_and_again_when_it_moved(kept: Path) -> None:
     anchors = CheckpointFile(kept / "anchors.jsonl", key=KEY)
     with closing(SqliteJournal(kept / "journal.db", key=KEY)) as journal:
-        assert anchors.drop(journal.store, journal.end) is None
+        assert anchors.append(journal.store, journal.end) is None
         journal.append([taken(41)])
-        told = anchors.drop(journal.store, journal.end)
+        told = anchors.append(journal.store, journal.end)
         assert told is not None
         assert (told.number, told.seal) == (41, journal.end[1].hex())
-        assert [one.number for one in anchors.read().of(journal.store)] == [10, 20, 30, 40, 41]
-        assert anchors.read().of("another") == []
+        assert [one.number for one in anchors.read().of_store(journal.store)] == [10, 20, 30, 40, 41]
+        assert anchors.read().of_store("another") == []
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_an_anchor_that_was_cut_while_it_was_written_is_written_anew(kept: Path)
     path.write_bytes(path.read_bytes()[:-30])
     assert looked_at(kept).findings == []
     with closing(SqliteJournal(kept / "journal.db", key=KEY)) as journal:
-        assert CheckpointFile(path, key=KEY).drop(journal.store, journal.end) is not None
-        assert [one.number for one in CheckpointFile(path, key=KEY).read().of(journal.store)] == [10, 20, 30, 40]
+        assert CheckpointFile(path, key=KEY).append(journal.store, journal.end) is not None
+        assert [one.number for one in CheckpointFile(path, key=KEY).read().of_store(journal.store)] == [10, 20, 30, 40]
 
 
 def test_a_place_for_anchors_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="cannot be written"):
-        CheckpointFile(tmp_path).drop("a", (1, hash_chain.START))
+        CheckpointFile(tmp_path).append("a", (1, hash_chain.START))

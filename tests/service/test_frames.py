@@ -103,7 +103,7 @@ def test_what_the_service_declined_is_not_labelled(
         assert entries[7].answer is not None
         declined = entries[7].answered(replace(entries[7].answer, decision="decline"))
         journal.append([*entries[:7], declined, *entries[8:]])
-    known = history_frames.known(tmp_path / "other")
+    known = history_frames.read_history(tmp_path / "other")
     assert known is not None
     rows = known.transactions.collect()
     assert rows.filter(~pl.col("labelled"))["transaction_id"].to_list() == [declined.transaction_id]
@@ -112,10 +112,10 @@ def test_what_the_service_declined_is_not_labelled(
 
 def test_a_journal_without_a_history(given: Params, tmp_path: Path) -> None:
     labels.add(given, "a", is_fraud=True, source="bank")
-    known = history_frames.known(labels.service_folder(given))
+    known = history_frames.read_history(labels.service_folder(given))
     assert known is not None
     assert (known.transactions.collect().height, known.ledger.height, known.rows) == (0, 1, 0)
-    assert history_frames.known(tmp_path / "nowhere") is None
+    assert history_frames.read_history(tmp_path / "nowhere") is None
 
 
 def test_files_that_prepare_cannot_read_are_not_written(given: Params) -> None:

@@ -87,7 +87,7 @@ def test_a_flush_of_each_kind(path: Path) -> None:
     levels = {}
     for flush in ("full", "normal"):
         with closing(SqliteJournal(path, flush=flush)) as journal:  # type: ignore[arg-type]
-            levels[flush] = journal._writing.execute("PRAGMA synchronous").fetchone()[0]
+            levels[flush] = journal._write_connection.execute("PRAGMA synchronous").fetchone()[0]
     assert levels == {"full": 2, "normal": 1}
 
 
@@ -99,12 +99,12 @@ def test_numbers_have_no_gaps(journal: SqliteJournal) -> None:
 
 def test_without_room_nothing_is_kept_and_it_goes_on_when_there_is(journal: SqliteJournal) -> None:
     journal.append(some(5))
-    pages = journal._writing.execute("PRAGMA page_count").fetchone()[0]
-    journal._writing.execute(f"PRAGMA max_page_count = {pages}")
+    pages = journal._write_connection.execute("PRAGMA page_count").fetchone()[0]
+    journal._write_connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(UnavailableError, match=r"journal\.db: cannot be written or read .*full"):
         journal.append(some(500, first=6))
     assert journal.last == 5
-    journal._writing.execute("PRAGMA max_page_count = 1000000")
+    journal._write_connection.execute("PRAGMA max_page_count = 1000000")
     journal.append(some(500, first=6))
     assert len(list(journal.after(0))) == 505
 
@@ -131,7 +131,7 @@ def test_recovery_keeps_every_whole_entry_and_makes_each_lost_one_a_hole(
     altered(path, statement)
     with (
         closing(SqliteJournal(path)) as changed,
-        pytest.raises(CheckFailed, match=rf"entry {min(lost, default=1)} is (not what it was|missing)"),
+        pytest.raises(CheckFailed, match=rf"entry {min(lost, default=1)} (does not match its seal|is missing)"),
     ):
         list(changed.after(0))
     recovered = recover(path)
@@ -221,7 +221,7 @@ def test_whole_entries_of_a_cut_or_spoilt_file_are_kept(
     except CheckFailed:  # nothing of it can be read: it is left as it is
         assert path.exists()
         recovered = recover(path, archive_only=True)
-        assert recovered.kept == 0
+        assert recovered.intact == 0
     with closing(SqliteJournal(path)) as journal:
         found = list(journal.after(0))
         lost = {number for hole in journal.holes for number in range(hole.first, hole.last + 1)}

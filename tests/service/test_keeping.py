@@ -119,13 +119,13 @@ def full(opened: Service) -> Iterator[pytest.MonkeyPatch]:
     """The journal's disk is full until the patch is undone."""
     assert isinstance(opened.kept.journal, SqliteJournal)
     with pytest.MonkeyPatch.context() as patch:
-        pages = opened.kept.journal._writing.execute("PRAGMA page_count").fetchone()[0]
-        opened.kept.journal._writing.execute(f"PRAGMA max_page_count = {pages}")
+        pages = opened.kept.journal._write_connection.execute("PRAGMA page_count").fetchone()[0]
+        opened.kept.journal._write_connection.execute(f"PRAGMA max_page_count = {pages}")
         yield patch
 
 
 def more_room(service: Service) -> None:
-    service.kept.journal._writing.execute("PRAGMA max_page_count = 1000000")
+    service.kept.journal._write_connection.execute("PRAGMA max_page_count = 1000000")
 
 
 def test_nothing_is_answered_that_is_not_kept(

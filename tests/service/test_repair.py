@@ -14,12 +14,13 @@ from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import Params
 from fraud3000.service.engine.clock import CheckedClock
-from fraud3000.service.journal.entries import LabelEntry, RepairEntry, TransactionEntry
-from fraud3000.service.journal.history_frames import known
-from fraud3000.service.journal.repair import Corrections, find
+from fraud3000.service.journal.entries import LabelEntry, TransactionEntry
+from fraud3000.service.journal.history_frames import read_history
+from fraud3000.service.journal.operator_entries import RepairEntry
+from fraud3000.service.journal.repair import Corrections, find_wrong_times
 from fraud3000.stages import audit, serve
 from fraud3000.stages.replay import replay
-from fraud3000.stages.shared.service_store import journal_of, service_folder
+from fraud3000.stages.shared.service_store import open_journal, service_folder
 from tests.service.conftest import Open
 from tests.service.test_journal import taken
 from tests.service.test_readiness import Clocks
@@ -77,7 +78,7 @@ def test_a_repair_gives_the_card_its_features_and_labels_their_time_again(
     assert told_.facts["withdrawn transactions"] == 1
     assert told_.facts["label records with another time"] == 1
     assert audit.verify(given).refused is None
-    with closing(journal_of(given)) as journal:
+    with closing(open_journal(given)) as journal:
         (repair,) = [entry for entry in journal.of_transaction("") if isinstance(entry, RepairEntry)]
         assert repair.reason == "the clock ran ahead"
         assert repair.recorded[0][1] < microseconds(datetime.now(UTC)) + 1
@@ -99,12 +100,12 @@ def test_a_repair_gives_the_card_its_features_and_labels_their_time_again(
         snapshot.unlink()
     with closing(reopen()) as service:
         assert service.kept.store.checksum() == checksum, "a rebuild gives the same state"
-    exported = known(service_root)
+    exported = read_history(service_root)
     assert exported is not None
     ids = exported.transactions.select("transaction_id").collect()["transaction_id"].to_list()
     assert ("ahead" in ids, "later" in ids) == (False, True)
     assert exported.ledger["recorded_at"].max() < datetime.now(UTC) + timedelta(minutes=1)  # type: ignore[operator]
-    with pytest.raises(DataError, match="no entry lies more than"):
+    with pytest.raises(DataError, match="no entry is dated more than"):
         audit.repair(given, "again")
 
 
@@ -143,12 +144,12 @@ def test_only_what_lies_in_the_future_of_later_entries_is_corrected() -> None:
         LabelEntry(6, "t1", 1, "bank", None, microseconds(NOW - 6 * day)),
         at(7, -5 * day, -5 * day),
     ]
-    withdrawn, recorded = find(entries, now=NOW, ahead=timedelta(minutes=5), jump=timedelta(hours=1))
+    withdrawn, recorded = find_wrong_times(entries, now=NOW, ahead=timedelta(minutes=5), jump=timedelta(hours=1))
     assert (withdrawn, recorded) == ([2], [(4, microseconds(NOW - 8 * day) + 1)])
     corrections = Corrections(frozenset(withdrawn), dict(recorded))
     left = list(corrections.apply(entries))
     assert [entry.number for entry in left] == [1, 3, 4, 5, 6, 7]
-    assert find(left, now=NOW, ahead=timedelta(minutes=5), jump=timedelta(hours=1)) == ([], [])
+    assert find_wrong_times(left, now=NOW, ahead=timedelta(minutes=5), jump=timedelta(hours=1)) == ([], [])
 
 
 def test_a_repair_needs_a_reason(poisoned: dict[str, Any], given: Params) -> None:

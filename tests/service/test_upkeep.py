@@ -24,13 +24,13 @@ from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.params import Params
 from fraud3000.service.journal.entries import TransactionEntry
-from fraud3000.service.journal.history_frames import known
+from fraud3000.service.journal.history_frames import read_history
 from fraud3000.service.maintenance import maintenance as upkeeps
 from fraud3000.service.maintenance.maintenance import Maintenance
 from fraud3000.stages import audit
 from fraud3000.stages.replay import replay
 from fraud3000.stages.serve import Service
-from fraud3000.stages.shared.service_store import anchors_of, journal_of, service_folder
+from fraud3000.stages.shared.service_store import checkpoint_file, open_journal, service_folder
 from tests.service.test_keeping import rebuilt
 from tests.service.world import items
 
@@ -175,13 +175,13 @@ def test_another_catalogue_has_its_state_built_beside(
     async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         await score(client, sent[:100])
         publish(given, "2", of_another_catalogue)
-        before = upkeep.desk.judge.catalogue
+        before = upkeep.engine.judge.catalogue
         swap = asyncio.create_task(upkeep.reload())
         for place in range(100, 300, 10):
             await score(client, sent[place : place + 10])
             await asyncio.sleep(0.05)
         assert await swap == upkeeps.Reloaded("swapped", "2")
-        assert upkeep.desk.judge.catalogue != before
+        assert upkeep.engine.judge.catalogue != before
         assert (await score(client, sent[300:]))["model_version"] == "2"
         again = await score(client, sent[:1])
         assert again["results"][0]["model_version"] == "1"
@@ -202,7 +202,7 @@ def test_a_model_that_takes_other_transactions_is_refused(service: Service, give
         publish(given, "2", lambda one: replace(one, mapping=one.mapping.model_copy(update={"numeric": ("weight",)})))
         refused = await client.post("/admin/reload")
         assert (refused.status_code, (await client.get("/model")).json()["model_version"]) == (409, "1")
-        assert "version 2: takes other transactions than version 1" in refused.json()["error"]["message"]
+        assert "version 2: reads other fields of a transaction than version 1" in refused.json()["error"]["message"]
         told = (await client.get("/metrics")).text
         assert 'fraud3000_reloads_total{result="refused"} 1.0' in told
 
@@ -300,7 +300,7 @@ def test_old_entries_leave_and_are_at_hand(
     async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         before = await score(client, sent[:200])
         upkeep._schedule = replace(upkeep._schedule, journal=-timedelta(days=2))
-        await upkeep.let_leave()
+        await upkeep.archive_old_entries()
         assert service.kept.journal.moved == 200
         assert await score(client, sent[:200]) == before
         conflict = await client.post("/score", json={**sent[3], "amount": 1})
@@ -309,7 +309,7 @@ def test_old_entries_leave_and_are_at_hand(
         assert (await client.get(f"/decisions/{decision}")).json()["transaction_id"] == sent[7]["transaction_id"]
         await score(client, sent[200:])
         upkeep._schedule = replace(upkeep._schedule, decisions=-timedelta(days=2))
-        await upkeep.let_leave()
+        await upkeep.archive_old_entries()
         gone = await client.post("/score", json=sent[3])
         assert (gone.status_code, gone.json()["error"]["code"]) == (409, "expired")
         told = (await client.get(f"/decisions/{decision}")).status_code
@@ -330,15 +330,15 @@ def test_old_entries_leave_and_are_at_hand(
 def test_anchors_are_dropped_while_it_runs(
     reopen: Callable[[], Service], newest: pl.DataFrame, given: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeeps, "ANCHORED_EVERY", 0.05)
+    monkeypatch.setattr(upkeeps, "CHECKPOINT_SECONDS", 0.05)
 
     async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         await score(client, items(newest)[:10])
         await until(lambda: anchored()[-1] == 10)
 
     def anchored() -> list[int]:
-        with closing(journal_of(given)) as journal:
-            return [one.number for one in anchors_of(given).read().of(journal.store)]
+        with closing(open_journal(given)) as journal:
+            return [one.number for one in checkpoint_file(given).read().of_store(journal.store)]
 
     with closing(reopen()) as service:
         run(service, work)
@@ -379,7 +379,7 @@ def test_what_the_service_declined_has_no_label_in_windows_even_when_the_answer_
         declined.extend(one["transaction_id"] for one in results if one["decision"] == "decline")
         assert len(declined) > 200
         upkeep._schedule = replace(upkeep._schedule, journal=-timedelta(days=2), decisions=-timedelta(days=2))
-        await upkeep.let_leave()
+        await upkeep.archive_old_entries()
         await score(client, sent[300:])
 
     with closing(Service.open(declining, port=0, history=str(history))) as service:
@@ -396,7 +396,7 @@ def test_what_the_service_declined_has_no_label_in_windows_even_when_the_answer_
     shutil.rmtree(service_folder(given) / "snapshots")
     with closing(Service.open(given, port=0)) as anew:
         assert anew.kept.store.checksum() == checksum
-    found = known(service_folder(given))
+    found = read_history(service_folder(given))
     assert found is not None
     transactions = found.transactions.collect()
     assert set(transactions.filter(~pl.col("labelled"))["transaction_id"]) == set(declined)

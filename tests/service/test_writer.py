@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fraud3000.service.journal.entries import Entry, ErasureEntry
+from fraud3000.service.journal.entries import Entry
 from fraud3000.service.journal.group_commit import GroupCommitWriter
+from fraud3000.service.journal.operator_entries import ErasureEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 
 
@@ -35,7 +36,7 @@ def test_quick_writes_go_no_further_and_slow_or_large_ones_hold_nobody_up(tmp_pa
         journal.seconds = seconds
         added = [ErasureEntry(next(numbers), 0, 0) for _ in range(entries)]
         writer.add(added)
-        await writer.until(added[-1].number)
+        await writer.wait_durable(added[-1].number)
         assert journal.last == added[-1].number
         return waited.pop()
 
