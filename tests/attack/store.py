@@ -18,7 +18,7 @@ from fraud3000.service.journal.checkpoints import CheckpointFile
 from fraud3000.service.journal.entries import Entry
 from fraud3000.stages import audit
 from fraud3000.stages.shared.service_store import checkpoint_file, service_folder
-from tests.service.test_journal import taken
+from tests.service.test_journal import transaction_entry
 
 CATALOGUE = Catalogue((Window("card_id", "1d", "count"),), label_delay=0)
 KEY = "a key that is long enough for the audit"
@@ -35,7 +35,7 @@ def params_of(place: Path) -> Params:
 
 def entry(number: int) -> Entry:
     """The entry of a number."""
-    return taken(number, card_id=f"c{number % 7}")
+    return transaction_entry(number, card_id=f"c{number % 7}")
 
 
 def build(place: Path) -> None:

@@ -1,4 +1,4 @@
-"""The service's journal shows what was done to it, and a cardholder can be forgotten without a break in it."""
+"""The audit commands find changes of the journal, and erase a cardholder without breaking its seals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def keyed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ended(keyed: None, reopen: Open, newest: pl.DataFrame) -> None:
-    """A service that has decided all of the newest rows, and ended."""
+    """Stopped service that has decided all of the newest rows."""
     with closing(reopen()) as service:
         client = TestClient(service.app)
         post(client, {"transactions": items(newest)})
@@ -39,14 +39,14 @@ def ended(keyed: None, reopen: Open, newest: pl.DataFrame) -> None:
         assert client.post("/labels", json={"labels": [label]}).status_code == 200
 
 
-def test_a_journal_that_is_whole(ended: None, given: Params) -> None:
+def test_verify_an_intact_journal(ended: None, given: Params) -> None:
     told = audit.verify(given)
     assert (told.facts["entries"], told.facts["anchors"], told.facts["findings"]) == (NEWEST + 1, 2, 0)
     assert (told.refused, told.warnings) == (None, ())
     assert told.facts["sealed with"].startswith("key ")
 
 
-def test_one_that_is_not(ended: None, given: Params) -> None:
+def test_verify_a_changed_journal(ended: None, given: Params) -> None:
     with closing(sqlite3.connect(service_folder(given) / "journal.db")) as journal:
         journal.execute("UPDATE entries SET kind = 'label' WHERE number = 9")
         journal.execute("DELETE FROM entries WHERE number > 390")
@@ -59,7 +59,7 @@ def test_one_that_is_not(ended: None, given: Params) -> None:
     assert "anchors.jsonl: line 2 was altered" in audit.verify(given).tables[0].rows[0][1]
 
 
-def test_without_a_key_and_without_anchors_that_is_said(reopen: Open, given: Params) -> None:
+def test_verify_warns_without_key_and_checkpoints(reopen: Open, given: Params) -> None:
     reopen().close()
     checkpoint_file(given).path.unlink()
     told = audit.verify(given)
@@ -77,7 +77,7 @@ def test_another_key_is_refused(ended: None, given: Params, reopen: Open, monkey
             look()
 
 
-def test_a_card_is_forgotten_and_all_else_stays(
+def test_erase_removes_a_card_and_nothing_else(
     ended: None, given: Params, newest: pl.DataFrame, reopen: Open, trained: Path
 ) -> None:
     card = newest["card_id"][0]
@@ -119,7 +119,7 @@ def test_a_card_is_forgotten_and_all_else_stays(
             audit.erase(given, newest["card_id"][1])
 
 
-def test_an_erasure_that_was_cut_off_goes_on_under_the_same_name(
+def test_an_interrupted_erasure_resumes_with_the_same_pseudonym(
     ended: None, given: Params, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = newest["card_id"][0]
@@ -143,7 +143,7 @@ def test_an_erasure_that_was_cut_off_goes_on_under_the_same_name(
     assert history.filter(pl.col("card_id").is_in(list(names))).height > 0
 
 
-def test_one_decision_is_told_to_a_person(ended: None, given: Params, newest: pl.DataFrame) -> None:
+def test_explain_a_decision(ended: None, given: Params, newest: pl.DataFrame) -> None:
     id_ = newest["transaction_id"][0]
     told = explain(given, id_)
     assert told.facts["card"] == newest["card_id"][0]
@@ -160,7 +160,7 @@ def test_one_decision_is_told_to_a_person(ended: None, given: Params, newest: pl
     assert "the bundle of version 1 that decided is not there" in explain(away, id_).warnings[0]
 
 
-def test_a_service_is_open_on_what_it_kept(ended: None, reopen: Open) -> None:
+def test_commands_read_the_journal_of_a_running_service(ended: None, reopen: Open) -> None:
     service: Service = reopen()
     with closing(service):
         assert service.kept.journal.last == NEWEST + 1

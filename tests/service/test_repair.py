@@ -1,4 +1,4 @@
-"""A journal that a wrong clock dated into the future is repaired by a sealed entry; what was decided stays as it was."""
+"""A sealed entry repairs times that a wrong clock dated in the future; decisions do not change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fraud3000.stages import audit, serve
 from fraud3000.stages.replay import replay
 from fraud3000.stages.shared.service_store import open_journal, service_folder
 from tests.service.conftest import Open
-from tests.service.test_journal import taken
+from tests.service.test_journal import transaction_entry
 from tests.service.test_readiness import Clocks
 from tests.service.world import items, post
 
@@ -32,7 +32,7 @@ YEARS = timedelta(days=20 * 365)
 
 @pytest.fixture
 def clocks(newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    """The service's clock, which it trusts whatever it says."""
+    """Settable clock of the service, whose check accepts any jump."""
     made = Clocks(datetime.now(UTC))
     hundred_years = timedelta(days=36_500)
     monkeypatch.setattr(
@@ -47,7 +47,7 @@ def told(client: TestClient, id_: str, source: str) -> Any:
 
 @pytest.fixture
 def poisoned(reopen: Open, newest: pl.DataFrame, clocks: Clocks) -> dict[str, Any]:
-    """A service whose clock ran twenty years ahead for a moment, after which every label was recorded in 2046."""
+    """Service whose clock ran twenty years ahead for a moment, so that later labels were recorded in 2046."""
     sent = items(newest)
     with closing(reopen()) as service:
         client = TestClient(service.app)
@@ -68,9 +68,7 @@ def features(service: Any, id_: str) -> dict[str, Any]:
     return dict(zip(service.kept.store.catalogue.names, entry.features, strict=True))
 
 
-def test_a_repair_gives_the_card_its_features_and_labels_their_time_again(
-    poisoned: dict[str, Any], reopen: Open, given: Params
-) -> None:
+def test_a_repair_restores_features_and_label_times(poisoned: dict[str, Any], reopen: Open, given: Params) -> None:
     with closing(reopen()) as service:
         before = features(service, "later")
         assert before["card_count_7d"] is None, "the card is late by twenty years"
@@ -109,7 +107,7 @@ def test_a_repair_gives_the_card_its_features_and_labels_their_time_again(
         audit.repair(given, "again")
 
 
-def test_a_start_after_the_clock_went_back_asks_for_the_repair(
+def test_a_start_after_the_clock_went_back_asks_for_a_repair(
     reopen: Open, newest: pl.DataFrame, clocks: Clocks, given: Params
 ) -> None:
     clocks.at += YEARS
@@ -126,14 +124,14 @@ def test_a_start_after_the_clock_went_back_asks_for_the_repair(
 
 
 def at(number: int, received: timedelta, ts: timedelta) -> TransactionEntry:
-    one = taken(number, ts=microseconds(NOW + ts))
+    one = transaction_entry(number, ts=microseconds(NOW + ts))
     assert isinstance(one, TransactionEntry)
     return TransactionEntry(
         number, microseconds(NOW + received), None, one.transaction, one.catalogue, one.features, one.answer, one.salt
     )
 
 
-def test_only_what_lies_in_the_future_of_later_entries_is_corrected() -> None:
+def test_only_entries_dated_after_later_ones_are_corrected() -> None:
     day = timedelta(days=1)
     entries = [
         at(1, -9 * day, -9 * day),

@@ -98,7 +98,7 @@ def test_it_decides_what_comes_and_goes_on_where_it_ended(
         "answered: decision, 300 recomputed",
     ]
     assert shadow_report(shadowed, "2").facts == told.facts
-    with pytest.raises(DataError, match="no shadow of version 3 has decided there"):
+    with pytest.raises(DataError, match="no decisions of a shadow model of version 3"):
         shadow_report(shadowed, "3")
 
 
@@ -132,11 +132,11 @@ def test_it_says_what_the_model_would_answer(
 
 
 def test_without_a_shadow_that_is_said(service: Service, given: Params) -> None:
-    with pytest.raises(DataError, match="no shadow has decided there"):
+    with pytest.raises(DataError, match="has no decisions of a shadow model"):
         shadow_report(given)
     with closing(Shadow.open(service_folder(given), Path(given.workspace) / "models" / "2", "2")):
         pass
-    with pytest.raises(DataError, match="no transaction was decided by both models yet"):
+    with pytest.raises(DataError, match="has no transaction that both models decided"):
         shadow_report(given)
 
 
@@ -162,7 +162,7 @@ def test_the_champion_is_no_shadow_of_itself_and_that_is_told_once(
             await upkeep._run_shadow()
 
     run(service, work)
-    assert [line for line in logged if "no shadow: version 2 is the one that decides" in line] == [
+    assert [line for line in logged if "no shadow: version 2 serves already" in line] == [
         line for line in logged if "no shadow" in line
     ]
     assert sum("no shadow" in line for line in logged) == 1

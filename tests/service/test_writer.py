@@ -1,4 +1,4 @@
-"""Where groups are written: on the event loop while that is quick, beside it where it is not."""
+"""Group commit writes on the event loop while that is fast, else on a thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fraud3000.service.journal.sqlite import SqliteJournal
 
 
 class Watched(SqliteJournal):
-    """A journal whose writes take as long as told, and that notes whether the event loop waited for them."""
+    """Journal whose writes take a set time, and that records whether the event loop waited for them."""
 
     seconds = 0.0
 
@@ -28,7 +28,7 @@ class Watched(SqliteJournal):
 waited: list[bool] = []
 
 
-def test_quick_writes_go_no_further_and_slow_or_large_ones_hold_nobody_up(tmp_path: Path) -> None:
+def test_fast_writes_stay_on_the_event_loop_and_slow_or_large_ones_use_a_thread(tmp_path: Path) -> None:
     journal = Watched(tmp_path / "journal.db", flush="normal")
     writer, numbers = GroupCommitWriter(journal), iter(range(1, 10_000))
 
