@@ -436,7 +436,7 @@ class DecisionEngine:
 
     async def _kept(self, transactions: Iterable[str]) -> None:
         """Wait until all is kept that is known of transactions."""
-        if any(map(self._writer.waits, transactions)):
+        if any(map(self._writer.is_queued, transactions)):
             await self._writer.wait_durable(self._last)
 
 
