@@ -154,10 +154,10 @@ def test_explain_a_decision(ended: None, given: Params, newest: pl.DataFrame) ->
     assert told.tables[-1].rows[0][:2] == ("chargeback", "fraud")
     with pytest.raises(DataError, match="nobody: is not in the journal"):
         explain(given, "nobody")
-    with pytest.raises(DataError, match=r"f{24}: no decision"):
+    with pytest.raises(DataError, match=r"f{24}: is not in the journal"):
         explain(given, "f" * 24)
     away = given.model_copy(update={"workspace": "elsewhere"})
-    assert "the bundle of version 1 that decided is not there" in explain(away, id_).warnings[0]
+    assert "the bundle of version 1 with fingerprint" in explain(away, id_).warnings[0]
 
 
 def test_commands_read_the_journal_of_a_running_service(ended: None, reopen: Open) -> None:

@@ -100,7 +100,7 @@ def test_a_differing_decision_is_listed(given: Params, served: Service, tmp_path
 
 def test_decisions_that_cannot_be_replayed_are_reported(given: Params, served: Service, tmp_path: Path) -> None:
     away = given.model_copy(update={"workspace": str(tmp_path / "elsewhere")})
-    with pytest.raises(ScorerError, match="the bundle of version 1 that decided is not there"):
+    with pytest.raises(ScorerError, match="the bundle of version 1 with fingerprint"):
         replay(away)
     with closing(sqlite3.connect(tmp_path / "service" / "journal.db")) as connection:
         connection.execute("UPDATE entries SET kind = 'label' WHERE number = 9")

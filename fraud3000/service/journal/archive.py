@@ -35,7 +35,7 @@ _EXPIRED = "-expired"
 
 
 @dataclass(frozen=True, order=True)
-class File:
+class ArchiveFile:
     """One archive file: the range of its entries, and the day on which the last of them was received."""
 
     first: int
@@ -48,7 +48,7 @@ class File:
         return self.path.stem.endswith(_EXPIRED)
 
     @classmethod
-    def from_path(cls, path: Path) -> File:
+    def from_path(cls, path: Path) -> ArchiveFile:
         """Parse the day and the range of numbers from a file name."""
         day, first, last, *_ = path.stem.split("_")
         return cls(int(first), int(last.removesuffix(_EXPIRED)), date.fromisoformat(day), path)
@@ -67,9 +67,9 @@ class Archive:
         self.root = root
 
     @property
-    def files(self) -> list[File]:
+    def files(self) -> list[ArchiveFile]:
         """The files in the order of their entries."""
-        return sorted(File.from_path(path) for path in self.root.glob("*.parquet"))
+        return sorted(ArchiveFile.from_path(path) for path in self.root.glob("*.parquet"))
 
     @property
     def last(self) -> int:
@@ -225,7 +225,7 @@ def _write(rows: Iterable[SealedRow], path: Path) -> None:
         frame.write_parquet(part, row_group_size=_ROW_GROUP, statistics=True)
 
 
-def _read(file: File) -> Iterator[SealedRow]:
+def _read(file: ArchiveFile) -> Iterator[SealedRow]:
     with _report_unreadable(file.path):
         frame = pl.read_parquet(file.path, glob=False)
     return _rows(frame)
