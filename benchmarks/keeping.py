@@ -84,7 +84,7 @@ async def _decided(place: str, entries: int, cards: int) -> dict[int, int]:
     """Decide so many transactions in a folder; resident bytes now and then. The snapshot lacks the newest entries."""
     scorer = fraud3000.load("challenger")
     folder = DataDir(Path(place))
-    folder.sow(None, None, {"history": None, "told": "none"})
+    folder.seed(None, None, {"history": None, "told": "none"})
     kept = folder.open(scorer.catalogue, flush="normal")
     judge = Decider(scorer, bundle.fingerprint(Path("data/models/1")), Fallback())
     desk, memory = DecisionEngine(judge, kept.store, kept.journal, kept.past), {}

@@ -48,7 +48,7 @@ def main() -> int:
             answered = _send(sent, port)
         catalogue = _catalogue(asked)
         served = _served(folder / "service", catalogue)
-        known = history_frames.known(folder / "service")
+        known = history_frames.read_history(folder / "service")
         assert known is not None
         computed = batch_engine.assemble(known.transactions.collect(), known.ledger, catalogue)
     differing = _differing(served, computed, catalogue.names)

@@ -46,7 +46,7 @@ def keys_list(
     """List API keys and their scopes."""
     from fraud3000.stages import keys
 
-    return keys.listed(params)
+    return keys.list_keys(params)
 
 
 @command(keys_app, "fraud3000 keys revoke 1f9c02ab", name="revoke")

@@ -1,12 +1,12 @@
-"""Where a service keeps what it knows: what it began with, its journal, and snapshots of its features.
+"""Data folder of a service: seed history, journal, and snapshots of the feature state.
 
 ```
-seed.json  history.parquet  labels.parquet    what came before the service, copied once
-journal.db  archive/                          what came in since, and what was decided
-snapshots/<catalogue>/<number>-<seal>.snapshot    the features' state after an entry of the journal
+seed.json  history.parquet  labels.parquet        transactions before the service's first start, copied once
+journal.db  archive/                              transactions since, their decisions, and labels
+snapshots/<catalogue>/<number>-<seal>.snapshot    the feature state after an entry of the journal
 ```
 
-All of it but the snapshots is data; a snapshot saves time alone, and one that does not fit is passed over.
+Snapshots can be deleted: they only speed up the start, and one that does not match the journal is ignored.
 """
 
 from __future__ import annotations
@@ -39,30 +39,32 @@ from fraud3000.service.engine.seed_history import Past
 from fraud3000.service.journal import claims
 from fraud3000.service.journal.acknowledge import accept_loss, acknowledgement
 from fraud3000.service.journal.checkpoints import CheckpointClaims, CheckpointFile
-from fraud3000.service.journal.entries import PERSONAL, AcknowledgementEntry
+from fraud3000.service.journal.entries import PERSONAL
 from fraud3000.service.journal.interface import Flush
+from fraud3000.service.journal.operator_entries import AcknowledgementEntry
 from fraud3000.service.journal.recovery import Recovered, finish, recover
-from fraud3000.service.journal.sqlite import SqliteJournal, damaged
+from fraud3000.service.journal.sqlite import SqliteJournal
+from fraud3000.service.journal.sqlite_schema import damaged_error
 from fraud3000.service.journal.store_files import StoreFiles
 
 Timespan = tuple[datetime, datetime]
-"""First and last."""
+"""First and last time."""
 
 
 @dataclass(frozen=True)
 class DataDirContents:
-    """What a folder holds, ready for use.
+    """Opened content of a data folder.
 
     Attributes
     ----------
     store
-        Has observed the past and the journal.
+        Feature state after the seed history and the journal.
     snapshot
-        Number of the entry after which the snapshot was taken that the store was made of; None where there was none.
+        Number of the last entry in the snapshot that was restored; None if there was none.
     replayed
-        How many entries were read again.
+        How many entries after the snapshot were read.
     recovered
-        Outcome of the recovery at this start; None if the journal was whole.
+        Result of the recovery at this start; None if the journal was intact.
     """
 
     store: FeatureStore
@@ -74,9 +76,9 @@ class DataDirContents:
 
     @property
     def span(self) -> Timespan | None:
-        """From the first transaction to the last that came in; None without time."""
+        """Times of the first and the last transaction; None if transactions have no time."""
         first, last = self.past.first, self.past.last
-        ends = [one.transaction.get("ts") for one in self.journal.ends()]
+        ends = [entry.transaction.get("ts") for entry in self.journal.ends()]
         times = [EPOCH + timedelta(microseconds=ts) for ts in ends if ts is not None]
         if not times:
             return None if first is None or last is None else (first, last)
@@ -84,27 +86,27 @@ class DataDirContents:
 
 
 class DataDir:
-    """The folder of one service, held by one process at a time.
+    """Data folder of one service, locked by one process at a time.
 
     Parameters
     ----------
     root
-        Made where there is none; only its owner can read it.
-    anchors
-        Where the journal's end was reported; None for nowhere.
+        Created if it is missing; only its owner can read it.
+    checkpoints
+        File of the journal's checkpoints; None for none.
 
     Raises
     ------
     UnavailableError
-        Another process holds it, or it cannot be written.
+        Another process has locked it, or it cannot be written.
     """
 
-    def __init__(self, root: Path, anchors: CheckpointFile | None = None) -> None:
-        self.root, self._anchors = root, anchors
+    def __init__(self, root: Path, checkpoints: CheckpointFile | None = None) -> None:
+        self.root, self._checkpoints = root, checkpoints
         self._umask = os.umask(0o077)
         self._locks = ExitStack()
         try:
-            self._locks = _locked(root)
+            self._locks = _lock(root)
             self._in_place = StoreFiles([root, root / "lock"])
             _make_private(root)
         except BaseException:
@@ -113,85 +115,85 @@ class DataDir:
             raise
 
     @property
-    def _files(self) -> tuple[Path, Path, Path]:
+    def _seed_files(self) -> tuple[Path, Path, Path]:
         return self.root / HISTORY, self.root / LABELS, self.root / "seed.json"
 
     @property
-    def seed(self) -> dict[str, Any] | None:
-        """What the service began with, in words; None before that."""
-        told = self._files[-1]
-        return json.loads(told.read_text(encoding="utf-8")) if told.exists() else None
+    def seed_info(self) -> dict[str, Any] | None:
+        """Content of seed.json, the source of the seed history; None before `seed`."""
+        path = self._seed_files[-1]
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
-    def sow(self, transactions: pl.LazyFrame | None, ledger: pl.LazyFrame | None, told: dict[str, Any]) -> None:
-        """Copy what came before the service.
+    def seed(self, transactions: pl.LazyFrame | None, ledger: pl.LazyFrame | None, info: dict[str, Any]) -> None:
+        """Copy the history before the service's first start into the folder.
 
         Parameters
         ----------
         transactions, ledger
-            TRANSACTIONS and LEDGER; None where there are none.
-        told
-            Where they come from, for `seed`.
+            TRANSACTIONS and LEDGER; None if there are none.
+        info
+            Their source, for seed.json; see `seed_info`.
         """
-        with atomic_write.whole(*self._files) as (history, labels, seed):
+        with atomic_write.whole(*self._seed_files) as (history, labels, seed_json):
             rows = pl.LazyFrame(schema=TRANSACTIONS) if transactions is None else transactions
-            atomic_write.write_parquet(_in_order(rows), history)
+            atomic_write.write_parquet(_sorted_by_arrival(rows), history)
             atomic_write.write_parquet(pl.LazyFrame(schema=LEDGER) if ledger is None else ledger, labels)
-            seed.write_text(json.dumps(told, indent=2), encoding="utf-8")
+            seed_json.write_text(json.dumps(info, indent=2), encoding="utf-8")
 
     def open(self, catalogue: Catalogue, *, key: bytes = b"", flush: Flush = "full") -> DataDirContents:
-        """Make a store of what the folder holds: of a snapshot and the entries since, or of everything.
+        """Open the journal and compute the feature state, from a snapshot and the entries after it or from all data.
 
-        A damaged journal is recovered: whole entries stay, lost ones become holes.
+        A damaged journal is recovered: intact entries stay, lost ones become holes.
 
         Parameters
         ----------
         key
-            Of the journal's seals.
+            The audit key.
         flush
-            When a commit is on the disk.
+            See `Flush`.
 
         Raises
         ------
         CheckFailed
             Acknowledged entries are lost from the journal's end, or it cannot be read at all.
         UnavailableError
-            The journal cannot be read or written, or there is none where there was one.
+            The journal cannot be read or written, or was deleted.
         """
-        journal, recovered = self._opened(key, flush)
+        journal, recovered = self._open_journal(key, flush)
         try:
-            return self._kept(catalogue, journal, recovered)
+            return self._contents(catalogue, journal, recovered)
         except CheckFailed as error:
             recovered = self._recover(key, error)
             journal = SqliteJournal(self._database, key=key, flush=flush, create=False, mark=self._mark)
-            return self._kept(catalogue, self._checked(journal), recovered)
+            return self._contents(catalogue, self._checked(journal), recovered)
 
     def journal(self, *, key: bytes = b"", flush: Flush = "full") -> SqliteJournal:
-        """The journal alone; an empty one is begun if the folder never had one.
+        """Open the journal without the feature state; create an empty one if the folder never had one.
 
         Raises
         ------
         CheckFailed
             Acknowledged entries are lost from its end, or it cannot be read at all.
         UnavailableError
-            It cannot be read or written, or there is none where there was one.
+            It cannot be read or written, or was deleted.
         """
-        return self._opened(key, flush)[0]
+        return self._open_journal(key, flush)[0]
 
     def require_journal_or_new(self) -> None:
-        """Refuse to begin an empty journal where there was one.
+        """Check that there is a journal, or that there never was one.
 
         Raises
         ------
         UnavailableError
-            There is no journal, but something else of a service.
+            There is no journal, but other files of a service.
         """
         if not self._database.exists():
-            claims.require_untouched(self.root, self._claims(), self._mark)
+            claims.require_new(self.root, self._claims(), self._mark)
 
     def acknowledge(self, reason: str, by: str, at: int, *, key: bytes = b"") -> AcknowledgementEntry | None:
-        """Seal a person's acknowledgement of every loss that is not acknowledged yet; None if nothing is wrong.
+        """Seal an operator's acknowledgement of every new loss; None if nothing is lost.
 
-        Lost numbers stay lost: what comes next is numbered on behind them.
+        Lost numbers are never used again: the next entry takes the number after them.
 
         Parameters
         ----------
@@ -205,45 +207,45 @@ class DataDir:
         UnavailableError
             The journal cannot be written.
         """
-        anchors, path = self._claims(), self._database
-        self.forget_snapshots()  # they may have seen what is lost; before any change, in case this is cut off
-        rebuilt = accept_loss(path, anchors, key=key, mark=self._mark)
+        checkpoints, path = self._claims(), self._database
+        self.delete_snapshots()  # they may contain lost entries; first, in case this is interrupted
+        rebuilt = accept_loss(path, checkpoints, key=key, mark=self._mark)
         with closing(SqliteJournal(path, key=key, create=False, mark=self._mark)) as journal:
-            lost = acknowledgement(journal, anchors, reason=reason, by=by, at=at, rebuilt=rebuilt)
-            if lost is not None:
-                journal.append([lost])
+            entry = acknowledgement(journal, checkpoints, reason=reason, by=by, at=at, rebuilt=rebuilt)
+            if entry is not None:
+                journal.append([entry])
                 journal.write_mark()
-        return lost
+        return entry
 
-    def forget_snapshots(self) -> None:
-        """Delete all snapshots, so that the next start makes the features' state anew."""
+    def delete_snapshots(self) -> None:
+        """Delete all snapshots, so that the next start computes the feature state from all data."""
         shutil.rmtree(self.root / "snapshots", ignore_errors=True)
 
     def require_in_place(self) -> None:
-        """Refuse to go on if the folder or its lock was deleted, unmounted or replaced.
+        """Check that the folder and its lock file are the ones that were opened.
 
         Raises
         ------
         UnavailableError
-            Naming it.
+            One was deleted, unmounted or replaced.
         """
         self._in_place.require_in_place()
 
     def past(self) -> Past:
-        """What the service began with; nothing where it has not begun."""
-        return Past(self._files[0] if self.seed is not None else None)
+        """Return the seed history; an empty one before `seed`."""
+        return Past(self._seed_files[0] if self.seed_info is not None else None)
 
     @property
     def card_keys(self) -> set[str]:
-        """The keys under which cards of the history are named, by what names begin with."""
-        history, *_ = self._files
+        """Prefixes of hashed card numbers in the seed history, which identify the key that hashed them."""
+        history, *_ = self._seed_files
         if not history.exists() or "card_id" not in pl.read_parquet_schema(history):
             return set()
-        begin = pl.col("card_id").str.extract(r"^(k[0-9a-f]{8})\.").unique()
-        return set(pl.scan_parquet(history).select(begin).collect(engine="streaming").to_series().drop_nulls())
+        prefix = pl.col("card_id").str.extract(r"^(k[0-9a-f]{8})\.").unique()
+        return set(pl.scan_parquet(history).select(prefix).collect(engine="streaming").to_series().drop_nulls())
 
     def erase(self, cards: dict[str, str]) -> int:
-        """Give cards of the history other names, take what else is personal of theirs, and take all snapshots away.
+        """Pseudonymize cards in the seed history, delete their other personal data, and delete all snapshots.
 
         Parameters
         ----------
@@ -253,34 +255,34 @@ class DataDir:
         Returns
         -------
         int
-            How many transactions of the history were of them.
+            How many transactions of the history were changed.
         """
-        self.forget_snapshots()
-        history = self._files[0]
+        self.delete_snapshots()
+        history = self._seed_files[0]
         if not history.exists():
             return 0
         rows = pl.scan_parquet(history)
         columns = rows.collect_schema().names()
         if "card_id" not in columns:
             return 0
-        mine = pl.col("card_id").is_in(list(cards))
-        count = int(rows.select(mine.sum()).collect().item())
-        places = [name for name in PERSONAL if name in columns and name != "card_id"]
-        told = [pl.when(mine).then(None).otherwise(pl.col(name)).alias(name) for name in places]
+        matches = pl.col("card_id").is_in(list(cards))
+        count = int(rows.select(matches.sum()).collect().item())
+        others = [name for name in PERSONAL if name in columns and name != "card_id"]
+        erased = [pl.when(matches).then(None).otherwise(pl.col(name)).alias(name) for name in others]
         if count:
             with atomic_write.whole(history) as (part,):
-                atomic_write.write_parquet(rows.with_columns(*told, card_id=pl.col("card_id").replace(cards)), part)
+                atomic_write.write_parquet(rows.with_columns(*erased, card_id=pl.col("card_id").replace(cards)), part)
         return count
 
     def close(self) -> None:
-        """Let another process have it; where nothing was kept, nothing stays."""
+        """Unlock the folder; delete it if it is empty."""
         try:
             self._in_place.require_in_place()
             if not any(path.name != "lock" for path in self.root.iterdir()):
                 (self.root / "lock").unlink()
                 self.root.rmdir()
         except UnavailableError:
-            logger.warning("{}: was deleted or replaced; nothing is tidied up there", self.root)
+            logger.warning("{}: was deleted or replaced; it is left as it is", self.root)
         finally:
             self._locks.close()
             os.umask(self._umask)
@@ -291,13 +293,13 @@ class DataDir:
 
     @property
     def _mark(self) -> Path | None:
-        return None if self._anchors is None else self._anchors.mark
+        return None if self._checkpoints is None else self._checkpoints.mark
 
     def _claims(self) -> CheckpointClaims:
-        return CheckpointClaims() if self._anchors is None else self._anchors.read()
+        return CheckpointClaims() if self._checkpoints is None else self._checkpoints.read()
 
-    def _opened(self, key: bytes, flush: Flush) -> tuple[SqliteJournal, Recovered | None]:
-        """The journal, begun if there never was one, and recovered if it is damaged."""
+    def _open_journal(self, key: bytes, flush: Flush) -> tuple[SqliteJournal, Recovered | None]:
+        """Open the journal; create it if there never was one, and recover it if it is damaged."""
         finish(self._database)
         if not self._database.exists():
             self.require_journal_or_new()
@@ -313,18 +315,18 @@ class DataDir:
         return self._checked(journal), recovered
 
     def _checked(self, journal: SqliteJournal) -> SqliteJournal:
-        """The journal, once it holds all that was claimed of it."""
+        """Return the journal if it has every claimed entry; update its high-water mark."""
         with closing_on_error(journal):
-            claims.require(journal, self._claims())
+            claims.require_complete(journal, self._claims())
             journal.write_mark()
         return journal
 
     def _recover(self, key: bytes, error: CheckFailed) -> Recovered:
         logger.error("{}", error.message)
-        self.forget_snapshots()  # they have seen what is lost now
+        self.delete_snapshots()  # they contain entries that are lost now
         return recover(self._database, self._claims(), key=key, mark=self._mark)
 
-    def _kept(self, catalogue: Catalogue, journal: SqliteJournal, recovered: Recovered | None) -> DataDirContents:
+    def _contents(self, catalogue: Catalogue, journal: SqliteJournal, recovered: Recovered | None) -> DataDirContents:
         with closing_on_error(journal):
             store, snapshot, last = feature_state.made(self.root, catalogue, journal)
             return DataDirContents(store, journal, self.past(), snapshot, last - (snapshot or 0), recovered)
@@ -341,22 +343,22 @@ def closing_on_error(journal: SqliteJournal) -> Iterator[None]:
 
 
 def _require_readable(journal: SqliteJournal) -> None:
-    """Refuse a journal of which entries are missing, or whose tables cannot be read.
+    """Check that no entry is missing and that the tables can be read.
 
     Raises
     ------
     CheckFailed
-        It is damaged.
+        The journal is damaged.
     """
     if not journal.complete:
-        raise damaged(journal.path, "entries are missing")
-    if journal.last_alert > journal.last + claims.MOST_LOST:
-        raise damaged(journal.path, "an alert is of an entry that there cannot be")
+        raise damaged_error(journal.path, "entries are missing")
+    if journal.last_alert > journal.last + claims.MAX_LOST:
+        raise damaged_error(journal.path, "an alert has an impossible entry number")
     journal.of_transaction("")
 
 
-def _locked(root: Path) -> ExitStack:
-    """Lock the folder by a file in it, and by the folder itself, in case somebody removes that file."""
+def _lock(root: Path) -> ExitStack:
+    """Lock the folder by a file in it, and by the folder itself in case that file is deleted."""
     with ExitStack() as locks:
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -366,20 +368,21 @@ def _locked(root: Path) -> ExitStack:
             locks.callback(os.close, folder)
         except OSError as error:
             raise UnavailableError(
-                f"{root}: cannot be written ({error.strerror})", hint="Choose another serve.store."
+                f"{root}: cannot be written ({error.strerror})", hint="Set serve.store to another folder."
             ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _lock_folder(folder)
         except OSError as error:
             raise UnavailableError(
-                f"{root}: another service keeps its journal there", hint="End it, or choose another serve.store."
+                f"{root}: is in use by another service",
+                hint="Stop that service, or set serve.store to another folder.",
             ) from error
         return locks.pop_all()
 
 
 def _lock_folder(descriptor: int) -> None:
-    """Lock a folder, where its file system can: network file systems lock files alone."""
+    """Lock a folder if its file system can: network file systems lock files only."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -388,15 +391,15 @@ def _lock_folder(descriptor: int) -> None:
 
 
 def _make_private(root: Path) -> None:
-    """Take the rights of others away from what is in the folder already."""
+    """Remove the permissions of group and others from the folder and its files."""
     for path in (root, *root.rglob("*")):
-        with suppress(OSError):  # another user's
+        with suppress(OSError):  # another user owns it
             mode = path.stat().st_mode
             if mode & 0o077:
                 path.chmod(stat.S_IMODE(mode) & 0o700)
 
 
-def _in_order(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """By arrival, which most files are already."""
+def _sorted_by_arrival(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Sort by order of arrival, unless the rows are sorted already."""
     ordered = rows.select(pl.col("seq").is_sorted()).collect().item()
     return rows if ordered else rows.sort("seq")

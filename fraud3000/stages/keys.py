@@ -1,4 +1,4 @@
-"""Make the secrets that fraud3000 needs."""
+"""Keys of the service and of card numbers: create, list and revoke them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fraud3000.stages.shared.workspace import Workspace
 
 
 def pan() -> str:
-    """Make a new card key, as one line for `FRAUD3000_PAN_KEY`.
+    """Create a random card-number key, as one line for `FRAUD3000_PAN_KEY`.
 
     Examples
     --------
@@ -28,45 +28,45 @@ def pan() -> str:
     return cards.new_key().text()
 
 
-def key_of(params: Params) -> Callable[[], CardNames]:
-    """What names cards, of this process' environment and of the workspace; read when a card number is met first."""
+def card_names_loader(params: Params) -> Callable[[], CardNames]:
+    """Return a function that loads the card names of the environment's key and the workspace, on its first call only."""
     return cache(partial(card_names.load, os.environ, Workspace.of(params).card_names))
 
 
-def access_file(params: Params) -> Path:
-    """Where the keys of the service are kept, hashed."""
+def api_keys_file(params: Params) -> Path:
+    """Return the path of the service's hashed API keys."""
     return service_folder(params) / "keys.json"
 
 
 def add(params: Params, name: str, scopes: Sequence[Scope]) -> Summary:
-    """Make a key for the service, told this once; a running one takes it at once.
+    """Create an API key and print it once; a running service accepts it immediately.
 
     Raises
     ------
     UnavailableError
         The file of keys cannot be written.
     """
-    made = ApiKeys(access_file(params)).add(name, scopes)
-    return Summary(command="keys add", facts={"key": made, "name": name, "scopes": list(scopes)})
+    key = ApiKeys(api_keys_file(params)).add(name, scopes)
+    return Summary(command="keys add", facts={"key": key, "name": name, "scopes": list(scopes)})
 
 
 def revoke(params: Params, key: str) -> Summary:
-    """Refuse a key from now on.
+    """Revoke an API key; a running service refuses it from then on.
 
     Raises
     ------
     DataError
         There is no such key.
     """
-    revoked = ApiKeys(access_file(params)).revoke(key)
+    revoked = ApiKeys(api_keys_file(params)).revoke(key)
     return Summary(
         command="keys revoke", facts={"key": revoked.id, "name": revoked.name, "revoked at": revoked.revoked_at}
     )
 
 
-def listed(params: Params) -> Summary:
-    """Tell which keys there are, and what they are for."""
-    keys = ApiKeys(access_file(params)).all()
+def list_keys(params: Params) -> Summary:
+    """List API keys with their scopes."""
+    keys = ApiKeys(api_keys_file(params)).all()
     rows = tuple((key.id, key.name, ", ".join(key.scopes), key.made_at, key.revoked_at or "") for key in keys)
     table = Table("Keys", ("key", "name", "scopes", "made at", "revoked at"), rows)
     return Summary(command="keys list", facts={"keys": len(keys)}, tables=(table,) if rows else ())

@@ -100,7 +100,7 @@ def _read(params: Params, location: str | None) -> _LedgerSource:
         if found.transactions is not None:
             return _LedgerSource(_slim(found.transactions.lazy()), found.ledger, location)
         return _LedgerSource(_slim(scan(workspace.transactions, made_by="prepare")), found.ledger, location)
-    service = history_frames.known(root, key=hash_chain.audit_key(os.environ))
+    service = history_frames.read_history(root, key=hash_chain.audit_key(os.environ))
     if service is not None and (service.rows or not workspace.transactions.exists()):
         return _LedgerSource(_slim(service.transactions), service.ledger, str(root))
     told = _LedgerSource(

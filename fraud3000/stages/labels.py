@@ -29,9 +29,9 @@ from fraud3000.service.journal.entries import Entry, LabelEntry
 from fraud3000.service.journal.repair import last_received
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.signals import uninterrupted
-from fraud3000.stages.keys import key_of
+from fraud3000.stages.keys import card_names_loader
 from fraud3000.stages.prepare import reasons
-from fraud3000.stages.shared.service_store import anchors_of, service_folder
+from fraud3000.stages.shared.service_store import checkpoint_file, service_folder
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace
 
@@ -134,7 +134,7 @@ def labels_in(params: Params, found: Sequence[DataFile], known: pl.LazyFrame | N
         label_delay=section.label_delay,
         earliest=section.earliest,
         latest=section.latest,
-        card_key=key_of(params),
+        card_key=card_names_loader(params),
     )
     ledger = pl.concat([taken.ledger.select(*LEDGER), *ledgers])
     return Read(taken.transactions, ledger, quarantine([taken.quarantine, *refused]))
@@ -166,7 +166,7 @@ def export(params: Params, file: str, transactions: str | None = None) -> Summar
         if not name.endswith(".parquet"):
             raise ParamsError(f"{name}: is written as Parquet", hint="Name a file that ends with .parquet.")
     root = service_folder(params)
-    known = history_frames.known(root, key=hash_chain.audit_key(os.environ))
+    known = history_frames.read_history(root, key=hash_chain.audit_key(os.environ))
     if known is None:
         raise DataError(f"{root}: no service has kept anything there", hint="See serve.store of the params.")
     with locations.whole(*map(locations.place, wanted.values())) as parts:
@@ -222,7 +222,7 @@ def _told_before(said: LabelInput, known: Sequence[Entry]) -> LabelEntry | None:
 @contextmanager
 def _journal(params: Params) -> Iterator[tuple[DataDir, SqliteJournal]]:
     with (
-        closing(DataDir(service_folder(params), anchors_of(params))) as folder,
+        closing(DataDir(service_folder(params), checkpoint_file(params))) as folder,
         closing(folder.journal(key=hash_chain.audit_key(os.environ), flush=params.serve.flush)) as journal,
     ):
         yield folder, journal

@@ -15,7 +15,7 @@ from fraud3000.data.storage import atomic_write, locations, s3_upload
 from fraud3000.data.storage.s3 import Address
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER, TIME
-from fraud3000.stages.keys import key_of
+from fraud3000.stages.keys import card_names_loader
 from fraud3000.stages.shared import preflight
 from fraud3000.stages.shared.catalogues import build_catalogue
 from fraud3000.stages.shared.summary import Summary, Table
@@ -58,7 +58,7 @@ def prepare(params: Params) -> Summary:
 
 def _rules(params: Params) -> roles.Rules:
     section = params.prepare
-    return roles.Rules(sources.resolve(section), section.earliest, section.latest, key_of(params))
+    return roles.Rules(sources.resolve(section), section.earliest, section.latest, card_names_loader(params))
 
 
 def _summary(

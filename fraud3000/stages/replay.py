@@ -1,4 +1,4 @@
-"""Decisions of the journal, made again from what was known then, and compared byte for byte."""
+"""Replay of logged decisions: recompute each one from the data of its time, and compare it byte for byte."""
 
 from __future__ import annotations
 
@@ -13,124 +13,149 @@ from fraud3000.params import Params
 from fraud3000.service.engine import feature_state
 from fraud3000.service.engine.decider import Decider
 from fraud3000.service.engine.feature_state import sown
-from fraud3000.service.journal.entries import Decision, Entry, LateDecisionEntry, RepairEntry, TransactionEntry
+from fraud3000.service.journal.entries import Decision, Entry, LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.holes import count
+from fraud3000.service.journal.operator_entries import RepairEntry
 from fraud3000.service.journal.repair import Corrections
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.shared.progress import doing
-from fraud3000.stages.shared.service_store import decision_of, journal_of, judges_of, service_folder
+from fraud3000.stages.shared.service_store import find_decision, load_deciders, open_journal, service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
 
-_LOST = "{:,} entries of the journal are lost: features that counted them come out differently"
-_SHOWN = 10
-"""Decisions that differ which are told one by one."""
+_LOST = "{:,} entries of the journal are lost: features that include them differ"
+_MAX_LISTED = 10
+"""Maximum number of differing decisions that are listed."""
 
 
 def replay(params: Params, ids: Sequence[str] = ()) -> Summary:
-    """Make decisions again and compare them with what was told; a running service is not disturbed.
+    """Reproduce logged decisions and compare them byte for byte; the service may be running.
 
-    The state of the features is built from what the service began with and all that the journal has, in its order. Each
-    transaction's features are read from it anew, and decided by the bundle that decided then.
+    The feature state is rebuilt from the seed history and all entries of the journal, in order. Each transaction's features
+    are read from it, and the bundle that made the decision decides again.
 
     Parameters
     ----------
     ids
-        Of transactions or decisions; all where none is given.
+        Of transactions or decisions; empty for all.
 
     Raises
     ------
     CheckFailed
-        The journal is not what it was when it was sealed.
+        An entry of the journal does not match its seal.
     DataError
-        There is no journal, or an id is not in it.
+        There is no journal, or it does not have an id.
     ScorerError
-        The bundle of a model that decided is gone.
+        The bundle of a model is missing.
     """
-    with closing(journal_of(params)) as journal, doing("replaying"):
-        seen = _Seen.of(journal.after(0))
-        wanted = {decision_of(journal, one).number for one in ids}
-        judges = judges_of(Workspace.of(params), seen.models.values())
+    with closing(open_journal(params)) as journal, doing("replaying"):
+        first_pass = _FirstPass.from_entries(journal.after(0))
+        selected = {find_decision(journal, id_).number for id_ in ids}
+        deciders = load_deciders(Workspace.of(params), first_pass.models.values())
         root = service_folder(params)
-        found = _Replay(judges, {one.catalogue: sown(root, one.scorer.catalogue) for one in judges.values()})
+        result = _Replay(
+            deciders, {decider.catalogue: sown(root, decider.scorer.catalogue) for decider in deciders.values()}
+        )
         for entry in journal.after(0):
             if isinstance(entry, RepairEntry):
-                found.stores = {name: _repaired(store, journal, root, entry) for name, store in found.stores.items()}
-            met = found.meet(entry)
-            if isinstance(entry, TransactionEntry) and (not wanted or entry.number in wanted):
-                found.compare(seen.answered(entry), met)
+                result.stores = {name: _repaired(store, journal, root, entry) for name, store in result.stores.items()}
+            by_catalogue = result.observe(entry)
+            if isinstance(entry, TransactionEntry) and (not selected or entry.number in selected):
+                result.compare(first_pass.with_decision(entry), by_catalogue)
         lost = count(journal.holes)
-    return found.summary(seen.decisions, lost)
+    return result.summary(first_pass.decisions, lost)
 
 
 def _repaired(store: FeatureStore, journal: SqliteJournal, root: Path, repair: RepairEntry) -> FeatureStore:
-    """The state behind a repair: as it would be if a wrong clock had not dated entries into the future."""
-    again, corrections = sown(root, store.catalogue), Corrections.of_journal(journal, until=repair.number)
-    feature_state.advanced(again, journal, 0, until=repair.number, corrections=corrections)
-    return again
+    """Compute the feature state after a repair: from the corrected entries up to it."""
+    repaired, corrections = sown(root, store.catalogue), Corrections.from_journal(journal, until=repair.number)
+    feature_state.advanced(repaired, journal, 0, until=repair.number, corrections=corrections)
+    return repaired
 
 
 @dataclass
-class _Seen:
-    """What a first look at the journal tells: its models, one decision of each, and answers that came later."""
+class _FirstPass:
+    """Result of a first pass over the journal.
+
+    Attributes
+    ----------
+    models
+        Fingerprint of a model to a transaction that it decided.
+    late
+        Transaction to the decision that was made after its arrival.
+    decisions
+        Number of decisions.
+    """
 
     models: dict[str, TransactionEntry] = field(default_factory=dict)
-    later: dict[str, Decision] = field(default_factory=dict)
+    late: dict[str, Decision] = field(default_factory=dict)
     decisions: int = 0
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> _Seen:
-        seen, open_ = cls(), dict[str, TransactionEntry]()
+    def from_entries(cls, entries: Iterable[Entry]) -> _FirstPass:
+        result, undecided = cls(), dict[str, TransactionEntry]()
         for entry in entries:
             if isinstance(entry, TransactionEntry) and entry.answer is None and not entry.expired:
-                open_[entry.transaction_id] = entry
-            elif isinstance(entry, LateDecisionEntry) and entry.transaction_id in open_:
-                seen.later[entry.transaction_id] = entry.answer
-                entry = open_.pop(entry.transaction_id).answered(entry.answer)  # noqa: PLW2901
+                undecided[entry.transaction_id] = entry
+            elif isinstance(entry, LateDecisionEntry) and entry.transaction_id in undecided:
+                result.late[entry.transaction_id] = entry.answer
+                entry = undecided.pop(entry.transaction_id).answered(entry.answer)  # noqa: PLW2901
             if isinstance(entry, TransactionEntry):
-                seen.decisions += entry.answer is not None or entry.expired
+                result.decisions += entry.answer is not None or entry.expired
                 if entry.answer is not None:
-                    seen.models.setdefault(entry.answer.fingerprint, entry)
-        return seen
+                    result.models.setdefault(entry.answer.fingerprint, entry)
+        return result
 
-    def answered(self, taken: TransactionEntry) -> TransactionEntry:
-        answer = taken.answer or self.later.get(taken.transaction_id)
-        return taken if answer is None else taken.answered(answer)
+    def with_decision(self, entry: TransactionEntry) -> TransactionEntry:
+        decision = entry.answer or self.late.get(entry.transaction_id)
+        return entry if decision is None else entry.answered(decision)
 
 
 @dataclass
 class _Replay:
-    """A state for each catalogue, and what came out so far."""
+    """Feature states by catalogue, and the outcome so far.
 
-    judges: dict[str, Decider]
+    Attributes
+    ----------
+    deciders
+        Models by fingerprint.
+    stores
+        Feature state by catalogue.
+    counts
+        Decisions by outcome and by source.
+    differing
+        Transaction, decision, and what differs.
+    """
+
+    deciders: dict[str, Decider]
     stores: dict[str, FeatureStore]
     counts: Counter[str] = field(default_factory=Counter)
     differing: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def meet(self, entry: Entry) -> dict[str, TransactionEntry]:
-        """Let every state see an entry; a transaction with the features that each catalogue gives it."""
-        met: dict[str, TransactionEntry] = {}
+    def observe(self, entry: Entry) -> dict[str, TransactionEntry]:
+        """Apply an entry to every feature state; return a transaction with the features of each catalogue."""
+        by_catalogue: dict[str, TransactionEntry] = {}
         for catalogue, store in self.stores.items():
             features = feature_state.meet(store, entry)
             if isinstance(entry, TransactionEntry):
-                met[catalogue] = replace(entry, catalogue=catalogue, features=features)
-        return met
+                by_catalogue[catalogue] = replace(entry, catalogue=catalogue, features=features)
+        return by_catalogue
 
-    def compare(self, told: TransactionEntry, met: dict[str, TransactionEntry]) -> None:
-        """Decide once more, and see whether that gives the same bytes."""
-        if told.answer is None or told.commitment:
-            self.counts["expired" if told.expired else "erased" if told.commitment else "undecided"] += 1
+    def compare(self, logged: TransactionEntry, by_catalogue: dict[str, TransactionEntry]) -> None:
+        """Decide again, and compare the encoded entries."""
+        if logged.answer is None or logged.commitment:
+            self.counts["expired" if logged.expired else "erased" if logged.commitment else "undecided"] += 1
             return
-        again = met[told.catalogue].answered(told.answer)
-        again = self.judges[told.answer.fingerprint].again(again)
+        replayed = by_catalogue[logged.catalogue].answered(logged.answer)
+        replayed = self.deciders[logged.answer.fingerprint].again(replayed)
         self.counts["replayed"] += 1
-        self.counts[told.answer.source] += 1
-        if again.body() == told.body():
+        self.counts[logged.answer.source] += 1
+        if replayed.body() == logged.body():
             return
         self.counts["differing"] += 1
-        if len(self.differing) < _SHOWN:
-            what = "features" if again.features != told.features else "decision"
-            self.differing.append((told.transaction_id, told.answer.decision_id, what))
+        if len(self.differing) < _MAX_LISTED:
+            what = "features" if replayed.features != logged.features else "decision"
+            self.differing.append((logged.transaction_id, logged.answer.decision_id, what))
 
     def summary(self, decisions: int, lost: int) -> Summary:
         differing = self.counts["differing"]
@@ -143,7 +168,7 @@ class _Replay:
             "differing": differing,
         }
         table = Table("Decisions that differ", ("transaction", "decision", "what"), tuple(self.differing))
-        refused = f"{differing:,} of {self.counts['replayed']:,} decisions are not made again as they were told"
+        refused = f"{differing:,} of {self.counts['replayed']:,} decisions were not reproduced"
         return Summary(
             command="replay",
             facts=facts,

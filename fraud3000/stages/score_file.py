@@ -25,7 +25,7 @@ from fraud3000.models.inference.category_counts import CategoryCounts
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import ColumnMapping, Params
 from fraud3000.schema import DECLINE
-from fraud3000.stages.keys import key_of
+from fraud3000.stages.keys import card_names_loader
 from fraud3000.stages.shared import category_tables
 from fraud3000.stages.shared.alias_follower import AliasFollower
 from fraud3000.stages.shared.answer_spool import AnswerSpool
@@ -179,7 +179,9 @@ def _intake(
 ) -> clean.Intake:
     delay = timedelta(seconds=scorer.catalogue.label_delay) if scorer else settings.prepare.label_delay
     section = settings.prepare
-    rules = roles.Rules(mapping, section.earliest, section.latest, key_of(settings), ("is_fraud", "reported_at"))
+    rules = roles.Rules(
+        mapping, section.earliest, section.latest, card_names_loader(settings), ("is_fraud", "reported_at")
+    )
     return clean.intake(raw, rules, folder, label_delay=delay)
 
 

@@ -43,9 +43,9 @@ from fraud3000.service.journal.repair import last_received
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.service.maintenance.maintenance import Maintenance, MaintenanceSchedule
 from fraud3000.signals import uninterrupted
-from fraud3000.stages.keys import access_file, key_of
+from fraud3000.stages.keys import api_keys_file, card_names_loader
 from fraud3000.stages.shared.alias_follower import AliasFollower
-from fraud3000.stages.shared.service_store import anchors_of, service_folder
+from fraud3000.stages.shared.service_store import checkpoint_file, service_folder
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace, scan
 
@@ -109,7 +109,7 @@ class Service:
             The port cannot be taken.
         """
         host, port = host or params.serve.host, params.serve.port if port is None else port
-        keys = api_keys.ApiKeys(access_file(params), api_keys.master_key(os.environ))
+        keys = api_keys.ApiKeys(api_keys_file(params), api_keys.master_key(os.environ))
         api_keys.require(keys, host)
         workspace = Workspace.of(params)
         with ExitStack() as opened:
@@ -118,24 +118,24 @@ class Service:
             version, bundled = followed()
             scorer = Scorer.load(bundled, version=version)
             scorer.require_same()
-            anchors = anchors_of(params)
+            anchors = checkpoint_file(params)
             folder = opened.enter_context(closing(DataDir(service_folder(params), anchors)))
             unreadable: tuple[str, ...] = ()
-            if folder.seed is None:
+            if folder.seed_info is None:
                 folder.require_journal_or_new()
                 past = _Past.of(workspace) if history is None else _Past.given(history, scorer, params)
                 if not cold_start:
                     _require_span(past.span, scorer.catalogue)
                 unreadable = past.warnings
                 folder.journal(key=hash_chain.audit_key(os.environ)).close()  # before anything else is left there
-                folder.sow(past.transactions, past.ledger, {"history": history, "told": past.told})
+                folder.seed(past.transactions, past.ledger, {"history": history, "told": past.told})
             _require_same(folder, history)
             kept = folder.open(scorer.catalogue, key=hash_chain.audit_key(os.environ), flush=params.serve.flush)
             opened.callback(kept.journal.close)
             last, trusted = last_received(kept.journal), params.serve.clock
             require_plausible(wall(), last, jump=trusted.jump, gap=trusted.gap)
             clock = CheckedClock(trusted.jump)
-            anchors.drop(kept.journal.store, kept.journal.end)
+            anchors.append(kept.journal.store, kept.journal.end)
             if not cold_start:
                 _require_span(kept.span, scorer.catalogue)
             fallback = Fallback(**params.serve.fallback.model_dump())
@@ -145,7 +145,7 @@ class Service:
             desk.readiness.checks |= {"store": partial(_require_in_place, folder, kept.journal), "clock": clock}
             desk.readiness.clock = clock
             desk.warm_up()
-            card_key = key_of(params)
+            card_key = card_names_loader(params)
             counter = RequestValidator(scorer.mapping, _span(params), card_key, clock)
             upkeep = Maintenance(
                 desk,
@@ -201,7 +201,7 @@ class Service:
         with uninterrupted():
             self.listening.close()
             self._save()
-            self.anchors.drop(self.kept.journal.store, self.kept.journal.end)
+            self.anchors.append(self.kept.journal.store, self.kept.journal.end)
             self.kept.journal.close()
             self.folder.close()
 
@@ -304,7 +304,7 @@ def _require_same(folder: DataDir, history: str | None) -> None:
     DataError
         Naming both.
     """
-    began = (folder.seed or {}).get("history")
+    began = (folder.seed_info or {}).get("history")
     if history is not None and history != began:
         raise DataError(
             f"{folder.root}: began with the history {began or 'of the workspace'}, not with {history}",
@@ -360,7 +360,7 @@ def _summary(
         facts={
             "model version": scorer.version,
             "labels as of": scorer.facts.get("as_of"),
-            "history": (folder.seed or {}).get("told"),
+            "history": (folder.seed_info or {}).get("told"),
             "journal": f"{folder.root}, {kept.journal.last:,} entries",
             "listening at": place,
             "key needed": keyed,
@@ -390,5 +390,5 @@ def _recovered(kept: DataDirContents) -> tuple[str, ...]:
     if recovered is None:
         return ()
     lost = ", ".join(hole.span for hole in recovered.holes[:_SHOWN]) or "none"
-    whole = f"the journal was damaged: {recovered.kept:,} entries are whole and stay; lost entries: {lost}"
+    whole = f"the journal was damaged: {recovered.intact:,} entries are whole and stay; lost entries: {lost}"
     return (f"{whole}; the damaged file is {recovered.aside}, and `fraud3000 audit verify` reports the loss",)

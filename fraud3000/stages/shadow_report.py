@@ -1,4 +1,4 @@
-"""What a shadow model would have done, beside what was done."""
+"""Comparison of a shadow model's decisions with those of the service."""
 
 from __future__ import annotations
 
@@ -23,53 +23,53 @@ from fraud3000.service.journal import hash_chain, history_frames
 from fraud3000.service.journal.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.shared.progress import doing
-from fraud3000.stages.shared.service_store import journal_of, judges_of, service_folder
+from fraud3000.stages.shared.service_store import load_deciders, open_journal, service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
 
 _DECISIONS = (APPROVE, REVIEW, DECLINE)
 _TIMED = 500
-"""Decisions that the champion makes once more, to be timed."""
+"""Number of the service's decisions that are recomputed to measure their time."""
 
 
 def shadow_report(params: Params, version: str | None = None) -> Summary:
-    """Compare what a shadow said with what the service answered, transaction by transaction.
+    """Compare the decisions of a shadow model with those of the service, transaction by transaction.
 
-    Money is by the costs of the model that answered: as expected by each model's own probabilities, and as it was where
-    the label is known by now. Nothing is promoted by it.
+    Costs are computed by the serving model's policy: expected ones from each model's own probabilities, and actual ones for
+    transactions whose label is known. The report promotes nothing.
 
     Parameters
     ----------
     version
-        Of the shadow; the one that decided last where it is not given.
+        Of the shadow; None for the latest one.
 
     Raises
     ------
     DataError
-        No shadow has decided, or none that the service's model decided too.
+        There is no shadow, or no transaction that both models decided.
     """
     root = service_folder(params)
-    with ExitStack() as opened, doing("comparing"):
-        journal = opened.enter_context(closing(journal_of(params)))
-        books = [opened.enter_context(closing(book)) for book in ShadowStore.all(root)]
-        book = next((one for one in books if version in (None, one.version)), None)
-        if book is None:
+    with ExitStack() as stack, doing("comparing"):
+        journal = stack.enter_context(closing(open_journal(params)))
+        shadows = [stack.enter_context(closing(shadow)) for shadow in ShadowStore.all(root)]
+        shadow = next((shadow for shadow in shadows if version in (None, shadow.version)), None)
+        if shadow is None:
             raise DataError(
-                f"{root}: no shadow{'' if version is None else f' of version {version}'} has decided there",
-                hint="Start `fraud3000 serve --shadow challenger`, and let transactions come.",
+                f"{root}: has no decisions of a shadow model{'' if version is None else f' of version {version}'}",
+                hint="Start `fraud3000 serve --shadow challenger`, and send transactions.",
             )
         last: deque[TransactionEntry] = deque(maxlen=_TIMED)
-        decided = _frame(_pairs(book, journal), last)
+        decided = _frame(_pairs(shadow, journal), last)
         if decided.is_empty():
             raise DataError(
-                f"{book.path}: no transaction was decided by both models yet", hint="Let transactions come."
+                f"{shadow.path}: has no transaction that both models decided", hint="Send more transactions."
             )
-        policy, answering = _policy(params, last[-1])
-        known = history_frames.known(root, key=hash_chain.audit_key(os.environ))
-    assert known is not None
+        policy, problem = _policy(params, last[-1])
+        history = history_frames.read_history(root, key=hash_chain.audit_key(os.environ))
+    assert history is not None
     facts = {
-        "shadow": f"version {book.version}",
-        "answered": ", ".join(f"version {one}" for one in decided["model_version"].unique(maintain_order=True)),
+        "shadow": f"version {shadow.version}",
+        "answered": ", ".join(f"version {served}" for served in decided["model_version"].unique(maintain_order=True)),
         "transactions": decided.height,
         "the same decision": f"{_share(decided['decision'] == decided['shadow_decision']):.2%}",
         "mean difference of scores": f"{_mean((decided['shadow_score'] - decided['score']).abs()):.4g}",
@@ -77,36 +77,36 @@ def shadow_report(params: Params, version: str | None = None) -> Summary:
     tables = [_agreement(decided)]
     warnings = []
     if policy is None:
-        warnings.append(answering)
+        warnings.append(problem)
     else:
-        tables.append(_money(decided, _labels(decided, known, params), policy))
+        tables.append(_money(decided, _labels(decided, history, params), policy))
     tables.append(_latency(params, decided, list(last)))
     return Summary(
         command="shadow-report",
         facts=facts,
         tables=tuple(tables),
         warnings=tuple(warnings),
-        next_step=f"fraud3000 promote --version {book.version}",
+        next_step=f"fraud3000 promote --version {shadow.version}",
     )
 
 
 Pair = tuple[TransactionEntry, Opinion]
-"""A transaction that the service's model decided, and what the shadow says of it."""
+"""A transaction that the service's model decided, and the shadow's opinion of it."""
 
 
-def _pairs(book: ShadowStore, journal: SqliteJournal) -> Iterator[Pair]:
+def _pairs(shadow: ShadowStore, journal: SqliteJournal) -> Iterator[Pair]:
     late: dict[str, TransactionEntry] = {}
-    for entry in journal.after(book.first - 1):
+    for entry in journal.after(shadow.first - 1):
         if isinstance(entry, TransactionEntry) and entry.answer is None:
             late[entry.transaction_id] = entry
             continue
-        taken = entry
+        decided = entry
         if isinstance(entry, LateDecisionEntry) and entry.transaction_id in late:
-            taken = late.pop(entry.transaction_id).answered(entry.answer)
-        if isinstance(taken, TransactionEntry) and taken.answer is not None and taken.answer.source == "model":
-            opinion = book.of(taken.number)
+            decided = late.pop(entry.transaction_id).answered(entry.answer)
+        if isinstance(decided, TransactionEntry) and decided.answer is not None and decided.answer.source == "model":
+            opinion = shadow.of(decided.number)
             if opinion is not None:
-                yield taken, opinion
+                yield decided, opinion
 
 
 _COLUMNS = {
@@ -123,35 +123,36 @@ _COLUMNS = {
 
 
 def _frame(pairs: Iterable[Pair], last: deque[TransactionEntry]) -> pl.DataFrame:
-    """One row for each transaction: what was answered, and what the shadow says. The last ones go into `last` too."""
+    """Build one row per transaction with both decisions; append the transactions to `last`, which keeps the latest ones."""
     rows = []
-    for taken, said in pairs:
-        answer = taken.answer
-        assert answer is not None
-        told = (taken.transaction_id, taken.transaction["amount"], answer.model_version, answer.score, answer.decision)
-        rows.append((*told, said.score, said.decision, said.features_us, said.decision_us))
-        last.append(taken)
+    for entry, opinion in pairs:
+        served = entry.answer
+        assert served is not None
+        amount = entry.transaction["amount"]
+        decision = (entry.transaction_id, amount, served.model_version, served.score, served.decision)
+        rows.append((*decision, opinion.score, opinion.decision, opinion.features_us, opinion.decision_us))
+        last.append(entry)
     return pl.DataFrame(rows, schema=_COLUMNS, orient="row")
 
 
 def _policy(params: Params, last: TransactionEntry) -> tuple[Policy | None, str]:
-    """The costs of the model that answered last; or why they are not known."""
+    """Return the policy of the latest serving model; or the reason why it cannot be loaded."""
     try:
-        (judge,) = judges_of(Workspace.of(params), [last]).values()
+        (decider,) = load_deciders(Workspace.of(params), [last]).values()
     except ScorerError as error:
         return None, error.message
-    return judge.scorer.policy, ""
+    return decider.scorer.policy, ""
 
 
-def _labels(decided: pl.DataFrame, known: history_frames.ServiceHistory, params: Params) -> pl.Series:
-    """Each transaction's label as known by the newest transaction; null where it is not."""
-    rows = known.transactions
-    timed = "ts" in rows.collect_schema()
-    newest = rows.select(pl.col("ts").max()).collect(engine="streaming").item() if timed else None
-    mine = decided.select("transaction_id").lazy().join(rows, on="transaction_id", how="left", maintain_order="left")
+def _labels(decided: pl.DataFrame, history: history_frames.ServiceHistory, params: Params) -> pl.Series:
+    """Return each transaction's label as of the latest transaction; null if it is unknown."""
+    rows = history.transactions
+    has_time = "ts" in rows.collect_schema()
+    newest = rows.select(pl.col("ts").max()).collect(engine="streaming").item() if has_time else None
+    joined = decided.select("transaction_id").lazy().join(rows, on="transaction_id", how="left", maintain_order="left")
     return visibility.known_at(
-        mine.collect(),
-        known.ledger,
+        joined.collect(),
+        history.ledger,
         newest,
         label_delay=params.prepare.label_delay,
         precedence=params.prepare.source_precedence,
@@ -160,18 +161,18 @@ def _labels(decided: pl.DataFrame, known: history_frames.ServiceHistory, params:
 
 def _agreement(decided: pl.DataFrame) -> Table:
     counts = {(a, b): n for a, b, n in decided.group_by("decision", "shadow_decision").len().iter_rows()}
-    shown = [one for one in _DECISIONS if any(one in pair for pair in counts)]
-    rows = tuple((answered, *(f"{counts.get((answered, said), 0):,}" for said in shown)) for answered in shown)
-    return Table("Answered, and what the shadow says", ("answered", *shown), rows)
+    present = [decision for decision in _DECISIONS if any(decision in pair for pair in counts)]
+    rows = tuple((served, *(f"{counts.get((served, shadow), 0):,}" for shadow in present)) for served in present)
+    return Table("Decisions of the service (rows) and the shadow (columns)", ("answered", *present), rows)
 
 
 def _money(decided: pl.DataFrame, is_fraud: pl.Series, policy: Policy) -> Table:
-    """Costs under both models' decisions, by each one's own probabilities and by labels."""
+    """Compute the costs of both models' decisions, from their own probabilities and from labels."""
     amounts = decided["amount"].cast(pl.Float64).to_numpy()
     known = is_fraud.is_not_null().to_numpy()
     truth = is_fraud.fill_null(0).cast(pl.Float64).to_numpy()
     rows = []
-    for what, prefix in (("answered", ""), ("shadow", "shadow_")):
+    for model, prefix in (("answered", ""), ("shadow", "shadow_")):
         decisions = decided[f"{prefix}decision"]
         alert, decline = (decisions != APPROVE).to_numpy(), (decisions == DECLINE).to_numpy()
         expected = Costs.of(decided[f"{prefix}score"].to_numpy(), amounts, policy).paid(alert, decline)
@@ -180,7 +181,7 @@ def _money(decided: pl.DataFrame, is_fraud: pl.Series, policy: Policy) -> Table:
         frauds, alerts = float(truth[known].sum()), int(alert[known].sum())
         rows.append(
             (
-                what,
+                model,
                 f"{int(alert.sum()):,}",
                 f"{expected.sum():,.0f}",
                 f"{int(known.sum()):,}",
@@ -194,41 +195,41 @@ def _money(decided: pl.DataFrame, is_fraud: pl.Series, policy: Policy) -> Table:
 
 
 def _latency(params: Params, decided: pl.DataFrame, last: list[TransactionEntry]) -> Table:
-    """Microseconds of one transaction: as the shadow took them, and the last of the other's decisions made once more here."""
+    """Tabulate microseconds per transaction: measured by the shadow, and of the service's latest decisions, recomputed here."""
     rows = [
         ("shadow: features", *_quantiles(decided["features_us"].to_list())),
         ("shadow: decision", *_quantiles(decided["decision_us"].to_list())),
     ]
-    again = _timed(params, last)
-    if again:
-        rows.append((f"answered: decision, {len(again):,} made again", *_quantiles(again)))
-    return Table("Microseconds of one transaction", ("", "p50", "p95", "p99"), tuple(rows))
+    recomputed = _recompute_times(params, last)
+    if recomputed:
+        rows.append((f"answered: decision, {len(recomputed):,} recomputed", *_quantiles(recomputed)))
+    return Table("Microseconds per transaction", ("", "p50", "p95", "p99"), tuple(rows))
 
 
-def _share(holds: pl.Series) -> float:
-    return float(holds.sum()) / len(holds)
+def _share(flags: pl.Series) -> float:
+    return float(flags.sum()) / len(flags)
 
 
 def _mean(values: pl.Series) -> float:
     return float(values.sum()) / len(values)
 
 
-def _timed(params: Params, taken: list[TransactionEntry]) -> list[float]:
+def _recompute_times(params: Params, entries: list[TransactionEntry]) -> list[float]:
     try:
-        judges = judges_of(Workspace.of(params), taken)
+        deciders = load_deciders(Workspace.of(params), entries)
     except ScorerError:
         return []
-    found: list[float] = []
-    for one in taken:
-        assert one.answer is not None
-        judge = judges[one.answer.fingerprint]
-        features, amount = judge.named(one), one.transaction["amount"]
+    times: list[float] = []
+    for entry in entries:
+        assert entry.answer is not None
+        decider = deciders[entry.answer.fingerprint]
+        features, amount = decider.named(entry), entry.transaction["amount"]
         begin = time.perf_counter_ns()
-        judge.scorer.judge([features], [amount])
-        found.append((time.perf_counter_ns() - begin) / 1e3)
-    return found
+        decider.scorer.judge([features], [amount])
+        times.append((time.perf_counter_ns() - begin) / 1e3)
+    return times
 
 
 def _quantiles(values: list[float]) -> tuple[str, ...]:
-    found: Any = np.quantile(values, (0.5, 0.95, 0.99))
-    return tuple(f"{value:,.0f}" for value in found)
+    quantiles: Any = np.quantile(values, (0.5, 0.95, 0.99))
+    return tuple(f"{value:,.0f}" for value in quantiles)

@@ -17,8 +17,8 @@ from fraud3000.service.journal.archive import Archive
 from fraud3000.service.journal.checkpoints import CheckpointFile
 from fraud3000.service.journal.entries import Entry
 from fraud3000.stages import audit
-from fraud3000.stages.shared.service_store import anchors_of, service_folder
-from tests.service.test_journal import taken
+from fraud3000.stages.shared.service_store import checkpoint_file, service_folder
+from tests.service.test_journal import transaction_entry
 
 CATALOGUE = Catalogue((Window("card_id", "1d", "count"),), label_delay=0)
 KEY = "a key that is long enough for the audit"
@@ -35,23 +35,23 @@ def params_of(place: Path) -> Params:
 
 def entry(number: int) -> Entry:
     """The entry of a number."""
-    return taken(number, card_id=f"c{number % 7}")
+    return transaction_entry(number, card_id=f"c{number % 7}")
 
 
 def build(place: Path) -> None:
     """Write a store of a service that was killed, with backups of its folder after 40 and 80 entries."""
     params = params_of(place / "live")
     with (
-        closing(DataDir(service_folder(params), anchors_of(params))) as folder,
+        closing(DataDir(service_folder(params), checkpoint_file(params))) as folder,
         closing(folder.journal(key=KEY.encode())) as journal,
     ):
-        folder.sow(None, None, {"history": None})
+        folder.seed(None, None, {"history": None})
         for number in range(1, ENTRIES + 1):
             journal.append([entry(number)])
             if number == _ARCHIVED:
                 journal.move(datetime.now(UTC))
             if number in _ANCHORED:
-                CheckpointFile(anchors_of(params).path, key=KEY.encode()).drop(journal.store, journal.end)
+                CheckpointFile(checkpoint_file(params).path, key=KEY.encode()).append(journal.store, journal.end)
             if number in _ANCHORED[:2]:
                 shutil.copytree(folder.root, place / f"backup-{number}")
         shutil.copytree(place / "live", place / "killed")  # with its write-ahead log
@@ -67,11 +67,11 @@ def other_journal(path: Path) -> None:
 def start(params: Params) -> FraudError | None:
     """Open the journal as a start of the service does; the error that it ends with."""
     try:
-        with closing(DataDir(service_folder(params), anchors_of(params))) as folder:
+        with closing(DataDir(service_folder(params), checkpoint_file(params))) as folder:
             kept = folder.open(CATALOGUE, key=KEY.encode())
             end = kept.journal.end
             feature_state.save(folder.root, kept.store, end)
-            anchors_of(params).drop(kept.journal.store, end)
+            checkpoint_file(params).append(kept.journal.store, end)
             kept.journal.close()
     except FraudError as error:
         return error

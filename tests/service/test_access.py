@@ -156,8 +156,8 @@ def test_nobody_else_is_let_in_without_a_key(given: Params, history: Path, monke
 
 
 def test_the_commands(given: Params) -> None:
-    assert keys.listed(given).facts["keys"] == 0
+    assert keys.list_keys(given).facts["keys"] == 0
     id_ = keys.add(given, "shop", ["score", "read"]).facts["key"].split("_")[1]
-    assert keys.listed(given).tables[0].rows[0][:3] == (id_, "shop", "score, read")
+    assert keys.list_keys(given).tables[0].rows[0][:3] == (id_, "shop", "score, read")
     assert keys.revoke(given, id_).facts["name"] == "shop"
-    assert keys.listed(given).tables[0].rows[0][4]
+    assert keys.list_keys(given).tables[0].rows[0][4]

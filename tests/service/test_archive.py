@@ -1,4 +1,4 @@
-"""Old entries leave the journal and stay at hand; decisions expire; seals hold through all of it."""
+"""Archived entries stay readable, decisions expire, and seals stay valid."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from pathlib import Path
 import pytest
 
 from fraud3000.errors import CheckFailed, DataError
+from fraud3000.service.journal import sqlite_archiving
 from fraud3000.service.journal.audit import audit
 from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
-from fraud3000.service.journal.interface import Queue
+from fraud3000.service.journal.interface import AlertFilter
 from fraud3000.service.journal.recovery import recover
 from fraud3000.service.journal.sqlite import SqliteJournal
-from tests.service.test_journal import ANSWER, altered, taken
+from tests.service.test_journal import ANSWER, execute_sql, transaction_entry
 
 DAY = 86_400_000_000
 START = 1_533_600_000_000_000  # 2018-08-07
 
 
 def came(number: int, day: float, **content: object) -> TransactionEntry:
-    one = taken(number, card_id=f"c{number % 3}", **content)
+    one = transaction_entry(number, card_id=f"c{number % 3}", **content)
     return replace(one, received_at=START + int(day * DAY), salt=f"{number:032x}")
 
 
@@ -57,7 +58,7 @@ def same(journal: SqliteJournal, expected: list[Entry]) -> None:
     assert audit(journal.steps_after(0), [], [], []).findings == []
 
 
-def test_entries_leave_by_days_and_nothing_changes(journal: SqliteJournal, path: Path) -> None:
+def test_entries_move_by_day_and_reads_do_not_change(journal: SqliteJournal, path: Path) -> None:
     same(journal, a_week())
     assert journal.move(day(2)) == 19
     assert journal.move(day(2)) == 0
@@ -77,24 +78,24 @@ def test_entries_leave_by_days_and_nothing_changes(journal: SqliteJournal, path:
         assert again.of_transaction("t63") == [came(63, 31)]
 
 
-def test_alerts_that_are_open_stay_in_the_queue(journal: SqliteJournal) -> None:
-    open_before = journal.alerts(Queue(limit=500))
+def test_open_alerts_of_archived_entries_stay_listed(journal: SqliteJournal) -> None:
+    open_before = journal.alerts(AlertFilter(limit=500))
     journal.move(day(30))
-    assert journal.alerts(Queue(limit=500)) == open_before
-    assert all(alert.open for alert in journal.alerts(Queue(open=None, limit=500)))
+    assert journal.alerts(AlertFilter(limit=500)) == open_before
+    assert all(alert.open for alert in journal.alerts(AlertFilter(open=None, limit=500)))
 
 
-def test_a_move_that_was_cut_off_is_done_again(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave = SqliteJournal._leave
-    monkeypatch.setattr("fraud3000.service.journal.sqlite._GONE_AT_ONCE", 4)
+def test_an_interrupted_move_is_finished_by_the_next(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    delete_batch = sqlite_archiving._delete_batch
+    monkeypatch.setattr(sqlite_archiving, "_DELETE_BATCH", 4)
     calls = iter(range(100))
 
-    def fails(self: SqliteJournal, *given: object) -> None:
+    def fails(*arguments: object) -> None:
         if next(calls) == 1:
             raise OSError("gone")
-        leave(self, *given)  # type: ignore[arg-type]
+        delete_batch(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SqliteJournal, "_leave", fails)
+    monkeypatch.setattr(sqlite_archiving, "_delete_batch", fails)
     with pytest.raises(OSError, match="gone"):
         journal.move(day(3))
     assert journal.moved == 4
@@ -103,7 +104,7 @@ def test_a_move_that_was_cut_off_is_done_again(journal: SqliteJournal, monkeypat
     same(journal, a_week())
 
 
-def test_decisions_expire_and_what_happened_stays(journal: SqliteJournal, path: Path) -> None:
+def test_decisions_expire_and_transactions_stay(journal: SqliteJournal, path: Path) -> None:
     open_ = replace(came(63, 8), answer=None)
     journal.append([open_, LateDecisionEntry(64, "t63", ANSWER), came(65, 40)])
     journal.move(day(20))
@@ -123,10 +124,10 @@ def test_decisions_expire_and_what_happened_stays(journal: SqliteJournal, path: 
         assert len(list(again.after(0))) == 64
 
 
-def test_a_damaged_journal_is_recovered_behind_the_archive(journal: SqliteJournal, path: Path) -> None:
+def test_recovery_of_a_journal_with_an_archive(journal: SqliteJournal, path: Path) -> None:
     journal.move(day(2))
     journal.close()
-    altered(path, "UPDATE entries SET body = zeroblob(9) WHERE number = 41")
+    execute_sql(path, "UPDATE entries SET body = zeroblob(9) WHERE number = 41")
     with closing(SqliteJournal(path, key=b"k" * 32)) as spoilt, pytest.raises(CheckFailed, match="entry 41"):
         list(spoilt.after(0))
     assert [(hole.first, hole.last) for hole in recover(path, key=b"k" * 32).holes] == [(41, 41)]
@@ -135,7 +136,7 @@ def test_a_damaged_journal_is_recovered_behind_the_archive(journal: SqliteJourna
         assert again.of_transaction("t5") == [a_week()[4]]
 
 
-def test_a_damaged_archive_is_named(journal: SqliteJournal) -> None:
+def test_the_error_names_a_damaged_archive_file(journal: SqliteJournal) -> None:
     journal.move(day(2))
     file = journal.archive.files[0].path
     file.write_bytes(file.read_bytes()[:-20])
@@ -144,8 +145,8 @@ def test_a_damaged_archive_is_named(journal: SqliteJournal) -> None:
     assert next(journal.after(19)) == a_week()[19]
 
 
-def test_a_card_is_erased_here_and_there(journal: SqliteJournal, path: Path) -> None:
-    journal.append([came(63, 8, card_lat=48.85, card_long=2.35), taken(64)])
+def test_a_card_is_erased_in_database_and_archive(journal: SqliteJournal, path: Path) -> None:
+    journal.append([came(63, 8, card_lat=48.85, card_long=2.35), transaction_entry(64)])
     journal.move(day(2))
     assert journal.erase({"c0": "erased-1"}, START) == 21
     mine = journal.of_transaction("t63")[0]

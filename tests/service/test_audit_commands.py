@@ -1,4 +1,4 @@
-"""The service's journal shows what was done to it, and a cardholder can be forgotten without a break in it."""
+"""The audit commands find changes of the journal, and erase a cardholder without breaking its seals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fraud3000.stages import audit
 from fraud3000.stages.explain import explain
 from fraud3000.stages.replay import replay
 from fraud3000.stages.serve import Service
-from fraud3000.stages.shared.service_store import anchors_of, journal_of, service_folder
+from fraud3000.stages.shared.service_store import checkpoint_file, open_journal, service_folder
 from tests.service.conftest import Open
 from tests.service.world import NEWEST, items, post
 
@@ -31,7 +31,7 @@ def keyed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ended(keyed: None, reopen: Open, newest: pl.DataFrame) -> None:
-    """A service that has decided all of the newest rows, and ended."""
+    """Stopped service that has decided all of the newest rows."""
     with closing(reopen()) as service:
         client = TestClient(service.app)
         post(client, {"transactions": items(newest)})
@@ -39,34 +39,34 @@ def ended(keyed: None, reopen: Open, newest: pl.DataFrame) -> None:
         assert client.post("/labels", json={"labels": [label]}).status_code == 200
 
 
-def test_a_journal_that_is_whole(ended: None, given: Params) -> None:
+def test_verify_an_intact_journal(ended: None, given: Params) -> None:
     told = audit.verify(given)
     assert (told.facts["entries"], told.facts["anchors"], told.facts["findings"]) == (NEWEST + 1, 2, 0)
     assert (told.refused, told.warnings) == (None, ())
     assert told.facts["sealed with"].startswith("key ")
 
 
-def test_one_that_is_not(ended: None, given: Params) -> None:
+def test_verify_a_changed_journal(ended: None, given: Params) -> None:
     with closing(sqlite3.connect(service_folder(given) / "journal.db")) as journal:
         journal.execute("UPDATE entries SET kind = 'label' WHERE number = 9")
         journal.execute("DELETE FROM entries WHERE number > 390")
         journal.commit()
     told = audit.verify(given)
-    assert told.refused == "2 findings: the journal is not what was written"
+    assert told.refused == "2 findings: the journal does not match what was written"
     assert [row[0] for row in told.tables[0].rows] == ["9", "391"]
-    path = anchors_of(given).path
+    path = checkpoint_file(given).path
     path.write_text(path.read_text().replace('"number": 401', '"number": 390'))
-    assert "anchors.jsonl: line 2 is not as it was written" in audit.verify(given).tables[0].rows[0][1]
+    assert "anchors.jsonl: line 2 was altered" in audit.verify(given).tables[0].rows[0][1]
 
 
-def test_without_a_key_and_without_anchors_that_is_said(reopen: Open, given: Params) -> None:
+def test_verify_warns_without_key_and_checkpoints(reopen: Open, given: Params) -> None:
     reopen().close()
-    anchors_of(given).path.unlink()
+    checkpoint_file(given).path.unlink()
     told = audit.verify(given)
     assert told.refused is None
     assert [warning.partition(":")[0] for warning in told.warnings] == [
-        "no FRAUD3000_AUDIT_KEY seals it",
-        "no anchor tells how long it was",
+        "FRAUD3000_AUDIT_KEY is not set",
+        "there is no checkpoint",
     ]
 
 
@@ -77,7 +77,7 @@ def test_another_key_is_refused(ended: None, given: Params, reopen: Open, monkey
             look()
 
 
-def test_a_card_is_forgotten_and_all_else_stays(
+def test_erase_removes_a_card_and_nothing_else(
     ended: None, given: Params, newest: pl.DataFrame, reopen: Open, trained: Path
 ) -> None:
     card = newest["card_id"][0]
@@ -102,7 +102,7 @@ def test_a_card_is_forgotten_and_all_else_stays(
             assert str(after.pop("card")).startswith("erased-")
             expected = {name: fact for name, fact in expected.items() if name != "card" and name in after}
         assert after == expected
-    with pytest.raises(DataError, match="nothing is known of it"):
+    with pytest.raises(DataError, match="is unknown to the service"):
         audit.erase(given, card)
     with closing(reopen()) as service:
         scorer = Scorer.load(trained / "data" / "models" / "1")
@@ -115,11 +115,11 @@ def test_a_card_is_forgotten_and_all_else_stays(
                     entry.transaction_id, entry.is_fraud, source=entry.source, reported_at=None, recorded_at=entry.recorded_at  # type: ignore[union-attr]
                 )  # fmt: skip
         assert service.kept.store.checksum() == rebuilt.checksum()
-        with pytest.raises(UnavailableError, match="another service keeps its journal there"):
+        with pytest.raises(UnavailableError, match="is in use by another service"):
             audit.erase(given, newest["card_id"][1])
 
 
-def test_an_erasure_that_was_cut_off_goes_on_under_the_same_name(
+def test_an_interrupted_erasure_resumes_with_the_same_pseudonym(
     ended: None, given: Params, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = newest["card_id"][0]
@@ -132,7 +132,7 @@ def test_an_erasure_that_was_cut_off_goes_on_under_the_same_name(
         with pytest.raises(OSError, match="gone"):
             audit.erase(given, card)
     audit.erase(given, card)
-    with closing(journal_of(given)) as journal:
+    with closing(open_journal(given)) as journal:
         names = {
             one.transaction["card_id"]
             for one in journal.after(0)
@@ -143,24 +143,24 @@ def test_an_erasure_that_was_cut_off_goes_on_under_the_same_name(
     assert history.filter(pl.col("card_id").is_in(list(names))).height > 0
 
 
-def test_one_decision_is_told_to_a_person(ended: None, given: Params, newest: pl.DataFrame) -> None:
+def test_explain_a_decision(ended: None, given: Params, newest: pl.DataFrame) -> None:
     id_ = newest["transaction_id"][0]
     told = explain(given, id_)
     assert told.facts["card"] == newest["card_id"][0]
     assert told.facts["decision"] in {"approve", "review"}
     assert explain(given, str(told.facts["decision id"])).facts == told.facts
     titles = [table.title for table in told.tables]
-    assert titles[-2:] == ["Features by what they add to the log-odds", "What was said since"]
+    assert titles[-2:] == ["Features by what they add to the log-odds", "Labels"]
     assert told.tables[-1].rows[0][:2] == ("chargeback", "fraud")
-    with pytest.raises(DataError, match="nobody: no decision of the journal"):
+    with pytest.raises(DataError, match="nobody: is not in the journal"):
         explain(given, "nobody")
-    with pytest.raises(DataError, match=r"f{24}: no decision"):
+    with pytest.raises(DataError, match=r"f{24}: is not in the journal"):
         explain(given, "f" * 24)
     away = given.model_copy(update={"workspace": "elsewhere"})
-    assert "the bundle of version 1 that decided is not there" in explain(away, id_).warnings[0]
+    assert "the bundle of version 1 with fingerprint" in explain(away, id_).warnings[0]
 
 
-def test_a_service_is_open_on_what_it_kept(ended: None, reopen: Open) -> None:
+def test_commands_read_the_journal_of_a_running_service(ended: None, reopen: Open) -> None:
     service: Service = reopen()
     with closing(service):
         assert service.kept.journal.last == NEWEST + 1

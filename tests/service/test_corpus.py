@@ -1,4 +1,4 @@
-"""Whatever is sent that should not be is refused in one form, says no card number again, and leaves nothing behind."""
+"""Invalid requests are refused in one format, without card numbers, and change nothing."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def send(client: TestClient, bad: Bad) -> Any:
 
 
 def faults(answer: Any) -> list[Any]:
-    """The errors of an answer that has nothing else."""
+    """Errors of a response that contains errors only."""
     if answer.headers["content-type"].startswith("application/x-ndjson"):
         return [json.loads(line)["error"] for line in answer.text.rstrip("\n").split("\n")]
     return [answer.json()["error"], *(one["error"] for one in answer.json().get("results", ()))]
 
 
 def wrong(answer: Any) -> list[str]:
-    """What is wrong with the answer to a bad body."""
+    """Defects of the response to an invalid body."""
     if answer.status_code not in REFUSED:
         return [f"{answer.status_code} {answer.text[:200]}"]
     found = []
@@ -61,14 +61,14 @@ def told(text: str) -> list[str]:
     return [number for number in CARDS if number in text or number in digits]
 
 
-def test_the_corpus_is_large_and_the_same_each_time() -> None:
+def test_the_corpus_is_large_and_reproducible() -> None:
     bodies = corpus()
     assert bodies == corpus()
     assert len({(bad.to, bad.content, *sorted(bad.headers.items())) for bad in bodies}) > 5_000
 
 
 @pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
-def test_bad_bodies_are_refused_and_leave_nothing(
+def test_invalid_bodies_are_refused_and_change_nothing(
     opened: Service, client: TestClient, newest: pl.DataFrame, logged: list[str], every: int
 ) -> None:
     first, later = items(newest)[0], items(newest)[1]
@@ -86,7 +86,7 @@ def test_bad_bodies_are_refused_and_leave_nothing(
     assert len(logged) > 100
 
 
-def test_a_service_that_was_sent_bad_bodies_decides_as_one_that_was_not(
+def test_invalid_bodies_do_not_affect_decisions(
     reopen: Open, given: Params, history: Path, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     sent = {"transactions": items(newest)[:50]}
@@ -100,7 +100,7 @@ def test_a_service_that_was_sent_bad_bodies_decides_as_one_that_was_not(
         assert post(TestClient(service.app), sent).json() == after
 
 
-def test_bad_bodies_take_no_memory_for_good(client: TestClient) -> None:
+def test_invalid_bodies_leak_no_memory(client: TestClient) -> None:
     bodies = [bad for bad in corpus() if len(bad.content) < 100_000][::40]
     _send_all(client, bodies)
     logger.disable("fraud3000")  # whoever listens may keep what is said
@@ -129,7 +129,7 @@ def _size() -> int:
 
 @contextmanager
 def unmeasured() -> Iterator[None]:
-    """Without coverage, which holds something of every thread there was; a process of tests is measured twice over."""
+    """Suspend coverage, which keeps memory for every thread."""
     stopped = []
     while (measuring := Coverage.current()) is not None:
         measuring.stop()

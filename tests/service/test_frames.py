@@ -1,4 +1,4 @@
-"""What a service knows goes back into training: its transactions and its ledger, as it knew them."""
+"""Training reads the transactions and labels of the service, as the service recorded them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def say(client: TestClient, transaction_id: str, *, is_fraud: bool, at: datetime
 
 
 def exported(given: Params, place: Path) -> tuple[Params, Path, Path]:
-    """Params that read what the service writes."""
+    """Params that read the files that the service exports."""
     ledger, rows = place / "ledger.parquet", place / "rows.parquet"
     labels.export(given, str(ledger), str(rows))
     section = given.prepare.model_copy(update={"input": str(rows), "labels": LabelsFile(input=str(ledger))})
@@ -76,9 +76,7 @@ def test_training_reads_the_services_transactions_and_its_late_chargebacks(
     assert pl.read_parquet(workspace.split("train")).height > 1000
 
 
-def test_what_is_exported_is_what_prepare_had_where_nothing_came(
-    given: Params, opened: Service, tmp_path: Path
-) -> None:
+def test_the_export_of_an_unused_service_equals_prepare(given: Params, opened: Service, tmp_path: Path) -> None:
     section = given.prepare.model_copy(update={"labels": LabelsFile(input=str(tmp_path / "ledger.parquet"))})
     labels.export(given, str(tmp_path / "ledger.parquet"))
     twice = given.model_copy(update={"workspace": str(tmp_path / "twice"), "prepare": section})
@@ -90,7 +88,7 @@ def test_what_is_exported_is_what_prepare_had_where_nothing_came(
     assert pl.read_parquet(Workspace.of(twice).labels).sort("transaction_id").equals(before.sort("transaction_id"))
 
 
-def test_what_the_service_declined_is_not_labelled(
+def test_declined_transactions_are_not_labelled(
     given: Params, reopen: Open, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     with closing(reopen()) as service:
@@ -103,7 +101,7 @@ def test_what_the_service_declined_is_not_labelled(
         assert entries[7].answer is not None
         declined = entries[7].answered(replace(entries[7].answer, decision="decline"))
         journal.append([*entries[:7], declined, *entries[8:]])
-    known = history_frames.known(tmp_path / "other")
+    known = history_frames.read_history(tmp_path / "other")
     assert known is not None
     rows = known.transactions.collect()
     assert rows.filter(~pl.col("labelled"))["transaction_id"].to_list() == [declined.transaction_id]
@@ -112,10 +110,10 @@ def test_what_the_service_declined_is_not_labelled(
 
 def test_a_journal_without_a_history(given: Params, tmp_path: Path) -> None:
     labels.add(given, "a", is_fraud=True, source="bank")
-    known = history_frames.known(labels.service_folder(given))
+    known = history_frames.read_history(labels.service_folder(given))
     assert known is not None
     assert (known.transactions.collect().height, known.ledger.height, known.rows) == (0, 1, 0)
-    assert history_frames.known(tmp_path / "nowhere") is None
+    assert history_frames.read_history(tmp_path / "nowhere") is None
 
 
 def test_files_that_prepare_cannot_read_are_not_written(given: Params) -> None:

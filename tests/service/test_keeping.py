@@ -1,4 +1,4 @@
-"""What was answered is kept: through retries, failures, restarts and damage."""
+"""Acknowledged decisions survive retries, failures, restarts and damage."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def asked(service: Service, body: Any, **how: Any) -> Any:
 
 
 def rebuilt(service: Service, tmp_path: Path) -> str:
-    """The checksum of a store made of the files alone."""
+    """Checksum of a feature state rebuilt from the files only."""
     store = FeatureStore(service.kept.store.catalogue)
     folder = tmp_path / "service"
     store.absorb(pl.read_parquet(folder / "history.parquet"), pl.read_parquet(folder / "labels.parquet"))
@@ -40,7 +40,7 @@ def rebuilt(service: Service, tmp_path: Path) -> str:
     return store.checksum()
 
 
-def test_a_restart_knows_what_was_answered(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
+def test_a_restart_returns_logged_decisions(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
     sent = items(newest)
     with closing(reopen()) as service:
         first = asked(service, {"transactions": sent[:150]}).json()
@@ -58,18 +58,18 @@ def test_a_restart_knows_what_was_answered(reopen: Open, newest: pl.DataFrame, t
 
 
 def move_store_away(place: Path, to: str = "first") -> None:
-    """Move the store and its anchors, so that the next service begins anew."""
+    """Move the store and its checkpoints away, so that the next service starts empty."""
     (place / to).mkdir()
     for name in ("service", "service.anchors.jsonl", "service.anchors.jsonl.mark"):
         (place / name).rename(place / to / name)
 
 
 def as_if_killed(place: Path) -> None:
-    """Take the snapshot away that was written at the end."""
+    """Delete the snapshot that was written at shutdown."""
     max((place / "service" / "snapshots").rglob("*.snapshot")).unlink()
 
 
-def test_a_snapshot_saves_time_alone(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
+def test_a_snapshot_only_speeds_up_the_start(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
     sent = items(newest)
     with closing(reopen()) as service:
         asked(service, {"transactions": sent[:100]})
@@ -119,16 +119,16 @@ def full(opened: Service) -> Iterator[pytest.MonkeyPatch]:
     """The journal's disk is full until the patch is undone."""
     assert isinstance(opened.kept.journal, SqliteJournal)
     with pytest.MonkeyPatch.context() as patch:
-        pages = opened.kept.journal._writing.execute("PRAGMA page_count").fetchone()[0]
-        opened.kept.journal._writing.execute(f"PRAGMA max_page_count = {pages}")
+        pages = opened.kept.journal._write_connection.execute("PRAGMA page_count").fetchone()[0]
+        opened.kept.journal._write_connection.execute(f"PRAGMA max_page_count = {pages}")
         yield patch
 
 
 def more_room(service: Service) -> None:
-    service.kept.journal._writing.execute("PRAGMA max_page_count = 1000000")
+    service.kept.journal._write_connection.execute("PRAGMA max_page_count = 1000000")
 
 
-def test_nothing_is_answered_that_is_not_kept(
+def test_no_response_before_the_entry_is_durable(
     opened: Service, full: pytest.MonkeyPatch, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     sent = items(newest)
@@ -149,7 +149,7 @@ def test_nothing_is_answered_that_is_not_kept(
     assert opened.kept.store.checksum() == rebuilt(opened, tmp_path)
 
 
-def test_a_large_request_stops_where_the_disk_is_full_and_its_retry_goes_on(
+def test_a_retry_resumes_a_large_request_after_a_full_disk(
     opened: Service, full: pytest.MonkeyPatch, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     sent = items(newest)
@@ -166,7 +166,7 @@ def test_a_large_request_stops_where_the_disk_is_full_and_its_retry_goes_on(
     assert taken < len(opened.kept.store), "what came after the failure was not taken"
 
 
-def test_what_waits_is_written_before_anything_new(
+def test_queued_entries_are_written_before_new_ones(
     opened: Service, full: pytest.MonkeyPatch, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     sent = items(newest)
@@ -181,7 +181,7 @@ def test_what_waits_is_written_before_anything_new(
     assert kept == [one["transaction_id"] for one in sent[:61]]
 
 
-def test_what_could_not_be_decided_is_decided_by_its_retry(
+def test_a_retry_decides_an_undecided_transaction(
     reopen: Open, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     one, *others = items(newest)[:20]
@@ -208,7 +208,7 @@ def test_what_could_not_be_decided_is_decided_by_its_retry(
         assert asked(service, one).json()["results"][0]["score"] == first["score"]
 
 
-def test_a_request_is_taken_in_the_order_of_files(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
+def test_a_request_is_processed_in_time_order(reopen: Open, newest: pl.DataFrame, tmp_path: Path) -> None:
     sent = items(newest)[:90]
     with closing(reopen()) as service:
         ordered = asked(service, {"transactions": sent}).json()["results"]
@@ -228,7 +228,7 @@ def told(service: Service, body: Any) -> Any:
     return TestClient(service.app, raise_server_exceptions=False).post("/labels", json=body)
 
 
-def test_label_records_are_kept_once_and_known_from_their_moment_on(
+def test_label_records_are_stored_once_and_visible_from_their_time(
     reopen: Open, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     sent = items(newest)
@@ -256,7 +256,7 @@ def test_label_records_are_kept_once_and_known_from_their_moment_on(
         assert told(service, early).json()["results"][0]["number"] == 54, "the last of its source said the same"
 
 
-def test_a_label_that_is_known_changes_what_later_transactions_see(reopen: Open, newest: pl.DataFrame) -> None:
+def test_a_visible_label_changes_features_of_later_transactions(reopen: Open, newest: pl.DataFrame) -> None:
     one = items(newest)[-1]
     begin = datetime.fromisoformat(one["ts"])
     burst = [{**one, "transaction_id": f"b{n}", "ts": (begin + timedelta(hours=n)).isoformat()} for n in range(1, 9)]
@@ -294,7 +294,7 @@ def _asked(service: Service, one: dict[str, Any]) -> list[Any]:
         ({"transaction_id": None}, "transaction_id: Input should be a valid string"),
     ],
 )
-def test_a_wrong_label_record_does_not_keep_the_others_back(
+def test_an_invalid_label_record_does_not_block_the_others(
     opened: Service, newest: pl.DataFrame, change: dict[str, Any], message: str
 ) -> None:
     one = said(items(newest)[0])
@@ -307,7 +307,7 @@ def test_a_wrong_label_record_does_not_keep_the_others_back(
 
 
 async def _posted(service: Service, body: Any) -> Any:
-    """POST /score in the loop that runs, as one of many requests."""
+    """POST /score in the running event loop, as one of many requests."""
     content, sent = json.dumps(body).encode(), []
     scope = {"type": "http", "method": "POST", "path": "/score", "raw_path": b"/score", "query_string": b"",
              "headers": [(b"content-type", b"application/json")], "http_version": "1.1", "scheme": "http",
@@ -323,7 +323,7 @@ async def _posted(service: Service, body: Any) -> Any:
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 
-def test_requests_at_once_share_commits_and_a_transaction_counts_once(
+def test_concurrent_requests_share_commits_and_a_transaction_counts_once(
     opened: Service, newest: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = items(newest)

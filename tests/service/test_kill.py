@@ -1,4 +1,4 @@
-"""A service that is killed again and again under load: nothing that it told is lost, nothing is there twice."""
+"""A service that is killed repeatedly under load loses no acknowledged decision and duplicates none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SENDERS = 4
 
 
 class Load:
-    """Sends new transactions and, where an answer stayed out, the same ones again."""
+    """Sends new transactions, and resends those without a response."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.told: dict[str, dict[str, Any]] = {}
@@ -62,7 +62,7 @@ class Load:
 
 
 def of_many_cards(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows, and one more of each of many cards, spread over the last twenty days."""
+    """The rows, and one more for each of many cards, spread over the last twenty days."""
     end, number = rows["ts"].max(), pl.int_range(pl.len())
     more = rows.sample(CARDS, with_replacement=True, seed=1).with_columns(
         transaction_id=pl.format("H{}", number),

@@ -1,4 +1,4 @@
-"""A loss of acknowledged entries stops the start and stays a finding, until a person acknowledges it."""
+"""A loss of acknowledged entries prevents the start and stays a finding until an operator acknowledges it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from starlette.testclient import TestClient
 from fraud3000.errors import CheckFailed, DataError, UnavailableError
 from fraud3000.params import Params
 from fraud3000.service.data_dir import DataDir
-from fraud3000.service.journal.entries import AcknowledgementEntry
+from fraud3000.service.journal.operator_entries import AcknowledgementEntry
 from fraud3000.stages import audit
-from fraud3000.stages.shared.service_store import anchors_of, journal_of, service_folder
+from fraud3000.stages.shared.service_store import checkpoint_file, open_journal, service_folder
 from tests.service.conftest import Open
 from tests.service.world import items, post
 
@@ -33,7 +33,7 @@ def _keyed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ended(reopen: Open, newest: pl.DataFrame, given: Params, tmp_path: Path) -> Path:
-    """A service that decided 200 and then 100 transactions, and ended; returns a backup made between."""
+    """Stopped service that decided 200 and then 100 transactions; returns a backup from in between."""
     sent = items(newest)
     with closing(reopen()) as service:
         post(TestClient(service.app), {"transactions": sent[:200]})
@@ -87,7 +87,7 @@ def test_a_lost_end_is_a_finding_until_it_is_acknowledged(
         assert not numbers & set(range(kept + 1, 301)), "no lost number is used again"
         assert client.get("/alerts").status_code == 200
     assert found(given) == []
-    with closing(journal_of(given)) as journal:
+    with closing(open_journal(given)) as journal:
         (note,) = [entry for entry in journal.of_transaction("") if isinstance(entry, AcknowledgementEntry)]
         assert (note.number, note.holes, note.reason) == (301, ((kept + 1, 300),), "the disk was restored")
     with pytest.raises(DataError, match="nothing is lost"):
@@ -110,7 +110,7 @@ def test_a_second_loss_needs_another_acknowledgement(ended: Path, reopen: Open, 
 
 def test_one_flipped_bit_loses_one_entry(ended: Path, reopen: Open, given: Params) -> None:
     path = service_folder(given) / "journal.db"
-    with closing(journal_of(given)) as journal:
+    with closing(open_journal(given)) as journal:
         store = journal.store
     with closing(sqlite3.connect(path)) as connection:
         body = bytearray(connection.execute("SELECT body FROM entries WHERE number = 100").fetchone()[0])
@@ -120,19 +120,19 @@ def test_one_flipped_bit_loses_one_entry(ended: Path, reopen: Open, given: Param
     shutil.rmtree(service_folder(given) / "snapshots")
     for _ in range(2):
         reopen().close()
-        with closing(journal_of(given)) as journal:
+        with closing(open_journal(given)) as journal:
             assert (journal.store, journal.last, len(list(journal.after(0)))) == (store, 300, 299)
         assert found(given) == [("100", "is not what was sealed")]
     assert list(path.parent.glob("journal.db.damaged-*"))
 
 
 @pytest.mark.parametrize("left", ["seed.json", "journal.db.rescued", "journal.db.damaged-20261130T000000", "anchors"])
-def test_without_a_journal_nothing_is_begun_where_there_was_one(
+def test_a_missing_journal_is_not_replaced_by_an_empty_one(
     reopen: Open, given: Params, newest: pl.DataFrame, left: str
 ) -> None:
     with closing(reopen()) as service:
         post(TestClient(service.app), items(newest)[0])
-    store, anchors = service_folder(given), anchors_of(given)
+    store, anchors = service_folder(given), checkpoint_file(given)
     for path in [path for path in store.iterdir() if path.is_file() and path.name != left]:
         path.rename(store / left) if path.name == "journal.db" and left.startswith("journal.db.") else path.unlink()
     shutil.rmtree(store / "snapshots")
@@ -150,7 +150,7 @@ def test_without_a_journal_nothing_is_begun_where_there_was_one(
     }, "nothing is deleted"
 
 
-def test_a_rescued_file_alone_is_not_taken_for_the_journal(ended: Path, given: Params, reopen: Open) -> None:
+def test_a_rescued_file_without_a_journal_is_not_used(ended: Path, given: Params, reopen: Open) -> None:
     path = service_folder(given) / "journal.db"
     path.rename(path.with_name("journal.db.rescued"))  # as a recovery that was killed between two moves left it once
     for _ in range(2):
@@ -166,13 +166,13 @@ def test_a_rescued_file_alone_is_not_taken_for_the_journal(ended: Path, given: P
     assert found(given) == []
 
 
-def test_a_missing_journal_is_a_finding_without_anchors_too(ended: Path, given: Params) -> None:
-    for path in (service_folder(given) / "journal.db", anchors_of(given).path, anchors_of(given).mark):
+def test_a_missing_journal_is_a_finding_without_checkpoints_too(ended: Path, given: Params) -> None:
+    for path in (service_folder(given) / "journal.db", checkpoint_file(given).path, checkpoint_file(given).mark):
         path.unlink()
     assert "has no journal.db, but seed.json" in str(found(given))
 
 
-def test_a_rescued_journal_is_put_in_place_by_the_next_start(ended: Path, given: Params, reopen: Open) -> None:
+def test_the_next_start_finishes_an_interrupted_recovery(ended: Path, given: Params, reopen: Open) -> None:
     path = service_folder(given) / "journal.db"
     shutil.copy(path, path.with_name("journal.db.rescued"))
     path.write_bytes(b"\0" * 9_000)
@@ -182,22 +182,22 @@ def test_a_rescued_journal_is_put_in_place_by_the_next_start(ended: Path, given:
     assert found(given) == []
 
 
-def test_a_store_whose_lock_was_removed_takes_no_second_service(ended: Path, reopen: Open, given: Params) -> None:
+def test_a_store_whose_lock_file_was_deleted_stays_locked(ended: Path, reopen: Open, given: Params) -> None:
     with closing(reopen()):
         (service_folder(given) / "lock").unlink()
-        with pytest.raises(UnavailableError, match="another service keeps its journal there"):
+        with pytest.raises(UnavailableError, match="is in use by another service"):
             DataDir(service_folder(given))
 
 
 def test_only_the_owner_can_read_the_store(ended: Path, reopen: Open, given: Params) -> None:
-    store, anchors = service_folder(given), anchors_of(given)
+    store, anchors = service_folder(given), checkpoint_file(given)
     (store / "history.parquet").chmod(0o644)
     with closing(reopen()):
         paths = [store, *store.rglob("*"), anchors.path, anchors.mark]
         assert {path.name: path.stat().st_mode & 0o077 for path in paths if path.stat().st_mode & 0o077} == {}
 
 
-def test_acknowledging_needs_a_reason_and_a_loss(ended: Path, given: Params) -> None:
+def test_acknowledge_needs_a_reason_and_a_loss(ended: Path, given: Params) -> None:
     with pytest.raises(DataError, match="--reason: is empty"):
         audit.acknowledge(given, " ")
     with pytest.raises(DataError, match="nothing is lost"):

@@ -21,7 +21,7 @@ from fraud3000.service.engine.clock import CheckedClock, require_plausible
 from fraud3000.service.maintenance.maintenance import Maintenance
 from fraud3000.stages import serve
 from fraud3000.stages.serve import Service
-from fraud3000.stages.shared.service_store import anchors_of, service_folder
+from fraud3000.stages.shared.service_store import checkpoint_file, service_folder
 from tests.service.conftest import Open
 from tests.service.test_upkeep import run
 from tests.service.world import items
@@ -117,7 +117,7 @@ def test_a_commit_into_a_replaced_file_is_not_acknowledged(reopen: Open, newest:
 def test_a_full_disk_takes_the_service_down_until_there_is_room(reopen: Open, newest: pl.DataFrame) -> None:
     sent = items(newest)
     with closing(reopen()) as service:
-        writing = service.kept.journal._writing
+        writing = service.kept.journal._write_connection
         pages = writing.execute("PRAGMA page_count").fetchone()[0]
 
         async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
@@ -218,4 +218,4 @@ def test_twenty_years_ahead_for_seconds_leave_nothing_behind(
     with closing(reopen()) as service:
         run(service, work)
         assert service.kept.journal.last == 2
-    assert anchors_of(given).mark.exists()
+    assert checkpoint_file(given).mark.exists()

@@ -1,4 +1,4 @@
-"""A journal that a wrong clock dated into the future is repaired by a sealed entry; what was decided stays as it was."""
+"""A sealed entry repairs times that a wrong clock dated in the future; decisions do not change."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import Params
 from fraud3000.service.engine.clock import CheckedClock
-from fraud3000.service.journal.entries import LabelEntry, RepairEntry, TransactionEntry
-from fraud3000.service.journal.history_frames import known
-from fraud3000.service.journal.repair import Corrections, find
+from fraud3000.service.journal.entries import LabelEntry, TransactionEntry
+from fraud3000.service.journal.history_frames import read_history
+from fraud3000.service.journal.operator_entries import RepairEntry
+from fraud3000.service.journal.repair import Corrections, find_wrong_times
 from fraud3000.stages import audit, serve
 from fraud3000.stages.replay import replay
-from fraud3000.stages.shared.service_store import journal_of, service_folder
+from fraud3000.stages.shared.service_store import open_journal, service_folder
 from tests.service.conftest import Open
-from tests.service.test_journal import taken
+from tests.service.test_journal import transaction_entry
 from tests.service.test_readiness import Clocks
 from tests.service.world import items, post
 
@@ -31,7 +32,7 @@ YEARS = timedelta(days=20 * 365)
 
 @pytest.fixture
 def clocks(newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    """The service's clock, which it trusts whatever it says."""
+    """Settable clock of the service, whose check accepts any jump."""
     made = Clocks(datetime.now(UTC))
     hundred_years = timedelta(days=36_500)
     monkeypatch.setattr(
@@ -46,7 +47,7 @@ def told(client: TestClient, id_: str, source: str) -> Any:
 
 @pytest.fixture
 def poisoned(reopen: Open, newest: pl.DataFrame, clocks: Clocks) -> dict[str, Any]:
-    """A service whose clock ran twenty years ahead for a moment, after which every label was recorded in 2046."""
+    """Service whose clock ran twenty years ahead for a moment, so that later labels were recorded in 2046."""
     sent = items(newest)
     with closing(reopen()) as service:
         client = TestClient(service.app)
@@ -67,9 +68,7 @@ def features(service: Any, id_: str) -> dict[str, Any]:
     return dict(zip(service.kept.store.catalogue.names, entry.features, strict=True))
 
 
-def test_a_repair_gives_the_card_its_features_and_labels_their_time_again(
-    poisoned: dict[str, Any], reopen: Open, given: Params
-) -> None:
+def test_a_repair_restores_features_and_label_times(poisoned: dict[str, Any], reopen: Open, given: Params) -> None:
     with closing(reopen()) as service:
         before = features(service, "later")
         assert before["card_count_7d"] is None, "the card is late by twenty years"
@@ -77,7 +76,7 @@ def test_a_repair_gives_the_card_its_features_and_labels_their_time_again(
     assert told_.facts["withdrawn transactions"] == 1
     assert told_.facts["label records with another time"] == 1
     assert audit.verify(given).refused is None
-    with closing(journal_of(given)) as journal:
+    with closing(open_journal(given)) as journal:
         (repair,) = [entry for entry in journal.of_transaction("") if isinstance(entry, RepairEntry)]
         assert repair.reason == "the clock ran ahead"
         assert repair.recorded[0][1] < microseconds(datetime.now(UTC)) + 1
@@ -99,16 +98,16 @@ def test_a_repair_gives_the_card_its_features_and_labels_their_time_again(
         snapshot.unlink()
     with closing(reopen()) as service:
         assert service.kept.store.checksum() == checksum, "a rebuild gives the same state"
-    exported = known(service_root)
+    exported = read_history(service_root)
     assert exported is not None
     ids = exported.transactions.select("transaction_id").collect()["transaction_id"].to_list()
     assert ("ahead" in ids, "later" in ids) == (False, True)
     assert exported.ledger["recorded_at"].max() < datetime.now(UTC) + timedelta(minutes=1)  # type: ignore[operator]
-    with pytest.raises(DataError, match="no entry lies more than"):
+    with pytest.raises(DataError, match="no entry is dated more than"):
         audit.repair(given, "again")
 
 
-def test_a_start_after_the_clock_went_back_asks_for_the_repair(
+def test_a_start_after_the_clock_went_back_asks_for_a_repair(
     reopen: Open, newest: pl.DataFrame, clocks: Clocks, given: Params
 ) -> None:
     clocks.at += YEARS
@@ -125,14 +124,14 @@ def test_a_start_after_the_clock_went_back_asks_for_the_repair(
 
 
 def at(number: int, received: timedelta, ts: timedelta) -> TransactionEntry:
-    one = taken(number, ts=microseconds(NOW + ts))
+    one = transaction_entry(number, ts=microseconds(NOW + ts))
     assert isinstance(one, TransactionEntry)
     return TransactionEntry(
         number, microseconds(NOW + received), None, one.transaction, one.catalogue, one.features, one.answer, one.salt
     )
 
 
-def test_only_what_lies_in_the_future_of_later_entries_is_corrected() -> None:
+def test_only_entries_dated_after_later_ones_are_corrected() -> None:
     day = timedelta(days=1)
     entries = [
         at(1, -9 * day, -9 * day),
@@ -143,12 +142,12 @@ def test_only_what_lies_in_the_future_of_later_entries_is_corrected() -> None:
         LabelEntry(6, "t1", 1, "bank", None, microseconds(NOW - 6 * day)),
         at(7, -5 * day, -5 * day),
     ]
-    withdrawn, recorded = find(entries, now=NOW, ahead=timedelta(minutes=5), jump=timedelta(hours=1))
+    withdrawn, recorded = find_wrong_times(entries, now=NOW, ahead=timedelta(minutes=5), jump=timedelta(hours=1))
     assert (withdrawn, recorded) == ([2], [(4, microseconds(NOW - 8 * day) + 1)])
     corrections = Corrections(frozenset(withdrawn), dict(recorded))
     left = list(corrections.apply(entries))
     assert [entry.number for entry in left] == [1, 3, 4, 5, 6, 7]
-    assert find(left, now=NOW, ahead=timedelta(minutes=5), jump=timedelta(hours=1)) == ([], [])
+    assert find_wrong_times(left, now=NOW, ahead=timedelta(minutes=5), jump=timedelta(hours=1)) == ([], [])
 
 
 def test_a_repair_needs_a_reason(poisoned: dict[str, Any], given: Params) -> None:

@@ -216,7 +216,7 @@ def test_openapi_has_the_data_sets_own_fields_and_examples(client: TestClient) -
 
 
 def test_what_keeps_it_from_serving_is_told(given: Params, history: Path, opened: Service, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="another service keeps its journal there"):
+    with pytest.raises(UnavailableError, match="is in use by another service"):
         Service.open(given, port=0, model="challenger")
     given = given.model_copy(update={"serve": given.serve.model_copy(update={"store": str(tmp_path / "other")})})
     busy = opened.listening.getsockname()[1]

@@ -20,7 +20,7 @@ from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.service.maintenance.maintenance import Maintenance
 from fraud3000.stages.serve import Service
 from fraud3000.stages.shadow_report import shadow_report
-from fraud3000.stages.shared.service_store import journal_of, service_folder
+from fraud3000.stages.shared.service_store import open_journal, service_folder
 from tests.service import test_upkeep
 from tests.service.test_upkeep import of_another_catalogue, promote, publish, run, score, until
 from tests.service.world import items
@@ -95,15 +95,15 @@ def test_it_decides_what_comes_and_goes_on_where_it_ended(
     assert [row[0] for row in latency.rows] == [
         "shadow: features",
         "shadow: decision",
-        "answered: decision, 300 made again",
+        "answered: decision, 300 recomputed",
     ]
     assert shadow_report(shadowed, "2").facts == told.facts
-    with pytest.raises(DataError, match="no shadow of version 3 has decided there"):
+    with pytest.raises(DataError, match="no decisions of a shadow model of version 3"):
         shadow_report(shadowed, "3")
 
 
 def taken(params: Params) -> list[TransactionEntry]:
-    with closing(journal_of(params)) as journal:
+    with closing(open_journal(params)) as journal:
         return [one for one in journal.after(0) if isinstance(one, TransactionEntry)]
 
 
@@ -132,11 +132,11 @@ def test_it_says_what_the_model_would_answer(
 
 
 def test_without_a_shadow_that_is_said(service: Service, given: Params) -> None:
-    with pytest.raises(DataError, match="no shadow has decided there"):
+    with pytest.raises(DataError, match="has no decisions of a shadow model"):
         shadow_report(given)
     with closing(Shadow.open(service_folder(given), Path(given.workspace) / "models" / "2", "2")):
         pass
-    with pytest.raises(DataError, match="no transaction was decided by both models yet"):
+    with pytest.raises(DataError, match="has no transaction that both models decided"):
         shadow_report(given)
 
 
@@ -144,7 +144,7 @@ def test_one_that_cannot_be_loaded_is_told_and_tried_again(service: Service, sha
     (Path(shadowed.workspace) / "models" / "2" / "scorer.json").write_text("{}")
 
     async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
-        await asyncio.wait_for(upkeep._follow(), 60)
+        await asyncio.wait_for(upkeep._run_shadow(), 60)
         assert (await client.get("/ready")).status_code == 200
 
     with pytest.raises(Exception, match="the shadow of version 2 ended with exit code 5"):
@@ -159,10 +159,10 @@ def test_the_champion_is_no_shadow_of_itself_and_that_is_told_once(
     async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         await upkeep.reload()
         for _ in range(3):
-            await upkeep._follow()
+            await upkeep._run_shadow()
 
     run(service, work)
-    assert [line for line in logged if "no shadow: version 2 is the one that decides" in line] == [
+    assert [line for line in logged if "no shadow: version 2 serves already" in line] == [
         line for line in logged if "no shadow" in line
     ]
     assert sum("no shadow" in line for line in logged) == 1

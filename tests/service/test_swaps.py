@@ -1,4 +1,4 @@
-"""Models are promoted, rolled back and broken beside a process that answers over sockets: none fails, none is mixed."""
+"""Promotions, rollbacks and broken models under load over sockets fail or mix no response."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROUNDS = 5
 
 
 class Load:
-    """Sends new transactions until it is told to stop, and keeps each answer."""
+    """Sends new transactions until `stop`, and records each response."""
 
     def __init__(self, rows: list[dict[str, Any]], port: int) -> None:
         self.answers: list[dict[str, Any] | None] = []

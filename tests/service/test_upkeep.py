@@ -1,4 +1,4 @@
-"""Models are swapped under load without a failed or mixed answer; snapshots, anchors and the archive grow beside."""
+"""Model swaps under load fail or mix no response; snapshots, checkpoints and archive are written in the background."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.params import Params
 from fraud3000.service.journal.entries import TransactionEntry
-from fraud3000.service.journal.history_frames import known
+from fraud3000.service.journal.history_frames import read_history
 from fraud3000.service.maintenance import maintenance as upkeeps
 from fraud3000.service.maintenance.maintenance import Maintenance
 from fraud3000.stages import audit
 from fraud3000.stages.replay import replay
 from fraud3000.stages.serve import Service
-from fraud3000.stages.shared.service_store import anchors_of, journal_of, service_folder
+from fraud3000.stages.shared.service_store import checkpoint_file, open_journal, service_folder
 from tests.service.test_keeping import rebuilt
 from tests.service.world import items
 
@@ -44,14 +44,14 @@ def given(given: Params, tmp_path: Path) -> Params:
 
 
 def workspace_of(params: Params) -> Params:
-    """Make the workspace, in which version 1 is the champion."""
+    """Create the workspace, in which version 1 is the champion."""
     shutil.copytree("data/models/1", Path(params.workspace) / "models" / "1")
     promote(params, "1")
     return params
 
 
 def promote(params: Params, version: str) -> None:
-    """Point the champion to a version, as `promote` does."""
+    """Set the champion alias to a version, as `promote` does."""
     models = Path(params.workspace) / "models"
     told = {"alias": "champion", "version": version, "bundle_sha256": bundle.fingerprint(models / version)}
     (models / "champion.json.part").write_text(json.dumps(told))
@@ -66,13 +66,13 @@ def publish(params: Params, version: str, change: Callable[[Scorer], Scorer]) ->
 
 
 def doubtful(scorer: Scorer) -> Scorer:
-    """The same model, that reviews half as readily."""
+    """The same model with another review threshold."""
     assert scorer.policy.value is not None
     return replace(scorer, policy=replace(scorer.policy, value=scorer.policy.value * 2))
 
 
 def of_another_catalogue(scorer: Scorer) -> Scorer:
-    """The same model under other rules of time."""
+    """The same model with another catalogue."""
     return replace(scorer, catalogue=replace(scorer.catalogue, late_horizon=scorer.catalogue.late_horizon * 2))
 
 
@@ -88,7 +88,7 @@ def service(reopen: Callable[[], Service]) -> Iterator[Service]:
 
 
 def run(service: Service, work: Work) -> None:
-    """Let the service run, with all that goes on beside, while work is done."""
+    """Run the service and its background tasks while `work` runs."""
 
     async def both() -> None:
         transport = httpx2.ASGITransport(app=service.app)
@@ -104,10 +104,10 @@ async def score(client: httpx2.AsyncClient, rows: list[dict[str, Any]]) -> dict[
     return dict(answer.json())
 
 
-def test_a_start_with_a_model_that_scores_otherwise_is_refused_and_leaves_the_port(
+def test_a_start_with_a_model_that_scores_differently_is_refused_and_frees_the_port(
     reopen: Callable[[], Service], given: Params
 ) -> None:
-    """So a new image on which a model does not score the same never gets ready, and its deployment is rolled back."""
+    """A new image on which the model scores differently never becomes ready, so its deployment is rolled back."""
     publish(given, "2", lambda scorer: replace(scorer, recorded=wrong(scorer.recorded)))
     with pytest.raises(ScorerError, match="scores its recorded rows otherwise"):
         reopen()
@@ -167,7 +167,7 @@ def wrong(recorded: SelfTestRows) -> SelfTestRows:
     return replace(recorded, scores=(recorded.scores[0] / 2, *recorded.scores[1:]))
 
 
-def test_another_catalogue_has_its_state_built_beside(
+def test_a_swap_to_another_catalogue_builds_its_state_in_the_background(
     service: Service, reopen: Callable[[], Service], given: Params, newest: pl.DataFrame
 ) -> None:
     sent = items(newest)
@@ -175,13 +175,13 @@ def test_another_catalogue_has_its_state_built_beside(
     async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         await score(client, sent[:100])
         publish(given, "2", of_another_catalogue)
-        before = upkeep.desk.judge.catalogue
+        before = upkeep.engine.judge.catalogue
         swap = asyncio.create_task(upkeep.reload())
         for place in range(100, 300, 10):
             await score(client, sent[place : place + 10])
             await asyncio.sleep(0.05)
         assert await swap == upkeeps.Reloaded("swapped", "2")
-        assert upkeep.desk.judge.catalogue != before
+        assert upkeep.engine.judge.catalogue != before
         assert (await score(client, sent[300:]))["model_version"] == "2"
         again = await score(client, sent[:1])
         assert again["results"][0]["model_version"] == "1"
@@ -197,29 +197,29 @@ def test_another_catalogue_has_its_state_built_beside(
         assert anew.kept.store.checksum() == checksum
 
 
-def test_a_model_that_takes_other_transactions_is_refused(service: Service, given: Params) -> None:
+def test_a_model_that_reads_other_fields_is_refused(service: Service, given: Params) -> None:
     async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         publish(given, "2", lambda one: replace(one, mapping=one.mapping.model_copy(update={"numeric": ("weight",)})))
         refused = await client.post("/admin/reload")
         assert (refused.status_code, (await client.get("/model")).json()["model_version"]) == (409, "1")
-        assert "version 2: takes other transactions than version 1" in refused.json()["error"]["message"]
+        assert "version 2: reads other fields of a transaction than version 1" in refused.json()["error"]["message"]
         told = (await client.get("/metrics")).text
         assert 'fraud3000_reloads_total{result="refused"} 1.0' in told
 
     run(service, work)
 
 
-def test_a_promotion_is_seen_by_itself_and_one_that_was_refused_is_not_tried_again(
+def test_a_promotion_is_loaded_and_a_refused_one_is_not_retried(
     reopen: Callable[[], Service], given: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    ready = Maintenance._ready
+    ready = Maintenance._load
 
     def counted(self: Maintenance, version: str, *rest: Any) -> Any:
         looked.append(version)
         return ready(self, version, *rest)
 
-    monkeypatch.setattr(Maintenance, "_ready", counted)
+    monkeypatch.setattr(Maintenance, "_load", counted)
 
     async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         publish(given, "2", lambda scorer: replace(scorer, recorded=wrong(scorer.recorded)))
@@ -262,10 +262,10 @@ def test_snapshots_are_written_while_it_runs(
         assert anew.kept.store.checksum() == checksum
 
 
-def test_a_snapshot_is_written_when_enough_came(
+def test_a_snapshot_is_written_after_enough_entries(
     reopen: Callable[[], Service], newest: pl.DataFrame, given: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeeps, "_LOOKED_EVERY", 0.05)
+    monkeypatch.setattr(upkeeps, "_SNAPSHOT_CHECK_SECONDS", 0.05)
     with closing(reopen()) as service:
         service.upkeep._schedule = replace(service.upkeep._schedule, snapshot_entries=100)
 
@@ -276,7 +276,7 @@ def test_a_snapshot_is_written_when_enough_came(
         run(service, work)
 
 
-def test_a_snapshot_that_cannot_be_made_is_told_and_the_service_goes_on(
+def test_a_failed_snapshot_is_reported_and_the_service_keeps_running(
     service: Service, newest: pl.DataFrame, given: Params
 ) -> None:
     (service_folder(given) / "snapshots").write_text("in the way")
@@ -285,14 +285,14 @@ def test_a_snapshot_that_cannot_be_made_is_told_and_the_service_goes_on(
         await score(client, items(newest)[:10])
         failed = await client.post("/admin/snapshot")
         assert (failed.status_code, failed.json()["error"]["code"]) == (503, "unavailable")
-        assert "no snapshot could be made" in failed.json()["error"]["message"]
+        assert "building a snapshot failed" in failed.json()["error"]["message"]
         await score(client, items(newest)[10:20])
 
     run(service, work)
     (service_folder(given) / "snapshots").unlink()
 
 
-def test_old_entries_leave_and_are_at_hand(
+def test_old_entries_move_to_the_archive_and_stay_readable(
     service: Service, reopen: Callable[[], Service], newest: pl.DataFrame, given: Params, tmp_path: Path
 ) -> None:
     sent = items(newest)
@@ -300,7 +300,7 @@ def test_old_entries_leave_and_are_at_hand(
     async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         before = await score(client, sent[:200])
         upkeep._schedule = replace(upkeep._schedule, journal=-timedelta(days=2))
-        await upkeep.let_leave()
+        await upkeep.archive_old_entries()
         assert service.kept.journal.moved == 200
         assert await score(client, sent[:200]) == before
         conflict = await client.post("/score", json={**sent[3], "amount": 1})
@@ -309,7 +309,7 @@ def test_old_entries_leave_and_are_at_hand(
         assert (await client.get(f"/decisions/{decision}")).json()["transaction_id"] == sent[7]["transaction_id"]
         await score(client, sent[200:])
         upkeep._schedule = replace(upkeep._schedule, decisions=-timedelta(days=2))
-        await upkeep.let_leave()
+        await upkeep.archive_old_entries()
         gone = await client.post("/score", json=sent[3])
         assert (gone.status_code, gone.json()["error"]["code"]) == (409, "expired")
         told = (await client.get(f"/decisions/{decision}")).status_code
@@ -327,25 +327,25 @@ def test_old_entries_leave_and_are_at_hand(
         assert anew.kept.store.checksum() == checksum
 
 
-def test_anchors_are_dropped_while_it_runs(
+def test_checkpoints_are_written_while_the_service_runs(
     reopen: Callable[[], Service], newest: pl.DataFrame, given: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeeps, "ANCHORED_EVERY", 0.05)
+    monkeypatch.setattr(upkeeps, "CHECKPOINT_SECONDS", 0.05)
 
     async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         await score(client, items(newest)[:10])
         await until(lambda: anchored()[-1] == 10)
 
     def anchored() -> list[int]:
-        with closing(journal_of(given)) as journal:
-            return [one.number for one in anchors_of(given).read().of(journal.store)]
+        with closing(open_journal(given)) as journal:
+            return [one.number for one in checkpoint_file(given).read().of_store(journal.store)]
 
     with closing(reopen()) as service:
         run(service, work)
     assert anchored() == [0, 10]
 
 
-def test_what_goes_wrong_beside_is_told_once_and_tried_again(logged: list[str]) -> None:
+def test_a_repeated_task_error_is_logged_once(logged: list[str]) -> None:
     calls: list[int] = []
     full, other = UnavailableError("a: full"), FraudError("b")
     errors: list[Exception] = [full, ValueError("a bug"), other, full, full, full]
@@ -365,7 +365,7 @@ def test_what_goes_wrong_beside_is_told_once_and_tried_again(logged: list[str]) 
     assert ["a: full" in line for line in logged if "ERROR" in line] == [True, False, False, True]
 
 
-def test_what_the_service_declined_has_no_label_in_windows_even_when_the_answer_is_gone(
+def test_declined_transactions_have_no_label_even_after_expiry(
     given: Params, history: Path, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     fallback = given.serve.fallback.model_copy(update={"review_from": 0, "decline_from": 0})
@@ -379,7 +379,7 @@ def test_what_the_service_declined_has_no_label_in_windows_even_when_the_answer_
         declined.extend(one["transaction_id"] for one in results if one["decision"] == "decline")
         assert len(declined) > 200
         upkeep._schedule = replace(upkeep._schedule, journal=-timedelta(days=2), decisions=-timedelta(days=2))
-        await upkeep.let_leave()
+        await upkeep.archive_old_entries()
         await score(client, sent[300:])
 
     with closing(Service.open(declining, port=0, history=str(history))) as service:
@@ -396,7 +396,7 @@ def test_what_the_service_declined_has_no_label_in_windows_even_when_the_answer_
     shutil.rmtree(service_folder(given) / "snapshots")
     with closing(Service.open(given, port=0)) as anew:
         assert anew.kept.store.checksum() == checksum
-    found = known(service_folder(given))
+    found = read_history(service_folder(given))
     assert found is not None
     transactions = found.transactions.collect()
     assert set(transactions.filter(~pl.col("labelled"))["transaction_id"]) == set(declined)

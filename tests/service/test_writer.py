@@ -1,4 +1,4 @@
-"""Where groups are written: on the event loop while that is quick, beside it where it is not."""
+"""Group commit writes on the event loop while that is fast, else on a thread."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fraud3000.service.journal.entries import Entry, ErasureEntry
+from fraud3000.service.journal.entries import Entry
 from fraud3000.service.journal.group_commit import GroupCommitWriter
+from fraud3000.service.journal.operator_entries import ErasureEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 
 
 class Watched(SqliteJournal):
-    """A journal whose writes take as long as told, and that notes whether the event loop waited for them."""
+    """Journal whose writes take a set time, and that records whether the event loop waited for them."""
 
     seconds = 0.0
 
@@ -27,7 +28,7 @@ class Watched(SqliteJournal):
 waited: list[bool] = []
 
 
-def test_quick_writes_go_no_further_and_slow_or_large_ones_hold_nobody_up(tmp_path: Path) -> None:
+def test_fast_writes_stay_on_the_event_loop_and_slow_or_large_ones_use_a_thread(tmp_path: Path) -> None:
     journal = Watched(tmp_path / "journal.db", flush="normal")
     writer, numbers = GroupCommitWriter(journal), iter(range(1, 10_000))
 
@@ -35,7 +36,7 @@ def test_quick_writes_go_no_further_and_slow_or_large_ones_hold_nobody_up(tmp_pa
         journal.seconds = seconds
         added = [ErasureEntry(next(numbers), 0, 0) for _ in range(entries)]
         writer.add(added)
-        await writer.until(added[-1].number)
+        await writer.wait_durable(added[-1].number)
         assert journal.last == added[-1].number
         return waited.pop()
 

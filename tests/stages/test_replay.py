@@ -1,4 +1,4 @@
-"""Every decision is made again to the byte, and one that cannot be is named."""
+"""Replay reproduces every logged decision byte for byte, and lists those that differ."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def given(in_trained: Path, tmp_path: Path) -> Params:
 
 @pytest.fixture
 def served(given: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    """A service that has decided in every way there is, with labels between; it still runs."""
+    """Running service that has made every kind of decision, with labels in between."""
     raw = pl.read_parquet(RAW).sort("ts", "transaction_id")
     raw.head(-NEWEST).write_parquet(tmp_path / "history.parquet")
     sent = items(raw.tail(NEWEST))
@@ -52,7 +52,7 @@ def served(given: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         yield service
 
 
-def test_all_of_them_are_made_again(given: Params, served: Service) -> None:
+def test_all_decisions_are_reproduced(given: Params, served: Service) -> None:
     told = replay(given)
     expected = {
         "decisions": NEWEST,
@@ -64,17 +64,17 @@ def test_all_of_them_are_made_again(given: Params, served: Service) -> None:
     assert (told.facts, told.refused) == (expected, None)
 
 
-def test_some_of_them(given: Params, served: Service) -> None:
+def test_selected_decisions_are_reproduced(given: Params, served: Service) -> None:
     first, second, *_ = [
         entry for entry in served.kept.journal.after(0) if isinstance(entry, TransactionEntry) and entry.answer
     ]
     assert second.answer is not None
     assert replay(given, [first.transaction_id, second.answer.decision_id]).facts["replayed"] == 2
-    with pytest.raises(DataError, match="nobody: no decision of the journal"):
+    with pytest.raises(DataError, match="nobody: is not in the journal"):
         replay(given, ["nobody"])
 
 
-def test_one_that_was_told_otherwise_is_named(given: Params, served: Service, tmp_path: Path) -> None:
+def test_a_differing_decision_is_listed(given: Params, served: Service, tmp_path: Path) -> None:
     entries = list(served.kept.journal.after(0))
     wrong = next(entry for entry in entries[50:] if isinstance(entry, TransactionEntry) and entry.answer)
     place = entries.index(wrong)
@@ -95,18 +95,18 @@ def test_one_that_was_told_otherwise_is_named(given: Params, served: Service, tm
     assert told.facts["differing"] == 1
     assert told.tables[0].rows == ((wrong.transaction_id, wrong.answer.decision_id, "features"),)
     assert told.refused is not None
-    assert "1 of 400 decisions are not made again as they were told" in told.refused
+    assert "1 of 400 decisions were not reproduced" in told.refused
 
 
-def test_what_cannot_be_replayed_is_told(given: Params, served: Service, tmp_path: Path) -> None:
+def test_decisions_that_cannot_be_replayed_are_reported(given: Params, served: Service, tmp_path: Path) -> None:
     away = given.model_copy(update={"workspace": str(tmp_path / "elsewhere")})
-    with pytest.raises(ScorerError, match="the bundle of version 1 that decided is not there"):
+    with pytest.raises(ScorerError, match="the bundle of version 1 with fingerprint"):
         replay(away)
     with closing(sqlite3.connect(tmp_path / "service" / "journal.db")) as connection:
         connection.execute("UPDATE entries SET kind = 'label' WHERE number = 9")
         connection.commit()
-    with pytest.raises(CheckFailed, match="entry 9 is not what it was"):
+    with pytest.raises(CheckFailed, match="entry 9 does not match its seal"):
         replay(given)
     nothing = given.model_copy(update={"serve": given.serve.model_copy(update={"store": str(tmp_path / "nothing")})})
-    with pytest.raises(DataError, match="no service has kept a journal there"):
+    with pytest.raises(DataError, match="has no service journal"):
         replay(nothing)

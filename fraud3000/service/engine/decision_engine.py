@@ -29,7 +29,7 @@ from fraud3000.service.engine.rwlock import RWLock
 from fraud3000.service.engine.seed_history import Past, newest
 from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, Row, TransactionEntry, number_in
 from fraud3000.service.journal.group_commit import GroupCommitWriter
-from fraud3000.service.journal.interface import Alert, Journal, Queue
+from fraud3000.service.journal.interface import Alert, AlertFilter, Journal
 
 _AT_ONCE = 64
 """Transactions that are decided in one go at most: a part of a request, or several requests that came together."""
@@ -185,7 +185,7 @@ class DecisionEngine:
     async def _in_turn(
         self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float
     ) -> list[TransactionEntry | Refusal]:
-        await self._writer.catch_up()
+        await self._writer.drain()
         places = [0] if len(rows) == 1 else sorted(range(len(rows)), key=lambda place: _arrival(rows[place]))
         found: dict[int, TransactionEntry | Refusal] = {}
         if reasons == "all":
@@ -221,7 +221,7 @@ class DecisionEngine:
         """
         self.readiness.require_store()
         async with self._turns.one():
-            await self._writer.catch_up()
+            await self._writer.drain()
             labels = []
             for place, one in enumerate(said):
                 labels.append(self._label(one, received_at))
@@ -247,8 +247,8 @@ class DecisionEngine:
             The journal cannot be written or read, and the present model stays.
         """
         async with self._turns.alone():
-            await self._writer.catch_up()
-            await self._writer.until(self._last)
+            await self._writer.drain()
+            await self._writer.wait_durable(self._last)
             if store is not None:
                 feature_state.advanced(store, self._journal, seen)
                 self.store = store
@@ -260,7 +260,7 @@ class DecisionEngine:
             return None
         try:
             async with self._turns.one():
-                await self._writer.catch_up()
+                await self._writer.drain()
         except UnavailableError as error:
             return error
         return None
@@ -278,7 +278,7 @@ class DecisionEngine:
         """What was said of a transaction, in the order of the ledger."""
         return [entry for entry in self._writer.of_transaction(transaction_id) if isinstance(entry, LabelEntry)]
 
-    def alerts(self, asked: Queue) -> Iterator[tuple[Alert, TransactionEntry]]:
+    def alerts(self, asked: AlertFilter) -> Iterator[tuple[Alert, TransactionEntry]]:
         """The queue of alerts, by expected loss, with what is known of each."""
         self.readiness.require_store()
         found = ((alert, self._known(alert.transaction_id)) for alert in self._journal.alerts(asked))
@@ -338,11 +338,11 @@ class DecisionEngine:
         UnavailableError
             They cannot be written; the rest of the request is not taken.
         """
-        await self._writer.catch_up()
+        await self._writer.drain()
         if self.waiting > _BACKLOG:
             self._writer.begin()
         if self.waiting > 2 * _BACKLOG:
-            await self._writer.until(self._last - 2 * _BACKLOG)
+            await self._writer.wait_durable(self._last - 2 * _BACKLOG)
 
     def _decide(self, group: Sequence[_PendingRequest]) -> list[list[TransactionEntry | Refusal]]:
         """Meet transactions and decide those that are not yet; nothing else comes between."""
@@ -436,8 +436,8 @@ class DecisionEngine:
 
     async def _kept(self, transactions: Iterable[str]) -> None:
         """Wait until all is kept that is known of transactions."""
-        if any(map(self._writer.waits, transactions)):
-            await self._writer.until(self._last)
+        if any(map(self._writer.is_queued, transactions)):
+            await self._writer.wait_durable(self._last)
 
 
 def _arrival(row: Row) -> tuple[Any, ...]:

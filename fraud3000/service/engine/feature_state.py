@@ -79,7 +79,7 @@ def advanced(
     entries = journal.after(number)
     if until is not None:
         entries = takewhile(lambda entry: entry.number <= until, entries)
-    since = iter((corrections or Corrections.of_journal(journal)).apply(entries))
+    since = iter((corrections or Corrections.from_journal(journal)).apply(entries))
     while part := list(islice(since, _AT_ONCE)):
         taken = [one for one in part if isinstance(one, TransactionEntry)]
         declined = [one.transaction_id for one in taken if one.declined]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fraud3000.service.journal.interface import Alert, Queue
+from fraud3000.service.journal.interface import Alert, AlertFilter
 
 _MOST = 1 << 62
 _OPEN = {"open": True, "closed": False, "all": None}
@@ -55,7 +55,7 @@ class AlertQuery(BaseModel):
         None, description="`next` of the page before."
     )
 
-    def queue(self) -> Queue:
+    def queue(self) -> AlertFilter:
         """What the journal is asked for."""
         behind = None if self.after is None else _behind(self.after)
-        return Queue(_OPEN[self.status], self.decision, self.least, behind, self.limit)
+        return AlertFilter(_OPEN[self.status], self.decision, self.least, behind, self.limit)

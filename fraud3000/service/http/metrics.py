@@ -117,7 +117,7 @@ class Metrics:
         self.watch("journal_bytes", _UNTOLD["journal_bytes"], lambda: float(upkeep.journal_bytes))
         ages = {
             "snapshot": lambda: time.monotonic() - upkeep.snapshot_at,
-            "anchor": lambda: time.monotonic() - upkeep.anchor_at,
+            "anchor": lambda: time.monotonic() - upkeep.checkpoint_at,
         }
         for name, age in ages.items():
             self.watch(f"{name}_age_seconds", _UNTOLD[f"{name}_age_seconds"], age)

@@ -1,7 +1,7 @@
-"""Old entries in Parquet files by date: out of the journal, and still at hand.
+"""Archive of old entries: Parquet files by date, outside the database and still readable.
 
-Each file holds entries that follow on one another, sealed as they were. When decisions have expired, features and answers
-are taken out of a file; what happened stays, since the features' state is made of it, and so do the seals.
+Each file holds consecutive entries with their original seals. When decisions expire, features and decisions are removed
+from a file. The transactions stay, since the feature state is computed from them, and so do the seals.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _EXPIRED = "-expired"
 
 
 @dataclass(frozen=True, order=True)
-class File:
-    """One file: which entries it holds, and the day on which the last of them came."""
+class ArchiveFile:
+    """One archive file: the range of its entries, and the day on which the last of them was received."""
 
     first: int
     last: int
@@ -48,47 +48,47 @@ class File:
         return self.path.stem.endswith(_EXPIRED)
 
     @classmethod
-    def at(cls, path: Path) -> File:
-        """What its name says: the day, and the numbers."""
+    def from_path(cls, path: Path) -> ArchiveFile:
+        """Parse the day and the range of numbers from a file name."""
         day, first, last, *_ = path.stem.split("_")
         return cls(int(first), int(last.removesuffix(_EXPIRED)), date.fromisoformat(day), path)
 
 
 class Archive:
-    """The folder of these files.
+    """Folder of archive files.
 
     Parameters
     ----------
     root
-        There may be none.
+        May be missing, which is an empty archive.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @property
-    def files(self) -> list[File]:
-        """In the order of their entries."""
-        return sorted(File.at(path) for path in self.root.glob("*.parquet"))
+    def files(self) -> list[ArchiveFile]:
+        """The files in the order of their entries."""
+        return sorted(ArchiveFile.from_path(path) for path in self.root.glob("*.parquet"))
 
     @property
     def last(self) -> int:
-        """Number of the last entry; 0 where there is none."""
+        """Number of the last entry; 0 if the archive is empty."""
         return max((file.last for file in self.files), default=0)
 
     def add(self, rows: Sequence[SealedRow], day: date) -> None:
-        """Write entries that follow on those that are here, all or none.
+        """Write entries that follow the archive's last one to a new file, all or none.
 
         Raises
         ------
         UnavailableError
-            The place cannot be written.
+            The folder cannot be written.
         """
         name = f"{day.isoformat()}_{rows[0].number:015d}_{rows[-1].number:015d}"
         _write(rows, self.root / f"{name}.parquet")
 
     def after(self, number: int, until: int) -> Iterator[SealedRow]:
-        """Every entry behind a number, up to another.
+        """Yield every entry after a number, up to another one included.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class Archive:
                 yield from (row for row in ascending(_read(file)) if number < row.number <= until)
 
     def entry(self, number: int) -> SealedRow | None:
-        """The entry of a number; None where it is not here.
+        """Return the entry with a number; None if the archive does not have it.
 
         Raises
         ------
@@ -109,59 +109,59 @@ class Archive:
         """
         for file in self.files:
             if file.first <= number <= file.last:
-                with _readable(file.path):
-                    found = pl.scan_parquet(file.path, glob=False).filter(pl.col("number") == number).collect()
-                return next(_rows(found), None)
+                with _report_unreadable(file.path):
+                    frame = pl.scan_parquet(file.path, glob=False).filter(pl.col("number") == number).collect()
+                return next(_rows(frame), None)
         return None
 
     def ends(self) -> list[Entry]:
-        """The first transaction and the last; none where there is none.
+        """Return the first and the last transaction entry; empty if there is none.
 
         Raises
         ------
         DataError
             A file is damaged.
         """
-        found = []
-        for files, place in ((self.files, 0), (self.files[::-1], -1)):
+        ends = []
+        for files, index in ((self.files, 0), (self.files[::-1], -1)):
             for file in files:
                 rows = [row for row in _read(file) if row.kind == "transaction"]
                 if rows:
-                    found.append(entry_of(rows[place]))
+                    ends.append(decode(rows[index]))
                     break
-        return [entry for entry in found if entry is not None]
+        return [entry for entry in ends if entry is not None]
 
     def expire(self, before: date) -> int:
-        """Take features and answers out of the files whose last entry came before a day; how many were taken out.
+        """Remove features and decisions from files whose last entry was received before a day; return how many.
 
         Raises
         ------
         UnavailableError
-            The place cannot be written.
+            The folder cannot be written.
         """
         count = 0
         for file in self.files:
             if file.day < before and not file.expired:
                 rows = list(_read(file))
-                _write([_without(row) for row in rows], file.path.with_stem(f"{file.path.stem}{_EXPIRED}"))
+                _write([_expired(row) for row in rows], file.path.with_stem(f"{file.path.stem}{_EXPIRED}"))
                 file.path.unlink()
                 count += sum(row.kind == "transaction" for row in rows)
         return count
 
     def replace(self, rows: Mapping[int, SealedRow]) -> None:
-        """Write files anew with other rows under some numbers.
+        """Rewrite files with other rows for some numbers.
 
         Raises
         ------
         UnavailableError
-            The place cannot be written.
+            The folder cannot be written.
         """
         for file in self.files:
             if any(file.first <= number <= file.last for number in rows):
                 _write([rows.get(row.number, row) for row in _read(file)], file.path)
 
     def erase(self, cards: dict[str, str]) -> int:
-        """Give cards other names in every file, and take what else is personal; how many entries were of them.
+        """Pseudonymize cards in every file and delete their other personal data; return how many entries were changed.
 
         Parameters
         ----------
@@ -171,56 +171,62 @@ class Archive:
         count = 0
         for file in self.files:
             rows = list(_read(file))
-            told = [without_person(row, cards) for row in rows]
-            changed = sum(new is not old for new, old in zip(told, rows, strict=True))
+            erased = [pseudonymized(row, cards) for row in rows]
+            changed = sum(new is not old for new, old in zip(erased, rows, strict=True))
             if changed:
-                _write(told, file.path)
+                _write(erased, file.path)
             count += changed
         return count
 
 
-def entry_of(row: SealedRow) -> Entry | None:
-    """What a row says; None where it was an answer that has expired."""
+def decode(row: SealedRow) -> Entry | None:
+    """Return the entry of a stored row; None for a late decision that has expired.
+
+    Raises
+    ------
+    ValueError
+        The row's parts contradict each other.
+    """
     if row.digest is not None and row.kind == "answer":
         return None
-    return entries.read(row.number, row.kind, row.transaction_id, row.body, row.personal)
+    return entries.decode(row.number, row.kind, row.transaction_id, row.body, row.personal)
 
 
-def without_person(row: SealedRow, cards: dict[str, str]) -> SealedRow:
-    """The row with another name for the card, if it is one of these; else itself."""
+def pseudonymized(row: SealedRow, cards: dict[str, str]) -> SealedRow:
+    """Return the row with the pseudonym of its card and without other personal data; the same object for other cards."""
     if row.personal is None:
         return row
-    taken = entry_of(row)
-    pseudonym = cards.get(taken.transaction["card_id"]) if isinstance(taken, TransactionEntry) else None
-    if not isinstance(taken, TransactionEntry) or pseudonym is None:
+    entry = decode(row)
+    pseudonym = cards.get(entry.transaction["card_id"]) if isinstance(entry, TransactionEntry) else None
+    if not isinstance(entry, TransactionEntry) or pseudonym is None:
         return row
-    beside = taken.erased(pseudonym).personal()
-    return SealedRow(row.number, row.kind, row.transaction_id, row.body, beside, row.seal, row.digest)
+    personal = entry.pseudonymized(pseudonym).personal()
+    return SealedRow(row.number, row.kind, row.transaction_id, row.body, personal, row.seal, row.digest)
 
 
-def _without(row: SealedRow) -> SealedRow:
-    """What stays when a decision has expired; labels and erasures stay as they are."""
+def _expired(row: SealedRow) -> SealedRow:
+    """Return what stays of a row when its decision expires; rows of labels and erasures stay as they are."""
     if row.kind == "transaction":
-        taken = entry_of(row)
-        assert isinstance(taken, TransactionEntry)
-        left = taken.content()
+        entry = decode(row)
+        assert isinstance(entry, TransactionEntry)
+        body = entry.expired_body()
     elif row.kind == "answer":
-        left = b""
+        body = b""
     else:
         return row
     digest = row.digest or digest_of(row.body)
-    return SealedRow(row.number, row.kind, row.transaction_id, left, row.personal, row.seal, digest)
+    return SealedRow(row.number, row.kind, row.transaction_id, body, row.personal, row.seal, digest)
 
 
 def _write(rows: Iterable[SealedRow], path: Path) -> None:
-    told = [(row.number, row.kind, row.transaction_id, row.body, row.personal, row.seal, row.digest) for row in rows]
-    frame = pl.DataFrame(told, schema=_SCHEMA, orient="row")
+    values = [(row.number, row.kind, row.transaction_id, row.body, row.personal, row.seal, row.digest) for row in rows]
+    frame = pl.DataFrame(values, schema=_SCHEMA, orient="row")
     with atomic_write.whole(path) as (part,):
         frame.write_parquet(part, row_group_size=_ROW_GROUP, statistics=True)
 
 
-def _read(file: File) -> Iterator[SealedRow]:
-    with _readable(file.path):
+def _read(file: ArchiveFile) -> Iterator[SealedRow]:
+    with _report_unreadable(file.path):
         frame = pl.read_parquet(file.path, glob=False)
     return _rows(frame)
 
@@ -230,11 +236,11 @@ def _rows(frame: pl.DataFrame) -> Iterator[SealedRow]:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Tell of a file that cannot be read in the block."""
+def _report_unreadable(path: Path) -> Iterator[None]:
+    """Convert errors of reading a Parquet file in the block to a `DataError`."""
     try:
         yield
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]})", hint="Bring it back from a backup."
+            f"{path}: cannot be read ({str(error).splitlines()[0]})", hint="Restore the file from a backup."
         ) from error

@@ -1,7 +1,7 @@
-"""Anchors: the journal's head, told again and again outside its folder, so that a cut tail shows.
+"""Checkpoints: number and seal of the journal's last entry, recorded regularly outside its folder, so that a cut end shows.
 
-Seals bind each entry to those before it, and so cannot tell that the last ones are gone. An anchor says how many entries
-there were at a time and what the last seal was; each is bound to the one before under the audit key.
+Seals bind each entry to those before it, and so cannot show that the last ones are missing. A checkpoint records how many
+entries there were at a time, and the last seal; each checkpoint is bound to the one before it under the audit key.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Checkpoint:
     Attributes
     ----------
     store
-        Which journal it is of.
+        Name of the journal.
     at
         UTC, ISO 8601.
     number, seal
-        Of the last entry then; the number is the count too, since there are no gaps.
+        Of the last entry at that time; the number is the count too, since numbers have no gaps.
     mac
-        Over all of that and the mac before.
+        HMAC of the other fields and the mac before, in hexadecimal.
     """
 
     store: str
@@ -43,19 +43,19 @@ class Checkpoint:
     seal: str
     mac: str
 
-    def holds(self, key: bytes, before: str) -> bool:
-        """Whether it is as it was written, behind that one."""
-        return hmac.compare_digest(self.mac, _mac(key, before, self.store, self.at, self.number, self.seal))
+    def is_valid(self, key: bytes, previous_mac: str) -> bool:
+        """True if the line is unchanged and follows the line with that mac."""
+        return hmac.compare_digest(self.mac, _mac(key, previous_mac, self.store, self.at, self.number, self.seal))
 
 
 @dataclass(frozen=True)
 class CheckpointClaims:
-    """What the file of anchors says: every line is a lasting claim that its journal had that many entries.
+    """Content of the checkpoint file: each line is a lasting claim that its journal had that many entries.
 
     Attributes
     ----------
     verified
-        Lines that are as they were written, in order, of every journal that was ever anchored at this place.
+        Valid lines, in order, of every journal that was ever at this path.
     damaged
         Numbers of the other lines, from 1 on.
     """
@@ -63,26 +63,26 @@ class CheckpointClaims:
     verified: tuple[Checkpoint, ...] = ()
     damaged: tuple[int, ...] = ()
 
-    def of(self, store: str) -> list[Checkpoint]:
-        """The verified anchors of one journal, in order."""
-        return [anchor for anchor in self.verified if anchor.store == store]
+    def of_store(self, store: str) -> list[Checkpoint]:
+        """Return the valid checkpoints of one journal, in order."""
+        return [checkpoint for checkpoint in self.verified if checkpoint.store == store]
 
     def highest(self) -> dict[str, Checkpoint]:
-        """For each journal ever anchored here, the anchor with the highest number."""
-        found: dict[str, Checkpoint] = {}
-        for anchor in self.verified:
-            if anchor.store not in found or anchor.number >= found[anchor.store].number:
-                found[anchor.store] = anchor
-        return found
+        """Return the valid checkpoint with the highest number of each journal that was ever at this path."""
+        highest: dict[str, Checkpoint] = {}
+        for checkpoint in self.verified:
+            if checkpoint.store not in highest or checkpoint.number >= highest[checkpoint.store].number:
+                highest[checkpoint.store] = checkpoint
+        return highest
 
 
 class CheckpointFile:
-    """The file of anchors; it only grows.
+    """Append-only file of checkpoints.
 
     Parameters
     ----------
     path
-        There may be none.
+        May be missing.
     key
         The audit key.
     """
@@ -92,11 +92,16 @@ class CheckpointFile:
 
     @property
     def mark(self) -> Path:
-        """The file of the journal's high-water mark."""
+        """Path of the journal's high-water mark."""
         return self.path.with_name(f"{self.path.name}.mark")
 
-    def drop(self, store: str, end: tuple[int, bytes]) -> Checkpoint | None:
-        """Tell where the journal ends; None where that was told last.
+    def append(self, store: str, end: tuple[int, bytes]) -> Checkpoint | None:
+        """Append a checkpoint of the journal's end and flush it; None if the last line already records that end.
+
+        Parameters
+        ----------
+        end
+            Number and seal of the last entry.
 
         Raises
         ------
@@ -108,65 +113,67 @@ class CheckpointFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                last = _last(file)
+                last = _last_complete(file)
                 if last is not None and (last.store, last.number, last.seal) == (store, number, seal.hex()):
                     return None
                 at = datetime.now(UTC).isoformat(timespec="seconds")
-                before = _START if last is None else last.mac
-                anchor = Checkpoint(
-                    store, at, number, seal.hex(), _mac(self._key, before, store, at, number, seal.hex())
-                )
-                file.write(_line(anchor))
+                previous_mac = _START if last is None else last.mac
+                mac = _mac(self._key, previous_mac, store, at, number, seal.hex())
+                checkpoint = Checkpoint(store, at, number, seal.hex(), mac)
+                file.write(_line(checkpoint))
                 file.flush()
                 os.fsync(file.fileno())
-                return anchor
+                return checkpoint
         except OSError as error:
             raise UnavailableError(
-                f"{self.path}: cannot be written ({error.strerror})", hint="Free space, or set serve.anchors elsewhere."
+                f"{self.path}: cannot be written ({error.strerror})",
+                hint="Free disk space, or set serve.anchors to another path.",
             ) from error
 
     def read(self) -> CheckpointClaims:
-        """Read every line; a damaged one does not make those after it unreadable.
+        """Read and verify every line; a damaged line does not invalidate those after it.
 
-        A line is verified against the code of the line before it, as that stands in the file.
+        Each line is verified against the mac of the line before it, as it stands in the file.
         """
-        verified, damaged, before = list[Checkpoint](), list[int](), _START
+        verified, damaged, previous_mac = list[Checkpoint](), list[int](), _START
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
-                continue  # the last line, cut while it was written
-            anchor = _read(line)
-            if anchor is None or not anchor.holds(self._key, before):
+                continue  # the last line, whose write was interrupted
+            checkpoint = _parse(line)
+            if checkpoint is None or not checkpoint.is_valid(self._key, previous_mac):
                 damaged.append(number)
             else:
-                verified.append(anchor)
-            before = _START if anchor is None else anchor.mac
+                verified.append(checkpoint)
+            previous_mac = _START if checkpoint is None else checkpoint.mac
         return CheckpointClaims(tuple(verified), tuple(damaged))
 
 
-def _last(file: BinaryIO) -> Checkpoint | None:
-    """The last anchor; what was cut behind it, when writing it failed, is taken away."""
+def _last_complete(file: BinaryIO) -> Checkpoint | None:
+    """Return the last complete line's checkpoint, after truncating an incomplete line of an interrupted write."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL))
     tail = file.read()
-    whole = tail[: tail.rfind(b"\n") + 1]
-    if len(whole) < len(tail):
-        file.truncate(size - len(tail) + len(whole))
-    lines = whole.splitlines()
-    return _read(lines[-1]) if lines else None
+    complete = tail[: tail.rfind(b"\n") + 1]
+    if len(complete) < len(tail):
+        file.truncate(size - len(tail) + len(complete))
+    lines = complete.splitlines()
+    return _parse(lines[-1]) if lines else None
 
 
-def _line(anchor: Checkpoint) -> bytes:
-    return json.dumps({name: getattr(anchor, name) for name in Checkpoint.__slots__}).encode() + b"\n"
+def _line(checkpoint: Checkpoint) -> bytes:
+    return json.dumps({name: getattr(checkpoint, name) for name in Checkpoint.__slots__}).encode() + b"\n"
 
 
-def _read(line: bytes) -> Checkpoint | None:
+def _parse(line: bytes) -> Checkpoint | None:
     try:
-        told = json.loads(line)
-        return Checkpoint(str(told["store"]), str(told["at"]), int(told["number"]), str(told["seal"]), str(told["mac"]))
+        fields = json.loads(line)
+        return Checkpoint(
+            str(fields["store"]), str(fields["at"]), int(fields["number"]), str(fields["seal"]), str(fields["mac"])
+        )
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def _mac(key: bytes, before: str, store: str, at: str, number: int, seal: str) -> str:
-    return hmac.digest(key, f"{before} {store} {at} {number} {seal}".encode(), "sha256").hex()
+def _mac(key: bytes, previous_mac: str, store: str, at: str, number: int, seal: str) -> str:
+    return hmac.digest(key, f"{previous_mac} {store} {at} {number} {seal}".encode(), "sha256").hex()

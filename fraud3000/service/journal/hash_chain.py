@@ -1,7 +1,7 @@
-"""Seals: each entry bound to all that came before it, so that a changed, missing or added one shows.
+"""Keyed hash chain: each entry's seal depends on all entries before it, so that a changed, missing or added entry shows.
 
 A seal is the HMAC-SHA-256, under the audit key, of the seal before and of the entry's number, kind, transaction and the
-digest of its body. Since it binds the digest, a body may go when its time has come, and the seals still hold.
+digest of its body. Since it covers the digest only, a body can be deleted at the end of its retention without breaking seals.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ START = b"\0" * 32
 
 @dataclass(frozen=True, slots=True)
 class SealedRow:
-    """An entry as it lies in a file.
+    """An entry as stored in the database or the archive.
 
     Attributes
     ----------
     body
-        What the digest is of; or, where that has expired, the content that is left of it.
+        The encoded entry; of an expired entry, what is left of it.
     personal
-        What stands beside the body.
+        Encoded personal data; None if there is none.
     seal
         Under the audit key.
     digest
-        SHA-256 of the body as it was; None where the body is all there.
+        SHA-256 of the original body; None if the body is complete.
     """
 
     number: int
@@ -47,45 +47,45 @@ class SealedRow:
 
     @property
     def well_formed(self) -> bool:
-        """Whether each part has the type that was written."""
-        kinds = ((self.kind, str), (self.transaction_id, str), (self.body, bytes), (self.seal, bytes))
-        return all(isinstance(part, kind) for part, kind in kinds)
+        """True if each part has the type that was written."""
+        types = ((self.kind, str), (self.transaction_id, str), (self.body, bytes), (self.seal, bytes))
+        return all(isinstance(part, type_) for part, type_ in types)
 
-    def holds(self, key: bytes, number: int, before: bytes) -> bool:
-        """Whether this is the entry of that number that was sealed to the one before."""
+    def is_valid(self, key: bytes, number: int, before: bytes) -> bool:
+        """True if this is the entry with that number, sealed after the entry with the seal `before`."""
         if self.number != number or not self.well_formed:
             return False
-        return hmac.compare_digest(self.seal, self.sealed_behind(key, before))
+        return hmac.compare_digest(self.seal, self.seal_after(key, before))
 
-    def sealed_behind(self, key: bytes, before: bytes) -> bytes:
-        """The seal of this entry behind another one's."""
+    def seal_after(self, key: bytes, before: bytes) -> bytes:
+        """Compute the seal of this entry after the entry with the seal `before`."""
         digest = digest_of(self.body) if self.digest is None else self.digest
         return sealed(key, before, self.number, self.kind, self.transaction_id, digest)
 
 
 def sealed(key: bytes, before: bytes, number: int, kind: str, transaction_id: str, digest: bytes) -> bytes:
-    """The seal of an entry, 32 bytes."""
-    told = transaction_id.encode("utf-8", "surrogatepass")
-    return hmac.digest(key, before + f"{number} {kind} {len(told)} ".encode() + told + digest, "sha256")
+    """Compute the seal of an entry, 32 bytes."""
+    id_bytes = transaction_id.encode("utf-8", "surrogatepass")
+    return hmac.digest(key, before + f"{number} {kind} {len(id_bytes)} ".encode() + id_bytes + digest, "sha256")
 
 
 def digest_of(body: bytes) -> bytes:
-    """SHA-256, 32 bytes."""
+    """Compute the SHA-256 of a body, 32 bytes."""
     return hashlib.sha256(body).digest()
 
 
 def name_of(key: bytes) -> str:
-    """What tells one key from another, and nothing of it."""
+    """Return a name that identifies a key without revealing it: 16 hexadecimal digits."""
     return hmac.digest(key, b"fraud3000 audit key", "sha256").hex()[:16]
 
 
 def audit_key(environ: Mapping[str, str]) -> bytes:
-    """Read the audit key, from the variable or the file that it names; empty where none is set.
+    """Read the audit key from the environment variable or the file that it names; empty if none is set.
 
     Raises
     ------
     ParamsError
-        It is too short.
+        The key is too short.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""High-water mark: number and seal of the last entry that was acknowledged, in a small file beside the journal.
+"""High-water mark: number and seal of the last acknowledged entry, in a small file of its own.
 
-SQLite drops the end of its write-ahead log without an error when a frame of it is damaged, and a file may be cut, deleted
+SQLite drops the end of its write-ahead log without an error if a frame of it is damaged, and a file can be cut, deleted
 or replaced by an older copy. The mark is written after every commit and before the response, so a journal that ends before
 its mark has lost entries. It is not flushed to the disk on its own: after a loss of power it may lag behind the journal,
-which proves nothing, but it never runs ahead of it.
+which is harmless, but it is never ahead of it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 from fraud3000.errors import UnavailableError
 from fraud3000.service.journal.interface import Flush
 
-_BYTES = 512  # of the file: one line of JSON, padded, so that one write replaces all of it
+_BYTES = 512  # file size: one line of JSON, padded, so that one write replaces all of it
 
 
 @cache
 def _boot() -> str:
-    """An id of this boot of this machine; empty if the system has none."""
+    """Return the id of this boot of this machine; empty if the system has none."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return ""
@@ -32,7 +32,7 @@ def _boot() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What the file says.
+    """Content of the file.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Mark:
     flush
         How the journal was flushed to the disk.
     boot
-        Which boot of which machine wrote it.
+        Id of the boot of the machine that wrote it.
     """
 
     store: str
@@ -54,12 +54,12 @@ class Mark:
 
     @property
     def binding(self) -> bool:
-        """Whether the entries must be there: unflushed ones may be lost with the power, so after a reboot they need not."""
+        """True if the journal must have the entry: after a reboot, entries that were not flushed may be lost."""
         return self.flush == "full" or self.boot == _boot()
 
 
 class HighWaterMark:
-    """The file of one journal.
+    """File of the high-water mark of one journal.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class HighWaterMark:
         self._descriptor: int | None = None
 
     def read(self) -> Mark | None:
-        """Read the mark; None if there is no file, or if it is not as it was written."""
+        """Read the mark; None if there is no file, or if it was altered."""
         try:
             fields = json.loads(self.path.read_bytes())
             seal = bytes.fromhex(fields["seal"])
@@ -86,11 +86,11 @@ class HighWaterMark:
 
     @property
     def altered(self) -> bool:
-        """True if the file exists and is not as it was written."""
+        """True if the file exists and its content does not match its MAC."""
         return self.path.exists() and self.read() is None
 
     def write(self, store: str, number: int, seal: bytes, *, flush: Flush = "full", durable: bool = False) -> None:
-        """Replace the mark by one system call; `durable` waits for the disk.
+        """Overwrite the mark by one system call; wait for the disk if `durable`.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class HighWaterMark:
                 os.fsync(self._descriptor)
         except OSError as error:
             raise UnavailableError(
-                f"{self.path}: cannot be written ({error.strerror})", hint="Free space, and send it again."
+                f"{self.path}: cannot be written ({error.strerror})", hint="Free disk space, then retry."
             ) from error
 
     def close(self) -> None:

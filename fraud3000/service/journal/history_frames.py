@@ -1,4 +1,7 @@
-"""What a service knows, as frames: what it began with and what its journal has since. A running service is not disturbed."""
+"""Export of a service's history as data frames: the seed history and everything in its journal.
+
+It reads files only, so it does not disturb a running service.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEnt
 from fraud3000.service.journal.repair import Corrections
 from fraud3000.service.journal.sqlite import SqliteJournal
 
-_AT_ONCE = 50_000  # entries that are read at a time
+_BATCH = 50_000  # entries that are read at a time
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,12 @@ class ServiceHistory:
     Attributes
     ----------
     transactions
-        TRANSACTIONS in the order of arrival, without labels: those are records. What the service itself declined is not
-        labelled, since nobody will learn what would have become of it.
+        TRANSACTIONS in order of arrival, without labels, which are in the ledger. `labelled` is False for transactions that
+        the service declined: their outcome will never be observed.
     ledger
         LEDGER.
     rows
-        How many transactions there are.
+        Number of transactions.
     """
 
     transactions: pl.LazyFrame
@@ -39,80 +42,82 @@ class ServiceHistory:
     rows: int
 
 
-def known(root: Path, *, key: bytes = b"") -> ServiceHistory | None:
-    """Read the folder of a service; None where there is none.
+def read_history(root: Path, *, key: bytes = b"") -> ServiceHistory | None:
+    """Read the history of a service from its folder; None if there is no service.
 
     Parameters
     ----------
     key
-        Of the journal's seals.
+        The audit key, which verifies seals.
 
     Raises
     ------
     CheckFailed
-        The journal is not what it was when it was sealed.
+        An entry of the journal does not match its seal.
     UnavailableError
         The journal cannot be read.
     """
-    began, journal = (root / "seed.json").exists(), root / "journal.db"
-    if not began and not journal.exists():
+    seeded, journal_path = (root / "seed.json").exists(), root / "journal.db"
+    if not seeded and not journal_path.exists():
         return None
-    history = pl.scan_parquet(root / "history.parquet") if began else pl.LazyFrame(schema=TRANSACTIONS)
-    ledger = pl.read_parquet(root / "labels.parquet") if began else pl.DataFrame(schema=LEDGER)
-    rows, last = history.select(pl.len(), pl.col("seq").max()).collect().row(0)
-    since = _Since(0 if last is None else last)
-    if journal.exists():
-        with closing(SqliteJournal(journal, key=key, create=False)) as opened:
-            entries = iter(Corrections.of_journal(opened).apply(opened.after(0)))
-            while part := list(islice(entries, _AT_ONCE)):
-                since.take(part)
-    parts = [history] if rows or not since.taken else []
-    transactions = pl.concat([*parts, *(part.lazy() for part in since.taken)], how="diagonal_relaxed")
-    declined = pl.col("transaction_id").is_in(pl.Series(since.declined, dtype=pl.String).implode())
+    history = pl.scan_parquet(root / "history.parquet") if seeded else pl.LazyFrame(schema=TRANSACTIONS)
+    ledger = pl.read_parquet(root / "labels.parquet") if seeded else pl.DataFrame(schema=LEDGER)
+    rows, last_seq = history.select(pl.len(), pl.col("seq").max()).collect().row(0)
+    frames = _JournalFrames(0 if last_seq is None else last_seq)
+    if journal_path.exists():
+        with closing(SqliteJournal(journal_path, key=key, create=False)) as journal:
+            entries = iter(Corrections.from_journal(journal).apply(journal.after(0)))
+            while batch := list(islice(entries, _BATCH)):
+                frames.add(batch)
+    seed = [history] if rows or not frames.transactions else []
+    transactions = pl.concat([*seed, *(frame.lazy() for frame in frames.transactions)], how="diagonal_relaxed")
+    declined = pl.col("transaction_id").is_in(pl.Series(frames.declined, dtype=pl.String).implode())
     return ServiceHistory(
         transactions.with_columns(
             is_fraud=pl.lit(None, TRANSACTIONS["is_fraud"]),
             reported_at=pl.lit(None, TIME),
             labelled=pl.col("labelled") & ~declined,
         ),
-        pl.concat([ledger.select(*LEDGER), *since.records]),
-        rows + sum(part.height for part in since.taken),
+        pl.concat([ledger.select(*LEDGER), *frames.labels]),
+        rows + sum(frame.height for frame in frames.transactions),
     )
 
 
 @dataclass
-class _Since:
-    """What the journal has, part by part."""
+class _JournalFrames:
+    """Frames of the journal's entries, one per batch, and ids of declined transactions."""
 
     last_seq: int
-    taken: list[pl.DataFrame] = field(default_factory=list)
-    records: list[pl.DataFrame] = field(default_factory=list)
+    transactions: list[pl.DataFrame] = field(default_factory=list)
+    labels: list[pl.DataFrame] = field(default_factory=list)
     declined: list[str] = field(default_factory=list)
 
-    def take(self, part: list[Entry]) -> None:
-        came = [one for one in part if isinstance(one, TransactionEntry)]
-        if came:
-            self.taken.append(transactions_of(came, self.last_seq))
-        self.records.append(ledger_of(part))
+    def add(self, batch: list[Entry]) -> None:
+        arrived = [entry for entry in batch if isinstance(entry, TransactionEntry)]
+        if arrived:
+            self.transactions.append(transactions_of(arrived, self.last_seq))
+        self.labels.append(ledger_of(batch))
         self.declined += [
-            one.transaction_id for one in part if isinstance(one, TransactionEntry | LateDecisionEntry) and one.declined
+            entry.transaction_id
+            for entry in batch
+            if isinstance(entry, TransactionEntry | LateDecisionEntry) and entry.declined
         ]
 
 
 def ledger_of(entries: Iterable[Entry]) -> pl.DataFrame:
-    """LEDGER of what entries say."""
-    said = [
-        (one.transaction_id, one.is_fraud, one.source, one.reported_at, one.recorded_at)
-        for one in entries
-        if isinstance(one, LabelEntry)
+    """Convert label entries to LEDGER; other entries are ignored."""
+    rows = [
+        (entry.transaction_id, entry.is_fraud, entry.source, entry.reported_at, entry.recorded_at)
+        for entry in entries
+        if isinstance(entry, LabelEntry)
     ]
-    kinds = {**LEDGER, "reported_at": pl.Int64(), "recorded_at": pl.Int64()}
-    return pl.DataFrame(said, schema=kinds, orient="row").cast({"reported_at": TIME, "recorded_at": TIME})
+    types = {**LEDGER, "reported_at": pl.Int64(), "recorded_at": pl.Int64()}
+    return pl.DataFrame(rows, schema=types, orient="row").cast({"reported_at": TIME, "recorded_at": TIME})
 
 
-def transactions_of(taken: Sequence[TransactionEntry], last_seq: int = 0) -> pl.DataFrame:
-    """TRANSACTIONS of entries, in their order, behind all that came before the journal."""
-    rows = [one.transaction for one in taken]
+def transactions_of(entries: Sequence[TransactionEntry], last_seq: int = 0) -> pl.DataFrame:
+    """Convert transaction entries to TRANSACTIONS, in their order; `seq` continues after `last_seq`."""
+    rows = [entry.transaction for entry in entries]
     if not rows:
         return pl.DataFrame(schema=TRANSACTIONS)
     names = dict.fromkeys(name for row in rows for name in row)
@@ -121,12 +126,12 @@ def transactions_of(taken: Sequence[TransactionEntry], last_seq: int = 0) -> pl.
         is_fraud=pl.lit(None, TRANSACTIONS["is_fraud"]),
         reported_at=pl.lit(None, TIME),
         labelled=pl.lit(value=True),
-        seq=pl.Series([last_seq + one.number for one in taken], dtype=pl.Int64),
+        seq=pl.Series([last_seq + entry.number for entry in entries], dtype=pl.Int64),
     )
 
 
 def _column(name: str, values: list[Any]) -> pl.Series:
     if name == "ts":
         return pl.Series(name, values, pl.Int64).cast(TIME)
-    passed = pl.String() if any(isinstance(value, str) for value in values) else pl.Float64()
-    return pl.Series(name, values, TRANSACTIONS.get(name, passed))
+    passthrough = pl.String() if any(isinstance(value, str) for value in values) else pl.Float64()
+    return pl.Series(name, values, TRANSACTIONS.get(name, passthrough))

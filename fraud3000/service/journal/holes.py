@@ -1,7 +1,7 @@
-"""Holes: numbers of the journal whose entries are lost or damaged.
+"""Holes: ranges of numbers whose entries are lost or damaged, and verification of the entries between them.
 
-A lost entry's number is never used again. So the journal goes on behind a hole under the same name, ids of decisions stay
-unique, and the loss remains visible for ever. The seal of the lost entry, where it is known, still binds what follows.
+A lost entry's number is never used again. So the journal continues after a hole under the same name, ids of decisions stay
+unique, and the loss remains visible. If the seal of the last lost entry is known, it still links the entries after it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Hole:
     first, last
         Numbers, both included.
     seal
-        Of the last of them; None if it is unknown, and then the entry that follows cannot be verified.
+        Of the last of them; None if it is unknown, in which case the next entry cannot be verified.
     why
-        What was found.
+        What is wrong, as the predicate of a sentence.
     """
 
     first: int
@@ -35,12 +35,12 @@ class Hole:
 
     @property
     def span(self) -> str:
-        """The numbers as a reader writes them: "250" or "251 to 300"."""
+        """The numbers as text: "250" or "251 to 300"."""
         return f"{self.first:,}" if self.first == self.last else f"{self.first:,} to {self.last:,}"
 
 
 def count(holes: Iterable[Hole], after: int = 0) -> int:
-    """How many entries behind a number are lost.
+    """Return how many entries after a number are lost.
 
     Examples
     --------
@@ -51,13 +51,13 @@ def count(holes: Iterable[Hole], after: int = 0) -> int:
 
 
 def containing(holes: Iterable[Hole], number: int) -> Hole | None:
-    """The hole that a number lies in; None if its entry is not lost."""
+    """Return the hole that contains a number; None if its entry is not lost."""
     return next((hole for hole in holes if hole.first <= number <= hole.last), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step through the journal: an entry, a hole, or numbers without an entry.
+    """One step of a verification: an entry, a hole, or missing numbers.
 
     Attributes
     ----------
@@ -68,11 +68,11 @@ class Step:
     hole
         The hole; None otherwise.
     verified
-        Whether the entry is the one that was sealed; False for missing numbers.
+        True if the entry matches its seal; False for missing numbers.
     before
         The seal that the entry was verified against; None if that is unknown.
     expected
-        The seal of the entry as it reads now, behind that one; None if it cannot be computed.
+        The seal computed from the stored entry and that seal; None if it cannot be computed.
     """
 
     first: int
@@ -87,29 +87,29 @@ class Step:
 def steps(
     rows: Iterable[SealedRow], holes: Sequence[Hole], *, key: bytes, after: int, seal: bytes | None
 ) -> Iterator[Step]:
-    """Walk from an entry to the end and verify each seal; behind a problem, continue from what is there.
+    """Yield the entries after a number and verify each seal; after a problem, continue with the next entry.
 
     Parameters
     ----------
     rows
         Entries behind `after`, in ascending order of their numbers.
     holes
-        Of the whole journal, in order. Rows that lie in one are passed over.
+        Of the whole journal, in order. Rows inside a hole are skipped.
     key
         The audit key.
     after, seal
-        Number and seal of the entry before the first; a seal of None is unknown.
+        Number and seal of the entry before the first one; a seal of None is unknown.
     """
-    waiting = [hole for hole in holes if hole.last > after]
+    remaining = [hole for hole in holes if hole.last > after]
     seals_before: tuple[bytes | None, ...] = (seal,)
     for row in rows:
-        while waiting and waiting[0].last < row.number:
-            hole = waiting.pop(0)
+        while remaining and remaining[0].last < row.number:
+            hole = remaining.pop(0)
             if hole.first > after + 1:
                 yield Step(after + 1, hole.first - 1, verified=False)
             yield Step(hole.first, hole.last, hole=hole)
             after, seals_before = hole.last, (hole.seal,)
-        if waiting and waiting[0].first <= row.number:
+        if remaining and remaining[0].first <= row.number:
             continue
         if row.number > after + 1:
             yield Step(after + 1, row.number - 1, verified=False)
@@ -119,7 +119,7 @@ def steps(
         after = row.number
         possible = (row.seal,) if step.verified else (step.expected, row.seal)
         seals_before = tuple(seal for seal in possible if isinstance(seal, bytes)) or (None,)
-    for hole in waiting:
+    for hole in remaining:
         if hole.first > after + 1:
             yield Step(after + 1, hole.first - 1, verified=False)
         yield Step(hole.first, hole.last, hole=hole)
@@ -127,24 +127,24 @@ def steps(
 
 
 def _verified(row: SealedRow, key: bytes, seals_before: tuple[bytes | None, ...]) -> Step:
-    """Verify an entry against one of the seals that may stand before it."""
+    """Verify an entry against each seal that the entry before it may have."""
     if not row.well_formed:
         return Step(row.number, row.number, row, verified=False)
     for before in seals_before:
-        if before is None or (isinstance(before, bytes) and row.holds(key, row.number, before)):
+        if before is None or (isinstance(before, bytes) and row.is_valid(key, row.number, before)):
             return Step(row.number, row.number, row, before=before)
     first = seals_before[0]
-    expected = row.sealed_behind(key, first) if isinstance(first, bytes) else None
+    expected = row.seal_after(key, first) if isinstance(first, bytes) else None
     return Step(row.number, row.number, row, verified=False, before=first, expected=expected)
 
 
 def ascending(rows: Iterable[SealedRow], *, after: int = 0, until: int | None = None) -> Iterator[SealedRow]:
-    """Rows without those whose number is damaged, as the bounds and its neighbours show: they count as missing.
+    """Yield rows in ascending order, without those whose number is damaged, as bounds and neighbours show.
 
     Parameters
     ----------
     after, until
-        Numbers between which all rows must lie, the latter included.
+        Bounds of the numbers, the latter included.
     """
     for row, following in pairwise(chain(rows, [None])):
         assert row is not None
@@ -155,5 +155,5 @@ def ascending(rows: Iterable[SealedRow], *, after: int = 0, until: int | None = 
 
 
 def bridge(key: bytes, before: bytes, last: int) -> bytes:
-    """A seal for the end of a hole whose own seal is unknown, so that what follows is bound to what is left before it."""
+    """Compute a seal for the end of a hole whose seal is unknown, to link the entries after it to those before it."""
     return hash_chain.sealed(key, before, last, "hole", "", hash_chain.digest_of(b""))

@@ -1,4 +1,4 @@
-"""The journal: entries that are on the disk before they are answered, in their order."""
+"""Interface of the journal: an append-only sequence of entries, each durable before its response is sent."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Literal, Protocol
 from fraud3000.service.journal.entries import Entry, TransactionEntry
 
 Flush = Literal["full", "normal"]
-"""When a commit is on the disk: before it returns; or some commits later, safe from the end of the process alone."""
+"""When a commit is flushed to the disk: before it returns, or some commits later, which survives a crash of the process only."""
 
 
 @dataclass(frozen=True)
-class Queue:
-    """Which alerts are asked for.
+class AlertFilter:
+    """Which alerts to return.
 
     Attributes
     ----------
     open
-        Those without a label record, or those with one; None for both.
+        True for alerts without a label record, False for those with one; None for both.
     decision
         review or decline; None for both.
     least
-        Expected loss in minor units.
+        Minimum expected loss in minor units.
     behind
-        Expected loss and number of the alert after which to go on; None for the first.
+        Expected loss and number of the last alert of the previous page; None for the first page.
     limit
-        How many at most.
+        Maximum number of alerts.
     """
 
     open: bool | None = True
@@ -39,7 +39,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Alert:
-    """A decision that somebody should look at.
+    """A decision that an analyst should review.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Alert:
     expected_loss
         If it were approved, in minor units.
     open
-        No label record speaks of it yet.
+        True if the transaction has no label record yet.
     """
 
     number: int
@@ -58,44 +58,44 @@ class Alert:
 
 
 class Journal(Protocol):
-    """Where entries are kept."""
+    """Append-only sequence of entries, numbered from 1."""
 
     @property
     def last(self) -> int:
         """Number of the last entry; 0 before the first."""
 
     def append(self, added: Sequence[Entry]) -> None:
-        """Keep entries, numbered on from the last; all are on the disk when it returns.
+        """Write entries, numbered on from the last; all are durable when it returns.
 
         Raises
         ------
         UnavailableError
-            `last` tells whether they are kept, all or none.
+            All or none of them are written; `last` shows which.
         """
 
     def of_transaction(self, transaction_id: str) -> list[Entry]:
-        """What is kept about a transaction, in order."""
+        """Return the entries of a transaction, in order."""
 
     def of_transactions(self, ids: Collection[str]) -> dict[str, list[Entry]]:
-        """The same of several at once; those of which nothing is kept are left out."""
+        """Return the entries of several transactions by id; unknown ids are left out."""
 
     def ends(self) -> list[TransactionEntry]:
-        """The first transaction that came in and the last; none where there is none."""
+        """Return the first and the last transaction entry; empty if there is none."""
 
     def entry(self, number: int) -> Entry | None:
-        """The entry of a number; None where there is none."""
+        """Return the entry with a number; None if there is none."""
 
-    def alerts(self, asked: Queue) -> list[Alert]:
-        """Alerts by expected loss, the largest first, and where that is equal in order of arrival."""
+    def alerts(self, filter_: AlertFilter) -> list[Alert]:
+        """Return alerts by expected loss, the largest first; equal ones in order of arrival."""
 
     def after(self, number: int) -> Iterator[Entry]:
-        """Every entry behind a number, in order, its seal checked.
+        """Yield every entry after a number, in order; verify each seal.
 
         Raises
         ------
         CheckFailed
-            An entry is missing, or not what it was when it was sealed.
+            An entry is missing, or does not match its seal.
         """
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the journal's files."""

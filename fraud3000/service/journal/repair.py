@@ -1,7 +1,7 @@
-"""Repair of a journal whose entries have times of a wrong clock: find them, and correct what features and exports read.
+"""Repair of times that a wrong clock gave to entries: find them, and correct what features and exports read.
 
-Entries stay as they were sealed, and so do the decisions. A sealed `RepairEntry` lists the transactions that lie in the future,
-which features ignore from then on, and the label records that were dated into the future, each with the time that counts.
+Sealed entries and decisions are not changed. A `RepairEntry` lists the transactions that are dated in the future, which
+features ignore from then on, and the label records that are dated in the future, each with its corrected time.
 """
 
 from __future__ import annotations
@@ -12,36 +12,37 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from fraud3000.features.online.event_encoder import EPOCH, microseconds
-from fraud3000.service.journal.entries import Entry, LabelEntry, RepairEntry, TransactionEntry
+from fraud3000.service.journal.entries import Entry, LabelEntry, TransactionEntry
 from fraud3000.service.journal.interface import Journal
+from fraud3000.service.journal.operator_entries import RepairEntry
 
 
 @dataclass(frozen=True)
 class Corrections:
-    """What the repairs of a journal say.
+    """Sum of the repairs of a journal.
 
     Attributes
     ----------
     withdrawn
         Numbers of transactions that features and exports ignore.
     recorded
-        Number of a label record to the `recorded_at` that counts, in microseconds since the epoch.
+        Number of a label record to its corrected `recorded_at`, in microseconds since the epoch.
     """
 
     withdrawn: frozenset[int] = frozenset()
     recorded: dict[int, int] = field(default_factory=dict)
 
     @classmethod
-    def of_journal(cls, journal: Journal, until: int | None = None) -> Corrections:
-        """Those of all repairs, or of those up to a number."""
-        found = [repair for repair in repairs(journal) if until is None or repair.number <= until]
+    def from_journal(cls, journal: Journal, until: int | None = None) -> Corrections:
+        """Read the corrections of all repairs, or of those up to a number."""
+        applied = [repair for repair in repairs(journal) if until is None or repair.number <= until]
         return cls(
-            frozenset(number for repair in found for number in repair.withdrawn),
-            {number: at for repair in found for number, at in repair.recorded},
+            frozenset(number for repair in applied for number in repair.withdrawn),
+            {number: at for repair in applied for number, at in repair.recorded},
         )
 
     def apply(self, entries: Iterable[Entry]) -> Iterable[Entry]:
-        """Entries without the withdrawn transactions, and with the corrected times of label records."""
+        """Return entries without the withdrawn transactions, and with the corrected times of label records."""
         if not self.withdrawn and not self.recorded:
             return entries
         return (self._corrected(entry) for entry in entries if not self._ignored(entry))
@@ -56,12 +57,12 @@ class Corrections:
 
 
 def repairs(journal: Journal) -> list[RepairEntry]:
-    """The repairs of a journal, in order."""
+    """Return the repairs of a journal, in order."""
     return [entry for entry in journal.of_transaction("") if isinstance(entry, RepairEntry)]
 
 
 def last_received(journal: Journal) -> datetime | None:
-    """When the last transaction came, or the last repair was made if that was later; None if there is neither."""
+    """Return the time of the last transaction's arrival, or of the last repair if that is later; None if there is neither."""
     transaction = next(reversed(journal.ends()), None)
     repair = next(reversed(repairs(journal)), None)
     if repair is not None and (transaction is None or repair.number > transaction.number):
@@ -70,7 +71,7 @@ def last_received(journal: Journal) -> datetime | None:
 
 
 class _Times(NamedTuple):
-    """Times of an entry, in microseconds since the epoch: of its arrival, and its own."""
+    """Times of an entry in microseconds since the epoch: its arrival, and the transaction's `ts`."""
 
     number: int
     label: bool
@@ -78,46 +79,46 @@ class _Times(NamedTuple):
     ts: int | None
 
 
-def find(
+def find_wrong_times(
     entries: Iterable[Entry], *, now: datetime, ahead: timedelta, jump: timedelta
 ) -> tuple[list[int], list[tuple[int, int]]]:
-    """Find entries whose times lie in the future of what came after them.
+    """Find entries dated later than entries that arrived after them.
 
     Parameters
     ----------
     entries
         Of the whole journal, with the corrections of earlier repairs applied.
     now
-        The clock, which is right.
+        Present time by the corrected clock.
     ahead
-        How far a transaction's time may lie after its arrival.
+        How far a transaction's `ts` may be after its arrival.
     jump
-        How far a right clock may be off.
+        Error that a working clock may have.
 
     Returns
     -------
     withdrawn : list of int
         Numbers of transactions.
     recorded : list of (int, int)
-        Number of a label record, and the time since when it is known.
+        Number of a label record, and its corrected `recorded_at`.
     """
     times = [_times(entry) for entry in entries if isinstance(entry, TransactionEntry | LabelEntry)]
     bounds = _latest_possible(times, microseconds(now))
     slack, lead = (round(length.total_seconds() * 1e6) for length in (jump, ahead))
     withdrawn: list[int] = []
     recorded: list[tuple[int, int]] = []
-    known = 0  # since when a label could have been known that comes next
+    earliest = 0  # earliest `recorded_at` of the next label
     for entry, bound in zip(times, bounds, strict=True):
         if entry.label:
             if entry.received_at > bound + slack + lead:
-                recorded.append((entry.number, known))
+                recorded.append((entry.number, earliest))
             continue
         if entry.ts is not None and entry.ts > bound + slack + lead:
             withdrawn.append(entry.number)
         elif entry.ts is not None:
-            known = max(known, entry.ts + 1)
+            earliest = max(earliest, entry.ts + 1)
         if entry.received_at <= bound + slack:
-            known = max(known, entry.received_at)
+            earliest = max(earliest, entry.received_at)
     return withdrawn, recorded
 
 
@@ -128,7 +129,7 @@ def _times(entry: TransactionEntry | LabelEntry) -> _Times:
 
 
 def _latest_possible(times: Sequence[_Times], now: int) -> list[int]:
-    """For each entry the latest time at which it can have come: before every transaction that came after it, and before now."""
+    """Return the latest possible arrival of each entry: before every transaction that arrived after it, and before now."""
     bounds = []
     for entry in reversed(times):
         bounds.append(now)
@@ -137,7 +138,7 @@ def _latest_possible(times: Sequence[_Times], now: int) -> list[int]:
     return bounds[::-1]
 
 
-def newest_left(entries: Iterable[Entry]) -> int | None:
-    """The newest `ts` of transactions that are not withdrawn, in microseconds since the epoch; None without any."""
+def newest_transaction_time(entries: Iterable[Entry]) -> int | None:
+    """Return the latest `ts` of transactions, in microseconds since the epoch; None if there is none."""
     times = (entry.transaction.get("ts") for entry in entries if isinstance(entry, TransactionEntry))
     return max((ts for ts in times if ts is not None), default=None)

@@ -1,4 +1,4 @@
-"""Background work of the service: model reload, snapshots, checkpoints, archiving.
+"""Background tasks of the service: model reload, snapshots, checkpoints, archiving.
 
 Start with `maintenance.py`.
 """

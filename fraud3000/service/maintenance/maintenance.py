@@ -1,4 +1,4 @@
-"""What a service does beside answering: look for another model, write snapshots and anchors, let old entries leave."""
+"""Background tasks of the service: reload the model, run the shadow model, write snapshots and checkpoints, archive entries."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ from fraud3000.service.engine.decider import Decider
 from fraud3000.service.engine.decision_engine import DecisionEngine
 from fraud3000.service.journal.checkpoints import CheckpointFile
 from fraud3000.service.journal.sqlite import SqliteJournal
-from fraud3000.service.maintenance.snapshot_worker import BuiltSnapshot, built
+from fraud3000.service.maintenance.snapshot_worker import BuiltSnapshot, build_in_process
 
-ANCHORED_EVERY = 60.0
-_CHECKED_EVERY = 0.4  # whether transactions can be taken
-_CHECK_TIMEOUT = 5.0
-_LOOKED_EVERY = 2.0  # whether a snapshot is due
-_MOVED_EVERY = 3_600.0
-_RECENT = 100  # transactions that a model decides before it decides any in earnest
-_SHADOW_LOOKED_EVERY = 30.0  # whether another model is to be the shadow: the registry may have to be asked
-_PATIENCE = 20.0  # seconds that a shadow has to write where it stands
-_NEAR = 2_000  # entries that a state may lack and still be caught up while requests wait
+CHECKPOINT_SECONDS = 60.0
+_READINESS_SECONDS = 0.4
+_CHECK_TIMEOUT = 5.0  # seconds
+_SNAPSHOT_CHECK_SECONDS = 2.0  # whether a snapshot is due
+_ARCHIVE_SECONDS = 3_600.0
+_WARM_UP = 100  # recent transactions that a new model decides before it serves, without effect
+_SHADOW_CHECK_SECONDS = 30.0  # whether the shadow model has changed: this may query the registry
+_SHADOW_STOP_SECONDS = 20.0  # time that a shadow process has to write its state before it is killed
+_MAX_LAG = 2_000  # entries that a feature state may lack at a swap: it observes them while requests wait
 
 Find = Callable[[], tuple[str, Path]]
-"""Which version decides by now, and the folder of its bundle."""
+"""Returns the version that should serve now, and the folder of its bundle."""
 
 
 @dataclass(frozen=True)
 class MaintenanceSchedule:
-    """How often things are done.
+    """Intervals of the background tasks.
 
     Attributes
     ----------
     reload
-        Looking for another model.
+        Time between checks for another model.
     snapshot_entries
-        Entries of the journal from one snapshot to the next.
+        Journal entries from one snapshot to the next.
     journal, decisions
-        After which time entries move to the archive, and decisions expire there; None for never.
+        Age at which entries move to the archive, and at which decisions expire there; None for never.
     """
 
     reload: timedelta = timedelta(seconds=5)
@@ -64,189 +64,191 @@ class MaintenanceSchedule:
 
 @dataclass(frozen=True)
 class Reloaded:
-    """What came of looking for another model, and which version decides now."""
+    """Result of a reload, and the version that serves now."""
 
     result: Literal["swapped", "same"]
     version: str
 
 
 class Maintenance:
-    """Looks after one desk and its files.
+    """Background tasks of one decision engine and its files.
 
     Parameters
     ----------
-    desk
-        Decides.
+    engine
+        The decision engine.
     journal
-        The desk's.
+        Its journal.
     root
         The service's folder.
-    anchors
-        Where the journal's head is told.
+    checkpoints
+        File of the journal's checkpoints.
     find
-        Tells which model decides by now; may be slow.
+        Returns the model that should serve now; may be slow.
     schedule
-        How often.
+        Intervals of the tasks.
     saved
-        Number of the entry after which the newest snapshot was taken; 0 where there is none.
+        Number of the last entry in the newest snapshot; 0 if there is none.
     find_shadow
-        Tells which model is to decide everything too, without being heeded; None for none.
+        Returns the shadow model, which scores every transaction without affecting decisions; None for none.
 
     Attributes
     ----------
     reloads
-        Called with what came of every look that was not in vain: swapped, or refused.
-    snapshot_at, anchor_at
-        When the last of each was written, by `time.monotonic`; nan for never.
+        Called after every reload of another model: with swapped, or refused.
+    snapshots
+        Called after every snapshot.
+    snapshot_at, checkpoint_at
+        Time of the last snapshot and checkpoint, by `time.monotonic`; nan before the first.
     ending
-        True once the service is asked to end.
+        True once the service is shutting down.
     """
 
     def __init__(
         self,
-        desk: DecisionEngine,
+        engine: DecisionEngine,
         journal: SqliteJournal,
         root: Path,
-        anchors: CheckpointFile,
+        checkpoints: CheckpointFile,
         find: Find,
         schedule: MaintenanceSchedule,
         *,
         saved: int,
         find_shadow: Callable[[], tuple[str, Path] | None] = lambda: None,
     ) -> None:
-        self.desk = desk
+        self.engine = engine
         self.reloads: Callable[[str], None] = lambda _: None
         self.snapshots: Callable[[], None] = lambda: None
-        self.snapshot_at = self.anchor_at = math.nan
+        self.snapshot_at = self.checkpoint_at = math.nan
         self.ending = False
-        self._journal, self._root, self._anchors = journal, root, anchors
+        self._journal, self._root, self._checkpoints = journal, root, checkpoints
         self._find, self._schedule = find, schedule
         self._find_shadow = find_shadow
-        self._changing, self._building = asyncio.Lock(), asyncio.Lock()
-        self._refused: str | None = None
-        self._heeded: str | None = None  # the version that was to be a shadow and decides itself, once told
+        self._reload_lock, self._snapshot_lock = asyncio.Lock(), asyncio.Lock()
+        self._refused: str | None = None  # fingerprint of the model whose last reload failed
+        self._unshadowed: str | None = None  # the shadow version that serves itself, once logged
         self._saved = saved
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Do it all, again and again, in the block."""
+        """Run all tasks at their intervals in the block."""
         loop = asyncio.get_running_loop()
-        heeds = threading.current_thread() is threading.main_thread()
-        if heeds:
-            loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._reload_quietly(again=True)))
-        self._begin(_every(self._schedule.reload.total_seconds(), self._reload_quietly))
-        self._begin(_every(_CHECKED_EVERY, self.check))
-        self._begin(_every(ANCHORED_EVERY, self.anchor))
-        self._begin(_every(_LOOKED_EVERY, self._snapshot_if_due))
-        self._begin(_every(_MOVED_EVERY, self.let_leave, at_once=True))
-        self._begin(_every(self._schedule.reload.total_seconds(), self._follow, at_once=True))
+        handles_signals = threading.current_thread() is threading.main_thread()
+        if handles_signals:
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self._reload_if_changed(force=True)))
+        self._start(_every(self._schedule.reload.total_seconds(), self._reload_if_changed))
+        self._start(_every(_READINESS_SECONDS, self.check))
+        self._start(_every(CHECKPOINT_SECONDS, self.write_checkpoint))
+        self._start(_every(_SNAPSHOT_CHECK_SECONDS, self._snapshot_if_due))
+        self._start(_every(_ARCHIVE_SECONDS, self.archive_old_entries, immediately=True))
+        self._start(_every(self._schedule.reload.total_seconds(), self._run_shadow, immediately=True))
         try:
             yield
         finally:
             self.ending = True
-            if heeds:
+            if handles_signals:
                 loop.remove_signal_handler(signal.SIGHUP)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def check(self) -> None:
-        """See whether transactions can be taken: the store is in place, the journal can be written, the clock is right."""
-        readiness = self.desk.readiness
+        """Check that transactions can be processed: the store is in place, the journal can be written, the clock is right."""
+        readiness = self.engine.readiness
         for cause, check in readiness.checks.items():
             readiness.note(cause, await _problem_in_thread(check))
-        readiness.note("disk", None if readiness.problem("store") else await self.desk.retry_write())
+        readiness.note("disk", None if readiness.problem("store") else await self.engine.retry_write())
 
     @property
     def problem(self) -> UnavailableError | None:
-        """What keeps the service from taking transactions; None if nothing does."""
+        """The reason why the service is not ready; None if it is ready."""
         if self.ending:
-            return UnavailableError("the service is asked to end", hint="Send it to another one.")
-        return self.desk.readiness.problem()
+            return UnavailableError("the service is shutting down", hint="Send the request to another instance.")
+        return self.engine.readiness.problem()
 
     @property
     def journal_bytes(self) -> int:
-        """What the journal takes on the disk, without its archive."""
+        """Size of the journal in bytes, without its archive."""
         return self._journal.size
 
     async def reload(self) -> Reloaded:
-        """Let the model decide that should by now.
+        """Load the latest promoted model. If it fails to load, keep the current one and raise the reason.
 
         Returns
         -------
         Reloaded
-            ``same`` where it does already.
+            ``same`` if that model serves already.
 
         Raises
         ------
         ScorerError
-            It cannot be loaded, is not what it was, or takes other transactions; the present one stays.
+            It cannot be loaded, fails verification, or reads other fields of a transaction.
         UnavailableError
-            It cannot be reached, or no state of its features could be made; the present one stays.
+            It cannot be fetched, or its feature state could not be computed.
         """
-        async with self._changing:
+        async with self._reload_lock:
             version, folder = await asyncio.to_thread(self._find)
-            present = self.desk.judge
+            current = self.engine.judge
             fingerprint = bundle.fingerprint(folder)
-            if (fingerprint, version) == (present.fingerprint, present.scorer.version):
+            if (fingerprint, version) == (current.fingerprint, current.scorer.version):
                 return Reloaded("same", version)
             try:
-                judge = await asyncio.to_thread(self._ready, version, folder, fingerprint)
-                if judge.catalogue == present.catalogue:
-                    await self.desk.swap(judge)
+                decider = await asyncio.to_thread(self._load, version, folder, fingerprint)
+                if decider.catalogue == current.catalogue:
+                    await self.engine.swap(decider)
                 else:
-                    store, seen = await self._state_for(judge)
-                    await self.desk.swap(judge, store, seen)
+                    store, last = await self._feature_state(decider)
+                    await self.engine.swap(decider, store, last)
             except BaseException:
                 self._refused = fingerprint
                 self.reloads("refused")
                 raise
             self._refused = None
             self.reloads("swapped")
-            logger.info("model swapped from={} to={}", present.scorer.version, version)
+            logger.info("model swapped from={} to={}", current.scorer.version, version)
             return Reloaded("swapped", version)
 
     async def snapshot(self) -> BuiltSnapshot:
-        """Write a snapshot of the features' state as of now, by a process of its own.
+        """Write a snapshot of the present feature state, in a separate process.
 
         Raises
         ------
         UnavailableError
-            It could not be written.
+            The snapshot could not be written.
         """
-        self.desk.readiness.require_store()
-        async with self._building:
+        self.engine.readiness.require_store()
+        async with self._snapshot_lock:
             begin = time.monotonic()
-            found = await built(self._root, self.desk.judge.scorer.catalogue)
-            self._saved, self.snapshot_at = max(self._saved, found.number), time.monotonic()
+            snapshot = await build_in_process(self._root, self.engine.judge.scorer.catalogue)
+            self._saved, self.snapshot_at = max(self._saved, snapshot.number), time.monotonic()
             self.snapshots()
-            logger.info("snapshot entry={} seconds={:.1f}", found.number, time.monotonic() - begin)
-            return found
+            logger.info("snapshot entry={} seconds={:.1f}", snapshot.number, time.monotonic() - begin)
+            return snapshot
 
-    async def anchor(self) -> None:
-        """Tell outside where the journal ends, in the file of anchors and in the log.
+    async def write_checkpoint(self) -> None:
+        """Record the journal's end in the checkpoint file and in the log.
 
         Raises
         ------
         UnavailableError
             The file cannot be written.
         """
-        told = await asyncio.to_thread(self._anchors.drop, self._journal.store, self._journal.end)
-        self.anchor_at = time.monotonic()
-        if told is not None:
-            logger.info("anchor store={} entry={} seal={}", told.store, told.number, told.seal)
+        last = await asyncio.to_thread(self._checkpoints.append, self._journal.store, self._journal.end)
+        self.checkpoint_at = time.monotonic()
+        if last is not None:
+            logger.info("anchor store={} entry={} seal={}", last.store, last.number, last.seal)
 
-    async def let_leave(self) -> None:
-        """Let entries move to the archive whose time has come, and decisions expire there.
+    async def archive_old_entries(self) -> None:
+        """Move entries to the archive, and expire decisions there, at the ages that the schedule sets.
 
         Raises
         ------
         UnavailableError
             The archive or the journal cannot be written.
         """
-        self.desk.readiness.require_store()
-        now = self.desk.readiness.clock()  # a wrong one would let decisions expire
+        self.engine.readiness.require_store()
+        now = self.engine.readiness.clock()  # checked: a wrong clock would expire decisions
         moved = await asyncio.to_thread(self._journal.move, _midnight(now - self._schedule.journal))
         if moved:
             logger.info("archived entries={}", moved)
@@ -256,139 +258,140 @@ class Maintenance:
             if expired:
                 logger.info("expired decisions={}", expired)
 
-    def _ready(self, version: str, folder: Path, fingerprint: str) -> Decider:
-        """The model, once it has shown that it is what it was, and has decided what came of late."""
-        present = self.desk.judge
+    def _load(self, version: str, folder: Path, fingerprint: str) -> Decider:
+        """Load a model, verify it, and let it decide recent transactions, so that its first request is not slow."""
+        current = self.engine.judge
         scorer = Scorer.load(folder, version=version)
-        if scorer.mapping != present.scorer.mapping:
+        if scorer.mapping != current.scorer.mapping:
             raise ScorerError(
-                f"version {version}: takes other transactions than version {present.scorer.version}",
-                hint="Start the service anew: clients will have to send other fields.",
+                f"version {version}: reads other fields of a transaction than version {current.scorer.version}",
+                hint="Restart the service with this version; clients then have to send its fields.",
             )
         scorer.require_same()
-        judge = Decider(scorer, fingerprint, present.fallback)
-        recent = [one for one in self._journal.recent(_RECENT) if one.catalogue == judge.catalogue]
-        judge.decided(recent, [True] * len(recent))
-        return judge
+        decider = Decider(scorer, fingerprint, current.fallback)
+        recent = [entry for entry in self._journal.recent(_WARM_UP) if entry.catalogue == decider.catalogue]
+        decider.decided(recent, [True] * len(recent))
+        return decider
 
-    async def _state_for(self, judge: Decider) -> tuple[FeatureStore, int]:
-        """A state of another catalogue that lacks a few entries at most, and the number of the last that it has seen."""
-        found = await built(self._root, judge.scorer.catalogue)
-        store = await asyncio.to_thread(_restored, Path(found.path))
-        if store.checksum() != found.checksum:
+    async def _feature_state(self, decider: Decider) -> tuple[FeatureStore, int]:
+        """Compute the feature state of another catalogue up to `_MAX_LAG` entries from the end; return it with its last entry."""
+        snapshot = await build_in_process(self._root, decider.scorer.catalogue)
+        store = await asyncio.to_thread(_restore, Path(snapshot.path))
+        if store.checksum() != snapshot.checksum:
             raise ScorerError(
-                f"{found.path}: is not the state that it was made of", hint="Look for a fault of the disk; try again."
+                f"{snapshot.path}: its checksum does not match the state that was written",
+                hint="Check the disk for errors, then retry.",
             )
-        seen = found.number
-        while self._journal.last - seen > _NEAR:
-            seen = await asyncio.to_thread(feature_state.advanced, store, self._journal, seen)
-        return store, seen
+        last = snapshot.number
+        while self._journal.last - last > _MAX_LAG:
+            last = await asyncio.to_thread(feature_state.advanced, store, self._journal, last)
+        return store, last
 
-    async def _reload_quietly(self, *, again: bool = False) -> None:
-        """Look for another model; one that was refused is not tried again before it is asked for, or another comes."""
+    async def _reload_if_changed(self, *, force: bool = False) -> None:
+        """Reload the model if it has changed; skip one whose reload failed, unless `force`."""
         version, folder = await asyncio.to_thread(self._find)
-        if not again and bundle.fingerprint(folder) == self._refused:
+        if not force and bundle.fingerprint(folder) == self._refused:
             return
         try:
             await self.reload()
         except FraudError:
-            logger.error("version {} is refused; version {} goes on", version, self.desk.judge.scorer.version)
+            logger.error("version {} was refused; version {} keeps serving", version, self.engine.judge.scorer.version)
             raise
 
-    async def _follow(self) -> None:
-        """Keep a process running that lets another model decide too, until another one is to."""
+    async def _run_shadow(self) -> None:
+        """Run the shadow model in a separate process, until another model is to be the shadow."""
         since = self._journal.last
-        found = await asyncio.to_thread(self._find_shadow)
-        if found is None:
+        model = await asyncio.to_thread(self._find_shadow)
+        if model is None:
             return
-        version, folder = found
-        if bundle.fingerprint(folder) == self.desk.judge.fingerprint:
-            if self._heeded != version:
-                logger.warning("no shadow: version {} is the one that decides", version)
-            self._heeded = version
+        version, folder = model
+        if bundle.fingerprint(folder) == self.engine.judge.fingerprint:
+            if self._unshadowed != version:
+                logger.warning("no shadow: version {} serves already", version)
+            self._unshadowed = version
             return
-        self._heeded = None
+        self._unshadowed = None
         process = await asyncio.create_subprocess_exec(
             *shadow.command(self._root, folder, version, since),
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            while process.returncode is None and await asyncio.to_thread(self._find_shadow) == found:
-                if self.desk.judge.fingerprint == bundle.fingerprint(folder):
+            while process.returncode is None and await asyncio.to_thread(self._find_shadow) == model:
+                if self.engine.judge.fingerprint == bundle.fingerprint(folder):
                     break
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), _SHADOW_LOOKED_EVERY)
+                    await asyncio.wait_for(process.wait(), _SHADOW_CHECK_SECONDS)
         finally:
-            await _ended(process)
+            await _stop(process)
         if process.returncode:
             raise UnavailableError(
                 f"the shadow of version {version} ended with exit code {process.returncode}",
-                hint="The lines before say why; it is started again.",
+                hint="See the log lines before this one; it is restarted.",
             )
 
     async def _snapshot_if_due(self) -> None:
         if self._journal.last - self._saved >= self._schedule.snapshot_entries:
-            self._saved = self._journal.last  # one that fails is not tried again at once
+            self._saved = self._journal.last  # so that a failed snapshot is not retried immediately
             await self.snapshot()
 
-    def _begin(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(_told(work))
+    def _start(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(_run_logged(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
 async def _problem_in_thread(check: Callable[[], object]) -> UnavailableError | None:
-    """Run a check that a hanging disk may hold up; the error that it raises, or that it takes too long."""
+    """Run a check on a thread, since a hanging disk may block it; return its error, or one for a timeout."""
     try:
         await asyncio.wait_for(asyncio.to_thread(check), _CHECK_TIMEOUT)
     except UnavailableError as error:
         return error
     except TimeoutError:
         return UnavailableError(
-            f"the store does not answer within {_CHECK_TIMEOUT:g} s", hint="Look at its disk or its network."
+            f"the store did not respond within {_CHECK_TIMEOUT:g} s", hint="Check its disk or its network."
         )
     return None
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """Ask a process to end, and make it where it takes too long."""
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """Terminate a process; kill it if that takes too long."""
     if process.returncode is None:
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), _PATIENCE)
+            await asyncio.wait_for(process.wait(), _SHADOW_STOP_SECONDS)
         except (TimeoutError, asyncio.CancelledError):
             process.kill()
             raise
 
 
-async def _every(seconds: float, work: Callable[[], Awaitable[None]], *, at_once: bool = False) -> None:
-    """Do it again and again; what goes wrong is told, once while it stays the same, and does not end it."""
-    if not at_once:
+async def _every(seconds: float, work: Callable[[], Awaitable[None]], *, immediately: bool = False) -> None:
+    """Run a task at an interval; log its errors, a repeated one only once, and continue."""
+    if not immediately:
         await asyncio.sleep(seconds)
-    told = None
+    message = None
     while True:
-        told = await _told(work(), told)
+        message = await _run_logged(work(), message)
         await asyncio.sleep(seconds)
 
 
-async def _told(work: Awaitable[None], before: str | None = None) -> str | None:
-    """Do it; what went wrong, which is an error of the log where it is not what went wrong before."""
+async def _run_logged(work: Awaitable[None], previous: str | None = None) -> str | None:
+    """Run a task; log its error, at level DEBUG if it is the previous one, and return its message."""
     try:
         await work
     except FraudError as error:
-        logger.log("DEBUG" if error.message == before else "ERROR", "{} ({})", error.message, error.hint)
+        logger.log("DEBUG" if error.message == previous else "ERROR", "{} ({})", error.message, error.hint)
         return error.message
-    except Exception as error:  # noqa: BLE001 - the service goes on
-        logger.opt(exception=error).error("upkeep failed by a bug of ours")
+    except Exception as error:  # noqa: BLE001 - the service keeps running
+        logger.opt(exception=error).error("maintenance failed: internal error")
     return None
 
 
-def _restored(path: Path) -> FeatureStore:
+def _restore(path: Path) -> FeatureStore:
     with path.open("rb") as file:
         return FeatureStore.restore(file)
 
 
 def _midnight(at: datetime) -> datetime:
-    """Whole days leave, so that an archive file is of one day."""
+    """Round down to midnight: only whole days are archived, so that an archive file holds one day."""
     return at.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,7 +1,7 @@
-"""A snapshot of a catalogue's state, made beside a running service by a process of its own.
+"""Build a snapshot of a feature state in a separate process, while the service runs.
 
-The service goes on: the process reads history and journal, as a start without the service's memory would, so that what it
-finds is a second opinion of the state too.
+The process reads history and journal, as a start of the service would, and not the service's memory. So it also verifies
+the state in memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fraud3000.service.journal.sqlite import SqliteJournal
 
 @dataclass(frozen=True)
 class BuiltSnapshot:
-    """A snapshot: where it lies, the number of the last entry it has seen, and the state's checksum."""
+    """A snapshot: its path, the number of the last entry in it, and the state's checksum."""
 
     path: str
     number: int
@@ -32,7 +32,7 @@ class BuiltSnapshot:
 
 
 def build(root: Path, catalogue: Catalogue) -> BuiltSnapshot:
-    """Make a catalogue's state of the files of a service, and write a snapshot of it.
+    """Compute the feature state of a catalogue from the files of a service, and write a snapshot of it.
 
     Raises
     ------
@@ -47,20 +47,20 @@ def build(root: Path, catalogue: Catalogue) -> BuiltSnapshot:
     return BuiltSnapshot(str(path), last, store.checksum())
 
 
-async def built(root: Path, catalogue: Catalogue) -> BuiltSnapshot:
-    """Do that in a process of its own.
+async def build_in_process(root: Path, catalogue: Catalogue) -> BuiltSnapshot:
+    """Run `build` in a separate process.
 
     Raises
     ------
     UnavailableError
-        The process failed; with what it said.
+        The process failed; the message has its last line of stderr.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", __name__, str(root)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,  # a Ctrl-C is for the service, which ends this
+        start_new_session=True,  # Ctrl-C signals the service only, which ends this process
     )
     try:
         out, err = await process.communicate(json.dumps(catalogue.to_dict()).encode())
@@ -69,24 +69,24 @@ async def built(root: Path, catalogue: Catalogue) -> BuiltSnapshot:
         await process.wait()
         raise
     if process.returncode != 0:
-        said = err.decode(errors="replace").strip().splitlines()
+        lines = err.decode(errors="replace").strip().splitlines()
         raise UnavailableError(
-            f"{root}: no snapshot could be made ({said[-1] if said else f'exit code {process.returncode}'})",
-            hint="The service goes on without; its next start takes longer.",
+            f"{root}: building a snapshot failed ({lines[-1] if lines else f'exit code {process.returncode}'})",
+            hint="The service keeps running without it; its next start takes longer.",
         )
     return BuiltSnapshot(**json.loads(out))
 
 
 def main() -> None:
-    """Build by the catalogue that comes in, and tell what was built."""
+    """Build a snapshot of the catalogue on stdin, and print a `BuiltSnapshot` as JSON."""
     logs.set_up()
     catalogue = Catalogue.from_dict(json.loads(sys.stdin.read()))
     try:
-        told = build(Path(sys.argv[1]), catalogue)
+        snapshot = build(Path(sys.argv[1]), catalogue)
     except FraudError as error:
         print(error.message, file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
-    print(json.dumps(asdict(told)))  # noqa: T201
+    print(json.dumps(asdict(snapshot)))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a service of these params has kept, for commands that look at it."""
+"""Access to the service's folder, journal and models for commands that inspect them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from fraud3000.stages.shared.workspace import Workspace
 
 
 def service_folder(params: Params) -> Path:
-    """Where the service keeps what it knows."""
+    """Return the service's data folder."""
     return Path(params.serve.store or Workspace.of(params).root / "service")
 
 
-def journal_of(params: Params) -> SqliteJournal:
-    """The journal that a service keeps or has kept; one that runs is not disturbed.
+def open_journal(params: Params) -> SqliteJournal:
+    """Open the service's journal; the service may be running.
 
     Raises
     ------
     CheckFailed
-        It is damaged where it ends.
+        Its last entries are damaged.
     DataError
-        There is none.
+        There is no journal.
     ParamsError
         It is sealed with another key than that of the environment.
     UnavailableError
@@ -40,38 +40,40 @@ def journal_of(params: Params) -> SqliteJournal:
     """
     root = service_folder(params)
     if not (root / "journal.db").exists():
-        raise DataError(f"{root}: no service has kept a journal there", hint="See serve.store of the params.")
-    key, mark = hash_chain.audit_key(os.environ), anchors_of(params).mark
+        raise DataError(f"{root}: has no service journal", hint="Check serve.store in the params file.")
+    key, mark = hash_chain.audit_key(os.environ), checkpoint_file(params).mark
     return SqliteJournal(root / "journal.db", key=key, create=False, mark=mark)
 
 
-def anchors_of(params: Params) -> CheckpointFile:
-    """The file that tells where the journal ended, from time to time."""
+def checkpoint_file(params: Params) -> CheckpointFile:
+    """Return the file of the journal's checkpoints."""
     root = service_folder(params)
     path = root.with_name(f"{root.name}.anchors.jsonl") if params.serve.anchors is None else Path(params.serve.anchors)
     return CheckpointFile(path, key=hash_chain.audit_key(os.environ))
 
 
-def decision_of(journal: SqliteJournal, id_: str) -> TransactionEntry:
-    """The transaction that an id names, or the id of its decision, with its answer.
+def find_decision(journal: SqliteJournal, id_: str) -> TransactionEntry:
+    """Return the transaction entry, with its decision, for the id of a transaction or of a decision.
 
     Raises
     ------
     DataError
-        There is none.
+        The journal does not have it.
     """
-    known = journal.of_transaction(id_)
-    if not known and len(id_) == 24:
-        entry = _by_number(journal, id_)
-        known = [] if entry is None else journal.of_transaction(entry.transaction_id)
-    taken = next((entry for entry in known if isinstance(entry, TransactionEntry)), None)
-    if taken is None:
-        raise DataError(f"{id_}: no decision of the journal", hint="Name a transaction or the id of a decision.")
-    later = next((entry.answer for entry in known if isinstance(entry, LateDecisionEntry)), None)
-    return taken if later is None else taken.answered(later)
+    entries = journal.of_transaction(id_)
+    if not entries and len(id_) == 24:
+        by_number = _transaction_of_decision(journal, id_)
+        entries = [] if by_number is None else journal.of_transaction(by_number.transaction_id)
+    transaction = next((entry for entry in entries if isinstance(entry, TransactionEntry)), None)
+    if transaction is None:
+        raise DataError(
+            f"{id_}: is not in the journal", hint="Name the id of a transaction or of a decision of this service."
+        )
+    late = next((entry.answer for entry in entries if isinstance(entry, LateDecisionEntry)), None)
+    return transaction if late is None else transaction.answered(late)
 
 
-def _by_number(journal: SqliteJournal, id_: str) -> TransactionEntry | None:
+def _transaction_of_decision(journal: SqliteJournal, id_: str) -> TransactionEntry | None:
     try:
         entry = journal.entry(int(id_[:12], 16))
     except ValueError:
@@ -79,22 +81,22 @@ def _by_number(journal: SqliteJournal, id_: str) -> TransactionEntry | None:
     return entry if isinstance(entry, TransactionEntry) else None
 
 
-def judges_of(workspace: Workspace, decided: Iterable[TransactionEntry]) -> dict[str, Decider]:
-    """The models that decided, by the hash of their bundle.
+def load_deciders(workspace: Workspace, decided: Iterable[TransactionEntry]) -> dict[str, Decider]:
+    """Load the models that made some decisions, by the SHA-256 of their bundles.
 
     Raises
     ------
     ScorerError
-        The bundle of one of them is gone.
+        The bundle of a model is missing.
     """
-    versions = {one.answer.fingerprint: one.answer.model_version for one in decided if one.answer is not None}
+    versions = {entry.answer.fingerprint: entry.answer.model_version for entry in decided if entry.answer is not None}
     folders = {bundle.fingerprint(folder): folder for folder in workspace.models.glob("*/") if folder.is_dir()}
-    judges = {}
+    deciders = {}
     for fingerprint, version in versions.items():
         if fingerprint not in folders:
             raise ScorerError(
-                f"{workspace.models}: the bundle of version {version} that decided is not there ({fingerprint[:12]})",
-                hint="Put the folder of that version back.",
+                f"{workspace.models}: the bundle of version {version} with fingerprint {fingerprint[:12]} is missing",
+                hint="Restore the folder of that version.",
             )
-        judges[fingerprint] = Decider(Scorer.load(folders[fingerprint], version=version), fingerprint, Fallback())
-    return judges
+        deciders[fingerprint] = Decider(Scorer.load(folders[fingerprint], version=version), fingerprint, Fallback())
+    return deciders
