@@ -114,7 +114,7 @@ REASON = re.compile(r'RowError\.\w+\(\s*f?"([a-z_]+)"|(?:reason=pl\.lit\(|place,
 
 
 def test_the_guide_names_every_reason_of_quarantine() -> None:
-    named = set(re.findall(r"`([a-z_]+)`", PAGES["docs/mapping.md"].partition("## What quarantine tells")[2]))
+    named = set(re.findall(r"`([a-z_]+)`", PAGES["docs/mapping.md"].partition("## Quarantine reasons")[2]))
     code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "fraud3000" / "data").rglob("*.py"))
     reasons = {one or other for one, other in REASON.findall(code)} - {"a", "b"}
     assert len(reasons) > 10
