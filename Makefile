@@ -71,6 +71,16 @@ docs: environment ## Write the generated pages and pictures of docs/ anew
 	$(RUN)/python scripts/generate_docs.py
 	$(RUN)/python scripts/draw_time.py
 
+.PHONY: docs-serve
+docs-serve: $(UV) ## Read the site of docs/ at http://127.0.0.1:8001; it follows your edits
+	@$(SYNC) --group docs
+	$(RUN)/mkdocs serve --dev-addr 127.0.0.1:8001 $(ARGS)
+
+.PHONY: docs-site
+docs-site: $(UV) ## Build the site of docs/ into site/; any warning is an error
+	@$(SYNC) --group docs
+	$(RUN)/mkdocs build --strict $(ARGS)
+
 .PHONY: bench
 bench: environment ## Benchmarks: results to benchmarks/results.json and docs/benchmarks.md
 	$(RUN)/python benchmarks/run_all.py

@@ -28,31 +28,32 @@ ROOT = Path(__file__).parents[1]
 _TYPES = {schema.TIME: "Datetime, µs, UTC"}
 _CHECKED_AS = {"prepare.mapping": params.ColumnMapping}
 """Keys that take any content and check it later."""
-_FEATURES = """What the model sees of a transaction x at time t. A feature whose columns the data does not have is left out; columns that
-`prepare.mapping` passes on as `numeric` or `categorical` are features too, under their own names.
+_FEATURES = """What the model knows about a transaction x at time t. Features whose columns the data does not have are left out. Columns in
+`prepare.mapping.numeric` and `categorical` are features too, under their own names.
 
-A window with a length and a delay holds the earlier transactions of the same key in [t − delay − length, t − delay), if
-they arrived before x: [the rules of time](concepts.md). Delays are those of the default `prepare.label_delay`. A value is null
-where it is undefined: the mean of an empty window, a ratio to nothing, a missing key, a row that came too late.
+A window with a length and a delay contains the earlier transactions of the same key in [t − delay − length, t − delay) that
+arrived before x: see the [rules of time](concepts.md). Delays are those of the default `prepare.label_delay`. A value is null
+if it is undefined: the mean of an empty window, a ratio to nothing, a missing key, a row that arrived too late.
 
-A window with a bucket holds whole closed buckets of that length, counted from midnight UTC on 1970-01-01: it begins and
-ends where t − delay − length and t − delay, rounded down to a bucket, lie. So it gives up the newest events, up to one
-bucket of them, and keeps one sum for each bucket where an exact window keeps each event. A condition says which
-transactions a window takes; no default feature has one.
+A window with a bucket contains whole closed buckets of that length, counted from midnight UTC on 1970-01-01: it begins and
+ends at t − delay − length and t − delay, each rounded down to a bucket. So it ignores up to one bucket of the newest events,
+and stores one sum for each bucket instead of each event. A condition selects the transactions of a window; no default
+feature has one.
 
-Counts, shares, distinct counts and what looks at the last transaction take approved and declined transactions, all
-that is made of values approved ones only, and none takes refunds, unless a condition on `status` says otherwise.
+Counts, shares, distinct counts and features of the last transaction use approved and declined transactions. Features computed
+from values use approved ones only. None uses refunds, unless a condition on `status` selects them.
 [A feature of your own](own-features.md) is one entry of the params file, with any of these aggregates, and
-`featurize.without` leaves features of this page out.
+`featurize.without` removes features of this page.
 """
-_PARAMS = """A file states only what differs from the defaults. `${NAME}` in a value is expanded from the environment. An unknown key,
-or a value that is not allowed, stops a command before any work.
+_PARAMS = """A file states only what differs from the defaults. `${NAME}` in a value is expanded from the environment. An unknown key
+or an invalid value stops a command before any work.
 
-Durations are whole numbers with a unit: `90s`, `30m`, `12h`, `7d`, `2w`; `0d` is none. A number without a unit is refused.
-Money is in minor units: 500 is 5.00. Values are taken as they are written: `12:30`, `010`, `no` and `2024-01-31` are text,
-which a key of numbers refuses. A key may come once in its section. Text that looks like a number, `true` or null needs quotes.
+Durations are whole numbers with a unit: `90s`, `30m`, `12h`, `7d`, `2w`; `0d` means none. A number without a unit is rejected.
+Money is in minor units: 500 is 5.00. Values are not converted: `12:30`, `010`, `no` and `2024-01-31` are text,
+and keys that need a number reject them. A key may occur only once in its section. Text that looks like a number, `true` or
+null needs quotes.
 
-`params.yaml` of the project states the defaults, `params/` holds files for published data sets, and
+`params.yaml` of the project states the defaults, `params/` has files for published data sets, and
 [Your own data](mapping.md) shows one from scratch.
 """
 _MADE = "<!-- Made by `make docs` from {source}; do not edit. -->\n"
@@ -61,7 +62,7 @@ _MADE = "<!-- Made by `make docs` from {source}; do not edit. -->\n"
 def cli_page() -> str:
     """Every command's help, as it is printed."""
     helps = "\n".join(f"## {' '.join(path)}\n\n```\n{_help(path)}\n```\n" for path in _commands(get_command(app)))
-    return f"# The command line\n\n{_MADE.format(source='`--help`')}\n{helps}"
+    return f"# Command line\n\n{_MADE.format(source='`--help`')}\n{helps}"
 
 
 def schema_page() -> str:
@@ -85,7 +86,7 @@ def features_page() -> str:
 def params_page() -> str:
     """Every key of a params file."""
     sections = "\n".join(_section("", params.Params))
-    return f"# The params file\n\n{_MADE.format(source='`fraud3000/params/`')}\n{_PARAMS}\n{sections}"
+    return f"# Params file\n\n{_MADE.format(source='`fraud3000/params/`')}\n{_PARAMS}\n{sections}"
 
 
 PAGES = {

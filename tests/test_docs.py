@@ -15,7 +15,8 @@ from fraud3000 import cli, errors
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "ARCHITECTURE", "SECURITY")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 TOP = get_command(cli.app).commands  # type: ignore[attr-defined]
 COMMANDS = {name: command for name, command in TOP.items() if not hasattr(command, "commands")}
 COMMANDS |= {f"{group} {name}": sub for group, of in TOP.items() for name, sub in getattr(of, "commands", {}).items()}
@@ -62,6 +63,20 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
+def anchors(page: Path) -> set[str]:
+    """Anchors of the headings of a page, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_in_links_exist(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:\s]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+    targets = [((page.parent / path if path else page), anchor) for path, anchor in links]
+    assert [f"{path.name}#{anchor}" for path, anchor in targets if anchor not in anchors(path)] == []
+
+
 def test_every_rule_of_time_names_tests_that_there_are() -> None:
     rules = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
     told = [line for line in rules.splitlines() if line.startswith("Tests: ")]
@@ -81,6 +96,11 @@ def test_the_index_of_decisions_is_complete() -> None:
         lines.append(f"- {path.name[:4]} [{title}]({path.name})")
     listed = (folder / "README.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in listed if line.startswith("- ")] == lines
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "adr").glob("[0-9]*.md")), ids=lambda path: path.name)
+def test_every_decision_has_a_status(path: Path) -> None:
+    assert re.search(r"^Status: (Accepted|Superseded by )", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_readme_names_every_command_and_exit_code() -> None:

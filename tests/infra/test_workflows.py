@@ -149,7 +149,15 @@ def test_a_workflow_may_read_the_contents_and_only_who_logs_in_may_ask_for_a_tok
     assert WORKFLOWS[name]["permissions"] == {"contents": "read"}
     for job in WORKFLOWS[name]["jobs"].values():
         logs_in = any(step.get("uses") == "./.github/actions/aws" for step in job["steps"])
-        assert job.get("permissions", {}) == ({"contents": "read", "id-token": "write"} if logs_in else {})
+        publishes = any(step.get("uses", "").startswith("actions/deploy-pages@") for step in job["steps"])
+        needed = {"contents": "read", "id-token": "write"} if logs_in else {}
+        assert job.get("permissions", {}) == ({"pages": "write", "id-token": "write"} if publishes else needed)
+
+
+def test_only_merged_pages_are_published() -> None:
+    publish = WORKFLOWS["pages"]["jobs"]["publish"]
+    assert publish["if"] == "github.event_name == 'push'"
+    assert WORKFLOWS["pages"][True]["push"] == {"branches": ["main"]}
 
 
 def test_code_that_was_not_merged_meets_no_secret() -> None:
