@@ -12,12 +12,11 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from fraud3000.features.spec.declarations import (
+from fraud3000.features.spec.base import Condition, Feature
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import (
     Calendar,
-    Catalogue,
     Column,
-    Condition,
-    Feature,
     FromHome,
     FromLast,
     LabelWindow,

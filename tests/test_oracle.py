@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from fraud3000.features.spec.declarations import (
+from fraud3000.features.spec.base import Condition
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import (
     Calendar,
-    Catalogue,
     Column,
-    Condition,
     FromHome,
     FromLast,
     LabelWindow,
@@ -227,6 +227,6 @@ def test_columns_pass_through():
 
 
 def test_the_catalogue_of_streams_has_every_kind():
-    from fraud3000.features.spec.declarations import KINDS
+    from fraud3000.features.spec.kinds import KINDS
 
     assert {type(feature).__name__ for feature in CATALOGUE.features} == set(KINDS)

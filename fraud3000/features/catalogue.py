@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fraud3000 import durations
-from fraud3000.features.spec.declarations import (
+from fraud3000.features.spec.base import Feature
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import (
     Calendar,
-    Catalogue,
     Column,
-    Feature,
     FromHome,
     FromLast,
     LabelWindow,

@@ -11,18 +11,9 @@ from fraud3000 import durations
 from fraud3000.data.cleaning import category_text
 from fraud3000.errors import FraudError, LeakageError, ParamsError, nearest
 from fraud3000.features import catalogue as defaults
-from fraud3000.features.spec.declarations import (
-    Catalogue,
-    Condition,
-    FromLast,
-    LabelWindow,
-    NotSeen,
-    Shift,
-    SinceLast,
-    Stateful,
-    Versus,
-    Window,
-)
+from fraud3000.features.spec.base import Condition, Stateful
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from fraud3000.params import ConditionParams, FeatureParams
 
 Schema = Mapping[str, pl.DataType]

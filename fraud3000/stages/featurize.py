@@ -16,7 +16,7 @@ from fraud3000.data.storage import atomic_write
 from fraud3000.data.storage.spill import SLICE, in_pieces
 from fraud3000.errors import CheckFailed
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification import leaks
 from fraud3000.labels import splits
 from fraud3000.params import Params

@@ -10,7 +10,8 @@ import polars as pl
 from fraud3000.data.cleaning import cards, clean, sources
 from fraud3000.data.storage import locations
 from fraud3000.errors import ParamsError
-from fraud3000.features.spec.declarations import Catalogue, Stateful
+from fraud3000.features.spec.base import Stateful
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification import adversarial_stream, every_kind
 from fraud3000.features.verification.parity import Difference, Parity, compare
 from fraud3000.features.verification.stream_stats import census

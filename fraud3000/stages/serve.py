@@ -24,7 +24,7 @@ from fraud3000.data.cleaning import clean
 from fraud3000.data.cleaning.card_names import CardNames
 from fraud3000.data.storage import locations
 from fraud3000.errors import DataError, UnavailableError
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params, ServeParams, Span

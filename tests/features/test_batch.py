@@ -8,7 +8,8 @@ from hypothesis import given, settings
 
 from fraud3000.errors import SchemaError
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Calendar, Catalogue, Column, FromHome
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Calendar, Column, FromHome
 from fraud3000.schema import LEDGER, TIME
 from tests import oracle
 from tests.streams import CATALOGUE, REGRESSIONS, frames, record, streams, transactions

@@ -11,18 +11,9 @@ from fraud3000 import params
 from fraud3000.errors import LeakageError, ParamsError
 from fraud3000.features.catalogue import default
 from fraud3000.features.custom_features import declare
-from fraud3000.features.spec.declarations import (
-    Catalogue,
-    Condition,
-    Feature,
-    FromLast,
-    LabelWindow,
-    NotSeen,
-    Shift,
-    SinceLast,
-    Versus,
-    Window,
-)
+from fraud3000.features.spec.base import Condition, Feature
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from fraud3000.schema import TRANSACTIONS
 from tests.streams import PASSED
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Column
+from fraud3000.features.spec.kinds import Column
 from fraud3000.features.verification import adversarial_stream, every_kind, leaks
 from fraud3000.schema import LEDGER
 

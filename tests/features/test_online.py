@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from fraud3000.errors import ParamsError, ScorerError
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.spec.declarations import Catalogue, Column, Condition, LabelWindow, SinceLast, Window
+from fraud3000.features.spec.base import Condition
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Column, LabelWindow, SinceLast, Window
 from tests import oracle
 from tests.streams import CATALOGUE, frames, record, streams, transactions
 
@@ -314,7 +316,7 @@ def test_a_snapshot_made_under_other_rules_is_refused(monkeypatch):
     file = io.BytesIO()
     FeatureStore(CATALOGUE).snapshot(file)
     file.seek(0)
-    monkeypatch.setattr("fraud3000.features.spec.declarations.CONTRACT_VERSION", 99)
+    monkeypatch.setattr("fraud3000.features.spec.catalogue.CONTRACT_VERSION", 99)
     with pytest.raises(ScorerError, match="other rules of time"):
         FeatureStore.restore(file)
 

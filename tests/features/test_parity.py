@@ -7,7 +7,8 @@ import pytest
 
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.spec.declarations import Catalogue, Column, FromLast, LabelWindow, Window
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Column, FromLast, LabelWindow, Window
 from fraud3000.features.verification import adversarial_stream, every_kind
 from fraud3000.features.verification.parity import compare
 from fraud3000.schema import LEDGER, TIME

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from fraud3000.features.online import FeatureStore, int_map, single_event_keys
 from fraud3000.features.online.plan_compiler import plan_of
-from fraud3000.features.spec.declarations import Catalogue, Condition, NotSeen, SinceLast, Window
+from fraud3000.features.spec.base import Condition
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import NotSeen, SinceLast, Window
 from tests.features.test_online import again, expected, many, observed
 from tests.streams import CATALOGUE, PAIR, frames, streams
 

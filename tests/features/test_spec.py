@@ -6,8 +6,9 @@ import pytest
 
 from fraud3000.errors import LeakageError, ParamsError, ScorerError
 from fraud3000.features.catalogue import default
-from fraud3000.features.spec.declarations import Catalogue, Column, LabelWindow, NotSeen, Window
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.describe import tell
+from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, Window
 
 ALL = ["ts", "card_id", "terminal_id", "amount", "card_lat", "card_long", "terminal_lat", "terminal_long"]
 WEEK = 604_800

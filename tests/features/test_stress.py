@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from fraud3000.features.spec import declarations
-from fraud3000.features.spec.declarations import Catalogue, LabelWindow, Window
+from fraud3000.features.spec import kinds
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import LabelWindow, Window
 from fraud3000.features.verification import adversarial_stream, every_kind
 from fraud3000.features.verification.stream_stats import census
 from fraud3000.schema import LEDGER, REQUIRED, TIME, TRANSACTIONS, check
@@ -61,7 +62,7 @@ def test_a_stream_is_made_for_any_label_delay_and_horizon():
 
 
 def test_the_full_catalogue_has_every_kind_of_feature_and_the_twin_of_each_bucketed_window():
-    assert {type(feature) for feature in CATALOGUE.features} == set(declarations.KINDS.values())
+    assert {type(feature) for feature in CATALOGUE.features} == set(kinds.KINDS.values())
     windows = [feature for feature in CATALOGUE.features if isinstance(feature, Window)]
     assert {feature.agg for feature in windows} == {
         *("count", "sum", "mean", "max", "min", "std", "distinct", "share"),

@@ -5,20 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fraud3000.features.catalogue import declared
-from fraud3000.features.spec.declarations import (
-    Calendar,
-    Condition,
-    Feature,
-    FromLast,
-    LabelWindow,
-    NotSeen,
-    Shift,
-    SinceLast,
-    Stateful,
-    Versus,
-    Window,
-)
+from fraud3000.features.spec.base import Condition, Feature, Stateful
 from fraud3000.features.spec.describe import tell
+from fraud3000.features.spec.kinds import Calendar, FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from tests.streams import FEATURES
 
 PAIR, TRIPLE = ("card_id", "terminal_id"), ("card_id", "terminal_id", "device_id")

@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 
 from fraud3000.features.catalogue import declared
-from fraud3000.features.spec.declarations import (
-    Calendar,
-    Column,
-    Condition,
-    LabelWindow,
-    NotSeen,
-    Shift,
-    SinceLast,
-    Versus,
-    Window,
-)
+from fraud3000.features.spec.base import Condition
+from fraud3000.features.spec.kinds import Calendar, Column, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from fraud3000.models.inference.usual_values import norms
 
 ABROAD = Condition("country", "is", ("abroad",))

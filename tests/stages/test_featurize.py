@@ -9,7 +9,7 @@ from fraud3000 import params as params_files
 from fraud3000.cli import output
 from fraud3000.errors import CheckFailed, DataError
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification import leaks
 from fraud3000.labels.splits import Boundaries
 from fraud3000.stages import featurize as stage
@@ -108,7 +108,7 @@ def test_a_leak_exits_with_6_and_nothing_is_written(in_trained, tmp_path, monkey
     right = leaks.check
 
     def peeking(transactions, ledger, catalogue, *, wanted=None):
-        made = leaks.batch.featurize(transactions, ledger, catalogue, wanted=wanted)
+        made = leaks.batch_engine.featurize(transactions, ledger, catalogue, wanted=wanted)
         ahead = transactions.select(pl.len().over("card_id").cast(pl.Float64)).to_series()
         return made.with_columns((ahead if wanted is None else ahead.filter(wanted)).alias("card_count_7d"))
 

@@ -101,10 +101,10 @@ def test_the_last_line_is_for_scripts_and_json_is_one_document(raw, capsys):
 BROKEN = """\
 import sys
 from functools import partial
-from fraud3000.features import batch
+from fraud3000.features.batch import batch_engine
 from fraud3000.stages import parity
 def wrong(*given):
-    made = batch.featurize(*given)
+    made = batch_engine.featurize(*given)
     return made.with_columns(made["card_amount_sum_7d"] + 1, made["card_amount_max_7d"].fill_null(0.0))
 parity.compare = partial(parity.compare, featurize=wrong)
 from fraud3000.__main__ import main

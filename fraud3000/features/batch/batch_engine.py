@@ -28,19 +28,17 @@ from fraud3000.features.batch.window_kernels import (
     OutputSpec,
     WindowEdges,
 )
-from fraud3000.features.spec.declarations import (
+from fraud3000.features.spec.base import Condition, Feature, Stateful
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import (
     Calendar,
-    Catalogue,
     Column,
-    Condition,
-    Feature,
     FromHome,
     FromLast,
     LabelWindow,
     NotSeen,
     Shift,
     SinceLast,
-    Stateful,
     Versus,
     Window,
 )

@@ -14,7 +14,7 @@ from fraud3000.features.formulas import MISSING, in_steps, steps
 from fraud3000.features.online.memory_pool import Floats
 from fraud3000.features.online.observe import NULL, UNKNOWN
 from fraud3000.features.online.plan import APPROVED, COUNTED, FIRST_CONDITION, FLAGS, PRESUMED, TS, Ints, Layout
-from fraud3000.features.spec.declarations import Condition
+from fraud3000.features.spec.base import Condition
 from fraud3000.schema import APPROVED as IS_APPROVED
 from fraud3000.schema import DECLINED, REFUND
 

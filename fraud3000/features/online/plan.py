@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fraud3000.features.spec.declarations import Condition
+from fraud3000.features.spec.base import Condition
 
 Ints = npt.NDArray[np.int64]
 Table = npt.NDArray[np.void]

@@ -55,18 +55,9 @@ from fraud3000.features.online.plan import (
     Plan,
     Table,
 )
-from fraud3000.features.spec.declarations import (
-    Catalogue,
-    FromHome,
-    FromLast,
-    LabelWindow,
-    NotSeen,
-    Shift,
-    SinceLast,
-    Stateful,
-    Versus,
-    Window,
-)
+from fraud3000.features.spec.base import Stateful
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import FromHome, FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 
 Measure = tuple[int, int, str | None, int]  # kind, mask, column, cap
 

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from fraud3000.data.cleaning import category_text
 from fraud3000.features.online.event_encoder import Transaction
 from fraud3000.features.online.plan import SECOND
-from fraud3000.features.spec.declarations import Calendar, Catalogue, Column
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Calendar, Column
 
 Value = float | bool | str | None
 

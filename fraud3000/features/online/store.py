@@ -22,7 +22,7 @@ from fraud3000.features.online.plan_compiler import plan_of
 from fraud3000.features.online.plan_packing import packed
 from fraud3000.features.online.recent_transactions import hashes
 from fraud3000.features.online.row_features import RowFeatures, Value
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 
 _SLICE = 100_000  # rows that are read at once when many are absorbed
 
@@ -39,7 +39,7 @@ class FeatureStore:
 
     Examples
     --------
-    >>> from fraud3000.features.spec.declarations import Window
+    >>> from fraud3000.features.spec.kinds import Window
     >>> store = FeatureStore(Catalogue((Window("card_id", "1h", "sum"),), label_delay=0))
     >>> store.observe({"transaction_id": "1", "ts": 0, "card_id": "a", "amount": 250})
     {'card_amount_sum_1h': 0.0}

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fraud3000 import durations
-from fraud3000.features.spec.declarations import (
+from fraud3000.features.spec.base import Condition, Feature, Stateful
+from fraud3000.features.spec.kinds import (
     Calendar,
     Column,
-    Condition,
-    Feature,
     FromHome,
     FromLast,
     LabelWindow,
     NotSeen,
     Shift,
     SinceLast,
-    Stateful,
     Versus,
     Window,
 )

@@ -11,7 +11,9 @@ from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from fraud3000 import durations
 from fraud3000.errors import LeakageError, ParamsError
-from fraud3000.features.spec.declarations import KINDS, Catalogue, Condition, Feature
+from fraud3000.features.spec.base import Condition, Feature
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import KINDS
 from fraud3000.strict_json import InvalidPartError, Strict, parse
 
 _LONGEST = 100 * 366 * 86_400

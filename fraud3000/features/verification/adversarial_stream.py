@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fraud3000.data.cleaning import duplicates
 from fraud3000.data.cleaning.amounts import LARGEST
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification import every_kind
 from fraud3000.features.verification.stream_stats import SECOND, census, edges
 from fraud3000.labels import visibility

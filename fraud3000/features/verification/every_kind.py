@@ -8,18 +8,9 @@ from typing import Literal
 
 from fraud3000 import durations
 from fraud3000.features import catalogue as catalogues
-from fraud3000.features.spec.declarations import (
-    Catalogue,
-    Condition,
-    Feature,
-    FromLast,
-    LabelWindow,
-    NotSeen,
-    Shift,
-    SinceLast,
-    Versus,
-    Window,
-)
+from fraud3000.features.spec.base import Condition, Feature
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from fraud3000.schema import APPROVED, DECLINED, REFUND, TRANSACTIONS
 
 NUMERIC, CATEGORICAL = "risk", "country"

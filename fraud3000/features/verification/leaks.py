@@ -27,7 +27,8 @@ import polars as pl
 
 from fraud3000.data.cleaning.amounts import LARGEST
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Catalogue, Stateful
+from fraud3000.features.spec.base import Stateful
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification.bitwise import Bools, differ
 from fraud3000.schema import APPROVED, DECLINED, LEDGER, REFUND, TIME, TRANSACTIONS
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification.bitwise import Bools, differ
 from fraud3000.schema import LEDGER
 

@@ -9,7 +9,9 @@ import polars as pl
 
 from fraud3000 import durations
 from fraud3000.data.cleaning.amounts import LARGEST
-from fraud3000.features.spec.declarations import Catalogue, Feature, Shift, Stateful
+from fraud3000.features.spec.base import Feature, Stateful
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Shift
 from fraud3000.schema import DECLINED, REFUND
 
 SECOND = 1_000_000

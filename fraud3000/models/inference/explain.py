@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraud3000.features.spec.declarations import Feature
+from fraud3000.features.spec.base import Feature
 from fraud3000.features.spec.describe import tell
 from fraud3000.models.inference.encoder import Encoder, Floats
 from fraud3000.models.inference.usual_values import norms

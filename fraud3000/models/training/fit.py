@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from fraud3000.errors import EmptyDataError, ParamsError
-from fraud3000.features.spec.declarations import Feature
+from fraud3000.features.spec.base import Feature
 from fraud3000.models.inference import contributions, predictors
 from fraud3000.models.inference.contributions import Contributions
 from fraud3000.models.inference.encoder import Encoder, Floats

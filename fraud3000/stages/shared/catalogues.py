@@ -10,7 +10,7 @@ from fraud3000 import durations
 from fraud3000.errors import SchemaError
 from fraud3000.features import catalogue as catalogues
 from fraud3000.features.custom_features import declare
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.params import Params
 from fraud3000.schema import TRANSACTIONS
 

@@ -17,7 +17,7 @@ from fraud3000.data.cleaning.clean import Intake
 from fraud3000.data.storage.external_sort import in_order
 from fraud3000.data.storage.spill import SLICE, PartitionedSpill, Spill, in_pieces
 from fraud3000.errors import DataError
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.params import ColumnMapping
 from fraud3000.schema import LEDGER
 from fraud3000.stages.shared.stream import Stream, TimeOrderedRows

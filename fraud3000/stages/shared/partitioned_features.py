@@ -11,7 +11,8 @@ import polars as pl
 
 from fraud3000.data.storage.spill import SLICE, PartitionedSpill, Spill
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Catalogue, Feature, Stateful
+from fraud3000.features.spec.base import Feature, Stateful
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.schema import LEDGER
 from fraud3000.stages.shared.progress import track
 

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraud3000.data.storage.spill import in_pieces
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

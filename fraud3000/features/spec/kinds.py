@@ -1,0 +1,264 @@
+"""Kinds of features: one frozen dataclass per kind, which says what to compute, not how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from fraud3000 import durations
+from fraud3000.errors import LeakageError, ParamsError
+from fraud3000.features.spec.base import Feature, Kind, Stateful, short_name
+
+MOST_DISTINCT = 1_000
+"""The largest cap of a distinct count."""
+
+
+@dataclass(frozen=True)
+class Column(Feature):
+    """A column of the transaction itself."""
+
+    column: str
+    categorical: bool = False
+
+    @property
+    def kind(self) -> Kind:  # type: ignore[override]
+        return "categorical" if self.categorical else "numeric"
+
+    @property
+    def name(self) -> str:
+        return self.column
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({self.column})
+
+
+@dataclass(frozen=True)
+class Calendar(Feature):
+    """A part of the local time in the declared zone; hours and weekdays count from 0 (midnight, Monday).
+
+    Night is the hours 0 to 6, the weekend Saturday and Sunday.
+    """
+
+    part: Literal["hour", "weekday", "night", "weekend"]
+
+    @property
+    def kind(self) -> Kind:  # type: ignore[override]
+        return "boolean" if self.part in {"night", "weekend"} else "numeric"
+
+    @property
+    def name(self) -> str:
+        return self.part
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"ts"})
+
+
+@dataclass(frozen=True)
+class FromHome(Feature):
+    """Kilometres between the card's home and the terminal, in steps of a metre."""
+
+    @property
+    def name(self) -> str:
+        return "home_distance"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"card_lat", "card_long", "terminal_lat", "terminal_long"})
+
+
+@dataclass(frozen=True)
+class Window(Stateful):
+    """An aggregate over a window.
+
+    Counts, shares and distinct counts take approved and declined events, all other aggregates approved
+    ones only; a condition on `status` says otherwise.
+
+    Attributes
+    ----------
+    agg
+        ``share`` is the events under the condition over all of the window.
+    column
+        Whose values are aggregated: `amount`, a numeric column (in steps of 1/10,000), or for
+        ``distinct`` a text column. Events without a value are not taken.
+    cap
+        The most that a distinct count says.
+    """
+
+    agg: Literal["count", "sum", "mean", "max", "min", "std", "distinct", "share"]
+    column: str = field(default="amount", kw_only=True)
+    cap: int = field(default=50, kw_only=True)
+
+    @property
+    def what(self) -> str:
+        column = short_name(self.column)
+        return {"count": "count", "share": "share", "distinct": f"distinct_{column}"}.get(
+            self.agg, f"{column}_{self.agg}"
+        )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return super().needs | (frozenset() if self.agg in {"count", "share"} else {self.column})
+
+    def check(self, label_delay: int) -> None:
+        super().check(label_delay)
+        if self.agg == "share" and self.where is None:
+            raise ParamsError(f"{self.name}: a share without a condition", hint="Say of what: `where`.")
+        if not 1 <= self.cap <= MOST_DISTINCT:
+            raise ParamsError(f"{self.name}: a cap of {self.cap}", hint=f"It may be 1 to {MOST_DISTINCT}.")
+
+
+@dataclass(frozen=True)
+class Versus(Stateful):
+    """The current value against the mean of the key's window: their ratio, or deviations from it."""
+
+    how: Literal["ratio", "zscore"]
+    column: str = field(default="amount", kw_only=True)
+
+    @property
+    def what(self) -> str:
+        return f"{self.column}_{self.how}"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return super().needs | {self.column}
+
+
+@dataclass(frozen=True)
+class Shift(Stateful):
+    """An aggregate of a window as a multiple of the key's mean over a longer one: how unlike itself it is lately.
+
+    Attributes
+    ----------
+    over
+        The longer window's length; delay, bucket and condition are the same for both.
+    """
+
+    agg: Literal["sum", "mean", "max", "min", "std"]
+    over: str
+    column: str = field(default="amount", kw_only=True)
+
+    @property
+    def recent(self) -> Window:
+        """The window that is looked at."""
+        return self._window(self.length, self.agg)
+
+    @property
+    def usual(self) -> Window:
+        """The mean that it is told as a multiple of."""
+        return self._window(self.over, "mean")
+
+    def _window(self, length: str, agg: Literal["sum", "mean", "max", "min", "std"]) -> Window:
+        same = {"column": self.column, "delay": self.delay, "bucket": self.bucket, "where": self.where}
+        return Window(self.key, length, agg, **same)  # type: ignore[arg-type]
+
+    @property
+    def what(self) -> str:
+        return self.recent.what
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}_over_{self.over}"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return self.recent.needs
+
+    @property
+    def longest(self) -> int:
+        return self.usual.longest
+
+    def check(self, label_delay: int) -> None:
+        super().check(label_delay)
+        if durations.seconds(self.over) <= durations.seconds(self.length):
+            raise ParamsError(
+                f"{self.name}: {self.length} is told over {self.over}", hint="`over` must be the longer of the two."
+            )
+
+
+@dataclass(frozen=True)
+class Recency(Stateful):
+    """A feature of the key's last approved or declined event within the length; the base of three kinds."""
+
+    def check(self, label_delay: int) -> None:
+        super().check(label_delay)
+        if self.bucket is not None or durations.seconds(self.delay):
+            raise ParamsError(
+                f"{self.name}: what looks at the last event has neither delay nor bucket", hint="Leave them out."
+            )
+
+
+@dataclass(frozen=True)
+class SinceLast(Recency):
+    """Seconds since the key's last approved or declined event within the length, else null."""
+
+    @property
+    def what(self) -> str:
+        return "since_last"
+
+
+@dataclass(frozen=True)
+class NotSeen(Recency):
+    """Whether the key, most often a pair, has no approved or declined event within the length."""
+
+    kind: ClassVar[Kind] = "boolean"
+
+    @property
+    def what(self) -> str:
+        return "not_seen"
+
+
+@dataclass(frozen=True)
+class FromLast(Recency):
+    """Distance from where the key's last event within the length was, or the speed it would take."""
+
+    how: Literal["distance", "speed"]
+
+    @property
+    def what(self) -> str:
+        return self.how
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return super().needs | {"terminal_lat", "terminal_long"}
+
+
+@dataclass(frozen=True)
+class LabelWindow(Stateful):
+    """Frauds, labelled transactions or their ratio in a window, each label as known at t.
+
+    Attributes
+    ----------
+    agg
+        ``smoothed`` is (frauds + prior * strength) / (labelled + strength).
+    prior, strength
+        A rate, and the number of labelled transactions that it is worth.
+    """
+
+    agg: Literal["frauds", "labelled", "rate", "smoothed"]
+    prior: float = field(default=0.01, kw_only=True)
+    strength: float = field(default=20.0, kw_only=True)
+
+    @property
+    def what(self) -> str:
+        return {"rate": "fraud_rate", "smoothed": "fraud_rate_smoothed"}.get(self.agg, self.agg)
+
+    def check(self, label_delay: int) -> None:
+        super().check(label_delay)
+        if durations.seconds(self.delay) < label_delay:
+            raise LeakageError(
+                f"{self.name}: its delay of {self.delay} is shorter than the label delay of {durations.text(label_delay)}",
+                hint="A label window's delay must be at least prepare.label_delay.",
+            )
+        if not (0 <= self.prior <= 1 and self.strength > 0):
+            raise ParamsError(
+                f"{self.name}: a prior of {self.prior} worth {self.strength}",
+                hint="The prior is a rate from 0 to 1, its strength above 0.",
+            )
+
+
+KINDS: dict[str, type[Feature]] = {
+    kind.__name__: kind
+    for kind in (Column, Calendar, FromHome, Window, Versus, Shift, SinceLast, NotSeen, FromLast, LabelWindow)
+}
