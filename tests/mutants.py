@@ -70,86 +70,90 @@ class Mutant:
         return before + inside + after.replace(self.old, self.new, 1)
 
 
-SWEEPS = ("tallies", "spreads", "extremes", "distincts", "recencies", "label_counts")
-_sweeps = partial(Mutant, engine="batch", file="features/batch/window_kernels.py")
-_batch = partial(Mutant, engine="batch", file="features/batch/batch_engine.py")
+SWEEPS = ("count_and_sum", "compute_deviations", "find_extremes", "count_distinct", "compute_recency", "count_labels")
+_kernels = partial(Mutant, engine="batch", file="features/batch/window_kernels.py")
+_engine = partial(Mutant, engine="batch", file="features/batch/batch_engine.py")
+_keyed = partial(Mutant, engine="batch", file="features/batch/keyed_events.py")
 _labels = partial(Mutant, engine="batch", file="labels/visibility.py")
 _shared = partial(Mutant, engine="both")
 
 BATCH = (
     *(
-        _sweeps(
+        _kernels(
             "ties do not see each other",
             inside=f"def {sweep}(",
-            old="entry[high] + delay < t",
-            new="high < starts[key + 1] and entry[high] + delay <= t",
+            old="entry[right] + delay < t",
+            new="right < starts[key + 1] and entry[right] + delay <= t",
         )
         for sweep in SWEEPS
     ),
     *(
-        _sweeps(
+        _kernels(
             "the far edge is in the window",
             inside=f"def {sweep}(",
-            old="entry[low] + whole < t",
-            new="entry[low] + whole <= t",
+            old="entry[left] + whole < t",
+            new="entry[left] + whole <= t",
         )
         for sweep in SWEEPS
     ),
     *(
-        _sweeps("what arrives later is not seen", inside=f"def {sweep}(", old="if disordered[place]:", new="if False:")
+        _kernels("what arrives later is not seen", inside=f"def {sweep}(", old="if disordered[row]:", new="if False:")
         for sweep in SWEEPS
     ),
-    _sweeps(
-        "what arrives later is not seen", inside="def out_of_order(", old="newest_before > seq[place]", new="False"
+    _kernels(
+        "what arrives later is not seen",
+        inside="def find_disordered(",
+        old="newest_earlier_seq > seq[row]",
+        new="False",
     ),
-    _batch(
+    _keyed(
         "a window ends its delay before t",
         inside="return WindowEdges(",
         old="durations.seconds(feature.delay)",
         new="0",
     ),
-    _batch("a bucket is closed when t is past it", inside="def hands(", old="(bucket - 1)", new="bucket"),
-    _batch("buckets are counted from the epoch", inside="def hands(", old="entry % bucket", new="(entry + 1) % bucket"),
-    _sweeps(
+    _keyed("a bucket is closed when t is past it", inside="def edges(", old="(bucket - 1)", new="bucket"),
+    _keyed("buckets are counted from the epoch", inside="def edges(", old="entry % bucket", new="(entry + 1) % bucket"),
+    _kernels(
         "exactly the horizon late is in time",
-        inside="def leave_late(",
+        inside="def drop_late_keys(",
         old="ts[row] + horizon < ",
         new="ts[row] + horizon <= ",
     ),
-    _sweeps(
-        "late is against the newest event", inside="def leave_late(", old="max(newest[key], ts[row])", new="ts[row]"
+    _kernels(
+        "late is against the newest event", inside="def drop_late_keys(", old="max(newest[key], ts[row])", new="ts[row]"
     ),
-    _batch("amounts are of approved events", inside="self.approved: Bools", old="== APPROVED", new="!= REFUND"),
-    _batch("declined events are counted", inside="self.counted: Bools", old="!= REFUND", new="== APPROVED"),
-    _batch(
+    _keyed("amounts are of approved events", inside="self.approved: Bools", old="== APPROVED", new="!= REFUND"),
+    _keyed("declined events are counted", inside="self.counted: Bools", old="!= REFUND", new="== APPROVED"),
+    _keyed(
         "a condition on status decides alone",
-        inside="def _under(",
-        old='met if condition.column == "status" else ',
+        inside="def _selected(",
+        old='matching if condition.column == "status" else ',
         new="",
     ),
-    _batch(
+    _keyed(
         "a share is of all events of the window",
-        inside="def _among(",
+        inside="def _share_base(",
         old="self.counted(None)",
         new="self._valued(None)",
     ),
-    _batch("a shift is over the longer window", inside="def _shifts(", old="shift.usual", new="shift.recent"),
-    _batch("above is not at least", inside="def meets(", old='"above": column.gt', new='"above": column.ge'),
-    _batch("a key with a missing part is none", inside="def _key_codes(", old="| (part < 0)", new="& (part < 0)"),
-    _sweeps("a distinct count has a cap", inside="def distincts(", old="min(found, cap)", new="found"),
-    _sweeps(
+    _engine("a shift is over the longer window", inside="def _compute_shifts(", old="shift.usual", new="shift.recent"),
+    _keyed("above is not at least", inside="def matches(", old='"above": column.gt', new='"above": column.ge'),
+    _keyed("a key with a missing part is none", inside="def _key_codes(", old="| (more < 0)", new="& (more < 0)"),
+    _kernels("a distinct count has a cap", inside="def count_distinct(", old="min(seen, cap)", new="seen"),
+    _kernels(
         "a record at t is not known at t",
-        inside="def label_counts(",
+        inside="def count_labels(",
         old='begins, side="right"',
         new='begins, side="left"',
     ),
-    _sweeps(
-        "a record at t is not known at t", inside="def label_counts(", old="since[told] < t", new="since[told] <= t"
+    _kernels(
+        "a record at t is not known at t", inside="def count_labels(", old="since[span] < t", new="since[span] <= t"
     ),
-    _sweeps(
+    _kernels(
         "a reversal takes the fraud back",
-        inside="def label_counts(",
-        old="min(until[mark], enters + whole)",
+        inside="def count_labels(",
+        old="min(until[next_span], enters + whole)",
         new="enters + whole",
     ),
     _labels(

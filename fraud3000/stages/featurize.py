@@ -95,7 +95,7 @@ def _featured(
 ) -> Iterator[pl.DataFrame]:
     """FEATURED with `split`, slice by slice."""
     transactions, height = scan(workspace.transactions, made_by="prepare"), sum(split.counts.values())
-    kept = [name for name in batch_engine.KEPT if name in transactions.collect_schema()]
+    kept = [name for name in batch_engine.TRANSACTION_COLUMNS if name in transactions.collect_schema()]
     features = PartitionedFeatures(catalogue, ledger, kept, height, folder)
     for rows in track(_read(workspace), "reading", rows=height):
         features.add(rows)

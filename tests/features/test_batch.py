@@ -17,8 +17,8 @@ from tests.streams import CATALOGUE, REGRESSIONS, frames, record, streams, trans
 
 def assert_equal(found: pl.DataFrame, stream) -> None:
     """Bit for bit, and in type."""
-    wanted = oracle.features(*stream, CATALOGUE)
-    for row, mine, theirs in zip(stream[0], found.to_dicts(), wanted, strict=True):
+    expected = oracle.features(*stream, CATALOGUE)
+    for row, mine, theirs in zip(stream[0], found.to_dicts(), expected, strict=True):
         for name, value in theirs.items():
             told = f"row {row['transaction_id']}, {name}: {mine[name]!r} instead of {value!r}"
             assert (type(mine[name]), mine[name]) == (type(value), value), told
@@ -56,9 +56,9 @@ def test_rows_come_back_in_their_own_order():
 @given(streams())
 def test_rows_that_are_only_looked_back_at_change_nothing(stream):
     rows, ledger = frames(*stream)
-    wanted = pl.Series([place % 3 == 0 for place in range(rows.height)], dtype=pl.Boolean)
-    found = batch_engine.featurize(rows, ledger, CATALOGUE, wanted=wanted)
-    assert found.equals(batch_engine.featurize(rows, ledger, CATALOGUE).filter(wanted))
+    output_mask = pl.Series([place % 3 == 0 for place in range(rows.height)], dtype=pl.Boolean)
+    found = batch_engine.featurize(rows, ledger, CATALOGUE, output_mask=output_mask)
+    assert found.equals(batch_engine.featurize(rows, ledger, CATALOGUE).filter(output_mask))
 
 
 def test_empty_frames_give_empty_features():

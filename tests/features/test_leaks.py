@@ -22,27 +22,27 @@ def made() -> adversarial_stream.AdversarialStream:
 def replaced(column: pl.Expr, name: str):
     """An engine that takes one feature from all rows it is given."""
 
-    def featurize(transactions, ledger, catalogue, *, wanted=None):
-        right = batch_engine.featurize(transactions, ledger, catalogue, wanted=wanted)
+    def featurize(transactions, ledger, catalogue, *, output_mask=None):
+        right = batch_engine.featurize(transactions, ledger, catalogue, output_mask=output_mask)
         values = transactions.select(column.cast(pl.Float64)).to_series()
-        return right.with_columns((values if wanted is None else values.filter(wanted)).alias(name))
+        return right.with_columns((values if output_mask is None else values.filter(output_mask)).alias(name))
 
     return featurize
 
 
-def records_at_their_moment(transactions, ledger, catalogue, *, wanted=None):
+def records_at_their_moment(transactions, ledger, catalogue, *, output_mask=None):
     early = ledger.with_columns(pl.col("recorded_at") - pl.duration(microseconds=1))
-    return batch_engine.featurize(transactions, early, catalogue, wanted=wanted)
+    return batch_engine.featurize(transactions, early, catalogue, output_mask=output_mask)
 
 
-def reported_is_recorded(transactions, ledger, catalogue, *, wanted=None):
+def reported_is_recorded(transactions, ledger, catalogue, *, output_mask=None):
     early = ledger.with_columns(recorded_at=pl.min_horizontal("reported_at", "recorded_at"))
-    return batch_engine.featurize(transactions, early, catalogue, wanted=wanted)
+    return batch_engine.featurize(transactions, early, catalogue, output_mask=output_mask)
 
 
-def arrival_is_time(transactions, ledger, catalogue, *, wanted=None):
+def arrival_is_time(transactions, ledger, catalogue, *, output_mask=None):
     timely = pl.struct("ts", "transaction_id").rank("ordinal").cast(pl.Int64)
-    return batch_engine.featurize(transactions.with_columns(seq=timely), ledger, catalogue, wanted=wanted)
+    return batch_engine.featurize(transactions.with_columns(seq=timely), ledger, catalogue, output_mask=output_mask)
 
 
 def test_no_feature_of_any_kind_sees_the_future(made):
@@ -94,9 +94,9 @@ def test_rows_at_one_time_and_out_of_order_are_looked_at_first(made):
     odd = odd.with_columns(pl.col("seq").rank("ordinal").cast(pl.Int64))
     picked: list[pl.Series] = []
 
-    def spying(transactions, ledger, catalogue, *, wanted=None):
-        picked.append(transactions["transaction_id"].filter(wanted))
-        return batch_engine.featurize(transactions, ledger, catalogue, wanted=wanted)
+    def spying(transactions, ledger, catalogue, *, output_mask=None):
+        picked.append(transactions["transaction_id"].filter(output_mask))
+        return batch_engine.featurize(transactions, ledger, catalogue, output_mask=output_mask)
 
     checked = leaks.check(odd, made.ledger, FEW.without(FEW.names[1:]), rows=8, featurize=spying)
     assert (checked.rows, len(picked[0])) == (8, 8)

@@ -101,7 +101,7 @@ class _PlanBuilder:
         self._sections: dict[tuple[tuple[str, ...], int, int], _Section] = {}  # by columns, bucket, last
         self._empty: list[int] = []
         self._steps: dict[tuple[str, ...], int] = {}
-        stateful = catalogue.looking_back
+        stateful = catalogue.evaluation_order
         self._know_columns(stateful)
         self._know_keys(stateful)
         self._places = {feature: place for place, feature in enumerate(stateful)}

@@ -61,13 +61,13 @@ class Catalogue:
         return max((feature.span for feature in self.features), default=0)
 
     @property
-    def looking_back(self) -> list[Stateful]:
-        """What engines make in this order: windows that shifts alone are made of, stateful features, shifts."""
+    def evaluation_order(self) -> list[Stateful]:
+        """Stateful features in the order to compute them: windows that only shifts read, other features, shifts."""
         stateful = [feature for feature in self.features if isinstance(feature, Stateful)]
         shifts = [feature for feature in stateful if isinstance(feature, Shift)]
         windows = [feature for feature in stateful if not isinstance(feature, Shift)]
-        made_of = dict.fromkeys(window for shift in shifts for window in (shift.recent, shift.usual))
-        return [*(window for window in made_of if window not in windows), *windows, *shifts]
+        parts = dict.fromkeys(window for shift in shifts for window in (shift.recent, shift.usual))
+        return [*(window for window in parts if window not in windows), *windows, *shifts]
 
     @property
     def hash(self) -> str:

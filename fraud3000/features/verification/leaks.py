@@ -46,7 +46,12 @@ class Featurize(Protocol):
     """What `batch.featurize` is."""
 
     def __call__(
-        self, transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, *, wanted: pl.Series | None = None
+        self,
+        transactions: pl.DataFrame,
+        ledger: pl.DataFrame,
+        catalogue: Catalogue,
+        *,
+        output_mask: pl.Series | None = None,
     ) -> pl.DataFrame: ...
 
 
@@ -111,14 +116,14 @@ def check(
     if "ts" not in transactions.columns or not transactions.height:
         return LeakCheck(0, 0, ())
     chosen = _chosen(transactions, rows, np.random.default_rng(seed))
-    given = featurize(transactions, ledger, catalogue, wanted=chosen).select(catalogue.names)
+    given = featurize(transactions, ledger, catalogue, output_mask=chosen).select(catalogue.names)
     spaced = transactions.with_columns(seq=pl.col("seq").rank("ordinal").cast(pl.Int64) * _APART)
     sampled = spaced.filter(chosen)
     found: dict[str, list[pl.DataFrame]] = {}
     for x in progress(sampled.iter_slices(1)):
         for told, (stream, records) in _Moment.of(x, spaced, ledger, catalogue).futures():
-            wanted = stream["transaction_id"] == x["transaction_id"][0]
-            found.setdefault(told, []).append(featurize(stream, records, catalogue, wanted=wanted))
+            output_mask = stream["transaction_id"] == x["transaction_id"][0]
+            found.setdefault(told, []).append(featurize(stream, records, catalogue, output_mask=output_mask))
     leaks = [leak for told, answers in found.items() for leak in _leaks(told, sampled, given, pl.concat(answers))]
     first = {leak.feature: leak for leak in reversed(leaks)}
     named = tuple(first[name] for name in catalogue.names if name in first)

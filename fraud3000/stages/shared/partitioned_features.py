@@ -130,7 +130,7 @@ class _Group:
             rows, records = self._rows.take(part), self._records.take(part)
             if rows.height:
                 wanted = rows[_WANTED]
-                values = batch_engine.featurize(rows.drop(_WANTED), records, self._catalogue, wanted=wanted)
+                values = batch_engine.featurize(rows.drop(_WANTED), records, self._catalogue, output_mask=wanted)
                 numbers = rows["transaction_id"].filter(wanted).alias(_ROW)
                 yield values.select(numbers, *self._catalogue.names)
 
