@@ -34,7 +34,7 @@ kept.seek(0)
 assert FeatureStore.restore(kept).checksum() == store.checksum()
 
 features = catalogue.features
-rows = [store.features_for(row) for row in made.transactions.head(100).iter_rows(named=True)]
+rows = [store.peek(row) for row in made.transactions.head(100).iter_rows(named=True)]
 featured = batch_engine.assemble(made.transactions, made.ledger, catalogue)
 ids = pl.col("transaction_id")
 strangers = made.transactions.with_columns(card_id=ids, terminal_id=ids)  # so many keys that the tables grow

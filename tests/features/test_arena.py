@@ -37,10 +37,10 @@ def test_no_two_blocks_share_a_word_and_none_is_lost(asked):
     pool, held = pool_of(1 << 15), []
     for number in asked:
         if number >= 0:
-            held.append((memory_pool.take(pool, 2, number), number))
+            held.append((memory_pool.allocate(pool, 2, number), number))
         elif held:
             at, class_ = held.pop(number % len(held))
-            memory_pool.give(pool, 2, class_, at)
+            memory_pool.free(pool, 2, class_, at)
     taken = sorted((at, at + memory_pool.size_of(class_)) for at, class_ in held)
     assert all(end <= start for (_, end), (start, _) in pairwise(taken))
     assert all(start >= memory_pool.FIRST and end <= pool[memory_pool.END] for start, end in taken)
@@ -51,7 +51,7 @@ def test_no_two_blocks_share_a_word_and_none_is_lost(asked):
 
 def test_a_large_block_serves_small_ones():
     pool = pool_of(1 << 15)
-    memory_pool.give(pool, 2, 12, memory_pool.take(pool, 2, 12))
+    memory_pool.free(pool, 2, 12, memory_pool.allocate(pool, 2, 12))
     end = pool[memory_pool.END]
-    assert len({memory_pool.take(pool, 2, 2) for _ in range(32)}) == 32
+    assert len({memory_pool.allocate(pool, 2, 2) for _ in range(32)}) == 32
     assert pool[memory_pool.END] == end

@@ -26,7 +26,7 @@ def say(store, said):
     store.record_label(said["transaction_id"], said["is_fraud"], **told)
 
 
-def observed(store, rows, records, unpresumed=()):
+def observed(store, rows, records, withheld=()):
     """What the store says of each row by its seq, records being told just before the first t that may know them."""
     due = sorted(records, key=lambda said: said["recorded_at"])
     told = {}
@@ -34,8 +34,8 @@ def observed(store, rows, records, unpresumed=()):
         while due and due[0]["recorded_at"] < row["ts"]:
             say(store, due.pop(0))
         told[row["seq"]] = store.observe(row)
-        if row["transaction_id"] in unpresumed:
-            store.unpresume(row["transaction_id"], store.met)
+        if row["transaction_id"] in withheld:
+            store.withhold_label(row["transaction_id"], store.last_label_state)
     for said in due:
         say(store, said)
     return told
@@ -111,7 +111,7 @@ def test_looking_changes_nothing_and_says_what_observing_says(stream, place):
     observed(store, rows[:place], records)
     before = store.checksum()
     for row in rows[place : place + 1]:
-        looked = store.features_for({**row, "card_id": "never seen"}), store.features_for(row)
+        looked = store.peek({**row, "card_id": "never seen"}), store.peek(row)
         assert store.checksum() == before
         assert store.observe(row) == looked[1]
 
@@ -140,7 +140,7 @@ def test_what_we_declined_ourselves_is_as_without_a_label(examples):
         store, other = FeatureStore(CATALOGUE), FeatureStore(CATALOGUE)
         apart = [{**row, "labelled": row["labelled"] and row["transaction_id"] not in declined} for row in rows]
         assert observed(store, rows, records, declined) == expected(apart, records)
-        other.absorb(*frames(rows, records), unpresumed=[id_ for id_ in declined if int(id_) < len(rows)])
+        other.absorb(*frames(rows, records), withheld=[id_ for id_ in declined if int(id_) < len(rows)])
         assert other.checksum() == store.checksum()
         assert again(store).checksum() == store.checksum()
 
@@ -151,12 +151,12 @@ def test_one_that_is_declined_later_is_found_while_windows_may_still_read_it():
     store, last = FeatureStore(CATALOGUE), many([21])[0]
     observed(store, many(range(20)), [])
     name, before = "terminal_labelled_4s_delayed_2s", store.checksum()
-    known = store.features_for(last)[name]
-    store.unpresume("1")
-    store.unpresume("never seen")
+    known = store.peek(last)[name]
+    store.withhold_label("1")
+    store.withhold_label("never seen")
     assert store.checksum() == before
-    store.unpresume("18")
-    assert store.features_for(last)[name] == known - 1
+    store.withhold_label("18")
+    assert store.peek(last)[name] == known - 1
 
 
 @pytest.mark.slow
@@ -198,7 +198,7 @@ def test_an_old_event_of_a_quiet_card_stays_while_others_go_on():
     catalogue = Catalogue((Window("card_id", "9s", "count"),), label_delay=0, late_horizon=4)
     store = FeatureStore(catalogue)
     observed(store, [*many([1], card_id="quiet"), *many(range(2, 500), card_id="busy")], [])
-    assert store.features_for(many([3], card_id="quiet")[0]) == {"card_count_9s": 1.0}
+    assert store.peek(many([3], card_id="quiet")[0]) == {"card_count_9s": 1.0}
 
 
 def test_only_the_last_event_is_kept_where_no_more_is_asked():
@@ -245,7 +245,7 @@ def test_a_busy_bucketed_key_takes_a_bounded_block():
     store.absorb(frames(rows, [])[0])
     buckets_kept = (86_400 + 3_600) // 300 + 3
     assert store.memory()["terminal_id buckets"] <= 8 * 4 * 2 * 4 * buckets_kept / 3
-    assert store.features_for(many([10 * 86_400])[0]) == {"terminal_amount_sum_1h_by_5m": 6_000.0}
+    assert store.peek(many([10 * 86_400])[0]) == {"terminal_amount_sum_1h_by_5m": 6_000.0}
 
 
 def test_a_thousand_labels_of_a_busy_terminal_go_into_its_buckets():
@@ -277,7 +277,7 @@ def test_two_threads_see_each_other():
     rows = many(range(400))
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(store.observe, rows))
-    assert store.features_for(many([1_000])[0]) == {"card_count_1d": 400.0}
+    assert store.peek(many([1_000])[0]) == {"card_count_1d": 400.0}
 
 
 def test_memory_grows_while_keys_and_events_come():
@@ -289,7 +289,7 @@ def test_memory_grows_while_keys_and_events_come():
     ]
     store.absorb(frames(rows, [])[0])
     assert store.counts()["card_id+terminal_id"]["keys"] == 7_000
-    assert store.features_for(rows[-1] | {"ts": rows[-1]["ts"] + 1}) == {"card_terminal_count_1d": 3.0}
+    assert store.peek(rows[-1] | {"ts": rows[-1]["ts"] + 1}) == {"card_terminal_count_1d": 3.0}
 
 
 @pytest.mark.parametrize("place", [0, 30, 60, 400, -40, -1])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud3000.features.online import FeatureStore, int_map, single_event_keys
-from fraud3000.features.online.plan_compiler import plan_of
+from fraud3000.features.online.plan_compiler import compile_plan
 from fraud3000.features.spec.base import Condition
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import NotSeen, SinceLast, Window
@@ -31,10 +31,10 @@ OFTEN = replace(
 
 
 def test_keys_that_others_stand_under_have_records():
-    plan, layout = plan_of(OFTEN)
-    told = {keys for keys, step in zip(layout.keys, plan.steps, strict=True) if step["own"]}
+    plan, layout = compile_plan(OFTEN)
+    told = {keys for keys, step in zip(layout.keys, plan.steps, strict=True) if step["scratch"]}
     assert told == {PAIR, DEVICES, ("device_id",), ("terminal_id", "device_id"), ("category",)}
-    assert sorted(step["number"] for step in plan.steps if step["parent"] == 0 and step["own"]) == [1, 2]
+    assert sorted(step["sibling"] for step in plan.steps if step["parent"] == 0 and step["scratch"]) == [1, 2]
 
 
 @pytest.mark.parametrize("examples", [25, pytest.param(600, marks=pytest.mark.slow)])
@@ -66,7 +66,7 @@ def test_ten_thousand_keys_of_one_event_take_no_records():
     assert 10_000 * 16 / 0.9 <= after["keys of one event"] <= 10_000 * 16 / 0.9 * 9 / 8
     assert store.counts()["card_id+terminal_id"]["keys"] == 10_000
     late = {"transaction_id": "late", "card_id": "a", "amount": 1}
-    news = [store.features_for({**rows[at], **late, "ts": ts}) for at, ts in ((0, 1), (0, 2 * 86_400_000_000), (9, 0))]
+    news = [store.peek({**rows[at], **late, "ts": ts}) for at, ts in ((0, 1), (0, 2 * 86_400_000_000), (9, 0))]
     assert [list(said.values()) for said in news] == [[False], [True], [True]]
 
 
@@ -89,7 +89,7 @@ def test_a_key_that_comes_again_behind_all_windows_goes_without_a_record():
     before = store.memory()["keys"]
     assert [store.observe(row)["card_terminal_not_seen_9s"] for row in rows[1:]] == [True, True]
     assert store.memory()["keys"] == before
-    assert store.features_for(many([195])[0]) == {"card_terminal_not_seen_9s": None}
+    assert store.peek(many([195])[0]) == {"card_terminal_not_seen_9s": None}
 
 
 def test_a_record_that_tells_one_event_weighs_as_none():
@@ -106,7 +106,7 @@ def test_a_record_that_tells_one_event_weighs_as_none():
 
 def test_a_name_tells_parent_and_code_or_is_nothing():
     step = {"number": 2}
-    name = single_event_keys.name_of.py_func
+    name = single_event_keys.packed_key.py_func
     assert name(step, 0, 0) == 2 << 28
     names = {name(step, parent, code) for parent in (0, 7, (1 << 35) - 3) for code in (0, 5, (1 << 28) - 1)}
     assert len(names) == 9
@@ -120,7 +120,7 @@ def test_a_table_of_pairs_is_a_dictionary(asked):
     table, right = np.zeros(2 * 40, np.int64), {}
     for number, (name, comes) in enumerate(asked):
         if not int_map.has_room(table, len(right), 1):
-            table = int_map.grown(table)
+            table = int_map.grow(table)
         at = int_map.find(table, name)
         assert (table[at] == name) == (name in right)
         if comes:
@@ -129,5 +129,5 @@ def test_a_table_of_pairs_is_a_dictionary(asked):
         elif name in right:
             int_map.remove(table, at)
             del right[name]
-        assert dict(zip(*(words.tolist() for words in int_map.content(table)), strict=True)) == right
+        assert dict(zip(*(words.tolist() for words in int_map.items(table)), strict=True)) == right
     assert all(table[int_map.find(table, name) + 1] == number for name, number in right.items())

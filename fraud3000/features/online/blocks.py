@@ -7,7 +7,7 @@ block that is full drops the rows that no window will see, or moves to a larger 
 from __future__ import annotations
 
 from fraud3000.features.jit import kernel
-from fraud3000.features.online.memory_pool import NEWEST, give, size_of, take
+from fraud3000.features.online.memory_pool import NEWEST, allocate, free, size_of
 from fraud3000.features.online.plan import Ints, Row
 
 CLASS_BITS = 6
@@ -15,24 +15,24 @@ _CLASS = (1 << CLASS_BITS) - 1
 
 
 @kernel
-def count(pool: Ints, section: Row, key: int) -> int:
+def row_count(pool: Ints, section: Row, key: int) -> int:
     """How many rows a key has."""
-    return int(pool[key + section["at"] + 1] >> CLASS_BITS)
+    return int(pool[key + section["offset"] + 1] >> CLASS_BITS)
 
 
 @kernel
-def floor(section: Row, ts: int) -> int:
+def bucket_start(section: Row, ts: int) -> int:
     """The start of the bucket of a moment; the moment itself where there are no buckets."""
     return int(ts // section["bucket"] * section["bucket"]) if section["bucket"] else ts
 
 
 @kernel
-def position(pool: Ints, section: Row, key: int, moment: int) -> int:
+def lower_bound(pool: Ints, section: Row, key: int, moment: int) -> int:
     """How many of a key's rows stand before a moment.
 
     Between the moment and the last row lie no more rows than buckets: where none is empty, that is where to look.
     """
-    block, size, high = pool[key + section["at"]], section["size"], count(pool, section, key)
+    block, size, high = pool[key + section["offset"]], section["size"], row_count(pool, section, key)
     last = pool[block + (high - 1) * size] if high else moment - 1
     if last < moment:
         return high
@@ -49,49 +49,51 @@ def position(pool: Ints, section: Row, key: int, moment: int) -> int:
 
 
 @kernel
-def unseen(pool: Ints, section: Row, key: int) -> int:
+def count_expired(pool: Ints, section: Row, key: int) -> int:
     """How many of a key's rows no window will see any more.
 
     Where only the last event is asked for, that is also those after which another one came before any late reading.
     """
     newest = pool[key + NEWEST]
-    gone = position(pool, section, key, floor(section, newest - section["keep"]))
-    if section["last"]:
-        gone = max(gone, position(pool, section, key, newest - section["horizon"]) - 1)
-    return gone
+    expired = lower_bound(pool, section, key, bucket_start(section, newest - section["retention"]))
+    if section["last_only"]:
+        expired = max(expired, lower_bound(pool, section, key, newest - section["horizon"]) - 1)
+    return expired
 
 
 @kernel
-def needs(pool: Ints, section: Row, key: int) -> int:
+def slots_needed(pool: Ints, section: Row, key: int) -> int:
     """The words that one row more may take."""
-    return 0 if _has_room(pool, section, key) else size_of(_larger(pool, section, key))
+    return 0 if _has_room(pool, section, key) else size_of(_larger_class(pool, section, key))
 
 
 @kernel
-def open_row(pool: Ints, section: Row, key: int, row: int) -> int:
+def insert_row(pool: Ints, section: Row, key: int, row: int) -> int:
     """Move the rows from one on, to make room for another before them; which one it is now."""
     if not _has_room(pool, section, key):
         row -= _make_room(pool, section, key)
-    block, size, at = pool[key + section["at"]], section["size"], key + section["at"] + 1
-    end = block + count(pool, section, key) * size
-    for word in range(end - 1, block + row * size - 1, -1):
-        pool[word + size] = pool[word]
-    pool[at] += 1 << CLASS_BITS
+    block, size, header = pool[key + section["offset"]], section["size"], key + section["offset"] + 1
+    end = block + row_count(pool, section, key) * size
+    for slot in range(end - 1, block + row * size - 1, -1):
+        pool[slot + size] = pool[slot]
+    pool[header] += 1 << CLASS_BITS
     return row
 
 
 @kernel
 def _has_room(pool: Ints, section: Row, key: int) -> bool:
-    at = key + section["at"]
-    return bool(pool[at] and (count(pool, section, key) + 1) * section["size"] <= size_of(pool[at + 1] & _CLASS))
+    header = key + section["offset"]
+    return bool(
+        pool[header] and (row_count(pool, section, key) + 1) * section["size"] <= size_of(pool[header + 1] & _CLASS)
+    )
 
 
 @kernel
-def _larger(pool: Ints, section: Row, key: int) -> int:
+def _larger_class(pool: Ints, section: Row, key: int) -> int:
     """The least class of block that has room for one row more than there are."""
-    at, words = key + section["at"], (count(pool, section, key) + 1) * section["size"]
-    class_ = pool[at + 1] & _CLASS
-    while size_of(class_) < words:
+    header, slots = key + section["offset"], (row_count(pool, section, key) + 1) * section["size"]
+    class_ = pool[header + 1] & _CLASS
+    while size_of(class_) < slots:
         class_ += 1
     return int(class_)
 
@@ -102,19 +104,19 @@ def _make_room(pool: Ints, section: Row, key: int) -> int:
 
     Buckets run on from the last one before those that some window sees: it stays.
     """
-    size, at = section["size"], key + section["at"]
-    block, rows, class_, dropped = pool[at], count(pool, section, key), pool[at + 1] & _CLASS, 0
+    size, header = section["size"], key + section["offset"]
+    block, rows, class_, dropped = pool[header], row_count(pool, section, key), pool[header + 1] & _CLASS, 0
     if block:
-        dropped = unseen(pool, section, key)
+        dropped = count_expired(pool, section, key)
         if section["bucket"]:
             dropped = max(dropped - 1, 0)
-    to, larger = block, class_
+    target, new_class = block, class_
     if dropped * 8 < max(rows, 1):
-        larger, dropped = _larger(pool, section, key), 0
-        to = take(pool, section["part"], larger)
-    for word in range((rows - dropped) * size):
-        pool[to + word] = pool[block + dropped * size + word]
-    if block and to != block:
-        give(pool, section["part"], class_, block)
-    pool[at], pool[at + 1] = to, (rows - dropped) << CLASS_BITS | larger
+        new_class, dropped = _larger_class(pool, section, key), 0
+        target = allocate(pool, section["part"], new_class)
+    for slot in range((rows - dropped) * size):
+        pool[target + slot] = pool[block + dropped * size + slot]
+    if block and target != block:
+        free(pool, section["part"], class_, block)
+    pool[header], pool[header + 1] = target, (rows - dropped) << CLASS_BITS | new_class
     return dropped

@@ -11,24 +11,24 @@ import numpy as np
 from fraud3000.features.jit import kernel
 from fraud3000.features.online.plan import Ints
 
-_FIRST_PLACES = 1 << 8
+_FIRST_ENTRIES = 1 << 8
 _HALF, _LOW_31 = 31, (1 << 31) - 1
 _MIX, _MIX_2, _MIX_3 = 0x7FEB352D, 0x6C8E9CF5, 0x31848BAB
 
 
-def empty() -> Ints:
+def new_map() -> Ints:
     """A table without names."""
-    return np.zeros(2 * _FIRST_PLACES, np.int64)
+    return np.zeros(2 * _FIRST_ENTRIES, np.int64)
 
 
-def grown(table: Ints) -> Ints:
+def grow(table: Ints) -> Ints:
     """The same with room for an eighth more."""
     larger = np.zeros(2 * (len(table) // 2 * 9 // 8), np.int64)
-    _move(table, larger)
+    _rehash(table, larger)
     return larger
 
 
-def content(table: Ints) -> tuple[Ints, Ints]:
+def items(table: Ints) -> tuple[Ints, Ints]:
     """The names, and what stands beside them."""
     pairs = table.reshape(-1, 2)[table[::2] != 0]
     return pairs[:, 0], pairs[:, 1]
@@ -41,42 +41,42 @@ def has_room(table: Ints, count: int, more: int) -> bool:
 
 
 @kernel
-def find(table: Ints, name: int) -> int:
+def find(table: Ints, key: int) -> int:
     """Where a name stands, or the free place where it belongs."""
-    at = home(table, name)
-    while table[at] and table[at] != name:
-        at = _after(table, at)
-    return at
+    index = home_index(table, key)
+    while table[index] and table[index] != key:
+        index = _next_index(table, index)
+    return index
 
 
 @kernel
-def remove(table: Ints, at: int) -> None:
+def remove(table: Ints, index: int) -> None:
     """Take out what stands at a place; what stands behind it for want of room moves up."""
-    hole, at = at, _after(table, at)
-    while table[at]:
-        if (at - home(table, table[at])) % len(table) >= (at - hole) % len(table):
-            table[hole], table[hole + 1] = table[at], table[at + 1]
-            hole = at
-        at = _after(table, at)
+    hole, index = index, _next_index(table, index)
+    while table[index]:
+        if (index - home_index(table, table[index])) % len(table) >= (index - hole) % len(table):
+            table[hole], table[hole + 1] = table[index], table[index + 1]
+            hole = index
+        index = _next_index(table, index)
     table[hole] = 0
 
 
 @kernel
-def home(table: Ints, name: int) -> int:
+def home_index(table: Ints, key: int) -> int:
     """The place from which on a name is looked for."""
-    mixed = ((name & _LOW_31) * _MIX) ^ ((name >> _HALF) * _MIX_2)
-    mixed = ((mixed ^ (mixed >> _HALF)) & _LOW_31) * _MIX_3
-    return int(2 * ((mixed & _LOW_31) * (len(table) // 2) >> _HALF))
+    hashed = ((key & _LOW_31) * _MIX) ^ ((key >> _HALF) * _MIX_2)
+    hashed = ((hashed ^ (hashed >> _HALF)) & _LOW_31) * _MIX_3
+    return int(2 * ((hashed & _LOW_31) * (len(table) // 2) >> _HALF))
 
 
 @kernel
-def _after(table: Ints, at: int) -> int:
-    return at + 2 if at + 2 < len(table) else 0
+def _next_index(table: Ints, index: int) -> int:
+    return index + 2 if index + 2 < len(table) else 0
 
 
 @kernel
-def _move(table: Ints, larger: Ints) -> None:
-    for at in range(0, len(table), 2):
-        if table[at]:
-            to = find(larger, table[at])
-            larger[to], larger[to + 1] = table[at], table[at + 1]
+def _rehash(table: Ints, larger: Ints) -> None:
+    for index in range(0, len(table), 2):
+        if table[index]:
+            target = find(larger, table[index])
+            larger[target], larger[target + 1] = table[index], table[index + 1]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fraud3000.features.jit import kernel
 from fraud3000.features.online import int_map
-from fraud3000.features.online.plan import CODE_BITS, KEYS_PART, RECORD, Ints, Layout, Plan
+from fraud3000.features.online.plan import CODE_BITS, KEYS_PART, RECORD_SLOTS, Ints, Layout, Plan
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,10 +28,10 @@ FIRST = USED + 256  # of the rest
 SEEN, LATE, REFUSED, SINGLE = range(4)
 NEWEST = 2  # where a key's record keeps its newest ts
 
-_FIRST_WORDS = 1 << 16
+_FIRST_SLOTS = 1 << 16
 _FIRST_KEYS = 1 << 12
 _LARGEST_STEP = 1 << 23  # words; memory grows by a quarter, but by no more than 64 MB at once
-_KEPT = ("table", "singles", "tallies")
+_SAVED = ("table", "singles", "tallies")
 _MIX = 0x7FEB352D
 _MIX_2 = 0x6C8E9CF5
 _LOW_31 = (1 << 31) - 1
@@ -73,16 +73,16 @@ class State(NamedTuple):
 
 def empty_state(plan: Plan, layout: Layout) -> State:
     """Memory of a store that has seen nothing."""
-    pool, steps = np.zeros(_FIRST_WORDS, np.int64), max(len(plan.steps), 1)
+    pool, steps = np.zeros(_FIRST_SLOTS, np.int64), max(len(plan.steps), 1)
     pool[END] = FIRST
-    for step in plan.steps[plan.steps["own"] > 0]:
-        own, at = int(step["own"]), int(plan.sections[step["section"]]["at"])
-        pool[own + at] = own + int(step["size"])  # its block, of the first class
-        pool[END] = own + int(step["size"]) + size_of(0)
+    for step in plan.steps[plan.steps["scratch"] > 0]:
+        scratch, offset = int(step["scratch"]), int(plan.sections[step["section"]]["offset"])
+        pool[scratch + offset] = scratch + int(step["size"])  # its block, of the first class
+        pool[END] = scratch + int(step["size"]) + size_of(0)
     return State(
         pool=pool,
         table=np.zeros(_FIRST_KEYS, np.int64),
-        singles=int_map.empty(),
+        singles=int_map.new_map(),
         tallies=np.zeros((steps, 4), np.int64),
         seen=np.zeros(max(layout.seen, 1), np.int64),
         keys=np.zeros(steps, np.int64),
@@ -93,25 +93,27 @@ def empty_state(plan: Plan, layout: Layout) -> State:
     )
 
 
-def grown(state: State, words: int, steps: int) -> State:
+def grow(state: State, slots: int, steps: int) -> State:
     """The state with room for so many words and keys more; what was made of the old one is no longer valid."""
-    pool, needed = state.pool, int(state.pool[END]) + words
+    pool, needed = state.pool, int(state.pool[END]) + slots
     if needed > len(pool):
-        step = min(len(pool) // 4, _LARGEST_STEP)
-        pool.resize(max(len(pool) + step, needed + step // 2), refcheck=False)  # in place where the system can
+        increment = min(len(pool) // 4, _LARGEST_STEP)
+        pool.resize(
+            max(len(pool) + increment, needed + increment // 2), refcheck=False
+        )  # in place where the system can
     if (int(pool[KEYS]) + steps) * 3 > len(state.table) * 2:
         table = np.zeros(2 * len(state.table), np.int64)
-        move(pool, state.table, table)
+        rehash(pool, state.table, table)
         state = state._replace(table=table)
     while not int_map.has_room(state.singles, pool[SINGLES], steps):
-        state = state._replace(singles=int_map.grown(state.singles))
+        state = state._replace(singles=int_map.grow(state.singles))
     return state
 
 
 @kernel
-def has_room(pool: Ints, table: Ints, singles: Ints, words: int, steps: int) -> bool:
+def has_room(pool: Ints, table: Ints, singles: Ints, slots: int, steps: int) -> bool:
     """Whether so many words and keys more can be taken."""
-    records = pool[END] + words <= len(pool) and (pool[KEYS] + steps) * 3 <= len(table) * 2
+    records = pool[END] + slots <= len(pool) and (pool[KEYS] + steps) * 3 <= len(table) * 2
     return bool(records and int_map.has_room(singles, pool[SINGLES], steps))
 
 
@@ -122,106 +124,106 @@ def size_of(class_: int) -> int:
 
 
 @kernel
-def take(pool: Ints, part: int, class_: int) -> int:
+def allocate(pool: Ints, part: int, class_: int) -> int:
     """A block: one given back, a piece of a larger one, or where none was before."""
-    words = size_of(class_)
-    pool[USED + part] += words
+    slots = size_of(class_)
+    pool[USED + part] += slots
     for larger in range(class_, CLASSES):
-        at = pool[FREE + larger]
-        if at and larger != class_ + 1:  # what is left of the next larger one may be no block
-            pool[FREE + larger] = pool[at]
-            _cut_up(pool, at + words, size_of(larger) - words)
-            return int(at)
-    at = pool[END]
-    pool[END] += words
-    return int(at)
+        block = pool[FREE + larger]
+        if block and larger != class_ + 1:  # what is left of the next larger one may be no block
+            pool[FREE + larger] = pool[block]
+            _free_pieces(pool, block + slots, size_of(larger) - slots)
+            return int(block)
+    block = pool[END]
+    pool[END] += slots
+    return int(block)
 
 
 @kernel
-def _cut_up(pool: Ints, at: int, words: int) -> None:
+def _free_pieces(pool: Ints, block: int, slots: int) -> None:
     class_ = CLASSES - 1
-    while words:
-        while size_of(class_) > words or words - size_of(class_) == 1:
+    while slots:
+        while size_of(class_) > slots or slots - size_of(class_) == 1:
             class_ -= 1
-        _lay_by(pool, class_, at)
-        at, words = at + size_of(class_), words - size_of(class_)
+        _push_free(pool, class_, block)
+        block, slots = block + size_of(class_), slots - size_of(class_)
 
 
 @kernel
-def give(pool: Ints, part: int, class_: int, at: int) -> None:
+def free(pool: Ints, part: int, class_: int, block: int) -> None:
     """Give a block back."""
     pool[USED + part] -= size_of(class_)
-    _lay_by(pool, class_, at)
+    _push_free(pool, class_, block)
 
 
 @kernel
-def _lay_by(pool: Ints, class_: int, at: int) -> None:
-    pool[at] = pool[FREE + class_]
-    pool[FREE + class_] = at
+def _push_free(pool: Ints, class_: int, block: int) -> None:
+    pool[block] = pool[FREE + class_]
+    pool[FREE + class_] = block
 
 
 @kernel
-def slot(table: Ints, head: int, parent: int) -> int:
+def hash_index(table: Ints, head: int, parent: int) -> int:
     """The place in the table from which on a key is looked for."""
-    mixed = ((parent & _LOW_31) * _MIX) ^ ((head & _LOW_31) * _MIX_2)
-    return int((mixed ^ (mixed >> 31) ^ (head >> CODE_BITS)) & (len(table) - 1))
+    hashed = ((parent & _LOW_31) * _MIX) ^ ((head & _LOW_31) * _MIX_2)
+    return int((hashed ^ (hashed >> 31) ^ (head >> CODE_BITS)) & (len(table) - 1))
 
 
 @kernel
-def find(pool: Ints, table: Ints, head: int, parent: int) -> int:
+def find_key(pool: Ints, table: Ints, head: int, parent: int) -> int:
     """The place in the table of the key `head` under `parent`: its own, or the free one where it belongs."""
-    mask, place = len(table) - 1, slot(table, head, parent)
-    while table[place]:
-        at = table[place]
-        if pool[at] == head and pool[at + 1] == parent:
+    mask, index = len(table) - 1, hash_index(table, head, parent)
+    while table[index]:
+        record = table[index]
+        if pool[record] == head and pool[record + 1] == parent:
             break
-        place = (place + 1) & mask
-    return place
+        index = (index + 1) & mask
+    return index
 
 
 @kernel
-def record(pool: Ints, table: Ints, head: int, size: int, parent: int, ts: int, learn: bool) -> int:
+def find_or_create_record(pool: Ints, table: Ints, head: int, size: int, parent: int, ts: int, learn: bool) -> int:
     """A key's record, made where there is none yet and the key is to be learned; 0 where there is none."""
-    place = find(pool, table, head, parent)
-    at = table[place]
-    if at == 0 and learn:
-        at = pool[END]
+    index = find_key(pool, table, head, parent)
+    record = table[index]
+    if record == 0 and learn:
+        record = pool[END]
         pool[END] += size
         pool[USED + KEYS_PART] += size
-        pool[at], pool[at + 1] = head, parent
-        for word in range(at + 2, at + size):
-            pool[word] = 0
-        if size >= RECORD:
-            pool[at + NEWEST] = ts
-        table[place] = at
+        pool[record], pool[record + 1] = head, parent
+        for slot in range(record + 2, record + size):
+            pool[slot] = 0
+        if size >= RECORD_SLOTS:
+            pool[record + NEWEST] = ts
+        table[index] = record
         pool[KEYS] += 1
-    return int(at)
+    return int(record)
 
 
 @kernel
-def move(pool: Ints, table: Ints, larger: Ints) -> None:
+def rehash(pool: Ints, table: Ints, larger: Ints) -> None:
     """Enter every key of a table in a larger one."""
-    for place in range(len(table)):
-        at = table[place]
-        if at:
-            larger[find(pool, larger, pool[at], pool[at + 1])] = at
+    for index in range(len(table)):
+        record = table[index]
+        if record:
+            larger[find_key(pool, larger, pool[record], pool[record + 1])] = record
 
 
-def memory(state: State, layout: Layout) -> dict[str, int]:
+def memory_by_part(state: State, layout: Layout) -> dict[str, int]:
     """Bytes in use by part, and those that wait to be used again or for the first time."""
-    found: dict[str, int] = {}
-    for part, words in zip(layout.parts, state.pool[USED:FIRST].tolist(), strict=False):
-        found[part] = found.get(part, 0) + 8 * words
+    by_part: dict[str, int] = {}
+    for part, slots in zip(layout.parts, state.pool[USED:FIRST].tolist(), strict=False):
+        by_part[part] = by_part.get(part, 0) + 8 * slots
     tables = {"key table": state.table.nbytes, "keys of one event": state.singles.nbytes}
-    return {**found, **tables, "unused": state.pool.nbytes - sum(found.values())}
+    return {**by_part, **tables, "unused": state.pool.nbytes - sum(by_part.values())}
 
 
-def arrays(state: State) -> dict[str, Ints]:
+def snapshot_arrays(state: State) -> dict[str, Ints]:
     """What a snapshot keeps."""
-    return {"pool": state.pool[: state.pool[END]], **{name: getattr(state, name) for name in _KEPT}}
+    return {"pool": state.pool[: state.pool[END]], **{name: getattr(state, name) for name in _SAVED}}
 
 
-def with_arrays(state: State, kept: Mapping[str, Ints]) -> State:
+def from_arrays(state: State, saved: Mapping[str, Ints]) -> State:
     """The state of a snapshot."""
-    words: dict[str, Any] = {name: kept[name] for name in _KEPT}
-    return state._replace(pool=kept["pool"], **words)
+    arrays: dict[str, Any] = {name: saved[name] for name in _SAVED}
+    return state._replace(pool=saved["pool"], **arrays)

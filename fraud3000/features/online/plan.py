@@ -34,9 +34,9 @@ NUMBER, TOTAL, EXTREME, MEAN, STD, RATIO, ZSCORE, SHARE, SMOOTHED, OVER, UNSEEN,
 CODE_BITS = 32  # of a text's code
 SINGLE_PARENT_BITS, SINGLE_CODE_BITS = 35, 28  # of a key that is told in one word
 FLAG_BITS = 30  # so many fit above a code
-RECORD = 3  # words at the head of a key's record: its code, the record it hangs under, its newest ts
-CHANGE, CHANGE_CLASS = 6, 3  # words of a label change, and their class of block
-KEYS_PART, CHANGES_PART = 0, 1  # of the memory; one for each section follows
+RECORD_SLOTS = 3  # words at the head of a key's record: its code, the record it hangs under, its newest ts
+DELTA_SLOTS, DELTA_CLASS = 6, 3  # words of a label change, and their class of block
+KEYS_PART, DELTAS_PART = 0, 1  # of the memory; one for each section follows
 MOST_PARTS = 250
 
 
@@ -44,15 +44,28 @@ def _table(*names: str, floats: tuple[str, ...] = ()) -> np.dtype[Any]:
     return np.dtype([*((name, np.int64) for name in names), *((name, np.float64) for name in floats)], align=True)
 
 
-STEP = _table("parent", "fact", "size", "kept", "own", "section", "number")
+STEP = _table("parent", "field", "size", "is_key", "scratch", "section", "sibling")
 SECTION = _table(
-    *("step", "bucket", "last", "mask", "flagged", "shift", "keep", "horizon", "at", "changes", "part", "size"),
+    *(
+        "step",
+        "bucket",
+        "last_only",
+        "mask",
+        "has_flags",
+        "flag_shift",
+        "retention",
+        "horizon",
+        "offset",
+        "deltas",
+        "part",
+        "size",
+    ),
     *("windows", "windows_end", "fields", "fields_end", "measures", "measures_end"),
 )
 WINDOW = _table("far", "near", "start", "cells", "cells_end")
-CELL = _table("kind", "mask", "source", "out", "cap", "seen", "seen_mask", "smaller", "width", "taken")
-MEASURE = _table("kind", "mask", "fact", "at", "cap")
-OPERATION = _table("how", "step", "first", "second", "fact", floats=("unit", "prior", "strength"))
+CELL = _table("kind", "mask", "source", "out", "cap", "seen", "seen_mask", "smaller_out", "width", "end_slot")
+MEASURE = _table("kind", "mask", "field", "offset", "cap")
+OPERATION = _table("op", "step", "first", "second", "field", floats=("unit", "prior", "strength"))
 
 
 class Plan(NamedTuple):
@@ -92,7 +105,7 @@ class Plan(NamedTuple):
     operations: Table
     empty: Ints
     horizon: int
-    most: int
+    max_record_slots: int
 
 
 @dataclass
@@ -101,7 +114,7 @@ class Layout:
 
     texts: list[str] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
+    coordinates: list[str] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # of the features with an operation
     keys: list[tuple[str, ...]] = field(default_factory=list)  # of the steps
@@ -113,8 +126,8 @@ class Layout:
 
     @property
     def width(self) -> int:
-        return 2 + len(self.texts) + len(self.values) + len(self.places)
+        return 2 + len(self.texts) + len(self.values) + len(self.coordinates)
 
-    def fact(self, column: str) -> int:
+    def field_of(self, column: str) -> int:
         """The place of a column among the facts of an event."""
-        return 2 + [*self.texts, *self.values, *self.places].index(column)
+        return 2 + [*self.texts, *self.values, *self.coordinates].index(column)

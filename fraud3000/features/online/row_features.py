@@ -18,7 +18,7 @@ Value = float | bool | str | None
 NIGHT_UNTIL = 6
 WEEKEND_FROM = 5
 
-_PARTS: dict[str, Callable[[datetime], float | bool]] = {
+_CALENDAR_PARTS: dict[str, Callable[[datetime], float | bool]] = {
     "hour": lambda local: float(local.hour),
     "weekday": lambda local: float(local.weekday()),
     "night": lambda local: local.hour <= NIGHT_UNTIL,
@@ -38,22 +38,22 @@ class RowFeatures:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._columns = [feature for feature in catalogue.features if isinstance(feature, Column)]
-        self._parts = [(f.name, _PARTS[f.part]) for f in catalogue.features if isinstance(f, Calendar)]
+        self._parts = [(f.name, _CALENDAR_PARTS[f.part]) for f in catalogue.features if isinstance(f, Calendar)]
         self._zone = ZoneInfo(catalogue.zone)
 
-    def of(self, transaction: Transaction, ts: int) -> dict[str, Value]:
+    def compute(self, transaction: Transaction, ts: int) -> dict[str, Value]:
         """Their values; ts in microseconds."""
-        found = {column.name: _value(column, transaction.get(column.column)) for column in self._columns}
+        values = {column.name: _value(column, transaction.get(column.column)) for column in self._columns}
         if self._parts:
             local = datetime.fromtimestamp(ts // SECOND, self._zone)  # exact: offsets are whole seconds
-            found |= {name: part(local) for name, part in self._parts}
-        return found
+            values |= {name: part(local) for name, part in self._parts}
+        return values
 
 
-def _value(column: Column, given: Any) -> Value:
-    if given is None:
+def _value(column: Column, value: Any) -> Value:
+    if value is None:
         return None
     if column.categorical:
-        return given if isinstance(given, str) else category_text.canonical(given)
-    number = float(given)
+        return value if isinstance(value, str) else category_text.canonical(value)
+    number = float(value)
     return None if number != number else number  # noqa: PLR0124  NaN alone differs from itself
