@@ -22,7 +22,7 @@ from fraud3000 import durations, params, schema
 from fraud3000.cli import app
 from fraud3000.features import catalogue
 from fraud3000.features.spec.base import Feature, Stateful
-from fraud3000.features.spec.describe import tell
+from fraud3000.features.spec.describe import describe
 from fraud3000.features.spec.kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +75,7 @@ def features_page() -> str:
     """Every feature of the default catalogue, by the key whose events it reads, then the kinds of features."""
     label_delay = params.Params().prepare.label_delay
     groups: dict[str, list[Feature]] = {}
-    for feature in catalogue.declared(_plain(label_delay)):
+    for feature in catalogue.default_features(_plain(label_delay)):
         groups.setdefault(_key(feature), []).append(feature)
     head = ("feature", "what it says", "unit", "kind", "aggregate", "length", "delay", "bucket", "condition", "needs")
     tables = "\n".join(f"## {key}\n\n{_table(head, map(_feature, of_key))}" for key, of_key in groups.items())
@@ -151,7 +151,7 @@ def _key(feature: Feature) -> str:
 
 
 def _feature(feature: Feature) -> tuple[str, ...]:
-    told = tell(feature)
+    told = describe(feature)
     aggregate = getattr(feature, "agg", getattr(feature, "how", ""))
     length, delay, bucket, where = (getattr(feature, name, None) for name in ("length", "delay", "bucket", "where"))
     delay = delay if delay and durations.seconds(delay) else ""

@@ -55,7 +55,7 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
     catalogue = build_catalogue(params, columns)
     preflight.require_learner(params, catalogue)
     burn_in = params.featurize.burn_in
-    burn_in = timedelta(seconds=catalogue.longest) if burn_in is None else burn_in
+    burn_in = timedelta(seconds=catalogue.lookback) if burn_in is None else burn_in
     with readable(workspace.transactions, made_by="prepare"):
         split = splits.assign(
             transactions, params.featurize.split, label_delay=params.prepare.label_delay, burn_in=burn_in
@@ -126,7 +126,7 @@ def _summary(
     facts = {
         "rows": sum(split.counts.values()),
         "features": len(catalogue.names),
-        "longest look-back": durations.text(catalogue.longest),
+        "longest look-back": durations.text(catalogue.lookback),
         "catalogue hash": catalogue.hash[:12],
         "split by": "time" if boundaries.as_of else "random (the data has no time)",
         "model made as of": f"{boundaries.as_of:%Y-%m-%d %H:%M} UTC" if boundaries.as_of else None,

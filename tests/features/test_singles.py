@@ -105,7 +105,7 @@ def test_a_record_that_tells_one_event_weighs_as_none():
 
 
 def test_a_name_tells_parent_and_code_or_is_nothing():
-    step = {"number": 2}
+    step = {"sibling": 2}
     name = single_event_keys.packed_key.py_func
     assert name(step, 0, 0) == 2 << 28
     names = {name(step, parent, code) for parent in (0, 7, (1 << 35) - 3) for code in (0, 5, (1 << 28) - 1)}

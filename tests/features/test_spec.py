@@ -7,7 +7,7 @@ import pytest
 from fraud3000.errors import LeakageError, ParamsError, ScorerError
 from fraud3000.features.catalogue import default
 from fraud3000.features.spec.catalogue import Catalogue
-from fraud3000.features.spec.describe import tell
+from fraud3000.features.spec.describe import describe
 from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, Window
 
 ALL = ["ts", "card_id", "terminal_id", "amount", "card_lat", "card_long", "terminal_lat", "terminal_long"]
@@ -35,8 +35,8 @@ def test_every_setting_is_part_of_the_hash(change):
 
 def test_every_feature_can_be_told_in_words():
     for feature in default(ALL, label_delay=WEEK).features:
-        assert tell(feature).words
-        assert tell(feature).family
+        assert describe(feature).words
+        assert describe(feature).family
         assert feature.needs <= set(ALL)
 
 

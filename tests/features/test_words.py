@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fraud3000.features.catalogue import declared
+from fraud3000.features.catalogue import default_features
 from fraud3000.features.spec.base import Condition, Feature, Stateful
-from fraud3000.features.spec.describe import tell
+from fraud3000.features.spec.describe import describe
 from fraud3000.features.spec.kinds import Calendar, FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from tests.streams import FEATURES
 
@@ -87,16 +87,16 @@ LARGE = Condition("amount", "at_least", (50_000.0,))
     ],
 )
 def test_a_feature_is_told_in_words(feature: Feature, family: str, words: str, unit: str) -> None:
-    told = tell(feature)
+    told = describe(feature)
     assert (told.family, told.words, told.unit) == (family, words, unit)
 
 
 def test_amounts_in_conditions_follow_the_currencys_decimals() -> None:
-    assert "of at least 50,000 of" in tell(Window("card_id", "1d", "count", where=LARGE), decimals=0).words
+    assert "of at least 50,000 of" in describe(Window("card_id", "1d", "count", where=LARGE), decimals=0).words
 
 
 def test_no_two_features_are_told_in_the_same_words() -> None:
-    for catalogue in (declared("7d"), FEATURES):
+    for catalogue in (default_features("7d"), FEATURES):
         windows = [feature for feature in catalogue if isinstance(feature, Stateful)]
-        told = {(tell(feature).words, feature.length, getattr(feature, "cap", 0)) for feature in windows}
+        told = {(describe(feature).words, feature.length, getattr(feature, "cap", 0)) for feature in windows}
         assert len(told) == len(windows)

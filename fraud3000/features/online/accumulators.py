@@ -1,4 +1,4 @@
-"""What is summed up of events, over a window or in a bucket."""
+"""Accumulators of values: counts, sums, squares, extremes and distinct codes, over a window or in a bucket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CODE_BITS = 32
 
 @kernel
 def accumulate(kind: int, value: int, slots: Ints, offset: int) -> None:
-    """Add a value to what stands at a place; a missing one is not taken."""
+    """Add a value to the accumulator at `offset`; a missing value changes nothing."""
     if value == MISSING:
         return
     if kind == SUM:
@@ -29,7 +29,10 @@ def accumulate(kind: int, value: int, slots: Ints, offset: int) -> None:
 
 @kernel
 def count_distinct(sums: Ints, seen: Ints, stamp: int, cell: Row, code: int) -> None:
-    """Count a text that the reading of this stamp has not seen in this window, up to the cap."""
+    """Count a text code that is new to this window, up to the cap.
+
+    `seen` is a hash set of codes; each entry holds the stamp of the read that added it, so it is never cleared.
+    """
     if code < 0 or sums[cell["out"]] >= cell["cap"]:
         return
     tagged, index = (stamp << _CODE_BITS) | code, code & cell["seen_mask"]

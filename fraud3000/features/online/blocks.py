@@ -1,7 +1,7 @@
-"""Rows by time: each key has, for each form its events are kept in, a block of rows; those of the same ts stand as they came.
+"""Blocks of rows sorted by time: each key has one block per section; rows of equal ts are in order of arrival.
 
-A key's record tells where its block begins, and in one word how many rows there are and how large the block is. A
-block that is full drops the rows that no window will see, or moves to a larger one.
+A key's record holds two slots per section: the block's address, and the number of rows together with the block's size
+class. A full block drops the rows that no window will read again, or moves to a larger block.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ _CLASS = (1 << CLASS_BITS) - 1
 
 @kernel
 def row_count(pool: Ints, section: Row, key: int) -> int:
-    """How many rows a key has."""
+    """Number of rows of a key."""
     return int(pool[key + section["offset"] + 1] >> CLASS_BITS)
 
 
 @kernel
 def bucket_start(section: Row, ts: int) -> int:
-    """The start of the bucket of a moment; the moment itself where there are no buckets."""
+    """Start of the bucket that holds `ts`; `ts` itself if the section has no buckets."""
     return int(ts // section["bucket"] * section["bucket"]) if section["bucket"] else ts
 
 
 @kernel
 def lower_bound(pool: Ints, section: Row, key: int, moment: int) -> int:
-    """How many of a key's rows stand before a moment.
+    """Number of a key's rows before `moment`, by binary search.
 
-    Between the moment and the last row lie no more rows than buckets: where none is empty, that is where to look.
+    At most one row per bucket lies between `moment` and the last row, which bounds the search from below; if no bucket
+    is empty, the bound is the result.
     """
     block, size, high = pool[key + section["offset"]], section["size"], row_count(pool, section, key)
     last = pool[block + (high - 1) * size] if high else moment - 1
@@ -50,9 +51,10 @@ def lower_bound(pool: Ints, section: Row, key: int, moment: int) -> int:
 
 @kernel
 def count_expired(pool: Ints, section: Row, key: int) -> int:
-    """How many of a key's rows no window will see any more.
+    """Number of a key's rows that no window will read again.
 
-    Where only the last event is asked for, that is also those after which another one came before any late reading.
+    A section that needs only the last event also drops rows that a later row replaces for every read within the late
+    horizon.
     """
     newest = pool[key + NEWEST]
     expired = lower_bound(pool, section, key, bucket_start(section, newest - section["retention"]))
@@ -63,13 +65,13 @@ def count_expired(pool: Ints, section: Row, key: int) -> int:
 
 @kernel
 def slots_needed(pool: Ints, section: Row, key: int) -> int:
-    """The words that one row more may take."""
+    """Slots that inserting one more row may allocate."""
     return 0 if _has_room(pool, section, key) else size_of(_larger_class(pool, section, key))
 
 
 @kernel
 def insert_row(pool: Ints, section: Row, key: int, row: int) -> int:
-    """Move the rows from one on, to make room for another before them; which one it is now."""
+    """Insert an empty row before `row` and shift the later rows; returns its number, which is lower if rows were dropped."""
     if not _has_room(pool, section, key):
         row -= _make_room(pool, section, key)
     block, size, header = pool[key + section["offset"]], section["size"], key + section["offset"] + 1
@@ -90,7 +92,7 @@ def _has_room(pool: Ints, section: Row, key: int) -> bool:
 
 @kernel
 def _larger_class(pool: Ints, section: Row, key: int) -> int:
-    """The least class of block that has room for one row more than there are."""
+    """Smallest size class with room for one more row."""
     header, slots = key + section["offset"], (row_count(pool, section, key) + 1) * section["size"]
     class_ = pool[header + 1] & _CLASS
     while size_of(class_) < slots:
@@ -100,9 +102,9 @@ def _larger_class(pool: Ints, section: Row, key: int) -> int:
 
 @kernel
 def _make_room(pool: Ints, section: Row, key: int) -> int:
-    """Drop what no window will see, if it is an eighth of the rows, else move to a larger block; how many were dropped.
+    """Drop expired rows if they are at least an eighth, else move to a larger block; returns the number dropped.
 
-    Buckets run on from the last one before those that some window sees: it stays.
+    The last expired bucket stays, because the cumulative sums of later buckets start from it.
     """
     size, header = section["size"], key + section["offset"]
     block, rows, class_, dropped = pool[header], row_count(pool, section, key), pool[header + 1] & _CLASS, 0

@@ -1,8 +1,8 @@
-"""Windows over whole buckets: for each key a block of rows, one for each bucket that has events, by time.
+"""Windows over whole buckets: one row per bucket that has events, sorted by time in the key's block.
 
-A row is the bucket's start and what its events sum up to. Counts, sums and labels run on from row to row, so that a
-window is the difference of two rows however many lie between; largest, smallest and distinct values are each row's
-own. The last row that no window sees may stay, for the first that one does see to be told from.
+A row holds the bucket's start and its accumulators. Counts, sums and labels are cumulative from row to row, so that a
+window is the difference of two rows whatever its length; largest, smallest and distinct values belong to one bucket.
+The last expired row may stay, because the cumulative values of the first row in the window are relative to it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fraud3000.features.online.plan import (
 
 @kernel
 def read(pool: Ints, section: Row, windows: Table, cells: Table, key: int, t: int, sums: Ints, seen: Ints) -> None:
-    """Gather the windows of a transaction at t."""
+    """Accumulate the windows of a transaction at t into `sums`."""
     block, size = pool[key + section["offset"]], section["size"]
     for index in range(section["windows"], section["windows_end"]):
         window = windows[index]
@@ -62,7 +62,7 @@ def _accumulate_rows(
 
 @kernel
 def _subtract_rows(pool: Ints, sums: Ints, kind: int, out: int, last_row: int, row_before: int) -> None:
-    """What lies between two rows that run on; from the beginning, if there is none before."""
+    """Subtract cumulative values of `row_before` from those of `last_row`; 0 as `row_before` means from the beginning."""
     pair_offset = 1 if kind == SUM else 0
     if kind in (SQUARES, SUM):
         high, low = pool[last_row + pair_offset], pool[last_row + pair_offset + 1]
@@ -77,7 +77,7 @@ def _subtract_rows(pool: Ints, sums: Ints, kind: int, out: int, last_row: int, r
 
 @kernel
 def insert(pool: Ints, section: Row, measures: Table, key: int, event: Ints) -> None:
-    """Add an event to its bucket, and to all that run on from it."""
+    """Add an event to its bucket, and to the cumulative values of later buckets."""
     size = section["size"]
     row = _find_or_insert_row(pool, section, measures, key, blocks.bucket_start(section, event[TS]))
     block, count = pool[key + section["offset"]], blocks.row_count(pool, section, key)
@@ -101,7 +101,7 @@ def insert(pool: Ints, section: Row, measures: Table, key: int, event: Ints) -> 
 
 @kernel
 def _add_code(pool: Ints, at: int, code: int, cap: int) -> None:
-    """Keep a text that the bucket does not have, up to the cap."""
+    """Add a text code to a bucket's set of codes, up to the cap."""
     if code < 0 or pool[at] == cap:
         return
     for slot in range(at + 1, at + 1 + pool[at]):
@@ -113,7 +113,7 @@ def _add_code(pool: Ints, at: int, code: int, cap: int) -> None:
 
 @kernel
 def _find_or_insert_row(pool: Ints, section: Row, measures: Table, key: int, start: int) -> int:
-    """The row of a bucket, made in its place where there is none."""
+    """Row of a bucket; inserts it if it does not exist."""
     size, header = section["size"], key + section["offset"]
     row = blocks.lower_bound(pool, section, key, start)
     if row < blocks.row_count(pool, section, key) and pool[pool[header] + row * size] == start:
@@ -126,7 +126,7 @@ def _find_or_insert_row(pool: Ints, section: Row, measures: Table, key: int, sta
 
 @kernel
 def _initialize_row(pool: Ints, section: Row, measures: Table, row_slot: int, start: int, row_before: int) -> None:
-    """A row of no events of its own."""
+    """Initialize a row without events: cumulative values from the row before, others empty."""
     for slot in range(section["size"]):
         pool[row_slot + slot] = pool[row_before + slot] if row_before else 0
     pool[row_slot] = start
@@ -141,7 +141,7 @@ def _initialize_row(pool: Ints, section: Row, measures: Table, row_slot: int, st
 
 @kernel
 def apply_delta(pool: Ints, section: Row, measures: Table, key: int, delta: int) -> None:
-    """Add what a label change says of an event to its bucket, and to all that run on from it."""
+    """Add a label delta to the bucket of its event, and to the cumulative values of later buckets."""
     size, start, flags = section["size"], blocks.bucket_start(section, pool[delta + 1]), pool[delta + 3]
     row = blocks.lower_bound(pool, section, key, start)
     block, count = pool[key + section["offset"]], blocks.row_count(pool, section, key)

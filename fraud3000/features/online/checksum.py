@@ -1,4 +1,4 @@
-"""A store's content as a hash that does not depend on where things lie in memory, nor on the order labels came in."""
+"""Checksum of a store's content, independent of memory addresses and of the order in which labels arrived."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CODE, _SINGLE_CODE = (1 << CODE_BITS) - 1, (1 << SINGLE_CODE_BITS) - 1
 
 
 def compute(plan: Plan, state: State, content: Mapping[str, Any]) -> str:
-    """SHA-256 over what is told (texts, waiting records), every key, its events, buckets and label changes."""
+    """Compute SHA-256 over `content` (texts, waiting records), every key, its events, buckets and label deltas."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     records = np.sort(state.table[state.table > 0])  # in order of arrival
     is_single_step = (plan.steps["scratch"] > 0)[state.pool[records] >> CODE_BITS]
@@ -57,9 +57,9 @@ def compute(plan: Plan, state: State, content: Mapping[str, Any]) -> str:
 def _serialize_single_event_keys(
     plan: Plan, state: State, section_index: int, records: Ints, parents: Ints
 ) -> Iterator[Ints]:
-    """Keys that may do without a record: first those of one event, then the others, by parent and code each.
+    """Serialize keys of a step with a scratch record: first keys of one event, then others, each by parent and code.
 
-    Some have a record that has no more to tell than the rest: they stand among those that have none.
+    A key with a record that holds only one event counts as a key of one event.
     """
     pool, step = state.pool, plan.steps[plan.sections[section_index]["step"]]
     is_single = np.zeros(len(records), np.int64)
@@ -97,7 +97,7 @@ def _serialize_section(plan: Plan, state: State, section_index: int, keys: Ints)
 
 
 def _sum_deltas(plan: Plan, state: State, section_index: int, keys: Ints) -> Ints:
-    """The changes of all keys, summed up by key, event's ts, since and flags, those that say nothing left out."""
+    """Sum the label deltas of all keys by key, event's ts, since and flags, without those that sum to 0."""
     content = np.empty((count_deltas(plan, state, section_index, keys), 6), np.int64)
     serialize_deltas(plan, state, section_index, keys, content)
     groups, group_of = np.unique(content[:, :4], axis=0, return_inverse=True)
@@ -108,7 +108,7 @@ def _sum_deltas(plan: Plan, state: State, section_index: int, keys: Ints) -> Int
 
 @kernel
 def serialize(plan: Plan, state: State, section_index: int, keys: Ints, start: int, buffer: Ints) -> tuple[int, int]:
-    """Write the content of keys from one on; the first that found no room, and how many words were written."""
+    """Serialize keys from `start` on; returns the first that did not fit, and the number of slots written."""
     pool, measures, section, offset = state.pool, plan.measures, plan.sections[section_index], 0
     for key in range(start, len(keys)):
         if section["deltas"]:
@@ -127,7 +127,7 @@ def serialize(plan: Plan, state: State, section_index: int, keys: Ints, start: i
 
 @kernel
 def _serialize_events(pool: Ints, section: Row, key: int, buffer: Ints, offset: int) -> int:
-    """Write each event that some window may still see; where they end, beyond all where there is no room."""
+    """Serialize unexpired events; returns their end, which is beyond the buffer if they do not fit."""
     size, block = section["size"], pool[key + section["offset"]]
     first, end = blocks.count_expired(pool, section, key) * size, blocks.row_count(pool, section, key) * size
     if offset + end - first > len(buffer):
@@ -139,7 +139,7 @@ def _serialize_events(pool: Ints, section: Row, key: int, buffer: Ints, offset: 
 
 @kernel
 def _serialize_buckets(pool: Ints, section: Row, measures: Table, key: int, buffer: Ints, offset: int) -> int:
-    """Write each row that some window may still see without what runs on from the row before; where they end."""
+    """Serialize unexpired buckets without the cumulative values of the row before; returns their end."""
     size, block = section["size"], pool[key + section["offset"]]
     first, count = blocks.count_expired(pool, section, key), blocks.row_count(pool, section, key)
     if offset + (count - first) * size > len(buffer):
@@ -173,7 +173,7 @@ def _subtract_previous(pool: Ints, kind: int, previous: int, buffer: Ints, offse
 
 @kernel
 def count_deltas(plan: Plan, state: State, section_index: int, keys: Ints) -> int:
-    """How many label changes the keys have."""
+    """Number of label deltas of the keys."""
     count = 0
     for key in keys:
         delta = state.pool[key + plan.sections[section_index]["deltas"]]
@@ -184,7 +184,7 @@ def count_deltas(plan: Plan, state: State, section_index: int, keys: Ints) -> in
 
 @kernel
 def serialize_deltas(plan: Plan, state: State, section_index: int, keys: Ints, out: Ints) -> None:
-    """Write each label change: the place of its key, then what it says."""
+    """Write each label delta: the position of its key, then the delta without its link."""
     row = 0
     for key in range(len(keys)):
         delta = state.pool[keys[key] + plan.sections[section_index]["deltas"]]

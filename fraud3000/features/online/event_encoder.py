@@ -1,4 +1,4 @@
-"""A transaction as numbers: its ts, its flags, codes of its texts, steps of its values, coordinates."""
+"""Encodes transactions as numbers: ts, flags, codes of texts, integer values, coordinates."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Transaction = Mapping[str, Any]
 
 
 class EventEncoder:
-    """Turns transactions into facts, and remembers the code of each text.
+    """Encodes transactions as int64 fields, and assigns a code to each text.
 
     Attributes
     ----------
     row
-        The facts of the last transaction that was read alone; coordinates as the bits of a float.
+        The last transaction of `encode`; coordinates as the bits of a float.
     codes
-        For each text column, the texts by order of first arrival.
+        Codes by text for each text column, in order of first arrival.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -43,7 +43,7 @@ class EventEncoder:
         self._bytes = self.event.view(np.uint8).data
 
     def encode(self, transaction: Transaction, ts: int, *, learn: bool) -> None:
-        """Read one transaction into `row`; new texts get a code if they are to be learned."""
+        """Encode one transaction into `event`; new texts get a code if `learn`."""
         get = transaction.get
         fields: list[float] = [ts, self._flags(transaction)]
         for column, codes in self.codes.items():
@@ -68,7 +68,7 @@ class EventEncoder:
         return flags
 
     def encode_frame(self, transactions: pl.DataFrame) -> Ints:
-        """Read many transactions, one a row; all their texts are learned."""
+        """Encode many transactions, one per row; all their texts get codes."""
         encoded = np.empty((transactions.height, self._layout.width), np.int64)
         encoded[:, TS] = transactions["ts"].dt.epoch("us").to_numpy() if "ts" in transactions.columns else 0
         encoded[:, FLAGS] = _flag_column(self._layout.conditions, transactions)
@@ -83,7 +83,7 @@ class EventEncoder:
 
 
 def microseconds(moment: datetime | int) -> int:
-    """A moment in microseconds since the epoch.
+    """Convert a time to microseconds since the epoch; integers stay as they are.
 
     Examples
     --------

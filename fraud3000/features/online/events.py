@@ -1,7 +1,7 @@
-"""Windows over events that are each kept for itself: a row is the event's ts, its flags, and the facts windows read.
+"""Windows over single events: one row per event, with its ts, its flags and the fields that windows read.
 
-Where all windows of a section take the same events, it keeps only those, without flags. Windows of one delay hold each
-other, and what is gathered over one goes on from the next smaller: each event is taken once for each aggregate.
+If all windows of a section select the same events, the section stores only those, without flags. Windows of one delay
+are nested: each continues from the accumulators of the next smaller one, so that each event is read once per aggregate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LOW_32, _SIGN = (1 << 32) - 1, 1 << 31
 
 @kernel
 def read(pool: Ints, section: Row, windows: Table, cells: Table, key: int, t: int, sums: Ints, seen: Ints) -> None:
-    """Gather the windows of a transaction at t, those of one delay from the smallest to the largest."""
+    """Accumulate the windows of a transaction at t into `sums`, those of one delay from smallest to largest."""
     block, size = pool[key + section["offset"]], section["size"]
     for index in range(section["windows"], section["windows_end"]):
         window = windows[index]
@@ -58,13 +58,13 @@ def _accumulate_events(pool: Ints, section: Row, cell: Row, first: int, end: int
 
 @kernel
 def _text_code(slot: int) -> int:
-    """A text's code, above which flags may stand."""
+    """Text code in the low 32 bits of a slot; the high bits may hold flags."""
     return ((slot & _LOW_32) ^ _SIGN) - _SIGN
 
 
 @kernel
 def insert(pool: Ints, section: Row, fields: Ints, key: int, event: Ints) -> None:
-    """Put an event in its place, behind those of the same ts."""
+    """Insert an event by time, after events of the same ts."""
     if event[FLAGS] & section["mask"] != section["mask"]:
         return
     row = blocks.insert_row(pool, section, key, blocks.lower_bound(pool, section, key, event[TS] + 1))

@@ -1,4 +1,4 @@
-"""The last step from what was gathered to a feature's value."""
+"""Computes feature values from the accumulators of their windows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from fraud3000.features.online.plan import (
 
 @kernel
 def compute_features(plan: Plan, state: State, event: Ints) -> None:
-    """Every feature of the current transaction; NaN where it is undefined, or the key is not told of it."""
+    """Compute every feature of the current transaction into `state.out`; NaN if undefined, or too late for its key."""
     operations, live, sums, out, undefined = plan.operations, state.live, state.sums, state.out, state.undefined
     pool_floats, event_floats = state.pool.view(np.float64), event.view(np.float64)
     undefined[0] = 0

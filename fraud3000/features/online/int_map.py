@@ -1,7 +1,7 @@
-"""A table of pairs of words in one array: names, none of them 0, and what stands beside each.
+"""Open-addressing int64 to int64 hash map in one array: linear probing, key 0 reserved, load at most 0.9.
 
-A name stands where its hash says, or behind, where another one was before it. Hashes keep their order when the table
-grows, so that it is moved from front to back. Nine tenths are full at most.
+Entries are pairs of slots (key, value). The home index is proportional to the hash, so entries keep their order when
+the map grows, and rehashing reads and writes memory from front to back.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ _MIX, _MIX_2, _MIX_3 = 0x7FEB352D, 0x6C8E9CF5, 0x31848BAB
 
 
 def new_map() -> Ints:
-    """A table without names."""
+    """Return an empty map."""
     return np.zeros(2 * _FIRST_ENTRIES, np.int64)
 
 
 def grow(table: Ints) -> Ints:
-    """The same with room for an eighth more."""
+    """Return a copy with an eighth more capacity."""
     larger = np.zeros(2 * (len(table) // 2 * 9 // 8), np.int64)
     _rehash(table, larger)
     return larger
 
 
 def items(table: Ints) -> tuple[Ints, Ints]:
-    """The names, and what stands beside them."""
+    """Keys and values, in the order of the array."""
     pairs = table.reshape(-1, 2)[table[::2] != 0]
     return pairs[:, 0], pairs[:, 1]
 
 
 @kernel
 def has_room(table: Ints, count: int, more: int) -> bool:
-    """Whether so many names can be added to those that are there."""
+    """True if `more` keys fit beside the `count` keys of the map."""
     return bool((count + more) * 20 <= len(table) * 9)
 
 
 @kernel
 def find(table: Ints, key: int) -> int:
-    """Where a name stands, or the free place where it belongs."""
+    """Index of a key, or of the free entry where it belongs."""
     index = home_index(table, key)
     while table[index] and table[index] != key:
         index = _next_index(table, index)
@@ -51,7 +51,7 @@ def find(table: Ints, key: int) -> int:
 
 @kernel
 def remove(table: Ints, index: int) -> None:
-    """Take out what stands at a place; what stands behind it for want of room moves up."""
+    """Remove the entry at `index`; later entries of its probe sequence move up (backward-shift deletion)."""
     hole, index = index, _next_index(table, index)
     while table[index]:
         if (index - home_index(table, table[index])) % len(table) >= (index - hole) % len(table):
@@ -63,7 +63,7 @@ def remove(table: Ints, index: int) -> None:
 
 @kernel
 def home_index(table: Ints, key: int) -> int:
-    """The place from which on a name is looked for."""
+    """Index at which the search for a key starts."""
     hashed = ((key & _LOW_31) * _MIX) ^ ((key >> _HALF) * _MIX_2)
     hashed = ((hashed ^ (hashed >> _HALF)) & _LOW_31) * _MIX_3
     return int(2 * ((hashed & _LOW_31) * (len(table) // 2) >> _HALF))

@@ -1,8 +1,8 @@
-"""What the ledger changes in label windows: for each key a list of changes that are not yet told by all its readings.
+"""Label deltas: changes that label records make to label windows, as one linked list per key.
 
-An event counts as presumed legitimate, or not at all, until a change says otherwise to every t after its `since`.
-A change is a run of words: a link to the next one, the event's ts, since, the event's flags, and what it adds to
-frauds and to labelled.
+An event counts as presumed legitimate, or not at all, until a delta changes that for every t after its `since`.
+A delta has six slots: address of the next delta, the event's ts, `since`, the event's flags, and the amounts that it
+adds to frauds and to labelled.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EVENT_TS, SINCE, EVENT_FLAGS, FRAUDS, LABELLED = 1, 2, 3, 4, 5
 
 @kernel
 def read(pool: Ints, section: Row, windows: Table, cells: Table, key: int, t: int, sums: Ints) -> None:
-    """Add to what was gathered what has been known before t."""
+    """Add the deltas that are known before t to the accumulated label windows."""
     delta = pool[key + section["deltas"]]
     while delta:
         if pool[delta + SINCE] < t:
@@ -42,7 +42,7 @@ def _add(pool: Ints, cells: Table, window: Row, delta: int, sums: Ints) -> None:
 
 @kernel
 def add_delta(pool: Ints, sections: Table, keys: Ints, values: Ints) -> None:
-    """Note a change with every key that keeps the event; `event` is the change without its link."""
+    """Add a delta to every key that stores its event; `values` is the delta without the link."""
     for index in range(len(sections)):
         section = sections[index]
         key = keys[section["step"]]
@@ -56,9 +56,9 @@ def add_delta(pool: Ints, sections: Table, keys: Ints, values: Ints) -> None:
 
 @kernel
 def prune(pool: Ints, section: Row, measures: Table, key: int, horizon: int) -> None:
-    """Forget the changes of events that no window will see; those that every reading would know go into the buckets.
+    """Remove deltas of expired events, and move those that every later read knows into the buckets.
 
-    A reading more than the late horizon behind the key's newest ts is null, so that it need not be told apart.
+    A read more than the late horizon before the key's newest ts returns null, so it need not distinguish them.
     """
     newest = pool[key + NEWEST]
     link, delta = key + section["deltas"], pool[key + section["deltas"]]

@@ -1,4 +1,4 @@
-"""Label records of one transaction, and what they change in the windows that see it."""
+"""Label records of one transaction, and the deltas that they make to label windows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 
 class Record(NamedTuple):
-    """What a source says of a transaction's label; times in microseconds, `place` in the order they were given in.
+    """Label of a transaction by one source; times in microseconds, `position` is the record's position in the ledger.
 
-    One that is neither fraud nor legitimate says that nothing is presumed of the transaction.
+    `is_fraud` None withholds the label: the transaction is no longer presumed legitimate.
     """
 
     is_fraud: int | None
@@ -25,20 +25,20 @@ WITHHELD = Record(None, "", None, -(1 << 62), -1)
 Strength = tuple[float, int, float, int]
 
 Deltas = dict[int, tuple[int, int]]
-"""By `since`: what is added to frauds and to labelled for every t after it."""
+"""By `since`: amounts added to frauds and to labelled for every t after it."""
 
 
 def compute_deltas(records: Iterable[Record], precedence: Sequence[str], *, presumed: bool) -> Deltas:
-    """What a transaction's records add to what is counted for it without any.
+    """Compute the deltas of a transaction's records, relative to no records.
 
-    Deciding is the record of the most trusted source, then the greatest (`recorded_at`, `reported_at`, place).
+    The record of the most trusted source decides, then the greatest (`recorded_at`, `reported_at`, position).
 
     Examples
     --------
-    >>> changes([Record(1, "file", None, 5, 0), Record(0, "file", None, 9, 1)], (), presumed=True)
+    >>> compute_deltas([Record(1, "file", None, 5, 0), Record(0, "file", None, 9, 1)], (), presumed=True)
     {5: (1, 0), 9: (-1, 0)}
-    >>> changes([UNPRESUMED, Record(1, "file", None, 5, 0)], (), presumed=True) == {
-    ...     UNPRESUMED.recorded_at: (0, -1), 5: (1, 1)}
+    >>> compute_deltas([WITHHELD, Record(1, "file", None, 5, 0)], (), presumed=True) == {
+    ...     WITHHELD.recorded_at: (0, -1), 5: (1, 1)}
     True
     """
     trust = {source: -position for position, source in enumerate(precedence)}
@@ -60,7 +60,7 @@ def compute_deltas(records: Iterable[Record], precedence: Sequence[str], *, pres
 
 
 def subtract(minuend: Deltas, subtrahend: Deltas) -> Deltas:
-    """What takes one set of changes to another."""
+    """Subtract one set of deltas from another."""
     deltas = dict(minuend)
     for since, (frauds, labelled) in subtrahend.items():
         _add(deltas, since, -frauds, -labelled)

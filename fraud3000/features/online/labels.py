@@ -1,4 +1,4 @@
-"""Label records, from the ledger to the windows: they wait for their transaction, and may change what was known of it."""
+"""Applies label records to label windows; records of transactions that have not arrived wait for them."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from fraud3000.features.online.plan import PRESUMED, Ints
 from fraud3000.features.online.recent_transactions import FLAGS, HEAD, TS, RecentTransactions
 
 LabelState = tuple[int, int, list[int], list[Record]]
-"""A transaction that was met: its ts, flags and keys, and the records that had waited for it."""
+"""Label state of a transaction: its ts, flags and key records, and the label records that waited for it."""
 
 AddDelta = Callable[[Ints, Ints], None]
-"""Notes a change with the keys of an event: the keys, then ts, since, flags, frauds and labelled."""
+"""Adds a label delta to the keys of an event: the key records, then ts, since, flags, frauds and labelled."""
 
 
 class Labels:
-    """What is said of the transactions that label windows may still read.
+    """Label records of the transactions that label windows may still read.
 
     Parameters
     ----------
     span
-        How far back label windows look, in microseconds; 0 without any, and nothing is kept.
+        How far back label windows look, in microseconds; 0 without label windows, and nothing is stored.
     keys
-        How many keys a transaction's label counts for.
+        Number of keys whose label windows count a transaction.
     flags
-        Those that label windows ask for.
+        Flags that label windows test.
     precedence
         Sources, the most trusted first.
     alter
-        Where changes go.
+        Called with each delta.
 
     Attributes
     ----------
     last
-        The transaction that was met alone and last; None before the first.
+        Label state of the last transaction of `add_transaction`; None before the first.
     """
 
     def __init__(self, span: int, keys: int, flags: int, precedence: tuple[str, ...], add_delta: AddDelta) -> None:
@@ -45,13 +45,13 @@ class Labels:
         self._flags = flags | PRESUMED
         self.recent = RecentTransactions(span, keys, self._flags)
         self.waiting: dict[str, list[Record]] = {}
-        self.count = 0  # records taken
+        self.count = 0  # records added
         self.last: LabelState | None = None
         self._precedence = precedence
         self._add_delta = add_delta
 
     def add_record(self, id_: str, is_fraud: int, source: str, reported_at: int | None, recorded_at: int) -> None:
-        """Take a record; times in microseconds."""
+        """Add a label record; times in microseconds."""
         if not self.span:
             return
         record = Record(is_fraud, source, reported_at, recorded_at, self.count)
@@ -63,7 +63,7 @@ class Labels:
             self._apply_records(id_, *found, [record])
 
     def add_transaction(self, id_: str, ts: int, flags: int, keys: list[int]) -> None:
-        """Take a transaction."""
+        """Add a transaction and apply the records that waited for it."""
         if not self.span:
             return
         flags &= self._flags
@@ -72,7 +72,7 @@ class Labels:
         self.last = (ts, flags, keys, records)
 
     def withhold_label(self, id_: str, label_state: LabelState | None = None) -> None:
-        """Presume nothing of a transaction; without what was met, of one that some window may still read."""
+        """Stop presuming a transaction legitimate; without `label_state`, only if label windows may still read it."""
         found = self.recent.find(id_)
         if found is None and label_state is not None:
             ts, flags, keys, records = label_state
@@ -81,13 +81,13 @@ class Labels:
             self._apply_records(id_, *found, [WITHHELD])
 
     def expect_withheld(self, ids: Iterable[str]) -> None:
-        """Presume nothing of transactions that are about to be met."""
+        """Withhold the labels of transactions that will be added next."""
         for id_ in ids:
             if self.span:
                 self.waiting.setdefault(id_, []).append(WITHHELD)
 
     def add_transactions(self, ids: list[str], entries: Ints) -> None:
-        """Take transactions; an entry each as `Recent` keeps it."""
+        """Add many transactions, one entry each as `RecentTransactions` stores them."""
         entries[:, FLAGS] &= self._flags
         self.recent.extend(entries)
         if self.waiting:
@@ -101,7 +101,7 @@ class Labels:
         return records
 
     def _apply_records(self, id_: str, entry: Ints, known: list[Record], records: Iterable[Record]) -> None:
-        """Change what is known of a transaction; what comes when no window sees it any more goes on waiting, unread."""
+        """Apply records to a transaction; those recorded after its last label window stay in `waiting`, unread."""
         presumed, expiry = bool(entry[FLAGS] & PRESUMED), entry[TS] + self.span
         before = compute_deltas(known, self._precedence, presumed=presumed)
         for record in records:
@@ -110,26 +110,26 @@ class Labels:
         for since, (frauds, labelled) in subtract(after, before).items():
             self._add_delta(entry[HEAD:], np.array([entry[TS], since, entry[FLAGS], frauds, labelled]))
 
-    # as a file, or a hash
+    # snapshot and checksum
 
     def waiting_records(self) -> list[tuple[Any, ...]]:
-        """The records that wait, by transaction and time, however they came."""
+        """Waiting records sorted by transaction and time, whatever the order of arrival."""
         waiting = [(id_, record) for id_, records in self.waiting.items() for record in records]
         waiting.sort(key=lambda item: (item[0], item[1].recorded_at, item[1].position))
         return [(id_, *record[:-1]) for id_, record in waiting]
 
     def content(self) -> dict[str, Any]:
-        """What a snapshot tells beside the arrays."""
+        """Content of a snapshot beside the arrays."""
         records = {age: generation.records for age, generation in self.recent.generations.items()}
         return {"count": self.count, "newest": self.recent.newest, "waiting": self.waiting, "records": records}
 
     def arrays(self) -> dict[str, Ints]:
-        """The transactions, one array for each generation."""
+        """Recent transactions, one array per generation."""
         generations = self.recent.generations.items()
         return {f"transactions {age}": generation.rows[: generation.count] for age, generation in generations}
 
     def restore(self, content: dict[str, Any], arrays: Mapping[str, Ints]) -> None:
-        """Take back what `content` and `arrays` gave."""
+        """Load what `content` and `arrays` returned."""
         self.count, self.recent.newest = content["count"], content["newest"]
         self.waiting = _records(content["waiting"])
         for age, records in content["records"].items():

@@ -1,8 +1,15 @@
-"""One array of words for all that the store keeps, and the table that finds a key's record in it.
+"""Memory pool: one int64 array for all keys of a store, and the hash table that finds a key's record in it.
 
-Records of keys are runs of words that are never given back and lie in the order their keys came in; keys of one event
-may do without (see singles). Rows and label
-changes lie in blocks of 2, 3, 4, 6, 8, 12 words and so on: what is given back is taken again, whole or in pieces.
+::
+
+    pool:   header | scratch records | key record | block | block | key record | block | ... | unused
+            0        FIRST                                                                    pool[END]
+
+    key record:   code | parent record | newest ts | per section: block address, rows and size class, first label delta
+
+Key records are never freed and lie in the order in which their keys arrived; keys of one event may have none (see
+`single_event_keys`). Rows of events and buckets, and label deltas, lie in blocks of 2, 3, 4, 6, 8, 12 slots and so on.
+Freed blocks are kept in one free list per size class and reused, whole or cut into smaller ones.
 """
 
 from __future__ import annotations
@@ -19,18 +26,18 @@ from fraud3000.features.online.plan import CODE_BITS, KEYS_PART, RECORD_SLOTS, I
 
 Floats = npt.NDArray[np.float64]
 
-# first words of the pool: where it was never used, records in the table, the reading, keys of one event
+# header of the pool: first unused slot, key records in the table, stamp of the current read, keys of one event
 END, KEYS, STAMP, SINGLES = range(1, 5)
 CLASSES = 64
-FREE, USED = 5, 5 + CLASSES  # blocks given back by class, words in use by part
-FIRST = USED + 256  # of the rest
-# tallies of a key kind: rows it kept, those of them that came late, rows too late for it; its keys of one event
+FREE, USED = 5, 5 + CLASSES  # free list of each size class, slots in use by part
+FIRST = USED + 256  # slot after the header
+# tallies of a kind of key: stored rows, those of them that arrived late, rows that arrived too late, keys of one event
 SEEN, LATE, REFUSED, SINGLE = range(4)
-NEWEST = 2  # where a key's record keeps its newest ts
+NEWEST = 2  # offset of the newest ts in a key's record
 
 _FIRST_SLOTS = 1 << 16
 _FIRST_KEYS = 1 << 12
-_LARGEST_STEP = 1 << 23  # words; memory grows by a quarter, but by no more than 64 MB at once
+_LARGEST_STEP = 1 << 23  # slots; memory grows by a quarter, at most 64 MB at once
 _SAVED = ("table", "singles", "tallies")
 _MIX = 0x7FEB352D
 _MIX_2 = 0x6C8E9CF5
@@ -38,25 +45,25 @@ _LOW_31 = (1 << 31) - 1
 
 
 class State(NamedTuple):
-    """What the kernels read and change.
+    """Arrays that the kernels read and change.
 
     Attributes
     ----------
     pool
-        The words.
+        All key records, blocks and free lists.
     table
-        Where each key's record begins; 0 where free. Never more than two thirds full.
+        Hash table of key records: the address of each; 0 if free. At most two thirds full.
     singles
-        Keys of one event: their names and when it was.
+        Hash map from packed key to ts, for keys of one event.
     tallies
-        Counters of each step, see above.
+        Counters per step, see above.
     seen
-        Room for the values of distinct counts.
+        Hash sets of the distinct counts of one read.
     keys, live
-        Of the current transaction, by step: its record (0: none yet; -1: a part of the key is missing), and the
-        same or -1 where it comes too late.
+        Per step of the current transaction: address of the key's record (0: none yet; -1: a part of the key is null),
+        and the same, or -1 if the transaction is too late for the key.
     sums, out, undefined
-        What was gathered, what was made of it, and how many places in that are NaN, then which ones.
+        Accumulators of all windows, the feature values, and the number of NaN values followed by their positions.
     """
 
     pool: Ints
@@ -72,12 +79,12 @@ class State(NamedTuple):
 
 
 def empty_state(plan: Plan, layout: Layout) -> State:
-    """Memory of a store that has seen nothing."""
+    """Create the state of an empty store."""
     pool, steps = np.zeros(_FIRST_SLOTS, np.int64), max(len(plan.steps), 1)
     pool[END] = FIRST
     for step in plan.steps[plan.steps["scratch"] > 0]:
         scratch, offset = int(step["scratch"]), int(plan.sections[step["section"]]["offset"])
-        pool[scratch + offset] = scratch + int(step["size"])  # its block, of the first class
+        pool[scratch + offset] = scratch + int(step["size"])  # its block, of the smallest class
         pool[END] = scratch + int(step["size"]) + size_of(0)
     return State(
         pool=pool,
@@ -94,7 +101,7 @@ def empty_state(plan: Plan, layout: Layout) -> State:
 
 
 def grow(state: State, slots: int, steps: int) -> State:
-    """The state with room for so many words and keys more; what was made of the old one is no longer valid."""
+    """Make room for more slots and keys; arrays of the old state are no longer valid."""
     pool, needed = state.pool, int(state.pool[END]) + slots
     if needed > len(pool):
         increment = min(len(pool) // 4, _LARGEST_STEP)
@@ -112,25 +119,25 @@ def grow(state: State, slots: int, steps: int) -> State:
 
 @kernel
 def has_room(pool: Ints, table: Ints, singles: Ints, slots: int, steps: int) -> bool:
-    """Whether so many words and keys more can be taken."""
+    """True if so many more slots and keys can be allocated."""
     records = pool[END] + slots <= len(pool) and (pool[KEYS] + steps) * 3 <= len(table) * 2
     return bool(records and int_map.has_room(singles, pool[SINGLES], steps))
 
 
 @kernel
 def size_of(class_: int) -> int:
-    """The words of a block: a power of two, or one and a half times that."""
+    """Slots of a block by size class: a power of two, or one and a half times that."""
     return (2 + (class_ & 1)) << (class_ >> 1)
 
 
 @kernel
 def allocate(pool: Ints, part: int, class_: int) -> int:
-    """A block: one given back, a piece of a larger one, or where none was before."""
+    """Allocate a block: a free one, a piece of a larger free one, or unused memory; returns its address."""
     slots = size_of(class_)
     pool[USED + part] += slots
     for larger in range(class_, CLASSES):
         block = pool[FREE + larger]
-        if block and larger != class_ + 1:  # what is left of the next larger one may be no block
+        if block and larger != class_ + 1:  # the rest of the next larger one may be too small for a block
             pool[FREE + larger] = pool[block]
             _free_pieces(pool, block + slots, size_of(larger) - slots)
             return int(block)
@@ -151,7 +158,7 @@ def _free_pieces(pool: Ints, block: int, slots: int) -> None:
 
 @kernel
 def free(pool: Ints, part: int, class_: int, block: int) -> None:
-    """Give a block back."""
+    """Free a block."""
     pool[USED + part] -= size_of(class_)
     _push_free(pool, class_, block)
 
@@ -164,14 +171,14 @@ def _push_free(pool: Ints, class_: int, block: int) -> None:
 
 @kernel
 def hash_index(table: Ints, head: int, parent: int) -> int:
-    """The place in the table from which on a key is looked for."""
+    """Index in the table at which the search for a key starts."""
     hashed = ((parent & _LOW_31) * _MIX) ^ ((head & _LOW_31) * _MIX_2)
     return int((hashed ^ (hashed >> 31) ^ (head >> CODE_BITS)) & (len(table) - 1))
 
 
 @kernel
 def find_key(pool: Ints, table: Ints, head: int, parent: int) -> int:
-    """The place in the table of the key `head` under `parent`: its own, or the free one where it belongs."""
+    """Index in the table of the key `head` under `parent`, or of the free entry where it belongs."""
     mask, index = len(table) - 1, hash_index(table, head, parent)
     while table[index]:
         record = table[index]
@@ -183,7 +190,7 @@ def find_key(pool: Ints, table: Ints, head: int, parent: int) -> int:
 
 @kernel
 def find_or_create_record(pool: Ints, table: Ints, head: int, size: int, parent: int, ts: int, learn: bool) -> int:
-    """A key's record, made where there is none yet and the key is to be learned; 0 where there is none."""
+    """Address of a key's record, created if `learn` and it does not exist; 0 if it does not exist."""
     index = find_key(pool, table, head, parent)
     record = table[index]
     if record == 0 and learn:
@@ -202,7 +209,7 @@ def find_or_create_record(pool: Ints, table: Ints, head: int, size: int, parent:
 
 @kernel
 def rehash(pool: Ints, table: Ints, larger: Ints) -> None:
-    """Enter every key of a table in a larger one."""
+    """Insert every key of a table into a larger one."""
     for index in range(len(table)):
         record = table[index]
         if record:
@@ -210,7 +217,7 @@ def rehash(pool: Ints, table: Ints, larger: Ints) -> None:
 
 
 def memory_by_part(state: State, layout: Layout) -> dict[str, int]:
-    """Bytes in use by part, and those that wait to be used again or for the first time."""
+    """Bytes in use by part, and unused bytes."""
     by_part: dict[str, int] = {}
     for part, slots in zip(layout.parts, state.pool[USED:FIRST].tolist(), strict=False):
         by_part[part] = by_part.get(part, 0) + 8 * slots
@@ -219,11 +226,11 @@ def memory_by_part(state: State, layout: Layout) -> dict[str, int]:
 
 
 def snapshot_arrays(state: State) -> dict[str, Ints]:
-    """What a snapshot keeps."""
+    """Arrays that a snapshot stores."""
     return {"pool": state.pool[: state.pool[END]], **{name: getattr(state, name) for name in _SAVED}}
 
 
 def from_arrays(state: State, saved: Mapping[str, Ints]) -> State:
-    """The state of a snapshot."""
+    """Return the state with the arrays of a snapshot."""
     arrays: dict[str, Any] = {name: saved[name] for name in _SAVED}
     return state._replace(pool=saved["pool"], **arrays)

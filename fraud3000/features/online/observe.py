@@ -1,4 +1,4 @@
-"""One transaction after the other: find its keys, read, keep."""
+"""Kernels for one transaction: find its keys, read its windows, compute its features, insert it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from fraud3000.features.online.memory_pool import (
 from fraud3000.features.online.plan import CODE_BITS, TS, Ints, Plan, Row
 from fraud3000.features.online.plan_packing import unpack
 
-_AHEAD = 64  # rows whose memory is fetched together
+_AHEAD = 64  # rows that are prefetched together
 
 NULL, UNKNOWN = -1, -2
-"""Codes of a text that is missing, and of one that the store has never seen."""
+"""Codes of a null text, and of a text that the store has never seen."""
 
 
 @kernel
@@ -44,9 +44,10 @@ def observe(  # noqa: PLR0913, PLR0917  see below
     event: Ints,
     insert: int,
 ) -> int:
-    """Make the features of a transaction and, if wanted, keep it; the words to make room for, with nothing kept, or 0.
+    """Compute the features of a transaction and, if `insert` is not 0, insert it.
 
-    The plan comes packed and the state field by field, for the sake of the time that passing them takes.
+    Returns 0, or the slots that must be free before it can be inserted; then nothing is inserted. The plan is packed
+    and the state is passed field by field because passing tables and tuples to a kernel takes longer.
     """
     plan = unpack(packed_plan)
     state = State(pool, table, singles, tallies, seen, keys, live, sums, out, undefined)
@@ -67,7 +68,7 @@ def _observe(plan: Plan, state: State, event: Ints, insert: bool) -> int:
 
 @kernel
 def absorb(plan: Plan, state: State, events_: Ints, first: int, live: Ints) -> tuple[int, int]:
-    """Keep transactions from a row on without making features; how many were kept, and the words to make room for."""
+    """Insert rows from `first` on without computing features; returns the next row, and the slots it needs or 0."""
     for row in range(first, len(events_)):
         if row % _AHEAD == 0:
             _prefetch(plan, state, events_, row, live)
@@ -82,7 +83,7 @@ def absorb(plan: Plan, state: State, events_: Ints, first: int, live: Ints) -> t
 
 @kernel
 def _prefetch(plan: Plan, state: State, events_: Ints, first: int, live: Ints) -> None:
-    """Look at what the next rows will need: memory answers many such questions at once, but one row's only one by one."""
+    """Prefetch the memory of the next 64 rows, so that their cache misses overlap."""
     pool, table, steps, end = state.pool, state.table, plan.steps, min(first + _AHEAD, len(events_))
     touched = 0
     for index in range(len(steps)):
@@ -105,12 +106,12 @@ def _prefetch(plan: Plan, state: State, events_: Ints, first: int, live: Ints) -
             if key > 0:
                 last = max(blocks.row_count(pool, section, key) - 1, 0)
                 touched ^= pool[pool[key + section["offset"]] + last * section["size"]]
-    pool[STAMP] += touched & 1  # any new stamp will do; what is used is not compiled away
+    pool[STAMP] += touched & 1  # any new stamp is valid; the result must be used, or the compiler removes the reads
 
 
 @kernel
 def _find_keys(plan: Plan, state: State, event: Ints, learn: bool) -> int:
-    """Find the keys, and make those to be learned; the words to make room for before the transaction is kept."""
+    """Find the keys' records, create them if `learn`; returns the slots that must be free first, or 0."""
     if learn and not has_room(state.pool, state.table, state.singles, plan.max_record_slots, len(plan.steps)):
         return plan.max_record_slots
     pool, steps, keys, live = state.pool, plan.steps, state.keys, state.live
@@ -133,7 +134,7 @@ def _find_keys(plan: Plan, state: State, event: Ints, learn: bool) -> int:
 
 @kernel
 def _find_key_record(plan: Plan, state: State, step: Row, head: int, parent: int, ts: int, learn: bool) -> int:
-    """The record of a key, its step's own where it has one event at most; 0 where it is neither known nor learned."""
+    """Address of a key's record, or of the step's scratch record for a key of one event; 0 if unknown and not learned."""
     pool, table = state.pool, state.table
     single = step["scratch"] > 0 and single_event_keys.packed_key(step, parent, head & ((1 << CODE_BITS) - 1)) > 0
     record = find_or_create_record(pool, table, head, step["size"], parent, ts, learn and not single)
@@ -147,7 +148,7 @@ def _find_key_record(plan: Plan, state: State, step: Row, head: int, parent: int
 
 @kernel
 def _slots_needed(plan: Plan, state: State) -> int:
-    """The words that the rows of the current transaction may take, where they are not there."""
+    """Slots that inserting the current transaction may allocate; 0 if they are free."""
     slots = 0
     for index in range(len(plan.steps)):
         if plan.steps[index]["scratch"]:
@@ -202,7 +203,7 @@ def _insert_event(plan: Plan, state: State, event: Ints) -> None:
 
 @kernel
 def _update_tally(pool: Ints, tally: Ints, key: int, ts: int) -> None:
-    """Tell a row of a key in the tallies, and its ts if it is the newest."""
+    """Count a row in the tallies, and update the key's newest ts."""
     if key < 0:
         tally[REFUSED] += 1
         return

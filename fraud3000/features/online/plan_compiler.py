@@ -1,4 +1,4 @@
-"""From a catalogue's declarations to the tables of a plan."""
+"""Compiles a catalogue into the tables of a plan."""
 
 from __future__ import annotations
 
@@ -77,18 +77,18 @@ class _Section:
 
     @property
     def mask(self) -> int:
-        """The flags of all events that windows take; 0 where they take different ones."""
+        """Flags of the events that all windows select; 0 if they select different events."""
         masks = {mask for _, mask, *_ in self.measures}
         return masks.pop() if len(masks) == 1 and not self.labels else 0
 
 
 def compile_plan(catalogue: Catalogue) -> tuple[Plan, Layout]:
-    """Lay a catalogue out for the kernels.
+    """Compile a catalogue into a plan for the kernels, and the layout of its events and memory.
 
     Raises
     ------
     ParamsError
-        More different conditions than the store can keep apart.
+        More different conditions, or combinations of key and bucket, than the store supports.
     """
     builder = _PlanBuilder(catalogue)
     return builder.plan(), builder.layout
@@ -122,7 +122,7 @@ class _PlanBuilder:
         layout.conditions = list(dict.fromkeys(f.where for f in stateful if f.where is not None))
         if len(layout.conditions) > MOST_CONDITIONS:
             raise ParamsError(
-                f"features: {len(layout.conditions)} different conditions; the store keeps {MOST_CONDITIONS} apart",
+                f"features: {len(layout.conditions)} different conditions; the online engine supports {MOST_CONDITIONS}",
                 hint="Leave some of them out.",
             )
 
@@ -132,7 +132,7 @@ class _PlanBuilder:
                 self._steps.setdefault(keys[:length], len(self._steps))
         self.layout.keys = list(self._steps)
 
-    # what is asked of each feature
+    # accumulators and operation of each feature
 
     def _mask(self, feature: Stateful, *, values: bool, with_condition: bool = True) -> int:
         condition = feature.where
@@ -142,10 +142,10 @@ class _PlanBuilder:
         return status | (bit if with_condition else 0)
 
     def _accumulator(self, feature: Stateful, kind: int, mask: int, column: str | None = None, cap: int = 0) -> int:
-        """Where the sums find what is gathered over the feature's window."""
+        """Offset in `sums` of an accumulator over the feature's window; adds the accumulator if it is new."""
         bucket = durations.seconds(feature.bucket) * SECOND if feature.bucket else 0
         section = self._sections.setdefault((feature.keys, bucket, mask if kind == LAST else 0), _Section())
-        window = (feature.longest * SECOND, durations.seconds(feature.delay) * SECOND)
+        window = (feature.lookback * SECOND, durations.seconds(feature.delay) * SECOND)
         if column is not None and column not in section.columns:
             section.columns.append(column)
         cells = section.windows.setdefault(window, {})
@@ -172,7 +172,7 @@ class _PlanBuilder:
         return (op, self._steps[feature.keys], first, second, field, unit, prior, strength)
 
     def _operation_inputs(self, feature: Stateful) -> tuple[int, int, int]:
-        """The operation and what it reads."""
+        """Operation of a feature, and the offsets of the accumulators that it reads."""
         match feature:
             case Window() | Versus() if _aggregates_values(feature):
                 return self._value_inputs(feature)
@@ -218,7 +218,7 @@ class _PlanBuilder:
             case NotSeen():
                 return UNSEEN, self._accumulator(feature, COUNT, mask), 0
             case _:
-                raise TypeError(f"{type(feature).__name__}: unknown to the online engine")
+                raise TypeError(f"the online engine does not support {type(feature).__name__}")
 
     # the tables
 
@@ -238,7 +238,7 @@ class _PlanBuilder:
         self._set_label_layout()
         if len(self.layout.parts) > MOST_PARTS:
             raise ParamsError(
-                f"features: {len(sections)} combinations of key and bucket; the store keeps {MOST_PARTS - 2} apart",
+                f"features: {len(sections)} combinations of key and bucket; the online engine supports {MOST_PARTS - 2}",
                 hint="Leave some of them out.",
             )
         horizon = self._catalogue.late_horizon * SECOND
@@ -256,7 +256,7 @@ class _PlanBuilder:
         )
 
     def _scratch_records(self, sections: Table, sizes: list[int]) -> list[tuple[int, int, int]]:
-        """Of each step, where its own record lies, its section and its number; zeros where it needs a record for each key."""
+        """Address of each step's scratch record, its section and its sibling number; zeros if every key needs a record."""
         siblings: Counter[tuple[str, ...]] = Counter()
         offset, records = FIRST, []
         for step, keys in enumerate(self._steps):
@@ -309,18 +309,18 @@ class _PlanBuilder:
         )
 
     def _packs_flags(self, section: _Section) -> bool:
-        """Whether the flags of an event stand above the code of its first text."""
+        """True if the flags of an event share a slot with the code of its first text."""
         texts = any(column in self.layout.texts for column in section.columns)
         return texts and not section.mask and FIRST_CONDITION + len(self.layout.conditions) <= FLAG_BITS
 
     def _row_layout(self, section: _Section) -> tuple[dict[str | None, int], int]:
-        """Where an event keeps each column; in how many words."""
+        """Offset of each column in an event's row, and the slots of a row."""
         header = (1 if section.mask else 2) - self._packs_flags(section)
         offsets: dict[str | None, int] = {column: header + index for index, column in enumerate(section.columns)}
         return {**offsets, None: 0}, header + len(section.columns)
 
     def _add_measures(self, section: _Section) -> int:
-        """What each bucket of a section keeps, after its start; how many words that is."""
+        """Add the accumulators of a section's buckets to the measures; returns the slots of a row."""
         size = 1
         for kind, mask, column, cap in section.measures:
             field = self.layout.field_of(column) if column is not None else 0
@@ -333,7 +333,9 @@ class _PlanBuilder:
         for measure in section.measures:
             starts[measure] = offset
             offset += WIDTH[measure[0]] + measure[3]
-        smaller: dict[tuple[int, Measure], tuple[int, int, int]] = {}  # by delay: out, taken, seen
+        smaller: dict[
+            tuple[int, Measure], tuple[int, int, int]
+        ] = {}  # by delay: accumulator, slot of the window's end, hash set
         for (near, far), cells in sorted(((near, far), cells) for (far, near), cells in section.windows.items()):
             first_cell, start_slot = len(self._tables["cells"]), len(self._empty)
             self._empty.append(0)
@@ -367,7 +369,7 @@ class _PlanBuilder:
         for section in self._sections.values():
             for kind, mask, *_ in section.measures:
                 self.layout.label_flags |= mask if kind == LABELS else 0
-        self.layout.label_span = max((feature.span * SECOND for feature in windows), default=0)
+        self.layout.label_span = max((feature.retention * SECOND for feature in windows), default=0)
 
 
 def _aggregates_values(feature: Window | Versus) -> bool:

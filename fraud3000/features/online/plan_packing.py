@@ -1,4 +1,4 @@
-"""A plan in one array: a kernel that is called for each transaction takes one array of words much sooner than ten tables."""
+"""Packs a plan into one int64 array, because passing one array to a kernel is much faster than passing ten tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fraud3000.features.online.plan import CELL, MEASURE, OPERATION, SECTION, ST
 
 
 def pack(plan: Plan) -> Ints:
-    """The tables one after the other, behind the places where each ends, the horizon, and the most words."""
+    """Concatenate the end of each table, the horizon, `max_record_slots`, and the tables."""
     *tables, horizon, max_record_slots = plan
     parts = [np.ascontiguousarray(table).view(np.int64).reshape(-1) for table in tables]
     ends = np.cumsum([len(parts) + 2, *(len(part) for part in parts)])[1:]
@@ -18,7 +18,7 @@ def pack(plan: Plan) -> Ints:
 
 @kernel
 def unpack(packed_plan: Ints) -> Plan:
-    """The plan again, in the same memory."""
+    """Return the plan as views of the packed array."""
     return Plan(
         steps=packed_plan[10 : packed_plan[0]].view(STEP),
         sections=packed_plan[packed_plan[0] : packed_plan[1]].view(SECTION),

@@ -1,8 +1,8 @@
-"""The transactions whose labels some window may still read, by their ids.
+"""Index by id of the transactions whose labels some window may still read.
 
-They stand in generations by their ts. A generation goes when all of it lies further behind the newest transaction
-than any label window looks back: a record is recorded after the newest transaction that was accepted, so that
-whoever may know it no longer sees them.
+Transactions are grouped in generations by ts. A generation is dropped once all of it is further behind the newest
+transaction than any label window looks back: a label record is recorded after the newest accepted transaction, so no
+transaction that may know the record still sees it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from fraud3000.features.online.plan import Ints
 
 RowTable = npt.NDArray[np.int32]
 
-HEAD = 4  # words before a transaction's keys: its id's hash in two, its ts, its flags
+HEAD = 4  # slots before a transaction's keys: the hash of its id in two, its ts, its flags
 TS, FLAGS = 2, 3
-_PACKED_FLAG_BITS = 3  # so many flags are kept in one word with the ts, if no others are asked for
+_PACKED_FLAG_BITS = 3  # flags that share a slot with the ts, if no others are needed
 _PACKED_FLAGS = (1 << _PACKED_FLAG_BITS) - 1
 _GENERATIONS = 16
 _FIRST_ROWS = 64
@@ -32,16 +32,16 @@ _PAIR = struct.Struct("=2q")
 
 
 class RecentTransactions:
-    """Where each recent transaction is kept, and what was said of its label.
+    """Recent transactions by id, with their key records and label records.
 
     Parameters
     ----------
     span
-        How far back label windows look, in microseconds; 0 without any, and nothing is kept.
+        How far back label windows look, in microseconds; 0 without label windows, and nothing is stored.
     keys
-        How many keys a transaction's label counts for.
+        Number of keys whose label windows count a transaction.
     flags
-        Which flags are asked for.
+        Flags that label windows test.
     """
 
     def __init__(self, span: int, keys: int, flags: int) -> None:
@@ -51,10 +51,10 @@ class RecentTransactions:
         self._length = span // _GENERATIONS + 1
         self.newest = -(1 << 62)
         self.generations: dict[int, Generation] = {}
-        self._next_expiry = math.inf  # until when the oldest of them does
+        self._next_expiry = math.inf  # newest ts at which the oldest generation expires
 
     def extend(self, entries: Ints) -> None:
-        """Keep transactions that windows may still read; each is its id's hash, ts, flags, and keys."""
+        """Add transactions that windows may still read; an entry is the id's hash, ts, flags, and key records."""
         self._advance_to(max(int(entries[:, TS].max()), self.newest))
         ages = entries[:, TS] // self._length
         for age in np.unique(ages).tolist():
@@ -62,7 +62,7 @@ class RecentTransactions:
                 self.get_or_create(age).extend(self._pack(entries[ages == age]))
 
     def append(self, id_: str, ts: int, flags: int, keys: list[int]) -> None:
-        """Keep one transaction."""
+        """Add one transaction."""
         if ts > self.newest:
             self._advance_to(ts)
         age = ts // self._length
@@ -82,7 +82,7 @@ class RecentTransactions:
         return np.array([*entry[:TS], entry[TS] >> _PACKED_FLAG_BITS, entry[TS] & _PACKED_FLAGS, *entry[FLAGS:]])
 
     def find(self, id_: str) -> tuple[Ints, list[Record]] | None:
-        """A transaction and the list of its records, to be added to."""
+        """Find a transaction; returns its entry and the list of its label records, which may be appended to."""
         hashed = hash_ids([id_])[0]
         for generation in self.generations.values():
             entry = generation.find(hashed)
@@ -112,7 +112,7 @@ class RecentTransactions:
         return self._expiry(age) <= self.newest
 
     def get_or_create(self, age: int) -> Generation:
-        """The generation of an age, begun where there is none."""
+        """Return the generation of an age; creates it if it does not exist."""
         if age not in self.generations:
             for full in self.generations.values():
                 full.shrink()
@@ -122,7 +122,7 @@ class RecentTransactions:
 
 
 class Generation:
-    """Transactions of a stretch of time."""
+    """Transactions of one period of time, with a hash index by id."""
 
     def __init__(self, width: int) -> None:
         self.rows: Ints = np.zeros((_FIRST_ROWS, width), np.int64)
@@ -141,7 +141,7 @@ class Generation:
         _insert_rows(self.rows, self._table, row, row + 1)
 
     def _reserve(self, count: int) -> int:
-        """Make room for so many transactions more; how many there were."""
+        """Make room for `count` more transactions; returns the number before."""
         first, self.count = self.count, self.count + count
         if self.count > len(self.rows):
             rows = max(self.count, len(self.rows) + len(self.rows) // 4)
@@ -151,14 +151,14 @@ class Generation:
         return first
 
     def shrink(self) -> None:
-        """Give back the room for more, if there is any."""
+        """Free unused rows."""
         if len(self.rows) <= self.count:
             return
         self.rows.resize((max(self.count, 1), self.rows.shape[1]), refcheck=False)
         self._rebuild_table(3 * self.count // 2 + 1, self.count)
 
     def _rebuild_table(self, size: int, rows: int) -> None:
-        """Make a table of so many places for the first rows."""
+        """Rebuild the hash index with `size` entries, for the first `rows` rows."""
         self._table = np.zeros(size, np.int32)
         _insert_rows(self.rows, self._table, 0, rows)
 
@@ -172,7 +172,7 @@ class Generation:
 
 
 def hash_ids(ids: Iterable[str]) -> Ints:
-    """128 bits of each id: two that fall together are not to be expected before there are 10^18."""
+    """Hash ids to 128 bits each; a collision is not expected below 10^18 ids."""
     return np.frombuffer(b"".join([_digest(id_) for id_ in ids]), np.int64).reshape(-1, 2)
 
 
@@ -182,7 +182,7 @@ def _digest(id_: str) -> bytes:
 
 @kernel
 def _find_index(rows: Ints, table: RowTable, hashed: Ints) -> int:
-    """Where an id stands in the table, or the free place where it belongs."""
+    """Index of an id in the table, or of the free entry where it belongs."""
     index = (hashed[0] & _LOW_31) * len(table) >> 31
     while table[index]:
         row = table[index] - 1

@@ -1,4 +1,4 @@
-"""Features of a transaction alone: its own columns, and its local time."""
+"""Features that read only the transaction itself: its own columns, and its local time."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _CALENDAR_PARTS: dict[str, Callable[[datetime], float | bool]] = {
 
 
 class RowFeatures:
-    """The features of a catalogue that look at nothing but the transaction.
+    """Computes the features of a catalogue that read only the transaction itself.
 
     Examples
     --------
-    >>> alone = Alone(Catalogue((Column("amount"), Calendar("hour")), label_delay=0, zone="Europe/Paris"))
-    >>> alone.of({"amount": 250}, ts=0)
+    >>> row_features = RowFeatures(Catalogue((Column("amount"), Calendar("hour")), label_delay=0, zone="Europe/Paris"))
+    >>> row_features.compute({"amount": 250}, ts=0)
     {'amount': 250.0, 'hour': 1.0}
     """
 
@@ -42,7 +42,7 @@ class RowFeatures:
         self._zone = ZoneInfo(catalogue.zone)
 
     def compute(self, transaction: Transaction, ts: int) -> dict[str, Value]:
-        """Their values; ts in microseconds."""
+        """Compute the features of a transaction; ts in microseconds."""
         values = {column.name: _value(column, transaction.get(column.column)) for column in self._columns}
         if self._parts:
             local = datetime.fromtimestamp(ts // SECOND, self._zone)  # exact: offsets are whole seconds
@@ -56,4 +56,4 @@ def _value(column: Column, value: Any) -> Value:
     if column.categorical:
         return value if isinstance(value, str) else category_text.canonical(value)
     number = float(value)
-    return None if number != number else number  # noqa: PLR0124  NaN alone differs from itself
+    return None if number != number else number  # noqa: PLR0124  only NaN differs from itself

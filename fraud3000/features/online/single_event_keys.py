@@ -1,8 +1,8 @@
-"""Keys of one event: a name and a ts in a table of their own, until there is more to keep.
+"""Compact storage of keys with one event: a packed key and a ts in a hash map, 16 bytes, instead of a key record.
 
-Most pairs of columns come together once, and nothing may be forgotten of any. A key that no other stands under, and of
-whose events only the ts is kept, takes no record while one event at its newest ts is all there is to tell of it. To be
-read and added to it is laid out in a record that its step has for that; what comes of it is put back.
+Most pairs of columns occur once, and none may be forgotten. A key that is no prefix of other keys, and whose events
+store only their ts, needs no record while its state is one event at its newest ts. To read or insert, its state is
+loaded into the step's scratch record, and stored from there.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _CODE = (1 << CODE_BITS) - 1
 
 @kernel
 def packed_key(step: Row, parent: int, code: int) -> int:
-    """A key in one word, which is not 0; 0 where it does not fit.
+    """Pack a key into one slot that is not 0; returns 0 if it does not fit.
 
-    No two records share a word: those behind the first of one stand for the steps that go on from it.
+    Parent address plus sibling number identifies parent and step: a record has more slots than child steps.
     """
     parent_number = parent + step["sibling"]
     fits = parent_number >> SINGLE_PARENT_BITS == 0 and code >> SINGLE_CODE_BITS == 0
@@ -28,9 +28,9 @@ def packed_key(step: Row, parent: int, code: int) -> int:
 
 @kernel
 def load_key_state(pool: Ints, singles: Ints, step: Row, section: Row, head: int, parent: int, ts: int) -> bool:
-    """Make the step's own record a key's: with its event, or else as of one that comes for the first time at `ts`.
+    """Load a key's state into the scratch record of its step; a new key has no event and `ts` as its newest ts.
 
-    Returns whether it has an event.
+    Returns True if the key has an event.
     """
     scratch, packed = step["scratch"], packed_key(step, parent, head & _CODE)
     index = int_map.find(singles, packed)
@@ -44,7 +44,7 @@ def load_key_state(pool: Ints, singles: Ints, step: Row, section: Row, head: int
 
 @kernel
 def store_key_state(pool: Ints, table: Ints, singles: Ints, tally: Ints, step: Row, section: Row) -> None:
-    """Keep what the step's own record says now: as a key of one event, or in a record like any other."""
+    """Store the state of the scratch record: in the compact map if it is one event, else in a key record."""
     scratch, offset = step["scratch"], section["offset"]
     packed = packed_key(step, pool[scratch + 1], pool[scratch] & _CODE)
     index = int_map.find(singles, packed)
@@ -73,7 +73,7 @@ def _count(pool: Ints, tally: Ints, change: int) -> None:
 
 @kernel
 def is_single(pool: Ints, section: Row, key: int) -> bool:
-    """Whether a record says nothing but that there is one event, at its newest ts."""
+    """True if a record holds only one unexpired event, at its newest ts."""
     last = blocks.row_count(pool, section, key) - 1
     if last < 0 or last != blocks.count_expired(pool, section, key):
         return False
@@ -82,6 +82,6 @@ def is_single(pool: Ints, section: Row, key: int) -> bool:
 
 @kernel
 def mark_single(pool: Ints, sections: Table, section: int, keys: Ints, result: Ints) -> None:
-    """The same of many records of a section."""
+    """Write to `result` which records of a section are single."""
     for key in range(len(keys)):
         result[key] = is_single(pool, sections[section], keys[key])

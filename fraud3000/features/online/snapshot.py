@@ -1,4 +1,4 @@
-"""A store as a file: a mark, a header with its own hash, arrays of numbers, and a hash of all of it at the end."""
+"""Snapshot file of a store: magic bytes, a JSON header with its own hash, arrays, and a hash over everything."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 MAGIC = b"fraud3000 features 4\n"
 _CHUNK = 1 << 24
 _HASH = hashlib.sha256().digest_size
-_HINT = "Build the store anew from the transactions and the ledger."
+_HINT = "Rebuild the store from the transactions and the ledger."
 
 
 def write(file: BinaryIO, content: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Write what JSON can tell, then arrays."""
+    """Write JSON content, then arrays."""
     array_specs = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
     header = json.dumps({"content": content, "arrays": array_specs}).encode()
     prefix = MAGIC + len(header).to_bytes(8, "little") + hashlib.sha256(header).digest() + header
@@ -39,20 +39,20 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
     Raises
     ------
     ScorerError
-        The file is no snapshot, or not as it was written.
+        The file is not a snapshot, or is damaged.
     """
     prefix = file.read(len(MAGIC) + 8 + _HASH)
     if prefix[: len(MAGIC)] != MAGIC:
-        raise ScorerError("no snapshot of a feature store, or one of another version", hint=_HINT)
+        raise ScorerError("not a snapshot of a feature store, or one of another format version", hint=_HINT)
     size = int.from_bytes(prefix[len(MAGIC) : len(MAGIC) + 8], "little")
     header = file.read(size) if size < 1 << 40 else b""
     if hashlib.sha256(header).digest() != prefix[len(MAGIC) + 8 :]:
-        raise _damaged("its header")
+        raise _damaged("hash of the header does not match")
     header_content = json.loads(header)
     digest = hashlib.sha256(prefix + header)
     arrays = {name: _read_array(file, digest, dtype, shape) for name, dtype, shape in header_content["arrays"]}
     if file.read(_HASH + 1) != digest.digest():
-        raise _damaged("its numbers")
+        raise _damaged("hash of the arrays does not match")
     return header_content["content"], arrays
 
 
@@ -67,5 +67,5 @@ def _read_array(file: BinaryIO, digest: Any, dtype: str, shape: list[int]) -> Ar
     return array
 
 
-def _damaged(what: str) -> ScorerError:
-    return ScorerError(f"snapshot of a feature store: damaged ({what})", hint=_HINT)
+def _damaged(reason: str) -> ScorerError:
+    return ScorerError(f"snapshot of a feature store is damaged: {reason}", hint=_HINT)

@@ -1,4 +1,4 @@
-"""The online engine: transactions and label records come one by one, features are read before a transaction is kept."""
+"""Online feature store: computes the features of one transaction at a time, then inserts it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from fraud3000.features.online.recent_transactions import hash_ids
 from fraud3000.features.online.row_features import RowFeatures, Value
 from fraud3000.features.spec.catalogue import Catalogue
 
-_SLICE = 100_000  # rows that are read at once when many are absorbed
+_SLICE = 100_000  # rows that `absorb` encodes at a time
 
 
 class FeatureStore:
-    """Features of each transaction as it comes, from what came before it.
+    """Computes the features of each transaction from the transactions and label records that arrived before it.
 
-    That no transaction comes twice is for the caller to see to. Calls from several threads wait for each other.
+    The caller must not observe a transaction twice. Methods are thread-safe: one lock serializes them.
 
     Parameters
     ----------
     catalogue
-        What to compute.
+        The features to compute.
 
     Examples
     --------
@@ -63,27 +63,27 @@ class FeatureStore:
         kinds = {feature.name: feature.kind for feature in catalogue.features}
         names = self._layout.names
         self._boolean_positions = [position for position, name in enumerate(names) if kinds.get(name) == "boolean"]
-        self._hidden = sum(name not in kinds for name in names)  # windows that shifts alone are made of come first
+        self._hidden = sum(name not in kinds for name in names)  # windows that only shifts read come first
         self._names = names[self._hidden :]
         self._lock = Lock()
 
     def __len__(self) -> int:
-        """How many transactions it has taken."""
+        """Number of transactions that were inserted."""
         return self._rows
 
     def observe(self, transaction: Transaction) -> dict[str, Value]:
-        """Make a transaction's features and keep it, in one step.
+        """Compute a transaction's features, then insert it.
 
         Parameters
         ----------
         transaction
-            Columns of TRANSACTIONS and passthrough ones; `ts` with a zone, or whole microseconds since the epoch.
-            What is absent is null, but `status` is approved and `labelled` true.
+            Columns of TRANSACTIONS and passthrough columns; `ts` is a datetime with a zone, or integer microseconds
+            since the epoch. Missing columns are null, except `status` (approved) and `labelled` (true).
 
         Returns
         -------
         dict
-            Every feature by name, in the catalogue's order; None where it is null.
+            Every feature by name, in the catalogue's order; None if it is null.
         """
         with self._lock:
             ts = self._encode(transaction, learn=True)
@@ -98,7 +98,7 @@ class FeatureStore:
             return values
 
     def peek(self, transaction: Transaction) -> dict[str, Value]:
-        """What `observe` would say of a transaction now; nothing is kept."""
+        """Compute the features that `observe` would return now; inserts nothing."""
         with self._lock:
             ts = self._encode(transaction, learn=False)
             observe.observe(self._packed_plan, *self._state, self._encoder.event, 0)
@@ -113,10 +113,10 @@ class FeatureStore:
         reported_at: datetime | int | None = None,
         recorded_at: datetime | int,
     ) -> None:
-        """Take a record of the ledger, which every t after `recorded_at` knows.
+        """Add a label record of the ledger; every transaction at t > `recorded_at` knows it.
 
-        A record waits for a transaction that has not come yet. Records of a transaction that is behind all label
-        windows at `recorded_at` are kept unread.
+        A record waits for a transaction that has not arrived yet. If all label windows have passed the transaction at
+        `recorded_at`, the record is stored but never read.
         """
         reported_us = None if reported_at is None else microseconds(reported_at)
         with self._lock:
@@ -124,16 +124,19 @@ class FeatureStore:
 
     @property
     def last_label_state(self) -> LabelState | None:
-        """Where the transaction stands that was observed last, for `unpresume`; None without label windows."""
+        """Label state of the transaction that was observed last, for `withhold_label`; None without label windows."""
         return self._labels.last
 
     def withhold_label(self, transaction_id: str, label_state: LabelState | None = None) -> None:
-        """Know no label of a transaction but what the ledger says: we declined it, and nobody will learn what it was.
+        """Stop presuming a transaction legitimate: we declined it, so its outcome will never be observed.
+
+        Only records of the ledger label it from then on.
 
         Parameters
         ----------
-        met
-            What `met` was when it was observed. Without, a transaction is left alone that is behind all label windows.
+        label_state
+            Value of `last_label_state` after the transaction was observed. Without it, nothing happens if all label
+            windows have passed the transaction.
         """
         with self._lock:
             self._labels.withhold_label(transaction_id, label_state)
@@ -141,16 +144,16 @@ class FeatureStore:
     def absorb(
         self, transactions: pl.DataFrame, ledger: pl.DataFrame | None = None, *, withheld: Iterable[str] = ()
     ) -> None:
-        """Keep many transactions in the order of `seq` without making their features, and take many records.
+        """Insert many transactions in the order of `seq` without computing features, and add many label records.
 
         Parameters
         ----------
         transactions
-            TRANSACTIONS that come after all that the store has taken.
+            TRANSACTIONS that arrived after all that the store has inserted.
         ledger
-            LEDGER, in its order; records may be of transactions of these, earlier or later ones.
-        unpresumed
-            Those of the transactions of which only the ledger may tell a label.
+            LEDGER, in its order; its records may belong to these, to earlier or to later transactions.
+        withheld
+            Ids of the transactions that only records of the ledger may label; see `withhold_label`.
         """
         with self._lock:
             self._labels.expect_withheld(withheld)
@@ -162,14 +165,14 @@ class FeatureStore:
     def rebuild(
         cls, transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, *, as_of: datetime | None = None
     ) -> FeatureStore:
-        """The store that has observed these transactions and these records.
+        """Build the store that has observed these transactions and label records.
 
         Parameters
         ----------
         transactions, ledger
             TRANSACTIONS and LEDGER.
         as_of
-            Leave out transactions from this moment on, and what was recorded from then on.
+            Ignore transactions at this time or later, and label records that were recorded then or later.
         """
         if as_of is not None:
             transactions = transactions.filter(pl.col("ts") < as_of)
@@ -178,10 +181,10 @@ class FeatureStore:
         store.absorb(transactions, ledger)
         return store
 
-    # what there is
+    # inspection and snapshots
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """By kind of key: keys; rows that they kept; those of them that came late; rows that came too late to be kept."""
+        """By kind of key: keys; inserted rows; those of them that arrived late; rows refused because they arrived too late."""
         with self._lock:
             steps = zip(self._layout.keys, self._plan.steps, self._state.tallies.tolist(), strict=False)
             recorded = self._state.pool[self._state.table[self._state.table > 0]] >> CODE_BITS
@@ -198,21 +201,21 @@ class FeatureStore:
             }
 
     def memory(self) -> dict[str, int]:
-        """Bytes by part."""
+        """Bytes in use by part of the memory."""
         with self._lock:
             texts = sum(map(_dict_bytes, self._encoder.codes.values()))
             parts = {"texts": texts, "transactions by id": self._labels.recent.nbytes}
             return {**memory_pool.memory_by_part(self._state, self._layout), **parts}
 
     def checksum(self) -> str:
-        """SHA-256 of the content: the same for stores that say the same of whatever may come."""
+        """SHA-256 of the content; equal for stores that compute the same features from now on."""
         with self._lock:
             texts = {column: list(codes) for column, codes in self._encoder.codes.items()}
             content = {"catalogue": self.catalogue.hash, "texts": texts, "waiting": self._labels.waiting_records()}
             return checksum.compute(self._plan, self._state, content)
 
     def snapshot(self, file: BinaryIO) -> None:
-        """Write all of the store to a file."""
+        """Write the store to a file."""
         with self._lock:
             content = {
                 "catalogue": self.catalogue.to_dict(),
@@ -225,19 +228,19 @@ class FeatureStore:
 
     @classmethod
     def restore(cls, file: BinaryIO) -> FeatureStore:
-        """The store that a snapshot was taken of.
+        """Load a store from a snapshot.
 
         Raises
         ------
         ScorerError
-            The file is no snapshot, is damaged, or was made under other rules of time.
+            The file is not a snapshot, is damaged, or was written under other rules of time.
         """
         content, arrays = snapshot.read(file)
         store = cls(Catalogue.from_dict(content["catalogue"]))
         if store.catalogue.hash != content["hash"]:
             raise ScorerError(
-                "snapshot of a feature store: made under other rules of time or another schema",
-                hint="Build the store anew from the transactions and the ledger.",
+                "snapshot of a feature store was written under other rules of time or another schema",
+                hint="Rebuild the store from the transactions and the ledger.",
             )
         store._rows = content["rows"]
         for column, texts in content["texts"].items():
@@ -263,7 +266,7 @@ class FeatureStore:
         return features
 
     def _absorb(self, transactions: pl.DataFrame) -> None:
-        """Read each slice while the one before is kept: kernels do not hold the interpreter's lock."""
+        """Encode each slice while the one before is inserted: kernels release the interpreter's lock."""
         slices = transactions.sort("seq").iter_slices(_SLICE)
         with ThreadPoolExecutor(1) as encoder:
             encoding = encoder.submit(self._encode_slice, next(slices, None))

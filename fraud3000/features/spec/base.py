@@ -27,7 +27,7 @@ def short_name(column: str) -> str:
 
 @dataclass(frozen=True)
 class Feature(ABC):
-    """One column of FEATURED; the base of every kind below."""
+    """Declaration of one column of FEATURED; base class of every kind of feature."""
 
     kind: ClassVar[Kind] = "numeric"
 
@@ -38,26 +38,26 @@ class Feature(ABC):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The columns of TRANSACTIONS without which there is no such feature."""
+        """Columns of TRANSACTIONS that the feature needs."""
         return frozenset()
 
     @property
-    def longest(self) -> int:
+    def lookback(self) -> int:
         """How far back the feature looks, in seconds: delay + length."""
         return 0
 
     @property
-    def span(self) -> int:
-        """How far back an event may lie that it sees, in seconds: delay + length + bucket."""
+    def retention(self) -> int:
+        """Age of the oldest event that the feature may read, in seconds: delay + length + bucket."""
         return 0
 
-    def check(self, label_delay: int) -> None:  # noqa: B027  most kinds have nothing to refuse
-        """Refuse a declaration that the rules of time do not allow."""
+    def check(self, label_delay: int) -> None:  # noqa: B027  most kinds accept every declaration
+        """Raise if the rules of time do not allow the declaration."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Which of a key's events a window takes; an event without the column's value is not taken.
+    """Condition on the events that a window includes; an event whose value is null is not included.
 
     Attributes
     ----------
@@ -72,23 +72,23 @@ class Condition:
 
     @property
     def name(self) -> str:
-        told = "_or_".join(_plain(value) for value in self.values)
-        return f"where_{short_name(self.column)}_{self.how}_{told}"
+        values = "_or_".join(_value_name(value) for value in self.values)
+        return f"where_{short_name(self.column)}_{self.how}_{values}"
 
 
 @dataclass(frozen=True)
 class Stateful(Feature):
-    """A feature that looks back over the events of a key; the base of the windows.
+    """Declaration of a feature that looks back over the events of a key; base class of the windows.
 
     Attributes
     ----------
     delay
         How long before t the window ends.
     bucket
-        Where given, the window holds whole closed buckets of this length, counted from the UTC epoch:
+        If set, the window holds whole closed buckets of this length, counted from the UTC epoch:
         [floor(t - delay - length), floor(t - delay)).
     where
-        Which events it takes; all that its aggregate takes where there is none.
+        Condition on the events; None includes all that the aggregate includes.
     """
 
     key: Key
@@ -99,46 +99,52 @@ class Stateful(Feature):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The key's columns."""
+        """Columns of the key."""
         return (self.key,) if isinstance(self.key, str) else self.key
 
     @property
-    def owner(self) -> str:
-        """The key in short: card, terminal, card_terminal."""
+    def key_name(self) -> str:
+        """Key as part of the feature's name: card, terminal, card_terminal."""
         return "_".join(short_name(column) for column in self.keys)
 
     @property
     @abstractmethod
-    def what(self) -> str:
-        """The aggregate, as the name tells it."""
+    def aggregate_name(self) -> str:
+        """Aggregate as part of the feature's name."""
 
     @property
     def name(self) -> str:
         delayed = f"_delayed_{self.delay}" if durations.seconds(self.delay) else ""
         bucketed = f"_by_{self.bucket}" if self.bucket else ""
         where = f"_{self.where.name}" if self.where else ""
-        return f"{self.owner}_{self.what}_{self.length}{delayed}{bucketed}{where}"
+        return f"{self.key_name}_{self.aggregate_name}_{self.length}{delayed}{bucketed}{where}"
 
     @property
     def needs(self) -> frozenset[str]:
         return frozenset({"ts", *self.keys, *({self.where.column} if self.where else ())})
 
     @property
-    def longest(self) -> int:
+    def lookback(self) -> int:
         return durations.seconds(self.delay) + durations.seconds(self.length)
 
     @property
-    def span(self) -> int:
-        return self.longest + (durations.seconds(self.bucket) if self.bucket else 0)
+    def retention(self) -> int:
+        return self.lookback + (durations.seconds(self.bucket) if self.bucket else 0)
 
     def check(self, label_delay: int) -> None:
         if self.bucket is not None and durations.seconds(self.bucket) == 0:
-            raise ParamsError(f"{self.name}: a bucket of {self.bucket}", hint="Leave it out for an exact window.")
+            raise ParamsError(
+                f"{self.name}: bucket is {self.bucket}, it must be longer than 0s",
+                hint="Leave `bucket` out for an exact window.",
+            )
         if durations.seconds(self.length) == 0:
-            raise ParamsError(f"{self.name}: a length of {self.length}", hint="Every window has a length.")
+            raise ParamsError(
+                f"{self.name}: length is {self.length}, it must be longer than 0s",
+                hint="Set `length` to a duration such as 7d.",
+            )
 
 
-def _plain(value: str | float) -> str:
-    """A condition's value as part of a column's name."""
+def _value_name(value: str | float) -> str:
+    """Value of a condition as part of a column's name."""
     text = value if isinstance(value, str) else f"{value:.15g}".replace("-", "minus ")
     return re.sub(r"\W+", "_", text).strip("_") or "empty"

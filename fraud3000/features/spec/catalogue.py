@@ -20,14 +20,14 @@ CONTRACT_VERSION = 1
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The features of one model and the settings their values depend on.
+    """The features of one model and the settings that their values depend on.
 
     Attributes
     ----------
     label_delay, late_horizon
         In seconds.
     zone
-        Local zone of calendar features.
+        Time zone of calendar features.
     precedence
         Label sources, the most trusted first.
     """
@@ -42,23 +42,25 @@ class Catalogue:
         for feature in self.features:
             _check_durations(feature)
             feature.check(self.label_delay)
-        for name, times in Counter(self.names).items():
-            if times > 1:
-                raise ParamsError(f"features: '{name}' is declared twice", hint="Keep one, or rename the column.")
+        for name, count in Counter(self.names).items():
+            if count > 1:
+                raise ParamsError(
+                    f"features: '{name}' is declared twice", hint="Remove one of them, or rename the column."
+                )
 
     @property
     def names(self) -> list[str]:
         return [feature.name for feature in self.features]
 
     @property
-    def longest(self) -> int:
-        """The longest delay + length, in seconds; 0 without windows."""
-        return max((feature.longest for feature in self.features), default=0)
+    def lookback(self) -> int:
+        """Longest delay + length of all features, in seconds; 0 without windows."""
+        return max((feature.lookback for feature in self.features), default=0)
 
     @property
-    def span(self) -> int:
-        """How far back an event may lie that some window sees, in seconds: delay + length + bucket."""
-        return max((feature.span for feature in self.features), default=0)
+    def retention(self) -> int:
+        """Age of the oldest event that some feature may read, in seconds: delay + length + bucket."""
+        return max((feature.retention for feature in self.features), default=0)
 
     @property
     def evaluation_order(self) -> list[Stateful]:
@@ -71,7 +73,7 @@ class Catalogue:
 
     @property
     def hash(self) -> str:
-        """SHA-256 over every declaration, every setting, the contract's version and the schema."""
+        """SHA-256 over all declarations, all settings, the contract's version and the schema."""
         schema = {name: str(kind) for name, kind in TRANSACTIONS.items()}
         canonical = json.dumps({"contract": CONTRACT_VERSION, "schema": schema, **self.to_dict()}, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -82,22 +84,22 @@ class Catalogue:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Catalogue:
-        """Read what `to_dict` wrote.
+        """Create a catalogue from the result of `to_dict`.
 
         Raises
         ------
         ScorerError
-            A kind of feature that this version does not know.
+            This release does not support a kind of feature.
         """
         settings = {name: value for name, value in content.items() if name != "features"}
         settings["precedence"] = tuple(settings.get("precedence", ()))
         return cls(features=tuple(_feature(item) for item in content["features"]), **settings)
 
     def without(self, names: Iterable[str]) -> Catalogue:
-        """The catalogue less some features."""
-        left_out = set(names)
+        """Return the catalogue without some features."""
+        excluded = set(names)
         settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "features"}
-        return Catalogue(features=tuple(f for f in self.features if f.name not in left_out), **settings)
+        return Catalogue(features=tuple(f for f in self.features if f.name not in excluded), **settings)
 
 
 def _feature(item: dict[str, Any]) -> Feature:
@@ -105,20 +107,21 @@ def _feature(item: dict[str, Any]) -> Feature:
     if kind is None:
         known = ", ".join(KINDS)
         raise ScorerError(f"unknown kind of feature '{item['kind']}'; known: {known}", hint="Update fraud3000.")
-    arguments = {name: _frozen(value) for name, value in item.items() if name != "kind"}
+    arguments = {name: _to_frozen(value) for name, value in item.items() if name != "kind"}
     return kind(**arguments)
 
 
-def _frozen(value: Any) -> Any:
+def _to_frozen(value: Any) -> Any:
     if isinstance(value, dict):
-        return Condition(**{name: _frozen(part) for name, part in value.items()})
+        return Condition(**{name: _to_frozen(part) for name, part in value.items()})
     return tuple(value) if isinstance(value, list) else value
 
 
 def _check_durations(feature: Feature) -> None:
     try:
-        feature.span  # noqa: B018  reading it parses every duration
+        feature.retention  # noqa: B018  reading it parses every duration
     except ValueError as error:
         raise ParamsError(
-            f"features: {error}", hint="Windows are whole seconds, minutes, hours, days or weeks."
+            f"features: {error}",
+            hint="Use whole seconds, minutes, hours, days or weeks, such as 30s, 10m, 1h, 7d or 2w.",
         ) from None

@@ -10,7 +10,7 @@ from fraud3000.errors import LeakageError, ParamsError
 from fraud3000.features.spec.base import Feature, Kind, Stateful, short_name
 
 MOST_DISTINCT = 1_000
-"""The largest cap of a distinct count."""
+"""Largest cap of a distinct count."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +72,18 @@ class FromHome(Feature):
 class Window(Stateful):
     """An aggregate over a window.
 
-    Counts, shares and distinct counts take approved and declined events, all other aggregates approved
-    ones only; a condition on `status` says otherwise.
+    Counts, shares and distinct counts include approved and declined events, all other aggregates only approved
+    ones, unless the condition is on `status`.
 
     Attributes
     ----------
     agg
-        ``share`` is the events under the condition over all of the window.
+        ``share`` is the number of events that satisfy the condition divided by the number of all events.
     column
-        Whose values are aggregated: `amount`, a numeric column (in steps of 1/10,000), or for
-        ``distinct`` a text column. Events without a value are not taken.
+        Column to aggregate: `amount`, a numeric column (in steps of 1/10,000), or for
+        ``distinct`` a text column. Events whose value is null are not included.
     cap
-        The most that a distinct count says.
+        Largest value of a distinct count.
     """
 
     agg: Literal["count", "sum", "mean", "max", "min", "std", "distinct", "share"]
@@ -91,7 +91,7 @@ class Window(Stateful):
     cap: int = field(default=50, kw_only=True)
 
     @property
-    def what(self) -> str:
+    def aggregate_name(self) -> str:
         column = short_name(self.column)
         return {"count": "count", "share": "share", "distinct": f"distinct_{column}"}.get(
             self.agg, f"{column}_{self.agg}"
@@ -104,20 +104,24 @@ class Window(Stateful):
     def check(self, label_delay: int) -> None:
         super().check(label_delay)
         if self.agg == "share" and self.where is None:
-            raise ParamsError(f"{self.name}: a share without a condition", hint="Say of what: `where`.")
+            raise ParamsError(
+                f"{self.name}: a share needs a condition", hint="Set `where` to the events whose share you want."
+            )
         if not 1 <= self.cap <= MOST_DISTINCT:
-            raise ParamsError(f"{self.name}: a cap of {self.cap}", hint=f"It may be 1 to {MOST_DISTINCT}.")
+            raise ParamsError(
+                f"{self.name}: cap is {self.cap}, it must be from 1 to {MOST_DISTINCT}", hint="Change `cap`."
+            )
 
 
 @dataclass(frozen=True)
 class Versus(Stateful):
-    """The current value against the mean of the key's window: their ratio, or deviations from it."""
+    """The current value compared with the mean of the key's window: their ratio, or its z-score."""
 
     how: Literal["ratio", "zscore"]
     column: str = field(default="amount", kw_only=True)
 
     @property
-    def what(self) -> str:
+    def aggregate_name(self) -> str:
         return f"{self.column}_{self.how}"
 
     @property
@@ -127,12 +131,12 @@ class Versus(Stateful):
 
 @dataclass(frozen=True)
 class Shift(Stateful):
-    """An aggregate of a window as a multiple of the key's mean over a longer one: how unlike itself it is lately.
+    """An aggregate of a window divided by the key's mean over a longer window: how much the key changed lately.
 
     Attributes
     ----------
     over
-        The longer window's length; delay, bucket and condition are the same for both.
+        Length of the longer window; delay, bucket and condition are the same for both.
     """
 
     agg: Literal["sum", "mean", "max", "min", "std"]
@@ -141,21 +145,21 @@ class Shift(Stateful):
 
     @property
     def recent(self) -> Window:
-        """The window that is looked at."""
+        """Window in the numerator."""
         return self._window(self.length, self.agg)
 
     @property
     def usual(self) -> Window:
-        """The mean that it is told as a multiple of."""
+        """Mean in the denominator."""
         return self._window(self.over, "mean")
 
     def _window(self, length: str, agg: Literal["sum", "mean", "max", "min", "std"]) -> Window:
-        same = {"column": self.column, "delay": self.delay, "bucket": self.bucket, "where": self.where}
-        return Window(self.key, length, agg, **same)  # type: ignore[arg-type]
+        settings = {"column": self.column, "delay": self.delay, "bucket": self.bucket, "where": self.where}
+        return Window(self.key, length, agg, **settings)  # type: ignore[arg-type]
 
     @property
-    def what(self) -> str:
-        return self.recent.what
+    def aggregate_name(self) -> str:
+        return self.recent.aggregate_name
 
     @property
     def name(self) -> str:
@@ -166,26 +170,28 @@ class Shift(Stateful):
         return self.recent.needs
 
     @property
-    def longest(self) -> int:
-        return self.usual.longest
+    def lookback(self) -> int:
+        return self.usual.lookback
 
     def check(self, label_delay: int) -> None:
         super().check(label_delay)
         if durations.seconds(self.over) <= durations.seconds(self.length):
             raise ParamsError(
-                f"{self.name}: {self.length} is told over {self.over}", hint="`over` must be the longer of the two."
+                f"{self.name}: over is {self.over}, it must be longer than the length, {self.length}",
+                hint="Set `over` to the longer window.",
             )
 
 
 @dataclass(frozen=True)
 class Recency(Stateful):
-    """A feature of the key's last approved or declined event within the length; the base of three kinds."""
+    """Declaration of a feature of the key's last approved or declined event within the length; base class of three kinds."""
 
     def check(self, label_delay: int) -> None:
         super().check(label_delay)
         if self.bucket is not None or durations.seconds(self.delay):
             raise ParamsError(
-                f"{self.name}: what looks at the last event has neither delay nor bucket", hint="Leave them out."
+                f"{self.name}: a feature of the last event takes neither delay nor bucket",
+                hint="Leave `delay` and `bucket` out.",
             )
 
 
@@ -194,29 +200,29 @@ class SinceLast(Recency):
     """Seconds since the key's last approved or declined event within the length, else null."""
 
     @property
-    def what(self) -> str:
+    def aggregate_name(self) -> str:
         return "since_last"
 
 
 @dataclass(frozen=True)
 class NotSeen(Recency):
-    """Whether the key, most often a pair, has no approved or declined event within the length."""
+    """True if the key, most often a pair, has no approved or declined event within the length."""
 
     kind: ClassVar[Kind] = "boolean"
 
     @property
-    def what(self) -> str:
+    def aggregate_name(self) -> str:
         return "not_seen"
 
 
 @dataclass(frozen=True)
 class FromLast(Recency):
-    """Distance from where the key's last event within the length was, or the speed it would take."""
+    """Distance from the terminal of the key's last event within the length, or the speed that the distance requires."""
 
     how: Literal["distance", "speed"]
 
     @property
-    def what(self) -> str:
+    def aggregate_name(self) -> str:
         return self.how
 
     @property
@@ -226,14 +232,14 @@ class FromLast(Recency):
 
 @dataclass(frozen=True)
 class LabelWindow(Stateful):
-    """Frauds, labelled transactions or their ratio in a window, each label as known at t.
+    """Number of frauds, of labelled transactions, or their ratio in a window, each label as known at t.
 
     Attributes
     ----------
     agg
         ``smoothed`` is (frauds + prior * strength) / (labelled + strength).
     prior, strength
-        A rate, and the number of labelled transactions that it is worth.
+        A fraud rate, and its weight in labelled transactions.
     """
 
     agg: Literal["frauds", "labelled", "rate", "smoothed"]
@@ -241,7 +247,7 @@ class LabelWindow(Stateful):
     strength: float = field(default=20.0, kw_only=True)
 
     @property
-    def what(self) -> str:
+    def aggregate_name(self) -> str:
         return {"rate": "fraud_rate", "smoothed": "fraud_rate_smoothed"}.get(self.agg, self.agg)
 
     def check(self, label_delay: int) -> None:
@@ -253,8 +259,9 @@ class LabelWindow(Stateful):
             )
         if not (0 <= self.prior <= 1 and self.strength > 0):
             raise ParamsError(
-                f"{self.name}: a prior of {self.prior} worth {self.strength}",
-                hint="The prior is a rate from 0 to 1, its strength above 0.",
+                f"{self.name}: prior is {self.prior} and strength is {self.strength}; "
+                "the prior must be from 0 to 1, the strength above 0",
+                hint="Change `prior` or `strength`.",
             )
 
 

@@ -96,7 +96,7 @@ class _Maker:
     def background(self, count: int) -> pl.DataFrame:
         """When events are, when they come in, and of which card and terminal."""
         first = int(_START.timestamp()) * SECOND
-        span = 2 * max(self.declared.span, 86_400) * SECOND
+        span = 2 * max(self.declared.retention, 86_400) * SECOND
         ts = first + self.source.integers(0, span, count)
         grid = self.source.choice([1, SECOND, 60 * SECOND, 3_600 * SECOND, 21_600 * SECOND], count)
         ts -= ts % grid
@@ -135,7 +135,7 @@ class _Maker:
         exactly = late.filter(pl.col("after") == _EXACTLY)
         either = [rows[self.source.permutation(rows.height)].with_row_index("turn") for rows in (placed, exactly)]
         chosen = pl.concat(either).sort("turn", maintain_order=True)
-        begun = int(placed["ts"].to_numpy().min()) + self.declared.span * SECOND
+        begun = int(placed["ts"].to_numpy().min()) + self.declared.retention * SECOND
         found: list[tuple[int, ...]] = []
         for x in chosen.filter(pl.col("ts") > begun).iter_rows(named=True):
             moments = sorted({_floor(x["ts"] - back, bucket) - before for back, bucket in every for before in (0, 1)})

@@ -53,8 +53,8 @@ def edges(features: tuple[Feature, ...]) -> set[Edge]:
 
 def _edges_of(feature: Stateful) -> set[Edge]:
     bucket = durations.seconds(feature.bucket) * SECOND if feature.bucket else 1
-    ends = {feature.longest, durations.seconds(feature.delay)}
-    ends |= {feature.recent.longest} if isinstance(feature, Shift) else set()
+    ends = {feature.lookback, durations.seconds(feature.delay)}
+    ends |= {feature.recent.lookback} if isinstance(feature, Shift) else set()
     return {(back * SECOND, bucket) for back in ends}
 
 

@@ -61,7 +61,7 @@ def require_free_names(schema: Mapping[str, pl.DataType], label_delay: str) -> N
     fraud3000.errors.SchemaError: transactions: column 'hour' has the name of a feature
     Hint: Rename the column in the file, or take it out of prepare.mapping.
     """
-    features = {one.name for one in catalogues.declared(label_delay) if one.needs <= set(schema)}
+    features = {feature.name for feature in catalogues.default_features(label_delay) if feature.needs <= set(schema)}
     taken = sorted(name for name in schema if name in features and name not in TRANSACTIONS)
     if taken:
         listed = ", ".join(f"'{name}'" for name in taken)
