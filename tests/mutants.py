@@ -384,8 +384,8 @@ def prepared(rows: int = ROWS, examples: int = STREAMS) -> Iterator[Path]:
     small = [
         (*frames(*stream), as_frame(oracle.features(*stream, CATALOGUE), CATALOGUE)) for stream in drawn if stream[0]
     ]
-    catalogue = every_kind.catalogue(precedence=adversarial_stream.SOURCES)
-    made = adversarial_stream.stream(catalogue, rows=rows)
+    catalogue = every_kind.build_catalogue(precedence=adversarial_stream.SOURCES)
+    made = adversarial_stream.generate(catalogue, rows=rows)
     assert compare(made.transactions, made.ledger, catalogue).differing_cells == 0
     right = {
         "transactions": made.transactions,

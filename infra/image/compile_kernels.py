@@ -21,10 +21,10 @@ from fraud3000.models.policy import Policy
 from fraud3000.models.training import fit
 from fraud3000.params import ColumnMapping, TrainModelParams
 
-catalogue = every_kind.catalogue(
+catalogue = every_kind.build_catalogue(
     label_delay=604_800, late_horizon=86_400, zone="UTC", precedence=adversarial_stream.SOURCES
 )
-made = adversarial_stream.stream(catalogue, rows=1_000, seed=1)
+made = adversarial_stream.generate(catalogue, rows=1_000, seed=1)
 assert compare(made.transactions, made.ledger, catalogue).differing_cells == 0
 
 store = FeatureStore.rebuild(made.transactions, made.ledger, catalogue)

@@ -10,13 +10,13 @@ from fraud3000.features.spec.kinds import Column
 from fraud3000.features.verification import adversarial_stream, every_kind, leaks
 from fraud3000.schema import LEDGER
 
-CATALOGUE = every_kind.catalogue(precedence=adversarial_stream.SOURCES)
+CATALOGUE = every_kind.build_catalogue(precedence=adversarial_stream.SOURCES)
 FEW = CATALOGUE.without([name for name in CATALOGUE.names if not name.startswith(("card_count", "card_frauds"))])
 
 
 @pytest.fixture(scope="module")
 def made() -> adversarial_stream.AdversarialStream:
-    return adversarial_stream.stream(CATALOGUE, rows=1_200)
+    return adversarial_stream.generate(CATALOGUE, rows=1_200)
 
 
 def replaced(column: pl.Expr, name: str):

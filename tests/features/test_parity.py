@@ -13,7 +13,7 @@ from fraud3000.features.verification import adversarial_stream, every_kind
 from fraud3000.features.verification.parity import compare
 from fraud3000.schema import LEDGER, TIME
 
-EVERY_KIND = every_kind.catalogue(precedence=adversarial_stream.SOURCES)
+EVERY_KIND = every_kind.build_catalogue(precedence=adversarial_stream.SOURCES)
 FEW = Catalogue(
     features=(
         Column("amount"),
@@ -52,7 +52,7 @@ def ledger(*records: tuple[str, int, int]) -> pl.DataFrame:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_engines_agree_on_everything_the_rules_speak_of(seed):
-    made = adversarial_stream.stream(EVERY_KIND, rows=1_500, seed=seed)
+    made = adversarial_stream.generate(EVERY_KIND, rows=1_500, seed=seed)
     found = compare(made.transactions, made.ledger, EVERY_KIND)
     assert {name: count for name, count in found.differing.items() if count} == {}
     assert (found.rows, found.cells) == (1_500, 1_500 * len(EVERY_KIND.names))
@@ -62,7 +62,7 @@ def test_the_engines_agree_on_everything_the_rules_speak_of(seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2018, 5])
 def test_the_engines_agree_on_a_long_stream(seed):
-    made = adversarial_stream.stream(EVERY_KIND, rows=40_000, seed=seed)
+    made = adversarial_stream.generate(EVERY_KIND, rows=40_000, seed=seed)
     assert compare(made.transactions, made.ledger, EVERY_KIND).differing_cells == 0
 
 
