@@ -1,4 +1,4 @@
-"""Declarations: names, hashes, what is refused."""
+"""Declarations: names, hashes, and invalid declarations."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_every_setting_is_part_of_the_hash(change):
     assert default(ALL, label_delay=WEEK, **change).hash != default(ALL, label_delay=WEEK).hash
 
 
-def test_every_feature_can_be_told_in_words():
+def test_every_feature_has_a_description():
     for feature in default(ALL, label_delay=WEEK).features:
         assert describe(feature).words
         assert describe(feature).family

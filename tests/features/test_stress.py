@@ -1,4 +1,4 @@
-"""The stream that holds everything, and the counts that say so."""
+"""The adversarial stream, and its statistics."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,28 +16,28 @@ CATALOGUE = every_kind.build_catalogue(precedence=adversarial_stream.SOURCES)
 
 
 @pytest.fixture(scope="module")
-def made() -> adversarial_stream.AdversarialStream:
+def generated() -> adversarial_stream.AdversarialStream:
     return adversarial_stream.generate(CATALOGUE, rows=4_000)
 
 
-def test_the_same_seed_makes_the_same_stream_and_another_another(made):
+def test_the_stream_depends_only_on_the_seed(generated):
     again, other = (
         adversarial_stream.generate(CATALOGUE, rows=4_000),
         adversarial_stream.generate(CATALOGUE, rows=4_000, seed=1),
     )
-    assert again.transactions.equals(made.transactions)
-    assert again.ledger.equals(made.ledger)
-    assert not other.transactions.equals(made.transactions)
+    assert again.transactions.equals(generated.transactions)
+    assert again.ledger.equals(generated.ledger)
+    assert not other.transactions.equals(generated.transactions)
 
 
-def test_it_is_transactions_and_a_ledger_with_every_id_and_place_once(made):
-    check(made.transactions, TRANSACTIONS, REQUIRED, thing="the stream")
-    check(made.ledger, LEDGER, LEDGER, thing="the ledger")
-    assert made.transactions.height == 4_000
-    assert [made.transactions[name].n_unique() for name in ("transaction_id", "seq")] == [4_000, 4_000]
+def test_the_stream_has_every_id_and_seq_once(generated):
+    check(generated.transactions, TRANSACTIONS, REQUIRED, thing="the stream")
+    check(generated.ledger, LEDGER, LEDGER, thing="the ledger")
+    assert generated.transactions.height == 4_000
+    assert [generated.transactions[name].n_unique() for name in ("transaction_id", "seq")] == [4_000, 4_000]
 
 
-def test_it_holds_all_that_the_rules_speak_of(made):
+def test_the_stream_has_every_case_of_the_rules_of_time(generated):
     expected = {
         *("declined", "refunds", "amount 0", "largest allowed amount", "without a label in the source"),
         *("card or terminal missing", "coordinate missing", "other value missing"),
@@ -49,19 +49,21 @@ def test_it_holds_all_that_the_rules_speak_of(made):
         *("recorded before the transaction", "records that reverse the previous one"),
         *("recorded at the time of another record of the transaction", "recorded at the time of some transaction"),
     }
-    assert {name for name in expected if not made.statistics.get(name)} == set()
-    assert made.statistics["label sources"] == 3
-    assert made.statistics["window edges with an event exactly on them"] == made.statistics["window edges"] > 50
+    assert {name for name in expected if not generated.statistics.get(name)} == set()
+    assert generated.statistics["label sources"] == 3
+    assert (
+        generated.statistics["window edges with an event exactly on them"] == generated.statistics["window edges"] > 50
+    )
 
 
-def test_a_stream_is_made_for_any_label_delay_and_horizon():
+def test_a_stream_is_generated_for_any_label_delay_and_horizon():
     declared = every_kind.build_catalogue(label_delay=60, late_horizon=0)
-    holds = adversarial_stream.generate(declared, rows=500).statistics
-    assert holds["late beyond the horizon for the card"] > 0
-    assert holds["recorded before the transaction"] > 0
+    statistics = adversarial_stream.generate(declared, rows=500).statistics
+    assert statistics["late beyond the horizon for the card"] > 0
+    assert statistics["recorded before the transaction"] > 0
 
 
-def test_the_full_catalogue_has_every_kind_of_feature_and_the_twin_of_each_bucketed_window():
+def test_the_catalogue_has_every_kind_of_feature_and_an_exact_variant_of_each_bucketed_window():
     assert {type(feature) for feature in CATALOGUE.features} == set(kinds.KINDS.values())
     windows = [feature for feature in CATALOGUE.features if isinstance(feature, Window)]
     assert {feature.agg for feature in windows} == {
@@ -72,7 +74,7 @@ def test_the_full_catalogue_has_every_kind_of_feature_and_the_twin_of_each_bucke
     assert {"terminal_count_7d_by_1h", "terminal_count_7d"} <= set(CATALOGUE.names)
 
 
-def test_a_census_counts_edges_ties_lateness_and_records():
+def test_statistics_count_edges_ties_lateness_and_records():
     at = lambda second: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=second)  # noqa: E731
     rows = pl.DataFrame(
         {

@@ -56,11 +56,11 @@ class Labels:
             return
         record = Record(is_fraud, source, reported_at, recorded_at, self.count)
         self.count += 1
-        found = self.recent.find(id_)
-        if found is None:
+        match = self.recent.find(id_)
+        if match is None:
             self.waiting.setdefault(id_, []).append(record)
         else:
-            self._apply_records(id_, *found, [record])
+            self._apply_records(id_, *match, [record])
 
     def add_transaction(self, id_: str, ts: int, flags: int, keys: list[int]) -> None:
         """Add a transaction and apply the records that waited for it."""
@@ -73,12 +73,12 @@ class Labels:
 
     def withhold_label(self, id_: str, label_state: LabelState | None = None) -> None:
         """Stop presuming a transaction legitimate; without `label_state`, only if label windows may still read it."""
-        found = self.recent.find(id_)
-        if found is None and label_state is not None:
+        match = self.recent.find(id_)
+        if match is None and label_state is not None:
             ts, flags, keys, records = label_state
-            found = np.array([0, 0, ts, flags, *keys]), records
-        if found is not None:
-            self._apply_records(id_, *found, [WITHHELD])
+            match = np.array([0, 0, ts, flags, *keys]), records
+        if match is not None:
+            self._apply_records(id_, *match, [WITHHELD])
 
     def expect_withheld(self, ids: Iterable[str]) -> None:
         """Withhold the labels of transactions that will be added next."""
@@ -95,8 +95,8 @@ class Labels:
                 self._apply_waiting(ids[row], entries[row])
 
     def _apply_waiting(self, id_: str, entry: Ints) -> list[Record]:
-        found = self.recent.find(id_)
-        records: list[Record] = [] if found is None else found[1]
+        match = self.recent.find(id_)
+        records: list[Record] = [] if match is None else match[1]
         self._apply_records(id_, entry, records, self.waiting.pop(id_))
         return records
 

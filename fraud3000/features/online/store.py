@@ -93,7 +93,7 @@ class FeatureStore:
             values = self._feature_values(transaction, ts)
             if self._labels.span:
                 live = self._state.live.tolist()
-                keys = [live[place] for place in self._layout.label_steps]
+                keys = [live[step] for step in self._layout.label_steps]
                 self._labels.add_transaction(transaction["transaction_id"], ts, int(self._encoder.event[FLAGS]), keys)
             return values
 
