@@ -179,15 +179,15 @@ def test_a_label_is_unknown_until_its_delay_has_passed_and_presumed_legitimate_t
 
 def test_a_record_speaks_after_its_moment_until_the_next_one():
     rows = [{"at": at} for at in (0, 3, 3.000001, 5, 5.000001)]
-    records_ = [record("0", 3), record("0", 5, is_fraud=0)]
-    assert values(LabelWindow("card_id", "9s", "frauds", delay="2s"), *rows, records=records_) == [0, 0, 1, 1, 0]
-    assert values(LabelWindow("card_id", "9s", "rate", delay="2s"), *rows, records=records_) == [None, 0, 1, 1, 0]
+    label_records = [record("0", 3), record("0", 5, is_fraud=0)]
+    assert values(LabelWindow("card_id", "9s", "frauds", delay="2s"), *rows, records=label_records) == [0, 0, 1, 1, 0]
+    assert values(LabelWindow("card_id", "9s", "rate", delay="2s"), *rows, records=label_records) == [None, 0, 1, 1, 0]
     smoothed = LabelWindow("card_id", "9s", "smoothed", delay="2s", prior=0.25, strength=4)
-    assert values(smoothed, *rows, records=records_)[3:] == [(1 + 1) / (1 + 4), (0 + 1) / (2 + 4)]
+    assert values(smoothed, *rows, records=label_records)[3:] == [(1 + 1) / (1 + 4), (0 + 1) / (2 + 4)]
 
 
 @pytest.mark.parametrize(
-    ("said", "fraud"),
+    ("label_records", "fraud"),
     [
         ([record("0", 3, 1, "analyst"), record("0", 4, 0, "file")], 1),
         ([record("0", 3, 1, "file"), record("0", 4, 0, "desk")], 0),
@@ -197,10 +197,10 @@ def test_a_record_speaks_after_its_moment_until_the_next_one():
         ([record("0", -9), record("1", 3, 0)], 1),
     ],
 )
-def test_what_decides_between_records(records_, fraud):
+def test_what_decides_between_records(label_records, fraud):
     rows = [{"at": 0}, {"at": 9}]
     frauds = LabelWindow("card_id", "9s", "frauds", delay="2s")
-    assert values(frauds, *rows, records=records_, precedence=("analyst",))[-1] == fraud
+    assert values(frauds, *rows, records=label_records, precedence=("analyst",))[-1] == fraud
 
 
 def test_declined_and_unlabelled_events_are_unknown_unless_a_record_speaks():

@@ -28,7 +28,7 @@ class EventEncoder:
 
     Attributes
     ----------
-    row
+    event
         The last transaction of `encode`; coordinates as the bits of a float.
     codes
         Codes by text for each text column, in order of first arrival.

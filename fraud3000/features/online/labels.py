@@ -31,7 +31,7 @@ class Labels:
         Flags that label windows test.
     precedence
         Sources, the most trusted first.
-    alter
+    add_delta
         Called with each delta.
 
     Attributes

@@ -67,34 +67,34 @@ def _observe(plan: Plan, state: State, event: Ints, insert: bool) -> int:
 
 
 @kernel
-def absorb(plan: Plan, state: State, events_: Ints, first: int, live: Ints) -> tuple[int, int]:
+def absorb(plan: Plan, state: State, encoded: Ints, first: int, live: Ints) -> tuple[int, int]:
     """Insert rows from `first` on without computing features; returns the next row, and the slots it needs or 0."""
-    for row in range(first, len(events_)):
+    for row in range(first, len(encoded)):
         if row % _AHEAD == 0:
-            _prefetch(plan, state, events_, row, live)
-        needed = _find_keys(plan, state, events_[row], True)
+            _prefetch(plan, state, encoded, row, live)
+        needed = _find_keys(plan, state, encoded[row], True)
         if needed:
             return row, needed
-        _insert_event(plan, state, events_[row])
+        _insert_event(plan, state, encoded[row])
         for step in range(len(plan.steps)):
             live[row, step] = state.live[step]
-    return len(events_), 0
+    return len(encoded), 0
 
 
 @kernel
-def _prefetch(plan: Plan, state: State, events_: Ints, first: int, live: Ints) -> None:
+def _prefetch(plan: Plan, state: State, encoded: Ints, first: int, live: Ints) -> None:
     """Prefetch the memory of the next 64 rows, so that their cache misses overlap."""
-    pool, table, steps, end = state.pool, state.table, plan.steps, min(first + _AHEAD, len(events_))
+    pool, table, steps, end = state.pool, state.table, plan.steps, min(first + _AHEAD, len(encoded))
     touched = 0
     for index in range(len(steps)):
         step = steps[index]
         parent = step["parent"]
         for row in range(first, end):
-            live[row, index] = (index << CODE_BITS) | events_[row, step["field"]]
+            live[row, index] = (index << CODE_BITS) | encoded[row, step["field"]]
             touched ^= table[hash_index(table, live[row, index], live[row, parent] if parent >= 0 else 0)]
             if step["scratch"]:
                 packed = single_event_keys.packed_key(
-                    step, live[row, parent] if parent >= 0 else 0, events_[row, step["field"]]
+                    step, live[row, parent] if parent >= 0 else 0, encoded[row, step["field"]]
                 )
                 touched ^= state.singles[int_map.home_index(state.singles, packed)]
         for row in range(first, end):

@@ -92,7 +92,7 @@ class Plan(NamedTuple):
         Accumulators of all windows over no events.
     horizon
         The late horizon in microseconds.
-    most
+    max_record_slots
         Most slots that the records of a transaction's keys can take.
     """
 

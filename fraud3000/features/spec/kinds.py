@@ -109,7 +109,8 @@ class Window(Stateful):
             )
         if not 1 <= self.cap <= MOST_DISTINCT:
             raise ParamsError(
-                f"{self.name}: cap is {self.cap}, it must be from 1 to {MOST_DISTINCT}", hint="Change `cap`."
+                f"{self.name}: cap is {self.cap}, it must be from 1 to {MOST_DISTINCT}",
+                hint=f"Set `cap` to 1 to {MOST_DISTINCT}.",
             )
 
 
