@@ -26,7 +26,8 @@ import pyarrow as pa
 from fraud3000.data.cleaning import clean, sources
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.catalogue import default
-from fraud3000.features.spec.declarations import Catalogue, LabelWindow, Window
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import LabelWindow, Window
 from fraud3000.labels import visibility
 from fraud3000.params import PrepareModelParams
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from fraud3000 import params as params_files
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.inference.encoder import Encoder, Floats
 from fraud3000.models.training import estimators

@@ -21,8 +21,9 @@ from typer.testing import CliRunner
 from fraud3000 import durations, params, schema
 from fraud3000.cli import app
 from fraud3000.features import catalogue
-from fraud3000.features.spec import declarations
-from fraud3000.features.spec.describe import tell
+from fraud3000.features.spec.base import Feature, Stateful
+from fraud3000.features.spec.describe import describe
+from fraud3000.features.spec.kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
 _TYPES = {schema.TIME: "Datetime, µs, UTC"}
@@ -74,12 +75,12 @@ def schema_page() -> str:
 def features_page() -> str:
     """Every feature of the default catalogue, by the key whose events it reads, then the kinds of features."""
     label_delay = params.Params().prepare.label_delay
-    groups: dict[str, list[declarations.Feature]] = {}
-    for feature in catalogue.declared(_plain(label_delay)):
+    groups: dict[str, list[Feature]] = {}
+    for feature in catalogue.default_features(_plain(label_delay)):
         groups.setdefault(_key(feature), []).append(feature)
     head = ("feature", "what it says", "unit", "kind", "aggregate", "length", "delay", "bucket", "condition", "needs")
     tables = "\n".join(f"## {key}\n\n{_table(head, map(_feature, of_key))}" for key, of_key in groups.items())
-    kinds = _table(("kind", "what it is"), ((f"`{kind.__name__}`", _first_sentence(kind)) for kind in _kinds()))
+    kinds = _table(("kind", "what it is"), ((f"`{kind.__name__}`", _first_sentence(kind)) for kind in KINDS.values()))
     return f"# Features\n\n{_MADE.format(source='`fraud3000/features/`')}\n{_FEATURES}\n{tables}\n## Kinds\n\n{kinds}"
 
 
@@ -146,24 +147,18 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join([head_, "|" + "---|" * len(lines[0]) + "\n", *body])
 
 
-def _key(feature: declarations.Feature) -> str:
-    return " and ".join(feature.keys) if isinstance(feature, declarations.Stateful) else "The transaction itself"
+def _key(feature: Feature) -> str:
+    return " and ".join(feature.keys) if isinstance(feature, Stateful) else "The transaction itself"
 
 
-def _feature(feature: declarations.Feature) -> tuple[str, ...]:
-    told = tell(feature)
+def _feature(feature: Feature) -> tuple[str, ...]:
+    told = describe(feature)
     aggregate = getattr(feature, "agg", getattr(feature, "how", ""))
     length, delay, bucket, where = (getattr(feature, name, None) for name in ("length", "delay", "bucket", "where"))
     delay = delay if delay and durations.seconds(delay) else ""
     needs = ", ".join(f"`{column}`" for column in sorted(feature.needs))
     seen = (length or "", delay, bucket or "", where.name if where else "")
     return f"`{feature.name}`", told.words, told.unit, type(feature).__name__, aggregate, *seen, needs
-
-
-def _kinds() -> Iterator[type[declarations.Feature]]:
-    for kind in vars(declarations).values():
-        if isinstance(kind, type) and issubclass(kind, declarations.Feature) and not inspect.isabstract(kind):
-            yield kind
 
 
 def _first_sentence(kind: type) -> str:

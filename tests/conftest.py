@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000.features.spec.declarations import Catalogue, Column, LabelWindow, NotSeen, Window
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, Window
 from tests.between import Between
 
 Console = Callable[..., subprocess.CompletedProcess[str]]

@@ -1,7 +1,7 @@
-"""What both engines of a copy of the package say of prepared streams, in a process of its own: `python -m tests.judge FOLDER ENGINE`.
+"""Runs the engines of a copy of the package on prepared streams in a separate process: `python -m tests.judge FOLDER ENGINE`.
 
-The folder holds what `tests.mutants.prepared` wrote: a stress stream with the features that both engines gave before the
-change, and small streams with what the oracle says of them.
+The folder contains the files of `tests.mutants.prepared_inputs`: an adversarial stream with the features that both engines
+computed before the change, and small streams with the features of the oracle.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import polars as pl
 
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification.bitwise import differ
 from fraud3000.features.verification.parity import compare
 
 
 class Replayed:
-    """An engine that says again what it said before."""
+    """An engine that returns stored features."""
 
-    answers: ClassVar[list[dict[str, Any]]] = []
+    features: ClassVar[list[dict[str, Any]]] = []
 
     def __init__(self, _: Catalogue) -> None:
-        self._left = iter(self.answers)
+        self._left = iter(self.features)
 
     def observe(self, _: Any, /) -> dict[str, Any]:
         return next(self._left)
@@ -36,51 +36,51 @@ class Replayed:
         return
 
 
-def by_parity(given: dict[str, Any], engine: str) -> int:
-    """Cells of the stress stream in which the engines differ; an engine that was not changed says what it said."""
-    was = given["features"]
-    Replayed.answers = was[given["transactions"]["seq"].arg_sort()].to_dicts()
-    how: dict[str, Any] = {}
+def by_parity(inputs: dict[str, Any], engine: str) -> int:
+    """Count the cells of the adversarial stream in which the engines differ; an unchanged engine returns stored features."""
+    features = inputs["features"]
+    Replayed.features = features[inputs["transactions"]["seq"].arg_sort()].to_dicts()
+    engines: dict[str, Any] = {}
     if engine == "batch":
-        how = {"store": Replayed}
+        engines = {"store": Replayed}
     if engine == "online":
-        how = {"featurize": lambda *_: was}
-    return compare(given["transactions"], given["ledger"], given["catalogue"], **how).differing_cells
+        engines = {"featurize": lambda *_: features}
+    return compare(inputs["transactions"], inputs["ledger"], inputs["catalogue"], **engines).differing_cells
 
 
-def by_oracle(given: dict[str, Any], engine: str) -> int:
-    """Cells of the small streams that are not what the oracle says."""
-    found = 0
-    for transactions, ledger, right in given["streams"]:
+def by_oracle(inputs: dict[str, Any], engine: str) -> int:
+    """Count the cells of the small streams that differ from the oracle."""
+    wrong = 0
+    for transactions, ledger, expected in inputs["streams"]:
         if engine in {"batch", "both"}:
-            mine = batch_engine.featurize(transactions, ledger, given["small_catalogue"])
-            found += _cells(mine, right)
+            computed = batch_engine.featurize(transactions, ledger, inputs["small_catalogue"])
+            wrong += _count_differing(computed, expected)
         if engine in {"online", "both"}:
-            found += _cells(observed(transactions, ledger, given["small_catalogue"]), right)
-    return found
+            wrong += _count_differing(run_online(transactions, ledger, inputs["small_catalogue"]), expected)
+    return wrong
 
 
-def observed(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
-    """The online engine's answers, told every record before any row."""
+def run_online(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
+    """Compute features with the online engine, which gets all label records before the first row."""
     store = FeatureStore(catalogue)
-    for one in ledger.rows(named=True):
-        store.record_label(**one)
+    for label_record in ledger.rows(named=True):
+        store.record_label(**label_record)
     order = transactions["seq"].arg_sort()
-    answers = [store.observe(row) for row in transactions[order].rows(named=True)]
-    return as_frame(answers, catalogue)[order.arg_sort()]
+    features = [store.observe(row) for row in transactions[order].rows(named=True)]
+    return as_frame(features, catalogue)[order.arg_sort()]
 
 
-def as_frame(answers: list[dict[str, Any]], catalogue: Catalogue) -> pl.DataFrame:
-    """Features by name, in the types that they have."""
+def as_frame(features: list[dict[str, Any]], catalogue: Catalogue) -> pl.DataFrame:
+    """Build a frame of features with the type of each."""
     kinds = {"numeric": pl.Float64, "boolean": pl.Boolean, "categorical": pl.String}
-    return pl.DataFrame(answers, schema={feature.name: kinds[feature.kind] for feature in catalogue.features})
+    return pl.DataFrame(features, schema={feature.name: kinds[feature.kind] for feature in catalogue.features})
 
 
-def _cells(mine: pl.DataFrame, right: pl.DataFrame) -> int:
-    return sum(int(differ(mine[name], right[name]).sum()) for name in right.columns)
+def _count_differing(computed: pl.DataFrame, expected: pl.DataFrame) -> int:
+    return sum(int(differ(computed[name], expected[name]).sum()) for name in expected.columns)
 
 
 if __name__ == "__main__":
     folder, changed = Path(sys.argv[1]), sys.argv[2]
-    streams = pickle.loads((folder / "given.pickle").read_bytes())
+    streams = pickle.loads((folder / "inputs.pickle").read_bytes())
     json.dump({"parity": by_parity(streams, changed), "oracle": by_oracle(streams, changed)}, sys.stdout)

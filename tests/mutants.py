@@ -1,6 +1,6 @@
-"""The engines with one line changed: each change breaks a rule, and parity or the oracle must say so.
+"""Mutation tests of the engines: each mutant changes one line to break a rule, and parity or the oracle must detect it.
 
-`python -m tests.mutants` runs all of them and writes docs/mutants.md.
+`python -m tests.mutants` runs all mutants and writes docs/mutants.md.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ ROWS, STREAMS = 300, 30
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change of one line.
+    """A change of one line of source text.
 
     Attributes
     ----------
     rule
-        What it breaks, in the words of docs/concepts.md.
+        The rule that the change breaks.
     engine
-        Whose code it changes: batch, online, or both.
+        Engine whose code it changes: batch, online, or both.
     file
-        Under fraud3000/.
+        Path under fraud3000/.
     inside
-        The text after which the line stands, such as the head of its function.
+        Text before the line, such as the head of its function.
     old, new
-        The first appearance of `old` after that, and what takes its place.
+        First occurrence of `old` after `inside`, and its replacement.
     """
 
     rule: str
@@ -63,93 +63,97 @@ class Mutant:
         return f"{self.file}: {self.inside.partition('(')[0].removeprefix('def ')}: {self.old} -> {self.new}"
 
     def applied(self, source: str) -> str:
-        """The source with the change in it."""
+        """Apply the change to the source."""
         before, inside, after = source.partition(self.inside)
         if not inside or self.old not in after:
-            raise LookupError(f"{self.name} is not there any more")
+            raise LookupError(f"{self.name}: text not found")
         return before + inside + after.replace(self.old, self.new, 1)
 
 
-SWEEPS = ("tallies", "spreads", "extremes", "distincts", "recencies", "label_counts")
-_sweeps = partial(Mutant, engine="batch", file="features/batch/window_kernels.py")
-_batch = partial(Mutant, engine="batch", file="features/batch/batch_engine.py")
+SWEEPS = ("count_and_sum", "compute_deviations", "find_extremes", "count_distinct", "compute_recency", "count_labels")
+_kernels = partial(Mutant, engine="batch", file="features/batch/window_kernels.py")
+_engine = partial(Mutant, engine="batch", file="features/batch/batch_engine.py")
+_keyed = partial(Mutant, engine="batch", file="features/batch/keyed_events.py")
 _labels = partial(Mutant, engine="batch", file="labels/visibility.py")
 _shared = partial(Mutant, engine="both")
 
 BATCH = (
     *(
-        _sweeps(
+        _kernels(
             "ties do not see each other",
             inside=f"def {sweep}(",
-            old="entry[high] + delay < t",
-            new="high < starts[key + 1] and entry[high] + delay <= t",
+            old="entry[right] + delay < t",
+            new="right < starts[key + 1] and entry[right] + delay <= t",
         )
         for sweep in SWEEPS
     ),
     *(
-        _sweeps(
+        _kernels(
             "the far edge is in the window",
             inside=f"def {sweep}(",
-            old="entry[low] + whole < t",
-            new="entry[low] + whole <= t",
+            old="entry[left] + whole < t",
+            new="entry[left] + whole <= t",
         )
         for sweep in SWEEPS
     ),
     *(
-        _sweeps("what arrives later is not seen", inside=f"def {sweep}(", old="if disordered[place]:", new="if False:")
+        _kernels("what arrives later is not seen", inside=f"def {sweep}(", old="if disordered[row]:", new="if False:")
         for sweep in SWEEPS
     ),
-    _sweeps(
-        "what arrives later is not seen", inside="def out_of_order(", old="newest_before > seq[place]", new="False"
+    _kernels(
+        "what arrives later is not seen",
+        inside="def find_disordered(",
+        old="newest_earlier_seq > seq[row]",
+        new="False",
     ),
-    _batch(
+    _keyed(
         "a window ends its delay before t",
         inside="return WindowEdges(",
         old="durations.seconds(feature.delay)",
         new="0",
     ),
-    _batch("a bucket is closed when t is past it", inside="def hands(", old="(bucket - 1)", new="bucket"),
-    _batch("buckets are counted from the epoch", inside="def hands(", old="entry % bucket", new="(entry + 1) % bucket"),
-    _sweeps(
+    _keyed("a bucket is closed when t is past it", inside="def edges(", old="(bucket - 1)", new="bucket"),
+    _keyed("buckets are counted from the epoch", inside="def edges(", old="entry % bucket", new="(entry + 1) % bucket"),
+    _kernels(
         "exactly the horizon late is in time",
-        inside="def leave_late(",
+        inside="def drop_late_keys(",
         old="ts[row] + horizon < ",
         new="ts[row] + horizon <= ",
     ),
-    _sweeps(
-        "late is against the newest event", inside="def leave_late(", old="max(newest[key], ts[row])", new="ts[row]"
+    _kernels(
+        "late is against the newest event", inside="def drop_late_keys(", old="max(newest[key], ts[row])", new="ts[row]"
     ),
-    _batch("amounts are of approved events", inside="self.approved: Bools", old="== APPROVED", new="!= REFUND"),
-    _batch("declined events are counted", inside="self.counted: Bools", old="!= REFUND", new="== APPROVED"),
-    _batch(
+    _keyed("amounts are of approved events", inside="self.approved: Bools", old="== APPROVED", new="!= REFUND"),
+    _keyed("declined events are counted", inside="self.counted: Bools", old="!= REFUND", new="== APPROVED"),
+    _keyed(
         "a condition on status decides alone",
-        inside="def _under(",
-        old='met if condition.column == "status" else ',
+        inside="def _selected(",
+        old='matching if condition.column == "status" else ',
         new="",
     ),
-    _batch(
+    _keyed(
         "a share is of all events of the window",
-        inside="def _among(",
+        inside="def _share_base(",
         old="self.counted(None)",
         new="self._valued(None)",
     ),
-    _batch("a shift is over the longer window", inside="def _shifts(", old="shift.usual", new="shift.recent"),
-    _batch("above is not at least", inside="def meets(", old='"above": column.gt', new='"above": column.ge'),
-    _batch("a key with a missing part is none", inside="def _key_codes(", old="| (part < 0)", new="& (part < 0)"),
-    _sweeps("a distinct count has a cap", inside="def distincts(", old="min(found, cap)", new="found"),
-    _sweeps(
+    _engine("a shift is over the longer window", inside="def _compute_shifts(", old="shift.usual", new="shift.recent"),
+    _keyed("above is not at least", inside="def matches(", old='"above": column.gt', new='"above": column.ge'),
+    _keyed("a key with a missing part is none", inside="def _key_codes(", old="| (more < 0)", new="& (more < 0)"),
+    _kernels("a distinct count has a cap", inside="def count_distinct(", old="min(seen, cap)", new="seen"),
+    _kernels(
         "a record at t is not known at t",
-        inside="def label_counts(",
+        inside="def count_labels(",
         old='begins, side="right"',
         new='begins, side="left"',
     ),
-    _sweeps(
-        "a record at t is not known at t", inside="def label_counts(", old="since[told] < t", new="since[told] <= t"
+    _kernels(
+        "a record at t is not known at t", inside="def count_labels(", old="since[span] < t", new="since[span] <= t"
     ),
-    _sweeps(
+    _kernels(
         "a reversal takes the fraud back",
-        inside="def label_counts(",
-        old="min(until[mark], enters + whole)",
+        inside="def count_labels(",
+        old="min(until[next_span], enters + whole)",
         new="enters + whole",
     ),
     _labels(
@@ -164,64 +168,71 @@ BATCH = (
     ),
     _labels("of equal records the last decides", inside="def changes(", old='keep="last"', new='keep="first"'),
 )
-_kept = partial(Mutant, engine="online", file="features/online/events.py")
+_events = partial(Mutant, engine="online", file="features/online/events.py")
 _blocks = partial(Mutant, engine="online", file="features/online/blocks.py")
 _buckets = partial(Mutant, engine="online", file="features/online/buckets.py")
-_changes = partial(Mutant, engine="online", file="features/online/label_deltas.py")
+_label_deltas = partial(Mutant, engine="online", file="features/online/label_deltas.py")
 _singles = partial(Mutant, engine="online", file="features/online/single_event_keys.py")
-_step = partial(Mutant, engine="online", file="features/online/observe.py")
-_draft = partial(Mutant, engine="online", file="features/online/plan_compiler.py")
-_facts = partial(Mutant, engine="online", file="features/online/event_encoder.py")
-_records = partial(Mutant, engine="online", file="features/online/label_records.py")
-_alone = partial(Mutant, engine="online", file="features/online/row_features.py")
+_observe = partial(Mutant, engine="online", file="features/online/observe.py")
+_compiler = partial(Mutant, engine="online", file="features/online/plan_compiler.py")
+_encoder = partial(Mutant, engine="online", file="features/online/event_encoder.py")
+_label_records = partial(Mutant, engine="online", file="features/online/label_records.py")
+_row_features = partial(Mutant, engine="online", file="features/online/row_features.py")
 
 ONLINE = (
-    _draft(
+    _compiler(
         "a shift is over the longer window",
         inside="isinstance(feature, Shift)",
-        old="self._places[feature.usual]",
-        new="self._places[feature.recent]",
+        old="self._positions[feature.usual]",
+        new="self._positions[feature.recent]",
     ),
-    _kept("a window ends its delay before t", inside="def read(", old='t - window["near"]', new="t"),
-    _kept(
+    _events("a window ends its delay before t", inside="def read(", old='t - window["near"]', new="t"),
+    _events(
         "the near edge is not in the window", inside="def read(", old='t - window["near"]', new='t - window["near"] + 1'
     ),
-    _kept("the far edge is in the window", inside="def read(", old='t - window["far"]', new='t - window["far"] + 1'),
-    _kept("an event counts once", inside="def read(", old='until = sums[cell["taken"]]', new="until = end"),
-    _kept("a window takes what its aggregate takes", inside="def _take_in(", old="flags & mask != mask", new="False"),
-    _kept("declined and unlabelled stay unknown", inside="def _take_in(", old="flags & PRESUMED", new="1"),
-    _kept("the last event is the newest one", inside="def _take_in(", old="if sums[out] == 0:", new="if True:"),
-    _kept("events stand by time, then arrival", inside="def insert(", old="facts[TS] + 1", new="facts[TS]"),
-    _blocks("events stand by time, then arrival", inside="def position(", old="last < moment", new="last <= moment"),
+    _events("the far edge is in the window", inside="def read(", old='t - window["far"]', new='t - window["far"] + 1'),
+    _events("an event counts once", inside="def read(", old='cell_end = sums[cell["end_slot"]]', new="cell_end = end"),
+    _events(
+        "a window takes what its aggregate takes",
+        inside="def _accumulate_events(",
+        old="flags & mask != mask",
+        new="False",
+    ),
+    _events("declined and unlabelled stay unknown", inside="def _accumulate_events(", old="flags & PRESUMED", new="1"),
+    _events(
+        "the last event is the newest one", inside="def _accumulate_events(", old="if sums[out] == 0:", new="if True:"
+    ),
+    _events("events stand by time, then arrival", inside="def insert(", old="event[TS] + 1", new="event[TS]"),
+    _blocks("events stand by time, then arrival", inside="def lower_bound(", old="last < moment", new="last <= moment"),
     _blocks(
         "the far edge is in the window",
-        inside="def position(",
+        inside="def lower_bound(",
         old="pool[block + middle * size] < moment",
         new="pool[block + middle * size] <= moment",
     ),
     _blocks(
         "what a late row may see is kept, edge included",
-        inside="def unseen(",
-        old='newest - section["keep"]',
-        new='newest - section["keep"] + 1',
+        inside="def count_expired(",
+        old='newest - section["retention"]',
+        new='newest - section["retention"] + 1',
     ),
     _blocks(
         "what a late row may see is kept, edge included",
-        inside="def unseen(",
+        inside="def count_expired(",
         old='newest - section["horizon"]',
         new='newest - section["horizon"] + 1',
     ),
-    _blocks("buckets are counted from the epoch", inside="def floor(", old="int(ts //", new="int((ts + 1) //"),
+    _blocks("buckets are counted from the epoch", inside="def bucket_start(", old="int(ts //", new="int((ts + 1) //"),
     _buckets(
         "a bucket is closed when t is past it",
         inside="def read(",
-        old='blocks.floor(section, t - window["near"])',
+        old='blocks.bucket_start(section, t - window["near"])',
         new='t - window["near"]',
     ),
     _buckets(
         "a bucket is seen whole",
         inside="def read(",
-        old='blocks.floor(section, t - window["far"])',
+        old='blocks.bucket_start(section, t - window["far"])',
         new='t - window["far"]',
     ),
     _buckets(
@@ -230,68 +241,76 @@ ONLINE = (
         old="row + 1 if kind in (MAX, MIN) else count",
         new="row + 1",
     ),
-    _buckets("a distinct count has a cap", inside="def _keep_text(", old="pool[at] == cap", new="pool[at] == 1"),
-    _changes(
+    _buckets("a distinct count has a cap", inside="def _add_code(", old="pool[at] == cap", new="pool[at] == 1"),
+    _label_deltas(
         "a record at t is not known at t",
         inside="def read(",
-        old="pool[change + SINCE] < t",
-        new="pool[change + SINCE] <= t",
+        old="pool[delta + SINCE] < t",
+        new="pool[delta + SINCE] <= t",
     ),
-    _changes(
+    _label_deltas(
         "the far edge is in the window",
         inside="def read(",
-        old="far <= pool[change + EVENT_TS]",
-        new="far < pool[change + EVENT_TS]",
+        old="far <= pool[delta + EVENT_TS]",
+        new="far < pool[delta + EVENT_TS]",
     ),
-    _changes(
+    _label_deltas(
         "ties do not see each other",
         inside="def read(",
-        old="pool[change + EVENT_TS] < near",
-        new="pool[change + EVENT_TS] <= near",
+        old="pool[delta + EVENT_TS] < near",
+        new="pool[delta + EVENT_TS] <= near",
     ),
-    _changes(
+    _label_deltas(
         "a late row knows only what was recorded before it",
-        inside="def settle(",
+        inside="def prune(",
         old="newest - horizon",
         new="newest",
     ),
-    _step("ties do not see each other", inside="def observe(", old="facts[TS])", new="facts[TS] + 1)"),
-    _step("exactly the horizon late is in time", inside="def _locate(", old="> plan.horizon", new=">= plan.horizon"),
-    _step("late is against the newest event", inside="def _count(", old="max(pool[key + NEWEST], ts)", new="ts"),
-    _step(
+    _observe("ties do not see each other", inside="def observe(", old="event[TS])", new="event[TS] + 1)"),
+    _observe(
+        "exactly the horizon late is in time", inside="def _find_keys(", old="> plan.horizon", new=">= plan.horizon"
+    ),
+    _observe(
+        "late is against the newest event", inside="def _update_tally(", old="max(pool[key + NEWEST], ts)", new="ts"
+    ),
+    _observe(
         "too late is not kept",
-        inside="def _insert(",
+        inside="def _insert_event(",
         old='key = live[section["step"]]',
         new='key = state.keys[section["step"]]',
     ),
     _singles(
         "late is against the newest event",
-        inside="def lay_out(",
-        old="singles[place + 1] if known else ts",
+        inside="def load_key_state(",
+        old="singles[index + 1] if known else ts",
         new="ts",
     ),
-    _singles("an event counts once", inside="def lay_out(", old="int(known) << blocks.CLASS_BITS", new="0"),
-    _facts("amounts are of approved events", inside="def _flags(", old="status == IS_APPROVED", new="status != REFUND"),
-    _facts("declined events are counted", inside="def _flags(", old="status != REFUND", new="status == IS_APPROVED"),
-    _facts("declined and unlabelled stay unknown", inside="def _flags(", old="status != DECLINED and ", new=""),
-    _facts("above is not at least", inside="def _satisfies(", old="found > than", new="found >= than"),
-    _facts("columns are summed in steps", inside="def _steps(", old="float(value)", new="round(float(value), 3)"),
-    _records("the most trusted source decides", inside="def changes(", old="source: -place", new="source: place"),
-    _records(
+    _singles("an event counts once", inside="def load_key_state(", old="int(known) << blocks.CLASS_BITS", new="0"),
+    _encoder(
+        "amounts are of approved events", inside="def _flags(", old="status == IS_APPROVED", new="status != REFUND"
+    ),
+    _encoder("declined events are counted", inside="def _flags(", old="status != REFUND", new="status == IS_APPROVED"),
+    _encoder("declined and unlabelled stay unknown", inside="def _flags(", old="status != DECLINED and ", new=""),
+    _encoder("above is not at least", inside="def _satisfies(", old="value > threshold", new="value >= threshold"),
+    _encoder("columns are summed in steps", inside="def _to_steps(", old="float(value)", new="round(float(value), 3)"),
+    _label_records(
+        "the most trusted source decides", inside="def compute_deltas(", old="source: -position", new="source: position"
+    ),
+    _label_records(
         "of equal records the last decides",
-        inside="def changes(",
-        old="reported, record.place)",
-        new="reported, -record.place)",
+        inside="def compute_deltas(",
+        old="reported, record.position)",
+        new="reported, -record.position)",
     ),
-    _records(
+    _label_records(
         "a reversal takes the fraud back",
-        inside="def changes(",
-        old="record.is_fraud - known[0]",
-        new="max(record.is_fraud - known[0], 0)",
+        inside="def compute_deltas(",
+        old="record.is_fraud - current[0]",
+        new="max(record.is_fraud - current[0], 0)",
     ),
-    _alone(
+    _row_features(
         "calendar features use the local zone",
-        inside="def of(",
+        inside="def compute(",
         old="fromtimestamp(ts // SECOND, self._zone)",
         new='fromtimestamp(ts // SECOND, ZoneInfo("UTC"))',
     ),
@@ -344,23 +363,23 @@ SHARED = (
 )
 ALL = (*BATCH, *ONLINE, *SHARED)
 QUICK = tuple(m for m in ALL if m.rule in {"exactly the horizon late is in time", "distances are whole metres"})
-"""One of either engine, and one of what they share."""
+"""One mutant of each engine, and one of the shared code."""
 
 
-def by_hand() -> list[Stream]:
-    """Streams for changes that drawn ones meet too seldom."""
-    there = {"place": (10.0, 10.0)}
-    late_tie = transactions({"at": 1}, {"at": 5}, {"at": 1, **there}, {"at": 3})
-    in_after_x = transactions({"at": 4}, {"at": 8}, {"at": 5})
-    at_the_end_of_what_is_kept = transactions(*({"at": at} for at in (1, 11, 11, 7)))
+def handmade_streams() -> list[Stream]:
+    """Streams for mutants that random streams detect too rarely."""
+    elsewhere = {"terminal_location": (10.0, 10.0)}
+    late_tie = transactions({"at": 1}, {"at": 5}, {"at": 1, **elsewhere}, {"at": 3})
+    late_after_x = transactions({"at": 4}, {"at": 8}, {"at": 5})
+    at_the_retention_edge = transactions(*({"at": at} for at in (1, 11, 11, 7)))
     steps = transactions(*({"at": at, "risk": 0.00006} for at in range(3)))
-    return [(late_tie, []), (in_after_x, [record("0", 8)]), (at_the_end_of_what_is_kept, []), (steps, [])]
+    return [(late_tie, []), (late_after_x, [record("0", 8)]), (at_the_retention_edge, []), (steps, [])]
 
 
 @contextmanager
-def prepared(rows: int = ROWS, examples: int = STREAMS) -> Iterator[Path]:
-    """A folder with streams, and with what is right for them."""
-    drawn = [*REGRESSIONS.values(), *by_hand()]
+def prepared_inputs(rows: int = ROWS, examples: int = STREAMS) -> Iterator[Path]:
+    """Directory with streams and their correct features."""
+    drawn = [*REGRESSIONS.values(), *handmade_streams()]
 
     @settings(max_examples=examples, derandomize=True, database=None, deadline=None)
     @given(streams())
@@ -368,57 +387,59 @@ def prepared(rows: int = ROWS, examples: int = STREAMS) -> Iterator[Path]:
         drawn.append(stream)
 
     draw()
-    small = [
+    oracle_streams = [
         (*frames(*stream), as_frame(oracle.features(*stream, CATALOGUE), CATALOGUE)) for stream in drawn if stream[0]
     ]
-    catalogue = every_kind.catalogue(precedence=adversarial_stream.SOURCES)
-    made = adversarial_stream.stream(catalogue, rows=rows)
-    assert compare(made.transactions, made.ledger, catalogue).differing_cells == 0
-    right = {
-        "transactions": made.transactions,
-        "ledger": made.ledger,
+    catalogue = every_kind.build_catalogue(precedence=adversarial_stream.SOURCES)
+    generated = adversarial_stream.generate(catalogue, rows=rows)
+    assert compare(generated.transactions, generated.ledger, catalogue).differing_cells == 0
+    inputs = {
+        "transactions": generated.transactions,
+        "ledger": generated.ledger,
         "catalogue": catalogue,
-        "features": batch_engine.featurize(made.transactions, made.ledger, catalogue).select(catalogue.names),
-        "streams": small,
+        "features": batch_engine.featurize(generated.transactions, generated.ledger, catalogue).select(catalogue.names),
+        "streams": oracle_streams,
         "small_catalogue": CATALOGUE,
     }
-    with tempfile.TemporaryDirectory() as place:
-        (Path(place) / "given.pickle").write_bytes(pickle.dumps(right))
-        yield Path(place)
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "inputs.pickle").write_bytes(pickle.dumps(inputs))
+        yield Path(directory)
 
 
-def caught(mutant: Mutant, folder: Path) -> dict[str, int]:
-    """How many cells each check finds wrong in a copy of the package with the change in it."""
-    with tempfile.TemporaryDirectory() as place:
-        copy = Path(place)
+def count_wrong_cells(mutant: Mutant, folder: Path) -> dict[str, int]:
+    """Count the wrong cells that each check finds in a copy of the package with the change."""
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory)
         shutil.copytree(ROOT / "fraud3000", copy / "fraud3000", ignore=shutil.ignore_patterns("__pycache__"))
         (copy / "tests").symlink_to(ROOT / "tests")
         path = copy / "fraud3000" / mutant.file
         path.write_text(mutant.applied(path.read_text(encoding="utf-8")), encoding="utf-8")
         command = [sys.executable, "-m", "tests.judge", str(folder), mutant.engine]
-        place_of = {**os.environ, "NUMBA_DISABLE_JIT": "1", "POLARS_MAX_THREADS": "1", "PYTHONPATH": str(copy)}
-        done = subprocess.run(command, cwd=copy, env=place_of, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{mutant.name}: {done.stderr[-2_000:]}")
-    found: dict[str, int] = json.loads(done.stdout)
-    return found
+        environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "POLARS_MAX_THREADS": "1", "PYTHONPATH": str(copy)}
+        process = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise RuntimeError(f"{mutant.name}: {process.stderr[-2_000:]}")
+    counts: dict[str, int] = json.loads(process.stdout)
+    return counts
 
 
-def judged(mutants: Iterable[Mutant], *, rows: int = ROWS, examples: int = STREAMS) -> dict[Mutant, dict[str, int]]:
-    """What the checks say of some changes, two at a time."""
-    with prepared(rows, examples) as folder, ThreadPoolExecutor(2) as pool:
-        asked = list(mutants)
-        return dict(zip(asked, pool.map(lambda mutant: caught(mutant, folder), asked), strict=True))
+def run_mutants(
+    mutants: Iterable[Mutant], *, rows: int = ROWS, examples: int = STREAMS
+) -> dict[Mutant, dict[str, int]]:
+    """Run the checks on some mutants, two at a time."""
+    with prepared_inputs(rows, examples) as folder, ThreadPoolExecutor(2) as pool:
+        selected = list(mutants)
+        return dict(zip(selected, pool.map(lambda mutant: count_wrong_cells(mutant, folder), selected), strict=True))
 
 
-HEAD = """# Mutants: what the proofs would catch
+HEAD = """# Mutants: errors that the proofs detect
 
 <!-- Made by `python -m tests.mutants`; do not edit. -->
 
-A proof that never fails proves little. Below, one line of an engine is changed so that it breaks a rule of
-[time](concepts.md), in a copy of the package. Parity pushes a stress stream of {rows} rows through both engines, the
-oracle judges small streams; each change must be caught by one of them at least. A change of what both engines
-share is for the oracle alone: they agree in it.
+A check that never fails proves little. Each mutant below changes one line of an engine in a copy of the package, so that
+it breaks a rule of [time](concepts.md). Parity runs an adversarial stream of {rows} rows through both engines, and the
+oracle computes small streams independently; at least one of them must catch each mutant. Only the oracle can catch a
+change of code that both engines share, because their results stay equal.
 
 | rule | engine | where | parity | oracle |
 |---|---|---|---|---|
@@ -426,22 +447,23 @@ share is for the oracle alone: they agree in it.
 
 
 def page(verdicts: dict[Mutant, dict[str, int]]) -> str:
-    """The table of rules and of what catches their breach."""
+    """Render docs/mutants.md: for each mutant, the checks that detect it."""
     lines = [
-        f"| {told(mutant)} | {_verdict(by['parity'])} | {_verdict(by['oracle'])} |\n" for mutant, by in verdicts.items()
+        f"| {table_cells(mutant)} | {_verdict(by['parity'])} | {_verdict(by['oracle'])} |\n"
+        for mutant, by in verdicts.items()
     ]
     return HEAD.format(rows=ROWS) + "".join(lines)
 
 
-def told(mutant: Mutant) -> str:
-    """A change as the page tells it."""
-    place = Path(mutant.file).stem
+def table_cells(mutant: Mutant) -> str:
+    """Render the first columns of a mutant's row."""
+    location = Path(mutant.file).stem
     if mutant.inside.startswith("def "):
-        place += f".{mutant.inside.removeprefix('def ').rstrip('(')}"
+        location += f".{mutant.inside.removeprefix('def ').rstrip('(')}"
     change = (
         f"`{mutant.old.strip()}` → `{mutant.new.strip()}`" if mutant.new.strip() else f"without `{mutant.old.strip()}`"
     )
-    return f"{mutant.rule} | {mutant.engine} | `{place}`: " + change.replace("|", "\\|")
+    return f"{mutant.rule} | {mutant.engine} | `{location}`: " + change.replace("|", "\\|")
 
 
 def _verdict(cells: int) -> str:
@@ -449,7 +471,7 @@ def _verdict(cells: int) -> str:
 
 
 if __name__ == "__main__":
-    results = judged(ALL)
+    results = run_mutants(ALL)
     PAGE.write_text(page(results), encoding="utf-8")
     for survivor in (mutant for mutant, by in results.items() if not any(by.values())):
         sys.stderr.write(f"not caught: {survivor.name}\n")

@@ -1,7 +1,7 @@
-"""Every feature by the letter of the time contract, one row against all others: slow, short, the judge of both engines.
+"""Oracle: reference implementation of every feature, one row against all others; slow and short, it checks both engines.
 
-Times are whole microseconds since the epoch, transactions and label records plain dicts. Nothing of the package is used
-but the durations that the declarations are written in.
+Times are integer microseconds since the epoch, transactions and label records are plain dicts. It uses nothing of the
+package except the parser of durations.
 """
 
 import math
@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 from fraud3000 import durations
 
 SECOND = 1_000_000
-OF_VALUES = {"sum", "mean", "max", "min", "std", "ratio", "zscore"}
+VALUE_AGGREGATES = {"sum", "mean", "max", "min", "std", "ratio", "zscore"}
 
 
 def features(transactions, records, catalogue):
-    """One dict of feature values for each transaction, None where a value is undefined."""
+    """Compute one dict of feature values per transaction; None if a value is undefined."""
     by_key = {f.keys: stored(transactions, f.keys, catalogue) for f in catalogue.features if hasattr(f, "keys")}
     return [{f.name: value(f, x, by_key, records, catalogue) for f in catalogue.features} for x in transactions]
 
@@ -26,107 +26,107 @@ def value(f, x, by_key, records, catalogue):
     kind = type(f).__name__
     if not hasattr(f, "keys"):
         return {"Column": column, "Calendar": calendar, "FromHome": from_home}[kind](f, x, catalogue)
-    kept = by_key[f.keys]
-    if x["seq"] not in {e["seq"] for e in kept}:  # a part of the key is missing, or x came too late for it
+    stored_events = by_key[f.keys]
+    if x["seq"] not in {e["seq"] for e in stored_events}:  # a part of the key is null, or x arrived too late for it
         return None
-    seen = window(f, x, kept)
+    seen = events_in_window(f, x, stored_events)
     if kind == "LabelWindow":
-        return labels(f, [label(e, records, x["ts"], catalogue) for e in taken(f, seen)])
+        return labels(f, [label(e, records, x["ts"], catalogue) for e in selected(f, seen)])
     if kind in {"SinceLast", "NotSeen", "FromLast"}:
-        return recency(f, kind, x, taken(f, seen))
+        return recency(f, kind, x, selected(f, seen))
     if kind == "Shift":
         longer = replace(f, length=f.over, agg="mean")
-        usual = of_values(longer, x, taken(longer, window(longer, x, kept)))
-        recent = of_values(f, x, taken(f, seen))
+        usual = value_aggregate(longer, x, selected(longer, events_in_window(longer, x, stored_events)))
+        recent = value_aggregate(f, x, selected(f, seen))
         return recent / usual if recent is not None and usual is not None and usual > 0 else None
-    return of_values(f, x, taken(f, seen)) if aggregate(f) in OF_VALUES else of_events(f, seen)
+    return value_aggregate(f, x, selected(f, seen)) if aggregate(f) in VALUE_AGGREGATES else event_aggregate(f, seen)
 
 
-# which events
+# selection of events
 
 
 def stored(transactions, keys, catalogue):
-    """The events that their keys hold: those with a key, and not too far behind the newest one of it."""
-    newest, kept = {}, []
+    """Events that are stored for their keys: those with a key that did not arrive too late for it."""
+    newest, accepted = {}, []
     for e in sorted(transactions, key=lambda e: e["seq"]):
         key = tuple(e[name] for name in keys)
         if None not in key and newest.get(key, e["ts"]) - e["ts"] <= catalogue.late_horizon * SECOND:
-            kept.append(e)
+            accepted.append(e)
             newest[key] = max(newest.get(key, e["ts"]), e["ts"])
-    return kept
+    return accepted
 
 
-def window(f, x, kept):
-    """The events of x's key in the window, by (ts, seq)."""
+def events_in_window(f, x, stored_events):
+    """Events of x's key in the window, by (ts, seq)."""
     delay, length, bucket = (durations.seconds(text or "0s") * SECOND for text in (f.delay, f.length, f.bucket))
     floor = (lambda t: t // bucket * bucket) if bucket else (lambda t: t)
     first, end = floor(x["ts"] - delay - length), floor(x["ts"] - delay)
-    mine = [e for e in kept if all(e[name] == x[name] for name in f.keys) and e["seq"] < x["seq"]]
-    return sorted((e for e in mine if first <= e["ts"] < end), key=lambda e: (e["ts"], e["seq"]))
+    own = [e for e in stored_events if all(e[name] == x[name] for name in f.keys) and e["seq"] < x["seq"]]
+    return sorted((e for e in own if first <= e["ts"] < end), key=lambda e: (e["ts"], e["seq"]))
 
 
-def taken(f, seen):
-    """Those of a window's events that the feature takes."""
-    return [e for e in of_status(f, seen) if f.where is None or satisfies(f.where, e)]
+def selected(f, seen):
+    """Events of a window that the feature includes."""
+    return [e for e in with_status(f, seen) if f.where is None or satisfies(f.where, e)]
 
 
-def of_status(f, seen):
+def with_status(f, seen):
     if f.where is not None and f.where.column == "status":
         return seen
-    statuses = {"approved"} if aggregate(f) in OF_VALUES else {"approved", "declined"}
+    statuses = {"approved"} if aggregate(f) in VALUE_AGGREGATES else {"approved", "declined"}
     return [e for e in seen if e["status"] in statuses]
 
 
 def satisfies(where, e):
-    found, than = e[where.column], where.values[0]
-    if found is None:
+    value, threshold = e[where.column], where.values[0]
+    if value is None:
         return False
     if where.how == "is":
-        return found in where.values
+        return value in where.values
     compare = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt, "at_most": operator.le}
-    return compare[where.how](found, than)
+    return compare[where.how](value, threshold)
 
 
 def label(e, records, t, catalogue):
-    """1, 0 or None (unknown), as known at t."""
+    """Label as known at t: 1, 0 or None (unknown)."""
     if t <= e["ts"] + catalogue.label_delay * SECOND:
         return None
     known = [r for r in records if r["transaction_id"] == e["transaction_id"] and r["recorded_at"] < t]
     if known:
-        trust = {source: -place for place, source in enumerate(catalogue.precedence)}
+        trust = {source: -position for position, source in enumerate(catalogue.precedence)}
         reported = lambda r: -math.inf if r["reported_at"] is None else r["reported_at"]  # noqa: E731
         strength = lambda r: (trust.get(r["source"], -math.inf), r["recorded_at"], reported(r))  # noqa: E731
-        return max(reversed(known), key=strength)["is_fraud"]  # the last given of the equally strong
+        return max(reversed(known), key=strength)["is_fraud"]  # the last of equally strong records
     return 0 if e["labelled"] and e["status"] != "declined" else None
 
 
-# what is made of them
+# aggregates
 
 
 def aggregate(f):
     return getattr(f, "agg", None) or getattr(f, "how", None)
 
 
-def of_events(f, seen):
-    mine = taken(f, seen)
+def event_aggregate(f, seen):
+    own = selected(f, seen)
     if f.agg == "share":
-        return len(mine) / len(of_status(f, seen)) if of_status(f, seen) else None
+        return len(own) / len(with_status(f, seen)) if with_status(f, seen) else None
     if f.agg == "distinct":
-        return float(min(len({e[f.column] for e in mine} - {None}), f.cap))
-    return float(len(mine))
+        return float(min(len({e[f.column] for e in own} - {None}), f.cap))
+    return float(len(own))
 
 
-def of_values(f, x, mine):
+def value_aggregate(f, x, own):
     agg, unit = aggregate(f), 1.0 if f.column == "amount" else 10_000.0
-    numbers = [number for e in mine if (number := whole(f.column, e)) is not None]
+    numbers = [number for e in own if (number := as_integer(f.column, e)) is not None]
     if agg == "sum":
         return float(sum(numbers)) / unit
     if agg in {"max", "min"}:
         return float({"max": max, "min": min}[agg](numbers)) / unit if numbers else None
     if agg in {"mean", "std"}:
-        found = {"mean": mean, "std": deviation}[agg](numbers)
-        return None if found is None else found / unit
-    middle, spread, current = mean(numbers), deviation(numbers), whole(f.column, x)
+        result = {"mean": mean, "std": deviation}[agg](numbers)
+        return None if result is None else result / unit
+    middle, spread, current = mean(numbers), deviation(numbers), as_integer(f.column, x)
     if current is None or middle is None:
         return None
     if agg == "ratio":
@@ -134,8 +134,8 @@ def of_values(f, x, mine):
     return (current - middle) / spread if spread else None
 
 
-def whole(name, e):
-    """A value as a whole number: minor units, or steps of 1/10,000; None where it is missing or beyond 10^9."""
+def as_integer(name, e):
+    """Value as an integer: minor units, or steps of 1/10,000; None if it is missing or its absolute value is above 10^9."""
     if name == "amount":
         return e[name]
     if e[name] is None or math.isnan(e[name]) or abs(e[name] * 10_000.0) > 1e13:
@@ -163,23 +163,23 @@ def labels(f, known):
     return float({"frauds": frauds, "labelled": labelled}[f.agg])
 
 
-def recency(f, kind, x, mine):
+def recency(f, kind, x, own):
     if kind == "NotSeen":
-        return not mine
-    if not mine:
+        return not own
+    if not own:
         return None
-    seconds = float(x["ts"] - mine[-1]["ts"]) / 1e6
+    seconds = float(x["ts"] - own[-1]["ts"]) / 1e6
     if kind == "SinceLast":
         return seconds
-    metres = distance(*(e[name] for e in (mine[-1], x) for name in ("terminal_lat", "terminal_long")))
+    metres = distance(*(e[name] for e in (own[-1], x) for name in ("terminal_lat", "terminal_long")))
     if metres is None:
         return None
     return metres / 1000.0 if f.how == "distance" else metres * 3.6 / seconds
 
 
 def distance(*degrees):
-    """Whole metres on the sphere by the haversine, of two latitudes and longitudes."""
-    if any(one is None or math.isnan(one) for one in degrees):
+    """Great-circle distance in whole metres between two points, by the haversine formula."""
+    if any(degree is None or math.isnan(degree) for degree in degrees):
         return None
     lat_1, long_1, lat_2, long_2 = degrees
     phi_1, phi_2 = math.radians(lat_1), math.radians(lat_2)
@@ -188,14 +188,14 @@ def distance(*degrees):
     return float(math.floor(2 * 6_371_008.8 * math.asin(math.sqrt(min(chord, 1.0))) + 0.5))
 
 
-# the transaction alone
+# features of the row itself
 
 
 def column(f, x, catalogue):
-    found = x[f.column]
-    if f.categorical or found is None:
-        return found
-    return None if math.isnan(found) else float(found)
+    value = x[f.column]
+    if f.categorical or value is None:
+        return value
+    return None if math.isnan(value) else float(value)
 
 
 def calendar(f, x, catalogue):

@@ -1,14 +1,14 @@
-"""The judge is judged: small streams, one for each rule of time, with values worked out by hand."""
+"""The oracle against values worked out by hand: one small stream for each rule of time."""
 
 import math
 
 import pytest
 
-from fraud3000.features.spec.declarations import (
+from fraud3000.features.spec.base import Condition
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import (
     Calendar,
-    Catalogue,
     Column,
-    Condition,
     FromHome,
     FromLast,
     LabelWindow,
@@ -25,15 +25,15 @@ TRAVEL, REFUNDED = Condition("category", "is", ("travel",)), Condition("status",
 
 
 def values(feature, *rows, records=(), late_horizon=100, precedence=()):
-    """The feature of each row, where labels take two seconds."""
+    """Compute a feature of each row, with a label delay of two seconds."""
     catalogue = Catalogue(
         (feature,), label_delay=2, late_horizon=late_horizon, zone="Europe/Paris", precedence=precedence
     )
-    return [found[feature.name] for found in oracle.features(transactions(*rows), list(records), catalogue)]
+    return [result[feature.name] for result in oracle.features(transactions(*rows), list(records), catalogue)]
 
 
-def amounts(*told, **same):
-    return [{"at": at, "amount": amount, **same} for at, amount in enumerate(told)]
+def amounts(*values, **common):
+    return [{"at": at, "amount": amount, **common} for at, amount in enumerate(values)]
 
 
 def test_a_window_begins_at_its_length_and_ends_before_the_moment():
@@ -83,8 +83,8 @@ def test_counts_take_declined_events_and_amounts_approved_ones_alone():
 
 
 def test_sums_are_zero_over_nothing_and_all_else_is_undefined():
-    found = [values(Window("card_id", "9s", agg), {"at": 0})[0] for agg in ("sum", "mean", "max", "min", "std")]
-    assert found == [0, None, None, None, None]
+    result = [values(Window("card_id", "9s", agg), {"at": 0})[0] for agg in ("sum", "mean", "max", "min", "std")]
+    assert result == [0, None, None, None, None]
 
 
 def test_aggregates_of_the_amount():
@@ -151,7 +151,7 @@ def test_a_condition_on_the_status_alone_decides_about_it():
 
 
 def test_the_last_event_is_the_last_by_time_that_is_no_refund():
-    rows = [{"at": 3, "place": (1.0, 0.0)}, {"at": 1}, {"at": 4, "status": "refund"}, {"at": 5}]
+    rows = [{"at": 3, "terminal_location": (1.0, 0.0)}, {"at": 1}, {"at": 4, "status": "refund"}, {"at": 5}]
     assert values(SinceLast("card_id", "9s"), *rows) == [None, None, 1, 2]
     assert values(NotSeen("card_id", "2s"), *rows) == [True, True, False, False]
     assert values(FromLast("card_id", "9s", "distance"), *rows)[-1] == 111.195
@@ -159,10 +159,17 @@ def test_the_last_event_is_the_last_by_time_that_is_no_refund():
 
 
 def test_a_missing_coordinate_gives_no_distance():
-    rows = [{"at": 0}, {"at": 1, "place": (None, 0.0)}, {"at": 2}, {"at": 3, "home": (0.0, float("nan"))}]
+    rows = [
+        {"at": 0},
+        {"at": 1, "terminal_location": (None, 0.0)},
+        {"at": 2},
+        {"at": 3, "card_location": (0.0, float("nan"))},
+    ]
     assert values(FromLast("card_id", "9s", "distance"), *rows) == [None, None, None, 0]
     assert values(FromHome(), *rows) == [0, None, 0, None]
-    assert values(FromHome(), {"at": 0, "home": (48.8566, 2.3522), "place": (51.5074, -0.1278)}) == [343.557]
+    assert values(
+        FromHome(), {"at": 0, "card_location": (48.8566, 2.3522), "terminal_location": (51.5074, -0.1278)}
+    ) == [343.557]
 
 
 def test_a_label_is_unknown_until_its_delay_has_passed_and_presumed_legitimate_then():
@@ -172,15 +179,15 @@ def test_a_label_is_unknown_until_its_delay_has_passed_and_presumed_legitimate_t
 
 def test_a_record_speaks_after_its_moment_until_the_next_one():
     rows = [{"at": at} for at in (0, 3, 3.000001, 5, 5.000001)]
-    said = [record("0", 3), record("0", 5, is_fraud=0)]
-    assert values(LabelWindow("card_id", "9s", "frauds", delay="2s"), *rows, records=said) == [0, 0, 1, 1, 0]
-    assert values(LabelWindow("card_id", "9s", "rate", delay="2s"), *rows, records=said) == [None, 0, 1, 1, 0]
+    label_records = [record("0", 3), record("0", 5, is_fraud=0)]
+    assert values(LabelWindow("card_id", "9s", "frauds", delay="2s"), *rows, records=label_records) == [0, 0, 1, 1, 0]
+    assert values(LabelWindow("card_id", "9s", "rate", delay="2s"), *rows, records=label_records) == [None, 0, 1, 1, 0]
     smoothed = LabelWindow("card_id", "9s", "smoothed", delay="2s", prior=0.25, strength=4)
-    assert values(smoothed, *rows, records=said)[3:] == [(1 + 1) / (1 + 4), (0 + 1) / (2 + 4)]
+    assert values(smoothed, *rows, records=label_records)[3:] == [(1 + 1) / (1 + 4), (0 + 1) / (2 + 4)]
 
 
 @pytest.mark.parametrize(
-    ("said", "fraud"),
+    ("label_records", "fraud"),
     [
         ([record("0", 3, 1, "analyst"), record("0", 4, 0, "file")], 1),
         ([record("0", 3, 1, "file"), record("0", 4, 0, "desk")], 0),
@@ -190,10 +197,10 @@ def test_a_record_speaks_after_its_moment_until_the_next_one():
         ([record("0", -9), record("1", 3, 0)], 1),
     ],
 )
-def test_what_decides_between_records(said, fraud):
+def test_what_decides_between_records(label_records, fraud):
     rows = [{"at": 0}, {"at": 9}]
     frauds = LabelWindow("card_id", "9s", "frauds", delay="2s")
-    assert values(frauds, *rows, records=said, precedence=("analyst",))[-1] == fraud
+    assert values(frauds, *rows, records=label_records, precedence=("analyst",))[-1] == fraud
 
 
 def test_declined_and_unlabelled_events_are_unknown_unless_a_record_speaks():
@@ -215,8 +222,8 @@ def test_declined_and_unlabelled_events_are_unknown_unless_a_record_speaks():
     ],
 )
 def test_calendars_are_local(at, hour, weekday, night, weekend):
-    found = [values(Calendar(part), {"at": at})[0] for part in ("hour", "weekday", "night", "weekend")]
-    assert found == [hour, weekday, night, weekend]
+    result = [values(Calendar(part), {"at": at})[0] for part in ("hour", "weekday", "night", "weekend")]
+    assert result == [hour, weekday, night, weekend]
 
 
 def test_columns_pass_through():
@@ -227,6 +234,6 @@ def test_columns_pass_through():
 
 
 def test_the_catalogue_of_streams_has_every_kind():
-    from fraud3000.features.spec.declarations import KINDS
+    from fraud3000.features.spec.kinds import KINDS
 
     assert {type(feature).__name__ for feature in CATALOGUE.features} == set(KINDS)

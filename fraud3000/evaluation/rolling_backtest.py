@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from fraud3000.errors import DataError, ParamsError
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.catalogue import metrics_of
 from fraud3000.metrics.report import values

@@ -1,15 +1,15 @@
-"""The features of a card fraud model: the one list that analysts read and change."""
+"""The default features of a card fraud model: the list that analysts read and change."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from fraud3000 import durations
-from fraud3000.features.spec.declarations import (
+from fraud3000.features.spec.base import Feature
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import (
     Calendar,
-    Catalogue,
     Column,
-    Feature,
     FromHome,
     FromLast,
     LabelWindow,
@@ -21,8 +21,8 @@ from fraud3000.features.spec.declarations import (
 )
 
 
-def declared(label_delay: str) -> list[Feature]:
-    """Every feature there could be, given all columns."""
+def default_features(label_delay: str) -> list[Feature]:
+    """Return every default feature, as if the data had all columns."""
     return [
         Column("amount"),
         *(Calendar(part) for part in ("hour", "weekday", "night", "weekend")),
@@ -76,17 +76,17 @@ def default(
     zone: str = "UTC",
     precedence: Sequence[str] = (),
 ) -> Catalogue:
-    """The declared features that a data set has the columns for, then its passthrough columns.
+    """Build the catalogue of the default features whose columns a data set has, then its passthrough columns.
 
     Examples
     --------
     >>> default(["amount"], categorical=["country"], label_delay=604_800).names
     ['amount', 'country']
     """
-    possible = [feature for feature in declared(durations.text(label_delay)) if feature.needs <= set(columns)]
-    passed = [*(Column(name) for name in numeric), *(Column(name, categorical=True) for name in categorical)]
+    supported = [feature for feature in default_features(durations.text(label_delay)) if feature.needs <= set(columns)]
+    passthrough = [*(Column(name) for name in numeric), *(Column(name, categorical=True) for name in categorical)]
     return Catalogue(
-        features=(*possible, *passed),
+        features=(*supported, *passthrough),
         label_delay=label_delay,
         late_horizon=late_horizon,
         zone=zone,

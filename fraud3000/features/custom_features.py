@@ -1,4 +1,4 @@
-"""Features of one's own: from an entry of the params file to a declaration of the catalogue."""
+"""Custom features: turns entries of `featurize.features` in the params file into declarations of the catalogue."""
 
 from __future__ import annotations
 
@@ -11,85 +11,78 @@ from fraud3000 import durations
 from fraud3000.data.cleaning import category_text
 from fraud3000.errors import FraudError, LeakageError, ParamsError, nearest
 from fraud3000.features import catalogue as defaults
-from fraud3000.features.spec.declarations import (
-    Catalogue,
-    Condition,
-    FromLast,
-    LabelWindow,
-    NotSeen,
-    Shift,
-    SinceLast,
-    Stateful,
-    Versus,
-    Window,
-)
+from fraud3000.features.spec.base import Condition, Stateful
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from fraud3000.params import ConditionParams, FeatureParams
 
 Schema = Mapping[str, pl.DataType]
 
-_PLACED = frozenset({"delay", "bucket"})
-_OF_VALUES = {agg: _PLACED | {"column", "over"} for agg in ("sum", "mean", "max", "min", "std")}
-_OF_VALUES |= {how: _PLACED | {"column"} for how in ("ratio", "zscore")}
-_OF_LABELS = dict.fromkeys(("frauds", "labelled", "rate"), _PLACED)
-_TAKES: dict[str, frozenset[str]] = {
-    "count": _PLACED,
-    "share": _PLACED,
-    **_OF_VALUES,
-    "distinct": _PLACED | {"column", "cap"},
+_WINDOW_OPTIONS = frozenset({"delay", "bucket"})
+_VALUE_OPTIONS = {agg: _WINDOW_OPTIONS | {"column", "over"} for agg in ("sum", "mean", "max", "min", "std")}
+_VALUE_OPTIONS |= {how: _WINDOW_OPTIONS | {"column"} for how in ("ratio", "zscore")}
+_LABEL_OPTIONS = dict.fromkeys(("frauds", "labelled", "rate"), _WINDOW_OPTIONS)
+_OPTIONS: dict[str, frozenset[str]] = {
+    "count": _WINDOW_OPTIONS,
+    "share": _WINDOW_OPTIONS,
+    **_VALUE_OPTIONS,
+    "distinct": _WINDOW_OPTIONS | {"column", "cap"},
     **dict.fromkeys(("since_last", "not_seen", "distance", "speed"), frozenset[str]()),
-    **_OF_LABELS,
-    "smoothed": _PLACED | {"prior", "strength"},
+    **_LABEL_OPTIONS,
+    "smoothed": _WINDOW_OPTIONS | {"prior", "strength"},
 }
-"""What each aggregate takes besides key, length and where."""
+"""Options of each aggregate besides key, length and where."""
 
 _LABEL_COLUMNS = {"is_fraud", "reported_at", "labelled"}
-_NO_VALUES = {"transaction_id": "differs in every row", "seq": "is the order of arrival"}
+_UNUSABLE_COLUMNS = {"transaction_id": "is different in every row", "seq": "is the order of arrival"}
 
 
-def declare(catalogue: Catalogue, own: Sequence[FeatureParams], without: Sequence[str], schema: Schema) -> Catalogue:
-    """A catalogue less some of its features, with features of one's own behind them.
+def declare(
+    catalogue: Catalogue, custom: Sequence[FeatureParams], excluded: Sequence[str], schema: Schema
+) -> Catalogue:
+    """Return a catalogue without some of its features and with custom features after them.
 
     Parameters
     ----------
     catalogue
-        The default features that the data has the columns for.
-    own, without
-        As in the params file.
+        The default features whose columns the data has.
+    custom, excluded
+        `featurize.features` and `featurize.without` of the params file.
     schema
-        Of TRANSACTIONS.
+        Columns and types of TRANSACTIONS.
 
     Raises
     ------
     ParamsError
-        An entry makes no sense, or not with this data; a name in `without` is that of no feature.
+        An entry is not valid, or not with this data; a name in `excluded` is not a feature.
     LeakageError
-        An entry reads labels other than as known at the time.
+        An entry reads labels before they are known.
 
     Examples
     --------
-    >>> own = FeatureParams(key="device_id", aggregate="count", length="1h")
+    >>> custom = FeatureParams(key="device_id", aggregate="count", length="1h")
     >>> schema = {"ts": pl.Datetime("us", "UTC"), "device_id": pl.String()}
-    >>> declare(Catalogue((), label_delay=604_800), [own], [], schema).names
+    >>> declare(Catalogue((), label_delay=604_800), [custom], [], schema).names
     ['device_id_count_1h']
     """
-    _check_names(without, catalogue)
-    kept = catalogue.without(without)
-    for place, entry in enumerate(own):
-        feature = _declared(entry, f"featurize.features.{place}", schema, kept)
-        kept = replace(kept, features=(*kept.features, feature))
-    return kept
+    _check_names(excluded, catalogue)
+    result = catalogue.without(excluded)
+    for index, entry in enumerate(custom):
+        feature = _declare_entry(entry, f"featurize.features.{index}", schema, result)
+        result = replace(result, features=(*result.features, feature))
+    return result
 
 
-def _check_names(without: Sequence[str], catalogue: Catalogue) -> None:
-    declared = [feature.name for feature in defaults.declared(durations.text(catalogue.label_delay))]
-    known = [*catalogue.names, *(name for name in declared if name not in catalogue.names)]
-    unknown = [f"'{name}' is no feature; {nearest(name, known)}" for name in without if name not in known]
+def _check_names(excluded: Sequence[str], catalogue: Catalogue) -> None:
+    default_names = [feature.name for feature in defaults.default_features(durations.text(catalogue.label_delay))]
+    names = [*catalogue.names, *(name for name in default_names if name not in catalogue.names)]
+    unknown = [f"'{name}' is not a feature; {nearest(name, names)}" for name in excluded if name not in names]
     if unknown:
-        raise ParamsError("featurize.without: " + "; ".join(unknown), hint="docs/features.md lists them all.")
+        raise ParamsError("featurize.without: " + "; ".join(unknown), hint="Use a name that docs/features.md lists.")
 
 
-def _declared(entry: FeatureParams, place: str, schema: Schema, catalogue: Catalogue) -> Stateful:
-    """One entry as a feature; what is wrong with it names the entry."""
+def _declare_entry(entry: FeatureParams, entry_path: str, schema: Schema, catalogue: Catalogue) -> Stateful:
+    """Declare the feature of one entry; errors start with the entry's path."""
     try:
         _check_options(entry)
         _check_columns(entry, schema)
@@ -97,64 +90,67 @@ def _declared(entry: FeatureParams, place: str, schema: Schema, catalogue: Catal
         _check_needs(feature, schema)
         feature.check(catalogue.label_delay)
         if feature.name in catalogue.names:
-            raise ParamsError(f"'{feature.name}' is there already", hint="Leave the entry out.")
+            raise ParamsError(f"feature '{feature.name}' already exists", hint="Remove the entry.")
     except FraudError as error:
-        raise type(error)(f"{place}: {error.message}", hint=error.hint) from None
+        raise type(error)(f"{entry_path}: {error.message}", hint=error.hint) from None
     return feature
 
 
 def _feature(entry: FeatureParams, label_delay: str) -> Stateful:
-    """The declaration, with the defaults of its kind for what the entry leaves out."""
+    """Build the declaration; options that the entry omits have the defaults of their kind."""
     key = entry.key if isinstance(entry.key, str) else entry.key if len(entry.key) > 1 else entry.key[0]
     where = None if entry.where is None else _condition(entry.where)
-    given = {name: getattr(entry, name) for name in _TAKES[entry.aggregate] if getattr(entry, name) is not None}
-    if entry.aggregate in {*_OF_LABELS, "smoothed"}:
-        given = {"delay": label_delay, **given}
+    options = {name: getattr(entry, name) for name in _OPTIONS[entry.aggregate] if getattr(entry, name) is not None}
+    if entry.aggregate in {*_LABEL_OPTIONS, "smoothed"}:
+        options = {"delay": label_delay, **options}
     match entry.aggregate:
         case "frauds" | "labelled" | "rate" | "smoothed" as agg:
-            return LabelWindow(key, entry.length, agg, where=where, **given)
+            return LabelWindow(key, entry.length, agg, where=where, **options)
         case "ratio" | "zscore" as how:
-            return Versus(key, entry.length, how, where=where, **given)
+            return Versus(key, entry.length, how, where=where, **options)
         case "distance" | "speed" as how:
             return FromLast(key, entry.length, how, where=where)
         case "since_last" | "not_seen" as kind:
             return (SinceLast if kind == "since_last" else NotSeen)(key, entry.length, where=where)
         case "sum" | "mean" | "max" | "min" | "std" as agg if entry.over is not None:
-            return Shift(key, entry.length, agg, where=where, **given)
+            return Shift(key, entry.length, agg, where=where, **options)
         case agg:
-            return Window(key, entry.length, agg, where=where, **given)
+            return Window(key, entry.length, agg, where=where, **options)
 
 
-def _condition(asked: ConditionParams) -> Condition:
-    if asked.is_ is not None:
-        texts = (asked.is_,) if isinstance(asked.is_, str) else asked.is_
-        return Condition(asked.column, "is", tuple(category_text.canonical(text) or text for text in texts))
+def _condition(params: ConditionParams) -> Condition:
+    if params.is_ is not None:
+        texts = (params.is_,) if isinstance(params.is_, str) else params.is_
+        return Condition(params.column, "is", tuple(category_text.canonical(text) or text for text in texts))
     for how in ("above", "at_least", "below", "at_most"):
-        value = getattr(asked, how)
+        value = getattr(params, how)
         if value is not None:
-            return Condition(asked.column, how, (value,))
-    raise AssertionError("the params model wants one comparison")
+            return Condition(params.column, how, (value,))
+    raise AssertionError("the params model requires exactly one comparison")
 
 
 def _check_options(entry: FeatureParams) -> None:
-    taken = _TAKES[entry.aggregate]
-    given = [
+    allowed = _OPTIONS[entry.aggregate]
+    present = [
         name
         for name in ("column", "over", "delay", "bucket", "cap", "prior", "strength")
         if getattr(entry, name) is not None
     ]
-    not_taken = [name for name in given if name not in taken]
-    if not_taken:
-        takes = ", ".join(sorted(taken | {"key", "length", "where"}))
-        raise ParamsError(f"'{entry.aggregate}' takes no {', no '.join(not_taken)}", hint=f"It takes {takes}.")
+    unexpected = [name for name in present if name not in allowed]
+    if unexpected:
+        listed = ", ".join(sorted(allowed | {"key", "length", "where"}))
+        raise ParamsError(f"'{entry.aggregate}' takes no {', no '.join(unexpected)}", hint=f"Use only {listed}.")
     if entry.aggregate == "distinct" and entry.column is None:
-        raise ParamsError("'distinct' counts different texts, and no column is named", hint="Name one: `column`.")
+        raise ParamsError("'distinct' needs a column and has none", hint="Set `column` to the text column to count.")
 
 
 def _check_columns(entry: FeatureParams, schema: Schema) -> None:
     keys = (entry.key,) if isinstance(entry.key, str) else entry.key
     if len(set(keys)) < max(len(keys), 1):
-        raise ParamsError(f"key: [{', '.join(keys)}]", hint="A key is one text column, or a list of different ones.")
+        raise ParamsError(
+            f"key: [{', '.join(keys)}] is not a list of different columns",
+            hint="Set `key` to a text column, or to a list of different text columns.",
+        )
     for key in keys:
         _check_text("key", key, schema)
     if entry.column is not None:
@@ -166,38 +162,39 @@ def _check_columns(entry: FeatureParams, schema: Schema) -> None:
 
 
 def _check_text(role: str, column: str, schema: Schema) -> None:
-    texts = [name for name, kind in schema.items() if kind == pl.String and name not in _NO_VALUES]
-    _check_column(role, column, texts, schema, wanted="text")
+    texts = [name for name, kind in schema.items() if kind == pl.String and name not in _UNUSABLE_COLUMNS]
+    _check_column(role, column, texts, schema, expected="a text")
 
 
 def _check_number(role: str, column: str, schema: Schema) -> None:
     numbers = [name for name, kind in schema.items() if name == "amount" or kind == pl.Float64]
-    _check_column(role, column, numbers, schema, wanted="a number")
+    _check_column(role, column, numbers, schema, expected="a number")
 
 
-def _check_column(role: str, column: str, fitting: list[str], schema: Schema, *, wanted: str) -> None:
-    """Refuse a column that is not among the fitting ones, saying why."""
-    if column in fitting:
+def _check_column(role: str, column: str, allowed: list[str], schema: Schema, *, expected: str) -> None:
+    """Raise if a column is not among the allowed ones, with the reason."""
+    if column in allowed:
         return
     if column in _LABEL_COLUMNS:
         raise LeakageError(
-            f"{role}: '{column}' says what became of the transaction",
-            hint="Labels are read as known at the time by the aggregates frauds, labelled, rate and smoothed.",
+            f"{role}: '{column}' is the label of the transaction, which is not known at its time",
+            hint="Use the aggregates frauds, labelled, rate or smoothed: they read labels as known at the time.",
         )
     if column not in schema:
-        known = [name for name in schema if name not in {*_NO_VALUES, *_LABEL_COLUMNS}]
+        columns = [name for name in schema if name not in {*_UNUSABLE_COLUMNS, *_LABEL_COLUMNS}]
         raise ParamsError(
-            f"{role}: the data has no column '{column}'; {nearest(column, known)}",
-            hint="Columns of the raw file are passed on by prepare.mapping.numeric and categorical.",
+            f"{role}: the data has no column '{column}'; {nearest(column, columns)}",
+            hint="Add columns of the raw file to prepare.mapping.numeric or prepare.mapping.categorical.",
         )
-    what = _NO_VALUES.get(column, f"is {_told(schema[column])}, and this must be {wanted}")
-    fit = ", ".join(f"'{name}'" for name in fitting) or "no column of the data"
-    raise ParamsError(f"{role}: '{column}' {what}", hint=f"It may be {fit}.")
+    reason = _UNUSABLE_COLUMNS.get(column, f"is {_type_words(schema[column])} column, not {expected} column")
+    listed = ", ".join(f"'{name}'" for name in allowed)
+    hint = f"Use {listed}." if listed else f"The data has no column to use: add {expected} column to prepare.mapping."
+    raise ParamsError(f"{role}: '{column}' {reason}", hint=hint)
 
 
-def _told(kind: pl.DataType) -> str:
+def _type_words(kind: pl.DataType) -> str:
     if kind == pl.String:
-        return "text"
+        return "a text"
     return "a time" if kind.is_temporal() else "a number"
 
 
@@ -205,4 +202,4 @@ def _check_needs(feature: Stateful, schema: Schema) -> None:
     missing = sorted(feature.needs - set(schema))
     if missing:
         listed = ", ".join(f"'{name}'" for name in missing)
-        raise ParamsError(f"the data has no {listed}", hint="Map these roles under prepare.mapping.columns.")
+        raise ParamsError(f"the data has no {listed}", hint="Add these roles to prepare.mapping.columns.")

@@ -1,6 +1,6 @@
-"""The last step of every feature, from exact sums to a number: shared by all engines.
+"""Formulas that both engines share: from exact integer sums to a feature's value.
 
-Sums are pairs (high, low) as in `exact`. Where a value is undefined it is NaN.
+Sums are pairs (high, low) as in `int124`. An undefined value is NaN.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ EARTH_RADIUS = 6_371_008.8
 """Mean radius in metres (IUGG)."""
 
 STEPS = 10_000
-"""Numeric columns are summed and compared in whole steps of one part in so many."""
+"""Numeric columns are summed and compared in integer steps of 1/10,000."""
 
 MISSING = -(1 << 63)
-"""The step of a value that is not there."""
+"""Step of a missing value."""
 
-_MOST = 1e13
+_MAX_STEPS = 1e13
 
 
 @kernel
 def steps(value: float) -> int:
-    """A numeric column's value in whole steps; missing where it is not a number or beyond 10^9 either way.
+    """Value of a numeric column in integer steps; `MISSING` if it is NaN or its absolute value is above 10^9.
 
     Examples
     --------
@@ -35,29 +35,29 @@ def steps(value: float) -> int:
     (12500, True)
     """
     scaled = value * STEPS
-    if not abs(scaled) <= _MOST:
+    if not abs(scaled) <= _MAX_STEPS:
         return MISSING
     return int(round(scaled))
 
 
 @kernel
 def in_steps(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """A numeric column in whole steps, row by row."""
-    found = np.empty(len(values), dtype=np.int64)
+    """Values of a numeric column in integer steps, row by row."""
+    result = np.empty(len(values), dtype=np.int64)
     for row in range(len(values)):
-        found[row] = steps(values[row])
-    return found
+        result[row] = steps(values[row])
+    return result
 
 
 @kernel
 def total(high: int, low: int, unit: float) -> float:
-    """A sum, largest or smallest value in the column's own unit: 1 for amounts, `STEPS` for numeric columns."""
+    """A sum or an extreme in the column's own unit; `unit` is 1 for amounts, `STEPS` for numeric columns."""
     return int124.to_float(high, low) / unit
 
 
 @kernel
 def mean(count: int, high: int, low: int, unit: float) -> float:
-    """Total over count; NaN where there is nothing.
+    """Sum divided by count; NaN if the count is 0.
 
     Examples
     --------
@@ -71,9 +71,9 @@ def mean(count: int, high: int, low: int, unit: float) -> float:
 
 @kernel
 def deviation(count: int, high: int, low: int, square_high: int, square_low: int, unit: float) -> float:
-    """Sample standard deviation; NaN with fewer than two values, or where n * sum(x^2) reaches 2^123.
+    """Sample standard deviation; NaN with fewer than two values, or if n * sum(x^2) reaches 2^123.
 
-    The numerator n * sum(x^2) - sum(x)^2 is a whole number, so that nothing cancels.
+    The numerator n * sum(x^2) - sum(x)^2 is an exact integer, so there is no cancellation.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def deviation(count: int, high: int, low: int, square_high: int, square_low: int
 
 @kernel
 def ratio(value: float, mean_: float) -> float:
-    """The value as a multiple of a mean; NaN where that is not above zero."""
+    """Value divided by a mean; NaN if the mean is not above 0."""
     if not mean_ > 0:
         return math.nan
     return value / mean_
@@ -98,7 +98,7 @@ def ratio(value: float, mean_: float) -> float:
 
 @kernel
 def zscore(value: float, mean_: float, deviation_: float) -> float:
-    """Standard deviations of the value from a mean; NaN where the deviation is zero or undefined."""
+    """Distance of the value from a mean in standard deviations; NaN if the deviation is 0 or undefined."""
     if not deviation_ > 0:
         return math.nan
     return (value - mean_) / deviation_
@@ -106,7 +106,7 @@ def zscore(value: float, mean_: float, deviation_: float) -> float:
 
 @kernel
 def share(part: int, whole: int) -> float:
-    """Part over whole, such as frauds over labelled; NaN where there is no whole."""
+    """Part divided by whole, such as frauds by labelled; NaN if the whole is 0."""
     if whole == 0:
         return math.nan
     return float(part) / float(whole)
@@ -114,7 +114,7 @@ def share(part: int, whole: int) -> float:
 
 @kernel
 def smoothed(frauds: int, labelled: int, prior: float, strength: float) -> float:
-    """Frauds over labelled, as if so many labelled transactions at the prior rate had come before.
+    """Frauds divided by labelled, after adding `strength` labelled transactions at the `prior` rate.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def smoothed(frauds: int, labelled: int, prior: float, strength: float) -> float
 
 @kernel
 def metres(lat_1: float, long_1: float, lat_2: float, long_2: float) -> float:
-    """Great-circle distance in whole metres between two points in degrees; NaN where one is.
+    """Great-circle distance in whole metres between two points in degrees; NaN if a coordinate is NaN.
 
     References
     ----------
@@ -147,13 +147,13 @@ def metres(lat_1: float, long_1: float, lat_2: float, long_2: float) -> float:
 
 @kernel
 def seconds(microseconds: int) -> float:
-    """A time in seconds."""
+    """Convert microseconds to seconds."""
     return float(microseconds) / 1e6
 
 
 @kernel
 def speed(metres_: float, seconds_: float) -> float:
-    """Kilometres an hour; NaN where no time has passed or no distance is known."""
+    """Speed in km/h; NaN if no time has passed or the distance is unknown."""
     if not seconds_ > 0:
         return math.nan
     return metres_ * 3.6 / seconds_

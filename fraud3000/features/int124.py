@@ -1,4 +1,4 @@
-"""Whole numbers wider than 64 bits, for sums that must not round: a pair (high, low) is high * 2^62 + low, 0 <= low < 2^62."""
+"""Signed 124-bit integers for exact sums: a pair (high, low) is high * 2^62 + low with 0 <= low < 2^62."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _22, _31 = (1 << 22) - 1, (1 << 31) - 1
 
 @kernel
 def add(high: int, low: int, value: int) -> tuple[int, int]:
-    """Add a whole number of less than 2^62 either way.
+    """Add an integer whose absolute value is below 2^62.
 
     Examples
     --------
@@ -24,21 +24,21 @@ def add(high: int, low: int, value: int) -> tuple[int, int]:
 
 @kernel
 def plus(high: int, low: int, high_2: int, low_2: int) -> tuple[int, int]:
-    """The sum of two pairs."""
+    """Add two pairs."""
     low += low_2
     return high + high_2 + (low >> 62), low & _LOW
 
 
 @kernel
 def minus(high: int, low: int, high_2: int, low_2: int) -> tuple[int, int]:
-    """The difference of two pairs."""
+    """Subtract the second pair from the first."""
     low -= low_2
     return high - high_2 + (low >> 62), low & _LOW
 
 
 @kernel
 def square(value: int) -> tuple[int, int]:
-    """The square of a whole number of at most 2^44 either way.
+    """Square an integer whose absolute value is at most 2^44.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def square(value: int) -> tuple[int, int]:
 
 @kernel
 def to_float(high: int, low: int) -> float:
-    """The nearest float, ties to even.
+    """Convert to the nearest float, ties to even.
 
     Examples
     --------
@@ -74,13 +74,13 @@ def to_float(high: int, low: int) -> float:
         shift += 1
     top = (high << (62 - shift)) | (low >> shift)  # the first 62 bits
     if low & ((1 << shift) - 1):
-        top |= 1  # something is left below: no tie
+        top |= 1  # lower bits are set: not a tie
     return sign * float(top) * float(1 << shift)
 
 
 @kernel
 def spread(count: int, high: int, low: int, square_high: int, square_low: int) -> tuple[int, int]:
-    """The spread n * sum(x^2) - sum(x)^2 of fewer than 2^31 values; (-1, 0) where it cannot be held.
+    """Compute n * sum(x^2) - sum(x)^2 of fewer than 2^31 values exactly; (-1, 0) if it does not fit.
 
     Examples
     --------
@@ -92,10 +92,12 @@ def spread(count: int, high: int, low: int, square_high: int, square_low: int) -
     if high or float(count) * to_float(square_high, square_low) >= 2.0**123:
         return -1, 0
     upper, lower = count * (square_low >> 31), count * (square_low & _31)
-    found_high, found_low = plus(count * square_high + (upper >> 31), (upper & _31) << 31, 0, lower & _LOW)
-    found_high += lower >> 62
+    result_high, result_low = plus(count * square_high + (upper >> 31), (upper & _31) << 31, 0, lower & _LOW)
+    result_high += lower >> 62
     sum_upper, sum_lower = low >> 31, low & _31
     cross = sum_upper * sum_lower
-    own_high, own_low = plus(sum_upper * sum_upper + (cross >> 30), (cross & ((1 << 30) - 1)) << 32, 0, 0)
-    own_high, own_low = plus(own_high, own_low, 0, sum_lower * sum_lower)
-    return minus(found_high, found_low, own_high, own_low)
+    square_of_sum_high, square_of_sum_low = plus(
+        sum_upper * sum_upper + (cross >> 30), (cross & ((1 << 30) - 1)) << 32, 0, 0
+    )
+    square_of_sum_high, square_of_sum_low = plus(square_of_sum_high, square_of_sum_low, 0, sum_lower * sum_lower)
+    return minus(result_high, result_low, square_of_sum_high, square_of_sum_low)

@@ -1,4 +1,4 @@
-"""Loops over rows and events, compiled by numba; with NUMBA_DISABLE_JIT=1 they run as plain Python, the same to the bit."""
+"""Compiles loops with numba; with NUMBA_DISABLE_JIT=1 they run as plain Python with the same results, bit by bit."""
 
 from __future__ import annotations
 
@@ -17,35 +17,34 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def kernel(function: Function) -> Function:
-    """Compile a function for numbers and arrays, once for each machine where a folder can keep the result.
+    """Compile a function for numbers and arrays; the result is cached on disk if the package folder is writable.
 
-    Arithmetic stays as written: nothing is fused or put in another order. The interpreter's lock is not held
-    while it runs.
+    Arithmetic is not fused or reordered. The function releases the interpreter's lock while it runs.
     """
-    with _kept_by_version():
+    with _cache_by_version():
         try:
             return numba.njit(function, cache=True, nogil=True)  # type: ignore[no-any-return]
-        except RuntimeError:  # no folder that can be written
+        except RuntimeError:  # no writable cache folder
             return numba.njit(function, nogil=True)  # type: ignore[no-any-return]
 
 
 @contextmanager
-def _kept_by_version() -> Iterator[None]:
-    """Keep what is compiled apart for each version of this package: a kernel holds the ones it calls."""
+def _cache_by_version() -> Iterator[None]:
+    """Use one cache folder per version of the package, because a cached kernel contains the kernels that it calls."""
     config: Any = numba_config
-    given = config.CACHE_DIR
-    folder = _folder()
-    if not given and folder is not None:
-        config.CACHE_DIR = str(folder)
+    original = config.CACHE_DIR
+    cache_dir = _cache_dir()
+    if not original and cache_dir is not None:
+        config.CACHE_DIR = str(cache_dir)
     try:
         yield
     finally:
-        config.CACHE_DIR = given
+        config.CACHE_DIR = original
 
 
 @cache
-def _folder() -> Path | None:
-    here = Path(__file__).parent
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(here.rglob("*.py")))).hexdigest()
-    compiled = here / "__pycache__"
-    return compiled / f"kernels-{digest[:12]}" if os.access(compiled if compiled.exists() else here, os.W_OK) else None
+def _cache_dir() -> Path | None:
+    package = Path(__file__).parent
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))).hexdigest()
+    pycache = package / "__pycache__"
+    return pycache / f"kernels-{digest[:12]}" if os.access(pycache if pycache.exists() else package, os.W_OK) else None

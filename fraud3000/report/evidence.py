@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000.features.spec.declarations import Column
-from fraud3000.features.spec.describe import tell
+from fraud3000.features.spec.describe import describe
+from fraud3000.features.spec.kinds import Column
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
@@ -91,7 +91,7 @@ class Evidence:
 
     def told_importance(self) -> pl.DataFrame:
         """Give the importance with the family and the words of each feature."""
-        told = {feature.name: tell(feature) for feature in self.scorer.catalogue.features}
+        told = {feature.name: describe(feature) for feature in self.scorer.catalogue.features}
         names = self.importance["feature"].to_list()
         return self.importance.with_columns(
             words=pl.Series([told[name].words for name in names], dtype=pl.String),

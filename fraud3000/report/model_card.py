@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from fraud3000.features.spec.describe import tell
+from fraud3000.features.spec.describe import describe
 from fraud3000.report import facts
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.formatting import day, plain
@@ -110,7 +110,7 @@ def _precision(evidence: Evidence) -> str:
 
 def _features(evidence: Evidence) -> Iterator[str]:
     used = set(evidence.scorer.model.encoder.columns)
-    families = Counter(tell(f).family for f in evidence.scorer.catalogue.features if f.name in used)
+    families = Counter(describe(f).family for f in evidence.scorer.catalogue.features if f.name in used)
     told = ", ".join(f"{_plain(family)} ({count})" for family, count in sorted(families.items()))
     yield f"{len(used)} features in {len(families)} families: {told}."
     top = evidence.told_importance().head(5)

@@ -31,7 +31,7 @@ from fraud3000.data.storage import atomic_write
 from fraud3000.errors import CheckFailed, UnavailableError
 from fraud3000.features.online import FeatureStore
 from fraud3000.features.online.event_encoder import EPOCH
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.schema import LEDGER, TRANSACTIONS
 from fraud3000.service.engine import feature_state
 from fraud3000.service.engine.feature_state import HISTORY, LABELS

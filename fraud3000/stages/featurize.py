@@ -16,7 +16,7 @@ from fraud3000.data.storage import atomic_write
 from fraud3000.data.storage.spill import SLICE, in_pieces
 from fraud3000.errors import CheckFailed
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification import leaks
 from fraud3000.labels import splits
 from fraud3000.params import Params
@@ -55,7 +55,7 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
     catalogue = build_catalogue(params, columns)
     preflight.require_learner(params, catalogue)
     burn_in = params.featurize.burn_in
-    burn_in = timedelta(seconds=catalogue.longest) if burn_in is None else burn_in
+    burn_in = timedelta(seconds=catalogue.lookback) if burn_in is None else burn_in
     with readable(workspace.transactions, made_by="prepare"):
         split = splits.assign(
             transactions, params.featurize.split, label_delay=params.prepare.label_delay, burn_in=burn_in
@@ -95,7 +95,7 @@ def _featured(
 ) -> Iterator[pl.DataFrame]:
     """FEATURED with `split`, slice by slice."""
     transactions, height = scan(workspace.transactions, made_by="prepare"), sum(split.counts.values())
-    kept = [name for name in batch_engine.KEPT if name in transactions.collect_schema()]
+    kept = [name for name in batch_engine.TRANSACTION_COLUMNS if name in transactions.collect_schema()]
     features = PartitionedFeatures(catalogue, ledger, kept, height, folder)
     for rows in track(_read(workspace), "reading", rows=height):
         features.add(rows)
@@ -126,7 +126,7 @@ def _summary(
     facts = {
         "rows": sum(split.counts.values()),
         "features": len(catalogue.names),
-        "longest look-back": durations.text(catalogue.longest),
+        "longest look-back": durations.text(catalogue.lookback),
         "catalogue hash": catalogue.hash[:12],
         "split by": "time" if boundaries.as_of else "random (the data has no time)",
         "model made as of": f"{boundaries.as_of:%Y-%m-%d %H:%M} UTC" if boundaries.as_of else None,

@@ -10,10 +10,11 @@ import polars as pl
 from fraud3000.data.cleaning import cards, clean, sources
 from fraud3000.data.storage import locations
 from fraud3000.errors import ParamsError
-from fraud3000.features.spec.declarations import Catalogue, Stateful
+from fraud3000.features.spec.base import Stateful
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification import adversarial_stream, every_kind
 from fraud3000.features.verification.parity import Difference, Parity, compare
-from fraud3000.features.verification.stream_stats import census
+from fraud3000.features.verification.stream_stats import stream_statistics
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER
 from fraud3000.stages.prepare import labels_of_their_own
@@ -72,22 +73,22 @@ def _file(params: Params, source: str) -> tuple[pl.DataFrame, pl.DataFrame, Cata
         "quarantined": taken.quarantined,
     }
     catalogue = build_catalogue(params, taken.transactions)
-    return taken.transactions, ledger, catalogue, facts, census(taken.transactions, ledger, catalogue)
+    return taken.transactions, ledger, catalogue, facts, stream_statistics(taken.transactions, ledger, catalogue)
 
 
 def _stream(
     params: Params, rows: int | None, seed: int | None
 ) -> tuple[pl.DataFrame, pl.DataFrame, Catalogue, dict[str, Any], dict[str, int]]:
     section = params.prepare
-    catalogue = every_kind.catalogue(
+    catalogue = every_kind.build_catalogue(
         label_delay=int(section.label_delay.total_seconds()),
         late_horizon=int(params.featurize.late_horizon.total_seconds()),
         zone=params.featurize.zone,
         precedence=section.source_precedence or adversarial_stream.SOURCES,
     )
     seed = SEED if seed is None else seed
-    made = adversarial_stream.stream(catalogue, rows=rows or ROWS, seed=seed)
-    return made.transactions, made.ledger, catalogue, {"stream": f"built in, seed {seed}"}, made.holds
+    made = adversarial_stream.generate(catalogue, rows=rows or ROWS, seed=seed)
+    return made.transactions, made.ledger, catalogue, {"stream": f"built in, seed {seed}"}, made.statistics
 
 
 def _summary(

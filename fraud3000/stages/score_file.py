@@ -19,7 +19,7 @@ from fraud3000.data.storage.locations import Place
 from fraud3000.data.storage.s3 import Address
 from fraud3000.data.storage.spill import SLICE, Spill
 from fraud3000.errors import ParamsError, ScorerError, UnavailableError
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.models.inference import category_counts
 from fraud3000.models.inference.category_counts import CategoryCounts
 from fraud3000.models.inference.scorer import Scorer

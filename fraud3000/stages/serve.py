@@ -24,7 +24,7 @@ from fraud3000.data.cleaning import clean
 from fraud3000.data.cleaning.card_names import CardNames
 from fraud3000.data.storage import locations
 from fraud3000.errors import DataError, UnavailableError
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params, ServeParams, Span
@@ -285,13 +285,13 @@ def _require_span(span: Timespan | None, catalogue: Catalogue) -> None:
     DataError
         Saying how much history there is and how much is needed.
     """
-    if not catalogue.longest:
+    if not catalogue.lookback:
         return
     reach = span[1] - span[0] if span else timedelta(0)
-    if reach < timedelta(seconds=catalogue.longest):
+    if reach < timedelta(seconds=catalogue.lookback):
         raise DataError(
             f"history: spans {reach.total_seconds() / 86_400:.1f} days, and the longest window needs "
-            f"{durations.text(catalogue.longest)}",
+            f"{durations.text(catalogue.lookback)}",
             hint="Give earlier transactions with --history, or accept incomplete features with --cold-start.",
         )
 

@@ -23,10 +23,10 @@ from fraud3000.models.inference.trees import Trees
 from fraud3000.models.policy import Policy
 from fraud3000.params import ColumnMapping
 
-catalogue = every_kind.catalogue(
+catalogue = every_kind.build_catalogue(
     label_delay=604_800, late_horizon=86_400, zone="UTC", precedence=adversarial_stream.SOURCES
 )
-made = adversarial_stream.stream(catalogue, rows=1_000, seed=1)
+made = adversarial_stream.generate(catalogue, rows=1_000, seed=1)
 assert compare(made.transactions, made.ledger, catalogue).differing_cells == 0
 
 store = FeatureStore.rebuild(made.transactions, made.ledger, catalogue)
@@ -36,7 +36,7 @@ kept.seek(0)
 assert FeatureStore.restore(kept).checksum() == store.checksum()
 
 features = catalogue.features
-rows = [store.features_for(row) for row in made.transactions.head(100).iter_rows(named=True)]
+rows = [store.peek(row) for row in made.transactions.head(100).iter_rows(named=True)]
 featured = batch_engine.assemble(made.transactions, made.ledger, catalogue)
 ids = pl.col("transaction_id")
 strangers = made.transactions.with_columns(card_id=ids, terminal_id=ids)  # so many keys that the tables grow

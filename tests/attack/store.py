@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fraud3000.errors import DataError, FraudError
-from fraud3000.features.spec.declarations import Catalogue, Window
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Window
 from fraud3000.params import Params
 from fraud3000.service.data_dir import DataDir
 from fraud3000.service.engine import feature_state

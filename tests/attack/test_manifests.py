@@ -133,7 +133,7 @@ class Bundle:
 
 
 def _catalogue_hash(files: dict[str, bytes], otherwise: str) -> str:
-    from fraud3000.features.spec.declarations import Catalogue
+    from fraud3000.features.spec.catalogue import Catalogue
 
     try:
         return Catalogue.from_dict(json.loads(files["catalogue.json"])).hash

@@ -16,7 +16,8 @@ from fraud3000.data.cleaning import clean, passthrough
 from fraud3000.data.cleaning.category_text import canonical
 from fraud3000.data.cleaning.clean import Ingested
 from fraud3000.features.custom_features import declare
-from fraud3000.features.spec.declarations import Catalogue, Column
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Column
 from fraud3000.models.inference.encoder import Encoder
 from fraud3000.params import ColumnMapping, FeatureParams
 from fraud3000.service.http.schemas import transaction_model

@@ -1,4 +1,4 @@
-"""The batch engine against the oracle, cell by cell, on streams made to hit every edge."""
+"""The batch engine against the oracle, cell by cell, on streams that hit every edge."""
 
 from datetime import UTC, datetime
 
@@ -8,19 +8,20 @@ from hypothesis import given, settings
 
 from fraud3000.errors import SchemaError
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Calendar, Catalogue, Column, FromHome
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Calendar, Column, FromHome
 from fraud3000.schema import LEDGER, TIME
 from tests import oracle
 from tests.streams import CATALOGUE, REGRESSIONS, frames, record, streams, transactions
 
 
-def assert_equal(found: pl.DataFrame, stream) -> None:
-    """Bit for bit, and in type."""
-    wanted = oracle.features(*stream, CATALOGUE)
-    for row, mine, theirs in zip(stream[0], found.to_dicts(), wanted, strict=True):
-        for name, value in theirs.items():
-            told = f"row {row['transaction_id']}, {name}: {mine[name]!r} instead of {value!r}"
-            assert (type(mine[name]), mine[name]) == (type(value), value), told
+def assert_equal(features: pl.DataFrame, stream) -> None:
+    """Compare values bit by bit, and types."""
+    expected = oracle.features(*stream, CATALOGUE)
+    for row, computed, reference in zip(stream[0], features.to_dicts(), expected, strict=True):
+        for name, value in reference.items():
+            message = f"row {row['transaction_id']}, {name}: {computed[name]!r} instead of {value!r}"
+            assert (type(computed[name]), computed[name]) == (type(value), value), message
 
 
 def featurize(stream) -> pl.DataFrame:
@@ -41,23 +42,23 @@ def test_every_cell_of_many_longer_streams_equals_the_oracle(stream):
 
 
 @pytest.mark.parametrize("name", REGRESSIONS)
-def test_what_was_once_wrong_stays_right(name):
+def test_fixed_bugs_stay_fixed(name):
     assert_equal(featurize(REGRESSIONS[name]), REGRESSIONS[name])
 
 
-def test_rows_come_back_in_their_own_order():
+def test_rows_are_returned_in_their_own_order():
     rows = transactions(*({"at": at} for at in (3, 1, 2)))
-    found = featurize((rows, [])).drop("history_days").rows()
-    assert featurize((rows[::-1], [])).drop("history_days").rows() == found[::-1]
+    features = featurize((rows, [])).drop("history_days").rows()
+    assert featurize((rows[::-1], [])).drop("history_days").rows() == features[::-1]
 
 
 @settings(max_examples=10, deadline=None)
 @given(streams())
-def test_rows_that_are_only_looked_back_at_change_nothing(stream):
+def test_rows_outside_the_output_mask_serve_as_history(stream):
     rows, ledger = frames(*stream)
-    wanted = pl.Series([place % 3 == 0 for place in range(rows.height)], dtype=pl.Boolean)
-    found = batch_engine.featurize(rows, ledger, CATALOGUE, wanted=wanted)
-    assert found.equals(batch_engine.featurize(rows, ledger, CATALOGUE).filter(wanted))
+    output_mask = pl.Series([index % 3 == 0 for index in range(rows.height)], dtype=pl.Boolean)
+    features = batch_engine.featurize(rows, ledger, CATALOGUE, output_mask=output_mask)
+    assert features.equals(batch_engine.featurize(rows, ledger, CATALOGUE).filter(output_mask))
 
 
 def test_empty_frames_give_empty_features():
@@ -70,7 +71,7 @@ def test_columns_that_the_catalogue_needs_are_named():
         batch_engine.featurize(rows.drop("terminal_id"), ledger, CATALOGUE)
 
 
-def test_data_without_time_gives_what_needs_none():
+def test_data_without_time_has_features_that_need_no_time():
     rows, ledger = frames(transactions({"at": 0}), [])
     catalogue = Catalogue((Column("amount"),), label_delay=2)
     assert batch_engine.featurize(rows.drop("ts"), ledger, catalogue).to_dicts() == [{"amount": 100.0}]
@@ -102,11 +103,11 @@ def test_a_missing_coordinate_gives_no_distance():
     frame = pl.DataFrame(
         {"card_lat": [48.0, None], "card_long": [2.0, 2.0], "terminal_lat": [48.0, 48.0], "terminal_long": [2.0, 2.0]}
     )
-    found = batch_engine.featurize(frame, pl.DataFrame(schema=LEDGER), Catalogue((FromHome(),), label_delay=2))
-    assert found["home_distance"].to_list() == [0.0, None]
+    features = batch_engine.featurize(frame, pl.DataFrame(schema=LEDGER), Catalogue((FromHome(),), label_delay=2))
+    assert features["home_distance"].to_list() == [0.0, None]
 
 
-def test_a_label_recorded_at_the_very_moment_is_not_known_even_to_a_row_out_of_order():
+def test_a_label_recorded_at_t_is_not_known_at_t_even_to_a_row_out_of_order():
     rows = transactions(*({"at": at} for at in (0, 5, 3)))  # the last arrives after one that it precedes
     for recorded_at, frauds in ((5, 0.0), (4, 1.0)):
         stream = (rows, [record("0", recorded_at)])
@@ -114,7 +115,7 @@ def test_a_label_recorded_at_the_very_moment_is_not_known_even_to_a_row_out_of_o
         assert_equal(featurize(stream), stream)
 
 
-def test_history_is_told_in_days_since_the_first_transaction_of_all():
+def test_history_days_count_from_the_first_transaction_of_the_frame():
     rows = transactions({"at": 0}, {"at": 43_200, "card_id": "b"})
     assert featurize((rows, []))["history_days"].to_list() == [0.0, 0.5]
     assert frames(rows, [])[0].schema["ts"] == TIME

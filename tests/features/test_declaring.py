@@ -1,4 +1,4 @@
-"""Features declared in params: what they become, and what is refused."""
+"""Custom features in params: the declarations they become, and invalid entries."""
 
 from __future__ import annotations
 
@@ -11,33 +11,24 @@ from fraud3000 import params
 from fraud3000.errors import LeakageError, ParamsError
 from fraud3000.features.catalogue import default
 from fraud3000.features.custom_features import declare
-from fraud3000.features.spec.declarations import (
-    Catalogue,
-    Condition,
-    Feature,
-    FromLast,
-    LabelWindow,
-    NotSeen,
-    Shift,
-    SinceLast,
-    Versus,
-    Window,
-)
+from fraud3000.features.spec.base import Condition, Feature
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from fraud3000.schema import TRANSACTIONS
-from tests.streams import PASSED
+from tests.streams import PASSTHROUGH
 
 WEEK = 604_800
-SCHEMA = {**TRANSACTIONS, **PASSED}
+SCHEMA = {**TRANSACTIONS, **PASSTHROUGH}
 TRAVEL = {"column": "category", "is": "travel"}
 
 
 def declared(entry: dict[str, Any], schema: dict[str, pl.DataType] | None = None) -> Feature:
-    """What one entry becomes, beside the default features."""
+    """Declare one entry beside the default features."""
     entry = {"key": "device_id", "length": "1h", **entry}
     featurize = params.parse({"featurize": {"features": [entry]}}).featurize
     schema = SCHEMA if schema is None else schema
-    whole = default(list(schema), label_delay=WEEK)
-    return declare(whole, featurize.features, (), schema).features[-1]
+    all_features = default(list(schema), label_delay=WEEK)
+    return declare(all_features, featurize.features, (), schema).features[-1]
 
 
 @pytest.mark.parametrize(
@@ -84,52 +75,55 @@ def test_an_entry_becomes_a_feature(entry: dict[str, Any], feature: Feature) -> 
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("entry", "message"),
     [
         ({"key": "devise_id"}, "key: the data has no column 'devise_id'; nearest: 'device_id'"),
-        ({"key": "risk"}, "key: 'risk' is a number, and this must be text"),
-        ({"key": "ts"}, "key: 'ts' is a time, and this must be text"),
-        ({"key": "transaction_id"}, "key: 'transaction_id' differs in every row"),
+        ({"key": "risk"}, "key: 'risk' is a number column, not a text column"),
+        ({"key": "ts"}, "key: 'ts' is a time column, not a text column"),
+        ({"key": "transaction_id"}, "key: 'transaction_id' is different in every row"),
         ({"key": ["card_id", "card_id"]}, "key: [card_id, card_id]"),
         ({"key": []}, "key: []"),
-        ({"aggregate": "sum", "column": "category"}, "column: 'category' is text, and this must be a number"),
+        ({"aggregate": "sum", "column": "category"}, "column: 'category' is a text column, not a number column"),
         ({"aggregate": "sum", "column": "seq"}, "column: 'seq' is the order of arrival"),
-        ({"aggregate": "distinct"}, "'distinct' counts different texts, and no column is named"),
-        ({"aggregate": "distinct", "column": "amount"}, "column: 'amount' is a number, and this must be text"),
-        ({"aggregate": "distinct", "column": "card_id", "cap": 0}, "a cap of 0"),
-        ({"aggregate": "share"}, "a share without a condition"),
+        ({"aggregate": "distinct"}, "'distinct' needs a column and has none"),
+        ({"aggregate": "distinct", "column": "amount"}, "column: 'amount' is a number column, not a text column"),
+        ({"aggregate": "distinct", "column": "card_id", "cap": 0}, "cap is 0, it must be from 1 to 1000"),
+        ({"aggregate": "share"}, "a share needs a condition"),
         ({"column": "amount"}, "'count' takes no column"),
         ({"aggregate": "since_last", "delay": "1d", "bucket": "1h"}, "'since_last' takes no delay, no bucket"),
         ({"aggregate": "rate", "cap": 5}, "'rate' takes no cap"),
-        ({"aggregate": "smoothed", "prior": 2}, "a prior of 2.0"),
+        ({"aggregate": "smoothed", "prior": 2}, "prior is 2.0"),
         ({"aggregate": "count", "over": "7d"}, "'count' takes no over"),
-        ({"aggregate": "mean", "over": "60m"}, "1h is told over 60m"),
-        ({"where": {"column": "amount", "is": "5"}}, "where.column: 'amount' is a number, and this must be text"),
-        ({"where": {"column": "category", "above": 5}}, "where.column: 'category' is text, and this must be a number"),
+        ({"aggregate": "mean", "over": "60m"}, "over is 60m, it must be longer than the length, 1h"),
+        ({"where": {"column": "amount", "is": "5"}}, "where.column: 'amount' is a number column, not a text column"),
+        (
+            {"where": {"column": "category", "above": 5}},
+            "where.column: 'category' is a text column, not a number column",
+        ),
         ({"where": {"column": "colour", "is": "red"}}, "where.column: the data has no column 'colour'"),
-        ({"length": "0d"}, "a length of 0d"),
-        ({"bucket": "0s"}, "a bucket of 0s"),
-        ({"key": "card_id"}, "'card_count_1h' is there already"),
+        ({"length": "0d"}, "length is 0d, it must be longer than 0s"),
+        ({"bucket": "0s"}, "bucket is 0s, it must be longer than 0s"),
+        ({"key": "card_id"}, "feature 'card_count_1h' already exists"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_its_place(entry: dict[str, Any], told: str) -> None:
+def test_an_invalid_entry_is_refused_with_its_index(entry: dict[str, Any], message: str) -> None:
     with pytest.raises(ParamsError) as caught:
         declared({"aggregate": "count", **entry})
     assert caught.value.message.startswith("featurize.features.0: ")
-    assert told in caught.value.message
+    assert message in caught.value.message
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("entry", "message"),
     [
         ({"aggregate": "rate", "delay": "6d"}, "its delay of 6d is shorter than the label delay of 7d"),
-        ({"aggregate": "sum", "column": "is_fraud"}, "column: 'is_fraud' says what became of the transaction"),
-        ({"aggregate": "count", "where": {"column": "is_fraud", "above": 0}}, "where.column: 'is_fraud' says what"),
+        ({"aggregate": "sum", "column": "is_fraud"}, "column: 'is_fraud' is the label of the transaction"),
+        ({"aggregate": "count", "where": {"column": "is_fraud", "above": 0}}, "where.column: 'is_fraud' is the label"),
     ],
 )
-def test_no_entry_reads_a_label_before_its_time(entry: dict[str, Any], told: str) -> None:
-    with pytest.raises(LeakageError, match=f"featurize.features.0: .*{told}"):
+def test_no_entry_reads_a_label_before_it_is_known(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(LeakageError, match=f"featurize.features.0: .*{message}"):
         declared(entry)
 
 
@@ -141,33 +135,33 @@ def test_roles_that_an_aggregate_needs_are_named() -> None:
 
 def test_two_entries_of_one_name_are_refused() -> None:
     entry = {"key": "device_id", "aggregate": "count", "length": "1h"}
-    own = params.parse({"featurize": {"features": [entry, entry]}}).featurize.features
-    with pytest.raises(ParamsError, match=r"features.1: 'device_id_count_1h' is there already"):
-        declare(Catalogue((), label_delay=WEEK), own, (), SCHEMA)
+    custom = params.parse({"featurize": {"features": [entry, entry]}}).featurize.features
+    with pytest.raises(ParamsError, match=r"features.1: feature 'device_id_count_1h' already exists"):
+        declare(Catalogue((), label_delay=WEEK), custom, (), SCHEMA)
 
 
 def test_default_features_can_be_left_out() -> None:
-    whole = default(list(TRANSACTIONS), categorical=["category"], label_delay=WEEK)
-    fewer = declare(whole, (), ["card_count_1h", "category"], SCHEMA)
-    assert set(whole.names) - set(fewer.names) == {"card_count_1h", "category"}
-    assert fewer.hash != whole.hash
+    all_features = default(list(TRANSACTIONS), categorical=["category"], label_delay=WEEK)
+    fewer = declare(all_features, (), ["card_count_1h", "category"], SCHEMA)
+    assert set(all_features.names) - set(fewer.names) == {"card_count_1h", "category"}
+    assert fewer.hash != all_features.hash
 
 
 def test_a_feature_that_the_data_has_no_columns_for_may_be_left_out() -> None:
     assert declare(default(["amount"], label_delay=WEEK), (), ["home_distance"], {}).names == ["amount"]
 
 
-def test_names_that_are_no_features_are_told_with_the_nearest() -> None:
+def test_unknown_names_are_listed_with_the_nearest() -> None:
     with pytest.raises(
-        ParamsError, match=r"featurize.without: 'card_count_2h' is no feature; nearest: 'card_count_1h'"
+        ParamsError, match=r"featurize.without: 'card_count_2h' is not a feature; nearest: 'card_count_1h'"
     ):
         declare(default(list(TRANSACTIONS), label_delay=WEEK), (), ["card_count_2h"], SCHEMA)
 
 
-def test_a_feature_of_ones_own_can_stand_for_a_default_one() -> None:
+def test_a_custom_feature_can_replace_a_default_one() -> None:
     entry = {"key": "terminal_id", "aggregate": "count", "length": "1h"}
-    own = params.parse({"featurize": {"features": [entry]}}).featurize.features
-    catalogue = declare(default(list(TRANSACTIONS), label_delay=WEEK), own, ["terminal_count_1h_by_5m"], SCHEMA)
+    custom = params.parse({"featurize": {"features": [entry]}}).featurize.features
+    catalogue = declare(default(list(TRANSACTIONS), label_delay=WEEK), custom, ["terminal_count_1h_by_5m"], SCHEMA)
     assert "terminal_count_1h" in catalogue.names
     assert "terminal_count_1h_by_5m" not in catalogue.names
 

@@ -1,4 +1,4 @@
-"""Keys of one event take two words each, and nothing of what is said shows it."""
+"""Keys of one event take two slots each, and features do not depend on it."""
 
 from dataclasses import replace
 
@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud3000.features.online import FeatureStore, int_map, single_event_keys
-from fraud3000.features.online.plan_compiler import plan_of
-from fraud3000.features.spec.declarations import Catalogue, Condition, NotSeen, SinceLast, Window
+from fraud3000.features.online.plan_compiler import compile_plan
+from fraud3000.features.spec.base import Condition
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import NotSeen, SinceLast, Window
 from tests.features.test_online import again, expected, many, observed
 from tests.streams import CATALOGUE, PAIR, frames, streams
 
@@ -25,18 +27,18 @@ OFTEN = replace(
         Window("category", "4s", "count"),
     ),
 )
-"""Each of its keys may be told by one event but those that only lead to others."""
+"""Catalogue whose keys, except prefixes of other keys, may all be stored as keys of one event."""
 
 
-def test_keys_that_others_stand_under_have_records():
-    plan, layout = plan_of(OFTEN)
-    told = {keys for keys, step in zip(layout.keys, plan.steps, strict=True) if step["own"]}
-    assert told == {PAIR, DEVICES, ("device_id",), ("terminal_id", "device_id"), ("category",)}
-    assert sorted(step["number"] for step in plan.steps if step["parent"] == 0 and step["own"]) == [1, 2]
+def test_only_keys_without_child_steps_have_scratch_records():
+    plan, layout = compile_plan(OFTEN)
+    with_scratch = {keys for keys, step in zip(layout.keys, plan.steps, strict=True) if step["scratch"]}
+    assert with_scratch == {PAIR, DEVICES, ("device_id",), ("terminal_id", "device_id"), ("category",)}
+    assert sorted(step["sibling"] for step in plan.steps if step["parent"] == 0 and step["scratch"]) == [1, 2]
 
 
 @pytest.mark.parametrize("examples", [25, pytest.param(600, marks=pytest.mark.slow)])
-def test_every_feature_is_what_the_oracle_says(examples):
+def test_every_feature_equals_the_oracle(examples):
     @settings(deadline=None, max_examples=examples)
     @given(stream=streams(rows=40), cut=st.integers(0, 40))
     def check(stream, cut):
@@ -52,7 +54,7 @@ def test_every_feature_is_what_the_oracle_says(examples):
     check()
 
 
-def test_ten_thousand_keys_of_one_event_take_no_records():
+def test_ten_thousand_keys_of_one_event_need_no_records():
     store = FeatureStore(Catalogue((NotSeen(PAIR, "1d"),), label_delay=0))
     rows = [row | {"terminal_id": f"t{place}"} for place, row in enumerate(many(range(10_000)))]
     store.absorb(frames(rows[:100], [])[0])
@@ -64,11 +66,11 @@ def test_ten_thousand_keys_of_one_event_take_no_records():
     assert 10_000 * 16 / 0.9 <= after["keys of one event"] <= 10_000 * 16 / 0.9 * 9 / 8
     assert store.counts()["card_id+terminal_id"]["keys"] == 10_000
     late = {"transaction_id": "late", "card_id": "a", "amount": 1}
-    news = [store.features_for({**rows[at], **late, "ts": ts}) for at, ts in ((0, 1), (0, 2 * 86_400_000_000), (9, 0))]
-    assert [list(said.values()) for said in news] == [[False], [True], [True]]
+    news = [store.peek({**rows[at], **late, "ts": ts}) for at, ts in ((0, 1), (0, 2 * 86_400_000_000), (9, 0))]
+    assert [list(features.values()) for features in news] == [[False], [True], [True]]
 
 
-def test_a_key_has_a_record_from_its_second_event_on():
+def test_a_key_gets_a_record_with_its_second_event():
     store = FeatureStore(Catalogue((NotSeen(PAIR, "9s"),), label_delay=0, late_horizon=4))
     rows = many([0, 1])
     store.observe(rows[0])
@@ -79,7 +81,7 @@ def test_a_key_has_a_record_from_its_second_event_on():
     assert store.counts()["card_id+terminal_id"] == {"keys": 1, "rows": 2, "late": 0, "refused": 0}
 
 
-def test_a_key_that_comes_again_behind_all_windows_goes_without_a_record():
+def test_a_key_whose_first_event_expired_needs_no_record():
     catalogue = Catalogue((NotSeen(PAIR, "9s"),), label_delay=0, late_horizon=4)
     store = FeatureStore(catalogue)
     rows = many([0, 100, 200])
@@ -87,10 +89,10 @@ def test_a_key_that_comes_again_behind_all_windows_goes_without_a_record():
     before = store.memory()["keys"]
     assert [store.observe(row)["card_terminal_not_seen_9s"] for row in rows[1:]] == [True, True]
     assert store.memory()["keys"] == before
-    assert store.features_for(many([195])[0]) == {"card_terminal_not_seen_9s": None}
+    assert store.peek(many([195])[0]) == {"card_terminal_not_seen_9s": None}
 
 
-def test_a_record_that_tells_one_event_weighs_as_none():
+def test_a_record_of_one_event_has_the_checksum_of_no_record():
     catalogue = Catalogue((NotSeen(PAIR, "9s"),), label_delay=0, late_horizon=4)
     once, often = FeatureStore(catalogue), FeatureStore(catalogue)
     observed(often, many([0, 1, 2, 100]), [])
@@ -102,9 +104,9 @@ def test_a_record_that_tells_one_event_weighs_as_none():
     assert once.checksum() == often.checksum()
 
 
-def test_a_name_tells_parent_and_code_or_is_nothing():
-    step = {"number": 2}
-    name = single_event_keys.name_of.py_func
+def test_a_packed_key_is_unique_or_zero():
+    step = {"sibling": 2}
+    name = single_event_keys.packed_key.py_func
     assert name(step, 0, 0) == 2 << 28
     names = {name(step, parent, code) for parent in (0, 7, (1 << 35) - 3) for code in (0, 5, (1 << 28) - 1)}
     assert len(names) == 9
@@ -113,19 +115,19 @@ def test_a_name_tells_parent_and_code_or_is_nothing():
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 90), st.booleans()), max_size=300))
-def test_a_table_of_pairs_is_a_dictionary(asked):
-    """A name comes, or goes if it is there; 90 names crowd a table that is moved now and then."""
-    table, right = np.zeros(2 * 40, np.int64), {}
-    for number, (name, comes) in enumerate(asked):
-        if not int_map.has_room(table, len(right), 1):
-            table = int_map.grown(table)
+def test_the_int_map_behaves_like_a_dictionary(operations):
+    """Insert a key, or remove it if present; 90 keys fill a map that grows now and then."""
+    table, expected_items = np.zeros(2 * 40, np.int64), {}
+    for number, (name, inserts) in enumerate(operations):
+        if not int_map.has_room(table, len(expected_items), 1):
+            table = int_map.grow(table)
         at = int_map.find(table, name)
-        assert (table[at] == name) == (name in right)
-        if comes:
+        assert (table[at] == name) == (name in expected_items)
+        if inserts:
             table[at], table[at + 1] = name, number
-            right[name] = number
-        elif name in right:
+            expected_items[name] = number
+        elif name in expected_items:
             int_map.remove(table, at)
-            del right[name]
-        assert dict(zip(*(words.tolist() for words in int_map.content(table)), strict=True)) == right
-    assert all(table[int_map.find(table, name) + 1] == number for name, number in right.items())
+            del expected_items[name]
+        assert dict(zip(*(words.tolist() for words in int_map.items(table)), strict=True)) == expected_items
+    assert all(table[int_map.find(table, name) + 1] == number for name, number in expected_items.items())

@@ -1,4 +1,4 @@
-"""Declarations: names, hashes, what is refused."""
+"""Declarations: names, hashes, and invalid declarations."""
 
 import json
 
@@ -6,8 +6,9 @@ import pytest
 
 from fraud3000.errors import LeakageError, ParamsError, ScorerError
 from fraud3000.features.catalogue import default
-from fraud3000.features.spec.declarations import Catalogue, Column, LabelWindow, NotSeen, Window
-from fraud3000.features.spec.describe import tell
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.describe import describe
+from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, Window
 
 ALL = ["ts", "card_id", "terminal_id", "amount", "card_lat", "card_long", "terminal_lat", "terminal_long"]
 WEEK = 604_800
@@ -32,10 +33,10 @@ def test_every_setting_is_part_of_the_hash(change):
     assert default(ALL, label_delay=WEEK, **change).hash != default(ALL, label_delay=WEEK).hash
 
 
-def test_every_feature_can_be_told_in_words():
+def test_every_feature_has_a_description():
     for feature in default(ALL, label_delay=WEEK).features:
-        assert tell(feature).words
-        assert tell(feature).family
+        assert describe(feature).words
+        assert describe(feature).family
         assert feature.needs <= set(ALL)
 
 

@@ -1,24 +1,13 @@
-"""Features in words, as reasons and pages tell them."""
+"""Descriptions of features, as reasons and docs show them."""
 
 from __future__ import annotations
 
 import pytest
 
-from fraud3000.features.catalogue import declared
-from fraud3000.features.spec.declarations import (
-    Calendar,
-    Condition,
-    Feature,
-    FromLast,
-    LabelWindow,
-    NotSeen,
-    Shift,
-    SinceLast,
-    Stateful,
-    Versus,
-    Window,
-)
-from fraud3000.features.spec.describe import tell
+from fraud3000.features.catalogue import default_features
+from fraud3000.features.spec.base import Condition, Feature, Stateful
+from fraud3000.features.spec.describe import describe
+from fraud3000.features.spec.kinds import Calendar, FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from tests.streams import FEATURES
 
 PAIR, TRIPLE = ("card_id", "terminal_id"), ("card_id", "terminal_id", "device_id")
@@ -97,17 +86,17 @@ LARGE = Condition("amount", "at_least", (50_000.0,))
         (Calendar("night"), "time of day", "transaction at night", "flag"),
     ],
 )
-def test_a_feature_is_told_in_words(feature: Feature, family: str, words: str, unit: str) -> None:
-    told = tell(feature)
-    assert (told.family, told.words, told.unit) == (family, words, unit)
+def test_a_feature_is_described(feature: Feature, family: str, words: str, unit: str) -> None:
+    description = describe(feature)
+    assert (description.family, description.words, description.unit) == (family, words, unit)
 
 
 def test_amounts_in_conditions_follow_the_currencys_decimals() -> None:
-    assert "of at least 50,000 of" in tell(Window("card_id", "1d", "count", where=LARGE), decimals=0).words
+    assert "of at least 50,000 of" in describe(Window("card_id", "1d", "count", where=LARGE), decimals=0).words
 
 
-def test_no_two_features_are_told_in_the_same_words() -> None:
-    for catalogue in (declared("7d"), FEATURES):
+def test_descriptions_are_unique() -> None:
+    for catalogue in (default_features("7d"), FEATURES):
         windows = [feature for feature in catalogue if isinstance(feature, Stateful)]
-        told = {(tell(feature).words, feature.length, getattr(feature, "cap", 0)) for feature in windows}
-        assert len(told) == len(windows)
+        description = {(describe(feature).words, feature.length, getattr(feature, "cap", 0)) for feature in windows}
+        assert len(description) == len(windows)

@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 
-from fraud3000.features.spec.declarations import Column
+from fraud3000.features.spec.kinds import Column
 from fraud3000.models.inference import category_counts
 from fraud3000.models.inference.category_counts import CategoryCounts, TrainedColumn
 from fraud3000.models.inference.encoder import Encoder

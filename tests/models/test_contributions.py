@@ -16,7 +16,7 @@ from scipy.special import expit
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 from fraud3000.errors import ScorerError
-from fraud3000.features.spec.declarations import Column
+from fraud3000.features.spec.kinds import Column
 from fraud3000.models.inference import contributions
 from fraud3000.models.inference.contributions import Contributions
 from fraud3000.models.inference.trees import LEAF, Trees

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from fraud3000.errors import SchemaError
-from fraud3000.features.spec.declarations import Column
+from fraud3000.features.spec.kinds import Column
 from fraud3000.models.inference.encoder import FEWEST_ROWS, MOST_CATEGORIES, Encoder
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000.features.spec.declarations import Column, LabelWindow, NotSeen, Window
+from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, Window
 from fraud3000.models.inference.explain import Explainer, Reason, UsualValues
 from fraud3000.models.inference.value_text import value_in_words
 from fraud3000.models.training.fit import fit

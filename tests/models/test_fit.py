@@ -12,7 +12,7 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from fraud3000.errors import EmptyDataError, ParamsError
-from fraud3000.features.spec.declarations import Column
+from fraud3000.features.spec.kinds import Column
 from fraud3000.models.inference import predictors
 from fraud3000.models.training import calibration, estimators
 from fraud3000.models.training.fit import cross_fitted, fit

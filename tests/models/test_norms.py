@@ -7,18 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from fraud3000.features.catalogue import declared
-from fraud3000.features.spec.declarations import (
-    Calendar,
-    Column,
-    Condition,
-    LabelWindow,
-    NotSeen,
-    Shift,
-    SinceLast,
-    Versus,
-    Window,
-)
+from fraud3000.features.catalogue import default_features
+from fraud3000.features.spec.base import Condition
+from fraud3000.features.spec.kinds import Calendar, Column, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from fraud3000.models.inference.usual_values import norms
 
 ABROAD = Condition("country", "is", ("abroad",))
@@ -97,7 +88,7 @@ def test_no_event_in_the_longer_window_leaves_the_usual_gap_unknown():
 
 
 def test_every_default_feature_has_a_norm_or_none_and_each_norm_reads_the_row():
-    features = declared("7d")
+    features = default_features("7d")
     row = np.full(len(features), 2.0)
     told = [norm for norm in norms(features) if norm is not None]
     assert len(told) > len(features) / 2

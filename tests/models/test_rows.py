@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from fraud3000.errors import DataError, EmptyDataError
-from fraud3000.features.spec.declarations import Catalogue, Column
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Column
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.training.training_rows import require_both_classes, usable
 from fraud3000.schema import LEDGER

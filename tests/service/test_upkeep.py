@@ -392,7 +392,7 @@ def test_declined_transactions_have_no_label_even_after_expiry(
         )
         assert all(one.expired for one in kept[:300])
         later = {**kept[-1].transaction, "transaction_id": "later", "ts": kept[-1].transaction["ts"] + 15 * DAY}
-        live = service.desk.store.features_for(later)
+        live = service.desk.store.peek(later)
     shutil.rmtree(service_folder(given) / "snapshots")
     with closing(Service.open(given, port=0)) as anew:
         assert anew.kept.store.checksum() == checksum
@@ -401,7 +401,7 @@ def test_declined_transactions_have_no_label_even_after_expiry(
     transactions = found.transactions.collect()
     assert set(transactions.filter(~pl.col("labelled"))["transaction_id"]) == set(declined)
     store = FeatureStore.rebuild(transactions, found.ledger, Scorer.load(Path("data/models/1")).catalogue)
-    assert store.features_for(later) == live
+    assert store.peek(later) == live
     presumed = transactions.with_columns(labelled=pl.lit(value=True))
     other = FeatureStore.rebuild(presumed, found.ledger, store.catalogue)
-    assert other.features_for(later) != live
+    assert other.peek(later) != live

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from fraud3000.data.storage.spill import PartitionedSpill
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Catalogue, Column, Window
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Column, Window
 from fraud3000.features.verification.bitwise import differ
 from fraud3000.schema import LEDGER, TRANSACTIONS
 from fraud3000.stages.shared import partitioned_features

@@ -9,7 +9,7 @@ from fraud3000 import params as params_files
 from fraud3000.cli import output
 from fraud3000.errors import CheckFailed, DataError
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification import leaks
 from fraud3000.labels.splits import Boundaries
 from fraud3000.stages import featurize as stage
@@ -107,10 +107,10 @@ def test_a_leak_exits_with_6_and_nothing_is_written(in_trained, tmp_path, monkey
         (tmp_path / f"interim/{name}.parquet").symlink_to(in_trained / f"data/interim/{name}.parquet")
     right = leaks.check
 
-    def peeking(transactions, ledger, catalogue, *, wanted=None):
-        made = leaks.batch.featurize(transactions, ledger, catalogue, wanted=wanted)
+    def peeking(transactions, ledger, catalogue, *, output_mask=None):
+        made = leaks.batch_engine.featurize(transactions, ledger, catalogue, output_mask=output_mask)
         ahead = transactions.select(pl.len().over("card_id").cast(pl.Float64)).to_series()
-        return made.with_columns((ahead if wanted is None else ahead.filter(wanted)).alias("card_count_7d"))
+        return made.with_columns((ahead if output_mask is None else ahead.filter(output_mask)).alias("card_count_7d"))
 
     monkeypatch.setattr(leaks, "check", lambda *given, **how: right(*given, **how, featurize=peeking))
     with pytest.raises(CheckFailed, match=r"see the future: card_count_7d\. card_count_7d of transaction S\d+ at"):

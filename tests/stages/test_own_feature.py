@@ -13,7 +13,9 @@ import pytest
 from fraud3000 import params as params_files
 from fraud3000.errors import ParamsError
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.spec.declarations import Catalogue, Condition, SinceLast, Window
+from fraud3000.features.spec.base import Condition
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import SinceLast, Window
 from fraud3000.features.verification.parity import compare
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.score_file import score_file

@@ -55,7 +55,7 @@ def test_a_raw_file_is_read_in_its_mapping_and_all_rows_are_told(raw):
     assert {name: told.facts[name] for name in expected} == expected
     assert told.last_line == f"parity rows=4 features={told.facts['features']} cells={told.facts['cells']} differing=0"
     held = dict(told.tables[0].rows)
-    assert (held["label records"], held["at the time of another of their card"]) == ("2", "2")
+    assert (held["label records"], held["same time as another event of the card"]) == ("2", "2")
     assert told.refused is None
 
 
@@ -92,7 +92,7 @@ def test_the_last_line_is_for_scripts_and_json_is_one_document(raw, capsys):
     features = told.facts["features"]
     assert printed.splitlines()[-1] == f"parity rows=200 features={features} cells={200 * features} differing=0"
     assert "Features that differ" not in printed
-    assert "edges with events exactly on them" in printed
+    assert "window edges with an event exactly on them" in printed
     output.summary(told, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert (document["facts"]["rows"], document["last_line"]) == (200, printed.splitlines()[-1])
@@ -101,10 +101,10 @@ def test_the_last_line_is_for_scripts_and_json_is_one_document(raw, capsys):
 BROKEN = """\
 import sys
 from functools import partial
-from fraud3000.features import batch
+from fraud3000.features.batch import batch_engine
 from fraud3000.stages import parity
 def wrong(*given):
-    made = batch.featurize(*given)
+    made = batch_engine.featurize(*given)
     return made.with_columns(made["card_amount_sum_7d"] + 1, made["card_amount_max_7d"].fill_null(0.0))
 parity.compare = partial(parity.compare, featurize=wrong)
 from fraud3000.__main__ import main

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from fraud3000.errors import ParamsError, ScorerError
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.models.inference import calibrate
 from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer

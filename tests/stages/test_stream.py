@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from fraud3000.data.cleaning import clean, roles
 from fraud3000.data.cleaning.cards import key_of_environment
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Catalogue, Column, LabelWindow, NotSeen, SinceLast, Window
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, SinceLast, Window
 from fraud3000.params import ColumnMapping
 from fraud3000.stages.shared import partitioned_features
 from fraud3000.stages.shared.history import History

@@ -1,11 +1,21 @@
-"""Windows over rows in key order, swept once from the oldest to the newest: the loops of the batch engine.
+"""Compiled loops of the batch engine: two-pointer sliding windows over the rows of one key, from oldest to newest.
 
-A sweep goes through the rows of one key with two hands. An event enters the window of every row later
-than `entry + delay` and leaves it after `entry + delay + length`, where its entry is its own time, or the
-last microsecond of its bucket. Rows with an earlier event of their key that arrived after them are
-`disordered`: what they see is read event by event.
+::
 
-Times are microseconds, places count rows in key order.
+    rows of one key by (ts, seq):   0   1   2   3   4   5   6   7   8
+                                            ^           ^       ^
+                                            left        right   row
+                                            |- window --|
+
+For each `row` at t, `right` moves past every event with `entry + delay < t`, which adds the event to the running
+counts and sums; `left` moves past every event with `entry + delay + length < t`, which subtracts it. `entry` is the
+event's own time, or the last microsecond of its bucket. Each event is added and subtracted once, so a sweep is linear
+in the number of rows.
+
+Rows with an earlier event of their key that arrived after them are `disordered`: their window may hold events
+that they must not see, so it is read event by event, by `seq`.
+
+Times are in microseconds; rows are numbered in key order.
 """
 
 from __future__ import annotations
@@ -30,16 +40,16 @@ FRAUDS, LABELLED, RATE, SMOOTHED = range(4)
 
 
 class KeyedRows(NamedTuple):
-    """Some keys' rows, in order of (key, ts, seq).
+    """Rows of a block of keys, in order of (key, ts, seq).
 
     Attributes
     ----------
     starts
-        The first place of each key, then the end of the last.
+        First row of each key, then the end of the last key.
     target
-        Each row's column in `out`; -1 for rows that are only looked back at.
+        Column of each row in `out`; -1 for rows that serve only as history.
     out
-        Shape (features, rows), filled with NaN before.
+        Results, shape (features, rows); NaN until computed.
     """
 
     starts: Ints
@@ -51,7 +61,7 @@ class KeyedRows(NamedTuple):
 
 
 class WindowEdges(NamedTuple):
-    """When events enter a window and leave it."""
+    """Entry time of each event, and the delay and length of a window."""
 
     entry: Ints
     delay: int
@@ -59,33 +69,33 @@ class WindowEdges(NamedTuple):
 
 
 class EventColumns(NamedTuple):
-    """What a window takes of its events: which it counts, among which, and whose values."""
+    """Events that a window counts, events in the denominator of its share, events whose value it aggregates, and values."""
 
     counted: Bools
-    among: Bools
+    base: Bools
     valued: Bools
     value: Ints
 
 
 class OutputSpec(NamedTuple):
-    """Features of one window: what each says, and its row in `out`."""
+    """Features of one window: the operation of each, and its row in `out`."""
 
     ops: Ints
     slots: Ints
 
 
 class LabelSpans(NamedTuple):
-    """Spans of time in which a label record speaks: every t with `since < t <= until`.
+    """Spans of time in which a label record decides: every t with `since < t <= until`.
 
     Attributes
     ----------
-    place
-        The event's place, ascending.
+    row
+        Row of the event, ascending.
     fraud, labelled
-        What the span adds to the frauds and to the labelled of a window.
+        Amounts that the span adds to the number of frauds and of labelled events in a window.
     """
 
-    place: Ints
+    row: Ints
     since: Ints
     until: Ints
     fraud: Ints
@@ -93,12 +103,12 @@ class LabelSpans(NamedTuple):
 
 
 @kernel
-def by_key(codes: Ints, keys: int) -> tuple[Ints, Ints]:
-    """Rows by key and, within a key, as they stand; and the first place of each key.
+def group_by_key(codes: Ints, keys: int) -> tuple[Ints, Ints]:
+    """Stable counting sort of rows by key: returns the rows, and the start of each key.
 
     Examples
     --------
-    >>> [found.tolist() for found in by_key(np.array([1, 0, -1, 1]), 2)]
+    >>> [array.tolist() for array in group_by_key(np.array([1, 0, -1, 1]), 2)]
     [[1, 0, 3], [0, 1, 3]]
     """
     starts = np.zeros(keys + 1, dtype=np.int64)
@@ -107,22 +117,22 @@ def by_key(codes: Ints, keys: int) -> tuple[Ints, Ints]:
             starts[code + 1] += 1
     for key in range(keys):
         starts[key + 1] += starts[key]
-    free, rows = starts[:-1].copy(), np.empty(starts[keys], dtype=np.int64)
+    next_slot, rows = starts[:-1].copy(), np.empty(starts[keys], dtype=np.int64)
     for row in range(len(codes)):
         code = codes[row]
         if code >= 0:
-            rows[free[code]] = row
-            free[code] += 1
+            rows[next_slot[code]] = row
+            next_slot[code] += 1
     return rows, starts
 
 
 @kernel
-def numbered(codes: Ints) -> tuple[Ints, int]:
-    """Give numbers from 0 on to whatever whole numbers of 0 and above there are, in order of appearance.
+def dense_codes(codes: Ints) -> tuple[Ints, int]:
+    """Replace non-negative codes by consecutive ones, in order of first appearance; returns them and their number.
 
     Examples
     --------
-    >>> dense, keys = numbered(np.array([700, -1, 9, 700]))
+    >>> dense, keys = dense_codes(np.array([700, -1, 9, 700]))
     >>> dense.tolist(), int(keys)
     ([0, -1, 1, 0], 2)
     """
@@ -130,27 +140,27 @@ def numbered(codes: Ints) -> tuple[Ints, int]:
     while (1 << bits) < 2 * len(codes):
         bits += 1
     mask = (1 << bits) - 1
-    known, number = np.full(1 << bits, -1, dtype=np.int64), np.empty(1 << bits, dtype=np.int64)
+    codes_in, code_of = np.full(1 << bits, -1, dtype=np.int64), np.empty(1 << bits, dtype=np.int64)
     dense, keys = np.empty(len(codes), dtype=np.int64), 0
     for row in range(len(codes)):
         code = codes[row]
         if code < 0:
             dense[row] = -1
             continue
-        mixed = ((code & 0x7FFFFFFF) * 1_640_531_527) ^ ((code >> 31) * 668_265_263)
-        at = (mixed ^ (mixed >> 29)) & mask
-        while known[at] >= 0 and known[at] != code:
-            at = (at + 1) & mask
-        if known[at] < 0:
-            known[at], number[at] = code, keys
+        hashed = ((code & 0x7FFFFFFF) * 1_640_531_527) ^ ((code >> 31) * 668_265_263)
+        slot = (hashed ^ (hashed >> 29)) & mask
+        while codes_in[slot] >= 0 and codes_in[slot] != code:
+            slot = (slot + 1) & mask
+        if codes_in[slot] < 0:
+            codes_in[slot], code_of[slot] = code, keys
             keys += 1
-        dense[row] = number[at]
+        dense[row] = code_of[slot]
     return dense, keys
 
 
 @kernel
-def leave_late(codes: Ints, keys: int, ts: Ints, arrivals: Ints, horizon: int) -> None:
-    """Take the key from rows that came later than the horizon for it; `arrivals` are the rows by seq."""
+def drop_late_keys(codes: Ints, keys: int, ts: Ints, arrivals: Ints, horizon: int) -> None:
+    """Set the code of rows that arrived beyond the late horizon of their key to -1; `arrivals` are the rows by seq."""
     newest = np.full(keys, np.iinfo(np.int64).min, dtype=np.int64)
     for row in arrivals:
         key = codes[row]
@@ -163,317 +173,324 @@ def leave_late(codes: Ints, keys: int, ts: Ints, arrivals: Ints, horizon: int) -
 
 
 @kernel
-def out_of_order(starts: Ints, ts: Ints, seq: Ints) -> Bools:
-    """Which rows have an earlier event of their key that arrived after them."""
-    found = np.zeros(len(ts), dtype=np.bool_)
+def find_disordered(starts: Ints, ts: Ints, seq: Ints) -> Bools:
+    """True for rows with an earlier event of their key that arrived after them."""
+    disordered = np.zeros(len(ts), dtype=np.bool_)
     for key in range(len(starts) - 1):
-        newest, newest_before, since = -1, -1, starts[key]
-        for place in range(starts[key], starts[key + 1]):
-            if ts[place] > ts[since]:
-                newest_before, since = newest, place
-            found[place] = newest_before > seq[place]
-            newest = max(newest, seq[place])
-    return found
+        newest_seq, newest_earlier_seq, tie_start = -1, -1, starts[key]
+        for row in range(starts[key], starts[key + 1]):
+            if ts[row] > ts[tie_start]:
+                newest_earlier_seq, tie_start = newest_seq, row
+            disordered[row] = newest_earlier_seq > seq[row]
+            newest_seq = max(newest_seq, seq[row])
+    return disordered
 
 
 @kernel
-def tallies(line: KeyedRows, hands: WindowEdges, taken: EventColumns, wanted: OutputSpec, unit: float) -> None:
-    """Counts, shares, sums, means and ratios of one window."""
-    starts, ts, seq, disordered, target, out = line
-    counted, among, valued, value = taken
-    ops, slots = wanted
-    entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
+def count_and_sum(rows: KeyedRows, edges: WindowEdges, events: EventColumns, outputs: OutputSpec, unit: float) -> None:
+    """Compute counts, shares, sums, means and ratios of one window."""
+    starts, ts, seq, disordered, target, out = rows
+    counted, base, valued, value = events
+    ops, slots = outputs
+    entry, delay, whole = edges.entry, edges.delay, edges.delay + edges.length
     for key in range(len(starts) - 1):
-        low = high = starts[key]
-        n = n_among = n_valued = up = down = 0
-        for place in range(starts[key], starts[key + 1]):
-            t = ts[place]
-            while entry[high] + delay < t:
-                n += counted[high]
-                n_among += among[high]
-                if valued[high]:
-                    n_valued += 1
-                    up, down = int124.add(up, down, value[high])
-                high += 1
-            while low < high and entry[low] + whole < t:
-                n -= counted[low]
-                n_among -= among[low]
-                if valued[low]:
-                    n_valued -= 1
-                    up, down = int124.add(up, down, -value[low])
-                low += 1
-            if target[place] < 0:
+        left = right = starts[key]
+        count = base_count = value_count = high = low = 0
+        for row in range(starts[key], starts[key + 1]):
+            t = ts[row]
+            while entry[right] + delay < t:
+                count += counted[right]
+                base_count += base[right]
+                if valued[right]:
+                    value_count += 1
+                    high, low = int124.add(high, low, value[right])
+                right += 1
+            while left < right and entry[left] + whole < t:
+                count -= counted[left]
+                base_count -= base[left]
+                if valued[left]:
+                    value_count -= 1
+                    high, low = int124.add(high, low, -value[left])
+                left += 1
+            if target[row] < 0:
                 continue
-            seen, seen_among, seen_valued, sum_up, sum_down = n, n_among, n_valued, up, down
-            if disordered[place]:
-                seen = seen_among = seen_valued = sum_up = sum_down = 0
-                for event in range(low, high):
-                    if seq[event] < seq[place]:
+            seen, seen_base, seen_values, sum_high, sum_low = count, base_count, value_count, high, low
+            if disordered[row]:
+                seen = seen_base = seen_values = sum_high = sum_low = 0
+                for event in range(left, right):
+                    if seq[event] < seq[row]:
                         seen += counted[event]
-                        seen_among += among[event]
+                        seen_base += base[event]
                         if valued[event]:
-                            seen_valued += 1
-                            sum_up, sum_down = int124.add(sum_up, sum_down, value[event])
+                            seen_values += 1
+                            sum_high, sum_low = int124.add(sum_high, sum_low, value[event])
             for feature in range(len(ops)):
-                op, told = ops[feature], math.nan
+                op, result = ops[feature], math.nan
                 if op == COUNT:
-                    told = float(seen)
+                    result = float(seen)
                 elif op == SHARE:
-                    told = formulas.share(seen, seen_among)
+                    result = formulas.share(seen, seen_base)
                 elif op == SUM:
-                    told = formulas.total(sum_up, sum_down, unit)
+                    result = formulas.total(sum_high, sum_low, unit)
                 elif op == MEAN:
-                    told = formulas.mean(seen_valued, sum_up, sum_down, unit)
-                elif value[place] != formulas.MISSING:
-                    told = formulas.ratio(float(value[place]), formulas.mean(seen_valued, sum_up, sum_down, 1.0))
-                out[slots[feature], target[place]] = told
+                    result = formulas.mean(seen_values, sum_high, sum_low, unit)
+                elif value[row] != formulas.MISSING:
+                    result = formulas.ratio(float(value[row]), formulas.mean(seen_values, sum_high, sum_low, 1.0))
+                out[slots[feature], target[row]] = result
 
 
 @kernel
-def spreads(line: KeyedRows, hands: WindowEdges, taken: EventColumns, wanted: OutputSpec, unit: float) -> None:
-    """Standard deviations and z-scores of one window."""
-    starts, ts, seq, disordered, target, out = line
-    valued, value = taken.valued, taken.value
-    ops, slots = wanted
-    entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
-    for key in range(len(starts) - 1):
-        low = high = starts[key]
-        n = up = down = square_up = square_down = 0
-        for place in range(starts[key], starts[key + 1]):
-            t = ts[place]
-            while entry[high] + delay < t:
-                if valued[high]:
-                    n += 1
-                    up, down = int124.add(up, down, value[high])
-                    more_up, more_down = int124.square(value[high])
-                    square_up, square_down = int124.plus(square_up, square_down, more_up, more_down)
-                high += 1
-            while low < high and entry[low] + whole < t:
-                if valued[low]:
-                    n -= 1
-                    up, down = int124.add(up, down, -value[low])
-                    less_up, less_down = int124.square(value[low])
-                    square_up, square_down = int124.minus(square_up, square_down, less_up, less_down)
-                low += 1
-            if target[place] < 0:
-                continue
-            seen, sum_up, sum_down, all_up, all_down = n, up, down, square_up, square_down
-            if disordered[place]:
-                seen = sum_up = sum_down = all_up = all_down = 0
-                for event in range(low, high):
-                    if seq[event] < seq[place] and valued[event]:
-                        seen += 1
-                        sum_up, sum_down = int124.add(sum_up, sum_down, value[event])
-                        more_up, more_down = int124.square(value[event])
-                        all_up, all_down = int124.plus(all_up, all_down, more_up, more_down)
-            deviation = formulas.deviation(seen, sum_up, sum_down, all_up, all_down, 1.0)
-            for feature in range(len(ops)):
-                told = math.nan
-                if ops[feature] == STD:
-                    told = deviation / unit
-                elif value[place] != formulas.MISSING:
-                    mean = formulas.mean(seen, sum_up, sum_down, 1.0)
-                    told = formulas.zscore(float(value[place]), mean, deviation)
-                out[slots[feature], target[place]] = told
-
-
-@kernel
-def extremes(line: KeyedRows, hands: WindowEdges, taken: EventColumns, sign: int, slot: int, unit: float) -> None:
-    """The largest value of one window, or the smallest where the sign is -1."""
-    starts, ts, seq, disordered, target, out = line
-    valued, value = taken.valued, taken.value
-    entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
-    best = np.empty(_longest(starts), dtype=np.int64)  # places of falling value: the first is the window's best
-    for key in range(len(starts) - 1):
-        low = high = starts[key]
-        head = tail = 0
-        for place in range(starts[key], starts[key + 1]):
-            t = ts[place]
-            while entry[high] + delay < t:
-                if valued[high]:
-                    while tail > head and sign * value[best[tail - 1]] <= sign * value[high]:
-                        tail -= 1
-                    best[tail] = high
-                    tail += 1
-                high += 1
-            while low < high and entry[low] + whole < t:
-                low += 1
-            while head < tail and best[head] < low:
-                head += 1
-            if target[place] < 0:
-                continue
-            found = best[head] if head < tail else -1
-            if disordered[place]:
-                found = -1
-                for event in range(low, high):
-                    if seq[event] < seq[place] and valued[event]:
-                        if found < 0 or sign * value[event] > sign * value[found]:
-                            found = event
-            if found >= 0:
-                up, down = int124.add(0, 0, value[found])
-                out[slot, target[place]] = formulas.total(up, down, unit)
-
-
-@kernel
-def distincts(line: KeyedRows, hands: WindowEdges, codes: Ints, values: int, cap: int, slot: int) -> None:
-    """How many different codes one window holds, at most `cap`; -1 is no code, `values` is how many there are."""
-    starts, ts, seq, disordered, target, out = line
-    entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
-    times = np.zeros(values, dtype=np.int64)
-    asked = np.full(values if disordered.any() else 0, -1, dtype=np.int64)
-    for key in range(len(starts) - 1):
-        low = high = starts[key]
-        different = 0
-        for place in range(starts[key], starts[key + 1]):
-            t = ts[place]
-            while entry[high] + delay < t:
-                if codes[high] >= 0:
-                    different += times[codes[high]] == 0
-                    times[codes[high]] += 1
-                high += 1
-            while low < high and entry[low] + whole < t:
-                if codes[low] >= 0:
-                    times[codes[low]] -= 1
-                    different -= times[codes[low]] == 0
-                low += 1
-            if target[place] < 0:
-                continue
-            found = different
-            if disordered[place]:
-                found = 0
-                for event in range(low, high):
-                    code = codes[event]
-                    if code >= 0 and seq[event] < seq[place] and asked[code] != place:
-                        asked[code] = place
-                        found += 1
-            out[slot, target[place]] = float(min(found, cap))
-        for event in range(low, high):
-            if codes[event] >= 0:
-                times[codes[event]] = 0
-
-
-@kernel
-def recencies(
-    line: KeyedRows, hands: WindowEdges, counted: Bools, lat: Floats, long: Floats, wanted: OutputSpec
+def compute_deviations(
+    rows: KeyedRows, edges: WindowEdges, events: EventColumns, outputs: OutputSpec, unit: float
 ) -> None:
-    """What the last event of one window says: how long ago, whether any, how far away, how fast."""
-    starts, ts, seq, disordered, target, out = line
-    ops, slots = wanted
-    entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
+    """Compute standard deviations and z-scores of one window."""
+    starts, ts, seq, disordered, target, out = rows
+    valued, value = events.valued, events.value
+    ops, slots = outputs
+    entry, delay, whole = edges.entry, edges.delay, edges.delay + edges.length
     for key in range(len(starts) - 1):
-        low = high = starts[key]
-        last = -1
-        for place in range(starts[key], starts[key + 1]):
-            t = ts[place]
-            while entry[high] + delay < t:
-                if counted[high]:
-                    last = high
-                high += 1
-            while low < high and entry[low] + whole < t:
-                low += 1
-            if target[place] < 0:
+        left = right = starts[key]
+        count = high = low = squares_high = squares_low = 0
+        for row in range(starts[key], starts[key + 1]):
+            t = ts[row]
+            while entry[right] + delay < t:
+                if valued[right]:
+                    count += 1
+                    high, low = int124.add(high, low, value[right])
+                    square_high, square_low = int124.square(value[right])
+                    squares_high, squares_low = int124.plus(squares_high, squares_low, square_high, square_low)
+                right += 1
+            while left < right and entry[left] + whole < t:
+                if valued[left]:
+                    count -= 1
+                    high, low = int124.add(high, low, -value[left])
+                    square_high, square_low = int124.square(value[left])
+                    squares_high, squares_low = int124.minus(squares_high, squares_low, square_high, square_low)
+                left += 1
+            if target[row] < 0:
                 continue
-            found = last if last >= low else -1
-            if disordered[place]:
-                found = high - 1
-                while found >= low and not (counted[found] and seq[found] < seq[place]):
-                    found -= 1
-                if found < low:
-                    found = -1
+            seen, sum_high, sum_low, sum_squares_high, sum_squares_low = count, high, low, squares_high, squares_low
+            if disordered[row]:
+                seen = sum_high = sum_low = sum_squares_high = sum_squares_low = 0
+                for event in range(left, right):
+                    if seq[event] < seq[row] and valued[event]:
+                        seen += 1
+                        sum_high, sum_low = int124.add(sum_high, sum_low, value[event])
+                        square_high, square_low = int124.square(value[event])
+                        sum_squares_high, sum_squares_low = int124.plus(
+                            sum_squares_high, sum_squares_low, square_high, square_low
+                        )
+            deviation = formulas.deviation(seen, sum_high, sum_low, sum_squares_high, sum_squares_low, 1.0)
             for feature in range(len(ops)):
-                op, told = ops[feature], math.nan
-                if op == NOT_SEEN:
-                    told = 1.0 if found < 0 else 0.0
-                elif found >= 0:
-                    elapsed = formulas.seconds(t - ts[found])
-                    if op == SINCE:
-                        told = elapsed
-                    else:
-                        metres = formulas.metres(lat[found], long[found], lat[place], long[place])
-                        told = metres / 1000 if op == DISTANCE else formulas.speed(metres, elapsed)
-                out[slots[feature], target[place]] = told
+                result = math.nan
+                if ops[feature] == STD:
+                    result = deviation / unit
+                elif value[row] != formulas.MISSING:
+                    mean = formulas.mean(seen, sum_high, sum_low, 1.0)
+                    result = formulas.zscore(float(value[row]), mean, deviation)
+                out[slots[feature], target[row]] = result
 
 
 @kernel
-def label_counts(
-    line: KeyedRows,
-    hands: WindowEdges,
+def find_extremes(rows: KeyedRows, edges: WindowEdges, events: EventColumns, sign: int, slot: int, unit: float) -> None:
+    """Find the largest value of one window, or the smallest if the sign is -1, with a monotonic queue."""
+    starts, ts, seq, disordered, target, out = rows
+    valued, value = events.valued, events.value
+    entry, delay, whole = edges.entry, edges.delay, edges.delay + edges.length
+    candidates = np.empty(_largest_group(starts), dtype=np.int64)  # rows of falling value; the first is the best
+    for key in range(len(starts) - 1):
+        left = right = starts[key]
+        head = tail = 0
+        for row in range(starts[key], starts[key + 1]):
+            t = ts[row]
+            while entry[right] + delay < t:
+                if valued[right]:
+                    while tail > head and sign * value[candidates[tail - 1]] <= sign * value[right]:
+                        tail -= 1
+                    candidates[tail] = right
+                    tail += 1
+                right += 1
+            while left < right and entry[left] + whole < t:
+                left += 1
+            while head < tail and candidates[head] < left:
+                head += 1
+            if target[row] < 0:
+                continue
+            best_row = candidates[head] if head < tail else -1
+            if disordered[row]:
+                best_row = -1
+                for event in range(left, right):
+                    if seq[event] < seq[row] and valued[event]:
+                        if best_row < 0 or sign * value[event] > sign * value[best_row]:
+                            best_row = event
+            if best_row >= 0:
+                high, low = int124.add(0, 0, value[best_row])
+                out[slot, target[row]] = formulas.total(high, low, unit)
+
+
+@kernel
+def count_distinct(rows: KeyedRows, edges: WindowEdges, codes: Ints, values: int, cap: int, slot: int) -> None:
+    """Count the different codes in one window, up to `cap`; code -1 is ignored, `values` is the number of codes."""
+    starts, ts, seq, disordered, target, out = rows
+    entry, delay, whole = edges.entry, edges.delay, edges.delay + edges.length
+    occurrences = np.zeros(values, dtype=np.int64)
+    last_row_of = np.full(values if disordered.any() else 0, -1, dtype=np.int64)
+    for key in range(len(starts) - 1):
+        left = right = starts[key]
+        distinct = 0
+        for row in range(starts[key], starts[key + 1]):
+            t = ts[row]
+            while entry[right] + delay < t:
+                if codes[right] >= 0:
+                    distinct += occurrences[codes[right]] == 0
+                    occurrences[codes[right]] += 1
+                right += 1
+            while left < right and entry[left] + whole < t:
+                if codes[left] >= 0:
+                    occurrences[codes[left]] -= 1
+                    distinct -= occurrences[codes[left]] == 0
+                left += 1
+            if target[row] < 0:
+                continue
+            seen = distinct
+            if disordered[row]:
+                seen = 0
+                for event in range(left, right):
+                    code = codes[event]
+                    if code >= 0 and seq[event] < seq[row] and last_row_of[code] != row:
+                        last_row_of[code] = row
+                        seen += 1
+            out[slot, target[row]] = float(min(seen, cap))
+        for event in range(left, right):
+            if codes[event] >= 0:
+                occurrences[codes[event]] = 0
+
+
+@kernel
+def compute_recency(
+    rows: KeyedRows, edges: WindowEdges, counted: Bools, lat: Floats, long: Floats, outputs: OutputSpec
+) -> None:
+    """Compute time, distance and speed since the last event of one window, or whether it has none."""
+    starts, ts, seq, disordered, target, out = rows
+    ops, slots = outputs
+    entry, delay, whole = edges.entry, edges.delay, edges.delay + edges.length
+    for key in range(len(starts) - 1):
+        left = right = starts[key]
+        last = -1
+        for row in range(starts[key], starts[key + 1]):
+            t = ts[row]
+            while entry[right] + delay < t:
+                if counted[right]:
+                    last = right
+                right += 1
+            while left < right and entry[left] + whole < t:
+                left += 1
+            if target[row] < 0:
+                continue
+            seen = last if last >= left else -1
+            if disordered[row]:
+                seen = right - 1
+                while seen >= left and not (counted[seen] and seq[seen] < seq[row]):
+                    seen -= 1
+                if seen < left:
+                    seen = -1
+            for feature in range(len(ops)):
+                op, result = ops[feature], math.nan
+                if op == NOT_SEEN:
+                    result = 1.0 if seen < 0 else 0.0
+                elif seen >= 0:
+                    elapsed = formulas.seconds(t - ts[seen])
+                    if op == SINCE:
+                        result = elapsed
+                    else:
+                        metres = formulas.metres(lat[seen], long[seen], lat[row], long[row])
+                        result = metres / 1000 if op == DISTANCE else formulas.speed(metres, elapsed)
+                out[slots[feature], target[row]] = result
+
+
+@kernel
+def count_labels(
+    rows: KeyedRows,
+    edges: WindowEdges,
     presumed: Bools,
-    spoken: LabelSpans,
-    wanted: OutputSpec,
+    spans: LabelSpans,
+    outputs: OutputSpec,
     priors: Floats,
     strengths: Floats,
 ) -> None:
-    """Frauds, labelled and their rates of one window, each label as known at t.
+    """Count frauds and labelled events of one window and their rates, each label as known at t.
 
-    `presumed` events are labelled by being mature. Each span in which a record speaks is a step up when
-    both it and the event's time in the window have begun, and a step down when either ends.
+    `presumed` events are labelled once they are mature. Each span in which a record decides is a step up at the row
+    where both the span and the event's time in the window have begun, and a step down at the row where either ends.
     """
-    starts, ts, seq, disordered, target, out = line
-    event_of, since, until, is_fraud, adds = spoken
-    ops, slots = wanted
-    entry, delay, whole = hands.entry, hands.delay, hands.delay + hands.length
-    size = _longest(starts) + 1
+    starts, ts, seq, disordered, target, out = rows
+    span_row, since, until, is_fraud, span_labelled = spans
+    ops, slots = outputs
+    entry, delay, whole = edges.entry, edges.delay, edges.delay + edges.length
+    size = _largest_group(starts) + 1
     fraud_steps, label_steps = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
-    mark = np.searchsorted(event_of, starts[0])
+    next_span = np.searchsorted(span_row, starts[0])
     for key in range(len(starts) - 1):
-        start, end = starts[key], starts[key + 1]
-        first = mark
-        while mark < len(event_of) and event_of[mark] < end:
-            enters = entry[event_of[mark]]
-            begins, ends = max(since[mark], enters + delay), min(until[mark], enters + whole)
+        key_start, key_end = starts[key], starts[key + 1]
+        first_span = next_span
+        while next_span < len(span_row) and span_row[next_span] < key_end:
+            enters = entry[span_row[next_span]]
+            begins, ends = max(since[next_span], enters + delay), min(until[next_span], enters + whole)
             if begins < ends:
-                times = ts[start:end]
-                up, down = np.searchsorted(times, begins, side="right"), np.searchsorted(times, ends, side="right")
-                fraud_steps[up] += is_fraud[mark]
-                fraud_steps[down] -= is_fraud[mark]
-                label_steps[up] += adds[mark]
-                label_steps[down] -= adds[mark]
-            mark += 1
-        low = high = start
+                times = ts[key_start:key_end]
+                step_up, step_down = (
+                    np.searchsorted(times, begins, side="right"),
+                    np.searchsorted(times, ends, side="right"),
+                )
+                fraud_steps[step_up] += is_fraud[next_span]
+                fraud_steps[step_down] -= is_fraud[next_span]
+                label_steps[step_up] += span_labelled[next_span]
+                label_steps[step_down] -= span_labelled[next_span]
+            next_span += 1
+        left = right = key_start
         mature = frauds = labelled = 0
-        for place in range(start, end):
-            t = ts[place]
-            frauds += fraud_steps[place - start]
-            labelled += label_steps[place - start]
-            while entry[high] + delay < t:
-                mature += presumed[high]
-                high += 1
-            while low < high and entry[low] + whole < t:
-                mature -= presumed[low]
-                low += 1
-            if target[place] < 0:
+        for row in range(key_start, key_end):
+            t = ts[row]
+            frauds += fraud_steps[row - key_start]
+            labelled += label_steps[row - key_start]
+            while entry[right] + delay < t:
+                mature += presumed[right]
+                right += 1
+            while left < right and entry[left] + whole < t:
+                mature -= presumed[left]
+                left += 1
+            if target[row] < 0:
                 continue
-            found, known = frauds, mature + labelled
-            if disordered[place]:
-                found = known = 0
-                for event in range(low, high):
-                    if seq[event] < seq[place]:
-                        known += presumed[event]
-                for told in range(first, mark):
-                    event = event_of[told]
-                    if low <= event < high and seq[event] < seq[place]:
-                        if since[told] < t <= until[told]:
-                            found += is_fraud[told]
-                            known += adds[told]
+            seen_frauds, seen_labelled = frauds, mature + labelled
+            if disordered[row]:
+                seen_frauds = seen_labelled = 0
+                for event in range(left, right):
+                    if seq[event] < seq[row]:
+                        seen_labelled += presumed[event]
+                for span in range(first_span, next_span):
+                    event = span_row[span]
+                    if left <= event < right and seq[event] < seq[row]:
+                        if since[span] < t <= until[span]:
+                            seen_frauds += is_fraud[span]
+                            seen_labelled += span_labelled[span]
             for feature in range(len(ops)):
                 op = ops[feature]
                 if op == FRAUDS:
-                    value = float(found)
+                    result = float(seen_frauds)
                 elif op == LABELLED:
-                    value = float(known)
+                    result = float(seen_labelled)
                 elif op == RATE:
-                    value = formulas.share(found, known)
+                    result = formulas.share(seen_frauds, seen_labelled)
                 else:
-                    value = formulas.smoothed(found, known, priors[feature], strengths[feature])
-                out[slots[feature], target[place]] = value
-        fraud_steps[: end - start + 1] = 0
-        label_steps[: end - start + 1] = 0
+                    result = formulas.smoothed(seen_frauds, seen_labelled, priors[feature], strengths[feature])
+                out[slots[feature], target[row]] = result
+        fraud_steps[: key_end - key_start + 1] = 0
+        label_steps[: key_end - key_start + 1] = 0
 
 
 @kernel
-def _longest(starts: Ints) -> int:
-    """The most rows that one key has."""
+def _largest_group(starts: Ints) -> int:
+    """Largest number of rows of one key."""
     longest = 0
     for key in range(len(starts) - 1):
         longest = max(longest, starts[key + 1] - starts[key])
@@ -481,16 +498,16 @@ def _longest(starts: Ints) -> int:
 
 
 @kernel
-def ratios(values: Floats, means: Floats, found: Floats) -> None:
-    """Values as multiples of means, row by row, written to `found`."""
+def compute_ratios(values: Floats, means: Floats, out: Floats) -> None:
+    """Write the ratio of value to mean of each row to `out`."""
     for row in range(len(values)):
-        found[row] = formulas.ratio(values[row], means[row])
+        out[row] = formulas.ratio(values[row], means[row])
 
 
 @kernel
-def distances(lat: Floats, long: Floats, lat_2: Floats, long_2: Floats) -> Floats:
-    """Metres between points, row by row."""
-    found = np.empty(len(lat))
+def compute_distances(lat: Floats, long: Floats, lat_2: Floats, long_2: Floats) -> Floats:
+    """Distance between two points in metres, row by row."""
+    metres = np.empty(len(lat))
     for row in range(len(lat)):
-        found[row] = formulas.metres(lat[row], long[row], lat_2[row], long_2[row])
-    return found
+        metres[row] = formulas.metres(lat[row], long[row], lat_2[row], long_2[row])
+    return metres

@@ -1,4 +1,4 @@
-"""What is summed up of events, over a window or in a bucket."""
+"""Accumulators of values: counts, sums, squares, extremes and distinct codes, over a window or in a bucket."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ _CODE_BITS = 32
 
 
 @kernel
-def gather(kind: int, value: int, words: Ints, at: int) -> None:
-    """Add a value to what stands at a place; a missing one is not taken."""
+def accumulate(kind: int, value: int, slots: Ints, offset: int) -> None:
+    """Add a value to the accumulator at `offset`; a missing value changes nothing."""
     if value == MISSING:
         return
     if kind == SUM:
-        words[at] += 1
-        words[at + 1], words[at + 2] = int124.add(words[at + 1], words[at + 2], value)
+        slots[offset] += 1
+        slots[offset + 1], slots[offset + 2] = int124.add(slots[offset + 1], slots[offset + 2], value)
     elif kind == SQUARES:
         high, low = int124.square(value)
-        words[at], words[at + 1] = int124.plus(words[at], words[at + 1], high, low)
+        slots[offset], slots[offset + 1] = int124.plus(slots[offset], slots[offset + 1], high, low)
     elif kind == MAX:
-        words[at] = max(words[at], value)
-    elif kind == MIN and (words[at] == MISSING or value < words[at]):
-        words[at] = value
+        slots[offset] = max(slots[offset], value)
+    elif kind == MIN and (slots[offset] == MISSING or value < slots[offset]):
+        slots[offset] = value
 
 
 @kernel
-def distinct(sums: Ints, seen: Ints, stamp: int, cell: Row, code: int) -> None:
-    """Count a text that the reading of this stamp has not seen in this window, up to the cap."""
+def count_distinct(sums: Ints, seen: Ints, stamp: int, cell: Row, code: int) -> None:
+    """Count a text code that is new to this window, up to the cap.
+
+    `seen` is a hash set of codes; each entry holds the stamp of the read that added it, so it is never cleared.
+    """
     if code < 0 or sums[cell["out"]] >= cell["cap"]:
         return
-    entry, place = (stamp << _CODE_BITS) | code, code & cell["seen_mask"]
-    while seen[cell["seen"] + place] >> _CODE_BITS == stamp:
-        if seen[cell["seen"] + place] == entry:
+    tagged, index = (stamp << _CODE_BITS) | code, code & cell["seen_mask"]
+    while seen[cell["seen"] + index] >> _CODE_BITS == stamp:
+        if seen[cell["seen"] + index] == tagged:
             return
-        place = (place + 1) & cell["seen_mask"]
-    seen[cell["seen"] + place] = entry
+        index = (index + 1) & cell["seen_mask"]
+    seen[cell["seen"] + index] = tagged
     sums[cell["out"]] += 1

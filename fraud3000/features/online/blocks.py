@@ -1,13 +1,13 @@
-"""Rows by time: each key has, for each form its events are kept in, a block of rows; those of the same ts stand as they came.
+"""Blocks of rows sorted by time: each key has one block per section; rows of equal ts are in order of arrival.
 
-A key's record tells where its block begins, and in one word how many rows there are and how large the block is. A
-block that is full drops the rows that no window will see, or moves to a larger one.
+A key's record holds two slots per section: the block's address, and the number of rows together with the block's size
+class. A full block drops the rows that no window will read again, or moves to a larger block.
 """
 
 from __future__ import annotations
 
 from fraud3000.features.jit import kernel
-from fraud3000.features.online.memory_pool import NEWEST, give, size_of, take
+from fraud3000.features.online.memory_pool import NEWEST, allocate, free, size_of
 from fraud3000.features.online.plan import Ints, Row
 
 CLASS_BITS = 6
@@ -15,24 +15,25 @@ _CLASS = (1 << CLASS_BITS) - 1
 
 
 @kernel
-def count(pool: Ints, section: Row, key: int) -> int:
-    """How many rows a key has."""
-    return int(pool[key + section["at"] + 1] >> CLASS_BITS)
+def row_count(pool: Ints, section: Row, key: int) -> int:
+    """Number of rows of a key."""
+    return int(pool[key + section["offset"] + 1] >> CLASS_BITS)
 
 
 @kernel
-def floor(section: Row, ts: int) -> int:
-    """The start of the bucket of a moment; the moment itself where there are no buckets."""
+def bucket_start(section: Row, ts: int) -> int:
+    """Start of the bucket that holds `ts`; `ts` itself if the section has no buckets."""
     return int(ts // section["bucket"] * section["bucket"]) if section["bucket"] else ts
 
 
 @kernel
-def position(pool: Ints, section: Row, key: int, moment: int) -> int:
-    """How many of a key's rows stand before a moment.
+def lower_bound(pool: Ints, section: Row, key: int, moment: int) -> int:
+    """Number of a key's rows before `moment`, by binary search.
 
-    Between the moment and the last row lie no more rows than buckets: where none is empty, that is where to look.
+    At most one row per bucket lies between `moment` and the last row, which bounds the search from below; if no bucket
+    is empty, the bound is the result.
     """
-    block, size, high = pool[key + section["at"]], section["size"], count(pool, section, key)
+    block, size, high = pool[key + section["offset"]], section["size"], row_count(pool, section, key)
     last = pool[block + (high - 1) * size] if high else moment - 1
     if last < moment:
         return high
@@ -49,72 +50,75 @@ def position(pool: Ints, section: Row, key: int, moment: int) -> int:
 
 
 @kernel
-def unseen(pool: Ints, section: Row, key: int) -> int:
-    """How many of a key's rows no window will see any more.
+def count_expired(pool: Ints, section: Row, key: int) -> int:
+    """Number of a key's rows that no window will read again.
 
-    Where only the last event is asked for, that is also those after which another one came before any late reading.
+    A section that needs only the last event also drops rows that a later row replaces for every read within the late
+    horizon.
     """
     newest = pool[key + NEWEST]
-    gone = position(pool, section, key, floor(section, newest - section["keep"]))
-    if section["last"]:
-        gone = max(gone, position(pool, section, key, newest - section["horizon"]) - 1)
-    return gone
+    expired = lower_bound(pool, section, key, bucket_start(section, newest - section["retention"]))
+    if section["last_only"]:
+        expired = max(expired, lower_bound(pool, section, key, newest - section["horizon"]) - 1)
+    return expired
 
 
 @kernel
-def needs(pool: Ints, section: Row, key: int) -> int:
-    """The words that one row more may take."""
-    return 0 if _has_room(pool, section, key) else size_of(_larger(pool, section, key))
+def slots_needed(pool: Ints, section: Row, key: int) -> int:
+    """Slots that inserting one more row may allocate."""
+    return 0 if _has_room(pool, section, key) else size_of(_larger_class(pool, section, key))
 
 
 @kernel
-def open_row(pool: Ints, section: Row, key: int, row: int) -> int:
-    """Move the rows from one on, to make room for another before them; which one it is now."""
+def insert_row(pool: Ints, section: Row, key: int, row: int) -> int:
+    """Insert an empty row before `row` and shift the later rows; returns its number, which is lower if rows were dropped."""
     if not _has_room(pool, section, key):
         row -= _make_room(pool, section, key)
-    block, size, at = pool[key + section["at"]], section["size"], key + section["at"] + 1
-    end = block + count(pool, section, key) * size
-    for word in range(end - 1, block + row * size - 1, -1):
-        pool[word + size] = pool[word]
-    pool[at] += 1 << CLASS_BITS
+    block, size, header = pool[key + section["offset"]], section["size"], key + section["offset"] + 1
+    end = block + row_count(pool, section, key) * size
+    for slot in range(end - 1, block + row * size - 1, -1):
+        pool[slot + size] = pool[slot]
+    pool[header] += 1 << CLASS_BITS
     return row
 
 
 @kernel
 def _has_room(pool: Ints, section: Row, key: int) -> bool:
-    at = key + section["at"]
-    return bool(pool[at] and (count(pool, section, key) + 1) * section["size"] <= size_of(pool[at + 1] & _CLASS))
+    header = key + section["offset"]
+    return bool(
+        pool[header] and (row_count(pool, section, key) + 1) * section["size"] <= size_of(pool[header + 1] & _CLASS)
+    )
 
 
 @kernel
-def _larger(pool: Ints, section: Row, key: int) -> int:
-    """The least class of block that has room for one row more than there are."""
-    at, words = key + section["at"], (count(pool, section, key) + 1) * section["size"]
-    class_ = pool[at + 1] & _CLASS
-    while size_of(class_) < words:
+def _larger_class(pool: Ints, section: Row, key: int) -> int:
+    """Smallest size class with room for one more row."""
+    header, slots = key + section["offset"], (row_count(pool, section, key) + 1) * section["size"]
+    class_ = pool[header + 1] & _CLASS
+    while size_of(class_) < slots:
         class_ += 1
     return int(class_)
 
 
 @kernel
 def _make_room(pool: Ints, section: Row, key: int) -> int:
-    """Drop what no window will see, if it is an eighth of the rows, else move to a larger block; how many were dropped.
+    """Drop expired rows if they are at least an eighth, else move to a larger block; returns the number dropped.
 
-    Buckets run on from the last one before those that some window sees: it stays.
+    The last expired bucket stays, because the cumulative sums of later buckets start from it.
     """
-    size, at = section["size"], key + section["at"]
-    block, rows, class_, dropped = pool[at], count(pool, section, key), pool[at + 1] & _CLASS, 0
+    size, header = section["size"], key + section["offset"]
+    block, rows, class_, dropped = pool[header], row_count(pool, section, key), pool[header + 1] & _CLASS, 0
     if block:
-        dropped = unseen(pool, section, key)
+        dropped = count_expired(pool, section, key)
         if section["bucket"]:
             dropped = max(dropped - 1, 0)
-    to, larger = block, class_
+    target, new_class = block, class_
     if dropped * 8 < max(rows, 1):
-        larger, dropped = _larger(pool, section, key), 0
-        to = take(pool, section["part"], larger)
-    for word in range((rows - dropped) * size):
-        pool[to + word] = pool[block + dropped * size + word]
-    if block and to != block:
-        give(pool, section["part"], class_, block)
-    pool[at], pool[at + 1] = to, (rows - dropped) << CLASS_BITS | larger
+        new_class, dropped = _larger_class(pool, section, key), 0
+        target = allocate(pool, section["part"], new_class)
+    for slot in range((rows - dropped) * size):
+        pool[target + slot] = pool[block + dropped * size + slot]
+    if block and target != block:
+        free(pool, section["part"], class_, block)
+    pool[header], pool[header + 1] = target, (rows - dropped) << CLASS_BITS | new_class
     return dropped

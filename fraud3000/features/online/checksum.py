@@ -1,4 +1,4 @@
-"""A store's content as a hash that does not depend on where things lie in memory, nor on the order labels came in."""
+"""Checksum of a store's content, independent of memory addresses and of the order in which labels arrived."""
 
 from __future__ import annotations
 
@@ -26,163 +26,170 @@ from fraud3000.features.online.plan import (
     Table,
 )
 
-_WORDS = 1 << 20
+_BUFFER_SLOTS = 1 << 20
 _CODE, _SINGLE_CODE = (1 << CODE_BITS) - 1, (1 << SINGLE_CODE_BITS) - 1
 
 
-def of(plan: Plan, state: State, told: Mapping[str, Any]) -> str:
-    """SHA-256 over what is told (texts, waiting records), every key, its events, buckets and label changes."""
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+def compute(plan: Plan, state: State, content: Mapping[str, Any]) -> str:
+    """Compute SHA-256 over `content` (texts, waiting records), every key, its events, buckets and label deltas."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     records = np.sort(state.table[state.table > 0])  # in order of arrival
-    apart = (plan.steps["own"] > 0)[state.pool[records] >> CODE_BITS]
-    keys, others = records[~apart], records[apart]
+    is_single_step = (plan.steps["scratch"] > 0)[state.pool[records] >> CODE_BITS]
+    keys, single_records = records[~is_single_step], records[is_single_step]
     heads = state.pool[keys]
     digest.update(heads.data)
     digest.update(np.searchsorted(keys, state.pool[keys + 1]).data)
-    for place in range(len(plan.sections)):
-        step = plan.sections[place]["step"]
-        if plan.steps[step]["own"]:
-            of = others[state.pool[others] >> CODE_BITS == step]
-            for words in _apart(plan, state, place, of, keys):
-                digest.update(words.data)
+    for section_index in range(len(plan.sections)):
+        step = plan.sections[section_index]["step"]
+        if plan.steps[step]["scratch"]:
+            selected = single_records[state.pool[single_records] >> CODE_BITS == step]
+            for part in _serialize_single_event_keys(plan, state, section_index, selected, keys):
+                digest.update(part.data)
             continue
-        of = keys[heads >> CODE_BITS == step]
-        for words in _sections(plan, state, place, of):
-            digest.update(words.data)
-        if plan.sections[place]["changes"]:
-            digest.update(_changes(plan, state, place, of).data)
+        selected = keys[heads >> CODE_BITS == step]
+        for part in _serialize_section(plan, state, section_index, selected):
+            digest.update(part.data)
+        if plan.sections[section_index]["deltas"]:
+            digest.update(_sum_deltas(plan, state, section_index, selected).data)
     return digest.hexdigest()
 
 
-def _apart(plan: Plan, state: State, place: int, records: Ints, parents: Ints) -> Iterator[Ints]:
-    """Keys that may do without a record: first those of one event, then the others, by parent and code each.
+def _serialize_single_event_keys(
+    plan: Plan, state: State, section_index: int, records: Ints, parents: Ints
+) -> Iterator[Ints]:
+    """Serialize keys of a step with a scratch record: first keys of one event, then others, each by parent and code.
 
-    Some have a record that has no more to tell than the rest: they stand among those that have none.
+    A key with a record that holds only one event counts as a key of one event.
     """
-    pool, step = state.pool, plan.steps[plan.sections[place]["step"]]
-    single = np.zeros(len(records), np.int64)
-    single_event_keys.are_single(pool, plan.sections, place, records, single)
-    names, newest = int_map.content(state.singles)
-    under = names >> SINGLE_CODE_BITS
-    parent = np.concatenate([[0], parents])[np.searchsorted(parents, under, side="right")]
-    of = (under - parent == step["number"]) & (np.where(parent, pool[parent] >> CODE_BITS, -1) == step["parent"])
-    first, rest = records[single > 0], records[single == 0]
-    told = np.column_stack(
+    pool, step = state.pool, plan.steps[plan.sections[section_index]["step"]]
+    is_single = np.zeros(len(records), np.int64)
+    single_event_keys.mark_single(pool, plan.sections, section_index, records, is_single)
+    packed, newest = int_map.items(state.singles)
+    parent_numbers = packed >> SINGLE_CODE_BITS
+    parent = np.concatenate([[0], parents])[np.searchsorted(parents, parent_numbers, side="right")]
+    selected = (parent_numbers - parent == step["sibling"]) & (
+        np.where(parent, pool[parent] >> CODE_BITS, -1) == step["parent"]
+    )
+    singles, rest = records[is_single > 0], records[is_single == 0]
+    content = np.column_stack(
         [
-            np.concatenate([parent[of], pool[first + 1]]),
-            np.concatenate([names[of] & _SINGLE_CODE, pool[first] & _CODE]),
-            np.concatenate([newest[of], pool[first + NEWEST]]),
+            np.concatenate([parent[selected], pool[singles + 1]]),
+            np.concatenate([packed[selected] & _SINGLE_CODE, pool[singles] & _CODE]),
+            np.concatenate([newest[selected], pool[singles + NEWEST]]),
         ]
     )
-    told = told[np.lexsort([told[:, 1], told[:, 0]])]
-    told[:, 0] = np.searchsorted(parents, told[:, 0])
-    yield np.ascontiguousarray(told)
+    content = content[np.lexsort([content[:, 1], content[:, 0]])]
+    content[:, 0] = np.searchsorted(parents, content[:, 0])
+    yield np.ascontiguousarray(content)
     rest = rest[np.lexsort([pool[rest], pool[rest + 1]])]
     yield np.column_stack([np.searchsorted(parents, pool[rest + 1]), pool[rest] & _CODE])
-    yield from _sections(plan, state, place, rest)
+    yield from _serialize_section(plan, state, section_index, rest)
 
 
-def _sections(plan: Plan, state: State, section: int, keys: Ints) -> Iterator[Ints]:
-    words, first = np.empty(_WORDS, np.int64), 0
-    while first < len(keys):
-        end, written = tell(plan, state, section, keys, first, words)
-        yield words[:written]
-        if end == first:
-            words = np.empty(2 * len(words), np.int64)
-        first = end
+def _serialize_section(plan: Plan, state: State, section_index: int, keys: Ints) -> Iterator[Ints]:
+    buffer, start = np.empty(_BUFFER_SLOTS, np.int64), 0
+    while start < len(keys):
+        end, written = serialize(plan, state, section_index, keys, start, buffer)
+        yield buffer[:written]
+        if end == start:
+            buffer = np.empty(2 * len(buffer), np.int64)
+        start = end
 
 
-def _changes(plan: Plan, state: State, section: int, keys: Ints) -> Ints:
-    """The changes of all keys, summed up by key, event's ts, since and flags, those that say nothing left out."""
-    told = np.empty((count_changes(plan, state, section, keys), 6), np.int64)
-    tell_changes(plan, state, section, keys, told)
-    named, belongs = np.unique(told[:, :4], axis=0, return_inverse=True)
-    sums = np.zeros((len(named), 2), np.int64)
-    np.add.at(sums, belongs.reshape(-1), told[:, 4:])
-    return np.ascontiguousarray(np.column_stack([named, sums])[sums.any(axis=1)])
-
-
-@kernel
-def tell(plan: Plan, state: State, place: int, keys: Ints, first: int, words: Ints) -> tuple[int, int]:
-    """Write the content of keys from one on; the first that found no room, and how many words were written."""
-    pool, measures, section, at = state.pool, plan.measures, plan.sections[place], 0
-    for key in range(first, len(keys)):
-        if section["changes"]:
-            label_deltas.settle(pool, section, measures, keys[key], plan.horizon)
-        end = at + 2
-        if end <= len(words) and section["bucket"]:
-            end = _tell_rows(pool, section, measures, keys[key], words, end)
-        elif end <= len(words):
-            end = _tell_events(pool, section, keys[key], words, end)
-        if end > len(words):
-            return key, at
-        words[at], words[at + 1] = end - at, pool[keys[key] + NEWEST]
-        at = end
-    return len(keys), at
+def _sum_deltas(plan: Plan, state: State, section_index: int, keys: Ints) -> Ints:
+    """Sum the label deltas of all keys by key, event's ts, since and flags, without those that sum to 0."""
+    content = np.empty((count_deltas(plan, state, section_index, keys), 6), np.int64)
+    serialize_deltas(plan, state, section_index, keys, content)
+    groups, group_of = np.unique(content[:, :4], axis=0, return_inverse=True)
+    sums = np.zeros((len(groups), 2), np.int64)
+    np.add.at(sums, group_of.reshape(-1), content[:, 4:])
+    return np.ascontiguousarray(np.column_stack([groups, sums])[sums.any(axis=1)])
 
 
 @kernel
-def _tell_events(pool: Ints, section: Row, key: int, words: Ints, at: int) -> int:
-    """Write each event that some window may still see; where they end, beyond all where there is no room."""
-    size, block = section["size"], pool[key + section["at"]]
-    first, end = blocks.unseen(pool, section, key) * size, blocks.count(pool, section, key) * size
-    if at + end - first > len(words):
-        return len(words) + 1
-    for word in range(first, end):
-        words[at + word - first] = pool[block + word]
-    return int(at + end - first)
+def serialize(plan: Plan, state: State, section_index: int, keys: Ints, start: int, buffer: Ints) -> tuple[int, int]:
+    """Serialize keys from `start` on; returns the first that did not fit, and the number of slots written."""
+    pool, measures, section, offset = state.pool, plan.measures, plan.sections[section_index], 0
+    for key in range(start, len(keys)):
+        if section["deltas"]:
+            label_deltas.prune(pool, section, measures, keys[key], plan.horizon)
+        end = offset + 2
+        if end <= len(buffer) and section["bucket"]:
+            end = _serialize_buckets(pool, section, measures, keys[key], buffer, end)
+        elif end <= len(buffer):
+            end = _serialize_events(pool, section, keys[key], buffer, end)
+        if end > len(buffer):
+            return key, offset
+        buffer[offset], buffer[offset + 1] = end - offset, pool[keys[key] + NEWEST]
+        offset = end
+    return len(keys), offset
 
 
 @kernel
-def _tell_rows(pool: Ints, section: Row, measures: Table, key: int, words: Ints, at: int) -> int:
-    """Write each row that some window may still see without what runs on from the row before; where they end."""
-    size, block = section["size"], pool[key + section["at"]]
-    first, count = blocks.unseen(pool, section, key), blocks.count(pool, section, key)
-    if at + (count - first) * size > len(words):
-        return len(words) + 1
+def _serialize_events(pool: Ints, section: Row, key: int, buffer: Ints, offset: int) -> int:
+    """Serialize unexpired events; returns their end, which is beyond the buffer if they do not fit."""
+    size, block = section["size"], pool[key + section["offset"]]
+    first, end = blocks.count_expired(pool, section, key) * size, blocks.row_count(pool, section, key) * size
+    if offset + end - first > len(buffer):
+        return len(buffer) + 1
+    for slot in range(first, end):
+        buffer[offset + slot - first] = pool[block + slot]
+    return int(offset + end - first)
+
+
+@kernel
+def _serialize_buckets(pool: Ints, section: Row, measures: Table, key: int, buffer: Ints, offset: int) -> int:
+    """Serialize unexpired buckets without the cumulative values of the row before; returns their end."""
+    size, block = section["size"], pool[key + section["offset"]]
+    first, count = blocks.count_expired(pool, section, key), blocks.row_count(pool, section, key)
+    if offset + (count - first) * size > len(buffer):
+        return len(buffer) + 1
     for row in range(first, count):
-        for word in range(size):
-            words[at + word] = pool[block + row * size + word]
-        for place in range(section["measures"], section["measures_end"] if row else 0):
-            measure = measures[place]
-            source = block + (row - 1) * size + measure["at"]
-            _take_off(pool, measure["kind"], source, words, at + measure["at"])
-        at += size
-    return int(at)
+        for slot in range(size):
+            buffer[offset + slot] = pool[block + row * size + slot]
+        for index in range(section["measures"], section["measures_end"] if row else 0):
+            measure = measures[index]
+            source = block + (row - 1) * size + measure["offset"]
+            _subtract_previous(pool, measure["kind"], source, buffer, offset + measure["offset"])
+        offset += size
+    return int(offset)
 
 
 @kernel
-def _take_off(pool: Ints, kind: int, before: int, words: Ints, at: int) -> None:
+def _subtract_previous(pool: Ints, kind: int, previous: int, buffer: Ints, offset: int) -> None:
     if kind in (COUNT, LABELS, SUM):
-        words[at] -= pool[before]
+        buffer[offset] -= pool[previous]
     if kind == LABELS:
-        words[at + 1] -= pool[before + 1]
-    pair = 1 if kind == SUM else 0
+        buffer[offset + 1] -= pool[previous + 1]
+    pair_offset = 1 if kind == SUM else 0
     if kind in (SUM, SQUARES):
-        words[at + pair], words[at + pair + 1] = int124.minus(
-            words[at + pair], words[at + pair + 1], pool[before + pair], pool[before + pair + 1]
+        buffer[offset + pair_offset], buffer[offset + pair_offset + 1] = int124.minus(
+            buffer[offset + pair_offset],
+            buffer[offset + pair_offset + 1],
+            pool[previous + pair_offset],
+            pool[previous + pair_offset + 1],
         )
 
 
 @kernel
-def count_changes(plan: Plan, state: State, place: int, keys: Ints) -> int:
-    """How many label changes the keys have."""
+def count_deltas(plan: Plan, state: State, section_index: int, keys: Ints) -> int:
+    """Number of label deltas of the keys."""
     count = 0
     for key in keys:
-        change = state.pool[key + plan.sections[place]["changes"]]
-        while change:
-            count, change = count + 1, state.pool[change]
+        delta = state.pool[key + plan.sections[section_index]["deltas"]]
+        while delta:
+            count, delta = count + 1, state.pool[delta]
     return count
 
 
 @kernel
-def tell_changes(plan: Plan, state: State, place: int, keys: Ints, told: Ints) -> None:
-    """Write each label change: the place of its key, then what it says."""
+def serialize_deltas(plan: Plan, state: State, section_index: int, keys: Ints, out: Ints) -> None:
+    """Write each label delta: the position of its key, then the delta without its link."""
     row = 0
     for key in range(len(keys)):
-        change = state.pool[keys[key] + plan.sections[place]["changes"]]
-        while change:
-            told[row, 0] = key
-            for word in range(1, 6):
-                told[row, word] = state.pool[change + word]
-            row, change = row + 1, state.pool[change]
+        delta = state.pool[keys[key] + plan.sections[section_index]["deltas"]]
+        while delta:
+            out[row, 0] = key
+            for slot in range(1, 6):
+                out[row, slot] = state.pool[delta + slot]
+            row, delta = row + 1, state.pool[delta]

@@ -1,4 +1,4 @@
-"""A transaction as numbers: its ts, its flags, codes of its texts, steps of its values, coordinates."""
+"""Encodes transactions as numbers: ts, flags, codes of texts, integer values, coordinates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fraud3000.features.formulas import MISSING, in_steps, steps
 from fraud3000.features.online.memory_pool import Floats
 from fraud3000.features.online.observe import NULL, UNKNOWN
 from fraud3000.features.online.plan import APPROVED, COUNTED, FIRST_CONDITION, FLAGS, PRESUMED, TS, Ints, Layout
-from fraud3000.features.spec.declarations import Condition
+from fraud3000.features.spec.base import Condition
 from fraud3000.schema import APPROVED as IS_APPROVED
 from fraud3000.schema import DECLINED, REFUND
 
@@ -24,37 +24,37 @@ Transaction = Mapping[str, Any]
 
 
 class EventEncoder:
-    """Turns transactions into facts, and remembers the code of each text.
+    """Encodes transactions as int64 fields, and assigns a code to each text.
 
     Attributes
     ----------
-    row
-        The facts of the last transaction that was read alone; coordinates as the bits of a float.
+    event
+        The last transaction of `encode`; coordinates as the bits of a float.
     codes
-        For each text column, the texts by order of first arrival.
+        Codes by text for each text column, in order of first arrival.
     """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self.codes: dict[str, dict[str, int]] = {column: {} for column in layout.texts}
-        self.row: Ints = np.zeros(layout.width, np.int64)
-        whole, broken = layout.width - len(layout.places), len(layout.places)
-        self._pack = struct.Struct(f"={whole}q{broken}d").pack_into
-        self._bytes = self.row.view(np.uint8).data
+        self.event: Ints = np.zeros(layout.width, np.int64)
+        integers, floats = layout.width - len(layout.coordinates), len(layout.coordinates)
+        self._pack = struct.Struct(f"={integers}q{floats}d").pack_into
+        self._bytes = self.event.view(np.uint8).data
 
-    def read(self, transaction: Transaction, ts: int, *, learn: bool) -> None:
-        """Read one transaction into `row`; new texts get a code if they are to be learned."""
+    def encode(self, transaction: Transaction, ts: int, *, learn: bool) -> None:
+        """Encode one transaction into `event`; new texts get a code if `learn`."""
         get = transaction.get
-        found: list[float] = [ts, self._flags(transaction)]
+        fields: list[float] = [ts, self._flags(transaction)]
         for column, codes in self.codes.items():
             text: Any = get(column)
             code = NULL if text is None else codes.get(text, UNKNOWN)
             if code == UNKNOWN and learn:
                 code = codes[text] = len(codes)
-            found.append(code)
-        found += [_steps(column, get(column)) for column in self._layout.values]
-        found += [np.nan if (place := get(column)) is None else place for column in self._layout.places]
-        self._pack(self._bytes, 0, *found)
+            fields.append(code)
+        fields += [_to_steps(column, get(column)) for column in self._layout.values]
+        fields += [np.nan if (coordinate := get(column)) is None else coordinate for column in self._layout.coordinates]
+        self._pack(self._bytes, 0, *fields)
 
     def _flags(self, transaction: Transaction) -> int:
         status = transaction.get("status") or IS_APPROVED
@@ -62,28 +62,28 @@ class EventEncoder:
         flags = PRESUMED if status != DECLINED and (labelled is None or labelled) else 0
         flags |= (APPROVED if status == IS_APPROVED else 0) | (COUNTED if status != REFUND else 0)
         for bit, condition in enumerate(self._layout.conditions, FIRST_CONDITION):
-            found = status if condition.column == "status" else transaction.get(condition.column)
-            if found is not None and _satisfies(condition, found):
+            value = status if condition.column == "status" else transaction.get(condition.column)
+            if value is not None and _satisfies(condition, value):
                 flags |= 1 << bit
         return flags
 
-    def of(self, transactions: pl.DataFrame) -> Ints:
-        """Read many transactions, one a row; all their texts are learned."""
-        facts = np.empty((transactions.height, self._layout.width), np.int64)
-        facts[:, TS] = transactions["ts"].dt.epoch("us").to_numpy() if "ts" in transactions.columns else 0
-        facts[:, FLAGS] = _all_flags(self._layout.conditions, transactions)
+    def encode_frame(self, transactions: pl.DataFrame) -> Ints:
+        """Encode many transactions, one per row; all their texts get codes."""
+        encoded = np.empty((transactions.height, self._layout.width), np.int64)
+        encoded[:, TS] = transactions["ts"].dt.epoch("us").to_numpy() if "ts" in transactions.columns else 0
+        encoded[:, FLAGS] = _flag_column(self._layout.conditions, transactions)
         for column, codes in self.codes.items():
-            facts[:, self._layout.fact(column)] = _all_codes(codes, _column(transactions, column, pl.String()))
+            encoded[:, self._layout.field_of(column)] = _code_column(codes, _column(transactions, column, pl.String()))
         for column in self._layout.values:
-            facts[:, self._layout.fact(column)] = _all_steps(column, transactions)
-        for column in self._layout.places:
-            place = _column(transactions, column, pl.Float64()).fill_null(np.nan).to_numpy()
-            facts.view(np.float64)[:, self._layout.fact(column)] = place
-        return facts
+            encoded[:, self._layout.field_of(column)] = _step_column(column, transactions)
+        for column in self._layout.coordinates:
+            coordinate = _column(transactions, column, pl.Float64()).fill_null(np.nan).to_numpy()
+            encoded.view(np.float64)[:, self._layout.field_of(column)] = coordinate
+        return encoded
 
 
 def microseconds(moment: datetime | int) -> int:
-    """A moment in microseconds since the epoch.
+    """Convert a time to microseconds since the epoch; integers stay as they are.
 
     Examples
     --------
@@ -96,25 +96,25 @@ def microseconds(moment: datetime | int) -> int:
     return int(moment)
 
 
-def _steps(column: str, value: float | None) -> int:
+def _to_steps(column: str, value: float | None) -> int:
     if value is None:
         return MISSING
     return int(value) if column == "amount" else int(steps(float(value)))
 
 
-def _satisfies(condition: Condition, found: Any) -> bool:
-    than: Any = condition.values[0]
+def _satisfies(condition: Condition, value: Any) -> bool:
+    threshold: Any = condition.values[0]
     match condition.how:
         case "is":
-            return found in condition.values
+            return value in condition.values
         case "above":
-            return bool(found > than)
+            return bool(value > threshold)
         case "at_least":
-            return bool(found >= than)
+            return bool(value >= threshold)
         case "below":
-            return bool(found < than)
+            return bool(value < threshold)
         case "at_most":
-            return bool(found <= than)
+            return bool(value <= threshold)
 
 
 def _column(transactions: pl.DataFrame, column: str, kind: pl.DataType) -> pl.Series:
@@ -123,7 +123,7 @@ def _column(transactions: pl.DataFrame, column: str, kind: pl.DataType) -> pl.Se
     return transactions[column].cast(kind)
 
 
-def _all_flags(conditions: list[Condition], transactions: pl.DataFrame) -> Ints:
+def _flag_column(conditions: list[Condition], transactions: pl.DataFrame) -> Ints:
     status = _column(transactions, "status", pl.String()).fill_null(IS_APPROVED)
     labelled = _column(transactions, "labelled", pl.Boolean()).fill_null(value=True)
     flags: Ints = ((status != DECLINED) & labelled).to_numpy() * np.int64(PRESUMED)
@@ -131,28 +131,28 @@ def _all_flags(conditions: list[Condition], transactions: pl.DataFrame) -> Ints:
     for bit, condition in enumerate(conditions, FIRST_CONDITION):
         if condition.how == "is":
             text = status if condition.column == "status" else _column(transactions, condition.column, pl.String())
-            held = text.is_in(condition.values).fill_null(value=False).to_numpy()
+            satisfied = text.is_in(condition.values).fill_null(value=False).to_numpy()
         else:
             numbers = _column(transactions, condition.column, pl.Float64()).fill_null(np.nan).to_numpy()
-            held = _satisfied(condition, numbers)
-        flags |= held * np.int64(1 << bit)
+            satisfied = _satisfying(condition, numbers)
+        flags |= satisfied * np.int64(1 << bit)
     return flags
 
 
-def _satisfied(condition: Condition, numbers: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _satisfying(condition: Condition, numbers: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
     compare = {"above": np.greater, "at_least": np.greater_equal, "below": np.less, "at_most": np.less_equal}
     return compare[condition.how](numbers, condition.values[0])
 
 
-def _all_codes(codes: dict[str, int], texts: pl.Series) -> Ints:
-    different = texts.drop_nulls().unique(maintain_order=True)
-    found = [codes.setdefault(text, len(codes)) for text in different.to_list()]
+def _code_column(codes: dict[str, int], texts: pl.Series) -> Ints:
+    distinct = texts.drop_nulls().unique(maintain_order=True)
+    new_codes = [codes.setdefault(text, len(codes)) for text in distinct.to_list()]
     return texts.replace_strict(
-        different, pl.Series(found, dtype=pl.Int64), default=NULL, return_dtype=pl.Int64
+        distinct, pl.Series(new_codes, dtype=pl.Int64), default=NULL, return_dtype=pl.Int64
     ).to_numpy()
 
 
-def _all_steps(column: str, transactions: pl.DataFrame) -> Ints:
+def _step_column(column: str, transactions: pl.DataFrame) -> Ints:
     if column == "amount":
         return _column(transactions, column, pl.Int64()).fill_null(MISSING).to_numpy()
     return in_steps(_column(transactions, column, pl.Float64()).fill_null(np.nan).to_numpy())

@@ -1,4 +1,4 @@
-"""The last step from what was gathered to a feature's value."""
+"""Computes feature values from the accumulators of their windows."""
 
 from __future__ import annotations
 
@@ -34,81 +34,88 @@ from fraud3000.features.online.plan import (
 
 
 @kernel
-def make(plan: Plan, state: State, facts: Ints) -> None:
-    """Every feature of the current transaction; NaN where it is undefined, or the key is not told of it."""
+def compute_features(plan: Plan, state: State, event: Ints) -> None:
+    """Compute every feature of the current transaction into `state.out`; NaN if undefined, or too late for its key."""
     operations, live, sums, out, undefined = plan.operations, state.live, state.sums, state.out, state.undefined
-    places, floats = state.pool.view(np.float64), facts.view(np.float64)
+    pool_floats, event_floats = state.pool.view(np.float64), event.view(np.float64)
     undefined[0] = 0
-    for place in range(len(operations)):
-        operation = operations[place]
+    for index in range(len(operations)):
+        operation = operations[index]
         step = operation["step"]
         if step >= 0 and live[step] < 0:
-            out[place] = math.nan
-        elif operation["how"] == OVER:
-            out[place] = formulas.ratio(out[operation["first"]], out[operation["second"]])
-        elif operation["how"] >= UNSEEN:
-            out[place] = _of_last(state.pool, places, sums, operation, facts, floats)
+            out[index] = math.nan
+        elif operation["op"] == OVER:
+            out[index] = formulas.ratio(out[operation["first"]], out[operation["second"]])
+        elif operation["op"] >= UNSEEN:
+            out[index] = _from_last_event(state.pool, pool_floats, sums, operation, event, event_floats)
         else:
-            out[place] = _of_sums(sums, operation, facts)
-        if math.isnan(out[place]):
+            out[index] = _from_sums(sums, operation, event)
+        if math.isnan(out[index]):
             undefined[0] += 1
-            undefined[undefined[0]] = place
+            undefined[undefined[0]] = index
 
 
 @kernel
-def _of_sums(sums: Ints, operation: Row, facts: Ints) -> float:
-    how, at, second = operation["how"], operation["first"], operation["second"]
-    if how == NUMBER:
-        found = float(sums[at])
-    elif how == SHARE:
-        found = formulas.share(sums[at], sums[second])
-    elif how == SMOOTHED:
-        found = formulas.smoothed(sums[at], sums[second], operation["prior"], operation["strength"])
-    elif how == EXTREME:
+def _from_sums(sums: Ints, operation: Row, event: Ints) -> float:
+    op, at, second = operation["op"], operation["first"], operation["second"]
+    if op == NUMBER:
+        result = float(sums[at])
+    elif op == SHARE:
+        result = formulas.share(sums[at], sums[second])
+    elif op == SMOOTHED:
+        result = formulas.smoothed(sums[at], sums[second], operation["prior"], operation["strength"])
+    elif op == EXTREME:
         high, low = int124.add(0, 0, sums[at] if sums[at] != MISSING else 0)
-        found = formulas.total(high, low, operation["unit"]) if sums[at] != MISSING else math.nan
-    elif how == TOTAL:
-        found = formulas.total(sums[at + 1], sums[at + 2], operation["unit"])
-    elif how == MEAN:
-        found = formulas.mean(sums[at], sums[at + 1], sums[at + 2], operation["unit"])
+        result = formulas.total(high, low, operation["unit"]) if sums[at] != MISSING else math.nan
+    elif op == TOTAL:
+        result = formulas.total(sums[at + 1], sums[at + 2], operation["unit"])
+    elif op == MEAN:
+        result = formulas.mean(sums[at], sums[at + 1], sums[at + 2], operation["unit"])
     else:
-        found = _of_spread(sums, operation, facts[operation["fact"]])
-    return found
+        result = _from_values(sums, operation, event[operation["field"]])
+    return result
 
 
 @kernel
-def _of_spread(sums: Ints, operation: Row, value: int) -> float:
-    how, at, squares = operation["how"], operation["first"], operation["second"]
+def _from_values(sums: Ints, operation: Row, value: int) -> float:
+    op, at, squares = operation["op"], operation["first"], operation["second"]
     count, high, low = sums[at], sums[at + 1], sums[at + 2]
-    if how == STD:
+    if op == STD:
         return formulas.deviation(count, high, low, sums[squares], sums[squares + 1], operation["unit"])
     if value == MISSING:
         return math.nan
     middle = formulas.mean(count, high, low, 1.0)
-    if how == RATIO:
+    if op == RATIO:
         return formulas.ratio(float(value), middle)
-    assert how == ZSCORE
+    assert op == ZSCORE
     return formulas.zscore(
         float(value), middle, formulas.deviation(count, high, low, sums[squares], sums[squares + 1], 1.0)
     )
 
 
 @kernel
-def _of_last(pool: Ints, places: Floats, sums: Ints, operation: Row, facts: Ints, floats: Floats) -> float:
-    how, first, second = operation["how"], operation["first"], operation["second"]
-    if how == HOME:
-        return formulas.metres(floats[first], floats[first + 1], floats[second], floats[second + 1]) / 1000.0
-    node = sums[first]
-    if how == UNSEEN:
-        return 1.0 if node == 0 else 0.0
-    if node == 0:
+def _from_last_event(
+    pool: Ints, pool_floats: Floats, sums: Ints, operation: Row, event: Ints, event_floats: Floats
+) -> float:
+    op, first, second = operation["op"], operation["first"], operation["second"]
+    if op == HOME:
+        return (
+            formulas.metres(
+                event_floats[first], event_floats[first + 1], event_floats[second], event_floats[second + 1]
+            )
+            / 1000.0
+        )
+    last_row = sums[first]
+    if op == UNSEEN:
+        return 1.0 if last_row == 0 else 0.0
+    if last_row == 0:
         return math.nan
-    since = formulas.seconds(facts[TS] - pool[node])
-    if how == SINCE:
-        return since
-    was, now = node + second, operation["fact"]
-    metres = formulas.metres(places[was], places[was + 1], floats[now], floats[now + 1])
-    if how == DISTANCE:
+    elapsed = formulas.seconds(event[TS] - pool[last_row])
+    if op == SINCE:
+        return elapsed
+    then, now = last_row + second, operation["field"]
+    metres = formulas.metres(pool_floats[then], pool_floats[then + 1], event_floats[now], event_floats[now + 1])
+    if op == DISTANCE:
         return metres / 1000.0
-    assert how == SPEED
-    return formulas.speed(metres, since)
+    assert op == SPEED
+    return formulas.speed(metres, elapsed)

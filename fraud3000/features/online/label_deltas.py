@@ -1,76 +1,76 @@
-"""What the ledger changes in label windows: for each key a list of changes that are not yet told by all its readings.
+"""Label deltas: changes that label records make to label windows, as one linked list per key.
 
-An event counts as presumed legitimate, or not at all, until a change says otherwise to every t after its `since`.
-A change is a run of words: a link to the next one, the event's ts, since, the event's flags, and what it adds to
-frauds and to labelled.
+An event counts as presumed legitimate, or not at all, until a delta changes that for every t after its `since`.
+A delta has six slots: address of the next delta, the event's ts, `since`, the event's flags, and the amounts that it
+adds to frauds and to labelled.
 """
 
 from __future__ import annotations
 
 from fraud3000.features.jit import kernel
 from fraud3000.features.online import blocks, buckets
-from fraud3000.features.online.memory_pool import NEWEST, give, take
-from fraud3000.features.online.plan import CHANGE, CHANGE_CLASS, CHANGES_PART, LABELS, Ints, Row, Table
+from fraud3000.features.online.memory_pool import NEWEST, allocate, free
+from fraud3000.features.online.plan import DELTA_CLASS, DELTA_SLOTS, DELTAS_PART, LABELS, Ints, Row, Table
 
 EVENT_TS, SINCE, EVENT_FLAGS, FRAUDS, LABELLED = 1, 2, 3, 4, 5
 
 
 @kernel
 def read(pool: Ints, section: Row, windows: Table, cells: Table, key: int, t: int, sums: Ints) -> None:
-    """Add to what was gathered what has been known before t."""
-    change = pool[key + section["changes"]]
-    while change:
-        if pool[change + SINCE] < t:
-            for place in range(section["windows"], section["windows_end"]):
-                window = windows[place]
+    """Add the deltas that are known before t to the accumulated label windows."""
+    delta = pool[key + section["deltas"]]
+    while delta:
+        if pool[delta + SINCE] < t:
+            for index in range(section["windows"], section["windows_end"]):
+                window = windows[index]
                 far, near = t - window["far"], t - window["near"]
                 if section["bucket"]:
-                    far, near = blocks.floor(section, far), blocks.floor(section, near)
-                if far <= pool[change + EVENT_TS] < near:
-                    _add(pool, cells, window, change, sums)
-        change = pool[change]
+                    far, near = blocks.bucket_start(section, far), blocks.bucket_start(section, near)
+                if far <= pool[delta + EVENT_TS] < near:
+                    _add(pool, cells, window, delta, sums)
+        delta = pool[delta]
 
 
 @kernel
-def _add(pool: Ints, cells: Table, window: Row, change: int, sums: Ints) -> None:
-    for place in range(window["cells"], window["cells_end"]):
-        cell = cells[place]
-        if cell["kind"] == LABELS and pool[change + EVENT_FLAGS] & cell["mask"] == cell["mask"]:
-            sums[cell["out"]] += pool[change + FRAUDS]
-            sums[cell["out"] + 1] += pool[change + LABELLED]
+def _add(pool: Ints, cells: Table, window: Row, delta: int, sums: Ints) -> None:
+    for index in range(window["cells"], window["cells_end"]):
+        cell = cells[index]
+        if cell["kind"] == LABELS and pool[delta + EVENT_FLAGS] & cell["mask"] == cell["mask"]:
+            sums[cell["out"]] += pool[delta + FRAUDS]
+            sums[cell["out"] + 1] += pool[delta + LABELLED]
 
 
 @kernel
-def alter(pool: Ints, sections: Table, keys: Ints, event: Ints) -> None:
-    """Note a change with every key that keeps the event; `event` is the change without its link."""
-    for place in range(len(sections)):
-        section = sections[place]
+def add_delta(pool: Ints, sections: Table, keys: Ints, values: Ints) -> None:
+    """Add a delta to every key that stores its event; `values` is the delta without the link."""
+    for index in range(len(sections)):
+        section = sections[index]
         key = keys[section["step"]]
-        if section["changes"] and key > 0:
-            change = take(pool, CHANGES_PART, CHANGE_CLASS)
-            pool[change] = pool[key + section["changes"]]
-            for word in range(CHANGE - 1):
-                pool[change + 1 + word] = event[word]
-            pool[key + section["changes"]] = change
+        if section["deltas"] and key > 0:
+            delta = allocate(pool, DELTAS_PART, DELTA_CLASS)
+            pool[delta] = pool[key + section["deltas"]]
+            for slot in range(DELTA_SLOTS - 1):
+                pool[delta + 1 + slot] = values[slot]
+            pool[key + section["deltas"]] = delta
 
 
 @kernel
-def settle(pool: Ints, section: Row, measures: Table, key: int, horizon: int) -> None:
-    """Forget the changes of events that no window will see; those that every reading would know go into the buckets.
+def prune(pool: Ints, section: Row, measures: Table, key: int, horizon: int) -> None:
+    """Remove deltas of expired events, and move those that every later read knows into the buckets.
 
-    A reading more than the late horizon behind the key's newest ts is null, so that it need not be told apart.
+    A read more than the late horizon before the key's newest ts returns null, so it need not distinguish them.
     """
     newest = pool[key + NEWEST]
-    before, change = key + section["changes"], pool[key + section["changes"]]
-    while change:
-        after = pool[change]
-        gone = pool[change + EVENT_TS] < newest - section["keep"] - section["bucket"]
-        told = section["bucket"] > 0 and pool[change + SINCE] < newest - horizon
-        if told and not gone:
-            buckets.relabel(pool, section, measures, key, change)
-        if told or gone:
-            pool[before] = after
-            give(pool, CHANGES_PART, CHANGE_CLASS, change)
+    link, delta = key + section["deltas"], pool[key + section["deltas"]]
+    while delta:
+        next_delta = pool[delta]
+        expired = pool[delta + EVENT_TS] < newest - section["retention"] - section["bucket"]
+        applies = section["bucket"] > 0 and pool[delta + SINCE] < newest - horizon
+        if applies and not expired:
+            buckets.apply_delta(pool, section, measures, key, delta)
+        if applies or expired:
+            pool[link] = next_delta
+            free(pool, DELTAS_PART, DELTA_CLASS, delta)
         else:
-            before = change
-        change = after
+            link = delta
+        delta = next_delta

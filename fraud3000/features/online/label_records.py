@@ -1,4 +1,4 @@
-"""Label records of one transaction, and what they change in the windows that see it."""
+"""Label records of one transaction, and the deltas that they make to label windows."""
 
 from __future__ import annotations
 
@@ -8,65 +8,65 @@ from typing import NamedTuple
 
 
 class Record(NamedTuple):
-    """What a source says of a transaction's label; times in microseconds, `place` in the order they were given in.
+    """Label of a transaction by one source; times in microseconds, `position` is the record's position in the ledger.
 
-    One that is neither fraud nor legitimate says that nothing is presumed of the transaction.
+    `is_fraud` None withholds the label: the transaction is no longer presumed legitimate.
     """
 
     is_fraud: int | None
     source: str
     reported_at: int | None
     recorded_at: int
-    place: int
+    position: int
 
 
-UNPRESUMED = Record(None, "", None, -(1 << 62), -1)
+WITHHELD = Record(None, "", None, -(1 << 62), -1)
 
 Strength = tuple[float, int, float, int]
 
-Changes = dict[int, tuple[int, int]]
-"""By `since`: what is added to frauds and to labelled for every t after it."""
+Deltas = dict[int, tuple[int, int]]
+"""By `since`: amounts added to frauds and to labelled for every t after it."""
 
 
-def changes(records: Iterable[Record], precedence: Sequence[str], *, presumed: bool) -> Changes:
-    """What a transaction's records add to what is counted for it without any.
+def compute_deltas(records: Iterable[Record], precedence: Sequence[str], *, presumed: bool) -> Deltas:
+    """Compute the deltas of a transaction's records, relative to no records.
 
-    Deciding is the record of the most trusted source, then the greatest (`recorded_at`, `reported_at`, place).
+    The record of the most trusted source decides, then the greatest (`recorded_at`, `reported_at`, position).
 
     Examples
     --------
-    >>> changes([Record(1, "file", None, 5, 0), Record(0, "file", None, 9, 1)], (), presumed=True)
+    >>> compute_deltas([Record(1, "file", None, 5, 0), Record(0, "file", None, 9, 1)], (), presumed=True)
     {5: (1, 0), 9: (-1, 0)}
-    >>> changes([UNPRESUMED, Record(1, "file", None, 5, 0)], (), presumed=True) == {
-    ...     UNPRESUMED.recorded_at: (0, -1), 5: (1, 1)}
+    >>> compute_deltas([WITHHELD, Record(1, "file", None, 5, 0)], (), presumed=True) == {
+    ...     WITHHELD.recorded_at: (0, -1), 5: (1, 1)}
     True
     """
-    trust = {source: -place for place, source in enumerate(precedence)}
-    found: Changes = {}
-    known = (0, int(presumed))
-    decided: Strength | None = None
-    for record in sorted(records, key=lambda record: (record.recorded_at, record.place)):
+    trust = {source: -position for position, source in enumerate(precedence)}
+    deltas: Deltas = {}
+    current = (0, int(presumed))
+    deciding: Strength | None = None
+    for record in sorted(records, key=lambda record: (record.recorded_at, record.position)):
         if record.is_fraud is None:
-            _add(found, record.recorded_at, 0, -known[1])
-            known = (0, 0)
+            _add(deltas, record.recorded_at, 0, -current[1])
+            current = (0, 0)
             continue
         reported = -math.inf if record.reported_at is None else record.reported_at
-        strength: Strength = (trust.get(record.source, -math.inf), record.recorded_at, reported, record.place)
-        if decided is None or strength > decided:
-            decided = strength
-            _add(found, record.recorded_at, record.is_fraud - known[0], 1 - known[1])
-            known = (record.is_fraud, 1)
-    return {since: steps for since, steps in found.items() if steps != (0, 0)}
+        strength: Strength = (trust.get(record.source, -math.inf), record.recorded_at, reported, record.position)
+        if deciding is None or strength > deciding:
+            deciding = strength
+            _add(deltas, record.recorded_at, record.is_fraud - current[0], 1 - current[1])
+            current = (record.is_fraud, 1)
+    return {since: steps for since, steps in deltas.items() if steps != (0, 0)}
 
 
-def difference(now: Changes, before: Changes) -> Changes:
-    """What takes one set of changes to another."""
-    found = dict(now)
-    for since, (frauds, labelled) in before.items():
-        _add(found, since, -frauds, -labelled)
-    return {since: steps for since, steps in found.items() if steps != (0, 0)}
+def subtract(minuend: Deltas, subtrahend: Deltas) -> Deltas:
+    """Subtract one set of deltas from another."""
+    deltas = dict(minuend)
+    for since, (frauds, labelled) in subtrahend.items():
+        _add(deltas, since, -frauds, -labelled)
+    return {since: steps for since, steps in deltas.items() if steps != (0, 0)}
 
 
-def _add(found: Changes, since: int, frauds: int, labelled: int) -> None:
-    frauds_before, labelled_before = found.get(since, (0, 0))
-    found[since] = (frauds_before + frauds, labelled_before + labelled)
+def _add(deltas: Deltas, since: int, frauds: int, labelled: int) -> None:
+    frauds_before, labelled_before = deltas.get(since, (0, 0))
+    deltas[since] = (frauds_before + frauds, labelled_before + labelled)

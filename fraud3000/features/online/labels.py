@@ -1,4 +1,4 @@
-"""Label records, from the ledger to the windows: they wait for their transaction, and may change what was known of it."""
+"""Applies label records to label windows; records of transactions that have not arrived wait for them."""
 
 from __future__ import annotations
 
@@ -7,136 +7,136 @@ from typing import Any
 
 import numpy as np
 
-from fraud3000.features.online.label_records import UNPRESUMED, Record, changes, difference
+from fraud3000.features.online.label_records import WITHHELD, Record, compute_deltas, subtract
 from fraud3000.features.online.plan import PRESUMED, Ints
-from fraud3000.features.online.recent_transactions import FLAGS, HEAD, TS, Recent
+from fraud3000.features.online.recent_transactions import FLAGS, HEAD, TS, RecentTransactions
 
-Met = tuple[int, int, list[int], list[Record]]
-"""A transaction that was met: its ts, flags and keys, and the records that had waited for it."""
+LabelState = tuple[int, int, list[int], list[Record]]
+"""Label state of a transaction: its ts, flags and key records, and the label records that waited for it."""
 
-Alter = Callable[[Ints, Ints], None]
-"""Notes a change with the keys of an event: the keys, then ts, since, flags, frauds and labelled."""
+AddDelta = Callable[[Ints, Ints], None]
+"""Adds a label delta to the keys of an event: the key records, then ts, since, flags, frauds and labelled."""
 
 
 class Labels:
-    """What is said of the transactions that label windows may still read.
+    """Label records of the transactions that label windows may still read.
 
     Parameters
     ----------
     span
-        How far back label windows look, in microseconds; 0 without any, and nothing is kept.
+        How far back label windows look, in microseconds; 0 without label windows, and nothing is stored.
     keys
-        How many keys a transaction's label counts for.
+        Number of keys whose label windows count a transaction.
     flags
-        Those that label windows ask for.
+        Flags that label windows test.
     precedence
         Sources, the most trusted first.
-    alter
-        Where changes go.
+    add_delta
+        Called with each delta.
 
     Attributes
     ----------
     last
-        The transaction that was met alone and last; None before the first.
+        Label state of the last transaction of `add_transaction`; None before the first.
     """
 
-    def __init__(self, span: int, keys: int, flags: int, precedence: tuple[str, ...], alter: Alter) -> None:
+    def __init__(self, span: int, keys: int, flags: int, precedence: tuple[str, ...], add_delta: AddDelta) -> None:
         self.span = span
         self._flags = flags | PRESUMED
-        self.recent = Recent(span, keys, self._flags)
+        self.recent = RecentTransactions(span, keys, self._flags)
         self.waiting: dict[str, list[Record]] = {}
-        self.count = 0  # records taken
-        self.last: Met | None = None
+        self.count = 0  # records added
+        self.last: LabelState | None = None
         self._precedence = precedence
-        self._alter = alter
+        self._add_delta = add_delta
 
-    def say(self, id_: str, is_fraud: int, source: str, reported_at: int | None, recorded_at: int) -> None:
-        """Take a record; times in microseconds."""
+    def add_record(self, id_: str, is_fraud: int, source: str, reported_at: int | None, recorded_at: int) -> None:
+        """Add a label record; times in microseconds."""
         if not self.span:
             return
         record = Record(is_fraud, source, reported_at, recorded_at, self.count)
         self.count += 1
-        found = self.recent.find(id_)
-        if found is None:
+        match = self.recent.find(id_)
+        if match is None:
             self.waiting.setdefault(id_, []).append(record)
         else:
-            self._tell(id_, *found, [record])
+            self._apply_records(id_, *match, [record])
 
-    def meet(self, id_: str, ts: int, flags: int, keys: list[int]) -> None:
-        """Take a transaction."""
+    def add_transaction(self, id_: str, ts: int, flags: int, keys: list[int]) -> None:
+        """Add a transaction and apply the records that waited for it."""
         if not self.span:
             return
         flags &= self._flags
-        self.recent.add_one(id_, ts, flags, keys)
-        waited = self._awaited(id_, np.array([0, 0, ts, flags, *keys])) if id_ in self.waiting else []
-        self.last = (ts, flags, keys, waited)
+        self.recent.append(id_, ts, flags, keys)
+        records = self._apply_waiting(id_, np.array([0, 0, ts, flags, *keys])) if id_ in self.waiting else []
+        self.last = (ts, flags, keys, records)
 
-    def unpresume(self, id_: str, met: Met | None = None) -> None:
-        """Presume nothing of a transaction; without what was met, of one that some window may still read."""
-        found = self.recent.find(id_)
-        if found is None and met is not None:
-            ts, flags, keys, records = met
-            found = np.array([0, 0, ts, flags, *keys]), records
-        if found is not None:
-            self._tell(id_, *found, [UNPRESUMED])
+    def withhold_label(self, id_: str, label_state: LabelState | None = None) -> None:
+        """Stop presuming a transaction legitimate; without `label_state`, only if label windows may still read it."""
+        match = self.recent.find(id_)
+        if match is None and label_state is not None:
+            ts, flags, keys, records = label_state
+            match = np.array([0, 0, ts, flags, *keys]), records
+        if match is not None:
+            self._apply_records(id_, *match, [WITHHELD])
 
-    def expect_unpresumed(self, ids: Iterable[str]) -> None:
-        """Presume nothing of transactions that are about to be met."""
+    def expect_withheld(self, ids: Iterable[str]) -> None:
+        """Withhold the labels of transactions that will be added next."""
         for id_ in ids:
             if self.span:
-                self.waiting.setdefault(id_, []).append(UNPRESUMED)
+                self.waiting.setdefault(id_, []).append(WITHHELD)
 
-    def meet_all(self, ids: list[str], entries: Ints) -> None:
-        """Take transactions; an entry each as `Recent` keeps it."""
+    def add_transactions(self, ids: list[str], entries: Ints) -> None:
+        """Add many transactions, one entry each as `RecentTransactions` stores them."""
         entries[:, FLAGS] &= self._flags
-        self.recent.add(entries)
+        self.recent.extend(entries)
         if self.waiting:
             for row in [row for row, id_ in enumerate(ids) if id_ in self.waiting]:
-                self._awaited(ids[row], entries[row])
+                self._apply_waiting(ids[row], entries[row])
 
-    def _awaited(self, id_: str, entry: Ints) -> list[Record]:
-        found = self.recent.find(id_)
-        known: list[Record] = [] if found is None else found[1]
-        self._tell(id_, entry, known, self.waiting.pop(id_))
-        return known
+    def _apply_waiting(self, id_: str, entry: Ints) -> list[Record]:
+        match = self.recent.find(id_)
+        records: list[Record] = [] if match is None else match[1]
+        self._apply_records(id_, entry, records, self.waiting.pop(id_))
+        return records
 
-    def _tell(self, id_: str, entry: Ints, known: list[Record], records: Iterable[Record]) -> None:
-        """Change what is known of a transaction; what comes when no window sees it any more goes on waiting, unread."""
-        presumed, until = bool(entry[FLAGS] & PRESUMED), entry[TS] + self.span
-        before = changes(known, self._precedence, presumed=presumed)
+    def _apply_records(self, id_: str, entry: Ints, known: list[Record], records: Iterable[Record]) -> None:
+        """Apply records to a transaction; those recorded after its last label window stay in `waiting`, unread."""
+        presumed, expiry = bool(entry[FLAGS] & PRESUMED), entry[TS] + self.span
+        before = compute_deltas(known, self._precedence, presumed=presumed)
         for record in records:
-            (known if record.recorded_at < until else self.waiting.setdefault(id_, [])).append(record)
-        now = changes(known, self._precedence, presumed=presumed)
-        for since, (frauds, labelled) in difference(now, before).items():
-            self._alter(entry[HEAD:], np.array([entry[TS], since, entry[FLAGS], frauds, labelled]))
+            (known if record.recorded_at < expiry else self.waiting.setdefault(id_, [])).append(record)
+        after = compute_deltas(known, self._precedence, presumed=presumed)
+        for since, (frauds, labelled) in subtract(after, before).items():
+            self._add_delta(entry[HEAD:], np.array([entry[TS], since, entry[FLAGS], frauds, labelled]))
 
-    # as a file, or a hash
+    # snapshot and checksum
 
-    def told_waiting(self) -> list[tuple[Any, ...]]:
-        """The records that wait, by transaction and time, however they came."""
+    def waiting_records(self) -> list[tuple[Any, ...]]:
+        """Waiting records sorted by transaction and time, whatever the order of arrival."""
         waiting = [(id_, record) for id_, records in self.waiting.items() for record in records]
-        waiting.sort(key=lambda one: (one[0], one[1].recorded_at, one[1].place))
+        waiting.sort(key=lambda item: (item[0], item[1].recorded_at, item[1].position))
         return [(id_, *record[:-1]) for id_, record in waiting]
 
     def content(self) -> dict[str, Any]:
-        """What a snapshot tells beside the arrays."""
+        """Content of a snapshot beside the arrays."""
         records = {age: generation.records for age, generation in self.recent.generations.items()}
         return {"count": self.count, "newest": self.recent.newest, "waiting": self.waiting, "records": records}
 
     def arrays(self) -> dict[str, Ints]:
-        """The transactions, one array for each generation."""
+        """Recent transactions, one array per generation."""
         generations = self.recent.generations.items()
         return {f"transactions {age}": generation.rows[: generation.count] for age, generation in generations}
 
     def restore(self, content: dict[str, Any], arrays: Mapping[str, Ints]) -> None:
-        """Take back what `content` and `arrays` gave."""
+        """Load what `content` and `arrays` returned."""
         self.count, self.recent.newest = content["count"], content["newest"]
         self.waiting = _records(content["waiting"])
         for age, records in content["records"].items():
-            generation = self.recent.generation(int(age))
+            generation = self.recent.get_or_create(int(age))
             generation.records = _records(records)
-            generation.add(arrays[f"transactions {age}"])
+            generation.extend(arrays[f"transactions {age}"])
 
 
-def _records(told: Mapping[str, Any]) -> dict[str, list[Record]]:
-    return {id_: [Record(*record) for record in records] for id_, records in told.items()}
+def _records(saved: Mapping[str, Any]) -> dict[str, list[Record]]:
+    return {id_: [Record(*record) for record in records] for id_, records in saved.items()}

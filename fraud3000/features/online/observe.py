@@ -1,4 +1,4 @@
-"""One transaction after the other: find its keys, read, keep."""
+"""Kernels for one transaction: find its keys, read its windows, compute its features, insert it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from fraud3000.features.online.memory_pool import (
     STAMP,
     Floats,
     State,
-    find,
+    find_key,
+    find_or_create_record,
     has_room,
-    record,
+    hash_index,
     size_of,
-    slot,
 )
 from fraud3000.features.online.plan import CODE_BITS, TS, Ints, Plan, Row
-from fraud3000.features.online.plan_packing import unpacked
+from fraud3000.features.online.plan_packing import unpack
 
-_AHEAD = 64  # rows whose memory is fetched together
+_AHEAD = 64  # rows that are prefetched together
 
 NULL, UNKNOWN = -1, -2
-"""Codes of a text that is missing, and of one that the store has never seen."""
+"""Codes of a null text, and of a text that the store has never seen."""
 
 
 @kernel
 def observe(  # noqa: PLR0913, PLR0917  see below
-    words: Ints,
+    packed_plan: Ints,
     pool: Ints,
     table: Ints,
-    single: Ints,
+    singles: Ints,
     tallies: Ints,
     seen: Ints,
     keys: Ints,
@@ -41,166 +41,169 @@ def observe(  # noqa: PLR0913, PLR0917  see below
     sums: Ints,
     out: Floats,
     undefined: Ints,
-    facts: Ints,
-    keep: int,
+    event: Ints,
+    insert: int,
 ) -> int:
-    """Make the features of a transaction and, if wanted, keep it; the words to make room for, with nothing kept, or 0.
+    """Compute the features of a transaction and, if `insert` is not 0, insert it.
 
-    The plan comes packed and the state field by field, for the sake of the time that passing them takes.
+    Returns 0, or the slots that must be free before it can be inserted; then nothing is inserted. The plan is packed
+    and the state is passed field by field because passing tables and tuples to a kernel takes longer.
     """
-    plan = unpacked(words)
-    state = State(pool, table, single, tallies, seen, keys, live, sums, out, undefined)
-    return _observe(plan, state, facts, keep != 0)
+    plan = unpack(packed_plan)
+    state = State(pool, table, singles, tallies, seen, keys, live, sums, out, undefined)
+    return _observe(plan, state, event, insert != 0)
 
 
 @kernel
-def _observe(plan: Plan, state: State, facts: Ints, keep: bool) -> int:
-    wanted = _locate(plan, state, facts, keep)
-    if wanted:
-        return wanted
-    _read(plan, state, facts[TS])
-    finalize.make(plan, state, facts)
-    if keep:
-        _insert(plan, state, facts)
+def _observe(plan: Plan, state: State, event: Ints, insert: bool) -> int:
+    needed = _find_keys(plan, state, event, insert)
+    if needed:
+        return needed
+    _read_windows(plan, state, event[TS])
+    finalize.compute_features(plan, state, event)
+    if insert:
+        _insert_event(plan, state, event)
     return 0
 
 
 @kernel
-def absorb(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> tuple[int, int]:
-    """Keep transactions from a row on without making features; how many were kept, and the words to make room for."""
-    for row in range(first, len(facts)):
+def absorb(plan: Plan, state: State, encoded: Ints, first: int, live: Ints) -> tuple[int, int]:
+    """Insert rows from `first` on without computing features; returns the next row, and the slots it needs or 0."""
+    for row in range(first, len(encoded)):
         if row % _AHEAD == 0:
-            _fetch(plan, state, facts, row, live)
-        wanted = _locate(plan, state, facts[row], True)
-        if wanted:
-            return row, wanted
-        _insert(plan, state, facts[row])
+            _prefetch(plan, state, encoded, row, live)
+        needed = _find_keys(plan, state, encoded[row], True)
+        if needed:
+            return row, needed
+        _insert_event(plan, state, encoded[row])
         for step in range(len(plan.steps)):
             live[row, step] = state.live[step]
-    return len(facts), 0
+    return len(encoded), 0
 
 
 @kernel
-def _fetch(plan: Plan, state: State, facts: Ints, first: int, live: Ints) -> None:
-    """Look at what the next rows will need: memory answers many such questions at once, but one row's only one by one."""
-    pool, table, steps, end = state.pool, state.table, plan.steps, min(first + _AHEAD, len(facts))
+def _prefetch(plan: Plan, state: State, encoded: Ints, first: int, live: Ints) -> None:
+    """Prefetch the memory of the next 64 rows, so that their cache misses overlap."""
+    pool, table, steps, end = state.pool, state.table, plan.steps, min(first + _AHEAD, len(encoded))
     touched = 0
-    for place in range(len(steps)):
-        step = steps[place]
+    for index in range(len(steps)):
+        step = steps[index]
         parent = step["parent"]
         for row in range(first, end):
-            live[row, place] = (place << CODE_BITS) | facts[row, step["fact"]]
-            touched ^= table[slot(table, live[row, place], live[row, parent] if parent >= 0 else 0)]
-            if step["own"]:
-                name = single_event_keys.name_of(
-                    step, live[row, parent] if parent >= 0 else 0, facts[row, step["fact"]]
+            live[row, index] = (index << CODE_BITS) | encoded[row, step["field"]]
+            touched ^= table[hash_index(table, live[row, index], live[row, parent] if parent >= 0 else 0)]
+            if step["scratch"]:
+                packed = single_event_keys.packed_key(
+                    step, live[row, parent] if parent >= 0 else 0, encoded[row, step["field"]]
                 )
-                touched ^= state.singles[int_map.home(state.singles, name)]
+                touched ^= state.singles[int_map.home_index(state.singles, packed)]
         for row in range(first, end):
-            live[row, place] = table[find(pool, table, live[row, place], live[row, parent] if parent >= 0 else 0)]
-    for place in range(len(plan.sections)):
-        section = plan.sections[place]
+            live[row, index] = table[find_key(pool, table, live[row, index], live[row, parent] if parent >= 0 else 0)]
+    for index in range(len(plan.sections)):
+        section = plan.sections[index]
         for row in range(first, end):
             key = live[row, section["step"]]
             if key > 0:
-                last = max(blocks.count(pool, section, key) - 1, 0)
-                touched ^= pool[pool[key + section["at"]] + last * section["size"]]
-    pool[STAMP] += touched & 1  # any new stamp will do; what is used is not compiled away
+                last = max(blocks.row_count(pool, section, key) - 1, 0)
+                touched ^= pool[pool[key + section["offset"]] + last * section["size"]]
+    pool[STAMP] += touched & 1  # any new stamp is valid; the result must be used, or the compiler removes the reads
 
 
 @kernel
-def _locate(plan: Plan, state: State, facts: Ints, learn: bool) -> int:
-    """Find the keys, and make those to be learned; the words to make room for before the transaction is kept."""
-    if learn and not has_room(state.pool, state.table, state.singles, plan.most, len(plan.steps)):
-        return plan.most
+def _find_keys(plan: Plan, state: State, event: Ints, learn: bool) -> int:
+    """Find the keys' records, create them if `learn`; returns the slots that must be free first, or 0."""
+    if learn and not has_room(state.pool, state.table, state.singles, plan.max_record_slots, len(plan.steps)):
+        return plan.max_record_slots
     pool, steps, keys, live = state.pool, plan.steps, state.keys, state.live
-    for place in range(len(steps)):
-        step = steps[place]
-        code, parent = facts[step["fact"]], 0
+    for index in range(len(steps)):
+        step = steps[index]
+        code, parent = event[step["field"]], 0
         if step["parent"] >= 0:
             parent = keys[step["parent"]]
         if code == NULL or parent < 0:
-            at = -1
+            record = -1
         elif code == UNKNOWN or (step["parent"] >= 0 and parent == 0):
-            at = 0
+            record = 0
         else:
-            at = _key(plan, state, step, (place << CODE_BITS) | code, parent, facts[TS], learn)
-        keys[place] = at
-        late = at > 0 and step["kept"] and pool[at + NEWEST] - facts[TS] > plan.horizon
-        live[place] = -1 if late else at
-    return _wanted(plan, state) if learn else 0
+            record = _find_key_record(plan, state, step, (index << CODE_BITS) | code, parent, event[TS], learn)
+        keys[index] = record
+        is_late = record > 0 and step["is_key"] and pool[record + NEWEST] - event[TS] > plan.horizon
+        live[index] = -1 if is_late else record
+    return _slots_needed(plan, state) if learn else 0
 
 
 @kernel
-def _key(plan: Plan, state: State, step: Row, head: int, parent: int, ts: int, learn: bool) -> int:
-    """The record of a key, its step's own where it has one event at most; 0 where it is neither known nor learned."""
+def _find_key_record(plan: Plan, state: State, step: Row, head: int, parent: int, ts: int, learn: bool) -> int:
+    """Address of a key's record, or of the step's scratch record for a key of one event; 0 if unknown and not learned."""
     pool, table = state.pool, state.table
-    alone = step["own"] > 0 and single_event_keys.name_of(step, parent, head & ((1 << CODE_BITS) - 1)) > 0
-    at = record(pool, table, head, step["size"], parent, ts, learn and not alone)
-    if at == 0 and alone:
-        known = single_event_keys.lay_out(pool, state.singles, step, plan.sections[step["section"]], head, parent, ts)
-        at = step["own"] if known or learn else 0
-    return int(at)
+    single = step["scratch"] > 0 and single_event_keys.packed_key(step, parent, head & ((1 << CODE_BITS) - 1)) > 0
+    record = find_or_create_record(pool, table, head, step["size"], parent, ts, learn and not single)
+    if record == 0 and single:
+        known = single_event_keys.load_key_state(
+            pool, state.singles, step, plan.sections[step["section"]], head, parent, ts
+        )
+        record = step["scratch"] if known or learn else 0
+    return int(record)
 
 
 @kernel
-def _wanted(plan: Plan, state: State) -> int:
-    """The words that the rows of the current transaction may take, where they are not there."""
-    words = 0
-    for place in range(len(plan.steps)):
-        if plan.steps[place]["own"]:
-            words += plan.steps[place]["size"] + size_of(0)
-    for place in range(len(plan.sections)):
-        section = plan.sections[place]
+def _slots_needed(plan: Plan, state: State) -> int:
+    """Slots that inserting the current transaction may allocate; 0 if they are free."""
+    slots = 0
+    for index in range(len(plan.steps)):
+        if plan.steps[index]["scratch"]:
+            slots += plan.steps[index]["size"] + size_of(0)
+    for index in range(len(plan.sections)):
+        section = plan.sections[index]
         key = state.live[section["step"]]
         if key > 0:
-            words += blocks.needs(state.pool, section, key)
-    return words if state.pool[END] + words > len(state.pool) else 0
+            slots += blocks.slots_needed(state.pool, section, key)
+    return slots if state.pool[END] + slots > len(state.pool) else 0
 
 
 @kernel
-def _read(plan: Plan, state: State, t: int) -> None:
+def _read_windows(plan: Plan, state: State, t: int) -> None:
     pool, live, sums, seen, windows, cells = state.pool, state.live, state.sums, state.seen, plan.windows, plan.cells
     pool[STAMP] += 1
     sums[:] = plan.empty
-    for place in range(len(plan.sections)):
-        section = plan.sections[place]
+    for index in range(len(plan.sections)):
+        section = plan.sections[index]
         key = live[section["step"]]
         if key > 0:
             if section["bucket"]:
                 buckets.read(pool, section, windows, cells, key, t, sums, seen)
             else:
                 events.read(pool, section, windows, cells, key, t, sums, seen)
-            if section["changes"]:
+            if section["deltas"]:
                 label_deltas.read(pool, section, windows, cells, key, t, sums)
 
 
 @kernel
-def _insert(plan: Plan, state: State, facts: Ints) -> None:
+def _insert_event(plan: Plan, state: State, event: Ints) -> None:
     pool, live, measures = state.pool, state.live, plan.measures
-    for place in range(len(plan.steps)):
-        if plan.steps[place]["kept"] and state.keys[place] > 0:
-            _count(pool, state.tallies[place], live[place], facts[TS])
-    for place in range(len(plan.sections)):
-        section = plan.sections[place]
+    for index in range(len(plan.steps)):
+        if plan.steps[index]["is_key"] and state.keys[index] > 0:
+            _update_tally(pool, state.tallies[index], live[index], event[TS])
+    for index in range(len(plan.sections)):
+        section = plan.sections[index]
         key = live[section["step"]]
         if key > 0:
             if section["bucket"]:
-                buckets.insert(pool, section, measures, key, facts)
+                buckets.insert(pool, section, measures, key, event)
             else:
-                events.insert(pool, section, plan.fields, key, facts)
-            if section["changes"]:
-                label_deltas.settle(pool, section, measures, key, plan.horizon)
-    for place in range(len(plan.steps)):
-        step = plan.steps[place]
-        if step["own"] and live[place] == step["own"]:
+                events.insert(pool, section, plan.fields, key, event)
+            if section["deltas"]:
+                label_deltas.prune(pool, section, measures, key, plan.horizon)
+    for index in range(len(plan.steps)):
+        step = plan.steps[index]
+        if step["scratch"] and live[index] == step["scratch"]:
             section = plan.sections[step["section"]]
-            single_event_keys.put_back(pool, state.table, state.singles, state.tallies[place], step, section)
+            single_event_keys.store_key_state(pool, state.table, state.singles, state.tallies[index], step, section)
 
 
 @kernel
-def _count(pool: Ints, tally: Ints, key: int, ts: int) -> None:
-    """Tell a row of a key in the tallies, and its ts if it is the newest."""
+def _update_tally(pool: Ints, tally: Ints, key: int, ts: int) -> None:
+    """Count a row in the tallies, and update the key's newest ts."""
     if key < 0:
         tally[REFUSED] += 1
         return

@@ -1,4 +1,4 @@
-"""From a catalogue's declarations to the tables of a plan."""
+"""Compiles a catalogue into the tables of a plan."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from fraud3000.features.online.plan import (
     OPERATION,
     OVER,
     RATIO,
-    RECORD,
+    RECORD_SLOTS,
     SECOND,
     SECTION,
     SHARE,
@@ -55,18 +55,9 @@ from fraud3000.features.online.plan import (
     Plan,
     Table,
 )
-from fraud3000.features.spec.declarations import (
-    Catalogue,
-    FromHome,
-    FromLast,
-    LabelWindow,
-    NotSeen,
-    Shift,
-    SinceLast,
-    Stateful,
-    Versus,
-    Window,
-)
+from fraud3000.features.spec.base import Stateful
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import FromHome, FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 
 Measure = tuple[int, int, str | None, int]  # kind, mask, column, cap
 
@@ -86,21 +77,21 @@ class _Section:
 
     @property
     def mask(self) -> int:
-        """The flags of all events that windows take; 0 where they take different ones."""
+        """Flags of the events that all windows select; 0 if they select different events."""
         masks = {mask for _, mask, *_ in self.measures}
         return masks.pop() if len(masks) == 1 and not self.labels else 0
 
 
-def plan_of(catalogue: Catalogue) -> tuple[Plan, Layout]:
-    """Lay a catalogue out for the kernels.
+def compile_plan(catalogue: Catalogue) -> tuple[Plan, Layout]:
+    """Compile a catalogue into a plan for the kernels, and the layout of its events and memory.
 
     Raises
     ------
     ParamsError
-        More different conditions than the store can keep apart.
+        More different conditions, or combinations of key and bucket, than the store supports.
     """
-    draft = _PlanBuilder(catalogue)
-    return draft.plan(), draft.layout
+    builder = _PlanBuilder(catalogue)
+    return builder.plan(), builder.layout
 
 
 class _PlanBuilder:
@@ -110,49 +101,51 @@ class _PlanBuilder:
         self._sections: dict[tuple[tuple[str, ...], int, int], _Section] = {}  # by columns, bucket, last
         self._empty: list[int] = []
         self._steps: dict[tuple[str, ...], int] = {}
-        stateful = catalogue.looking_back
-        self._know_columns(stateful)
-        self._know_keys(stateful)
-        self._places = {feature: place for place, feature in enumerate(stateful)}
+        stateful = catalogue.evaluation_order
+        self._collect_columns(stateful)
+        self._collect_keys(stateful)
+        self._positions = {feature: position for position, feature in enumerate(stateful)}
         homes = [feature for feature in catalogue.features if isinstance(feature, FromHome)]
         self._operations = [*map(self._operation, stateful), *map(self._operation, homes)]
 
-    def _know_columns(self, stateful: list[Stateful]) -> None:
+    def _collect_columns(self, stateful: list[Stateful]) -> None:
         layout = self.layout
-        distinct = [f.column for f in stateful if isinstance(f, Window) and f.agg == "distinct"]
-        layout.texts = list(dict.fromkeys([*(column for f in stateful for column in f.keys), *distinct]))
-        summed = [f for f in stateful if isinstance(f, Versus | Window) and _of_values(f)]
-        layout.values = list(dict.fromkeys(f.column for f in summed))
+        distinct_columns = [f.column for f in stateful if isinstance(f, Window) and f.agg == "distinct"]
+        layout.texts = list(dict.fromkeys([*(column for f in stateful for column in f.keys), *distinct_columns]))
+        aggregated = [f for f in stateful if isinstance(f, Versus | Window) and _aggregates_values(f)]
+        layout.values = list(dict.fromkeys(f.column for f in aggregated))
         kinds = {type(feature) for feature in self._catalogue.features}
-        card = ["card_lat", "card_long"] if FromHome in kinds else []
-        layout.places = card + (["terminal_lat", "terminal_long"] if kinds & {FromHome, FromLast} else [])
+        card_coordinates = ["card_lat", "card_long"] if FromHome in kinds else []
+        layout.coordinates = card_coordinates + (
+            ["terminal_lat", "terminal_long"] if kinds & {FromHome, FromLast} else []
+        )
         layout.conditions = list(dict.fromkeys(f.where for f in stateful if f.where is not None))
         if len(layout.conditions) > MOST_CONDITIONS:
             raise ParamsError(
-                f"features: {len(layout.conditions)} different conditions; the store keeps {MOST_CONDITIONS} apart",
+                f"features: {len(layout.conditions)} different conditions; the online engine supports {MOST_CONDITIONS}",
                 hint="Leave some of them out.",
             )
 
-    def _know_keys(self, stateful: list[Stateful]) -> None:
+    def _collect_keys(self, stateful: list[Stateful]) -> None:
         for keys in dict.fromkeys(f.keys for f in stateful):
             for length in range(1, len(keys) + 1):
                 self._steps.setdefault(keys[:length], len(self._steps))
         self.layout.keys = list(self._steps)
 
-    # what is asked of each feature
+    # accumulators and operation of each feature
 
-    def _mask(self, feature: Stateful, *, values: bool, where: bool = True) -> int:
+    def _mask(self, feature: Stateful, *, values: bool, with_condition: bool = True) -> int:
         condition = feature.where
         bit = 0 if condition is None else 1 << (FIRST_CONDITION + self.layout.conditions.index(condition))
-        of_status = condition is not None and condition.column == "status"
-        status = 0 if of_status else APPROVED if values else COUNTED
-        return status | (bit if where else 0)
+        on_status = condition is not None and condition.column == "status"
+        status = 0 if on_status else APPROVED if values else COUNTED
+        return status | (bit if with_condition else 0)
 
-    def _cell(self, feature: Stateful, kind: int, mask: int, column: str | None = None, cap: int = 0) -> int:
-        """Where the sums find what is gathered over the feature's window."""
+    def _accumulator(self, feature: Stateful, kind: int, mask: int, column: str | None = None, cap: int = 0) -> int:
+        """Offset in `sums` of an accumulator over the feature's window; adds the accumulator if it is new."""
         bucket = durations.seconds(feature.bucket) * SECOND if feature.bucket else 0
         section = self._sections.setdefault((feature.keys, bucket, mask if kind == LAST else 0), _Section())
-        window = (feature.longest * SECOND, durations.seconds(feature.delay) * SECOND)
+        window = (feature.lookback * SECOND, durations.seconds(feature.delay) * SECOND)
         if column is not None and column not in section.columns:
             section.columns.append(column)
         cells = section.windows.setdefault(window, {})
@@ -165,63 +158,67 @@ class _PlanBuilder:
     def _operation(self, feature: Stateful | FromHome) -> tuple[float, ...]:
         self.layout.names.append(feature.name)
         if isinstance(feature, FromHome):
-            first, second = self.layout.fact("card_lat"), self.layout.fact("terminal_lat")
+            first, second = self.layout.field_of("card_lat"), self.layout.field_of("terminal_lat")
             return (HOME, -1, first, second, 0, 1.0, 0.0, 0.0)
         if isinstance(feature, Shift):
-            how, first, second = OVER, self._places[feature.recent], self._places[feature.usual]
+            op, first, second = OVER, self._positions[feature.recent], self._positions[feature.usual]
         else:
-            how, first, second = self._gathered(feature)
+            op, first, second = self._operation_inputs(feature)
         column = feature.column if isinstance(feature, Window | Versus) else "amount"
-        fact = self.layout.fact(column) if column in self.layout.values else 0
-        fact = self.layout.fact("terminal_lat") if isinstance(feature, FromLast) else fact
+        field = self.layout.field_of(column) if column in self.layout.values else 0
+        field = self.layout.field_of("terminal_lat") if isinstance(feature, FromLast) else field
         prior, strength = (feature.prior, feature.strength) if isinstance(feature, LabelWindow) else (0.0, 0.0)
         unit = 1.0 if column == "amount" else float(STEPS)
-        return (how, self._steps[feature.keys], first, second, fact, unit, prior, strength)
+        return (op, self._steps[feature.keys], first, second, field, unit, prior, strength)
 
-    def _gathered(self, feature: Stateful) -> tuple[int, int, int]:
-        """The operation and what it reads."""
+    def _operation_inputs(self, feature: Stateful) -> tuple[int, int, int]:
+        """Operation of a feature, and the offsets of the accumulators that it reads."""
         match feature:
-            case Window() | Versus() if _of_values(feature):
-                return self._of_values(feature)
+            case Window() | Versus() if _aggregates_values(feature):
+                return self._value_inputs(feature)
             case Window(agg="share"):
-                whole = self._cell(feature, COUNT, self._mask(feature, values=False, where=False))
-                return SHARE, self._cell(feature, COUNT, self._mask(feature, values=False)), whole
+                base = self._accumulator(feature, COUNT, self._mask(feature, values=False, with_condition=False))
+                return SHARE, self._accumulator(feature, COUNT, self._mask(feature, values=False)), base
             case Window(agg="distinct"):
                 mask = self._mask(feature, values=False)
-                return NUMBER, self._cell(feature, DISTINCT, mask, feature.column, feature.cap), 0
+                return NUMBER, self._accumulator(feature, DISTINCT, mask, feature.column, feature.cap), 0
             case Window():
-                return NUMBER, self._cell(feature, COUNT, self._mask(feature, values=False)), 0
+                return NUMBER, self._accumulator(feature, COUNT, self._mask(feature, values=False)), 0
             case LabelWindow(agg=agg):
-                at = self._cell(feature, LABELS, self._mask(feature, values=False))
-                how = {"frauds": NUMBER, "labelled": NUMBER, "rate": SHARE, "smoothed": SMOOTHED}[agg]
-                return how, at + (agg == "labelled"), at + 1
+                labels = self._accumulator(feature, LABELS, self._mask(feature, values=False))
+                op = {"frauds": NUMBER, "labelled": NUMBER, "rate": SHARE, "smoothed": SMOOTHED}[agg]
+                return op, labels + (agg == "labelled"), labels + 1
             case _:
-                return self._of_last(feature)
+                return self._last_event_inputs(feature)
 
-    def _of_values(self, feature: Window | Versus) -> tuple[int, int, int]:
+    def _value_inputs(self, feature: Window | Versus) -> tuple[int, int, int]:
         mask, column = self._mask(feature, values=True), feature.column
         agg = feature.agg if isinstance(feature, Window) else feature.how
         if agg in {"max", "min"}:
-            return EXTREME, self._cell(feature, MAX if agg == "max" else MIN, mask, column), 0
-        summed = self._cell(feature, SUM, mask, column)
-        squares = self._cell(feature, SQUARES, mask, column) if agg in {"std", "zscore"} else 0
-        return {"sum": TOTAL, "mean": MEAN, "std": STD, "ratio": RATIO, "zscore": ZSCORE}[agg], summed, squares
+            return EXTREME, self._accumulator(feature, MAX if agg == "max" else MIN, mask, column), 0
+        sum_offset = self._accumulator(feature, SUM, mask, column)
+        squares_offset = self._accumulator(feature, SQUARES, mask, column) if agg in {"std", "zscore"} else 0
+        return (
+            {"sum": TOTAL, "mean": MEAN, "std": STD, "ratio": RATIO, "zscore": ZSCORE}[agg],
+            sum_offset,
+            squares_offset,
+        )
 
-    def _of_last(self, feature: Stateful) -> tuple[int, int, int]:
+    def _last_event_inputs(self, feature: Stateful) -> tuple[int, int, int]:
         mask = self._mask(feature, values=False)
         match feature:
-            case FromLast(how=how):
+            case FromLast(how=op):
                 self._sections.setdefault((feature.keys, 0, mask), _Section()).columns = [
                     "terminal_lat",
                     "terminal_long",
                 ]
-                return DISTANCE if how == "distance" else SPEED, self._cell(feature, LAST, mask), 1
+                return DISTANCE if op == "distance" else SPEED, self._accumulator(feature, LAST, mask), 1
             case SinceLast():
-                return SINCE, self._cell(feature, LAST, mask), 0
+                return SINCE, self._accumulator(feature, LAST, mask), 0
             case NotSeen():
-                return UNSEEN, self._cell(feature, COUNT, mask), 0
+                return UNSEEN, self._accumulator(feature, COUNT, mask), 0
             case _:
-                raise TypeError(f"{type(feature).__name__}: unknown to the online engine")
+                raise TypeError(f"the online engine does not support {type(feature).__name__}")
 
     # the tables
 
@@ -229,17 +226,19 @@ class _PlanBuilder:
         self._tables: dict[str, list[tuple[float, ...]]] = {"windows": [], "cells": [], "measures": []}
         self._fields: list[int] = []
         self.layout.parts = ["keys", "label changes"]
-        sizes = [RECORD if self._is_key(keys) else RECORD - 1 for keys in self._steps]
-        sections = np.array([self._section(section, *of, sizes) for of, section in self._sections.items()], SECTION)
-        singles = self._singles(sections, sizes)
+        sizes = [RECORD_SLOTS if self._is_key(keys) else RECORD_SLOTS - 1 for keys in self._steps]
+        sections = np.array(
+            [self._section(section, *section_key, sizes) for section_key, section in self._sections.items()], SECTION
+        )
+        scratch_records = self._scratch_records(sections, sizes)
         steps = [
-            (self._steps.get(keys[:-1], -1), self.layout.fact(keys[-1]), size, self._is_key(keys), *single)
-            for keys, size, single in zip(self._steps, sizes, singles, strict=True)
+            (self._steps.get(keys[:-1], -1), self.layout.field_of(keys[-1]), size, self._is_key(keys), *scratch)
+            for keys, size, scratch in zip(self._steps, sizes, scratch_records, strict=True)
         ]
-        self._know_labels()
+        self._set_label_layout()
         if len(self.layout.parts) > MOST_PARTS:
             raise ParamsError(
-                f"features: {len(sections)} combinations of key and bucket; the store keeps {MOST_PARTS - 2} apart",
+                f"features: {len(sections)} combinations of key and bucket; the online engine supports {MOST_PARTS - 2}",
                 hint="Leave some of them out.",
             )
         horizon = self._catalogue.late_horizon * SECOND
@@ -253,105 +252,125 @@ class _PlanBuilder:
             operations=np.array(self._operations, OPERATION),
             empty=np.array(self._empty, np.int64),
             horizon=horizon,
-            most=sum(sizes) + sum(size_of(0) for own, *_ in singles if own),
+            max_record_slots=sum(sizes) + sum(size_of(0) for scratch, *_ in scratch_records if scratch),
         )
 
-    def _singles(self, sections: Table, sizes: list[int]) -> list[tuple[int, int, int]]:
-        """Of each step, where its own record lies, its section and its number; zeros where it needs a record for each key."""
-        under: Counter[tuple[str, ...]] = Counter()
-        at, found = FIRST, []
+    def _scratch_records(self, sections: Table, sizes: list[int]) -> list[tuple[int, int, int]]:
+        """Address of each step's scratch record, its section and its sibling number; zeros if every key needs a record."""
+        siblings: Counter[tuple[str, ...]] = Counter()
+        offset, records = FIRST, []
         for step, keys in enumerate(self._steps):
-            of = np.flatnonzero(sections["step"] == step)
-            goes_on = any(keys == other[:-1] for other in self._steps)
-            if goes_on or len(of) != 1 or sections[of[0]]["size"] != 1:
-                found.append((0, 0, 0))
+            own_sections = np.flatnonzero(sections["step"] == step)
+            is_prefix = any(keys == other[:-1] for other in self._steps)
+            if is_prefix or len(own_sections) != 1 or sections[own_sections[0]]["size"] != 1:
+                records.append((0, 0, 0))
                 continue
-            under[keys[:-1]] += 1
-            found.append((at, int(of[0]), under[keys[:-1]]))
-            at += sizes[step] + size_of(0)
-        for keys, many in under.items():
+            siblings[keys[:-1]] += 1
+            records.append((offset, int(own_sections[0]), siblings[keys[:-1]]))
+            offset += sizes[step] + size_of(0)
+        for keys, count in siblings.items():
             if keys:
-                sizes[self._steps[keys]] = max(sizes[self._steps[keys]], many + 1)
-        return found
+                sizes[self._steps[keys]] = max(sizes[self._steps[keys]], count + 1)
+        return records
 
     def _is_key(self, keys: tuple[str, ...]) -> bool:
         return any(keys == owner for owner, *_ in self._sections)
 
     def _section(
-        self, section: _Section, keys: tuple[str, ...], bucket: int, last: int, sizes: list[int]
+        self, section: _Section, keys: tuple[str, ...], bucket: int, last_only: int, sizes: list[int]
     ) -> tuple[int, ...]:
         step = self._steps[keys]
-        at, sizes[step] = sizes[step], sizes[step] + 2 + section.labels
+        offset, sizes[step] = sizes[step], sizes[step] + 2 + section.labels
         fields, measures, windows = len(self._fields), len(self._tables["measures"]), len(self._tables["windows"])
         if bucket:
-            size = self._lay_measures(section)
+            size = self._add_measures(section)
         else:
             section.columns.sort(key=lambda column: column not in self.layout.texts)
-            size = self._sources(section)[1]
-            self._fields += [self.layout.fact(column) for column in section.columns]
-        self._lay_windows(section, bucket)
+            size = self._row_layout(section)[1]
+            self._fields += [self.layout.field_of(column) for column in section.columns]
+        self._add_windows(section, bucket)
         longest = max(far for far, _ in section.windows)
-        name = f"{'_'.join(keys)} {'buckets' if bucket else 'last events' if last else 'events'}"
+        name = f"{'_'.join(keys)} {'buckets' if bucket else 'last events' if last_only else 'events'}"
         self.layout.parts.append(name)
         horizon = self._catalogue.late_horizon * SECOND
-        changes, part = at + 2 if section.labels else 0, len(self.layout.parts) - 1
+        deltas, part = offset + 2 if section.labels else 0, len(self.layout.parts) - 1
         return (
-            *(step, bucket, bool(last), section.mask, section.mask == 0, CODE_BITS if self._packed(section) else 0),
-            *(longest + horizon, horizon, at, changes, part, size),
+            *(
+                step,
+                bucket,
+                bool(last_only),
+                section.mask,
+                section.mask == 0,
+                CODE_BITS if self._packs_flags(section) else 0,
+            ),
+            *(longest + horizon, horizon, offset, deltas, part, size),
             *(windows, len(self._tables["windows"]), fields, len(self._fields)),
             *(measures, len(self._tables["measures"])),
         )
 
-    def _packed(self, section: _Section) -> bool:
-        """Whether the flags of an event stand above the code of its first text."""
+    def _packs_flags(self, section: _Section) -> bool:
+        """True if the flags of an event share a slot with the code of its first text."""
         texts = any(column in self.layout.texts for column in section.columns)
         return texts and not section.mask and FIRST_CONDITION + len(self.layout.conditions) <= FLAG_BITS
 
-    def _sources(self, section: _Section) -> tuple[dict[str | None, int], int]:
-        """Where an event keeps each column; in how many words."""
-        head = (1 if section.mask else 2) - self._packed(section)
-        places: dict[str | None, int] = {column: head + place for place, column in enumerate(section.columns)}
-        return {**places, None: 0}, head + len(section.columns)
+    def _row_layout(self, section: _Section) -> tuple[dict[str | None, int], int]:
+        """Offset of each column in an event's row, and the slots of a row."""
+        header = (1 if section.mask else 2) - self._packs_flags(section)
+        offsets: dict[str | None, int] = {column: header + index for index, column in enumerate(section.columns)}
+        return {**offsets, None: 0}, header + len(section.columns)
 
-    def _lay_measures(self, section: _Section) -> int:
-        """What each bucket of a section keeps, after its start; how many words that is."""
+    def _add_measures(self, section: _Section) -> int:
+        """Add the accumulators of a section's buckets to the measures; returns the slots of a row."""
         size = 1
         for kind, mask, column, cap in section.measures:
-            fact = self.layout.fact(column) if column is not None else 0
-            self._tables["measures"].append((kind, mask, fact, size, cap))
+            field = self.layout.field_of(column) if column is not None else 0
+            self._tables["measures"].append((kind, mask, field, size, cap))
             size += WIDTH[kind] + cap
         return size
 
-    def _lay_windows(self, section: _Section, bucket: int) -> None:
-        starts, at, sources = {}, 1, self._sources(section)[0]
+    def _add_windows(self, section: _Section, bucket: int) -> None:
+        starts, offset, sources = {}, 1, self._row_layout(section)[0]
         for measure in section.measures:
-            starts[measure] = at
-            at += WIDTH[measure[0]] + measure[3]
-        smaller: dict[tuple[int, Measure], tuple[int, int, int]] = {}  # by delay: out, taken, seen
+            starts[measure] = offset
+            offset += WIDTH[measure[0]] + measure[3]
+        smaller: dict[
+            tuple[int, Measure], tuple[int, int, int]
+        ] = {}  # by delay: accumulator, slot of the window's end, hash set
         for (near, far), cells in sorted(((near, far), cells) for (far, near), cells in section.windows.items()):
-            first, start = len(self._tables["cells"]), len(self._empty)
+            first_cell, start_slot = len(self._tables["cells"]), len(self._empty)
             self._empty.append(0)
             for measure, out in cells.items():
                 kind, mask, column, cap = measure
                 source = starts[measure] if bucket else sources[column]
-                goes_on = not bucket and (near, measure) in smaller
-                before, taken, seen = smaller[near, measure] if goes_on else (0, 0, self.layout.seen)
-                room = 1 << (2 * cap - 1).bit_length() if cap else 0
+                continues = not bucket and (near, measure) in smaller
+                smaller_out, end_slot, seen_offset = smaller[near, measure] if continues else (0, 0, self.layout.seen)
+                capacity = 1 << (2 * cap - 1).bit_length() if cap else 0
                 self._tables["cells"].append(
-                    (kind, mask, source, out, cap, seen, room - 1, before, WIDTH[kind] if goes_on else 0, taken)
+                    (
+                        kind,
+                        mask,
+                        source,
+                        out,
+                        cap,
+                        seen_offset,
+                        capacity - 1,
+                        smaller_out,
+                        WIDTH[kind] if continues else 0,
+                        end_slot,
+                    )
                 )
-                self.layout.seen += 0 if goes_on else room
-                smaller[near, measure] = (out, start, seen)
-            self._tables["windows"].append((far, near, start, first, len(self._tables["cells"])))
+                self.layout.seen += 0 if continues else capacity
+                smaller[near, measure] = (out, start_slot, seen_offset)
+            self._tables["windows"].append((far, near, start_slot, first_cell, len(self._tables["cells"])))
 
-    def _know_labels(self) -> None:
+    def _set_label_layout(self) -> None:
         windows = [feature for feature in self._catalogue.features if isinstance(feature, LabelWindow)]
         self.layout.label_steps = sorted({self._steps[feature.keys] for feature in windows})
         for section in self._sections.values():
             for kind, mask, *_ in section.measures:
                 self.layout.label_flags |= mask if kind == LABELS else 0
-        self.layout.label_span = max((feature.span * SECOND for feature in windows), default=0)
+        self.layout.label_span = max((feature.retention * SECOND for feature in windows), default=0)
 
 
-def _of_values(feature: Window | Versus) -> bool:
+def _aggregates_values(feature: Window | Versus) -> bool:
     return isinstance(feature, Versus) or feature.agg not in {"count", "share", "distinct"}

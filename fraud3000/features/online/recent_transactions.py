@@ -1,8 +1,8 @@
-"""The transactions whose labels some window may still read, by their ids.
+"""Index by id of the transactions whose labels some window may still read.
 
-They stand in generations by their ts. A generation goes when all of it lies further behind the newest transaction
-than any label window looks back: a record is recorded after the newest transaction that was accepted, so that
-whoever may know it no longer sees them.
+Transactions are grouped in generations by ts. A generation is dropped once all of it is further behind the newest
+transaction than any label window looks back: a label record is recorded after the newest accepted transaction, so no
+transaction that may know the record still sees it.
 """
 
 from __future__ import annotations
@@ -19,75 +19,75 @@ from fraud3000.features.jit import kernel
 from fraud3000.features.online.label_records import Record
 from fraud3000.features.online.plan import Ints
 
-Places = npt.NDArray[np.int32]
+RowTable = npt.NDArray[np.int32]
 
-HEAD = 4  # words before a transaction's keys: its id's hash in two, its ts, its flags
+HEAD = 4  # slots before a transaction's keys: the hash of its id in two, its ts, its flags
 TS, FLAGS = 2, 3
-_BELOW = 3  # so many flags are kept in one word with the ts, if no others are asked for
-_LOW = (1 << _BELOW) - 1
+_PACKED_FLAG_BITS = 3  # flags that share a slot with the ts, if no others are needed
+_PACKED_FLAGS = (1 << _PACKED_FLAG_BITS) - 1
 _GENERATIONS = 16
 _FIRST_ROWS = 64
 _LOW_31 = (1 << 31) - 1
 _PAIR = struct.Struct("=2q")
 
 
-class Recent:
-    """Where each recent transaction is kept, and what was said of its label.
+class RecentTransactions:
+    """Recent transactions by id, with their key records and label records.
 
     Parameters
     ----------
     span
-        How far back label windows look, in microseconds; 0 without any, and nothing is kept.
+        How far back label windows look, in microseconds; 0 without label windows, and nothing is stored.
     keys
-        How many keys a transaction's label counts for.
+        Number of keys whose label windows count a transaction.
     flags
-        Which flags are asked for.
+        Flags that label windows test.
     """
 
     def __init__(self, span: int, keys: int, flags: int) -> None:
         self.span = span
-        self._packs = flags >> _BELOW == 0
-        self._width = HEAD + keys - self._packs
+        self._packs_flags = flags >> _PACKED_FLAG_BITS == 0
+        self._width = HEAD + keys - self._packs_flags
         self._length = span // _GENERATIONS + 1
         self.newest = -(1 << 62)
         self.generations: dict[int, Generation] = {}
-        self._lasts = math.inf  # until when the oldest of them does
+        self._next_expiry = math.inf  # newest ts at which the oldest generation expires
 
-    def add(self, entries: Ints) -> None:
-        """Keep transactions that windows may still read; each is its id's hash, ts, flags, and keys."""
-        self._move_to(max(int(entries[:, TS].max()), self.newest))
+    def extend(self, entries: Ints) -> None:
+        """Add transactions that windows may still read; an entry is the id's hash, ts, flags, and key records."""
+        self._advance_to(max(int(entries[:, TS].max()), self.newest))
         ages = entries[:, TS] // self._length
         for age in np.unique(ages).tolist():
-            if not self._is_over(age):
-                self.generation(age).add(self._packed(entries[ages == age]))
+            if not self._is_expired(age):
+                self.get_or_create(age).extend(self._pack(entries[ages == age]))
 
-    def add_one(self, id_: str, ts: int, flags: int, keys: list[int]) -> None:
-        """Keep one transaction."""
+    def append(self, id_: str, ts: int, flags: int, keys: list[int]) -> None:
+        """Add one transaction."""
         if ts > self.newest:
-            self._move_to(ts)
+            self._advance_to(ts)
         age = ts // self._length
-        if not self._is_over(age):
-            told = (ts << _BELOW | flags & _LOW,) if self._packs else (ts, flags)
-            self.generation(age).add_one((*_PAIR.unpack(_digest(id_)), *told, *keys))
+        if not self._is_expired(age):
+            packed = (ts << _PACKED_FLAG_BITS | flags & _PACKED_FLAGS,) if self._packs_flags else (ts, flags)
+            self.get_or_create(age).append((*_PAIR.unpack(_digest(id_)), *packed, *keys))
 
-    def _packed(self, entries: Ints) -> Ints:
-        if not self._packs:
+    def _pack(self, entries: Ints) -> Ints:
+        if not self._packs_flags:
             return entries
-        told = entries[:, TS] << _BELOW | entries[:, FLAGS] & _LOW
-        return np.column_stack([entries[:, :TS], told, entries[:, HEAD:]])
+        packed = entries[:, TS] << _PACKED_FLAG_BITS | entries[:, FLAGS] & _PACKED_FLAGS
+        return np.column_stack([entries[:, :TS], packed, entries[:, HEAD:]])
 
-    def _unpacked(self, entry: Ints) -> Ints:
-        if not self._packs:
+    def _unpack(self, entry: Ints) -> Ints:
+        if not self._packs_flags:
             return entry
-        return np.array([*entry[:TS], entry[TS] >> _BELOW, entry[TS] & _LOW, *entry[FLAGS:]])
+        return np.array([*entry[:TS], entry[TS] >> _PACKED_FLAG_BITS, entry[TS] & _PACKED_FLAGS, *entry[FLAGS:]])
 
     def find(self, id_: str) -> tuple[Ints, list[Record]] | None:
-        """A transaction and the list of its records, to be added to."""
-        hashed = hashes([id_])[0]
+        """Find a transaction; returns its entry and the list of its label records, which may be appended to."""
+        hashed = hash_ids([id_])[0]
         for generation in self.generations.values():
             entry = generation.find(hashed)
             if entry is not None:
-                return self._unpacked(entry), generation.records.setdefault(id_, [])
+                return self._unpack(entry), generation.records.setdefault(id_, [])
         return None
 
     @property
@@ -97,32 +97,32 @@ class Recent:
     def __len__(self) -> int:
         return sum(generation.count for generation in self.generations.values())
 
-    def _move_to(self, newest: int) -> None:
+    def _advance_to(self, newest: int) -> None:
         self.newest = newest
-        if newest < self._lasts:
+        if newest < self._next_expiry:
             return
-        for age in [age for age in self.generations if self._is_over(age)]:
+        for age in [age for age in self.generations if self._is_expired(age)]:
             del self.generations[age]
-        self._lasts = min(map(self._end, self.generations), default=math.inf)
+        self._next_expiry = min(map(self._expiry, self.generations), default=math.inf)
 
-    def _end(self, age: int) -> int:
+    def _expiry(self, age: int) -> int:
         return (age + 1) * self._length + self.span
 
-    def _is_over(self, age: int) -> bool:
-        return self._end(age) <= self.newest
+    def _is_expired(self, age: int) -> bool:
+        return self._expiry(age) <= self.newest
 
-    def generation(self, age: int) -> Generation:
-        """The generation of an age, begun where there is none."""
+    def get_or_create(self, age: int) -> Generation:
+        """Return the generation of an age; creates it if it does not exist."""
         if age not in self.generations:
             for full in self.generations.values():
-                full.trim()
+                full.shrink()
             self.generations[age] = Generation(self._width)
-            self._lasts = min(self._lasts, self._end(age))
+            self._next_expiry = min(self._next_expiry, self._expiry(age))
         return self.generations[age]
 
 
 class Generation:
-    """Transactions of a stretch of time."""
+    """Transactions of one period of time, with a hash index by id."""
 
     def __init__(self, width: int) -> None:
         self.rows: Ints = np.zeros((_FIRST_ROWS, width), np.int64)
@@ -130,40 +130,40 @@ class Generation:
         self.records: dict[str, list[Record]] = {}
         self._table = np.zeros(2 * _FIRST_ROWS, np.int32)
 
-    def add(self, entries: Ints) -> None:
-        first = self._more(len(entries))
+    def extend(self, entries: Ints) -> None:
+        first = self._reserve(len(entries))
         self.rows[first : self.count] = entries
-        _enter(self.rows, self._table, first, self.count)
+        _insert_rows(self.rows, self._table, first, self.count)
 
-    def add_one(self, entry: tuple[int, ...]) -> None:
-        row = self._more(1)
+    def append(self, entry: tuple[int, ...]) -> None:
+        row = self._reserve(1)
         self.rows[row] = entry
-        _enter(self.rows, self._table, row, row + 1)
+        _insert_rows(self.rows, self._table, row, row + 1)
 
-    def _more(self, count: int) -> int:
-        """Make room for so many transactions more; how many there were."""
+    def _reserve(self, count: int) -> int:
+        """Make room for `count` more transactions; returns the number before."""
         first, self.count = self.count, self.count + count
         if self.count > len(self.rows):
             rows = max(self.count, len(self.rows) + len(self.rows) // 4)
             self.rows.resize((rows, self.rows.shape[1]), refcheck=False)
         if 3 * self.count > 2 * len(self._table):
-            self._enter_in(2 * self.count, first)
+            self._rebuild_table(2 * self.count, first)
         return first
 
-    def trim(self) -> None:
-        """Give back the room for more, if there is any."""
+    def shrink(self) -> None:
+        """Free unused rows."""
         if len(self.rows) <= self.count:
             return
         self.rows.resize((max(self.count, 1), self.rows.shape[1]), refcheck=False)
-        self._enter_in(3 * self.count // 2 + 1, self.count)
+        self._rebuild_table(3 * self.count // 2 + 1, self.count)
 
-    def _enter_in(self, places: int, rows: int) -> None:
-        """Make a table of so many places for the first rows."""
-        self._table = np.zeros(places, np.int32)
-        _enter(self.rows, self._table, 0, rows)
+    def _rebuild_table(self, size: int, rows: int) -> None:
+        """Rebuild the hash index with `size` entries, for the first `rows` rows."""
+        self._table = np.zeros(size, np.int32)
+        _insert_rows(self.rows, self._table, 0, rows)
 
     def find(self, hashed: Ints) -> Ints | None:
-        row = self._table[_place(self.rows, self._table, hashed)]
+        row = self._table[_find_index(self.rows, self._table, hashed)]
         return self.rows[row - 1].copy() if row else None
 
     @property
@@ -171,8 +171,8 @@ class Generation:
         return self.rows.nbytes + self._table.nbytes
 
 
-def hashes(ids: Iterable[str]) -> Ints:
-    """128 bits of each id: two that fall together are not to be expected before there are 10^18."""
+def hash_ids(ids: Iterable[str]) -> Ints:
+    """Hash ids to 128 bits each; a collision is not expected below 10^18 ids."""
     return np.frombuffer(b"".join([_digest(id_) for id_ in ids]), np.int64).reshape(-1, 2)
 
 
@@ -181,18 +181,18 @@ def _digest(id_: str) -> bytes:
 
 
 @kernel
-def _place(rows: Ints, table: Places, hashed: Ints) -> int:
-    """Where an id stands in the table, or the free place where it belongs."""
-    place = (hashed[0] & _LOW_31) * len(table) >> 31
-    while table[place]:
-        row = table[place] - 1
+def _find_index(rows: Ints, table: RowTable, hashed: Ints) -> int:
+    """Index of an id in the table, or of the free entry where it belongs."""
+    index = (hashed[0] & _LOW_31) * len(table) >> 31
+    while table[index]:
+        row = table[index] - 1
         if rows[row, 0] == hashed[0] and rows[row, 1] == hashed[1]:
             break
-        place = place + 1 if place + 1 < len(table) else 0
-    return int(place)
+        index = index + 1 if index + 1 < len(table) else 0
+    return int(index)
 
 
 @kernel
-def _enter(rows: Ints, table: Places, first: int, end: int) -> None:
+def _insert_rows(rows: Ints, table: RowTable, first: int, end: int) -> None:
     for row in range(first, end):
-        table[_place(rows, table, rows[row])] = row + 1
+        table[_find_index(rows, table, rows[row])] = row + 1

@@ -1,4 +1,4 @@
-"""Features of a transaction alone: its own columns, and its local time."""
+"""Features that read only the transaction itself: its own columns, and its local time."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from zoneinfo import ZoneInfo
 from fraud3000.data.cleaning import category_text
 from fraud3000.features.online.event_encoder import Transaction
 from fraud3000.features.online.plan import SECOND
-from fraud3000.features.spec.declarations import Calendar, Catalogue, Column
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Calendar, Column
 
 Value = float | bool | str | None
 
 NIGHT_UNTIL = 6
 WEEKEND_FROM = 5
 
-_PARTS: dict[str, Callable[[datetime], float | bool]] = {
+_CALENDAR_PARTS: dict[str, Callable[[datetime], float | bool]] = {
     "hour": lambda local: float(local.hour),
     "weekday": lambda local: float(local.weekday()),
     "night": lambda local: local.hour <= NIGHT_UNTIL,
@@ -26,33 +27,33 @@ _PARTS: dict[str, Callable[[datetime], float | bool]] = {
 
 
 class RowFeatures:
-    """The features of a catalogue that look at nothing but the transaction.
+    """Computes the features of a catalogue that read only the transaction itself.
 
     Examples
     --------
-    >>> alone = Alone(Catalogue((Column("amount"), Calendar("hour")), label_delay=0, zone="Europe/Paris"))
-    >>> alone.of({"amount": 250}, ts=0)
+    >>> row_features = RowFeatures(Catalogue((Column("amount"), Calendar("hour")), label_delay=0, zone="Europe/Paris"))
+    >>> row_features.compute({"amount": 250}, ts=0)
     {'amount': 250.0, 'hour': 1.0}
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._columns = [feature for feature in catalogue.features if isinstance(feature, Column)]
-        self._parts = [(f.name, _PARTS[f.part]) for f in catalogue.features if isinstance(f, Calendar)]
+        self._parts = [(f.name, _CALENDAR_PARTS[f.part]) for f in catalogue.features if isinstance(f, Calendar)]
         self._zone = ZoneInfo(catalogue.zone)
 
-    def of(self, transaction: Transaction, ts: int) -> dict[str, Value]:
-        """Their values; ts in microseconds."""
-        found = {column.name: _value(column, transaction.get(column.column)) for column in self._columns}
+    def compute(self, transaction: Transaction, ts: int) -> dict[str, Value]:
+        """Compute the features of a transaction; ts in microseconds."""
+        values = {column.name: _value(column, transaction.get(column.column)) for column in self._columns}
         if self._parts:
             local = datetime.fromtimestamp(ts // SECOND, self._zone)  # exact: offsets are whole seconds
-            found |= {name: part(local) for name, part in self._parts}
-        return found
+            values |= {name: part(local) for name, part in self._parts}
+        return values
 
 
-def _value(column: Column, given: Any) -> Value:
-    if given is None:
+def _value(column: Column, value: Any) -> Value:
+    if value is None:
         return None
     if column.categorical:
-        return given if isinstance(given, str) else category_text.canonical(given)
-    number = float(given)
-    return None if number != number else number  # noqa: PLR0124  NaN alone differs from itself
+        return value if isinstance(value, str) else category_text.canonical(value)
+    number = float(value)
+    return None if number != number else number  # noqa: PLR0124  only NaN differs from itself

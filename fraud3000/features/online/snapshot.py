@@ -1,4 +1,4 @@
-"""A store as a file: a mark, a header with its own hash, arrays of numbers, and a hash of all of it at the end."""
+"""Snapshot file of a store: magic bytes, a JSON header with its own hash, arrays, and a hash over everything."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from fraud3000.errors import ScorerError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-MARK = b"fraud3000 features 4\n"
-_PART = 1 << 24
+MAGIC = b"fraud3000 features 4\n"
+_CHUNK = 1 << 24
 _HASH = hashlib.sha256().digest_size
-_HINT = "Build the store anew from the transactions and the ledger."
+_HINT = "Rebuild the store from the transactions and the ledger."
 
 
 def write(file: BinaryIO, content: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Write what JSON can tell, then arrays."""
-    described = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
-    header = json.dumps({"content": content, "arrays": described}).encode()
-    begin = MARK + len(header).to_bytes(8, "little") + hashlib.sha256(header).digest() + header
-    digest = hashlib.sha256(begin)
-    file.write(begin)
+    """Write JSON content, then arrays."""
+    array_specs = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
+    header = json.dumps({"content": content, "arrays": array_specs}).encode()
+    prefix = MAGIC + len(header).to_bytes(8, "little") + hashlib.sha256(header).digest() + header
+    digest = hashlib.sha256(prefix)
+    file.write(prefix)
     for array in arrays.values():
-        words = np.ascontiguousarray(array).reshape(-1).data.cast("B") if array.size else b""
-        digest.update(words)
-        file.write(words)
+        data = np.ascontiguousarray(array).reshape(-1).data.cast("B") if array.size else b""
+        digest.update(data)
+        file.write(data)
     file.write(digest.digest())
 
 
@@ -39,33 +39,33 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
     Raises
     ------
     ScorerError
-        The file is no snapshot, or not as it was written.
+        The file is not a snapshot, or is damaged.
     """
-    begin = file.read(len(MARK) + 8 + _HASH)
-    if begin[: len(MARK)] != MARK:
-        raise ScorerError("no snapshot of a feature store, or one of another version", hint=_HINT)
-    size = int.from_bytes(begin[len(MARK) : len(MARK) + 8], "little")
+    prefix = file.read(len(MAGIC) + 8 + _HASH)
+    if prefix[: len(MAGIC)] != MAGIC:
+        raise ScorerError("not a snapshot of a feature store, or one of another format version", hint=_HINT)
+    size = int.from_bytes(prefix[len(MAGIC) : len(MAGIC) + 8], "little")
     header = file.read(size) if size < 1 << 40 else b""
-    if hashlib.sha256(header).digest() != begin[len(MARK) + 8 :]:
-        raise _damaged("its header")
-    told = json.loads(header)
-    digest = hashlib.sha256(begin + header)
-    arrays = {name: _array(file, digest, kind, shape) for name, kind, shape in told["arrays"]}
+    if hashlib.sha256(header).digest() != prefix[len(MAGIC) + 8 :]:
+        raise _damaged("hash of the header does not match")
+    header_content = json.loads(header)
+    digest = hashlib.sha256(prefix + header)
+    arrays = {name: _read_array(file, digest, dtype, shape) for name, dtype, shape in header_content["arrays"]}
     if file.read(_HASH + 1) != digest.digest():
-        raise _damaged("its numbers")
-    return told["content"], arrays
+        raise _damaged("hash of the arrays does not match")
+    return header_content["content"], arrays
 
 
-def _array(file: BinaryIO, digest: Any, kind: str, shape: list[int]) -> Array:
-    array = np.empty(shape, kind)
+def _read_array(file: BinaryIO, digest: Any, dtype: str, shape: list[int]) -> Array:
+    array = np.empty(shape, dtype)
     if array.size:
-        words = array.reshape(-1).data.cast("B")
-        for first in range(0, len(words), _PART):
-            part = file.read(min(_PART, len(words) - first))
-            words[first : first + len(part)] = part
-        digest.update(words)
+        data = array.reshape(-1).data.cast("B")
+        for start in range(0, len(data), _CHUNK):
+            chunk = file.read(min(_CHUNK, len(data) - start))
+            data[start : start + len(chunk)] = chunk
+        digest.update(data)
     return array
 
 
-def _damaged(what: str) -> ScorerError:
-    return ScorerError(f"snapshot of a feature store: damaged ({what})", hint=_HINT)
+def _damaged(reason: str) -> ScorerError:
+    return ScorerError(f"snapshot of a feature store is damaged: {reason}", hint=_HINT)

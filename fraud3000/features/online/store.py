@@ -1,4 +1,4 @@
-"""The online engine: transactions and label records come one by one, features are read before a transaction is kept."""
+"""Online feature store: computes the features of one transaction at a time, then inserts it."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ import polars as pl
 from fraud3000.errors import ScorerError
 from fraud3000.features.online import checksum, label_deltas, memory_pool, observe, snapshot
 from fraud3000.features.online.event_encoder import EventEncoder, Transaction, microseconds
-from fraud3000.features.online.labels import Labels, Met
+from fraud3000.features.online.labels import Labels, LabelState
 from fraud3000.features.online.memory_pool import LATE, REFUSED, SEEN, SINGLE
-from fraud3000.features.online.plan import CHANGE_CLASS, CODE_BITS, FLAGS, TS, Ints
-from fraud3000.features.online.plan_compiler import plan_of
-from fraud3000.features.online.plan_packing import packed
-from fraud3000.features.online.recent_transactions import hashes
+from fraud3000.features.online.plan import CODE_BITS, DELTA_CLASS, FLAGS, TS, Ints
+from fraud3000.features.online.plan_compiler import compile_plan
+from fraud3000.features.online.plan_packing import pack
+from fraud3000.features.online.recent_transactions import hash_ids
 from fraud3000.features.online.row_features import RowFeatures, Value
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 
-_SLICE = 100_000  # rows that are read at once when many are absorbed
+_SLICE = 100_000  # rows that `absorb` encodes at a time
 
 
 class FeatureStore:
-    """Features of each transaction as it comes, from what came before it.
+    """Computes the features of each transaction from the transactions and label records that arrived before it.
 
-    That no transaction comes twice is for the caller to see to. Calls from several threads wait for each other.
+    The caller must not observe a transaction twice. Methods are thread-safe: one lock serializes them.
 
     Parameters
     ----------
     catalogue
-        What to compute.
+        The features to compute.
 
     Examples
     --------
-    >>> from fraud3000.features.spec.declarations import Window
+    >>> from fraud3000.features.spec.kinds import Window
     >>> store = FeatureStore(Catalogue((Window("card_id", "1h", "sum"),), label_delay=0))
     >>> store.observe({"transaction_id": "1", "ts": 0, "card_id": "a", "amount": 250})
     {'card_amount_sum_1h': 0.0}
@@ -50,59 +50,59 @@ class FeatureStore:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self._timed = any("ts" in feature.needs for feature in catalogue.features)
-        self._plan, self._layout = plan_of(catalogue)
-        self._packed = packed(self._plan)
+        self._plan, self._layout = compile_plan(catalogue)
+        self._packed_plan = pack(self._plan)
         self._state = memory_pool.empty_state(self._plan, self._layout)
-        self._facts = EventEncoder(self._layout)
-        self._alone = RowFeatures(catalogue)
+        self._encoder = EventEncoder(self._layout)
+        self._row_features = RowFeatures(catalogue)
         layout = self._layout
         keys = len(layout.label_steps)
-        self._labels = Labels(layout.label_span, keys, layout.label_flags, catalogue.precedence, self._alter)
+        self._labels = Labels(layout.label_span, keys, layout.label_flags, catalogue.precedence, self._add_delta)
         self._rows = 0
-        self._nothing: dict[str, Value] = dict.fromkeys(catalogue.names)
+        self._null_features: dict[str, Value] = dict.fromkeys(catalogue.names)
         kinds = {feature.name: feature.kind for feature in catalogue.features}
         names = self._layout.names
-        self._flags = [place for place, name in enumerate(names) if kinds.get(name) == "boolean"]
-        self._hidden = sum(name not in kinds for name in names)  # windows that shifts alone are made of come first
+        self._boolean_positions = [position for position, name in enumerate(names) if kinds.get(name) == "boolean"]
+        self._hidden = sum(name not in kinds for name in names)  # windows that only shifts read come first
         self._names = names[self._hidden :]
         self._lock = Lock()
 
     def __len__(self) -> int:
-        """How many transactions it has taken."""
+        """Number of transactions that were inserted."""
         return self._rows
 
     def observe(self, transaction: Transaction) -> dict[str, Value]:
-        """Make a transaction's features and keep it, in one step.
+        """Compute a transaction's features, then insert it.
 
         Parameters
         ----------
         transaction
-            Columns of TRANSACTIONS and passthrough ones; `ts` with a zone, or whole microseconds since the epoch.
-            What is absent is null, but `status` is approved and `labelled` true.
+            Columns of TRANSACTIONS and passthrough columns; `ts` is a datetime with a zone, or integer microseconds
+            since the epoch. Missing columns are null, except `status` (approved) and `labelled` (true).
 
         Returns
         -------
         dict
-            Every feature by name, in the catalogue's order; None where it is null.
+            Every feature by name, in the catalogue's order; None if it is null.
         """
         with self._lock:
-            ts = self._read(transaction, learn=True)
-            while words := observe.observe(self._packed, *self._state, self._facts.row, 1):
-                self._grow(words)
+            ts = self._encode(transaction, learn=True)
+            while slots := observe.observe(self._packed_plan, *self._state, self._encoder.event, 1):
+                self._grow(slots)
             self._rows += 1
-            told = self._told(transaction, ts)
+            values = self._feature_values(transaction, ts)
             if self._labels.span:
                 live = self._state.live.tolist()
-                keys = [live[place] for place in self._layout.label_steps]
-                self._labels.meet(transaction["transaction_id"], ts, int(self._facts.row[FLAGS]), keys)
-            return told
+                keys = [live[step] for step in self._layout.label_steps]
+                self._labels.add_transaction(transaction["transaction_id"], ts, int(self._encoder.event[FLAGS]), keys)
+            return values
 
-    def features_for(self, transaction: Transaction) -> dict[str, Value]:
-        """What `observe` would say of a transaction now; nothing is kept."""
+    def peek(self, transaction: Transaction) -> dict[str, Value]:
+        """Compute the features that `observe` would return now; inserts nothing."""
         with self._lock:
-            ts = self._read(transaction, learn=False)
-            observe.observe(self._packed, *self._state, self._facts.row, 0)
-            return self._told(transaction, ts)
+            ts = self._encode(transaction, learn=False)
+            observe.observe(self._packed_plan, *self._state, self._encoder.event, 0)
+            return self._feature_values(transaction, ts)
 
     def record_label(
         self,
@@ -113,63 +113,66 @@ class FeatureStore:
         reported_at: datetime | int | None = None,
         recorded_at: datetime | int,
     ) -> None:
-        """Take a record of the ledger, which every t after `recorded_at` knows.
+        """Add a label record of the ledger; every transaction at t > `recorded_at` knows it.
 
-        A record waits for a transaction that has not come yet. Records of a transaction that is behind all label
-        windows at `recorded_at` are kept unread.
+        A record waits for a transaction that has not arrived yet. If all label windows have passed the transaction at
+        `recorded_at`, the record is stored but never read.
         """
-        reported = None if reported_at is None else microseconds(reported_at)
+        reported_us = None if reported_at is None else microseconds(reported_at)
         with self._lock:
-            self._labels.say(transaction_id, int(is_fraud), source, reported, microseconds(recorded_at))
+            self._labels.add_record(transaction_id, int(is_fraud), source, reported_us, microseconds(recorded_at))
 
     @property
-    def met(self) -> Met | None:
-        """Where the transaction stands that was observed last, for `unpresume`; None without label windows."""
+    def last_label_state(self) -> LabelState | None:
+        """Label state of the transaction that was observed last, for `withhold_label`; None without label windows."""
         return self._labels.last
 
-    def unpresume(self, transaction_id: str, met: Met | None = None) -> None:
-        """Know no label of a transaction but what the ledger says: we declined it, and nobody will learn what it was.
+    def withhold_label(self, transaction_id: str, label_state: LabelState | None = None) -> None:
+        """Stop presuming a transaction legitimate: we declined it, so its outcome will never be observed.
+
+        Only records of the ledger label it from then on.
 
         Parameters
         ----------
-        met
-            What `met` was when it was observed. Without, a transaction is left alone that is behind all label windows.
+        label_state
+            Value of `last_label_state` after the transaction was observed. Without it, nothing happens if all label
+            windows have passed the transaction.
         """
         with self._lock:
-            self._labels.unpresume(transaction_id, met)
+            self._labels.withhold_label(transaction_id, label_state)
 
     def absorb(
-        self, transactions: pl.DataFrame, ledger: pl.DataFrame | None = None, *, unpresumed: Iterable[str] = ()
+        self, transactions: pl.DataFrame, ledger: pl.DataFrame | None = None, *, withheld: Iterable[str] = ()
     ) -> None:
-        """Keep many transactions in the order of `seq` without making their features, and take many records.
+        """Insert many transactions in the order of `seq` without computing features, and add many label records.
 
         Parameters
         ----------
         transactions
-            TRANSACTIONS that come after all that the store has taken.
+            TRANSACTIONS that arrived after all that the store has inserted.
         ledger
-            LEDGER, in its order; records may be of transactions of these, earlier or later ones.
-        unpresumed
-            Those of the transactions of which only the ledger may tell a label.
+            LEDGER, in its order; its records may belong to these, to earlier or to later transactions.
+        withheld
+            Ids of the transactions that only records of the ledger may label; see `withhold_label`.
         """
         with self._lock:
-            self._labels.expect_unpresumed(unpresumed)
+            self._labels.expect_withheld(withheld)
             for id_, is_fraud, source, reported_at, recorded_at in _records(ledger):
-                self._labels.say(id_, is_fraud, source, reported_at, recorded_at)
+                self._labels.add_record(id_, is_fraud, source, reported_at, recorded_at)
             self._absorb(transactions)
 
     @classmethod
     def rebuild(
         cls, transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, *, as_of: datetime | None = None
     ) -> FeatureStore:
-        """The store that has observed these transactions and these records.
+        """Build the store that has observed these transactions and label records.
 
         Parameters
         ----------
         transactions, ledger
             TRANSACTIONS and LEDGER.
         as_of
-            Leave out transactions from this moment on, and what was recorded from then on.
+            Ignore transactions at this time or later, and label records that were recorded then or later.
         """
         if as_of is not None:
             transactions = transactions.filter(pl.col("ts") < as_of)
@@ -178,125 +181,125 @@ class FeatureStore:
         store.absorb(transactions, ledger)
         return store
 
-    # what there is
+    # inspection and snapshots
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """By kind of key: keys; rows that they kept; those of them that came late; rows that came too late to be kept."""
+        """By kind of key: keys; inserted rows; those of them that arrived late; rows refused because they arrived too late."""
         with self._lock:
             steps = zip(self._layout.keys, self._plan.steps, self._state.tallies.tolist(), strict=False)
             recorded = self._state.pool[self._state.table[self._state.table > 0]] >> CODE_BITS
             keys = np.bincount(recorded, minlength=len(self._layout.keys))
             return {
                 "+".join(columns): {
-                    "keys": int(found) + tally[SINGLE],
+                    "keys": int(count) + tally[SINGLE],
                     "rows": tally[SEEN],
                     "late": tally[LATE],
                     "refused": tally[REFUSED],
                 }
-                for found, (columns, kept, tally) in zip(keys, steps, strict=True)
-                if kept["kept"]
+                for count, (columns, step, tally) in zip(keys, steps, strict=True)
+                if step["is_key"]
             }
 
     def memory(self) -> dict[str, int]:
-        """Bytes by part."""
+        """Bytes in use by part of the memory."""
         with self._lock:
-            texts = sum(map(_size, self._facts.codes.values()))
+            texts = sum(map(_dict_bytes, self._encoder.codes.values()))
             parts = {"texts": texts, "transactions by id": self._labels.recent.nbytes}
-            return {**memory_pool.memory(self._state, self._layout), **parts}
+            return {**memory_pool.memory_by_part(self._state, self._layout), **parts}
 
     def checksum(self) -> str:
-        """SHA-256 of the content: the same for stores that say the same of whatever may come."""
+        """SHA-256 of the content; equal for stores that compute the same features from now on."""
         with self._lock:
-            texts = {column: list(codes) for column, codes in self._facts.codes.items()}
-            told = {"catalogue": self.catalogue.hash, "texts": texts, "waiting": self._labels.told_waiting()}
-            return checksum.of(self._plan, self._state, told)
+            texts = {column: list(codes) for column, codes in self._encoder.codes.items()}
+            content = {"catalogue": self.catalogue.hash, "texts": texts, "waiting": self._labels.waiting_records()}
+            return checksum.compute(self._plan, self._state, content)
 
     def snapshot(self, file: BinaryIO) -> None:
-        """Write all of the store to a file."""
+        """Write the store to a file."""
         with self._lock:
             content = {
                 "catalogue": self.catalogue.to_dict(),
                 "hash": self.catalogue.hash,
                 "rows": self._rows,
-                "texts": {column: list(codes) for column, codes in self._facts.codes.items()},
+                "texts": {column: list(codes) for column, codes in self._encoder.codes.items()},
                 "labels": self._labels.content(),
             }
-            snapshot.write(file, content, {**memory_pool.arrays(self._state), **self._labels.arrays()})
+            snapshot.write(file, content, {**memory_pool.snapshot_arrays(self._state), **self._labels.arrays()})
 
     @classmethod
     def restore(cls, file: BinaryIO) -> FeatureStore:
-        """The store that a snapshot was taken of.
+        """Load a store from a snapshot.
 
         Raises
         ------
         ScorerError
-            The file is no snapshot, is damaged, or was made under other rules of time.
+            The file is not a snapshot, is damaged, or was written under other rules of time.
         """
         content, arrays = snapshot.read(file)
         store = cls(Catalogue.from_dict(content["catalogue"]))
         if store.catalogue.hash != content["hash"]:
             raise ScorerError(
-                "snapshot of a feature store: made under other rules of time or another schema",
-                hint="Build the store anew from the transactions and the ledger.",
+                "snapshot of a feature store was written under other rules of time or another schema",
+                hint="Rebuild the store from the transactions and the ledger.",
             )
         store._rows = content["rows"]
         for column, texts in content["texts"].items():
-            store._facts.codes[column].update({text: code for code, text in enumerate(texts)})
-        store._state = memory_pool.with_arrays(store._state, arrays)
+            store._encoder.codes[column].update({text: code for code, text in enumerate(texts)})
+        store._state = memory_pool.from_arrays(store._state, arrays)
         store._labels.restore(content["labels"], arrays)
         return store
 
-    def _read(self, transaction: Transaction, *, learn: bool) -> int:
+    def _encode(self, transaction: Transaction, *, learn: bool) -> int:
         ts = microseconds(transaction["ts"]) if self._timed else 0
-        self._facts.read(transaction, ts, learn=learn)
+        self._encoder.encode(transaction, ts, learn=learn)
         return ts
 
-    def _told(self, transaction: Transaction, ts: int) -> dict[str, Value]:
+    def _feature_values(self, transaction: Transaction, ts: int) -> dict[str, Value]:
         values: list[Value] = self._state.out.tolist()
-        for place in self._flags:
-            values[place] = bool(values[place])
-        for place in self._state.undefined[1 : 1 + self._state.undefined[0]].tolist():
-            values[place] = None
-        told = self._nothing.copy()
-        told.update(zip(self._names, values[self._hidden :], strict=True))
-        told.update(self._alone.of(transaction, ts))
-        return told
+        for position in self._boolean_positions:
+            values[position] = bool(values[position])
+        for position in self._state.undefined[1 : 1 + self._state.undefined[0]].tolist():
+            values[position] = None
+        features = self._null_features.copy()
+        features.update(zip(self._names, values[self._hidden :], strict=True))
+        features.update(self._row_features.compute(transaction, ts))
+        return features
 
     def _absorb(self, transactions: pl.DataFrame) -> None:
-        """Read each slice while the one before is kept: kernels do not hold the interpreter's lock."""
+        """Encode each slice while the one before is inserted: kernels release the interpreter's lock."""
         slices = transactions.sort("seq").iter_slices(_SLICE)
-        with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(self._many, next(slices, None))
-            while (rows := coming.result()) is not None:
-                coming = reader.submit(self._many, next(slices, None))
-                self._keep(*rows)
+        with ThreadPoolExecutor(1) as encoder:
+            encoding = encoder.submit(self._encode_slice, next(slices, None))
+            while (rows := encoding.result()) is not None:
+                encoding = encoder.submit(self._encode_slice, next(slices, None))
+                self._insert_slice(*rows)
 
-    def _many(self, rows: pl.DataFrame | None) -> tuple[Ints, list[str], Ints] | None:
+    def _encode_slice(self, rows: pl.DataFrame | None) -> tuple[Ints, list[str], Ints] | None:
         if rows is None:
             return None
         ids = rows["transaction_id"].to_list() if self._labels.span else []
-        return self._facts.of(rows), ids, hashes(ids)
+        return self._encoder.encode_frame(rows), ids, hash_ids(ids)
 
-    def _keep(self, facts: Ints, ids: list[str], hashed: Ints) -> None:
-        live, (row, words) = np.empty((len(facts), len(self._plan.steps)), np.int64), (0, 1)
-        while words:
-            row, words = observe.absorb(self._plan, self._state, facts, row, live)
-            self._grow(words)
-        self._rows += len(facts)
+    def _insert_slice(self, encoded: Ints, ids: list[str], hashed: Ints) -> None:
+        live, (row, needed) = np.empty((len(encoded), len(self._plan.steps)), np.int64), (0, 1)
+        while needed:
+            row, needed = observe.absorb(self._plan, self._state, encoded, row, live)
+            self._grow(needed)
+        self._rows += len(encoded)
         keys = live[:, self._layout.label_steps]
         if self._labels.span and ids:
-            self._labels.meet_all(ids, np.column_stack([hashed, facts[:, [TS, FLAGS]], keys]))
+            self._labels.add_transactions(ids, np.column_stack([hashed, encoded[:, [TS, FLAGS]], keys]))
 
-    def _alter(self, keys: Ints, change: Ints) -> None:
-        words = len(self._plan.sections) * memory_pool.size_of(CHANGE_CLASS)
-        if not memory_pool.has_room(self._state.pool, self._state.table, self._state.singles, words, 0):
-            self._grow(words)
-        by_step = np.zeros(len(self._plan.steps), np.int64)
-        by_step[self._layout.label_steps] = keys
-        label_deltas.alter(self._state.pool, self._plan.sections, by_step, change)
+    def _add_delta(self, keys: Ints, values: Ints) -> None:
+        slots = len(self._plan.sections) * memory_pool.size_of(DELTA_CLASS)
+        if not memory_pool.has_room(self._state.pool, self._state.table, self._state.singles, slots, 0):
+            self._grow(slots)
+        key_by_step = np.zeros(len(self._plan.steps), np.int64)
+        key_by_step[self._layout.label_steps] = keys
+        label_deltas.add_delta(self._state.pool, self._plan.sections, key_by_step, values)
 
-    def _grow(self, words: int) -> None:
-        self._state = memory_pool.grown(self._state, words, len(self._plan.steps))
+    def _grow(self, slots: int) -> None:
+        self._state = memory_pool.grow(self._state, slots, len(self._plan.steps))
 
 
 def _records(ledger: pl.DataFrame | None) -> list[tuple[Any, ...]]:
@@ -306,5 +309,5 @@ def _records(ledger: pl.DataFrame | None) -> list[tuple[Any, ...]]:
     return ledger.select("transaction_id", "is_fraud", "source", times).rows()
 
 
-def _size(codes: dict[str, int]) -> int:
+def _dict_bytes(codes: dict[str, int]) -> int:
     return sys.getsizeof(codes) + sum(map(sys.getsizeof, codes)) + sum(map(sys.getsizeof, codes.values()))

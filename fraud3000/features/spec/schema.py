@@ -1,4 +1,4 @@
-"""Checks the text of a catalogue before features are made of it: every key, type and size."""
+"""Validates the JSON text of a catalogue before it is loaded: every key, type and size."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from fraud3000 import durations
 from fraud3000.errors import LeakageError, ParamsError
-from fraud3000.features.spec.declarations import KINDS, Catalogue, Condition, Feature
+from fraud3000.features.spec.base import Condition, Feature
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import KINDS
 from fraud3000.strict_json import InvalidPartError, Strict, parse
 
-_LONGEST = 100 * 366 * 86_400
-"""Seconds; times this far apart can still be subtracted from each other."""
-_DURATIONS = {"length", "delay", "bucket", "over"}
+_MAX_SECONDS = 100 * 366 * 86_400
+"""Seconds; timestamps this far apart can still be subtracted without overflow."""
+_DURATION_FIELDS = {"length", "delay", "bucket", "over"}
 
 
 def read(content: bytes) -> Catalogue:
-    """Make a catalogue of the JSON text of `Catalogue.to_dict`.
+    """Load a catalogue from the JSON text of `Catalogue.to_dict`.
 
     Raises
     ------
     InvalidPartError
-        Naming each field that is wrong.
+        Names each invalid field.
     """
-    _, plain = parse(_model(), content)
+    _, content_dict = parse(_catalogue_model(), content)
     try:
-        return Catalogue.from_dict(plain)
-    except (LeakageError, ParamsError) as error:  # a feature that could not have been declared
+        return Catalogue.from_dict(content_dict)
+    except (LeakageError, ParamsError) as error:  # a declaration that the rules do not allow
         raise InvalidPartError(f"features: {error.message}") from error
 
 
 @cache
-def _model() -> type[BaseModel]:
-    kinds: Any = Union[tuple(_feature(kind) for kind in KINDS.values())]  # noqa: UP007 - made of a tuple
+def _catalogue_model() -> type[BaseModel]:
+    kinds: Any = Union[tuple(_feature_model(kind) for kind in KINDS.values())]  # noqa: UP007 - built from a tuple
     feature: Any = Annotated[kinds, Field(discriminator="kind")]
     return create_model(
         "CatalogueText",
@@ -44,43 +46,45 @@ def _model() -> type[BaseModel]:
         features=(tuple[feature, ...], ...),
         label_delay=(_Seconds, ...),
         late_horizon=(_Seconds, ...),
-        zone=(Annotated[str, AfterValidator(_known_zone)], ...),
+        zone=(Annotated[str, AfterValidator(_check_zone)], ...),
         precedence=(tuple[str, ...], ...),
     )
 
 
-def _feature(kind: type[Feature]) -> type[BaseModel]:
-    """The model of a kind's text: the fields of its declaration, and the kind's name."""
+def _feature_model(kind: type[Feature]) -> type[BaseModel]:
+    """Pydantic model of a kind of feature: the fields of its declaration, and the name of the kind."""
     name: Any = Literal[kind.__name__]
-    return _of_fields(kind, {"kind": (name, ...)})
+    return _model_of_fields(kind, {"kind": (name, ...)})
 
 
-def _of_fields(declared: type[Any], more: dict[str, Any]) -> type[BaseModel]:
-    hints = get_type_hints(declared)
-    models: dict[str, Any] = {one.name: (_checked(one.name, hints[one.name]), ...) for one in fields(declared)}
-    return create_model(f"{declared.__name__}Text", __base__=Strict, **models, **more)
+def _model_of_fields(declaration: type[Any], extra: dict[str, Any]) -> type[BaseModel]:
+    hints = get_type_hints(declaration)
+    models: dict[str, Any] = {
+        field.name: (_validated_type(field.name, hints[field.name]), ...) for field in fields(declaration)
+    }
+    return create_model(f"{declaration.__name__}Text", __base__=Strict, **models, **extra)
 
 
-def _checked(name: str, hint: Any) -> Any:
-    if name in _DURATIONS:
-        return Annotated[hint, AfterValidator(_known_duration)]
+def _validated_type(name: str, hint: Any) -> Any:
+    if name in _DURATION_FIELDS:
+        return Annotated[hint, AfterValidator(_check_duration)]
     if hint == Condition | None:
-        return _of_fields(Condition, {}) | None
+        return _model_of_fields(Condition, {}) | None
     return hint
 
 
-def _known_duration(value: str | None) -> str | None:
-    if value is not None and durations.seconds(value) > _LONGEST:
-        raise ValueError(f"longer than {durations.text(_LONGEST)}")
+def _check_duration(value: str | None) -> str | None:
+    if value is not None and durations.seconds(value) > _MAX_SECONDS:
+        raise ValueError(f"longer than {durations.text(_MAX_SECONDS)}")
     return value
 
 
-def _known_zone(value: str) -> str:
+def _check_zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:
-        raise ValueError("no time zone") from error
+        raise ValueError("is not a known time zone") from error
     return value
 
 
-_Seconds = Annotated[int, Field(ge=0, le=_LONGEST)]
+_Seconds = Annotated[int, Field(ge=0, le=_MAX_SECONDS)]

@@ -1,4 +1,4 @@
-"""A stream made to break engines: few keys, and on them everything that the rules of time speak of."""
+"""Generates an adversarial stream: few keys with every case that the rules of time distinguish."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from fraud3000.data.cleaning import duplicates
 from fraud3000.data.cleaning.amounts import LARGEST
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification import every_kind
-from fraud3000.features.verification.stream_stats import SECOND, census, edges
+from fraud3000.features.verification.stream_stats import SECOND, stream_statistics, window_edges
 from fraud3000.labels import visibility
 from fraud3000.schema import APPROVED, DECLINED, REFUND, TIME
 
@@ -28,7 +28,7 @@ _COUNTRIES = ("DE", "ES", "FR", "IT", "PT", "US")
 
 @dataclass(frozen=True)
 class AdversarialStream:
-    """The stream.
+    """A generated stream.
 
     Attributes
     ----------
@@ -36,67 +36,67 @@ class AdversarialStream:
         TRANSACTIONS with all roles, a numeric column `risk` and a text column `country`; not in order of time.
     ledger
         LEDGER.
-    holds
-        What is in it, and how often: counted, not intended.
+    statistics
+        Number of cases in it, counted from the data.
     """
 
     transactions: pl.DataFrame
     ledger: pl.DataFrame
-    holds: dict[str, int]
+    statistics: dict[str, int]
 
 
-def stream(declared: Catalogue, *, rows: int = 20_000, seed: int = 2018) -> AdversarialStream:
-    """Make so many transactions and their label records, the same ones for the same seed.
+def generate(catalogue: Catalogue, *, rows: int = 20_000, seed: int = 2018) -> AdversarialStream:
+    """Generate transactions and their label records; the result depends only on the arguments.
 
     Every window of the catalogue has events exactly on its edges and a microsecond before them. Some rows
-    are sent twice, or again with another label or amount; they meet the rule for duplicates that raw files
-    meet, so that each transaction is there once and the second label is a record.
+    are sent twice, or again with another label or amount; they are resolved by the rule for duplicates in raw files,
+    so that each transaction occurs once and the second label is a record.
 
     Parameters
     ----------
-    declared
-        Whose edges, label delay and late horizon it is made for.
+    catalogue
+        Its windows, label delay and late horizon define the cases.
     """
     source = np.random.default_rng(seed)
-    maker = _Maker(source, declared, rows)
-    placed = maker.background(rows - rows // 8)
-    late = maker.too_late(placed, rows // 40)
-    background = placed.with_columns(told_at=pl.lit(None, pl.Int64))
-    told = pl.concat([background, late, maker.on_edges(background, late, rows // 8 - late.height)])
-    arrived = _arrived(maker.sent_again(maker.described(told)))
-    content = [name for name in arrived.columns if name not in ("told_at", "again")]
-    settled = duplicates.settle(arrived, content)
-    delay = timedelta(seconds=declared.label_delay)
+    generator = _StreamGenerator(source, catalogue, rows)
+    base = generator.background(rows - rows // 8)
+    late = generator.too_late(base, rows // 40)
+    background = base.with_columns(labelled_at=pl.lit(None, pl.Int64))
+    events = pl.concat([background, late, generator.on_edges(background, late, rows // 8 - late.height)])
+    arrived = _in_arrival_order(generator.with_resent_rows(generator.with_all_columns(events)))
+    content = [name for name in arrived.columns if name not in ("labelled_at", "again")]
+    resolved = duplicates.settle(arrived, content)
+    delay = timedelta(seconds=catalogue.label_delay)
     ledger = visibility.merge(
-        visibility.ledger_of(settled.kept, delay),
-        duplicates.differing_labels(settled.kept, settled.duplicates, delay),
-        maker.records(settled.kept),
+        visibility.ledger_of(resolved.kept, delay),
+        duplicates.differing_labels(resolved.kept, resolved.duplicates, delay),
+        generator.records(resolved.kept),
     )
-    transactions = settled.kept.select(content)
-    holds = {
-        **census(transactions, ledger, declared),
-        "sent again, once in the stream": settled.duplicates.height,
-        "with the id of another, left out": settled.conflicts.height,
+    transactions = resolved.kept.select(content)
+    statistics = {
+        **stream_statistics(transactions, ledger, catalogue),
+        "duplicates, removed": resolved.duplicates.height,
+        "same id with other content, removed": resolved.conflicts.height,
     }
-    return AdversarialStream(transactions, ledger, holds)
+    return AdversarialStream(transactions, ledger, statistics)
 
 
 @dataclass(frozen=True)
-class _Maker:
-    """Draws the parts of a stream; times are microseconds."""
+class _StreamGenerator:
+    """Draws the parts of a stream; times are in microseconds."""
 
     source: np.random.Generator
-    declared: Catalogue
+    catalogue: Catalogue
     rows: int
 
     @property
     def horizon(self) -> int:
-        return self.declared.late_horizon * SECOND
+        return self.catalogue.late_horizon * SECOND
 
     def background(self, count: int) -> pl.DataFrame:
-        """When events are, when they come in, and of which card and terminal."""
+        """Draw the time, arrival, card and terminal of ordinary events."""
         first = int(_START.timestamp()) * SECOND
-        span = 2 * max(self.declared.span, 86_400) * SECOND
+        span = 2 * max(self.catalogue.retention, 86_400) * SECOND
         ts = first + self.source.integers(0, span, count)
         grid = self.source.choice([1, SECOND, 60 * SECOND, 3_600 * SECOND, 21_600 * SECOND], count)
         ts -= ts % grid
@@ -112,158 +112,166 @@ class _Maker:
         return pl.DataFrame({**columns, "card": card, "terminal": terminal})
 
     def _keys(self, count: int, keys: int) -> Ints:
-        """A few keys have most of the events; the last have one in months."""
+        """Draw keys from a power law: a few have most of the events, the last have one in months."""
         weights = 1 / np.arange(1, keys + 1) ** 1.2
         return self.source.choice(keys, count, p=weights / weights.sum())
 
     def _lags(self, count: int) -> Ints:
-        """How long after its time an event comes in."""
+        """Draw the time between an event and its arrival."""
         kind = self.source.choice(5, count, p=[0.86, 0.06, 0.05, 0.02, 0.01])
         drawn = self.source.random(count)
         minutes, within = drawn * 600 * SECOND, drawn * self.horizon
-        beyond, early = self.horizon + drawn * 5 * 86_400 * SECOND, -drawn * 2 * self.horizon
-        return np.choose(kind, [np.zeros(count), minutes, within, beyond, early]).astype(np.int64)
+        too_late, early = self.horizon + drawn * 5 * 86_400 * SECOND, -drawn * 2 * self.horizon
+        return np.choose(kind, [np.zeros(count), minutes, within, too_late, early]).astype(np.int64)
 
-    def on_edges(self, placed: pl.DataFrame, late: pl.DataFrame, count: int) -> pl.DataFrame:
-        """For some rows x: events of the same keys on each edge of each window of x, and just before it.
+    def on_edges(self, base: pl.DataFrame, late: pl.DataFrame, count: int) -> pl.DataFrame:
+        """Add events of the keys of some rows x on each edge of each window of x, and a microsecond before it.
 
-        Every other x is as late as may be: a store must not have forgotten its events. A third of the events that
-        would be in time for their keys come in right after x. `told_at` is when the event is labelled: a microsecond
-        before t, at t or a microsecond after it.
+        Every other x is late by exactly the horizon, so that a store must still have its events. A third of the events
+        that are not too late for their keys arrive right after x. `labelled_at` is the time of the event's label record:
+        a microsecond before t, at t or a microsecond after it.
         """
-        every = sorted(edges(self.declared.features))
-        exactly = late.filter(pl.col("after") == _EXACTLY)
-        either = [rows[self.source.permutation(rows.height)].with_row_index("turn") for rows in (placed, exactly)]
-        chosen = pl.concat(either).sort("turn", maintain_order=True)
-        begun = int(placed["ts"].to_numpy().min()) + self.declared.span * SECOND
-        found: list[tuple[int, ...]] = []
-        for x in chosen.filter(pl.col("ts") > begun).iter_rows(named=True):
-            moments = sorted({_floor(x["ts"] - back, bucket) - before for back, bucket in every for before in (0, 1)})
-            for number, moment in enumerate(moments):
-                after_x = x["ts"] - moment <= self.horizon and (number + x["turn"]) % 3 == 0
-                arrival = x["arrival"] if after_x else moment
-                found.append((moment, arrival, 20, x["card"], x["terminal"], x["ts"] + number % 3 - 1))
-            if len(found) >= count:
-                break
-        return pl.DataFrame(found[:count], schema=_PLANTED, orient="row")
-
-    def too_late(self, placed: pl.DataFrame, count: int) -> pl.DataFrame:
-        """For some rows: events of the same keys that come in right after, exactly the horizon late and a microsecond more."""
-        chosen = placed[self.source.integers(0, placed.height, count // 2 + 1)]
-        parts = [
-            chosen.with_columns(
-                ts=pl.col("ts") - self.horizon - more, after=_EXACTLY + more, told_at=pl.lit(None, pl.Int64)
+        all_edges = sorted(window_edges(self.catalogue.features))
+        at_horizon = late.filter(pl.col("after") == _AT_HORIZON)
+        shuffled = [rows[self.source.permutation(rows.height)].with_row_index("turn") for rows in (base, at_horizon)]
+        candidates = pl.concat(shuffled).sort("turn", maintain_order=True)
+        first_full_window = int(base["ts"].to_numpy().min()) + self.catalogue.retention * SECOND
+        events: list[tuple[int, ...]] = []
+        for x in candidates.filter(pl.col("ts") > first_full_window).iter_rows(named=True):
+            times = sorted(
+                {_floor(x["ts"] - offset, bucket) - early for offset, bucket in all_edges for early in (0, 1)}
             )
-            for more in (0, 1)
-        ]
-        return pl.concat(part.select(pl.col(name).cast(kind) for name, kind in _PLANTED.items()) for part in parts)[
-            :count
-        ]
+            for number, time in enumerate(times):
+                after_x = x["ts"] - time <= self.horizon and (number + x["turn"]) % 3 == 0
+                arrival = x["arrival"] if after_x else time
+                events.append((time, arrival, 20, x["card"], x["terminal"], x["ts"] + number % 3 - 1))
+            if len(events) >= count:
+                break
+        return pl.DataFrame(events[:count], schema=_EDGE_COLUMNS, orient="row")
 
-    def described(self, placed: pl.DataFrame) -> pl.DataFrame:
-        """TRANSACTIONS without seq, with all that stands beside time and keys, and `arrival`, `after` and `told_at`."""
-        count, draw = placed.height, self.source.random
+    def too_late(self, base: pl.DataFrame, count: int) -> pl.DataFrame:
+        """Add events of the keys of some rows that arrive right after, late by exactly the horizon and a microsecond more."""
+        sampled = base[self.source.integers(0, base.height, count // 2 + 1)]
+        parts = [
+            sampled.with_columns(
+                ts=pl.col("ts") - self.horizon - extra, after=_AT_HORIZON + extra, labelled_at=pl.lit(None, pl.Int64)
+            )
+            for extra in (0, 1)
+        ]
+        return pl.concat(
+            part.select(pl.col(name).cast(kind) for name, kind in _EDGE_COLUMNS.items()) for part in parts
+        )[:count]
+
+    def with_all_columns(self, base: pl.DataFrame) -> pl.DataFrame:
+        """Add the other columns of TRANSACTIONS except seq; keeps `arrival`, `after` and `labelled_at`."""
+        count, draw = base.height, self.source.random
         status = self.source.choice([APPROVED, DECLINED, REFUND], count, p=[0.84, 0.1, 0.06])
         amount = np.exp(self.source.normal(8, 1.5, count)).astype(np.int64)
         amount = np.select(
-            [draw(count) < share for share in (0.01, 0.02, 0.04)], [0, LARGEST, every_kind.LIMIT], amount
+            [draw(count) < fraction for fraction in (0.01, 0.02, 0.04)], [0, LARGEST, every_kind.LIMIT], amount
         )
-        says = self.source.choice([1, 0, -1], count, p=[0.12, 0.83, 0.05])
-        reported = placed["ts"].to_numpy() + (draw(count) * 60 * 86_400 * SECOND).astype(np.int64)
-        home, place = _places(placed["card"].to_numpy()), _places(placed["terminal"].to_numpy() + 1_000)
+        label = self.source.choice([1, 0, -1], count, p=[0.12, 0.83, 0.05])
+        reported = base["ts"].to_numpy() + (draw(count) * 60 * 86_400 * SECOND).astype(np.int64)
+        card_place, terminal_place = (
+            _coordinates(base["card"].to_numpy()),
+            _coordinates(base["terminal"].to_numpy() + 1_000),
+        )
         ids = self.source.permutation(count)
         columns = {
             "transaction_id": pl.Series([f"{number:07}" for number in ids]),
-            "ts": placed["ts"].cast(TIME),
-            "card_id": self._some(("c" + placed["card"].cast(pl.String)), 0.02),
-            "terminal_id": self._some(("t" + placed["terminal"].cast(pl.String)), 0.02),
+            "ts": base["ts"].cast(TIME),
+            "card_id": self._with_nulls(("c" + base["card"].cast(pl.String)), 0.02),
+            "terminal_id": self._with_nulls(("t" + base["terminal"].cast(pl.String)), 0.02),
             "amount": np.where(status == REFUND, -amount, amount),
             "status": status,
-            "is_fraud": pl.Series(says, dtype=pl.Int8).set(pl.Series(says < 0), None),
-            "reported_at": self._some(pl.Series(reported).cast(TIME), 0.6).set(pl.Series(says < 0), None),
-            "labelled": says >= 0,
-            "card_lat": self._some(home[0], 0.03),
-            "card_long": self._some(home[1], 0.03),
-            "terminal_lat": self._some(place[0], 0.03),
-            "terminal_long": self._some(place[1], 0.03),
-            "risk": self._some(self._risk(count), 0.05),
-            "country": self._some(pl.Series(self.source.choice(_COUNTRIES, count)), 0.05),
+            "is_fraud": pl.Series(label, dtype=pl.Int8).set(pl.Series(label < 0), None),
+            "reported_at": self._with_nulls(pl.Series(reported).cast(TIME), 0.6).set(pl.Series(label < 0), None),
+            "labelled": label >= 0,
+            "card_lat": self._with_nulls(card_place[0], 0.03),
+            "card_long": self._with_nulls(card_place[1], 0.03),
+            "terminal_lat": self._with_nulls(terminal_place[0], 0.03),
+            "terminal_long": self._with_nulls(terminal_place[1], 0.03),
+            "risk": self._with_nulls(self._risk(count), 0.05),
+            "country": self._with_nulls(pl.Series(self.source.choice(_COUNTRIES, count)), 0.05),
         }
-        return pl.DataFrame(columns).hstack(placed.select("arrival", "after", "told_at"))
+        return pl.DataFrame(columns).hstack(base.select("arrival", "after", "labelled_at"))
 
     def _risk(self, count: int) -> pl.Series:
         odd = [0.0, -0.0, 0.25, 1e9, -1e9, 1.1e9, 0.00004, 0.00006]
         drawn = self.source.normal(0.3, 1, count)
         return pl.Series(np.where(self.source.random(count) < 0.2, self.source.choice(odd, count), drawn))
 
-    def _some(self, values: pl.Series, missing: float) -> pl.Series:
+    def _with_nulls(self, values: pl.Series, missing: float) -> pl.Series:
         return values.set(pl.Series(self.source.random(len(values)) < missing), None)
 
-    def sent_again(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Some rows come again: as they were, with another label, or with another amount."""
-        chosen = rows[self.source.choice(rows.height, rows.height // 40, replace=False)]
-        third = chosen.height // 3
-        later = pl.col("arrival") + pl.Series(self.source.integers(1, 3 * 86_400 * SECOND, chosen.height))
-        again = chosen.with_columns(arrival=later, told_at=pl.lit(None, pl.Int64))
+    def with_resent_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Add duplicates of some rows: unchanged, with another label, or with another amount."""
+        sampled = rows[self.source.choice(rows.height, rows.height // 40, replace=False)]
+        third = sampled.height // 3
+        later = pl.col("arrival") + pl.Series(self.source.integers(1, 3 * 86_400 * SECOND, sampled.height))
+        again = sampled.with_columns(arrival=later, labelled_at=pl.lit(None, pl.Int64))
         flipped = again[third : 2 * third].with_columns(is_fraud=(1 - pl.col("is_fraud").fill_null(0)).cast(pl.Int8))
         other = again[2 * third :].with_columns(amount=pl.col("amount") + 1)
         return pl.concat([rows, again[:third], flipped, other])
 
     def records(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Records of other sources than the file: chargebacks, reversals, second opinions; in no order."""
-        planted = rows.drop_nulls("told_at").select(
-            "transaction_id", "told_at", is_fraud=pl.int_range(pl.len()) % 4 != 3, source=pl.lit("chargeback")
+        """Draw label records of other sources than the file: chargebacks, reversals, second opinions; shuffled."""
+        edge_records = rows.drop_nulls("labelled_at").select(
+            "transaction_id", "labelled_at", is_fraud=pl.int_range(pl.len()) % 4 != 3, source=pl.lit("chargeback")
         )
-        disputed = rows[self.source.choice(rows.height, rows.height // 6, replace=False)]
-        at = disputed["ts"].dt.epoch("us").to_numpy()
-        delay, count = self.declared.label_delay * SECOND, disputed.height
+        sampled = rows[self.source.choice(rows.height, rows.height // 6, replace=False)]
+        at = sampled["ts"].dt.epoch("us").to_numpy()
+        delay, count = self.catalogue.label_delay * SECOND, sampled.height
         day = 86_400 * SECOND
-        charged = at + delay + (self.source.random(count) * 60 * day).astype(np.int64)
-        kind = self.source.choice(5, count)
-        reversed_ = charged + self.source.choice([0, 1, day, 20 * day], count)
-        early = at + self.source.choice([-day, 0, delay // 2, delay], count)
-        spoken = [
-            (kind < 5, charged, 1, "chargeback"),
-            (kind == 1, reversed_, 0, "chargeback"),
-            (kind == 2, charged, 0, "analyst"),
-            (kind == 3, early, 1, "analyst"),
-            (kind == 4, charged, 0, "chargeback"),
+        charged_at = at + delay + (self.source.random(count) * 60 * day).astype(np.int64)
+        case = self.source.choice(5, count)
+        reversed_at = charged_at + self.source.choice([0, 1, day, 20 * day], count)
+        early_at = at + self.source.choice([-day, 0, delay // 2, delay], count)
+        cases = [
+            (case < 5, charged_at, 1, "chargeback"),
+            (case == 1, reversed_at, 0, "chargeback"),
+            (case == 2, charged_at, 0, "analyst"),
+            (case == 3, early_at, 1, "analyst"),
+            (case == 4, charged_at, 0, "chargeback"),
         ]
         parts = [
-            disputed.select(
-                "transaction_id", told_at=pl.Series(told), is_fraud=pl.lit(value=bool(fraud)), source=pl.lit(who)
-            ).filter(pl.Series(asked))
-            for asked, told, fraud, who in spoken
+            sampled.select(
+                "transaction_id",
+                labelled_at=pl.Series(recorded_at),
+                is_fraud=pl.lit(value=bool(fraud)),
+                source=pl.lit(source_name),
+            ).filter(pl.Series(selected))
+            for selected, recorded_at, fraud, source_name in cases
         ]
-        records = pl.concat([planted, *parts])
-        reported = pl.col("told_at") - pl.Series(self.source.integers(0, 3, records.height)) * day
+        records = pl.concat([edge_records, *parts])
+        reported = pl.col("labelled_at") - pl.Series(self.source.integers(0, 3, records.height)) * day
         ledger = records.select(
             "transaction_id",
             pl.col("is_fraud").cast(pl.Int8),
             "source",
             reported_at=pl.when(pl.Series(self.source.random(records.height) < 0.7)).then(reported).cast(TIME),
-            recorded_at=pl.col("told_at").cast(TIME),
+            recorded_at=pl.col("labelled_at").cast(TIME),
         )
         return ledger[self.source.permutation(ledger.height)]
 
 
-_EXACTLY = 10  # `after` of rows that are exactly the horizon late; the background's lie below
-_PLANTED = dict.fromkeys(("ts", "arrival", "after", "card", "terminal", "told_at"), pl.Int64)
+_AT_HORIZON = 10  # `after` of rows that are late by exactly the horizon; ordinary events have lower values
+_EDGE_COLUMNS = dict.fromkeys(("ts", "arrival", "after", "card", "terminal", "labelled_at"), pl.Int64)
 
 
-def _floor(moment: int, bucket: int) -> int:
-    return moment - moment % bucket
+def _floor(time: int, bucket: int) -> int:
+    return time - time % bucket
 
 
-def _places(keys: Ints) -> tuple[pl.Series, pl.Series]:
-    """Where keys are: poles and the date line among them."""
+def _coordinates(keys: Ints) -> tuple[pl.Series, pl.Series]:
+    """Coordinates of keys; some are at the poles and the date line."""
     lat = np.select([keys % 11 == 3, keys % 11 == 4], [90.0, -90.0], 45 + keys * 7_919 % 1_000 / 100)
     long = np.select([keys % 13 == 5, keys % 13 == 6], [180.0, -180.0], keys * 104_729 % 2_000 / 100)
     return pl.Series(lat), pl.Series(long)
 
 
-def _arrived(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows in the order in which they come in, numbered by it."""
+def _in_arrival_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Sort rows by arrival and number them in `seq`."""
     ordered = rows.sort("arrival", "after", "transaction_id", maintain_order=True).drop("arrival", "after")
     seq = pl.int_range(ordered.height, eager=True, dtype=pl.Int64).alias("seq")
     return ordered.insert_column(ordered.columns.index("labelled") + 1, seq)

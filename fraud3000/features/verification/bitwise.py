@@ -1,4 +1,4 @@
-"""Equal to the last bit."""
+"""Bitwise comparison of columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Bools = NDArray[np.bool_]
 
 
 def differ(left: pl.Series, right: pl.Series) -> Bools:
-    """Where two columns of one type are not the same to the bit; null is the same as null.
+    """True where two columns of one type differ in any bit; null equals null.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a stream of transactions holds that the rules of time speak of: counted, so that a proof says what it proved."""
+"""Statistics of a stream: how many ties, late events, edges and label records it has, to show what a proof covers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import polars as pl
 
 from fraud3000 import durations
 from fraud3000.data.cleaning.amounts import LARGEST
-from fraud3000.features.spec.declarations import Catalogue, Feature, Shift, Stateful
+from fraud3000.features.spec.base import Feature, Stateful
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Shift
 from fraud3000.schema import DECLINED, REFUND
 
 SECOND = 1_000_000
 
 Edge = tuple[int, int]
-"""How many microseconds before t a window begins or ends, and the bucket that is cut to, 1 where to none."""
+"""Start or end of a window: microseconds before t, and the bucket that it is rounded down to (1: none)."""
 
 
-def census(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> dict[str, int]:
-    """Count what is in a stream, in the order to tell it.
+def stream_statistics(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> dict[str, int]:
+    """Count the cases of the rules of time in a stream, in the order in which reports list them.
 
     Parameters
     ----------
@@ -28,51 +30,51 @@ def census(transactions: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogu
     ledger
         LEDGER.
     catalogue
-        Whose edges and horizon are meant.
+        Its windows and late horizon define edges and lateness.
 
     Examples
     --------
     >>> rows = pl.DataFrame({"transaction_id": ["a", "b"], "amount": [5, 0], "status": ["approved", "refund"],
     ...                      "labelled": True, "seq": [0, 1]})
-    >>> census(rows, pl.DataFrame(), Catalogue((), label_delay=0))
-    {'rows': 2, 'refunds': 1, 'of amount 0': 1}
+    >>> stream_statistics(rows, pl.DataFrame(), Catalogue((), label_delay=0))
+    {'rows': 2, 'refunds': 1, 'amount 0': 1}
     """
-    counts = {"rows": transactions.height, **_odd(transactions)}
+    counts = {"rows": transactions.height, **_count_row_values(transactions)}
     if "ts" in transactions.columns:
-        counts |= _keyed(transactions, catalogue) | _edged(transactions, catalogue)
-        counts |= _recorded(transactions, ledger, catalogue)
+        counts |= _count_by_key(transactions, catalogue) | _count_edges(transactions, catalogue)
+        counts |= _count_records(transactions, ledger, catalogue)
     return {name: count for name, count in counts.items() if count}
 
 
-def edges(features: tuple[Feature, ...]) -> set[Edge]:
-    """Where windows begin and end."""
-    return set(chain.from_iterable(_edges_of(feature) for feature in features if isinstance(feature, Stateful)))
+def window_edges(features: tuple[Feature, ...]) -> set[Edge]:
+    """Edges of all windows of some features."""
+    return set(chain.from_iterable(_feature_edges(feature) for feature in features if isinstance(feature, Stateful)))
 
 
-def _edges_of(feature: Stateful) -> set[Edge]:
+def _feature_edges(feature: Stateful) -> set[Edge]:
     bucket = durations.seconds(feature.bucket) * SECOND if feature.bucket else 1
-    ends = {feature.longest, durations.seconds(feature.delay)}
-    ends |= {feature.recent.longest} if isinstance(feature, Shift) else set()
-    return {(back * SECOND, bucket) for back in ends}
+    offsets = {feature.lookback, durations.seconds(feature.delay)}
+    offsets |= {feature.recent.lookback} if isinstance(feature, Shift) else set()
+    return {(offset * SECOND, bucket) for offset in offsets}
 
 
-def _odd(rows: pl.DataFrame) -> dict[str, int]:
-    passed = pl.all().exclude("is_fraud", "reported_at", "^.*_id$", "^.*_(lat|long)$")
-    found = {
+def _count_row_values(rows: pl.DataFrame) -> dict[str, int]:
+    other = pl.all().exclude("is_fraud", "reported_at", "^.*_id$", "^.*_(lat|long)$")
+    conditions = {
         "declined": pl.col("status") == DECLINED,
         "refunds": pl.col("status") == REFUND,
-        "of amount 0": pl.col("amount") == 0,
-        "of the largest amount": pl.col("amount").abs() == LARGEST,
-        "without a label from their source": ~pl.col("labelled"),
-        "without a card or terminal": pl.any_horizontal(pl.col("^(card|terminal)_id$").is_null()),
-        "without a coordinate": pl.any_horizontal(pl.col("^.*_(lat|long)$").is_null()),
-        "without another value": pl.any_horizontal(passed.is_null()),
+        "amount 0": pl.col("amount") == 0,
+        "largest allowed amount": pl.col("amount").abs() == LARGEST,
+        "without a label in the source": ~pl.col("labelled"),
+        "card or terminal missing": pl.any_horizontal(pl.col("^(card|terminal)_id$").is_null()),
+        "coordinate missing": pl.any_horizontal(pl.col("^.*_(lat|long)$").is_null()),
+        "other value missing": pl.any_horizontal(other.is_null()),
     }
-    return rows.select(which.sum().alias(name) for name, which in found.items()).row(0, named=True)
+    return rows.select(condition.sum().alias(name) for name, condition in conditions.items()).row(0, named=True)
 
 
-def _keyed(rows: pl.DataFrame, catalogue: Catalogue) -> dict[str, int]:
-    """Ties and order of arrival, key by key."""
+def _count_by_key(rows: pl.DataFrame, catalogue: Catalogue) -> dict[str, int]:
+    """Count ties and late events for each kind of key."""
     counts: dict[str, int] = {}
     for column, key in (("card_id", "card"), ("terminal_id", "terminal")):
         if column not in rows.columns:
@@ -82,53 +84,53 @@ def _keyed(rows: pl.DataFrame, catalogue: Catalogue) -> dict[str, int]:
         horizon = catalogue.late_horizon * SECOND
         counts |= {
             f"{key}s": ordered[column].n_unique(),
-            f"at the time of another of their {key}": int(ordered.select("ts", column).is_duplicated().sum()),
-            f"in after a later one of their {key}": _count(late, pl.first() > 0),
-            f"exactly the horizon late for their {key}": _count(late, pl.first() == horizon) if horizon else 0,
-            f"later than the horizon for their {key}": _count(late, pl.first() > horizon),
+            f"same time as another event of the {key}": int(ordered.select("ts", column).is_duplicated().sum()),
+            f"arrived after a later event of the {key}": _count(late, pl.first() > 0),
+            f"late by exactly the horizon for the {key}": _count(late, pl.first() == horizon) if horizon else 0,
+            f"late beyond the horizon for the {key}": _count(late, pl.first() > horizon),
         }
     return counts
 
 
-def _edged(rows: pl.DataFrame, catalogue: Catalogue) -> dict[str, int]:
-    """How many different edges there are, and on how many some row has an event of its key."""
+def _count_edges(rows: pl.DataFrame, catalogue: Catalogue) -> dict[str, int]:
+    """Count the distinct edges, and those on which some row has an event of its key."""
     stateful = [feature for feature in catalogue.features if isinstance(feature, Stateful)]
-    every = {(feature.keys, edge) for feature in stateful for edge in _edges_of(feature)}
-    hit = [_on_edge(rows, keys, edge) for keys, edge in sorted(every)]
+    key_edges = {(feature.keys, edge) for feature in stateful for edge in _feature_edges(feature)}
+    counts = [_rows_on_edge(rows, keys, edge) for keys, edge in sorted(key_edges)]
     return {
-        "edges of windows": len(hit),
-        "edges with events exactly on them": sum(count > 0 for count in hit),
-        "rows with an event on an edge, over all edges": sum(hit),
+        "window edges": len(counts),
+        "window edges with an event exactly on them": sum(count > 0 for count in counts),
+        "pairs of row and edge with an event on the edge": sum(counts),
     }
 
 
-def _on_edge(rows: pl.DataFrame, keys: tuple[str, ...], edge: Edge) -> int:
-    back, bucket = edge
+def _rows_on_edge(rows: pl.DataFrame, keys: tuple[str, ...], edge: Edge) -> int:
+    offset, bucket = edge
     events = rows.select(*keys, "seq", moment=pl.col("ts").dt.epoch("us")).drop_nulls(keys)
     first = events.group_by(*keys, "moment").agg(pl.col("seq").min().alias("event"))
-    of_row = events.with_columns(moment=(pl.col("moment") - back) // bucket * bucket)
+    of_row = events.with_columns(moment=(pl.col("moment") - offset) // bucket * bucket)
     return of_row.join(first, on=[*keys, "moment"]).filter(pl.col("event") < pl.col("seq")).height
 
 
-def _recorded(rows: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> dict[str, int]:
+def _count_records(rows: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue) -> dict[str, int]:
     of_row = ledger.join(rows.select("transaction_id", "ts"), on="transaction_id")
     mature, recorded = pl.col("ts") + timedelta(seconds=catalogue.label_delay), pl.col("recorded_at")
-    before = pl.col("is_fraud").shift(1).over("transaction_id", order_by="recorded_at")
+    previous = pl.col("is_fraud").shift(1).over("transaction_id", order_by="recorded_at")
     return {
         "label records": ledger.height,
-        "sources of labels": ledger["source"].n_unique(),
-        "records a month after the label delay or later": _count(of_row, recorded > mature + timedelta(days=30)),
-        "records before the label delay is over": _count(of_row, recorded < mature),
-        "records before their transaction": _count(of_row, recorded < pl.col("ts")),
-        "records that take back the one before": _count(of_row, before != pl.col("is_fraud")),
-        "records at the moment of another of their transaction": int(
+        "label sources": ledger["source"].n_unique(),
+        "recorded a month or more after the label delay": _count(of_row, recorded > mature + timedelta(days=30)),
+        "recorded before the end of the label delay": _count(of_row, recorded < mature),
+        "recorded before the transaction": _count(of_row, recorded < pl.col("ts")),
+        "records that reverse the previous one": _count(of_row, previous != pl.col("is_fraud")),
+        "recorded at the time of another record of the transaction": int(
             of_row.select("transaction_id", "recorded_at").is_duplicated().sum()
         ),
-        "records at the time of a transaction": ledger.join(
+        "recorded at the time of some transaction": ledger.join(
             rows, left_on="recorded_at", right_on="ts", how="semi"
         ).height,
     }
 
 
-def _count(rows: pl.DataFrame, which: pl.Expr) -> int:
-    return int(rows.select(which.sum()).item() or 0)
+def _count(rows: pl.DataFrame, condition: pl.Expr) -> int:
+    return int(rows.select(condition.sum()).item() or 0)

@@ -17,7 +17,7 @@ from pydantic import Field
 from fraud3000 import strict_json
 from fraud3000.data.storage.atomic_write import whole
 from fraud3000.errors import ScorerError
-from fraud3000.features.spec.declarations import CONTRACT_VERSION
+from fraud3000.features.spec.catalogue import CONTRACT_VERSION
 from fraud3000.strict_json import MOST_JSON_BYTES, InvalidPartError, Strict
 
 FORMAT_VERSION = 4

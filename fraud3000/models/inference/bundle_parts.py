@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from fraud3000 import params, strict_json
 from fraud3000.errors import ScorerError
 from fraud3000.features.spec import schema
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.models.inference import bundle_schema, calibrate, predictors
 from fraud3000.models.inference.bundle_schema import ScorerJson
 from fraud3000.models.inference.calibrate import Calibrator

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from fraud3000.data.cleaning import passthrough
-from fraud3000.features.spec.declarations import Feature
+from fraud3000.features.spec.base import Feature
 from fraud3000.models.inference.encoder import Encoder
 
 _FEWEST = 3

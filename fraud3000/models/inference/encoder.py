@@ -13,7 +13,7 @@ import polars as pl
 
 from fraud3000.data.cleaning import category_text, passthrough
 from fraud3000.errors import SchemaError
-from fraud3000.features.spec.declarations import Feature
+from fraud3000.features.spec.base import Feature
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraud3000.features.spec.declarations import Feature
-from fraud3000.features.spec.describe import tell
+from fraud3000.features.spec.base import Feature
+from fraud3000.features.spec.describe import describe
 from fraud3000.models.inference.encoder import Encoder, Floats
 from fraud3000.models.inference.model import Model
 from fraud3000.models.inference.usual_values import norms
@@ -109,7 +109,7 @@ class _Teller:
         by_name = {feature.name: feature for feature in features}
         self.encoder = encoder
         self.features = [by_name[name] for name in encoder.columns]
-        self.told = [tell(feature, decimals=decimals) for feature in self.features]
+        self.told = [describe(feature, decimals=decimals) for feature in self.features]
         self.decimals = decimals
         self.typical = [typical.values[name] for name in encoder.columns]
         self.norms = norms(self.features)

@@ -15,7 +15,7 @@ import polars as pl
 
 from fraud3000.errors import SchemaError, ScorerError
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.models.inference import bundle, bundle_parts, predictors, self_test_rows
 from fraud3000.models.inference.calibrate import Calibrator
 from fraud3000.models.inference.category_counts import TrainedColumn
@@ -86,7 +86,7 @@ class Scorer:
     A model of one feature, put together by hand; `fraud3000.load` gives a trained one.
 
     >>> import numpy as np
-    >>> from fraud3000.features.spec.declarations import Column
+    >>> from fraud3000.features.spec.kinds import Column
     >>> from fraud3000.models.training import fit
     >>> from fraud3000.params import TrainModelParams
     >>> catalogue = Catalogue((Column("amount"),), label_delay=604_800)

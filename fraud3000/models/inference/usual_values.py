@@ -7,16 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fraud3000 import durations
-from fraud3000.features.spec.declarations import (
-    Column,
-    Feature,
-    LabelWindow,
-    Shift,
-    SinceLast,
-    Stateful,
-    Versus,
-    Window,
-)
+from fraud3000.features.spec.base import Feature, Stateful
+from fraud3000.features.spec.kinds import Column, LabelWindow, Shift, SinceLast, Versus, Window
 from fraud3000.models.inference.encoder import Floats
 
 _GROWING = {"count", "sum", "frauds", "labelled"}

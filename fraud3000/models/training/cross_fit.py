@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.inference.calibrate import Calibrator
 from fraud3000.models.inference.encoder import Floats

@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from fraud3000.errors import EmptyDataError, ParamsError
-from fraud3000.features.spec.declarations import Feature
+from fraud3000.features.spec.base import Feature
 from fraud3000.models.inference import contributions
 from fraud3000.models.inference.encoder import Encoder, Floats
 from fraud3000.models.inference.model import Member, Model

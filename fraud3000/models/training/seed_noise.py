@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.metrics.report import values
 from fraud3000.models.inference.model import Model
 from fraud3000.models.policy import choose_threshold

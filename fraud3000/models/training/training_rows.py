@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from fraud3000.errors import DataError, EmptyDataError
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels import visibility
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.training.fit import Labels

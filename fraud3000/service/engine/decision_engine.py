@@ -20,7 +20,7 @@ from typing import Any, Literal
 from fraud3000.data.cleaning.duplicates import arrival_order
 from fraud3000.errors import UnavailableError
 from fraud3000.features.online import FeatureStore
-from fraud3000.features.online.labels import Met
+from fraud3000.features.online.labels import LabelState
 from fraud3000.service.engine import feature_state
 from fraud3000.service.engine.decider import Decider, Reasons
 from fraud3000.service.engine.label_input import LabelInput, deduplicate
@@ -99,7 +99,7 @@ class DecisionEngine:
         self._journal, self._writer = journal, GroupCommitWriter(journal)
         self._last = journal.last  # number of the last entry, kept or not
         self.readiness = Readiness()
-        self._met: dict[str, Met | None] = {}  # where those stand that are being decided
+        self._met: dict[str, LabelState | None] = {}  # where those stand that are being decided
         self._open: dict[str, TransactionEntry] = {}  # taken, and not decided since that failed
         self._newest = newest(past, journal)
         self._since = 0
@@ -112,7 +112,7 @@ class DecisionEngine:
     def warm_up(self) -> None:
         """Do once what a first transaction would have to wait for: code is compiled where it is first run."""
         nobody = {"transaction_id": "", "ts": self._newest or 0, "card_id": "", "terminal_id": "", "amount": 0}
-        features = self.store.features_for({**nobody, "status": "approved"})
+        features = self.store.peek({**nobody, "status": "approved"})
         self.judge.scorer.judge([features], [0])
 
     def listen(self, to: Callable[[TransactionEntry], None]) -> None:
@@ -405,7 +405,7 @@ class DecisionEngine:
         salt = os.urandom(16).hex()
         taken = TransactionEntry(self._last, received_at, self._newest, row, self.judge.catalogue, features, salt=salt)
         self._open[taken.transaction_id] = taken
-        self._met[taken.transaction_id] = self.store.met
+        self._met[taken.transaction_id] = self.store.last_label_state
         return taken
 
     def _keep(self, decided: Iterable[TransactionEntry], before: int) -> None:
@@ -419,7 +419,7 @@ class DecisionEngine:
             entries.append(entry)
             self._open.pop(one.transaction_id, None)
             if one.declined:
-                self.store.unpresume(one.transaction_id, self._met.get(one.transaction_id))
+                self.store.withhold_label(one.transaction_id, self._met.get(one.transaction_id))
             for listener in self._listeners:
                 listener(one)
         self._writer.add(sorted(entries, key=lambda entry: entry.number))

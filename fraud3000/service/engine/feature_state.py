@@ -17,7 +17,7 @@ from fraud3000.data.storage.spill import in_pieces
 from fraud3000.errors import ScorerError
 from fraud3000.features.online import FeatureStore
 from fraud3000.features.online.row_features import Value
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.history_frames import ledger_of, transactions_of
 from fraud3000.service.journal.interface import Journal
@@ -83,7 +83,7 @@ def advanced(
     while part := list(islice(since, _AT_ONCE)):
         taken = [one for one in part if isinstance(one, TransactionEntry)]
         declined = [one.transaction_id for one in taken if one.declined]
-        store.absorb(transactions_of(taken), ledger_of(part), unpresumed=declined)
+        store.absorb(transactions_of(taken), ledger_of(part), withheld=declined)
         for one in part:
             if isinstance(one, LateDecisionEntry):
                 meet(store, one)
@@ -98,9 +98,9 @@ def meet(store: FeatureStore, entry: Entry) -> tuple[Value, ...]:
         case TransactionEntry():
             features = tuple(store.observe(entry.transaction).values())
             if entry.declined:
-                store.unpresume(entry.transaction_id, store.met)
+                store.withhold_label(entry.transaction_id, store.last_label_state)
         case LateDecisionEntry() if entry.declined:
-            store.unpresume(entry.transaction_id)
+            store.withhold_label(entry.transaction_id)
         case LabelEntry():
             tell(store, entry)
     return features

@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
 from starlette.types import ASGIApp
 
-from fraud3000.features.spec.declarations import CONTRACT_VERSION
+from fraud3000.features.spec.catalogue import CONTRACT_VERSION
 from fraud3000.service.engine.decision_engine import DecisionEngine
 from fraud3000.service.http import api_keys, fast_route, parsing, responses
 from fraud3000.service.http import authentication as door_

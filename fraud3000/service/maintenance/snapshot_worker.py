@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fraud3000 import logs
 from fraud3000.errors import FraudError, UnavailableError
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.service.engine import feature_state
 from fraud3000.service.journal import hash_chain
 from fraud3000.service.journal.sqlite import SqliteJournal

@@ -13,7 +13,7 @@ import polars as pl
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.evaluation import rolling_backtest
 from fraud3000.evaluation.rolling_backtest import FittedFold, Fold
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels import splits, visibility
 from fraud3000.metrics.scored_arrays import counted
 from fraud3000.models.training.training_rows import TrainingRows, usable

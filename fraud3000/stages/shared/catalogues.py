@@ -10,7 +10,7 @@ from fraud3000 import durations
 from fraud3000.errors import SchemaError
 from fraud3000.features import catalogue as catalogues
 from fraud3000.features.custom_features import declare
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.params import Params
 from fraud3000.schema import TRANSACTIONS
 
@@ -61,7 +61,7 @@ def require_free_names(schema: Mapping[str, pl.DataType], label_delay: str) -> N
     fraud3000.errors.SchemaError: transactions: column 'hour' has the name of a feature
     Hint: Rename the column in the file, or take it out of prepare.mapping.
     """
-    features = {one.name for one in catalogues.declared(label_delay) if one.needs <= set(schema)}
+    features = {feature.name for feature in catalogues.default_features(label_delay) if feature.needs <= set(schema)}
     taken = sorted(name for name in schema if name in features and name not in TRANSACTIONS)
     if taken:
         listed = ", ".join(f"'{name}'" for name in taken)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from fraud3000.errors import DataError, ScorerError
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels import splits, visibility
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params

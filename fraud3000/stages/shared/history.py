@@ -17,7 +17,7 @@ from fraud3000.data.cleaning.clean import Intake
 from fraud3000.data.storage.external_sort import in_order
 from fraud3000.data.storage.spill import SLICE, PartitionedSpill, Spill, in_pieces
 from fraud3000.errors import DataError
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.params import ColumnMapping
 from fraud3000.schema import LEDGER
 from fraud3000.stages.shared.stream import Stream, TimeOrderedRows
@@ -123,14 +123,14 @@ def require_span(stream: Stream, catalogue: Catalogue) -> None:
     DataError
         Saying how much history there is and how much is needed.
     """
-    if not catalogue.longest or not stream.timed:
+    if not catalogue.lookback or not stream.timed:
         return
     first = stream.new.rows.select(pl.col("ts").min()).collect().item()
     reach = timedelta(microseconds=stream.first - stream.earliest)
-    if reach < timedelta(seconds=catalogue.longest):
+    if reach < timedelta(seconds=catalogue.lookback):
         raise DataError(
             f"history: only {reach.total_seconds() / 86_400:.1f} days lie before the first row to be scored, "
-            f"{first:%Y-%m-%d %H:%M}, and the longest window needs {durations.text(catalogue.longest)}",
+            f"{first:%Y-%m-%d %H:%M}, and the longest window needs {durations.text(catalogue.lookback)}",
             hint="Give earlier transactions with --history, or accept incomplete features with --cold-start.",
         )
 

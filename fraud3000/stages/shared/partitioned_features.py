@@ -11,7 +11,8 @@ import polars as pl
 
 from fraud3000.data.storage.spill import SLICE, PartitionedSpill, Spill
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Catalogue, Feature, Stateful
+from fraud3000.features.spec.base import Feature, Stateful
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.schema import LEDGER
 from fraud3000.stages.shared.progress import track
 
@@ -129,7 +130,7 @@ class _Group:
             rows, records = self._rows.take(part), self._records.take(part)
             if rows.height:
                 wanted = rows[_WANTED]
-                values = batch_engine.featurize(rows.drop(_WANTED), records, self._catalogue, wanted=wanted)
+                values = batch_engine.featurize(rows.drop(_WANTED), records, self._catalogue, output_mask=wanted)
                 numbers = rows["transaction_id"].filter(wanted).alias(_ROW)
                 yield values.select(numbers, *self._catalogue.names)
 

@@ -16,7 +16,8 @@ from fraud3000 import registry
 from fraud3000.errors import SchemaError
 from fraud3000.evaluation.segments import segments
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.spec.declarations import Catalogue, Column
+from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.features.spec.kinds import Column
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
 from fraud3000.promotion import checks, statistical_gate, verdict_log

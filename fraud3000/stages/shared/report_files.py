@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from fraud3000.errors import DataError
-from fraud3000.features.spec.declarations import Column
+from fraud3000.features.spec.kinds import Column
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.training.importance import permutation

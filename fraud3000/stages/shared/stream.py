@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraud3000.data.storage.spill import in_pieces
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -144,7 +144,7 @@ class Stream:
 
     def _reach(self, catalogue: Catalogue) -> tuple[int, int]:
         ends = _FOREVER if self.numbered else self.new.at(len(self.new.counts) - 1) + 1
-        return self.first - catalogue.span * _SECOND, ends
+        return self.first - catalogue.retention * _SECOND, ends
 
     def _together(self, read: Sequence[pl.DataFrame], number: int) -> pl.DataFrame:
         """Rows of history and input, numbered on by time and id where arrival is not recorded."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from fraud3000.errors import ParamsError
-from fraud3000.features.spec.declarations import Catalogue
+from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels import splits
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.training.training_rows import TrainingRows, usable
