@@ -112,9 +112,9 @@ def _contributions(taken: TransactionEntry, judge: Decider | None) -> tuple[Tabl
     if judge is None or taken.answer is None or taken.answer.source == "fallback":
         return ()
     encoder = judge.scorer.model.encoder
-    told = judge.scorer.model.contributions_of(encoder.rows([judge.named(taken)]))
+    told = judge.scorer.model.contributions_of(encoder.rows([judge.features_by_name(taken)]))
     found = sorted(zip(encoder.columns, told.values[0], strict=True), key=lambda one: -abs(one[1]))[:_SHOWN]
-    values = judge.named(taken)
+    values = judge.features_by_name(taken)
     rows = tuple((name, _value(values[name]), f"{added:+.3f}") for name, added in found if added)
     return (Table("Features by what they add to the log-odds", ("feature", "value", "adds"), rows),) if rows else ()
 

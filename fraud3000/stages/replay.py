@@ -12,7 +12,7 @@ from fraud3000.features.online import FeatureStore
 from fraud3000.params import Params
 from fraud3000.service.engine import feature_state
 from fraud3000.service.engine.decider import Decider
-from fraud3000.service.engine.feature_state import sown
+from fraud3000.service.engine.feature_state import from_seed
 from fraud3000.service.journal.entries import Decision, Entry, LateDecisionEntry, RepairEntry, TransactionEntry
 from fraud3000.service.journal.holes import count
 from fraud3000.service.journal.repair import Corrections
@@ -52,7 +52,7 @@ def replay(params: Params, ids: Sequence[str] = ()) -> Summary:
         wanted = {decision_of(journal, one).number for one in ids}
         judges = judges_of(Workspace.of(params), seen.models.values())
         root = service_folder(params)
-        found = _Replay(judges, {one.catalogue: sown(root, one.scorer.catalogue) for one in judges.values()})
+        found = _Replay(judges, {one.catalogue: from_seed(root, one.scorer.catalogue) for one in judges.values()})
         for entry in journal.after(0):
             if isinstance(entry, RepairEntry):
                 found.stores = {name: _repaired(store, journal, root, entry) for name, store in found.stores.items()}
@@ -65,8 +65,8 @@ def replay(params: Params, ids: Sequence[str] = ()) -> Summary:
 
 def _repaired(store: FeatureStore, journal: SqliteJournal, root: Path, repair: RepairEntry) -> FeatureStore:
     """The state behind a repair: as it would be if a wrong clock had not dated entries into the future."""
-    again, corrections = sown(root, store.catalogue), Corrections.of_journal(journal, until=repair.number)
-    feature_state.advanced(again, journal, 0, until=repair.number, corrections=corrections)
+    again, corrections = from_seed(root, store.catalogue), Corrections.of_journal(journal, until=repair.number)
+    feature_state.apply_entries(again, journal, 0, until=repair.number, corrections=corrections)
     return again
 
 
@@ -111,7 +111,7 @@ class _Replay:
         """Let every state see an entry; a transaction with the features that each catalogue gives it."""
         met: dict[str, TransactionEntry] = {}
         for catalogue, store in self.stores.items():
-            features = feature_state.meet(store, entry)
+            features = feature_state.observe_entry(store, entry)
             if isinstance(entry, TransactionEntry):
                 met[catalogue] = replace(entry, catalogue=catalogue, features=features)
         return met
@@ -122,7 +122,7 @@ class _Replay:
             self.counts["expired" if told.expired else "erased" if told.commitment else "undecided"] += 1
             return
         again = met[told.catalogue].answered(told.answer)
-        again = self.judges[told.answer.fingerprint].again(again)
+        again = self.judges[told.answer.fingerprint].decide_again(again)
         self.counts["replayed"] += 1
         self.counts[told.answer.source] += 1
         if again.body() == told.body():

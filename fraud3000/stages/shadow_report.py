@@ -104,7 +104,7 @@ def _pairs(book: ShadowStore, journal: SqliteJournal) -> Iterator[Pair]:
         if isinstance(entry, LateDecisionEntry) and entry.transaction_id in late:
             taken = late.pop(entry.transaction_id).answered(entry.answer)
         if isinstance(taken, TransactionEntry) and taken.answer is not None and taken.answer.source == "model":
-            opinion = book.of(taken.number)
+            opinion = book.find(taken.number)
             if opinion is not None:
                 yield taken, opinion
 
@@ -222,7 +222,7 @@ def _timed(params: Params, taken: list[TransactionEntry]) -> list[float]:
     for one in taken:
         assert one.answer is not None
         judge = judges[one.answer.fingerprint]
-        features, amount = judge.named(one), one.transaction["amount"]
+        features, amount = judge.features_by_name(one), one.transaction["amount"]
         begin = time.perf_counter_ns()
         judge.scorer.judge([features], [amount])
         found.append((time.perf_counter_ns() - begin) / 1e3)

@@ -18,7 +18,7 @@ import pytest
 
 from fraud3000.service.http import parsing
 from fraud3000.service.http.api_keys import SCOPES, ApiKeys
-from fraud3000.service.http.connection import MOST_WAITING
+from fraud3000.service.http.connection import MAX_PIPELINED
 from tests.attack.bystander import PATIENCE, Bystander, Running, ask, serving, transaction
 
 GRACE = 30.0
@@ -65,7 +65,7 @@ def get(path: str, *headers: str) -> bytes:
 
 def never_reading(opened: ExitStack, port: int, many: int) -> list[socket.socket]:
     """Connections that ask for long answers again and again and take none."""
-    asked = get("/openapi.json") * MOST_WAITING
+    asked = get("/openapi.json") * MAX_PIPELINED
     made = [connected(opened, port, room=4096) for _ in range(many)]
     for connection in made:
         send_what_goes(connection, asked, 4)
@@ -185,7 +185,7 @@ def test_clients_that_keep_it_waiting_are_ended_within_the_documented_time(
     bystander = Bystander(running.port)
     quiet = bystander.quiet()
     with bystander.watching():
-        end = time.monotonic() + 2 * parsing.LONGEST + PATIENCE
+        end = time.monotonic() + 2 * parsing.READ_TIMEOUT + PATIENCE
         assert all(is_ended(connection, end - time.monotonic()) for connection in [*lazy, *slow])
     assert bystander.statuses == {200}
     assert sorted(bystander.seconds)[len(bystander.seconds) // 2] - quiet < RESPONSIVE
@@ -196,7 +196,7 @@ def test_clients_that_keep_it_waiting_are_ended_within_the_documented_time(
 def test_a_client_that_takes_a_byte_at_a_time_is_ended(running: Running, connections: ExitStack) -> None:
     """Some bytes now and then are no progress: an answer must be taken at a least rate."""
     (trickling,) = never_reading(connections, running.port, 1)
-    end = time.monotonic() + 2 * parsing.LONGEST + PATIENCE
+    end = time.monotonic() + 2 * parsing.READ_TIMEOUT + PATIENCE
     ended = False
     trickling.settimeout(1)
     while not ended and time.monotonic() < end:

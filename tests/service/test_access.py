@@ -58,7 +58,7 @@ def test_a_key_is_known_until_it_is_revoked(path: Path) -> None:
         made.revoke("00000000")
 
 
-ADD = "import sys; from pathlib import Path; from fraud3000.service.http.api_keys import Keys; keys = Keys(Path(sys.argv[1])); [print(keys.add(sys.argv[2], ['read'])) for _ in range(20)]"
+ADD = "import sys; from pathlib import Path; from fraud3000.service.http.api_keys import ApiKeys; keys = ApiKeys(Path(sys.argv[1])); [print(keys.add(sys.argv[2], ['read'])) for _ in range(20)]"
 
 
 def test_keys_that_are_made_at_once_are_all_kept(path: Path) -> None:
@@ -98,7 +98,7 @@ def test_what_is_no_key(path: Path, given: str) -> None:
 def test_a_file_that_is_none_of_keys(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("[{}]")
-    with pytest.raises(UnavailableError, match="is no file of keys"):
+    with pytest.raises(UnavailableError, match="is not a key file"):
         ApiKeys(path).all()
 
 
@@ -146,7 +146,9 @@ def test_the_key_of_the_environment_may_do_everything(
 def test_nobody_else_is_let_in_without_a_key(given: Params, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FRAUD3000_API_KEY", raising=False)
     how: dict[str, Any] = {"port": 0, "history": str(history), "model": "challenger"}
-    with pytest.raises(ParamsError, match=r"--host 0\.0\.0\.0: others could reach the service, and there is no key"):
+    with pytest.raises(
+        ParamsError, match=r"--host 0\.0\.0\.0: other machines could reach the service, but it has no API key"
+    ):
         Service.open(given, host="0.0.0.0", **how)
     keys.add(given, "shop", ["score"])
     Service.open(given, host="0.0.0.0", **how).close()

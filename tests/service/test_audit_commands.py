@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from fraud3000.errors import DataError, ParamsError, UnavailableError
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.service.engine.feature_state import sown
+from fraud3000.service.engine.feature_state import from_seed
 from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.stages import audit
 from fraud3000.stages.explain import explain
@@ -106,15 +106,15 @@ def test_a_card_is_forgotten_and_all_else_stays(
         audit.erase(given, card)
     with closing(reopen()) as service:
         scorer = Scorer.load(trained / "data" / "models" / "1")
-        rebuilt = sown(root, scorer.catalogue)
-        for entry in service.kept.journal.after(0):
+        rebuilt = from_seed(root, scorer.catalogue)
+        for entry in service.contents.journal.after(0):
             if isinstance(entry, TransactionEntry):
                 rebuilt.observe(entry.transaction)
             elif entry.kind == "label":
                 rebuilt.record_label(
                     entry.transaction_id, entry.is_fraud, source=entry.source, reported_at=None, recorded_at=entry.recorded_at  # type: ignore[union-attr]
                 )  # fmt: skip
-        assert service.kept.store.checksum() == rebuilt.checksum()
+        assert service.contents.store.checksum() == rebuilt.checksum()
         with pytest.raises(UnavailableError, match="another service keeps its journal there"):
             audit.erase(given, newest["card_id"][1])
 
@@ -163,4 +163,4 @@ def test_one_decision_is_told_to_a_person(ended: None, given: Params, newest: pl
 def test_a_service_is_open_on_what_it_kept(ended: None, reopen: Open) -> None:
     service: Service = reopen()
     with closing(service):
-        assert service.kept.journal.last == NEWEST + 1
+        assert service.contents.journal.last == NEWEST + 1

@@ -33,8 +33,10 @@ def clock(newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Clock:
     last = newest["ts"].max()
     assert isinstance(last, datetime)
     made = Clock(last.replace(tzinfo=UTC) + timedelta(minutes=1))
-    counter = validation.RequestValidator
-    monkeypatch.setattr(serve, "Counter", lambda mapping, span, key, _: counter(mapping, span, key, made.now))
+    validator = validation.RequestValidator
+    monkeypatch.setattr(
+        serve, "RequestValidator", lambda mapping, span, key, _: validator(mapping, span, key, made.now)
+    )
     return made
 
 

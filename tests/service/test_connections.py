@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 
 from fraud3000.service.http import parsing
-from fraud3000.service.http.connection import MOST_HEAD, MOST_WAITING, Connection
+from fraud3000.service.http.connection import MAX_HEAD_BYTES, MAX_PIPELINED, Connection
 from fraud3000.stages.serve import Service
 from tests.service.world import items
 
@@ -29,12 +29,12 @@ PATIENCE = 15.0
 @pytest.fixture
 def server(opened: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[uvicorn.Server]:
     """The service on a port of its own, in a thread, that waits no longer than half a second."""
-    monkeypatch.setattr(parsing, "LONGEST", 0.5)
+    monkeypatch.setattr(parsing, "READ_TIMEOUT", 0.5)
     config = uvicorn.Config(
         opened.app, http=Connection, ws="none", log_config=None, log_level="critical", access_log=False
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listening])))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listener])))
     thread.start()
     yield server
     server.should_exit = True
@@ -43,7 +43,7 @@ def server(opened: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[uvicorn
 
 @pytest.fixture
 def port(opened: Service, server: uvicorn.Server) -> int:
-    return int(opened.listening.getsockname()[1])
+    return int(opened.listener.getsockname()[1])
 
 
 Connect = Callable[[], socket.socket]
@@ -126,7 +126,7 @@ def is_refused(answer: tuple[int, dict[str, str], Any], status: int, code: str) 
 def test_a_request_that_comes_byte_by_byte_is_answered(
     connect: Connect, good: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parsing, "LONGEST", PATIENCE)
+    monkeypatch.setattr(parsing, "READ_TIMEOUT", PATIENCE)
     connection = connect()
     for byte in request(good()):
         connection.send(bytes([byte]))
@@ -154,7 +154,7 @@ def test_a_head_without_end_is_refused(connect: Connect, good: Any, endless: byt
     connection = connect()
     connection.sendall(b"GET /health HTTP/1.1\r\n")
     sent = 0
-    while sent <= MOST_HEAD:
+    while sent <= MAX_HEAD_BYTES:
         connection.sendall(endless)
         sent += len(endless)
     is_refused(answers(connection)[0], 431, "head_too_large")
@@ -262,13 +262,13 @@ def test_more_requests_than_may_wait_end_the_connection_behind_those_before(conn
     connection.sendall(request(good()) + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 5_000)
     with connection.makefile("rb") as file:
         answered = file.read()
-    assert answered.count(b"HTTP/1.1 200 ") == 1 + MOST_WAITING
+    assert answered.count(b"HTTP/1.1 200 ") == 1 + MAX_PIPELINED
     assert answered.count(b"connection: close") == 1
 
 
 def test_answers_that_are_not_taken_end_a_pipelining_connection(server: uvicorn.Server, connect: Connect) -> None:
     lazy = connect()
-    asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * MOST_WAITING
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * MAX_PIPELINED
     lazy.settimeout(0.2)
     with contextlib.suppress(OSError):
         for _ in range(100):

@@ -41,8 +41,8 @@ def test_what_comes_too_late_is_decided_by_its_amount(reopen: Open, sent: list[d
                 [],
             )
         assert post(client, {"transactions": sent}, params={"reasons": "all"}).json()["results"] == late, "a retry"
-        kept = [entry for entry in service.kept.journal.after(0) if isinstance(entry, TransactionEntry)]
-        assert all(len(one.features) == len(service.kept.store.catalogue.names) for one in kept)
+        kept = [entry for entry in service.contents.journal.after(0) if isinstance(entry, TransactionEntry)]
+        assert all(len(one.features) == len(service.contents.store.catalogue.names) for one in kept)
         assert [one.answer.source for one in kept if one.answer] == ["fallback"] * 3
         queue = client.get("/alerts").json()["alerts"]
         assert [(one["amount"], one["expected_loss"]) for one in queue] == [(700_000, 700_000.0), (60_000, 60_000.0)]

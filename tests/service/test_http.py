@@ -64,10 +64,10 @@ def test_an_address_without_a_key_is_answered_429_and_one_with_a_key_is_not(
 
 
 def test_addresses_are_forgotten_before_they_fill_the_memory() -> None:
-    allowance = RateLimiter(20, clock=lambda: 0.0)
+    rate_limiter = RateLimiter(20, clock=lambda: 0.0)
     for number in range(50_000):
-        allowance.wait(str(number))
-    assert len(allowance._left) <= 10_000
+        rate_limiter.acquire(str(number))
+    assert len(rate_limiter._buckets) <= 10_000
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/model", "/metrics", "/openapi.json", "/alerts"])
@@ -102,7 +102,7 @@ def test_an_unknown_parameter_is_refused_with_those_that_there_are(
         assert "unknown parameter" in error["message"]
         assert "4111" not in error["message"]
         route = "/decisions/{decision}" if "decisions" in path else path
-        expected = f"Parameters of {path}: {TAKEN[path]}." if path in TAKEN else f"{route} takes no parameters."
+        expected = f"Parameters of {path}: {TAKEN[path]}." if path in TAKEN else f"{route} has no parameters."
         assert error["hint"] == expected
 
 
@@ -113,7 +113,7 @@ def test_a_parameter_that_is_given_twice_is_refused(
     sent: dict[str, Any] = {"json": items(newest)[0]} if method == "POST" else {}
     answer = client.request(method, path, **sent)
     assert answer.status_code == 422
-    assert answer.json()["error"]["message"].endswith("given twice")
+    assert answer.json()["error"]["message"].endswith("repeated parameter")
 
 
 def broken(*_: Any, **__: Any) -> Any:
@@ -153,7 +153,7 @@ def test_a_bug_is_told_in_one_form_on_every_route(
 def test_a_bug_in_authentication_is_told_in_the_same_form(
     opened: Service, monkeypatch: pytest.MonkeyPatch, newest: pl.DataFrame
 ) -> None:
-    monkeypatch.setattr(ApiKeys, "needed", property(broken))
+    monkeypatch.setattr(ApiKeys, "required", property(broken))
     answer = TestClient(opened.app).get("/model")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
 

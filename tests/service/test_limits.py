@@ -43,7 +43,7 @@ def test_a_key_has_its_allowance(given: Params, history: Path, newest: pl.DataFr
 def test_more_than_there_is_room_for_is_sent_away(
     client: TestClient, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decision_engine, "MOST_INSIDE", 10)
+    monkeypatch.setattr(decision_engine, "MAX_IN_PROGRESS", 10)
     sent = items(newest)
     busy = post(client, {"transactions": sent[:11]})
     assert (busy.status_code, busy.json()["error"]["code"], busy.headers["Retry-After"]) == (503, "unavailable", "5")
@@ -62,9 +62,9 @@ def running(opened: Service) -> Iterator[int]:
     """The service on a port of its own, in a thread."""
     config = uvicorn.Config(opened.app, log_config=None, log_level="warning", access_log=False)
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listening])))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listener])))
     thread.start()
-    yield opened.listening.getsockname()[1]
+    yield opened.listener.getsockname()[1]
     server.should_exit = True
     thread.join()
 
@@ -77,7 +77,7 @@ def status(port: int, one: dict[str, Any]) -> int:
 
 
 def test_a_slow_sender_does_not_hold_it_up(running: int, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parsing, "LONGEST", 0.5)
+    monkeypatch.setattr(parsing, "READ_TIMEOUT", 0.5)
     with closing(socket.create_connection(("127.0.0.1", running))) as slow:
         slow.sendall(
             b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"

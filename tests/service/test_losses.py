@@ -162,7 +162,7 @@ def test_a_rescued_file_alone_is_not_taken_for_the_journal(ended: Path, given: P
         assert len(found(given)) == 1
     path.with_name("journal.db.rescued").rename(path)
     with closing(reopen()) as service:
-        assert service.kept.journal.last == 300
+        assert service.contents.journal.last == 300
     assert found(given) == []
 
 
@@ -177,7 +177,7 @@ def test_a_rescued_journal_is_put_in_place_by_the_next_start(ended: Path, given:
     shutil.copy(path, path.with_name("journal.db.rescued"))
     path.write_bytes(b"\0" * 9_000)
     with closing(reopen()) as service:
-        assert service.kept.journal.last == 300
+        assert service.contents.journal.last == 300
     assert not path.with_name("journal.db.rescued").exists()
     assert found(given) == []
 

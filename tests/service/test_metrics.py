@@ -149,7 +149,7 @@ def test_names_from_outside_are_few_and_no_card_numbers(client: TestClient) -> N
 
 
 def test_what_is_watched_is_asked_whenever_it_is_read(opened: Service, in_trained: Path) -> None:
-    kept = opened.kept
+    kept = opened.contents
     judge = Decider(Scorer.load(Path("data/models/1"), version="7"), "f" * 64, Fallback())
     metrics = Metrics(DecisionEngine(judge, kept.store, kept.journal, kept.past))
 

@@ -111,13 +111,13 @@ def test_a_commit_into_a_replaced_file_is_not_acknowledged(reopen: Open, newest:
 
     with closing(service):
         run(service, work)
-        assert service.kept.journal.last == 2
+        assert service.contents.journal.last == 2
 
 
 def test_a_full_disk_takes_the_service_down_until_there_is_room(reopen: Open, newest: pl.DataFrame) -> None:
     sent = items(newest)
     with closing(reopen()) as service:
-        writing = service.kept.journal._writing
+        writing = service.contents.journal._writing
         pages = writing.execute("PRAGMA page_count").fetchone()[0]
 
         async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
@@ -127,7 +127,7 @@ def test_a_full_disk_takes_the_service_down_until_there_is_room(reopen: Open, ne
             assert gauge((await client.get("/metrics")).text, 'refusing{cause="disk"}') == 1
             writing.execute("PRAGMA max_page_count = 1000000")
             await becomes(client, 200, 5)  # nobody sends anything meanwhile
-            assert service.kept.journal.last == 60
+            assert service.contents.journal.last == 60
 
         run(service, work)
 
@@ -217,5 +217,5 @@ def test_twenty_years_ahead_for_seconds_leave_nothing_behind(
 
     with closing(reopen()) as service:
         run(service, work)
-        assert service.kept.journal.last == 2
+        assert service.contents.journal.last == 2
     assert anchors_of(given).mark.exists()

@@ -71,10 +71,10 @@ def logged(verbosity: int) -> Lines:
 def running(opened: Service) -> Iterator[int]:
     """The service on a port of its own, in a thread; behind it, all is logged."""
     server = uvicorn.Server(uvicorn.Config(opened.app, log_config=None, log_level="warning", access_log=False))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listening])))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listener])))
     thread.start()
     try:
-        yield opened.listening.getsockname()[1]
+        yield opened.listener.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join()

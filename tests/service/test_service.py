@@ -219,21 +219,21 @@ def test_what_keeps_it_from_serving_is_told(given: Params, history: Path, opened
     with pytest.raises(UnavailableError, match="another service keeps its journal there"):
         Service.open(given, port=0, model="challenger")
     given = given.model_copy(update={"serve": given.serve.model_copy(update={"store": str(tmp_path / "other")})})
-    busy = opened.listening.getsockname()[1]
-    with pytest.raises(UnavailableError, match=f"port {busy}: cannot be listened on .another program listens there"):
+    busy = opened.listener.getsockname()[1]
+    with pytest.raises(UnavailableError, match=f"port {busy}: cannot be bound .another program uses it"):
         Service.open(given, port=busy, model="challenger")
     with pytest.raises(ScorerError, match="no champion"):
         Service.open(given, port=0)
     with pytest.raises(DataError, match="no such file"):
         Service.open(given, port=0, model="challenger", history="nowhere.parquet")
     pl.read_parquet(history).head(500).write_parquet(tmp_path / "short.parquet")
-    with pytest.raises(DataError, match=r"history: spans \d+\.\d days, and the longest window needs 90d"):
+    with pytest.raises(DataError, match=r"history: spans \d+\.\d days, but the longest window needs 90d"):
         Service.open(given, port=0, model="challenger", history=str(tmp_path / "short.parquet"))
     short = str(tmp_path / "short.parquet")
     Service.open(given, port=0, model="challenger", history=short, cold_start=True).close()
     with pytest.raises(DataError, match=r"history: spans"):
         Service.open(given, port=0, model="challenger", history=short)
-    with pytest.raises(DataError, match=r"other: began with the history .*short\.parquet, not with .*history\.parquet"):
+    with pytest.raises(DataError, match=r"other: was seeded with .*short\.parquet, not with .*history\.parquet"):
         Service.open(given, port=0, model="challenger", history=str(history))
 
 

@@ -56,7 +56,7 @@ def service(reopen: Callable[[], Service], monkeypatch: pytest.MonkeyPatch) -> I
 def seen(params: Params) -> int:
     books = ShadowStore.all(service_folder(params))
     try:
-        found = books[0].seen if books else None
+        found = books[0].last_entry if books else None
         return -1 if found is None else found
     finally:
         for book in books:
@@ -82,7 +82,7 @@ def test_it_decides_what_comes_and_goes_on_where_it_ended(
 
     run(service, work)
     run(service, more)
-    asyncio.run(service.upkeep.snapshot())
+    asyncio.run(service.maintenance.snapshot())
     told = shadow_report(shadowed)
     assert (told.facts["shadow"], told.facts["answered"], told.facts["transactions"]) == ("version 2", "version 1", 300)
     agreement, money, latency = told.tables
@@ -121,14 +121,14 @@ def test_it_says_what_the_model_would_answer(
             await score(client, sent[50:])
 
         run(service, work)
-        while shadow.catch_up():
+        while shadow.process_next():
             pass
         for one in taken(shadowed)[50:]:
-            said = shadow.book.of(one.number)
+            said = shadow.opinions.find(one.number)
             assert said is not None
             assert one.answer is not None
             assert (said.score, said.decision) == (one.answer.score, one.answer.decision)
-        assert shadow.store.checksum() == service.desk.store.checksum()
+        assert shadow.store.checksum() == service.engine.store.checksum()
 
 
 def test_without_a_shadow_that_is_said(service: Service, given: Params) -> None:

@@ -35,7 +35,7 @@ def test_the_pieces_of_a_list_are_the_list(content: list[Any], indent: int | Non
     assert found is not None
     assert found[0] == b'"labels"'
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_pieces, "_PIECE", 20)
+        patch.setattr(json_pieces, "_MIN_PIECE", 20)
         pieces = [json.loads(piece) for piece in json_pieces.pieces(text, found[1])]
     assert [item for piece in pieces for item in piece] == content
     assert len(content) < 60 or len(pieces) > 3
@@ -47,7 +47,7 @@ def pieces_of(text: bytes) -> list[Any]:
 
 @pytest.mark.parametrize("end", [b"", b"]", b"]}x", b'], "b": 1}', b"} }", b"]}{}", b'{"a": 1}]}', b" 5]}", b"]]}"])
 def test_a_list_that_does_not_end_as_it_should_is_malformed(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_pieces, "_PIECE", 1)
+    monkeypatch.setattr(json_pieces, "_MIN_PIECE", 1)
     with pytest.raises(Malformed, match=r"byte 1[4-6]"):
         pieces_of(b'{"a":[{"a": 1}' + end)
 
@@ -111,7 +111,7 @@ def long(newest: pl.DataFrame, many: int = 400) -> list[dict[str, Any]]:
 
 def test_a_long_body_is_answered_as_its_parts_are(client: TestClient, newest: pl.DataFrame) -> None:
     sent = long(newest)
-    assert len(json.dumps(sent)) > json_pieces.LONGEST
+    assert len(json.dumps(sent)) > json_pieces.MAX_BYTES
     whole = post(client, {"transactions": sent})
     assert whole.status_code == 200
     lines = "\n".join(map(json.dumps, sent))
@@ -152,7 +152,7 @@ def test_a_long_body_that_is_wrong_is_refused(
     changed = new.join(body.rsplit(old, 1))
     refused = client.post("/score", content=changed, headers={"Content-Type": "application/json"})
     assert (refused.json()["error"]["code"], refused.status_code) == (code, 413 if code == "too_large" else 422)
-    assert opened.kept.journal.last == 0
+    assert opened.contents.journal.last == 0
 
 
 @pytest.mark.parametrize(

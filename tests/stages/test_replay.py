@@ -66,7 +66,7 @@ def test_all_of_them_are_made_again(given: Params, served: Service) -> None:
 
 def test_some_of_them(given: Params, served: Service) -> None:
     first, second, *_ = [
-        entry for entry in served.kept.journal.after(0) if isinstance(entry, TransactionEntry) and entry.answer
+        entry for entry in served.contents.journal.after(0) if isinstance(entry, TransactionEntry) and entry.answer
     ]
     assert second.answer is not None
     assert replay(given, [first.transaction_id, second.answer.decision_id]).facts["replayed"] == 2
@@ -75,7 +75,7 @@ def test_some_of_them(given: Params, served: Service) -> None:
 
 
 def test_one_that_was_told_otherwise_is_named(given: Params, served: Service, tmp_path: Path) -> None:
-    entries = list(served.kept.journal.after(0))
+    entries = list(served.contents.journal.after(0))
     wrong = next(entry for entry in entries[50:] if isinstance(entry, TransactionEntry) and entry.answer)
     place = entries.index(wrong)
     assert wrong.answer is not None

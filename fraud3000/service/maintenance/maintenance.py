@@ -187,7 +187,7 @@ class Maintenance:
         """
         async with self._changing:
             version, folder = await asyncio.to_thread(self._find)
-            present = self.desk.judge
+            present = self.desk.decider
             fingerprint = bundle.fingerprint(folder)
             if (fingerprint, version) == (present.fingerprint, present.scorer.version):
                 return Reloaded("same", version)
@@ -218,7 +218,7 @@ class Maintenance:
         self.desk.readiness.require_store()
         async with self._building:
             begin = time.monotonic()
-            found = await built(self._root, self.desk.judge.scorer.catalogue)
+            found = await built(self._root, self.desk.decider.scorer.catalogue)
             self._saved, self.snapshot_at = max(self._saved, found.number), time.monotonic()
             self.snapshots()
             logger.info("snapshot entry={} seconds={:.1f}", found.number, time.monotonic() - begin)
@@ -258,7 +258,7 @@ class Maintenance:
 
     def _ready(self, version: str, folder: Path, fingerprint: str) -> Decider:
         """The model, once it has shown that it is what it was, and has decided what came of late."""
-        present = self.desk.judge
+        present = self.desk.decider
         scorer = Scorer.load(folder, version=version)
         if scorer.mapping != present.scorer.mapping:
             raise ScorerError(
@@ -266,9 +266,9 @@ class Maintenance:
                 hint="Start the service anew: clients will have to send other fields.",
             )
         scorer.require_same()
-        judge = Decider(scorer, fingerprint, present.fallback)
+        judge = Decider(scorer, fingerprint, present.amount_bands)
         recent = [one for one in self._journal.recent(_RECENT) if one.catalogue == judge.catalogue]
-        judge.decided(recent, [True] * len(recent))
+        judge.decide_batch(recent, [True] * len(recent))
         return judge
 
     async def _state_for(self, judge: Decider) -> tuple[FeatureStore, int]:
@@ -281,7 +281,7 @@ class Maintenance:
             )
         seen = found.number
         while self._journal.last - seen > _NEAR:
-            seen = await asyncio.to_thread(feature_state.advanced, store, self._journal, seen)
+            seen = await asyncio.to_thread(feature_state.apply_entries, store, self._journal, seen)
         return store, seen
 
     async def _reload_quietly(self, *, again: bool = False) -> None:
@@ -292,7 +292,7 @@ class Maintenance:
         try:
             await self.reload()
         except FraudError:
-            logger.error("version {} is refused; version {} goes on", version, self.desk.judge.scorer.version)
+            logger.error("version {} is refused; version {} goes on", version, self.desk.decider.scorer.version)
             raise
 
     async def _follow(self) -> None:
@@ -302,7 +302,7 @@ class Maintenance:
         if found is None:
             return
         version, folder = found
-        if bundle.fingerprint(folder) == self.desk.judge.fingerprint:
+        if bundle.fingerprint(folder) == self.desk.decider.fingerprint:
             if self._heeded != version:
                 logger.warning("no shadow: version {} is the one that decides", version)
             self._heeded = version
@@ -315,7 +315,7 @@ class Maintenance:
         )
         try:
             while process.returncode is None and await asyncio.to_thread(self._find_shadow) == found:
-                if self.desk.judge.fingerprint == bundle.fingerprint(folder):
+                if self.desk.decider.fingerprint == bundle.fingerprint(folder):
                     break
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(process.wait(), _SHADOW_LOOKED_EVERY)
