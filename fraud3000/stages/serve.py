@@ -127,9 +127,8 @@ class Service:
                 if not cold_start:
                     _require_span(seed.span, scorer.catalogue)
                 history_warnings = seed.warnings
-                data_dir.journal(
-                    key=hash_chain.audit_key(os.environ)
-                ).close()  # first, so a wrong audit key leaves no files
+                # The journal first: if it cannot be created, no seed is left behind.
+                data_dir.journal(key=hash_chain.audit_key(os.environ)).close()
                 data_dir.sow(seed.transactions, seed.ledger, {"history": history, "told": seed.description})
             _require_same_history(data_dir, history)
             contents = data_dir.open(scorer.catalogue, key=hash_chain.audit_key(os.environ), flush=params.serve.flush)

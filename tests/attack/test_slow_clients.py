@@ -1,4 +1,4 @@
-"""Clients that never read, send a byte at a time, pipeline without end, or have no key: others are served, and the service ends in time."""
+"""Clients that never read, send slowly, pipeline without end or have no key delay neither others nor the shutdown."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def connected(opened: ExitStack, port: int, *, room: int | None = None) -> socke
 
 
 def send_what_goes(connection: socket.socket, content: bytes, times: int) -> None:
-    """Send until the other side takes no more, or has ended the connection."""
+    """Send until the service stops reading or closes the connection."""
     connection.settimeout(0.05)
     with contextlib.suppress(OSError):
         for _ in range(times):
@@ -64,7 +64,7 @@ def get(path: str, *headers: str) -> bytes:
 
 
 def never_reading(opened: ExitStack, port: int, many: int) -> list[socket.socket]:
-    """Connections that ask for long answers again and again and take none."""
+    """Connections that request long responses and read none."""
     asked = get("/openapi.json") * MAX_PIPELINED
     made = [connected(opened, port, room=4096) for _ in range(many)]
     for connection in made:
@@ -73,7 +73,7 @@ def never_reading(opened: ExitStack, port: int, many: int) -> list[socket.socket
 
 
 def slowly_sending(opened: ExitStack, port: int, many: int) -> list[socket.socket]:
-    """Connections on which the body of a request does not end."""
+    """Connections with an incomplete request body."""
     head = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
     made = [connected(opened, port) for _ in range(many)]
     for connection in made:
@@ -89,13 +89,13 @@ def seconds_to_end(running: Running) -> float:
 
 
 def transactions_taken(running: Running) -> int:
-    """How many transactions came in since the service started."""
+    """Number of transactions since the start of the service."""
     with urllib.request.urlopen(f"http://127.0.0.1:{running.port}/model", timeout=PATIENCE) as answer:
         return int(json.load(answer)["history"]["since_start"])
 
 
 def is_ended(connection: socket.socket, seconds: float) -> bool:
-    """Whether the service ends a connection from which nothing is read until then."""
+    """Return True if the service closes a connection from which nothing is read."""
     end = time.monotonic() + seconds
     connection.settimeout(1)
     while time.monotonic() < end:
@@ -108,9 +108,7 @@ def is_ended(connection: socket.socket, seconds: float) -> bool:
     return False
 
 
-def test_the_service_ends_in_time_though_clients_neither_read_nor_send(
-    running: Running, connections: ExitStack
-) -> None:
+def test_shutdown_does_not_wait_for_idle_clients(running: Running, connections: ExitStack) -> None:
     never_reading(connections, running.port, 20)
     slowly_sending(connections, running.port, 20)
     connected(connections, running.port).sendall(b"GET /health HTTP/1.1\r\nHos")
@@ -121,7 +119,7 @@ def test_the_service_ends_in_time_though_clients_neither_read_nor_send(
     assert seconds_to_end(running) < GRACE / 2
 
 
-def test_a_request_under_way_is_answered_before_the_service_ends(running: Running, connections: ExitStack) -> None:
+def test_request_in_progress_is_answered_before_shutdown(running: Running, connections: ExitStack) -> None:
     never_reading(connections, running.port, 5)
     content = json.dumps({"transactions": [transaction() for _ in range(2_000)]}).encode()
     found: list[int] = []
@@ -139,7 +137,7 @@ def test_a_request_under_way_is_answered_before_the_service_ends(running: Runnin
     assert found == [200]
 
 
-def test_hundreds_of_clients_without_a_key_stop_nothing(
+def test_hundreds_of_clients_without_a_key_do_not_delay_others(
     running: Running, connections: ExitStack, tmp_path: Path
 ) -> None:
     key = ApiKeys(tmp_path / "service" / "keys.json").add("bystander", SCOPES)
@@ -156,7 +154,7 @@ def test_hundreds_of_clients_without_a_key_stop_nothing(
     assert seconds_to_end(running) < GRACE / 2
 
 
-def test_pipelined_requests_are_answered_until_they_are_too_many(running: Running, connections: ExitStack) -> None:
+def test_pipelined_requests_are_answered_up_to_the_limit(running: Running, connections: ExitStack) -> None:
     connection = connected(connections, running.port)
     connection.sendall(get("/health") * 20)
     with connection.makefile("rb") as file:
@@ -177,9 +175,7 @@ def test_pipelined_requests_are_answered_until_they_are_too_many(running: Runnin
 
 
 @pytest.mark.slow
-def test_clients_that_keep_it_waiting_are_ended_within_the_documented_time(
-    running: Running, connections: ExitStack
-) -> None:
+def test_slow_clients_are_disconnected_within_the_documented_time(running: Running, connections: ExitStack) -> None:
     lazy = never_reading(connections, running.port, MANY)
     slow = slowly_sending(connections, running.port, 50)
     bystander = Bystander(running.port)
@@ -193,7 +189,7 @@ def test_clients_that_keep_it_waiting_are_ended_within_the_documented_time(
 
 
 @pytest.mark.slow
-def test_a_client_that_takes_a_byte_at_a_time_is_ended(running: Running, connections: ExitStack) -> None:
+def test_client_that_reads_a_byte_at_a_time_is_disconnected(running: Running, connections: ExitStack) -> None:
     """Some bytes now and then are no progress: an answer must be taken at a least rate."""
     (trickling,) = never_reading(connections, running.port, 1)
     end = time.monotonic() + 2 * parsing.READ_TIMEOUT + PATIENCE

@@ -63,22 +63,22 @@ class Decider:
 
     def reasons(self, entry: TransactionEntry) -> tuple[Reason, ...]:
         """Return the reasons for a decision; computes them if they were not stored and this model made the decision."""
-        answer = entry.answer
-        if answer is None:
+        decision = entry.answer
+        if decision is None:
             return ()
-        if answer.reasons or answer.source == "fallback" or answer.fingerprint != self.fingerprint:
-            return answer.reasons
+        if decision.reasons or decision.source == "fallback" or decision.fingerprint != self.fingerprint:
+            return decision.reasons
         return self.scorer.reasons_for([self.features_by_name(entry)])[0]
 
     def decide_again(self, entry: TransactionEntry) -> TransactionEntry:
         """Decide a transaction again from its stored features, by the model or the fallback as the first time."""
-        answer = entry.answer
-        if answer is None:
+        decision = entry.answer
+        if decision is None:
             return entry
-        if answer.source == "fallback":
-            bands = Fallback(*answer.bands) if answer.bands else self.amount_bands
+        if decision.source == "fallback":
+            bands = Fallback(*decision.bands) if decision.bands else self.amount_bands
             return Decider(self.scorer, self.fingerprint, bands).fallback([entry])[0]
-        return self.decide_batch([entry], [bool(answer.reasons)])[0]
+        return self.decide_batch([entry], [bool(decision.reasons)])[0]
 
     def features_by_name(self, entry: TransactionEntry) -> dict[str, Any]:
         """Return the features of a transaction by name."""

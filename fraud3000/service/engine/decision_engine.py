@@ -287,8 +287,8 @@ class DecisionEngine:
     def alerts(self, query: Queue) -> Iterator[tuple[Alert, TransactionEntry]]:
         """Yield alerts with their transactions, the largest expected loss first."""
         self.readiness.require_store()
-        found = ((alert, self._lookup(alert.transaction_id)) for alert in self._journal.alerts(query))
-        return ((alert, entry) for alert, entry in found if entry is not None)
+        pairs = ((alert, self._lookup(alert.transaction_id)) for alert in self._journal.alerts(query))
+        return ((alert, entry) for alert, entry in pairs if entry is not None)
 
     def close(self) -> None:
         """Close the journal."""
@@ -360,13 +360,13 @@ class DecisionEngine:
         try:
             ids = [row["transaction_id"] for request in batch for row in request.rows]
             stored, seeded = self._writer.of_transactions(ids), self.seed_history.possible_ids(ids)
-            found = [
+            known = [
                 [self._lookup_or_ingest(row, request.received_at, stored, seeded) for row in request.rows]
                 for request in batch
             ]
             late: dict[str, TransactionEntry] = {}
             in_time: dict[str, tuple[TransactionEntry, bool]] = {}
-            for request, results in zip(batch, found, strict=True):
+            for request, results in zip(batch, known, strict=True):
                 for result in results:
                     if isinstance(result, TransactionEntry) and result.answer is None:
                         if now > request.deadline:
@@ -389,7 +389,7 @@ class DecisionEngine:
                 decided.get(result.transaction_id, result) if isinstance(result, TransactionEntry) else result
                 for result in results
             ]
-            for results in found
+            for results in known
         ]
 
     def _lookup_or_ingest(

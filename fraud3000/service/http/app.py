@@ -206,10 +206,10 @@ def _add_read_routes(
     )
     async def alerts(query: Annotated[AlertQuery, Query()]) -> Response:
         """Return alerts in descending order of expected loss, page by page."""
-        found = await slices.collect(engine.alerts(query.queue()))
-        items = await slices.collect(responses.alert_item(engine, *pair) for pair in found)
-        full = len(found) == query.limit
-        page = {"alerts": items, "next": cursor(found[-1][0]) if full else None}
+        entries = await slices.collect(engine.alerts(query.queue()))
+        items = await slices.collect(responses.alert_item(engine, *pair) for pair in entries)
+        full = len(entries) == query.limit
+        page = {"alerts": items, "next": cursor(entries[-1][0]) if full else None}
         return Response(to_json(page), media_type=JSON)
 
     @app.get(

@@ -259,10 +259,10 @@ def _problem(problem: Any, what: str) -> str:
     if problem["type"] == "missing":
         return f"{field}: missing"
     value = problem["input"]
-    found = (
+    quoted = (
         f", found {excerpt(str(value), _MAX_QUOTED)!r}" if isinstance(value, str | int | float | bool | None) else ""
     )
-    return f"{field}: {problem['msg']}{found}"
+    return f"{field}: {problem['msg']}{quoted}"
 
 
 def _unknown_field(name: str) -> str:
