@@ -86,20 +86,20 @@ async def _decided(place: str, entries: int, cards: int) -> dict[int, int]:
     folder = DataDir(Path(place))
     folder.seed(None, None, {"history": None, "told": "none"})
     kept = folder.open(scorer.catalogue, flush="normal")
-    judge = Decider(scorer, bundle.fingerprint(Path("data/models/1")), Fallback())
-    desk, memory = DecisionEngine(judge, kept.store, kept.journal, kept.past), {}
+    decider = Decider(scorer, bundle.fingerprint(Path("data/models/1")), Fallback())
+    engine, memory = DecisionEngine(decider, kept.store, kept.journal, kept.past), {}
     draw, begin = random.Random(7), microseconds(datetime.now(UTC)) - _SPAN
     step = _SPAN // ENTRIES
     with closing(folder), closing(kept.journal):
         for first in range(0, entries, _AT_ONCE):
             rows = [_row(number, begin + number * step, cards, draw) for number in range(first, first + _AT_ONCE)]
-            await desk.decide(rows, begin + first * step)
+            await engine.decide(rows, begin + first * step)
             done = first + _AT_ONCE
             if done % (ENTRIES // 10) == 0:
                 gc.collect()
                 memory[done] = _resident()
             if done == entries - min(_SNAPSHOT, entries // 2):
-                feature_state.save(folder.root, desk.store, kept.journal.end)
+                feature_state.save(folder.root, engine.store, kept.journal.end)
     return memory
 
 

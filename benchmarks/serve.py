@@ -141,7 +141,7 @@ def _history(path: Path) -> None:
 def _served() -> Iterator[Server]:
     """The service on a new store; what lies beside an earlier one names it and would refuse the new one."""
     shutil.rmtree("service", ignore_errors=True)
-    for beside in Path().glob("service.anchors.*"):
+    for beside in Path().glob("service.checkpoints.*"):
         beside.unlink()
     command = [COMMAND, "serve", "--port", "0", "--history", "history.parquet", "--json"]
     with _process(command) as running:

@@ -35,7 +35,7 @@ from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.schema import LEDGER, TRANSACTIONS
 from fraud3000.service.engine import feature_state
 from fraud3000.service.engine.feature_state import HISTORY, LABELS
-from fraud3000.service.engine.seed_history import Past
+from fraud3000.service.engine.seed_history import SeedHistory
 from fraud3000.service.journal import claims
 from fraud3000.service.journal.acknowledge import accept_loss, acknowledgement
 from fraud3000.service.journal.checkpoints import CheckpointClaims, CheckpointFile
@@ -69,7 +69,7 @@ class DataDirContents:
 
     store: FeatureStore
     journal: SqliteJournal
-    past: Past
+    past: SeedHistory
     snapshot: int | None
     replayed: int
     recovered: Recovered | None
@@ -231,9 +231,9 @@ class DataDir:
         """
         self._in_place.require_in_place()
 
-    def past(self) -> Past:
+    def past(self) -> SeedHistory:
         """Return the seed history; an empty one before `seed`."""
-        return Past(self._seed_files[0] if self.seed_info is not None else None)
+        return SeedHistory(self._seed_files[0] if self.seed_info is not None else None)
 
     @property
     def card_keys(self) -> set[str]:
@@ -328,7 +328,7 @@ class DataDir:
 
     def _contents(self, catalogue: Catalogue, journal: SqliteJournal, recovered: Recovered | None) -> DataDirContents:
         with closing_on_error(journal):
-            store, snapshot, last = feature_state.made(self.root, catalogue, journal)
+            store, snapshot, last = feature_state.build(self.root, catalogue, journal)
             return DataDirContents(store, journal, self.past(), snapshot, last - (snapshot or 0), recovered)
 
 

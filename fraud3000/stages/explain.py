@@ -113,7 +113,7 @@ def _contributions(entry: TransactionEntry, decider: Decider | None) -> tuple[Ta
     if decider is None or entry.answer is None or entry.answer.source == "fallback":
         return ()
     encoder = decider.scorer.model.encoder
-    values = decider.named(entry)
+    values = decider.features_by_name(entry)
     contributions = decider.scorer.model.contributions_of(encoder.rows([values])).values[0]
     ranked = sorted(zip(encoder.columns, contributions, strict=True), key=lambda pair: -abs(pair[1]))[:_MAX_FEATURES]
     rows = tuple((name, _format_value(values[name]), f"{added:+.3f}") for name, added in ranked if added)

@@ -23,7 +23,7 @@ from fraud3000.schema import LEDGER
 from fraud3000.service.data_dir import DataDir
 from fraud3000.service.engine.clock import require_plausible, wall
 from fraud3000.service.engine.label_input import LabelInput, deduplicate
-from fraud3000.service.engine.seed_history import newest
+from fraud3000.service.engine.seed_history import newest_ts
 from fraud3000.service.journal import hash_chain, history_frames
 from fraud3000.service.journal.entries import Entry, LabelEntry
 from fraud3000.service.journal.repair import last_received
@@ -191,7 +191,7 @@ def _record(params: Params, said: Sequence[LabelInput], *, command: str) -> Summ
     with _journal(params) as (folder, journal):
         trusted = params.serve.clock
         require_plausible(wall(), last_received(journal), jump=trusted.jump, gap=trusted.gap)
-        latest, now = newest(folder.past(), journal), microseconds(wall())
+        latest, now = newest_ts(folder.past(), journal), microseconds(wall())
         new: dict[str, list[LabelEntry]] = {}
         added: list[LabelEntry] = []
         for one in said:

@@ -12,7 +12,7 @@ from fraud3000.features.online import FeatureStore
 from fraud3000.params import Params
 from fraud3000.service.engine import feature_state
 from fraud3000.service.engine.decider import Decider
-from fraud3000.service.engine.feature_state import sown
+from fraud3000.service.engine.feature_state import from_seed
 from fraud3000.service.journal.entries import Decision, Entry, LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.holes import count
 from fraud3000.service.journal.operator_entries import RepairEntry
@@ -54,7 +54,7 @@ def replay(params: Params, ids: Sequence[str] = ()) -> Summary:
         deciders = load_deciders(Workspace.of(params), first_pass.models.values())
         root = service_folder(params)
         result = _Replay(
-            deciders, {decider.catalogue: sown(root, decider.scorer.catalogue) for decider in deciders.values()}
+            deciders, {decider.catalogue: from_seed(root, decider.scorer.catalogue) for decider in deciders.values()}
         )
         for entry in journal.after(0):
             if isinstance(entry, RepairEntry):
@@ -68,8 +68,8 @@ def replay(params: Params, ids: Sequence[str] = ()) -> Summary:
 
 def _repaired(store: FeatureStore, journal: SqliteJournal, root: Path, repair: RepairEntry) -> FeatureStore:
     """Compute the feature state after a repair: from the corrected entries up to it."""
-    repaired, corrections = sown(root, store.catalogue), Corrections.from_journal(journal, until=repair.number)
-    feature_state.advanced(repaired, journal, 0, until=repair.number, corrections=corrections)
+    repaired, corrections = from_seed(root, store.catalogue), Corrections.from_journal(journal, until=repair.number)
+    feature_state.apply_entries(repaired, journal, 0, until=repair.number, corrections=corrections)
     return repaired
 
 
@@ -136,7 +136,7 @@ class _Replay:
         """Apply an entry to every feature state; return a transaction with the features of each catalogue."""
         by_catalogue: dict[str, TransactionEntry] = {}
         for catalogue, store in self.stores.items():
-            features = feature_state.meet(store, entry)
+            features = feature_state.observe_entry(store, entry)
             if isinstance(entry, TransactionEntry):
                 by_catalogue[catalogue] = replace(entry, catalogue=catalogue, features=features)
         return by_catalogue
@@ -147,7 +147,7 @@ class _Replay:
             self.counts["expired" if logged.expired else "erased" if logged.commitment else "undecided"] += 1
             return
         replayed = by_catalogue[logged.catalogue].answered(logged.answer)
-        replayed = self.deciders[logged.answer.fingerprint].again(replayed)
+        replayed = self.deciders[logged.answer.fingerprint].decide_again(replayed)
         self.counts["replayed"] += 1
         self.counts[logged.answer.source] += 1
         if replayed.body() == logged.body():

@@ -1,4 +1,4 @@
-"""A promoted model and its history to a running service."""
+"""Command `serve`: serve decisions over HTTP with a promoted model and its history."""
 
 from __future__ import annotations
 
@@ -49,28 +49,28 @@ from fraud3000.stages.shared.service_store import checkpoint_file, service_folde
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace, scan
 
-_SWITCH = 0.0005
-"""Seconds that the event loop may keep the interpreter while the journal's thread waits for it; 5 ms is the default."""
+_SWITCH_INTERVAL = 0.0005
+"""Seconds that the event loop may hold the interpreter's lock while the journal's thread waits for it; Python's default is 5 ms."""
 
-_SHOWN = 10
-"""Ranges of lost entries that are listed."""
+_MAX_RANGES = 10
+"""Ranges of lost entries in a warning."""
 
-_WAITING = 2048
-"""Connections that may wait to be taken."""
+_BACKLOG = 2048
+"""Connections that may wait to be accepted."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service that has loaded all it needs and holds its port; it answers once it runs."""
+    """A service with its port bound and its state loaded, ready to run."""
 
     app: ASGIApp
-    listening: socket.socket
+    listener: socket.socket
     summary: Summary
-    folder: DataDir
-    kept: DataDirContents
-    desk: DecisionEngine
-    upkeep: Maintenance
-    anchors: CheckpointFile
+    data_dir: DataDir
+    contents: DataDirContents
+    engine: DecisionEngine
+    maintenance: Maintenance
+    checkpoints: CheckpointFile
     grace: timedelta
 
     @classmethod
@@ -84,95 +84,97 @@ class Service:
         cold_start: bool = False,
         model: str = registry.CHAMPION,
     ) -> Service:
-        """Load model and history, and take the port.
+        """Bind the port, then load model and history.
 
         Parameters
         ----------
         host, port
-            Instead of those of the params; port 0 takes any that is free.
+            Override those of the params; port 0 binds any free port.
         history
-            Transactions before the first request; without, those of the workspace.
+            Transactions before the first request; default: those of the workspace.
         cold_start
-            Serve although the history is shorter than the longest window.
+            Serve even if the history is shorter than the longest window.
         model
-            ``champion``, ``challenger`` or a version. A promoted one needs no registry.
+            ``champion``, ``challenger`` or a version. An exported model needs no registry.
 
         Raises
         ------
         DataError
             The history cannot be read, or is too short.
         ParamsError
-            Others could reach the service and there is no key.
+            Other machines could reach the service and it has no API key.
         ScorerError
-            There is no such model, or its bundle cannot be trusted.
+            There is no such model, or its bundle fails verification.
         UnavailableError
-            The port cannot be taken.
+            The port cannot be bound.
         """
         host, port = host or params.serve.host, params.serve.port if port is None else port
         keys = api_keys.ApiKeys(api_keys_file(params), api_keys.master_key(os.environ))
         api_keys.require(keys, host)
         workspace = Workspace.of(params)
-        with ExitStack() as opened:
-            listening = opened.enter_context(closing(_bound(host, port)))
-            followed = AliasFollower(params, model)
-            version, bundled = followed()
+        with ExitStack() as resources:
+            bound = resources.enter_context(closing(_bind(host, port)))
+            follower = AliasFollower(params, model)
+            version, bundled = follower()
             scorer = Scorer.load(bundled, version=version)
             scorer.require_same()
-            anchors = checkpoint_file(params)
-            folder = opened.enter_context(closing(DataDir(service_folder(params), anchors)))
-            unreadable: tuple[str, ...] = ()
-            if folder.seed_info is None:
-                folder.require_journal_or_new()
-                past = _Past.of(workspace) if history is None else _Past.given(history, scorer, params)
+            checkpoints = checkpoint_file(params)
+            data_dir = resources.enter_context(closing(DataDir(service_folder(params), checkpoints)))
+            history_warnings: tuple[str, ...] = ()
+            if data_dir.seed_info is None:
+                data_dir.require_journal_or_new()
+                seed = _Seed.from_workspace(workspace) if history is None else _Seed.from_file(history, scorer, params)
                 if not cold_start:
-                    _require_span(past.span, scorer.catalogue)
-                unreadable = past.warnings
-                folder.journal(key=hash_chain.audit_key(os.environ)).close()  # before anything else is left there
-                folder.seed(past.transactions, past.ledger, {"history": history, "told": past.told})
-            _require_same(folder, history)
-            kept = folder.open(scorer.catalogue, key=hash_chain.audit_key(os.environ), flush=params.serve.flush)
-            opened.callback(kept.journal.close)
-            last, trusted = last_received(kept.journal), params.serve.clock
-            require_plausible(wall(), last, jump=trusted.jump, gap=trusted.gap)
-            clock = CheckedClock(trusted.jump)
-            anchors.append(kept.journal.store, kept.journal.end)
+                    _require_span(seed.span, scorer.catalogue)
+                history_warnings = seed.warnings
+                # The journal first: if it cannot be created, no seed is left behind.
+                data_dir.journal(key=hash_chain.audit_key(os.environ)).close()
+                data_dir.seed(seed.transactions, seed.ledger, {"history": history, "told": seed.description})
+            _require_same_history(data_dir, history)
+            contents = data_dir.open(scorer.catalogue, key=hash_chain.audit_key(os.environ), flush=params.serve.flush)
+            resources.callback(contents.journal.close)
+            last, limits = last_received(contents.journal), params.serve.clock
+            require_plausible(wall(), last, jump=limits.jump, gap=limits.gap)
+            clock = CheckedClock(limits.jump)
+            checkpoints.append(contents.journal.store, contents.journal.end)
             if not cold_start:
-                _require_span(kept.span, scorer.catalogue)
+                _require_span(contents.span, scorer.catalogue)
             fallback = Fallback(**params.serve.fallback.model_dump())
-            desk = DecisionEngine(
-                Decider(scorer, bundle.fingerprint(bundled), fallback), kept.store, kept.journal, kept.past
-            )
-            desk.readiness.checks |= {"store": partial(_require_in_place, folder, kept.journal), "clock": clock}
-            desk.readiness.clock = clock
-            desk.warm_up()
+            decider = Decider(scorer, bundle.fingerprint(bundled), fallback)
+            engine = DecisionEngine(decider, contents.store, contents.journal, contents.past)
+            engine.readiness.checks |= {
+                "store": partial(_require_in_place, data_dir, contents.journal),
+                "clock": clock,
+            }
+            engine.readiness.clock = clock
+            engine.warm_up()
             card_key = card_names_loader(params)
-            counter = RequestValidator(scorer.mapping, _span(params), card_key, clock)
-            upkeep = Maintenance(
-                desk,
-                kept.journal,
-                folder.root,
-                anchors,
-                followed,
+            validator = RequestValidator(scorer.mapping, _span(params), card_key, clock)
+            shadow = params.serve.shadow
+            maintenance = Maintenance(
+                engine,
+                contents.journal,
+                data_dir.root,
+                checkpoints,
+                follower,
                 _schedule(params.serve),
-                saved=_saved(kept, folder, params.serve),
-                find_shadow=(lambda: None)
-                if params.serve.shadow is None
-                else AliasFollower(params, params.serve.shadow),
+                saved=_snapshot_entry(contents, data_dir, params.serve),
+                find_shadow=(lambda: None) if shadow is None else AliasFollower(params, shadow),
             )
-            app = create_app(desk, counter, keys, upkeep, requests_per_second=params.serve.requests_per_second)
-            listening.listen(_WAITING)  # requests may come as soon as the summary is told
+            app = create_app(engine, validator, keys, maintenance, requests_per_second=params.serve.requests_per_second)
+            bound.listen(_BACKLOG)  # before the summary, as requests may come as soon as it is printed
             warnings = (
-                *unreadable,
-                *_recovered(kept),
-                *_not_asked(scorer, followed.unasked),
-                *_strangers(folder, scorer, card_key),
+                *history_warnings,
+                *_recovery_warning(contents),
+                *_registry_warning(scorer, follower.unasked),
+                *_card_key_warning(data_dir, scorer, card_key),
             )
-            told = _summary(scorer, folder, kept, listening, keyed=keys.needed, warnings=warnings)
-            opened.pop_all()
-        return cls(app, listening, told, folder, kept, desk, upkeep, anchors, params.serve.grace)
+            summary = _summary(scorer, data_dir, contents, bound, keyed=keys.required, warnings=warnings)
+            resources.pop_all()
+        return cls(app, bound, summary, data_dir, contents, engine, maintenance, checkpoints, params.serve.grace)
 
     def run(self) -> None:
-        """Answer requests until the process is asked to end; those under way are answered still."""
+        """Serve requests until the process is asked to stop; requests in progress are finished."""
         import uvicorn
 
         from fraud3000.service.http.connection import Connection
@@ -185,56 +187,56 @@ class Service:
             server_header=False,
             http=Connection,
             ws="none",
-            proxy_headers=False,  # nobody asks where a request comes from
+            proxy_headers=False,  # a client could forge its address with them
             timeout_graceful_shutdown=math.ceil(self.grace.total_seconds()),
         )
-        sys.setswitchinterval(_SWITCH)
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         gc.collect()
-        gc.freeze()  # what was loaded stays: looking through it again and again would hold up requests
+        gc.freeze()  # so that later collections skip what is loaded now and pause requests only briefly
         try:
-            uvicorn.Server(config).run(sockets=[self.listening])
+            uvicorn.Server(config).run(sockets=[self.listener])
         finally:
             self.close()
 
     def close(self) -> None:
-        """Write a snapshot, and let go of port, journal and folder."""
+        """Write a snapshot, and close port, journal and data folder."""
         with uninterrupted():
-            self.listening.close()
+            self.listener.close()
             self._save()
-            self.anchors.append(self.kept.journal.store, self.kept.journal.end)
-            self.kept.journal.close()
-            self.folder.close()
+            self.checkpoints.append(self.contents.journal.store, self.contents.journal.end)
+            self.contents.journal.close()
+            self.data_dir.close()
 
     def _save(self) -> None:
-        """Write a snapshot, unless the store is not in place: nothing must be written where it was."""
+        """Write a snapshot, unless the store's files are no longer in place: another folder may be at its path now."""
         try:
-            _require_in_place(self.folder, self.kept.journal)
+            _require_in_place(self.data_dir, self.contents.journal)
         except UnavailableError as error:
             logger.error("no snapshot: {}", error.message)
             return
-        feature_state.save(self.folder.root, self.desk.store, self.kept.journal.end)
+        feature_state.save(self.data_dir.root, self.engine.store, self.contents.journal.end)
 
 
 @dataclass(frozen=True)
-class _Past:
-    """What is known before the first request: TRANSACTIONS and LEDGER, and where they come from."""
+class _Seed:
+    """TRANSACTIONS and LEDGER from before the first request, and where they come from."""
 
     transactions: pl.LazyFrame | None
     ledger: pl.LazyFrame | None
-    told: str
+    description: str
     warnings: tuple[str, ...] = ()
 
     @property
     def span(self) -> Timespan | None:
-        """The ends of their times."""
+        """Time of the first and the last transaction; None if there are none, or without time."""
         if self.transactions is None or "ts" not in self.transactions.collect_schema():
             return None
         ends = self.transactions.select(pl.col("ts").min(), last=pl.col("ts").max()).collect(engine="streaming").row(0)
         return None if ends[0] is None else ends
 
     @classmethod
-    def given(cls, location: str, scorer: Scorer, params: Params) -> _Past:
-        """The history that the user names."""
+    def from_file(cls, location: str, scorer: Scorer, params: Params) -> _Seed:
+        """Read a history file with the model's column mapping."""
         with locations.fetched(location) as files:
             ingested = clean.ingest(
                 files,
@@ -244,31 +246,31 @@ class _Past:
                 latest=params.prepare.latest,
                 optional=("is_fraud", "reported_at"),
             )
-        told = f"{location}, {ingested.transactions.height:,} rows"
-        found = quality.column_warnings(ingested.transactions.lazy(), ingested.lost)
-        warnings = tuple(f"history: {text}" for text in found)
-        return cls(ingested.transactions.lazy(), ingested.ledger.lazy(), told, warnings)
+        description = f"{location}, {ingested.transactions.height:,} rows"
+        column_warnings = quality.column_warnings(ingested.transactions.lazy(), ingested.lost)
+        warnings = tuple(f"history: {text}" for text in column_warnings)
+        return cls(ingested.transactions.lazy(), ingested.ledger.lazy(), description, warnings)
 
     @classmethod
-    def of(cls, workspace: Workspace) -> _Past:
-        """The workspace's own, where prepare has run."""
+    def from_workspace(cls, workspace: Workspace) -> _Seed:
+        """Read the workspace's prepared transactions; an empty seed if `prepare` has not run."""
         if not workspace.transactions.exists():
             return cls(None, None, "none")
         transactions = scan(workspace.transactions, made_by="prepare")
-        told = f"{workspace.transactions}, {transactions.select(pl.len()).collect().item():,} rows"
-        return cls(transactions, scan(workspace.labels, made_by="prepare"), told)
+        description = f"{workspace.transactions}, {transactions.select(pl.len()).collect().item():,} rows"
+        return cls(transactions, scan(workspace.labels, made_by="prepare"), description)
 
 
-def _saved(kept: DataDirContents, folder: DataDir, serve: ServeParams) -> int:
-    """Number of the entry after which the newest snapshot was taken: now, where the start had much to read again."""
-    if kept.replayed < serve.snapshot_entries:
-        return kept.snapshot or 0
-    feature_state.save(folder.root, kept.store, kept.journal.end)
-    return kept.journal.last
+def _snapshot_entry(contents: DataDirContents, data_dir: DataDir, serve: ServeParams) -> int:
+    """Return the number of the last entry in the newest snapshot; writes one first if the start replayed many entries."""
+    if contents.replayed < serve.snapshot_entries:
+        return contents.snapshot or 0
+    feature_state.save(data_dir.root, contents.store, contents.journal.end)
+    return contents.journal.last
 
 
-def _require_in_place(folder: DataDir, journal: SqliteJournal) -> None:
-    folder.require_in_place()
+def _require_in_place(data_dir: DataDir, journal: SqliteJournal) -> None:
+    data_dir.require_in_place()
     journal.require_in_place()
 
 
@@ -278,37 +280,37 @@ def _schedule(serve: ServeParams) -> MaintenanceSchedule:
 
 
 def _require_span(span: Timespan | None, catalogue: Catalogue) -> None:
-    """Refuse to serve where the newest transaction has less before it than the longest window.
+    """Refuse to serve if the history is shorter than the longest window.
 
     Raises
     ------
     DataError
-        Saying how much history there is and how much is needed.
+        With the length of the history and of the longest window.
     """
     if not catalogue.lookback:
         return
-    reach = span[1] - span[0] if span else timedelta(0)
-    if reach < timedelta(seconds=catalogue.lookback):
+    length = span[1] - span[0] if span else timedelta(0)
+    if length < timedelta(seconds=catalogue.lookback):
         raise DataError(
-            f"history: spans {reach.total_seconds() / 86_400:.1f} days, and the longest window needs "
+            f"history: spans {length.total_seconds() / 86_400:.1f} days, but the longest window needs "
             f"{durations.text(catalogue.lookback)}",
-            hint="Give earlier transactions with --history, or accept incomplete features with --cold-start.",
+            hint="Pass earlier transactions with --history, or accept incomplete features with --cold-start.",
         )
 
 
-def _require_same(folder: DataDir, history: str | None) -> None:
-    """Refuse another history than the one that the service began with.
+def _require_same_history(data_dir: DataDir, history: str | None) -> None:
+    """Refuse a history other than the one that the service was seeded with.
 
     Raises
     ------
     DataError
-        Naming both.
+        With both histories.
     """
-    began = (folder.seed_info or {}).get("history")
-    if history is not None and history != began:
+    seeded = (data_dir.seed_info or {}).get("history")
+    if history is not None and history != seeded:
         raise DataError(
-            f"{folder.root}: began with the history {began or 'of the workspace'}, not with {history}",
-            hint="Leave out --history to go on from there; to begin anew, set another serve.store, or move this one and its anchors away.",
+            f"{data_dir.root}: was seeded with {seeded or 'the history of the workspace'}, not with {history}",
+            hint="Leave out --history to continue; to start over, set another serve.store, or move this one and its anchors away.",
         )
 
 
@@ -319,13 +321,13 @@ def _span(params: Params) -> Span:
     return first, last
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """Take the port before anything is loaded; nothing listens there until all is.
+def _bind(host: str, port: int) -> socket.socket:
+    """Bind the port before anything is loaded; connections are refused until the caller listens.
 
     Raises
     ------
     UnavailableError
-        Another program has it, or the host is none of this machine.
+        Another program uses the port, or the host is not an address of this machine.
     """
     bound = None
     try:
@@ -337,58 +339,61 @@ def _bound(host: str, port: int) -> socket.socket:
         if bound is not None:
             bound.close()
         busy = error.errno == errno.EADDRINUSE
-        reason = "another program listens there" if busy else (error.strerror or str(error))
+        reason = "another program uses it" if busy else (error.strerror or str(error))
         raise UnavailableError(
-            f"{host} port {port}: cannot be listened on ({reason})", hint="Choose another with --port, or 0 for any."
+            f"{host} port {port}: cannot be bound ({reason})",
+            hint="Choose another port with --port, or 0 for any free one.",
         ) from error
     return bound
 
 
 def _summary(
     scorer: Scorer,
-    folder: DataDir,
-    kept: DataDirContents,
-    listening: socket.socket,
+    data_dir: DataDir,
+    contents: DataDirContents,
+    bound: socket.socket,
     *,
     keyed: bool,
     warnings: tuple[str, ...],
 ) -> Summary:
-    host, port = listening.getsockname()[:2]
-    place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    host, port = bound.getsockname()[:2]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     return Summary(
         command="serve",
         facts={
             "model version": scorer.version,
             "labels as of": scorer.facts.get("as_of"),
-            "history": (folder.seed_info or {}).get("told"),
-            "journal": f"{folder.root}, {kept.journal.last:,} entries",
-            "listening at": place,
+            "history": (data_dir.seed_info or {}).get("told"),
+            "journal": f"{data_dir.root}, {contents.journal.last:,} entries",
+            "listening at": url,
             "key needed": keyed,
         },
         warnings=warnings,
-        next_step=f"curl {place}/model (Ctrl-C ends the service)",
+        next_step=f"curl {url}/model (stop the service with Ctrl-C)",
     )
 
 
-def _not_asked(scorer: Scorer, unasked: UnavailableError | None) -> tuple[str, ...]:
-    if unasked is None:
+def _registry_warning(scorer: Scorer, error: UnavailableError | None) -> tuple[str, ...]:
+    if error is None:
         return ()
-    return (f"{unasked.message}: version {scorer.version} serves, as it was exported last",)
+    return (f"{error.message}: serving version {scorer.version}, the last one that was exported",)
 
 
-def _strangers(folder: DataDir, scorer: Scorer, card_key: Callable[[], CardNames]) -> tuple[str, ...]:
-    """Warn where cards that come can be none of the history, since another key names them."""
-    before = folder.card_keys if scorer.mapping.card_numbers == "yes" else set()
+def _card_key_warning(data_dir: DataDir, scorer: Scorer, card_key: Callable[[], CardNames]) -> tuple[str, ...]:
+    """Warn if the history's cards are hashed with another key, so that no card in a request has a history."""
+    before = data_dir.card_keys if scorer.mapping.card_numbers == "yes" else set()
     if not before or before & card_key().key_ids or len(card_key().book):
         return ()
-    keys = f"the key {', '.join(sorted(before))}, and those that come under {', '.join(sorted(card_key().key_ids))}"
-    return (f"cards of the history are named under {keys}: none of them has a history (docs/runbook.md)",)
+    keys = f"the key {', '.join(sorted(before))}, those of requests with {', '.join(sorted(card_key().key_ids))}"
+    return (f"cards of the history are hashed with {keys}: no card of a request has a history (docs/runbook.md)",)
 
 
-def _recovered(kept: DataDirContents) -> tuple[str, ...]:
-    recovered = kept.recovered
+def _recovery_warning(contents: DataDirContents) -> tuple[str, ...]:
+    recovered = contents.recovered
     if recovered is None:
         return ()
-    lost = ", ".join(hole.span for hole in recovered.holes[:_SHOWN]) or "none"
-    whole = f"the journal was damaged: {recovered.intact:,} entries are whole and stay; lost entries: {lost}"
-    return (f"{whole}; the damaged file is {recovered.aside}, and `fraud3000 audit verify` reports the loss",)
+    lost = ", ".join(hole.span for hole in recovered.holes[:_MAX_RANGES]) or "none"
+    rebuilt = (
+        f"the journal was damaged and has been rebuilt from {recovered.intact:,} valid entries; lost entries: {lost}"
+    )
+    return (f"{rebuilt}; the damaged file is {recovered.aside}, and `fraud3000 audit verify` reports the loss",)

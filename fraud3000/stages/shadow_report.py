@@ -104,7 +104,7 @@ def _pairs(shadow: ShadowStore, journal: SqliteJournal) -> Iterator[Pair]:
         if isinstance(entry, LateDecisionEntry) and entry.transaction_id in late:
             decided = late.pop(entry.transaction_id).answered(entry.answer)
         if isinstance(decided, TransactionEntry) and decided.answer is not None and decided.answer.source == "model":
-            opinion = shadow.of(decided.number)
+            opinion = shadow.find(decided.number)
             if opinion is not None:
                 yield decided, opinion
 
@@ -223,7 +223,7 @@ def _recompute_times(params: Params, entries: list[TransactionEntry]) -> list[fl
     for entry in entries:
         assert entry.answer is not None
         decider = deciders[entry.answer.fingerprint]
-        features, amount = decider.named(entry), entry.transaction["amount"]
+        features, amount = decider.features_by_name(entry), entry.transaction["amount"]
         begin = time.perf_counter_ns()
         decider.scorer.judge([features], [amount])
         times.append((time.perf_counter_ns() - begin) / 1e3)

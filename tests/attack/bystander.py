@@ -1,4 +1,4 @@
-"""A second client of a real service, who must not notice what the first one does."""
+"""A second client of a running service, whose latency must not depend on what the first one does."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def serving(trained: Path, place: Path) -> Iterator[Running]:
 
 
 def transaction(**changed: Any) -> dict[str, Any]:
-    """A new transaction of now."""
+    """A new transaction with the current time."""
     number = next(_NUMBERS)
     at = datetime.now(UTC).isoformat()
     new = {"transaction_id": f"A{number}", "ts": at, "card_id": f"C{number % 3_000}", "terminal_id": f"T{number % 500}"}
@@ -79,7 +79,7 @@ def ask(
 
 @dataclass
 class Bystander:
-    """Sends one transaction after another, and asks for `/health`, and notes how long each answer takes.
+    """Sends transactions and requests for `/health` one after another and records the latency of each.
 
     Attributes
     ----------

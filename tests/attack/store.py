@@ -1,4 +1,4 @@
-"""A small service store that is tampered with, and what a start and an audit say of it."""
+"""A small service store for tampering tests, and the errors and findings of start and audit."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def start(params: Params) -> FraudError | None:
 
 
 def findings(params: Params) -> list[str]:
-    """What `audit verify` finds; that it cannot read the journal is a finding too."""
+    """Findings of `audit verify`; an unreadable journal counts as one too."""
     try:
         told = audit.verify(params)
     except FraudError as error:
@@ -106,5 +106,5 @@ def whole(params: Params) -> set[int]:
 
 
 def same(number: int, body: object) -> bool:
-    """Whether a body is that of an entry: all of it but its random salt."""
+    """Return True if a body equals that of an entry, except for its random salt."""
     return body == entry(number).body()

@@ -1,4 +1,4 @@
-"""Bodies that cost the service the most: nobody else's answer comes later than 250 ms because of one."""
+"""The most expensive request bodies delay other requests by less than 250 ms."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def keys(many: int) -> bytes:
 
 
 def repeated(item: bytes, last: bytes) -> bytes:
-    """A list of one item again and again, as long as a body may be."""
+    """A list of one repeated item, as long as a body may be."""
     return b'{"transactions":[' + item * ((ROOM - len(last)) // len(item)) + last + b"]}"
 
 
@@ -87,7 +87,7 @@ def running(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def delay(running: Running, made: Made) -> float:
-    """By how many seconds the slowest answer to a bystander came later than in quiet."""
+    """Increase of a bystander's highest latency, in seconds."""
     make, path, kind, status = made
     content, bystander = make(), Bystander(running.port)
     assert len(content) <= MOST
@@ -100,7 +100,7 @@ def delay(running: Running, made: Made) -> float:
 
 
 def least_delay(running: Running, made: Made) -> float:
-    """The least delay of some attempts, of as many as it takes."""
+    """The smallest delay of several attempts."""
     least = delay(running, made)
     for _ in range(ATTEMPTS - 1):
         if least <= ALLOWED:
@@ -110,11 +110,11 @@ def least_delay(running: Running, made: Made) -> float:
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_a_costly_body_delays_nobody_else(running: Running, name: str) -> None:
+def test_expensive_body_does_not_delay_others(running: Running, name: str) -> None:
     assert least_delay(running, FEW[name]) <= ALLOWED
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ALL if name not in FEW])
-def test_every_costly_body_delays_nobody_else(running: Running, name: str) -> None:
+def test_no_expensive_body_delays_others(running: Running, name: str) -> None:
     assert least_delay(running, ALL[name]) <= ALLOWED

@@ -62,7 +62,7 @@ def luhn(digits: str) -> bool:
 
 
 class Planter:
-    """Makes card numbers that appear nowhere else, and knows them all."""
+    """Generates unique card numbers and remembers them all."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -111,7 +111,7 @@ def found_in(text: str, numbers: Iterable[str]) -> list[str]:
 
 
 def columns_as_text(frame: pl.DataFrame) -> Iterator[str]:
-    """The values of each column with the digits of numbers written in full."""
+    """The values of each column as text, with all digits of numbers."""
     for column in frame:
         values = column.unique()
         if values.dtype.is_float():
@@ -120,7 +120,7 @@ def columns_as_text(frame: pl.DataFrame) -> Iterator[str]:
 
 
 def content(path: Path) -> Iterator[str]:
-    """Everything that a file says: its bytes, and what they stand for."""
+    """The content of a file: its bytes and their decoded values."""
     raw = path.read_bytes()
     yield raw.decode("utf-8", errors="replace")
     if path.suffix == ".parquet":
@@ -306,11 +306,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, console_command: str) -> 
     return world
 
 
-def test_no_planted_number_is_in_what_prepare_writes_or_prints(prepared: World) -> None:
+def test_prepare_neither_writes_nor_prints_a_planted_number(prepared: World) -> None:
     prepared.check()
 
 
-def test_every_refused_row_has_a_reason_and_all_others_are_there(prepared: World) -> None:
+def test_every_rejected_row_has_a_reason_and_all_others_are_in_the_output(prepared: World) -> None:
     quarantine = pl.read_parquet(prepared.folder / "data/interim/quarantine.parquet")
     rows = pl.read_parquet(prepared.folder / "data/interim/transactions.parquet").height
     by_role = dict(quarantine["reason"].value_counts().iter_rows())
@@ -336,7 +336,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, console_command: str) -> Wor
 
 
 @pytest.mark.slow
-def test_no_planted_number_is_in_what_a_whole_run_writes_or_prints(whole: World) -> None:
+def test_full_run_neither_writes_nor_prints_a_planted_number(whole: World) -> None:
     whole.check()
 
 
@@ -418,7 +418,7 @@ def _refused(folder: Path, command: str, arguments: Iterable[str]) -> str:
 @pytest.mark.parametrize(
     "arguments", [*ARGUMENTS[:2], *(pytest.param(a, marks=pytest.mark.slow) for a in ARGUMENTS[2:])]
 )
-def test_arguments_are_not_repeated(prepared: World, arguments: tuple[str, ...]) -> None:
+def test_errors_do_not_quote_card_numbers_in_arguments(prepared: World, arguments: tuple[str, ...]) -> None:
     planter = Planter(len("".join(arguments)))
     printed = _refused(prepared.folder, prepared.command, [argument.format(planter.number()) for argument in arguments])
     assert found_in(printed, planter.numbers) == []
@@ -432,7 +432,7 @@ def leaves(section: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
             yield from leaves(value, (*path, name))
 
 
-def test_no_key_of_the_params_takes_a_card_number() -> None:
+def test_no_key_of_the_params_accepts_a_card_number() -> None:
     planter = Planter(9)
     for path in leaves(params_files.Params().model_dump()):
         for value in (planter.number(), int(planter.number()), [planter.separated("-")], {planter.number(): 1}):
@@ -450,7 +450,7 @@ def test_no_key_of_the_params_takes_a_card_number() -> None:
 
 @contextmanager
 def logged() -> Iterator[io.StringIO]:
-    """All that is logged, as the service writes it."""
+    """The log output of the service."""
     stream = io.StringIO()
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -530,13 +530,13 @@ def _attack(item: dict[str, Any], store: Path, *, whole: bool) -> None:
     assert leaks(store, planter.numbers, without=set()) == []
 
 
-def test_no_planted_number_is_in_answers_logs_or_files_of_a_service(in_trained: Path, tmp_path: Path) -> None:
+def test_responses_logs_and_files_of_a_service_contain_no_planted_number(in_trained: Path, tmp_path: Path) -> None:
     newest = pl.read_parquet("data/raw/transactions.parquet").sort("ts").tail(1)
     _attack(items(newest)[0], tmp_path / "store", whole=False)
 
 
 @pytest.mark.slow
-def test_the_same_with_every_form_in_every_field(whole: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_service_with_every_form_in_every_field(whole: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(whole.folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     newest = pl.read_parquet("raw.parquet").sort("ts").tail(1)

@@ -1,4 +1,4 @@
-"""Clients that never read, send a byte at a time, pipeline without end, or have no key: others are served, and the service ends in time."""
+"""Clients that never read, send slowly, pipeline without end or have no key delay neither others nor the shutdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from fraud3000.service.http import parsing
 from fraud3000.service.http.api_keys import SCOPES, ApiKeys
-from fraud3000.service.http.connection import MOST_WAITING
+from fraud3000.service.http.connection import MAX_PIPELINED
 from tests.attack.bystander import PATIENCE, Bystander, Running, ask, serving, transaction
 
 GRACE = 30.0
@@ -52,7 +52,7 @@ def connected(opened: ExitStack, port: int, *, room: int | None = None) -> socke
 
 
 def send_what_goes(connection: socket.socket, content: bytes, times: int) -> None:
-    """Send until the other side takes no more, or has ended the connection."""
+    """Send until the service stops reading or closes the connection."""
     connection.settimeout(0.05)
     with contextlib.suppress(OSError):
         for _ in range(times):
@@ -64,8 +64,8 @@ def get(path: str, *headers: str) -> bytes:
 
 
 def never_reading(opened: ExitStack, port: int, many: int) -> list[socket.socket]:
-    """Connections that ask for long answers again and again and take none."""
-    asked = get("/openapi.json") * MOST_WAITING
+    """Connections that request long responses and read none."""
+    asked = get("/openapi.json") * MAX_PIPELINED
     made = [connected(opened, port, room=4096) for _ in range(many)]
     for connection in made:
         send_what_goes(connection, asked, 4)
@@ -73,7 +73,7 @@ def never_reading(opened: ExitStack, port: int, many: int) -> list[socket.socket
 
 
 def slowly_sending(opened: ExitStack, port: int, many: int) -> list[socket.socket]:
-    """Connections on which the body of a request does not end."""
+    """Connections with an incomplete request body."""
     head = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
     made = [connected(opened, port) for _ in range(many)]
     for connection in made:
@@ -89,24 +89,24 @@ def seconds_to_end(running: Running) -> float:
 
 
 def transactions_taken(running: Running) -> int:
-    """How many transactions came in since the service started."""
+    """Number of transactions since the start of the service."""
     with urllib.request.urlopen(f"http://127.0.0.1:{running.port}/model", timeout=PATIENCE) as answer:
         return int(json.load(answer)["history"]["since_start"])
 
 
 def still_open(connections: list[socket.socket], seconds: float) -> int:
-    """How many connections, from which nothing is read, the service has not ended by then; all are tried in each round."""
+    """How many connections, from which nothing is read, the service has not closed by then; each round tries all of them."""
     end, left = time.monotonic() + seconds, list(connections)
     while left and time.monotonic() < end:
-        left = [connection for connection in left if not _is_ended(connection)]
+        left = [connection for connection in left if not _is_closed(connection)]
         time.sleep(0.5)
     return len(left)
 
 
-def _is_ended(connection: socket.socket) -> bool:
+def _is_closed(connection: socket.socket) -> bool:
     connection.setblocking(False)
     try:
-        connection.send(b"X")  # after the first one the other end answers by a reset, which the next one reports
+        connection.send(b"X")  # the other end answers the first one by a reset, which the next one reports
     except BlockingIOError:
         return False
     except ConnectionError:
@@ -114,9 +114,7 @@ def _is_ended(connection: socket.socket) -> bool:
     return False
 
 
-def test_the_service_ends_in_time_though_clients_neither_read_nor_send(
-    running: Running, connections: ExitStack
-) -> None:
+def test_shutdown_does_not_wait_for_idle_clients(running: Running, connections: ExitStack) -> None:
     never_reading(connections, running.port, 20)
     slowly_sending(connections, running.port, 20)
     connected(connections, running.port).sendall(b"GET /health HTTP/1.1\r\nHos")
@@ -127,7 +125,7 @@ def test_the_service_ends_in_time_though_clients_neither_read_nor_send(
     assert seconds_to_end(running) < GRACE / 2
 
 
-def test_a_request_under_way_is_answered_before_the_service_ends(running: Running, connections: ExitStack) -> None:
+def test_request_in_progress_is_answered_before_shutdown(running: Running, connections: ExitStack) -> None:
     never_reading(connections, running.port, 5)
     content = json.dumps({"transactions": [transaction() for _ in range(2_000)]}).encode()
     found: list[int] = []
@@ -145,7 +143,7 @@ def test_a_request_under_way_is_answered_before_the_service_ends(running: Runnin
     assert found == [200]
 
 
-def test_hundreds_of_clients_without_a_key_stop_nothing(
+def test_hundreds_of_clients_without_a_key_do_not_delay_others(
     running: Running, connections: ExitStack, tmp_path: Path
 ) -> None:
     key = ApiKeys(tmp_path / "service" / "keys.json").add("bystander", SCOPES)
@@ -162,7 +160,7 @@ def test_hundreds_of_clients_without_a_key_stop_nothing(
     assert seconds_to_end(running) < GRACE / 2
 
 
-def test_pipelined_requests_are_answered_until_they_are_too_many(running: Running, connections: ExitStack) -> None:
+def test_pipelined_requests_are_answered_up_to_the_limit(running: Running, connections: ExitStack) -> None:
     connection = connected(connections, running.port)
     connection.sendall(get("/health") * 20)
     with connection.makefile("rb") as file:
@@ -183,25 +181,23 @@ def test_pipelined_requests_are_answered_until_they_are_too_many(running: Runnin
 
 
 @pytest.mark.slow
-def test_clients_that_keep_it_waiting_are_ended_within_the_documented_time(
-    running: Running, connections: ExitStack
-) -> None:
+def test_slow_clients_are_disconnected_within_the_documented_time(running: Running, connections: ExitStack) -> None:
     lazy = never_reading(connections, running.port, MANY)
     slow = slowly_sending(connections, running.port, 50)
     bystander = Bystander(running.port)
     quiet = bystander.quiet()
     with bystander.watching():
-        assert still_open([*lazy, *slow], 2 * parsing.LONGEST + PATIENCE) == 0
+        assert still_open([*lazy, *slow], 2 * parsing.READ_TIMEOUT + PATIENCE) == 0
     assert bystander.statuses == {200}
     assert sorted(bystander.seconds)[len(bystander.seconds) // 2] - quiet < RESPONSIVE
     assert seconds_to_end(running) < GRACE / 2
 
 
 @pytest.mark.slow
-def test_a_client_that_takes_a_byte_at_a_time_is_ended(running: Running, connections: ExitStack) -> None:
+def test_client_that_reads_a_byte_at_a_time_is_disconnected(running: Running, connections: ExitStack) -> None:
     """Some bytes now and then are no progress: an answer must be taken at a least rate."""
     (trickling,) = never_reading(connections, running.port, 1)
-    end = time.monotonic() + 2 * parsing.LONGEST + PATIENCE
+    end = time.monotonic() + 2 * parsing.READ_TIMEOUT + PATIENCE
     ended = False
     trickling.settimeout(1)
     while not ended and time.monotonic() < end:

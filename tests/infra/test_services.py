@@ -156,7 +156,7 @@ def test_without_the_registry_the_last_good_bundle_serves_and_that_is_said(world
         assert ask(f"{url}/model")["model_version"] == "1"
         assert ask(f"{url}/score", transaction(2))["results"][0]["decision"]
     said = " ".join((world.place / "serve.log").read_text(encoding="utf-8").split())
-    assert "version 1 serves, as it was exported last" in said
+    assert "serving version 1, the last one that was exported" in said
     assert "cannot be used" in said
 
 

@@ -1,4 +1,4 @@
-"""Keys with scopes: made and revoked beside a running service, and kept as hashes alone."""
+"""API keys with scopes: created and revoked beside a running service, and stored as hashes."""
 
 from __future__ import annotations
 
@@ -40,46 +40,46 @@ def ask(client: TestClient, way: str, key: str | None, **how: Any) -> tuple[int,
     return answer.status_code, answer.json().get("error", {}).get("code") if answer.content else None
 
 
-def test_a_key_is_known_until_it_is_revoked(path: Path) -> None:
+def test_key_is_valid_until_revoked(path: Path) -> None:
     made = ApiKeys(path)
-    assert (made.needed, made.all()) == (False, [])
+    assert (made.required, made.all()) == (False, [])
     one, other = made.add("shop", ["score"]), made.add("desk", ["read", "label"])
     seen = ApiKeys(path)
-    holder = seen.holder(one)
-    assert holder is not None
-    assert (holder.name, holder.scopes, seen.needed) == ("shop", ("score",), True)
-    assert seen.holder(other).scopes == ("read", "label")  # type: ignore[union-attr]
-    made.revoke(holder.id)
-    assert seen.holder(one) is None
-    assert seen.holder(other) is not None
+    key = seen.find(one)
+    assert key is not None
+    assert (key.name, key.scopes, seen.required) == ("shop", ("score",), True)
+    assert seen.find(other).scopes == ("read", "label")  # type: ignore[union-attr]
+    made.revoke(key.id)
+    assert seen.find(one) is None
+    assert seen.find(other) is not None
     made.revoke(other.split("_")[1])
-    assert seen.needed, "revoking the last one opens nothing"
+    assert seen.required, "revoking the last one opens nothing"
     with pytest.raises(DataError, match="has no key 00000000"):
         made.revoke("00000000")
 
 
-ADD = "import sys; from pathlib import Path; from fraud3000.service.http.api_keys import Keys; keys = Keys(Path(sys.argv[1])); [print(keys.add(sys.argv[2], ['read'])) for _ in range(20)]"
+ADD = "import sys; from pathlib import Path; from fraud3000.service.http.api_keys import ApiKeys; keys = ApiKeys(Path(sys.argv[1])); [print(keys.add(sys.argv[2], ['read'])) for _ in range(20)]"
 
 
-def test_keys_that_are_made_at_once_are_all_kept(path: Path) -> None:
+def test_concurrently_created_keys_are_all_stored(path: Path) -> None:
     command = [sys.executable, "-c", ADD, str(path)]
     making = [subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True) for name in "abcd"]
     made = [key for one in making for key in one.communicate()[0].split()]
     assert [one.returncode for one in making] == [0] * 4
     assert len(set(made)) == 80
     keys = ApiKeys(path)
-    assert all(keys.holder(key) for key in made)
+    assert all(keys.find(key) for key in made)
     assert len(keys.all()) == 80
     assert [file.name for file in path.parent.iterdir()] == ["keys.json"], "nothing else is left"
 
 
-def test_a_place_where_no_keys_can_be_kept(tmp_path: Path) -> None:
+def test_unwritable_key_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnavailableError, match=r"keys\.json: cannot be written"):
         ApiKeys(tmp_path / "file" / "keys.json").add("shop", ["score"])
 
 
-def test_only_hashes_are_kept_and_nobody_else_reads_them(path: Path) -> None:
+def test_key_file_has_only_hashes_and_is_private(path: Path) -> None:
     key = ApiKeys(path).add("shop", ["score"])
     assert key.split("_", 2)[2] not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -88,17 +88,17 @@ def test_only_hashes_are_kept_and_nobody_else_reads_them(path: Path) -> None:
 @pytest.mark.parametrize(
     "given", ["", "f3k", "f3k_", "f3k__", "f3k_{id}_", "f3k_{id}_wrong", "x_{id}_{secret}", "f3k_00000000_{secret}", "{secret}", "f3k_{id}_{secret}x", "é\udc80"]
 )  # fmt: skip
-def test_what_is_no_key(path: Path, given: str) -> None:
+def test_malformed_key_is_rejected(path: Path, given: str) -> None:
     keys = ApiKeys(path)
     _, id_, secret = keys.add("shop", ["score"]).split("_", 2)
-    assert keys.holder(f"f3k_{id_}_{secret}") is not None
-    assert keys.holder(given.replace("{id}", id_).replace("{secret}", secret)) is None
+    assert keys.find(f"f3k_{id_}_{secret}") is not None
+    assert keys.find(given.replace("{id}", id_).replace("{secret}", secret)) is None
 
 
-def test_a_file_that_is_none_of_keys(path: Path) -> None:
+def test_malformed_key_file_is_an_error(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("[{}]")
-    with pytest.raises(UnavailableError, match="is no file of keys"):
+    with pytest.raises(UnavailableError, match="is not a key file"):
         ApiKeys(path).all()
 
 
@@ -111,7 +111,7 @@ NEEDS = {
 }
 
 
-def test_each_request_needs_its_scope(client: TestClient, path: Path, newest: pl.DataFrame) -> None:
+def test_each_route_requires_its_scope(client: TestClient, path: Path, newest: pl.DataFrame) -> None:
     sent = {"json": items(newest)[0]}
     assert ask(client, "POST /score", None, **sent) == (200, None), "nobody else can reach it, and there is no key"
     made = {scope: ApiKeys(path).add(scope, [scope]) for scope in SCOPES}
@@ -131,9 +131,7 @@ def test_each_request_needs_its_scope(client: TestClient, path: Path, newest: pl
     assert ask(client, "POST /score", None, **sent) == (401, "no_key"), "a file that is gone opens nothing"
 
 
-def test_the_key_of_the_environment_may_do_everything(
-    given: Params, history: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_key_of_the_environment_has_all_scopes(given: Params, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAUD3000_API_KEY", MASTER)
     with closing(Service.open(given, host="0.0.0.0", port=0, history=str(history), model="challenger")) as service:
         client = TestClient(service.app)
@@ -143,10 +141,12 @@ def test_the_key_of_the_environment_may_do_everything(
         assert without["message"] == "the header X-API-Key is missing"
 
 
-def test_nobody_else_is_let_in_without_a_key(given: Params, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_public_address_requires_a_key(given: Params, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FRAUD3000_API_KEY", raising=False)
     how: dict[str, Any] = {"port": 0, "history": str(history), "model": "challenger"}
-    with pytest.raises(ParamsError, match=r"--host 0\.0\.0\.0: others could reach the service, and there is no key"):
+    with pytest.raises(
+        ParamsError, match=r"--host 0\.0\.0\.0: other machines could reach the service, but it has no API key"
+    ):
         Service.open(given, host="0.0.0.0", **how)
     keys.add(given, "shop", ["score"])
     Service.open(given, host="0.0.0.0", **how).close()
@@ -155,7 +155,7 @@ def test_nobody_else_is_let_in_without_a_key(given: Params, history: Path, monke
         Service.open(given, **how)
 
 
-def test_the_commands(given: Params) -> None:
+def test_key_commands(given: Params) -> None:
     assert keys.list_keys(given).facts["keys"] == 0
     id_ = keys.add(given, "shop", ["score", "read"]).facts["key"].split("_")[1]
     assert keys.list_keys(given).tables[0].rows[0][:3] == (id_, "shop", "score, read")

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from fraud3000.errors import DataError, ParamsError, UnavailableError
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.service.engine.feature_state import sown
+from fraud3000.service.engine.feature_state import from_seed
 from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.stages import audit
 from fraud3000.stages.explain import explain
@@ -106,15 +106,15 @@ def test_erase_removes_a_card_and_nothing_else(
         audit.erase(given, card)
     with closing(reopen()) as service:
         scorer = Scorer.load(trained / "data" / "models" / "1")
-        rebuilt = sown(root, scorer.catalogue)
-        for entry in service.kept.journal.after(0):
+        rebuilt = from_seed(root, scorer.catalogue)
+        for entry in service.contents.journal.after(0):
             if isinstance(entry, TransactionEntry):
                 rebuilt.observe(entry.transaction)
             elif entry.kind == "label":
                 rebuilt.record_label(
                     entry.transaction_id, entry.is_fraud, source=entry.source, reported_at=None, recorded_at=entry.recorded_at  # type: ignore[union-attr]
                 )  # fmt: skip
-        assert service.kept.store.checksum() == rebuilt.checksum()
+        assert service.contents.store.checksum() == rebuilt.checksum()
         with pytest.raises(UnavailableError, match="is in use by another service"):
             audit.erase(given, newest["card_id"][1])
 
@@ -163,4 +163,4 @@ def test_explain_a_decision(ended: None, given: Params, newest: pl.DataFrame) ->
 def test_commands_read_the_journal_of_a_running_service(ended: None, reopen: Open) -> None:
     service: Service = reopen()
     with closing(service):
-        assert service.kept.journal.last == NEWEST + 1
+        assert service.contents.journal.last == NEWEST + 1

@@ -137,10 +137,10 @@ def served(service: Service) -> Iterator[tuple[str, Spoiling]]:
     spoiling = Spoiling(service.app)
     config = uvicorn.Config(spoiling, log_config=None, log_level="critical", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[service.listening])))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[service.listener])))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{service.listening.getsockname()[1]}", spoiling
+        yield f"http://127.0.0.1:{service.listener.getsockname()[1]}", spoiling
     finally:
         server.should_exit = True
         thread.join()
@@ -212,7 +212,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 def kept(service: Service) -> list[str]:
     """Ids of the transactions in the journal, in order."""
-    return [entry.transaction_id for entry in service.kept.journal.after(0) if isinstance(entry, TransactionEntry)]
+    return [entry.transaction_id for entry in service.contents.journal.after(0) if isinstance(entry, TransactionEntry)]
 
 
 def test_one_transaction(make: Make, url: str, sent: list[dict[str, Any]]) -> None:
@@ -241,7 +241,7 @@ def test_several_in_their_order_and_what_is_wrong_in_its_place(
         with pytest.raises(DataError, match=r"POST http://.*/score: 422, amount: .* found '12.50'") as raised:
             client.score(wrong)
         assert (raised.value.code, raised.value.hint) == ("invalid_transaction", fault.error.hint)
-        with pytest.raises(DataError, match="409, this id came before with other content") as raised:
+        with pytest.raises(DataError, match="409, this transaction_id was used before with other content") as raised:
             client.score({**sent[0], "amount": 1})
         assert raised.value.code == "conflicting_duplicate"
         assert client.score([]) == []
@@ -260,7 +260,7 @@ def test_after_a_lost_answer_the_retry_has_the_same_and_counts_once(
     make: Make, fault: Fault, running: tuple[str, Spoiling], opened: Service, sent: list[dict[str, Any]]
 ) -> None:
     url, spoiling = running
-    before = len(opened.kept.store)
+    before = len(opened.contents.store)
     spoiling.faults = [fault, fault]
     with make(url, attempt_timeout=2, retries=20) as client:
         decisions = client.score(sent[:5])
@@ -269,7 +269,7 @@ def test_after_a_lost_answer_the_retry_has_the_same_and_counts_once(
         assert client.score(sent[:5]) == decisions
     assert spoiling.seen[-1][0] != spoiling.seen[0][0], "another request has another id"
     assert sorted(kept(opened)) == sorted(one["transaction_id"] for one in sent[:5])
-    assert len(opened.kept.store) == before + 5
+    assert len(opened.contents.store) == before + 5
 
 
 PASSES = [
@@ -510,7 +510,7 @@ def test_keys(
     monkeypatch.setenv(VARIABLE, key)
     with make(url) as client:
         assert client.score(sent[0]).decision_source == "model"
-        with pytest.raises(ParamsError, match=r"403, .* is for score, and this needs read") as raised:
+        with pytest.raises(ParamsError, match=r"403, .* has the scopes score; this request needs read") as raised:
             list(client.alerts())
         assert raised.value.code == "wrong_scope"
         assert key not in str(raised.value)
@@ -573,8 +573,8 @@ def test_inside_the_process_without_a_port(opened: Service, sent: list[dict[str,
 
 
 def test_client_and_service_mean_the_same() -> None:
-    assert (MOST_ROWS, HEADER, VARIABLE) == (schemas.MOST_ROWS, api_keys.HEADER, api_keys.VARIABLE)
-    assert MOST_BYTES + 1024 < parsing.MOST_BYTES
+    assert (MOST_ROWS, HEADER, VARIABLE) == (schemas.MAX_ROWS, api_keys.HEADER, api_keys.VARIABLE)
+    assert MOST_BYTES + 1024 < parsing.MAX_BYTES
     assert set(schemas.DecisionResult.model_fields) == {one.name for one in fields(Decision)}
     assert set(schemas.LabelResult.model_fields) == {one.name for one in fields(Recorded)}
     assert set(schemas.ErrorDetail.model_fields) == {one.name for one in fields(results.Fault)}

@@ -1,4 +1,4 @@
-"""Clocks that differ, and one that jumps: what lies ahead is refused, and what was said is known from after what was taken."""
+"""Clock skew and jumps: times in the future are rejected, and labels count after the newest transaction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.service.world import items, post
 
 
 class Clock:
-    """Tells what it is set to."""
+    """Clock that is set by hand."""
 
     def __init__(self, at: datetime) -> None:
         self.at = at
@@ -29,12 +29,14 @@ class Clock:
 
 @pytest.fixture
 def clock(newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The service's own clock, a minute after the newest of the rows."""
+    """The service's clock, set to a minute after the newest row."""
     last = newest["ts"].max()
     assert isinstance(last, datetime)
     made = Clock(last.replace(tzinfo=UTC) + timedelta(minutes=1))
-    counter = validation.RequestValidator
-    monkeypatch.setattr(serve, "Counter", lambda mapping, span, key, _: counter(mapping, span, key, made.now))
+    validator = validation.RequestValidator
+    monkeypatch.setattr(
+        serve, "RequestValidator", lambda mapping, span, key, _: validator(mapping, span, key, made.now)
+    )
     return made
 
 
@@ -59,7 +61,7 @@ def recorded(answer: Any) -> datetime:
 @pytest.mark.parametrize(
     ("ahead", "status"), [(300, 200), (300.000001, 422), (301, 422), (10**6, 422), (-(10**6), 200)]
 )
-def test_a_time_may_lie_five_minutes_ahead(
+def test_times_up_to_five_minutes_in_the_future_are_accepted(
     client: TestClient, clock: Clock, newest: pl.DataFrame, ahead: float, status: int
 ) -> None:
     at = (clock.at + timedelta(seconds=ahead)).isoformat()
@@ -73,12 +75,12 @@ def test_a_time_may_lie_five_minutes_ahead(
     assert codes == ({"future_event"} if status == 422 else set())
 
 
-def test_an_offset_is_no_way_around(client: TestClient, clock: Clock, newest: pl.DataFrame) -> None:
+def test_future_time_with_an_offset_is_rejected(client: TestClient, clock: Clock, newest: pl.DataFrame) -> None:
     local = (clock.at + timedelta(minutes=6)).astimezone(timezone(timedelta(hours=-12)))
     assert post(client, {**items(newest)[0], "ts": local.isoformat()}).json()["error"]["code"] == "future_event"
 
 
-def test_a_clock_that_jumps_back(client: TestClient, clock: Clock, newest: pl.DataFrame) -> None:
+def test_clock_that_jumps_back(client: TestClient, clock: Clock, newest: pl.DataFrame) -> None:
     one, other, third = items(newest)[-3:]
     told_at = clock.at
     first = decision(client, post(client, one))
@@ -92,7 +94,7 @@ def test_a_clock_that_jumps_back(client: TestClient, clock: Clock, newest: pl.Da
     assert decision(client, post(client, one)) == first
 
 
-def test_labels_are_known_after_the_newest_transaction_whatever_the_clock_says(
+def test_labels_count_after_the_newest_transaction_with_any_clock(
     client: TestClient, clock: Clock, newest: pl.DataFrame
 ) -> None:
     one, other = items(newest)[-2:]

@@ -1,4 +1,4 @@
-"""Slow, broken and odd connections are ended with a word, and nobody else waits for them."""
+"""Slow, broken and malformed connections get an error and are closed; other clients are not delayed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 
 from fraud3000.service.http import parsing
-from fraud3000.service.http.connection import MOST_HEAD, MOST_WAITING, Connection
+from fraud3000.service.http.connection import MAX_HEAD_BYTES, MAX_PIPELINED, Connection
 from fraud3000.stages.serve import Service
 from tests.service.world import items
 
@@ -28,13 +28,13 @@ PATIENCE = 15.0
 
 @pytest.fixture
 def server(opened: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[uvicorn.Server]:
-    """The service on a port of its own, in a thread, that waits no longer than half a second."""
-    monkeypatch.setattr(parsing, "LONGEST", 0.5)
+    """The service on a port of its own, in a thread, with a read timeout of half a second."""
+    monkeypatch.setattr(parsing, "READ_TIMEOUT", 0.5)
     config = uvicorn.Config(
         opened.app, http=Connection, ws="none", log_config=None, log_level="critical", access_log=False
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listening])))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listener])))
     thread.start()
     yield server
     server.should_exit = True
@@ -43,7 +43,7 @@ def server(opened: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[uvicorn
 
 @pytest.fixture
 def port(opened: Service, server: uvicorn.Server) -> int:
-    return int(opened.listening.getsockname()[1])
+    return int(opened.listener.getsockname()[1])
 
 
 Connect = Callable[[], socket.socket]
@@ -63,7 +63,7 @@ def connect(port: int) -> Iterator[Connect]:
 
 @pytest.fixture
 def good(newest: pl.DataFrame) -> Callable[[], bytes]:
-    """Bodies of transactions that are to be answered, another each time."""
+    """Returns valid bodies, each with another transaction."""
     sent = iter(items(newest))
     return lambda: json.dumps(next(sent)).encode()
 
@@ -75,7 +75,7 @@ def request(body: bytes, *headers: str, to: str = "/score", length: int | None =
 
 
 def rest(connection: socket.socket) -> bytes:
-    """All that comes until the other side ends it."""
+    """Read until the service closes the connection."""
     parts = []
     try:
         while part := connection.recv(65_536):
@@ -86,7 +86,7 @@ def rest(connection: socket.socket) -> bytes:
 
 
 def answers(connection: socket.socket, many: int = 1) -> list[tuple[int, dict[str, str], Any]]:
-    """Status, headers and content of so many answers."""
+    """Read a number of responses: status, headers and content."""
     found: list[tuple[int, dict[str, str], Any]] = []
     with connection.makefile("rb") as file:
         while len(found) < many:
@@ -105,7 +105,7 @@ def ask(connect: Connect, content: bytes) -> tuple[int, dict[str, str], Any]:
 
 
 def is_ended(connection: socket.socket, part: bytes) -> bool:
-    """Whether the other side ends it while a part is sent again and again."""
+    """Send a part repeatedly; returns True if the service closes the connection."""
     end = time.monotonic() + PATIENCE
     try:
         while time.monotonic() < end:
@@ -123,10 +123,8 @@ def is_refused(answer: tuple[int, dict[str, str], Any], status: int, code: str) 
     assert answer[1]["x-content-type-options"] == "nosniff"
 
 
-def test_a_request_that_comes_byte_by_byte_is_answered(
-    connect: Connect, good: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parsing, "LONGEST", PATIENCE)
+def test_request_sent_byte_by_byte_is_answered(connect: Connect, good: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "READ_TIMEOUT", PATIENCE)
     connection = connect()
     for byte in request(good()):
         connection.send(bytes([byte]))
@@ -136,32 +134,32 @@ def test_a_request_that_comes_byte_by_byte_is_answered(
 @pytest.mark.parametrize(
     "begun", [b"", b"P", b"POST /sc", b"POST /score HTTP/1.1\r\n", b"POST /score HTTP/1.1\r\nHost: x\r\nX: 1", b"\r\n\r\n"]
 )  # fmt: skip
-def test_a_head_that_does_not_end_is_not_waited_for(connect: Connect, good: Any, begun: bytes) -> None:
+def test_incomplete_head_times_out(connect: Connect, good: Any, begun: bytes) -> None:
     slow = connect()
     slow.sendall(begun)
     assert ask(connect, request(good()))[0] == 200
     assert rest(slow) == b""
 
 
-def test_a_head_that_dribbles_on_is_not_waited_for(connect: Connect) -> None:
+def test_slowly_sent_head_times_out(connect: Connect) -> None:
     slow = connect()
     slow.sendall(b"POST /score HTTP/1.1\r\n")
     assert is_ended(slow, b"X: 1\r\n")
 
 
 @pytest.mark.parametrize("endless", [b"x" * 1024, b"x: 1\r\n" * 100, b"x: " + b"y" * 1021])
-def test_a_head_without_end_is_refused(connect: Connect, good: Any, endless: bytes) -> None:
+def test_too_large_head_is_rejected(connect: Connect, good: Any, endless: bytes) -> None:
     connection = connect()
     connection.sendall(b"GET /health HTTP/1.1\r\n")
     sent = 0
-    while sent <= MOST_HEAD:
+    while sent <= MAX_HEAD_BYTES:
         connection.sendall(endless)
         sent += len(endless)
     is_refused(answers(connection)[0], 431, "head_too_large")
     assert ask(connect, request(good()))[0] == 200
 
 
-def test_a_body_that_does_not_end_is_refused(connect: Connect, good: Any) -> None:
+def test_incomplete_body_times_out(connect: Connect, good: Any) -> None:
     body = good()
     for begun in (request(body, length=len(body) + 1), request(b"", length=5), request(body, length=10**18)):
         connection = connect()
@@ -170,14 +168,14 @@ def test_a_body_that_does_not_end_is_refused(connect: Connect, good: Any) -> Non
         assert rest(connection) == b"", "nothing more is waited for"
 
 
-def test_the_rest_of_a_request_that_was_answered_is_not_waited_for(connect: Connect) -> None:
+def test_rest_of_an_answered_request_times_out(connect: Connect) -> None:
     slow = connect()
     slow.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000000\r\n\r\n")
     is_refused(answers(slow)[0], 415, "media_type")
     assert is_ended(slow, b"x")
 
 
-def test_an_answer_that_is_not_taken_is_not_waited_for(server: uvicorn.Server, port: int, connect: Connect) -> None:
+def test_unread_response_times_out(server: uvicorn.Server, port: int, connect: Connect) -> None:
     with closing(socket.socket()) as lazy:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lazy.connect(("127.0.0.1", port))
@@ -192,7 +190,7 @@ def test_an_answer_that_is_not_taken_is_not_waited_for(server: uvicorn.Server, p
         assert not server.server_state.connections
 
 
-def test_a_body_that_is_longer_than_it_says_is_cut_there(connect: Connect, good: Any) -> None:
+def test_body_ends_at_its_content_length(connect: Connect, good: Any) -> None:
     body = good()
     connection = connect()
     connection.sendall(request(body + b"\x00more", length=len(body)))
@@ -201,7 +199,7 @@ def test_a_body_that_is_longer_than_it_says_is_cut_there(connect: Connect, good:
     is_refused(ask(connect, request(body, length=len(body) - 1)), 422, "not_json")
 
 
-def test_a_sender_who_leaves_is_none_of_our_faults(connect: Connect, good: Any) -> None:
+def test_client_disconnect_is_not_an_error(connect: Connect, good: Any) -> None:
     body = good()
     for begun in (request(body, length=len(body) + 1), request(body)[:-1], b"POST /score HTTP/1.1\r\nHos"):
         gone = connect()
@@ -220,7 +218,7 @@ LENGTHS = ["-1", "+5", "5,5", "5, 6", "0x5", "5 5", "five", "", "9" * 40, "1e2",
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_a_length_that_is_none_is_refused(connect: Connect, good: Any, length: str) -> None:
+def test_invalid_content_length_is_rejected(connect: Connect, good: Any, length: str) -> None:
     head = f"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     is_refused(ask(connect, head.encode() + good()), 400, "not_http")
 
@@ -231,9 +229,7 @@ def test_a_length_that_is_none_is_refused(connect: Connect, good: Any, length: s
         ("Bad Header: 1",), (": 1",), ("X\x00: 1",), ("X: \x00",), (" folded",), ("X : 1",),
     ],
 )  # fmt: skip
-def test_headers_that_could_be_read_in_two_ways_are_refused(
-    connect: Connect, good: Any, headers: tuple[str, ...]
-) -> None:
+def test_ambiguous_headers_are_rejected(connect: Connect, good: Any, headers: tuple[str, ...]) -> None:
     answer = ask(connect, request(good(), *headers))
     is_refused(answer, 400, "not_http")
 
@@ -245,11 +241,11 @@ def test_headers_that_could_be_read_in_two_ways_are_refused(
         b"\x00" * 100, b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", b"SSH-2.0-x\r\n",
     ],
 )  # fmt: skip
-def test_what_is_no_http_is_refused(connect: Connect, content: bytes) -> None:
+def test_malformed_request_is_rejected(connect: Connect, content: bytes) -> None:
     is_refused(ask(connect, content), 400, "not_http")
 
 
-def test_requests_that_come_at_once_are_answered_in_their_order(connect: Connect, good: Any) -> None:
+def test_pipelined_requests_are_answered_in_order(connect: Connect, good: Any) -> None:
     bodies = [good() for _ in range(20)]
     connection = connect()
     connection.sendall(b"".join(map(request, bodies)))
@@ -257,18 +253,18 @@ def test_requests_that_come_at_once_are_answered_in_their_order(connect: Connect
     assert found == [json.loads(body)["transaction_id"] for body in bodies]
 
 
-def test_more_requests_than_may_wait_end_the_connection_behind_those_before(connect: Connect, good: Any) -> None:
+def test_too_many_pipelined_requests_close_the_connection_after_earlier_responses(connect: Connect, good: Any) -> None:
     connection = connect()
     connection.sendall(request(good()) + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 5_000)
     with connection.makefile("rb") as file:
         answered = file.read()
-    assert answered.count(b"HTTP/1.1 200 ") == 1 + MOST_WAITING
+    assert answered.count(b"HTTP/1.1 200 ") == 1 + MAX_PIPELINED
     assert answered.count(b"connection: close") == 1
 
 
-def test_answers_that_are_not_taken_end_a_pipelining_connection(server: uvicorn.Server, connect: Connect) -> None:
+def test_unread_responses_close_a_pipelining_connection(server: uvicorn.Server, connect: Connect) -> None:
     lazy = connect()
-    asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * MOST_WAITING
+    asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * MAX_PIPELINED
     lazy.settimeout(0.2)
     with contextlib.suppress(OSError):
         for _ in range(100):
@@ -286,24 +282,24 @@ def test_answers_that_are_not_taken_end_a_pipelining_connection(server: uvicorn.
         "GET http://x/health HTTP/1.1\r\n", "GET /health HTTP/1.0\r\nHost: x\r\nHost: x\r\n", "GET /health HTTP/1.1\r\nX-Host: x\r\n",
     ],
 )  # fmt: skip
-def test_a_request_has_one_host(connect: Connect, head: str) -> None:
+def test_request_needs_exactly_one_host_header(connect: Connect, head: str) -> None:
     is_refused(ask(connect, f"{head}\r\n".encode()), 400, "not_http")
 
 
 @pytest.mark.parametrize("host", ["x", "127.0.0.1:80", "[::1]:8000", "a-b.example", ""])
-def test_any_host_is_one(connect: Connect, host: str) -> None:
+def test_any_valid_host_is_accepted(connect: Connect, host: str) -> None:
     assert ask(connect, f"GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())[0] == 200
     assert rest_of_old_http(connect).startswith(b"HTTP/1.1 200 ")
 
 
 def rest_of_old_http(connect: Connect) -> bytes:
-    """The answer to a request of HTTP/1.0, which needs no host."""
+    """Response to an HTTP/1.0 request, which needs no Host header."""
     connection = connect()
     connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
     return rest(connection)
 
 
-def test_many_idle_connections_are_borne_and_ended(server: uvicorn.Server, connect: Connect, good: Any) -> None:
+def test_many_idle_connections_are_closed(server: uvicorn.Server, connect: Connect, good: Any) -> None:
     idle = [connect() for _ in range(200)]
     for half, connection in enumerate(idle):
         connection.sendall(b"POST /score HTTP/1.1\r\n" if half % 2 else b"")
@@ -315,7 +311,7 @@ def test_many_idle_connections_are_borne_and_ended(server: uvicorn.Server, conne
     assert not server.server_state.connections
 
 
-def test_who_asks_first_is_told_to_go_on(connect: Connect, good: Any) -> None:
+def test_expect_continue_is_answered(connect: Connect, good: Any) -> None:
     whole = request(good(), "Expect: 100-continue")
     head = whole.index(b"\r\n\r\n") + 4
     connection = connect()
@@ -328,7 +324,7 @@ def test_who_asks_first_is_told_to_go_on(connect: Connect, good: Any) -> None:
 CHUNKED = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def test_chunks_are_put_together(connect: Connect, good: Any) -> None:
+def test_chunked_body_is_read(connect: Connect, good: Any) -> None:
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in good())
     assert ask(connect, CHUNKED + chunks + b"0\r\nTrailer: 1\r\n\r\n")[0] == 200
 
@@ -337,11 +333,11 @@ def test_chunks_are_put_together(connect: Connect, good: Any) -> None:
     "chunk",
     [b"x\r\n", b"-1\r\n", b"5\r\n{}\r\nxx\r\n", b"1\r\n{}\r\n", b"F" * 20 + b"\r\n", b"1 1\r\n", b"0x1\r\n{\r\n"],
 )
-def test_chunks_that_are_none_are_refused(connect: Connect, good: Any, chunk: bytes) -> None:
+def test_malformed_chunks_are_rejected(connect: Connect, good: Any, chunk: bytes) -> None:
     is_refused(ask(connect, CHUNKED + chunk), 400, "not_http")
     assert ask(connect, request(good()))[0] == 200
 
 
 @pytest.mark.parametrize("begun", [b"", b"5\r\n", b"5\r\n{}", b"2\r\n{}\r\n", b"2\r\n{}\r\n0\r\nTrailer: "])
-def test_chunks_that_do_not_end_are_refused(connect: Connect, begun: bytes) -> None:
+def test_incomplete_chunks_time_out(connect: Connect, begun: bytes) -> None:
     is_refused(ask(connect, CHUNKED + begun), 408, "too_slow")

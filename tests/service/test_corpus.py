@@ -73,12 +73,12 @@ def test_invalid_bodies_are_refused_and_change_nothing(
 ) -> None:
     first, later = items(newest)[0], items(newest)[1]
     before = post(client, first).json()
-    kept = opened.kept.journal.last
+    kept = opened.contents.journal.last
     bodies = corpus()[::every]
     assert len(bodies) > 2_000
     found = [(bad.family, bad.to, bad.content[:300], problem) for bad in bodies for problem in wrong(send(client, bad))]
     assert found == []
-    assert opened.kept.journal.last == kept
+    assert opened.contents.journal.last == kept
     assert post(client, first).json() == before
     assert post(client, later).json()["results"][0]["score"] > 0
     assert told(client.get("/metrics").text) == []

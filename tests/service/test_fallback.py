@@ -1,4 +1,4 @@
-"""Past its deadline a transaction is decided by its amount alone, and kept as such."""
+"""Fallback: transactions that miss their deadline are decided by amount, and stored with that source."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sent(newest: pl.DataFrame) -> list[dict[str, Any]]:
     return [{**item, "amount": amount, "status": "approved"} for item, amount in amounts]
 
 
-def test_what_comes_too_late_is_decided_by_its_amount(reopen: Open, sent: list[dict[str, Any]]) -> None:
+def test_late_transactions_are_decided_by_amount(reopen: Open, sent: list[dict[str, Any]]) -> None:
     with closing(reopen()) as service:
         client = TestClient(service.app)
         late = post(client, {"transactions": sent}, params=LATE).json()["results"]
@@ -41,8 +41,8 @@ def test_what_comes_too_late_is_decided_by_its_amount(reopen: Open, sent: list[d
                 [],
             )
         assert post(client, {"transactions": sent}, params={"reasons": "all"}).json()["results"] == late, "a retry"
-        kept = [entry for entry in service.kept.journal.after(0) if isinstance(entry, TransactionEntry)]
-        assert all(len(one.features) == len(service.kept.store.catalogue.names) for one in kept)
+        kept = [entry for entry in service.contents.journal.after(0) if isinstance(entry, TransactionEntry)]
+        assert all(len(one.features) == len(service.contents.store.catalogue.names) for one in kept)
         assert [one.answer.source for one in kept if one.answer] == ["fallback"] * 3
         queue = client.get("/alerts").json()["alerts"]
         assert [(one["amount"], one["expected_loss"]) for one in queue] == [(700_000, 700_000.0), (60_000, 60_000.0)]
@@ -55,7 +55,9 @@ def test_what_comes_too_late_is_decided_by_its_amount(reopen: Open, sent: list[d
         assert post(TestClient(service.app), {"transactions": sent}).json()["results"] == late
 
 
-def test_it_is_seen_by_later_ones_as_any_other(reopen: Open, newest: pl.DataFrame, tmp_path: Any) -> None:
+def test_features_of_later_transactions_include_fallback_decisions(
+    reopen: Open, newest: pl.DataFrame, tmp_path: Any
+) -> None:
     first, *rest = items(newest)
     told = []
     for how in ({}, LATE):
@@ -67,19 +69,19 @@ def test_it_is_seen_by_later_ones_as_any_other(reopen: Open, newest: pl.DataFram
     assert [one["score"] for one in told[0]] == [one["score"] for one in told[1]]
 
 
-def test_in_time_the_model_decides(client: TestClient, sent: list[dict[str, Any]]) -> None:
+def test_model_decides_within_the_deadline(client: TestClient, sent: list[dict[str, Any]]) -> None:
     results = post(client, {"transactions": sent}, params={"deadline_ms": 60_000}).json()["results"]
     assert {one["decision_source"] for one in results} == {"model"}
     assert all(one["score"] > 0 for one in results)
 
 
 @pytest.mark.parametrize("deadline", ["-1", "soon", "nan", "1e9"])
-def test_a_deadline_that_is_none(client: TestClient, sent: list[dict[str, Any]], deadline: str) -> None:
+def test_invalid_deadline_is_rejected(client: TestClient, sent: list[dict[str, Any]], deadline: str) -> None:
     answer = post(client, sent[0], params={"deadline_ms": deadline})
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_request")
 
 
-def test_the_bands_are_those_of_the_params(given: Params, history: Any, sent: list[dict[str, Any]]) -> None:
+def test_fallback_uses_the_bands_of_the_params(given: Params, history: Any, sent: list[dict[str, Any]]) -> None:
     bands = FallbackParams(review_from=None, decline_from=600_000)
     given = given.model_copy(update={"serve": given.serve.model_copy(update={"fallback": bands})})
     with closing(Service.open(given, port=0, history=str(history), model="challenger")) as service:

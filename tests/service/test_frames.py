@@ -95,7 +95,7 @@ def test_declined_transactions_are_not_labelled(
         sent = items(newest.head(50))
         client = TestClient(service.app, raise_server_exceptions=False)
         assert post(client, {"transactions": sent}).status_code == 200
-        entries = [one for one in service.kept.journal.after(0) if isinstance(one, TransactionEntry)]
+        entries = [one for one in service.contents.journal.after(0) if isinstance(one, TransactionEntry)]
     (tmp_path / "other").mkdir()
     with closing(SqliteJournal(tmp_path / "other" / "journal.db")) as journal:
         assert entries[7].answer is not None

@@ -1,4 +1,4 @@
-"""What holds for every route: authentication, HEAD, query parameters, and the answer to a bug."""
+"""Behavior of all routes: authentication, HEAD, query parameters, and internal errors."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ ROUTES = {
 
 @pytest.fixture
 def key(opened: Service, tmp_path: Path) -> str:
-    """A key for everything; from now on the service needs one."""
+    """A key with all scopes; creating it makes the service require keys."""
     return ApiKeys(tmp_path / "service" / "keys.json").add("all", SCOPES)
 
 
-def test_every_path_but_two_needs_a_key(client: TestClient, key: str) -> None:
+def test_every_path_but_two_requires_a_key(client: TestClient, key: str) -> None:
     for method, paths in ROUTES.items():
         for path in paths:
             if (method, path) == ("POST", "/health"):
@@ -43,14 +43,12 @@ def test_every_path_but_two_needs_a_key(client: TestClient, key: str) -> None:
         assert client.get(path).status_code == client.head(path).status_code == 200
 
 
-def test_any_valid_key_reads_the_description(client: TestClient, key: str, tmp_path: Path) -> None:
+def test_any_valid_key_may_read_the_openapi_description(client: TestClient, key: str, tmp_path: Path) -> None:
     one = ApiKeys(tmp_path / "service" / "keys.json").add("shop", ["score"])
     assert client.get("/openapi.json", headers={"X-API-Key": one}).json()["info"]["title"] == "fraud3000"
 
 
-def test_an_address_without_a_key_is_answered_429_and_one_with_a_key_is_not(
-    client: TestClient, key: str, newest: pl.DataFrame
-) -> None:
+def test_address_without_a_valid_key_is_rate_limited(client: TestClient, key: str, newest: pl.DataFrame) -> None:
     wrong = [
         client.get("/model", headers={"X-API-Key": f"f3k_1_{number}"})
         for number in range(3 * authentication.UNAUTHENTICATED)
@@ -63,21 +61,21 @@ def test_an_address_without_a_key_is_answered_429_and_one_with_a_key_is_not(
     assert post(client, items(newest)[0], headers={"X-API-Key": key}).status_code == 200
 
 
-def test_addresses_are_forgotten_before_they_fill_the_memory() -> None:
-    allowance = RateLimiter(20, clock=lambda: 0.0)
+def test_rate_limiter_has_bounded_memory() -> None:
+    rate_limiter = RateLimiter(20, clock=lambda: 0.0)
     for number in range(50_000):
-        allowance.wait(str(number))
-    assert len(allowance._left) <= 10_000
+        rate_limiter.acquire(str(number))
+    assert len(rate_limiter._buckets) <= 10_000
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/model", "/metrics", "/openapi.json", "/alerts"])
-def test_head_is_answered_as_get_without_a_body(client: TestClient, path: str) -> None:
+def test_head_is_answered_like_get_without_a_body(client: TestClient, path: str) -> None:
     head, get = client.head(path), client.get(path)
     assert (head.status_code, head.content) == (get.status_code, b"") == (200, b"")
     assert head.headers["content-type"] == get.headers["content-type"]
 
 
-def test_head_of_what_is_only_posted_is_not_allowed(client: TestClient) -> None:
+def test_head_of_a_post_route_is_not_allowed(client: TestClient) -> None:
     answer = client.head("/score")
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
@@ -91,7 +89,7 @@ TAKEN = {"/score": "reasons, deadline_ms", "/alerts": "status, decision, least, 
         ("GET", "/ready"), ("GET", "/openapi.json"), ("GET", f"/decisions/{'0' * 24}"), ("POST", "/admin/reload"), ("POST", "/admin/snapshot"),
     ],
 )  # fmt: skip
-def test_an_unknown_parameter_is_refused_with_those_that_there_are(
+def test_unknown_parameter_is_rejected_with_the_known_ones(
     client: TestClient, newest: pl.DataFrame, method: str, path: str
 ) -> None:
     sent: dict[str, Any] = {"json": items(newest)[0]} if path == "/score" else {}
@@ -102,18 +100,16 @@ def test_an_unknown_parameter_is_refused_with_those_that_there_are(
         assert "unknown parameter" in error["message"]
         assert "4111" not in error["message"]
         route = "/decisions/{decision}" if "decisions" in path else path
-        expected = f"Parameters of {path}: {TAKEN[path]}." if path in TAKEN else f"{route} takes no parameters."
+        expected = f"Parameters of {path}: {TAKEN[path]}." if path in TAKEN else f"{route} has no parameters."
         assert error["hint"] == expected
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/score?reasons=all&reasons=none"), ("GET", "/alerts?limit=1&limit=2")])  # fmt: skip
-def test_a_parameter_that_is_given_twice_is_refused(
-    client: TestClient, newest: pl.DataFrame, method: str, path: str
-) -> None:
+def test_repeated_parameter_is_rejected(client: TestClient, newest: pl.DataFrame, method: str, path: str) -> None:
     sent: dict[str, Any] = {"json": items(newest)[0]} if method == "POST" else {}
     answer = client.request(method, path, **sent)
     assert answer.status_code == 422
-    assert answer.json()["error"]["message"].endswith("given twice")
+    assert answer.json()["error"]["message"].endswith("repeated parameter")
 
 
 def broken(*_: Any, **__: Any) -> Any:
@@ -133,7 +129,7 @@ BUGS = {
 
 
 @pytest.mark.parametrize(("method", "path"), [*BUGS])
-def test_a_bug_is_told_in_one_form_on_every_route(
+def test_internal_error_has_the_common_form_on_every_route(
     opened: Service, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, logged: list[str], method: str, path: str
 ) -> None:
     owner, name = BUGS[method, path]
@@ -146,14 +142,14 @@ def test_a_bug_is_told_in_one_form_on_every_route(
     assert answer.headers["content-type"] == "application/json"
     assert (answer.json()["error"]["code"], answer.headers["X-Request-ID"]) == ("internal", "mine")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert sum("bug of ours" in line for line in logged) == 1, "once"
+    assert sum("internal error" in line for line in logged) == 1, "once"
     assert client.get("/health").status_code == 200
 
 
-def test_a_bug_in_authentication_is_told_in_the_same_form(
+def test_internal_error_in_authentication_has_the_common_form(
     opened: Service, monkeypatch: pytest.MonkeyPatch, newest: pl.DataFrame
 ) -> None:
-    monkeypatch.setattr(ApiKeys, "needed", property(broken))
+    monkeypatch.setattr(ApiKeys, "required", property(broken))
     answer = TestClient(opened.app).get("/model")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
 
@@ -173,7 +169,7 @@ BAD_IDS = (
 
 
 @pytest.mark.parametrize("bad", BAD_IDS)
-def test_ids_that_files_refuse_are_refused(client: TestClient, newest: pl.DataFrame, bad: str) -> None:
+def test_ids_that_are_rejected_in_files_are_rejected(client: TestClient, newest: pl.DataFrame, bad: str) -> None:
     for name in ("transaction_id", "card_id", "terminal_id"):
         answer = post(client, {**items(newest)[0], name: bad})
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_transaction"), name
@@ -183,13 +179,13 @@ def test_ids_that_files_refuse_are_refused(client: TestClient, newest: pl.DataFr
 
 
 @pytest.mark.parametrize("good", ["C-42", "a/b", "é", "1e5", "12:30", "0042", "card 7", "550e8400-e29b-41d4-a716-446655440000"])  # fmt: skip
-def test_other_ids_are_taken(client: TestClient, newest: pl.DataFrame, good: str) -> None:
+def test_other_ids_are_accepted(client: TestClient, newest: pl.DataFrame, good: str) -> None:
     one = {**items(newest)[0], "card_id": good, "transaction_id": good}
     assert post(client, one).json()["results"][0]["transaction_id"] == good
 
 
 @pytest.mark.parametrize("at", ["2025-06-01T12:00:00\u221201:00", "2025-06-01T12:00:00\uff0b01:00", "2025-06-01T12:00:00\u201301:00"])  # fmt: skip
-def test_an_offset_has_a_plain_sign(client: TestClient, newest: pl.DataFrame, at: str) -> None:
+def test_offset_needs_an_ascii_sign(client: TestClient, newest: pl.DataFrame, at: str) -> None:
     assert post(client, {**items(newest)[0], "ts": at}).status_code == 422
     label = {"transaction_id": "1", "is_fraud": True, "source": "analyst", "reported_at": at}
     assert client.post("/labels", json=label).status_code == 422

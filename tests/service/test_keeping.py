@@ -32,11 +32,11 @@ def asked(service: Service, body: Any, **how: Any) -> Any:
 
 def rebuilt(service: Service, tmp_path: Path) -> str:
     """Checksum of a feature state rebuilt from the files only."""
-    store = FeatureStore(service.kept.store.catalogue)
+    store = FeatureStore(service.contents.store.catalogue)
     folder = tmp_path / "service"
     store.absorb(pl.read_parquet(folder / "history.parquet"), pl.read_parquet(folder / "labels.parquet"))
-    for entry in service.kept.journal.after(0):
-        feature_state.meet(store, entry)
+    for entry in service.contents.journal.after(0):
+        feature_state.observe_entry(store, entry)
     return store.checksum()
 
 
@@ -44,23 +44,23 @@ def test_a_restart_returns_logged_decisions(reopen: Open, newest: pl.DataFrame, 
     sent = items(newest)
     with closing(reopen()) as service:
         first = asked(service, {"transactions": sent[:150]}).json()
-        checksum = service.kept.store.checksum()
+        checksum = service.contents.store.checksum()
         assert checksum == rebuilt(service, tmp_path)
     with closing(reopen()) as service:
-        assert (service.kept.snapshot, service.kept.replayed) == (150, 0)
-        assert service.kept.store.checksum() == checksum
+        assert (service.contents.snapshot, service.contents.replayed) == (150, 0)
+        assert service.contents.store.checksum() == checksum
         assert asked(service, {"transactions": sent[:150]}).json() == first
-        assert service.kept.journal.last == 150
+        assert service.contents.journal.last == 150
         other = asked(service, {**sent[3], "amount": 1})
         assert (other.status_code, other.json()["error"]["code"]) == (409, "conflicting_duplicate")
         asked(service, {"transactions": sent[150:]})
-        assert service.kept.store.checksum() == rebuilt(service, tmp_path)
+        assert service.contents.store.checksum() == rebuilt(service, tmp_path)
 
 
 def move_store_away(place: Path, to: str = "first") -> None:
     """Move the store and its checkpoints away, so that the next service starts empty."""
     (place / to).mkdir()
-    for name in ("service", "service.anchors.jsonl", "service.anchors.jsonl.mark"):
+    for name in ("service", "service.checkpoints.jsonl", "service.checkpoints.jsonl.mark"):
         (place / name).rename(place / to / name)
 
 
@@ -73,21 +73,21 @@ def test_a_snapshot_only_speeds_up_the_start(reopen: Open, newest: pl.DataFrame,
     sent = items(newest)
     with closing(reopen()) as service:
         asked(service, {"transactions": sent[:100]})
-        checksum = service.kept.store.checksum()
+        checksum = service.contents.store.checksum()
     (snapshot,) = (tmp_path / "service" / "snapshots").rglob("*.snapshot")
     content = snapshot.read_bytes()
     snapshot.write_bytes(content[:-9] + b"\0" + content[-8:])
     with closing(reopen()) as service:  # a damaged one is passed over
-        assert (service.kept.snapshot, service.kept.replayed) == (None, 100)
-        assert service.kept.store.checksum() == checksum
+        assert (service.contents.snapshot, service.contents.replayed) == (None, 100)
+        assert service.contents.store.checksum() == checksum
         asked(service, {"transactions": sent[100:130]})
-        feature_state.save(service.folder.root, service.desk.store, service.kept.journal.end)
+        feature_state.save(service.data_dir.root, service.engine.store, service.contents.journal.end)
         asked(service, {"transactions": sent[130:]})
-        checksum = service.kept.store.checksum()
+        checksum = service.contents.store.checksum()
     as_if_killed(tmp_path)
     with closing(reopen()) as service:
-        assert (service.kept.snapshot, service.kept.replayed) == (130, 270)
-        assert service.kept.store.checksum() == checksum
+        assert (service.contents.snapshot, service.contents.replayed) == (130, 270)
+        assert service.contents.store.checksum() == checksum
     names = [path.name for path in (tmp_path / "service" / "snapshots").rglob("*.snapshot")]
     assert len(names) == 2, "the older ones go"
 
@@ -101,31 +101,31 @@ def test_a_damaged_journal_keeps_all_but_the_damaged_entry(reopen: Open, newest:
         connection.execute("UPDATE entries SET body = x'00' WHERE number = 41")
         connection.commit()
     with closing(reopen()) as service:
-        assert service.kept.recovered is not None
-        assert [(hole.first, hole.last) for hole in service.kept.recovered.holes] == [(41, 41)]
-        assert "99 entries are whole and stay; lost entries: 41" in service.summary.warnings[0]
-        assert service.kept.store.checksum() == rebuilt(service, tmp_path)
+        assert service.contents.recovered is not None
+        assert [(hole.first, hole.last) for hole in service.contents.recovered.holes] == [(41, 41)]
+        assert "rebuilt from 99 valid entries; lost entries: 41" in service.summary.warnings[0]
+        assert service.contents.store.checksum() == rebuilt(service, tmp_path)
         again = asked(service, {"transactions": sent[:100]}).json()["results"]
         assert [*again[:40], *again[41:]] == [*first[:40], *first[41:]], "acknowledged decisions stand"
-        assert service.kept.journal.last == 101, "the lost one is decided anew, under another number"
+        assert service.contents.journal.last == 101, "the lost one is decided anew, under another number"
         assert again[40]["decision_id"] != first[40]["decision_id"]
     with closing(reopen()) as service:
-        assert service.kept.recovered is None
+        assert service.contents.recovered is None
         assert asked(service, {"transactions": sent[:100]}).json()["results"] == again
 
 
 @pytest.fixture
 def full(opened: Service) -> Iterator[pytest.MonkeyPatch]:
     """The journal's disk is full until the patch is undone."""
-    assert isinstance(opened.kept.journal, SqliteJournal)
+    assert isinstance(opened.contents.journal, SqliteJournal)
     with pytest.MonkeyPatch.context() as patch:
-        pages = opened.kept.journal._write_connection.execute("PRAGMA page_count").fetchone()[0]
-        opened.kept.journal._write_connection.execute(f"PRAGMA max_page_count = {pages}")
+        pages = opened.contents.journal._write_connection.execute("PRAGMA page_count").fetchone()[0]
+        opened.contents.journal._write_connection.execute(f"PRAGMA max_page_count = {pages}")
         yield patch
 
 
 def more_room(service: Service) -> None:
-    service.kept.journal._write_connection.execute("PRAGMA max_page_count = 1000000")
+    service.contents.journal._write_connection.execute("PRAGMA max_page_count = 1000000")
 
 
 def test_no_response_before_the_entry_is_durable(
@@ -135,18 +135,18 @@ def test_no_response_before_the_entry_is_durable(
     broken = asked(opened, {"transactions": sent[:60]})
     assert (broken.status_code, broken.json()["error"]["code"]) == (503, "unavailable")
     assert broken.headers["Retry-After"] == "5"
-    assert opened.kept.journal.last == 0
-    taken = len(opened.kept.store)
+    assert opened.contents.journal.last == 0
+    taken = len(opened.contents.store)
     for body in (sent[100], sent[3]):  # a new one is not taken, and a retry is not answered
         assert asked(opened, body).status_code == 503
-    assert len(opened.kept.store) == taken
+    assert len(opened.contents.store) == taken
     assert TestClient(opened.app).get("/health").status_code == 200
     more_room(opened)
     told = asked(opened, {"transactions": sent[:60]}).json()["results"]
-    assert opened.kept.journal.last == 60, "each of them once"
-    assert len(opened.kept.store) == taken
+    assert opened.contents.journal.last == 60, "each of them once"
+    assert len(opened.contents.store) == taken
     assert all(one["score"] > 0 for one in told)
-    assert opened.kept.store.checksum() == rebuilt(opened, tmp_path)
+    assert opened.contents.store.checksum() == rebuilt(opened, tmp_path)
 
 
 def test_a_retry_resumes_a_large_request_after_a_full_disk(
@@ -156,14 +156,14 @@ def test_a_retry_resumes_a_large_request_after_a_full_disk(
     full.setattr("fraud3000.service.engine.decision_engine._BACKLOG", 100)
     broken = asked(opened, {"transactions": sent})
     assert broken.status_code == 503
-    taken = len(opened.kept.store)
+    taken = len(opened.contents.store)
     more_room(opened)
     told = asked(opened, {"transactions": sent}).json()["results"]
     assert [one["transaction_id"] for one in told] == [one["transaction_id"] for one in sent]
     assert all(one["score"] > 0 for one in told)
-    assert opened.kept.journal.last == len(sent), "each of them once"
-    assert opened.kept.store.checksum() == rebuilt(opened, tmp_path)
-    assert taken < len(opened.kept.store), "what came after the failure was not taken"
+    assert opened.contents.journal.last == len(sent), "each of them once"
+    assert opened.contents.store.checksum() == rebuilt(opened, tmp_path)
+    assert taken < len(opened.contents.store), "what came after the failure was not taken"
 
 
 def test_queued_entries_are_written_before_new_ones(
@@ -175,7 +175,7 @@ def test_queued_entries_are_written_before_new_ones(
     assert asked(opened, sent[60]).status_code == 200
     kept = [
         entry.transaction["transaction_id"]
-        for entry in opened.kept.journal.after(0)
+        for entry in opened.contents.journal.after(0)
         if isinstance(entry, TransactionEntry)
     ]
     assert kept == [one["transaction_id"] for one in sent[:61]]
@@ -195,12 +195,12 @@ def test_a_retry_decides_an_undecided_transaction(
     with closing(reopen()) as service:
         told = asked(service, {"transactions": [one, *others]})
         first, *_ = told.json()["results"]
-        entries = list(service.kept.journal.after(0))
+        entries = list(service.contents.journal.after(0))
         assert [type(entry) for entry in entries[:2]] == [TransactionEntry, TransactionEntry]
         assert entries[0].answer is None
         assert isinstance(entries[-1], LateDecisionEntry)
         assert asked(service, one).json()["results"] == [first]
-        assert service.kept.store.checksum() == rebuilt(service, tmp_path)
+        assert service.contents.store.checksum() == rebuilt(service, tmp_path)
     with closing(reopen()) as service:
         assert asked(service, one).json()["results"] == [first]
     move_store_away(tmp_path)
@@ -247,12 +247,12 @@ def test_label_records_are_stored_once_and_visible_from_their_time(
         analyst = told(service, {**said(first), "source": "analyst"}).json()["results"][0]
         assert [one["number"] for one in (reversal, again, analyst)] == [53, 54, 55]
         asked(service, {"transactions": sent[50:]})
-        checksum = service.kept.store.checksum()
+        checksum = service.contents.store.checksum()
         assert checksum == rebuilt(service, tmp_path)
     as_if_killed(tmp_path)
     with closing(reopen()) as service:
-        assert service.kept.replayed == 405
-        assert service.kept.store.checksum() == checksum
+        assert service.contents.replayed == 405
+        assert service.contents.store.checksum() == checksum
         assert told(service, early).json()["results"][0]["number"] == 54, "the last of its source said the same"
 
 
@@ -270,17 +270,17 @@ def test_a_visible_label_changes_features_of_later_transactions(reopen: Open, ne
                 told(service, {"labels": labels})
             late = {**late, "transaction_id": f"late{fraud}"}
             (taken,) = [entry for entry in _asked(service, late) if isinstance(entry, TransactionEntry)]
-            features[fraud] = dict(zip(service.kept.store.catalogue.names, taken.features, strict=True))
-        shutil.rmtree(service.folder.root)
-        service.anchors.path.unlink()
-        service.anchors.mark.unlink()
+            features[fraud] = dict(zip(service.contents.store.catalogue.names, taken.features, strict=True))
+        shutil.rmtree(service.data_dir.root)
+        service.checkpoints.path.unlink()
+        service.checkpoints.mark.unlink()
     rates = [name for name in features[True] if "fraud_rate" in name]
     assert any(features[True][name] > features[False][name] for name in rates)  # type: ignore[operator]
 
 
 def _asked(service: Service, one: dict[str, Any]) -> list[Any]:
     assert asked(service, one).status_code == 200
-    return service.kept.journal.of_transaction(one["transaction_id"])
+    return service.contents.journal.of_transaction(one["transaction_id"])
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def _asked(service: Service, one: dict[str, Any]) -> list[Any]:
         ({"is_fraud": 1}, "is_fraud: Input should be a valid boolean, found '1'"),
         ({"source": "a b"}, "source: String should match pattern"),
         ({"reported_at": "2025-01-01"}, "reported_at: "),
-        ({"reported_at": "2925-01-01T00:00:00Z"}, "lies more than 5 minutes after its arrival"),
+        ({"reported_at": "2925-01-01T00:00:00Z"}, "is more than 5 minutes after its arrival"),
         ({"more": 1}, "more: unknown field"),
         ({"transaction_id": None}, "transaction_id: Input should be a valid string"),
     ],
@@ -343,6 +343,6 @@ def test_concurrent_requests_share_commits_and_a_transaction_counts_once(
     assert all(body == told[0][1] for _, body in told[:20])
     assert told[20][0] == 409
     assert {status for status, _ in told[21:]} == {200}
-    assert sum(commits) == opened.kept.journal.last == 100
+    assert sum(commits) == opened.contents.journal.last == 100
     assert len(commits) < 50, "those that wait are written together"
-    assert opened.kept.store.checksum() == rebuilt(opened, tmp_path)
+    assert opened.contents.store.checksum() == rebuilt(opened, tmp_path)

@@ -19,7 +19,7 @@ import yaml
 from fraud3000 import params as params_files
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.service.data_dir import DataDir
-from fraud3000.service.engine.feature_state import meet, sown
+from fraud3000.service.engine.feature_state import from_seed, observe_entry
 from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.stages.replay import replay
 from tests.service.running import ask, started
@@ -120,8 +120,8 @@ def _checksum_as_it_starts(root: Path) -> str:
 
 
 def _checksum_of_files(root: Path) -> str:
-    store = sown(root, Scorer.load(Path("data/models/1")).catalogue)
+    store = from_seed(root, Scorer.load(Path("data/models/1")).catalogue)
     with closing(DataDir(root)) as folder, closing(folder.journal()) as journal:
         for entry in journal.after(0):
-            meet(store, entry)
+            observe_entry(store, entry)
     return store.checksum()

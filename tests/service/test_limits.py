@@ -1,4 +1,4 @@
-"""What is too much is sent away with a word, and the rest goes on."""
+"""Rate limits, concurrency limits, slow clients and disconnects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fraud3000.stages.serve import Service
 from tests.service.world import items, post
 
 
-def test_a_key_has_its_allowance(given: Params, history: Path, newest: pl.DataFrame, tmp_path: Path) -> None:
+def test_each_key_has_its_rate_limit(given: Params, history: Path, newest: pl.DataFrame, tmp_path: Path) -> None:
     serve = given.serve.model_copy(update={"requests_per_second": 2.0})
     how: dict[str, Any] = {"port": 0, "history": str(history), "model": "challenger"}
     with closing(Service.open(given.model_copy(update={"serve": serve}), **how)) as service:
@@ -40,10 +40,10 @@ def test_a_key_has_its_allowance(given: Params, history: Path, newest: pl.DataFr
         assert client.get("/health").status_code == 200
 
 
-def test_more_than_there_is_room_for_is_sent_away(
+def test_too_many_transactions_in_progress_are_rejected(
     client: TestClient, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decision_engine, "MOST_INSIDE", 10)
+    monkeypatch.setattr(decision_engine, "MAX_IN_PROGRESS", 10)
     sent = items(newest)
     busy = post(client, {"transactions": sent[:11]})
     assert (busy.status_code, busy.json()["error"]["code"], busy.headers["Retry-After"]) == (503, "unavailable", "5")
@@ -51,7 +51,7 @@ def test_more_than_there_is_room_for_is_sent_away(
     assert post(client, {"transactions": sent[10:20]}).status_code == 200, "room is given back"
 
 
-def test_every_answer_says_what_it_is(client: TestClient) -> None:
+def test_every_response_has_security_headers(client: TestClient) -> None:
     for place in ("/health", "/nowhere", "/model"):
         headers = client.get(place).headers
         assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
@@ -62,9 +62,9 @@ def running(opened: Service) -> Iterator[int]:
     """The service on a port of its own, in a thread."""
     config = uvicorn.Config(opened.app, log_config=None, log_level="warning", access_log=False)
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listening])))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listener])))
     thread.start()
-    yield opened.listening.getsockname()[1]
+    yield opened.listener.getsockname()[1]
     server.should_exit = True
     thread.join()
 
@@ -76,8 +76,8 @@ def status(port: int, one: dict[str, Any]) -> int:
         return asked.getresponse().status
 
 
-def test_a_slow_sender_does_not_hold_it_up(running: int, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parsing, "LONGEST", 0.5)
+def test_slow_client_does_not_delay_others(running: int, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "READ_TIMEOUT", 0.5)
     with closing(socket.create_connection(("127.0.0.1", running))) as slow:
         slow.sendall(
             b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
@@ -91,7 +91,7 @@ def test_a_slow_sender_does_not_hold_it_up(running: int, newest: pl.DataFrame, m
     assert b'"code":"too_slow"' in told
 
 
-def test_a_sender_who_leaves_does_no_harm(running: int, newest: pl.DataFrame) -> None:
+def test_client_disconnect_does_no_harm(running: int, newest: pl.DataFrame) -> None:
     for begun in (b"", b"POST /sc", b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"):
         with closing(socket.create_connection(("127.0.0.1", running))) as gone:
             gone.sendall(begun)

@@ -162,7 +162,7 @@ def test_a_rescued_file_without_a_journal_is_not_used(ended: Path, given: Params
         assert len(found(given)) == 1
     path.with_name("journal.db.rescued").rename(path)
     with closing(reopen()) as service:
-        assert service.kept.journal.last == 300
+        assert service.contents.journal.last == 300
     assert found(given) == []
 
 
@@ -177,7 +177,7 @@ def test_the_next_start_finishes_an_interrupted_recovery(ended: Path, given: Par
     shutil.copy(path, path.with_name("journal.db.rescued"))
     path.write_bytes(b"\0" * 9_000)
     with closing(reopen()) as service:
-        assert service.kept.journal.last == 300
+        assert service.contents.journal.last == 300
     assert not path.with_name("journal.db.rescued").exists()
     assert found(given) == []
 

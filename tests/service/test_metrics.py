@@ -1,4 +1,4 @@
-"""What is counted, and by which names."""
+"""Prometheus metrics: names and values."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def total(found: dict[tuple[str, tuple[tuple[str, str], ...]], float], name: str
     return sum(value for (one, of), value in found.items() if one == name and labels.items() <= dict(of).items())
 
 
-def test_requests_decisions_and_faults_are_counted(client: TestClient, newest: pl.DataFrame) -> None:
+def test_requests_decisions_and_errors_are_counted(client: TestClient, newest: pl.DataFrame) -> None:
     sent = items(newest)[:50]
     post(client, {"transactions": [*sent, {**sent[0], "amount": "x"}, {**sent[1], "amount": 1}]})
     client.post("/score", content=b"no json", headers={"content-type": "application/json"})
@@ -70,7 +70,7 @@ def test_requests_decisions_and_faults_are_counted(client: TestClient, newest: p
     assert "fraud3000_late_rows_total" in {name for name, _ in found}
 
 
-def test_late_rows_show(client: TestClient, newest: pl.DataFrame) -> None:
+def test_late_rows_are_counted(client: TestClient, newest: pl.DataFrame) -> None:
     first, *_, last = items(newest)
     post(client, last)
     post(client, {**first, "card_id": last["card_id"], "terminal_id": last["terminal_id"]})
@@ -78,14 +78,14 @@ def test_late_rows_show(client: TestClient, newest: pl.DataFrame) -> None:
     assert total(found, "fraud3000_late_rows_total") + total(found, "fraud3000_refused_rows_total") > 0
 
 
-def test_no_card_is_named(client: TestClient, newest: pl.DataFrame) -> None:
+def test_metrics_contain_no_card_ids(client: TestClient, newest: pl.DataFrame) -> None:
     sent = items(newest)[:50]
     post(client, {"transactions": sent})
     text = client.get("/metrics").text
     assert [one["card_id"] for one in sent if one["card_id"] in text] == []
 
 
-def test_alerts_and_the_fallback_are_counted(
+def test_alerts_and_fallback_decisions_are_counted(
     reopen: Open, newest: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load, policy = Scorer.load, Policy("capacity", 0.005)
@@ -111,7 +111,7 @@ def test_alerts_and_the_fallback_are_counted(
     assert total(found, "fraud3000_score_count") == len(rest), "the fallback has no score"
 
 
-def test_who_leaves_before_the_answer_is_no_failure_of_ours(opened: Service, client: TestClient) -> None:
+def test_client_disconnect_is_not_counted_as_an_error(opened: Service, client: TestClient) -> None:
     async def leave() -> Message:
         return {"type": "http.disconnect"}
 
@@ -137,7 +137,7 @@ def test_who_leaves_before_the_answer_is_no_failure_of_ours(opened: Service, cli
     assert total(found, "fraud3000_requests_total", route="/score") == 1
 
 
-def test_names_from_outside_are_few_and_no_card_numbers(client: TestClient) -> None:
+def test_label_sources_are_bounded_and_masked(client: TestClient) -> None:
     sources = [CARD, *(f"source-{n}" for n in range(60)), "source-0"]
     said = [{"transaction_id": f"t{n}", "is_fraud": True, "source": one} for n, one in enumerate(sources)]
     assert client.post("/labels", json={"labels": said}).status_code == 200
@@ -148,10 +148,10 @@ def test_names_from_outside_are_few_and_no_card_numbers(client: TestClient) -> N
     assert CARD not in client.get("/metrics").text
 
 
-def test_what_is_watched_is_asked_whenever_it_is_read(opened: Service, in_trained: Path) -> None:
-    kept = opened.kept
-    judge = Decider(Scorer.load(Path("data/models/1"), version="7"), "f" * 64, Fallback())
-    metrics = Metrics(DecisionEngine(judge, kept.store, kept.journal, kept.past))
+def test_watched_gauges_are_read_at_each_scrape(opened: Service, in_trained: Path) -> None:
+    kept = opened.contents
+    decider = Decider(Scorer.load(Path("data/models/1"), version="7"), "f" * 64, Fallback())
+    metrics = Metrics(DecisionEngine(decider, kept.store, kept.journal, kept.past))
 
     def value(name: str) -> float:
         families = text_string_to_metric_families(metrics.read().decode())
@@ -185,7 +185,7 @@ def test_names_follow_the_conventions(client: TestClient, newest: pl.DataFrame) 
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
-def test_promtool_finds_nothing_to_say_of_them(client: TestClient, newest: pl.DataFrame) -> None:
+def test_promtool_has_no_complaints(client: TestClient, newest: pl.DataFrame) -> None:
     post(client, {"transactions": items(newest)[:50]})
     client.post("/labels", json={"transaction_id": "a", "is_fraud": True, "source": "chargeback"})
     told = client.get("/metrics").content

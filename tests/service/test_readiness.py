@@ -1,4 +1,4 @@
-"""The service takes nothing while its store, its disk or its clock is wrong, says so, and goes on when it is right again."""
+"""The service accepts nothing while its store, disk or clock has a problem, and resumes by itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
 
 async def becomes(client: httpx2.AsyncClient, status: int, within: float) -> dict[str, Any]:
-    """The answer of /ready once it has a status; and how long that took is told where it took too long."""
+    """Poll /ready until it has a status; returns the response, and fails if that takes too long."""
     begin = time.monotonic()
     while True:
         answer = await client.get("/ready")
@@ -68,7 +68,7 @@ def remove_lock(store: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [remove_folder, replace_folder, replace_journal, remove_log, remove_lock])
-def test_nothing_is_answered_when_the_store_is_not_in_place(
+def test_requests_fail_while_the_store_is_not_in_place(
     reopen: Open, newest: pl.DataFrame, given: Params, damage: Callable[[Path], None], logged: list[str]
 ) -> None:
     sent = items(newest)
@@ -96,7 +96,7 @@ def test_nothing_is_answered_when_the_store_is_not_in_place(
         assert not store.exists(), "nothing is written where the store was"
 
 
-def test_a_commit_into_a_replaced_file_is_not_acknowledged(reopen: Open, newest: pl.DataFrame, given: Params) -> None:
+def test_commit_into_a_replaced_file_is_not_acknowledged(reopen: Open, newest: pl.DataFrame, given: Params) -> None:
     sent = items(newest)
     service = reopen()
 
@@ -111,13 +111,13 @@ def test_a_commit_into_a_replaced_file_is_not_acknowledged(reopen: Open, newest:
 
     with closing(service):
         run(service, work)
-        assert service.kept.journal.last == 2
+        assert service.contents.journal.last == 2
 
 
-def test_a_full_disk_takes_the_service_down_until_there_is_room(reopen: Open, newest: pl.DataFrame) -> None:
+def test_service_is_unavailable_while_the_disk_is_full(reopen: Open, newest: pl.DataFrame) -> None:
     sent = items(newest)
     with closing(reopen()) as service:
-        writing = service.kept.journal._write_connection
+        writing = service.contents.journal._write_connection
         pages = writing.execute("PRAGMA page_count").fetchone()[0]
 
         async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
@@ -127,13 +127,13 @@ def test_a_full_disk_takes_the_service_down_until_there_is_room(reopen: Open, ne
             assert gauge((await client.get("/metrics")).text, 'refusing{cause="disk"}') == 1
             writing.execute("PRAGMA max_page_count = 1000000")
             await becomes(client, 200, 5)  # nobody sends anything meanwhile
-            assert service.kept.journal.last == 60
+            assert service.contents.journal.last == 60
 
         run(service, work)
 
 
 class Clocks:
-    """A wall clock and a monotonic clock that are set by hand."""
+    """Wall clock and monotonic clock that are set by hand."""
 
     def __init__(self, at: datetime) -> None:
         self.at, self.seconds = at, 0.0
@@ -151,7 +151,7 @@ class Clocks:
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=20 * 365), -timedelta(days=3), timedelta(hours=1, seconds=1)])
-def test_a_clock_that_jumps_is_refused_until_it_is_right_again(jump: timedelta) -> None:
+def test_clock_that_jumps_is_rejected_until_it_is_right_again(jump: timedelta) -> None:
     clocks = Clocks(NOW)
     clock = CheckedClock(timedelta(hours=1), now=clocks.now, elapsed=clocks.elapsed)
     clocks.advance(90_000)
@@ -165,7 +165,7 @@ def test_a_clock_that_jumps_is_refused_until_it_is_right_again(jump: timedelta) 
     assert (clock(), clock.problem) == (clocks.at, None)
 
 
-def test_a_clock_that_is_set_by_less_than_the_limit_is_followed() -> None:
+def test_clock_that_is_set_by_less_than_the_limit_is_accepted() -> None:
     clocks = Clocks(NOW)
     clock = CheckedClock(timedelta(hours=1), now=clocks.now, elapsed=clocks.elapsed)
     for _ in range(5):
@@ -183,7 +183,7 @@ def test_a_clock_that_is_set_by_less_than_the_limit_is_followed() -> None:
         (NOW + timedelta(days=7300), r"last entry of the journal was received at 2046-"),
     ],
 )
-def test_a_start_compares_the_clock_with_the_last_entry(last: datetime | None, message: str | None) -> None:
+def test_start_compares_the_clock_with_the_last_entry(last: datetime | None, message: str | None) -> None:
     def check() -> None:
         require_plausible(NOW, last, jump=timedelta(hours=1), gap=timedelta(days=90))
 
@@ -194,7 +194,7 @@ def test_a_start_compares_the_clock_with_the_last_entry(last: datetime | None, m
         check()
 
 
-def test_twenty_years_ahead_for_seconds_leave_nothing_behind(
+def test_clock_briefly_twenty_years_ahead_leaves_no_trace(
     reopen: Callable[[], Service], newest: pl.DataFrame, given: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = items(newest)
@@ -217,5 +217,5 @@ def test_twenty_years_ahead_for_seconds_leave_nothing_behind(
 
     with closing(reopen()) as service:
         run(service, work)
-        assert service.kept.journal.last == 2
+        assert service.contents.journal.last == 2
     assert checkpoint_file(given).mark.exists()

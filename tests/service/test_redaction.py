@@ -1,4 +1,4 @@
-"""Card numbers in free text are masked on the way in: neither the service nor files keep or tell them."""
+"""Card numbers in free text are masked on input, so that neither journal, responses nor files contain them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def holds(text: str) -> bool:
 
 
 def written(newest: pl.DataFrame) -> pl.DataFrame:
-    """The newest rows, the first of them with card numbers in a category."""
+    """The newest rows, the first with card numbers in a category."""
     return newest.with_columns(category=pl.Series([*TEXTS, *newest["category"][len(TEXTS) :]]))
 
 
-def test_free_text_is_masked_before_it_is_kept(
+def test_free_text_is_masked_before_it_is_stored(
     reopen: Open, newest: pl.DataFrame, logged: list[str], tmp_path: Path
 ) -> None:
     sent = items(written(newest))[: len(TEXTS)]
@@ -52,7 +52,7 @@ def test_free_text_is_masked_before_it_is_kept(
     assert [file.name for file in files if holds(file.read_bytes().decode("latin-1"))] == []
 
 
-def test_service_and_score_file_mask_the_same(
+def test_service_and_score_file_mask_alike(
     given: Params, reopen: Open, history: Path, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     rows = written(newest)
@@ -68,7 +68,7 @@ def test_service_and_score_file_mask_the_same(
 
 @pytest.mark.parametrize("role", ["transaction_id", "terminal_id", "card_id"])
 @pytest.mark.parametrize("number", [NUMBER, "order 4111_1111_1111_1111", "T378282246310005"])
-def test_an_id_with_a_card_number_is_refused_and_not_repeated(
+def test_id_with_a_card_number_is_rejected_and_not_quoted(
     reopen: Open, newest: pl.DataFrame, role: str, number: str
 ) -> None:
     good, bad = items(newest)[:2]
@@ -82,9 +82,7 @@ def test_an_id_with_a_card_number_is_refused_and_not_repeated(
     assert number not in answer.text
 
 
-def test_the_error_about_an_id_that_is_too_long_does_not_repeat_its_card_number(
-    reopen: Open, newest: pl.DataFrame
-) -> None:
+def test_error_about_a_too_long_id_does_not_quote_its_card_number(reopen: Open, newest: pl.DataFrame) -> None:
     one = {**items(newest)[0], "card_id": NUMBER * 20}
     with closing(reopen()) as service:
         answer = post(TestClient(service.app), one)
@@ -93,7 +91,7 @@ def test_the_error_about_an_id_that_is_too_long_does_not_repeat_its_card_number(
     assert NUMBER[:13] not in answer.text
 
 
-def test_a_label_whose_source_or_id_contains_a_card_number_is_refused(reopen: Open) -> None:
+def test_label_with_a_card_number_in_source_or_id_is_rejected(reopen: Open) -> None:
     label = {"transaction_id": "1", "is_fraud": True, "source": "chargeback"}
     with closing(reopen()) as service:
         client = TestClient(service.app)

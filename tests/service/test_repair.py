@@ -64,8 +64,8 @@ def poisoned(reopen: Open, newest: pl.DataFrame, clocks: Clocks) -> dict[str, An
 
 
 def features(service: Any, id_: str) -> dict[str, Any]:
-    (entry,) = service.kept.journal.of_transaction(id_)
-    return dict(zip(service.kept.store.catalogue.names, entry.features, strict=True))
+    (entry,) = service.contents.journal.of_transaction(id_)
+    return dict(zip(service.contents.store.catalogue.names, entry.features, strict=True))
 
 
 def test_a_repair_restores_features_and_label_times(poisoned: dict[str, Any], reopen: Open, given: Params) -> None:
@@ -90,14 +90,14 @@ def test_a_repair_restores_features_and_label_times(poisoned: dict[str, Any], re
         assert client.get(f"/decisions/{poisoned['decision']}").json()["transaction_id"] == "ahead", (
             "its decision stays"
         )
-        checksum = service.kept.store.checksum()
+        checksum = service.contents.store.checksum()
     found = replay(given)
     assert (found.facts["replayed"], found.facts["differing"]) == (53, 0)
     service_root = service_folder(given)
     for snapshot in service_root.rglob("*.snapshot"):
         snapshot.unlink()
     with closing(reopen()) as service:
-        assert service.kept.store.checksum() == checksum, "a rebuild gives the same state"
+        assert service.contents.store.checksum() == checksum, "a rebuild gives the same state"
     exported = read_history(service_root)
     assert exported is not None
     ids = exported.transactions.select("transaction_id").collect()["transaction_id"].to_list()

@@ -1,4 +1,4 @@
-"""What a service logs of requests: one JSON object a line, under the id that the answer has, and no card number."""
+"""Request log: one JSON object per line, with the request id of the response and without card numbers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _as_before() -> Iterator[None]:
 
 
 def logged(verbosity: int) -> Lines:
-    """Log as JSON; gives what was logged since it was last asked."""
+    """Log as JSON; returns a function for the lines since its last call."""
     stream = io.StringIO()
     logs.set_up(verbosity, style="json", stream=stream)
 
@@ -69,12 +69,12 @@ def logged(verbosity: int) -> Lines:
 
 @contextmanager
 def running(opened: Service) -> Iterator[int]:
-    """The service on a port of its own, in a thread; behind it, all is logged."""
+    """The service on a port of its own, in a thread; the log is complete after it."""
     server = uvicorn.Server(uvicorn.Config(opened.app, log_config=None, log_level="warning", access_log=False))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listening])))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listener])))
     thread.start()
     try:
-        yield opened.listening.getsockname()[1]
+        yield opened.listener.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join()
@@ -83,7 +83,7 @@ def running(opened: Service) -> Iterator[int]:
 def ask(
     port: int, method: str, place: str, body: Any = None, headers: dict[str, str] | None = None
 ) -> tuple[int, str, int]:
-    """Status, request id and length of what is answered."""
+    """Send a request; returns status, request id and length of the response."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as asked:
         content = None if body is None else json.dumps(body)
         asked.request(method, place, content, {"Content-Type": "application/json", **(headers or {})})
@@ -91,7 +91,7 @@ def ask(
         return answer.status, answer.headers["X-Request-ID"], len(answer.read())
 
 
-def test_a_request_has_one_line_with_what_operators_ask_for(
+def test_each_request_has_one_line_with_its_main_fields(
     client: TestClient, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     lines = logged(1)
@@ -113,7 +113,7 @@ def test_a_request_has_one_line_with_what_operators_ask_for(
     assert key.rpartition("_")[2] not in json.dumps(line)
 
 
-def test_ids_do_not_mix_when_many_ask_at_once(opened: Service, newest: pl.DataFrame) -> None:
+def test_request_ids_of_concurrent_requests_do_not_mix(opened: Service, newest: pl.DataFrame) -> None:
     lines = logged(1)
     sent = items(newest)
     kinds = [
@@ -143,7 +143,7 @@ def test_ids_do_not_mix_when_many_ask_at_once(opened: Service, newest: pl.DataFr
     ("verbosity", "heard"),
     [(0, {404}), (1, {404, "/score"}), (2, {404, "/score", "/health", "/ready", "/metrics"})],
 )
-def test_a_busy_service_is_quiet_unless_asked(
+def test_successful_requests_are_logged_only_with_verbosity(
     client: TestClient, newest: pl.DataFrame, verbosity: int, heard: set[object]
 ) -> None:
     lines = logged(verbosity)
@@ -155,7 +155,7 @@ def test_a_busy_service_is_quiet_unless_asked(
     assert {one["level"] for one in told if one["status"] == 404} == {"info"}
 
 
-def test_a_bug_is_told_with_its_request_and_without_card_numbers(
+def test_internal_error_is_logged_with_its_request_id_and_without_card_numbers(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -170,7 +170,7 @@ def test_a_bug_is_told_with_its_request_and_without_card_numbers(
     assert bug["exception"].endswith("ValueError: found [card number]")
 
 
-def test_no_line_holds_a_card_number_wherever_it_came(client: TestClient, newest: pl.DataFrame) -> None:
+def test_no_line_contains_a_card_number(client: TestClient, newest: pl.DataFrame) -> None:
     lines = logged(2)
     one = items(newest)[0]
     answers = [
@@ -191,7 +191,7 @@ def test_no_line_holds_a_card_number_wherever_it_came(client: TestClient, newest
     assert len(answers[-1].headers["X-Request-ID"]) == 36, "an id that is a card number is not repeated"
 
 
-def test_an_id_that_looks_like_a_card_number_by_chance_stays_whole(client: TestClient) -> None:
+def test_request_id_that_looks_like_a_card_number_is_not_masked(client: TestClient) -> None:
     logs.set_up(2, style="json", stream=(stream := io.StringIO()))
     ids = ["41111111-1111-1111-ab12-000000000000", "a" * 16 + DIGITS]
     assert [client.get("/health", headers={"X-Request-ID": id_}).headers["X-Request-ID"] for id_ in ids] == ids
@@ -199,7 +199,7 @@ def test_an_id_that_looks_like_a_card_number_by_chance_stays_whole(client: TestC
     assert [line["request_id"] for line in told if line["message"] == "request"] == ids
 
 
-def test_every_line_of_a_process_is_an_object(in_trained: Path, history: Path, tmp_path: Path) -> None:
+def test_every_line_of_the_log_is_a_json_object(in_trained: Path, history: Path, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"serve": {"store": str(tmp_path / "service")}}))
     command = [COMMAND, "serve", "--port", "0", "--model", "challenger", "--history", str(history), "--json", "-vv"]
     told = tmp_path / "log"

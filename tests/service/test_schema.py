@@ -1,4 +1,4 @@
-"""What the service answers to anything is what its OpenAPI page says, and what the page forbids is not taken."""
+"""Responses conform to the OpenAPI description, and requests that violate it are rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FEW, MANY = 5, 2_000
 
 LEFT_OUT = {
     "positive_data_acceptance": {"enabled": False},  # a time must also lie in the span of the model's params
-    "negative_data_rejection": {"enabled": False, "expected-statuses": ["4xx"]},  # as refused_in_its_place
+    "negative_data_rejection": {"enabled": False, "expected-statuses": ["4xx"]},  # as invalid_items_are_rejected
 }
 
 
@@ -36,16 +36,16 @@ def first_line(_: Any, response: Response) -> Any:
 
 
 @schemathesis.check
-def refused_in_its_place(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
-    """What the page forbids is refused: the request, or the item among others that are answered."""
+def invalid_items_are_rejected(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    """A request that violates the schema is rejected, or its invalid item has an error."""
     if case.method == "POST" and response.status_code == 200 and b'"error":' in response.content:
         return
     checks.negative_data_rejection(ctx, response, case)
 
 
 @schemathesis.check
-def told_in_one_form(_: CheckContext, response: Response, __: Case[Any]) -> None:
-    """Every answer has its id and headers, and every error its form."""
+def responses_have_the_common_form(_: CheckContext, response: Response, __: Case[Any]) -> None:
+    """Every response has a request id and security headers, and every error the common form."""
     assert response.headers["x-request-id"]
     assert response.headers["x-content-type-options"] == ["nosniff"]
     if response.status_code >= 400 and "ndjson" not in response.headers["content-type"][0]:
@@ -53,7 +53,7 @@ def told_in_one_form(_: CheckContext, response: Response, __: Case[Any]) -> None
 
 
 def run(service: Service, headers: Mapping[str, str], examples: int, **left_out: Any) -> tuple[Counter[str], list[str]]:
-    """Send what the page describes, and what it forbids.
+    """Send requests that conform to the description and requests that violate it.
 
     Returns
     -------
@@ -83,14 +83,14 @@ def run(service: Service, headers: Mapping[str, str], examples: int, **left_out:
 
 
 @pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
-def test_answers_are_as_described(opened: Service, examples: int) -> None:
+def test_responses_conform_to_the_description(opened: Service, examples: int) -> None:
     asked, wrong = run(opened, {}, examples, ignored_auth={"enabled": False})
     assert wrong == []
     assert min(asked[f"POST /{name}"] for name in ("score", "labels")) > 100
 
 
 @pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
-def test_answers_to_the_holder_of_a_key_are_too(opened: Service, tmp_path: Path, examples: int) -> None:
+def test_responses_with_a_key_conform_to_the_description(opened: Service, tmp_path: Path, examples: int) -> None:
     asked, wrong = run(opened, {HEADER: ApiKeys(tmp_path / "service" / "keys.json").add("all", SCOPES)}, examples)
     assert wrong == []
     assert min(asked[f"POST /{name}"] for name in ("score", "labels")) >= examples

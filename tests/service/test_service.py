@@ -1,4 +1,4 @@
-"""The service answers as score-file does, each transaction for itself, and tells what is wrong in one form."""
+"""The service scores like score-file, validates each transaction on its own, and has one form of error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.service.world import NEWEST, items, post
 SHARED = ("transaction_id", "score", "alert", "threshold")
 
 
-def test_the_same_answers_as_score_file(
+def test_results_equal_those_of_score_file(
     client: TestClient, history: Path, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     newest.write_parquet(tmp_path / "newest.parquet")
@@ -53,7 +53,7 @@ def test_the_same_answers_as_score_file(
     assert {one["decision"] for one in results} <= {"approve", "review"}
 
 
-def test_a_policy_that_declines_does_so_in_service_and_file(
+def test_policy_declines_in_service_and_file(
     given: Params, history: Path, newest: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load, policy = Scorer.load, Policy("cost", None, review_cost=10, lost_sale=0, lost_margin=0.002)
@@ -71,9 +71,7 @@ def test_a_policy_that_declines_does_so_in_service_and_file(
     assert scored["alert"].to_list() == [one["alert"] for one in results]
 
 
-def test_a_retry_is_answered_as_before_and_another_content_is_a_conflict(
-    client: TestClient, newest: pl.DataFrame
-) -> None:
+def test_retry_gets_the_same_decision_and_other_content_is_a_conflict(client: TestClient, newest: pl.DataFrame) -> None:
     first, second, third = items(newest)[:3]
     before = post(client, first).json()
     post(client, second)
@@ -92,14 +90,14 @@ def test_a_retry_is_answered_as_before_and_another_content_is_a_conflict(
     assert both[1] == both[2]
 
 
-def test_a_transaction_of_the_history_is_known_too(client: TestClient, history: Path) -> None:
+def test_transaction_of_the_history_is_a_conflict(client: TestClient, history: Path) -> None:
     (known,) = items(pl.read_parquet(history).tail(1))
     again, other = post(client, known), post(client, {**known, "terminal_id": "elsewhere"})
     assert (again.status_code, again.json()["error"]["code"]) == (409, "in_history")
     assert (other.status_code, other.json()["error"]["code"]) == (409, "conflicting_duplicate")
 
 
-def test_transactions_of_a_card_see_those_that_came_before(client: TestClient, newest: pl.DataFrame) -> None:
+def test_features_include_earlier_transactions_of_the_card(client: TestClient, newest: pl.DataFrame) -> None:
     one = items(newest)[-1]
     later = datetime.fromisoformat(one["ts"]) + timedelta(seconds=1)
     burst = [{**one, "transaction_id": f"b{n}", "ts": (later + timedelta(seconds=n)).isoformat()} for n in range(9)]
@@ -107,7 +105,7 @@ def test_transactions_of_a_card_see_those_that_came_before(client: TestClient, n
     assert len({result["score"] for result in told}) > 1
 
 
-def test_reasons_come_with_alerts_or_as_asked(client: TestClient, newest: pl.DataFrame) -> None:
+def test_reasons_are_returned_for_alerts_or_on_request(client: TestClient, newest: pl.DataFrame) -> None:
     sent = {"transactions": items(newest)}
     alerts = post(client, sent).json()["results"]
     assert all(one["alert"] or not one["reasons"] for one in alerts)
@@ -117,7 +115,7 @@ def test_reasons_come_with_alerts_or_as_asked(client: TestClient, newest: pl.Dat
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (422, "invalid_request")
 
 
-def test_a_faulty_transaction_does_not_keep_the_others_back(client: TestClient, newest: pl.DataFrame) -> None:
+def test_invalid_transaction_does_not_affect_the_others(client: TestClient, newest: pl.DataFrame) -> None:
     good = items(newest)[0]
     faulty = [
         {**good, "transaction_id": "1", "amount": "12.50"},
@@ -146,7 +144,7 @@ def test_a_faulty_transaction_does_not_keep_the_others_back(client: TestClient, 
     assert all(one["error"]["hint"] for one in wrong)
 
 
-def test_with_no_decision_at_all_the_status_says_so(client: TestClient, newest: pl.DataFrame) -> None:
+def test_request_without_any_decision_has_an_error_status(client: TestClient, newest: pl.DataFrame) -> None:
     bad = {**items(newest)[0], "amount": None}
     single = post(client, bad)
     assert (single.status_code, set(single.json())) == (422, {"error"})
@@ -172,13 +170,13 @@ def test_with_no_decision_at_all_the_status_says_so(client: TestClient, newest: 
         (b"{}\n" * 10_001, "application/x-ndjson", 413, "too_large"),
     ],
 )
-def test_a_body_that_is_none_is_refused(client: TestClient, content: bytes, kind: str, status: int, code: str) -> None:
+def test_malformed_body_is_rejected(client: TestClient, content: bytes, kind: str, status: int, code: str) -> None:
     answer = client.post("/score", content=content, headers={"content-type": kind})
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert set(answer.json()["error"]) == {"code", "message", "hint"}
 
 
-def test_json_lines_are_answered_in_lines(client: TestClient, newest: pl.DataFrame) -> None:
+def test_ndjson_is_answered_with_ndjson(client: TestClient, newest: pl.DataFrame) -> None:
     lines = "\n".join(json.dumps(one) for one in items(newest)[:3])
     answer = client.post("/score", content=lines, headers={"content-type": "application/x-ndjson"})
     assert answer.headers["content-type"].startswith("application/x-ndjson")
@@ -187,7 +185,7 @@ def test_json_lines_are_answered_in_lines(client: TestClient, newest: pl.DataFra
     assert {one["model_version"] for one in told} == {"1"}
 
 
-def test_it_says_that_it_lives_and_who_it_is(client: TestClient, newest: pl.DataFrame) -> None:
+def test_health_ready_and_model(client: TestClient, newest: pl.DataFrame) -> None:
     assert client.get("/health").json() == {"status": "ok"}
     assert client.get("/ready").json() == {"status": "ready", "model_version": "1"}
     post(client, {"transactions": items(newest)[:5]})
@@ -198,7 +196,7 @@ def test_it_says_that_it_lives_and_who_it_is(client: TestClient, newest: pl.Data
     assert {"amount", "card_count_7d"} <= set(facts["features"])
 
 
-def test_requests_are_named(client: TestClient) -> None:
+def test_responses_have_a_request_id(client: TestClient) -> None:
     assert client.get("/health", headers={"X-Request-ID": "mine"}).headers["X-Request-ID"] == "mine"
     assert len(client.get("/health").headers["X-Request-ID"]) == 36
     missing = client.get("/nothing")
@@ -206,7 +204,7 @@ def test_requests_are_named(client: TestClient) -> None:
     assert client.get("/score").json()["error"]["code"] == "method_not_allowed"
 
 
-def test_openapi_has_the_data_sets_own_fields_and_examples(client: TestClient) -> None:
+def test_openapi_has_the_fields_and_examples_of_the_data_set(client: TestClient) -> None:
     page = client.get("/openapi.json").json()
     body = page["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
     assert {"category", "card_lat", "terminal_id"} <= set(body["schema"]["oneOf"][1]["properties"])
@@ -215,25 +213,25 @@ def test_openapi_has_the_data_sets_own_fields_and_examples(client: TestClient) -
     assert "is_fraud" not in body["schema"]["oneOf"][1]["properties"]
 
 
-def test_what_keeps_it_from_serving_is_told(given: Params, history: Path, opened: Service, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="is in use by another service"):
+def test_start_errors_state_the_reason(given: Params, history: Path, opened: Service, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="another service keeps its journal there"):
         Service.open(given, port=0, model="challenger")
     given = given.model_copy(update={"serve": given.serve.model_copy(update={"store": str(tmp_path / "other")})})
-    busy = opened.listening.getsockname()[1]
-    with pytest.raises(UnavailableError, match=f"port {busy}: cannot be listened on .another program listens there"):
+    busy = opened.listener.getsockname()[1]
+    with pytest.raises(UnavailableError, match=f"port {busy}: cannot be bound .another program uses it"):
         Service.open(given, port=busy, model="challenger")
     with pytest.raises(ScorerError, match="no champion"):
         Service.open(given, port=0)
     with pytest.raises(DataError, match="no such file"):
         Service.open(given, port=0, model="challenger", history="nowhere.parquet")
     pl.read_parquet(history).head(500).write_parquet(tmp_path / "short.parquet")
-    with pytest.raises(DataError, match=r"history: spans \d+\.\d days, and the longest window needs 90d"):
+    with pytest.raises(DataError, match=r"history: spans \d+\.\d days, but the longest window needs 90d"):
         Service.open(given, port=0, model="challenger", history=str(tmp_path / "short.parquet"))
     short = str(tmp_path / "short.parquet")
     Service.open(given, port=0, model="challenger", history=short, cold_start=True).close()
     with pytest.raises(DataError, match=r"history: spans"):
         Service.open(given, port=0, model="challenger", history=short)
-    with pytest.raises(DataError, match=r"other: began with the history .*short\.parquet, not with .*history\.parquet"):
+    with pytest.raises(DataError, match=r"other: was seeded with .*short\.parquet, not with .*history\.parquet"):
         Service.open(given, port=0, model="challenger", history=str(history))
 
 
@@ -256,7 +254,7 @@ def sent(**fields: Any) -> dict[str, Any]:
     }
 
 
-def test_card_numbers_are_hashed_as_prepare_hashes_them() -> None:
+def test_card_numbers_are_hashed_as_in_prepare() -> None:
     key = cards.new_key()
     mapping = sources.HANDBOOK.model_copy(update={"card_numbers": "yes"})
     checked = asyncio.run(counter(mapping, key).check([sent()], Slices()))
@@ -265,14 +263,14 @@ def test_card_numbers_are_hashed_as_prepare_hashes_them() -> None:
         counter(mapping)
 
 
-def test_a_card_number_where_none_is_expected_is_refused_without_repeating_it() -> None:
+def test_unexpected_card_number_is_rejected_and_not_quoted() -> None:
     mapping = sources.HANDBOOK.model_copy(update={"card_numbers": "detect"})
     checked = asyncio.run(counter(mapping).check([sent(), sent(card_id="596", terminal_id=4111111111111111)], Slices()))
-    assert [fault.code for fault in checked.faults.values()] == ["card_number", "invalid_transaction"]
-    assert NUMBER not in str(checked.faults)
+    assert [error.code for error in checked.errors.values()] == ["card_number", "invalid_transaction"]
+    assert NUMBER not in str(checked.errors)
 
 
-def test_refunds_are_settled_as_in_files() -> None:
+def test_refunds_have_the_sign_and_status_of_files() -> None:
     different: list[dict[str, Any]] = [{"amount": -5}, {"status": "refund"}, {"status": "declined"}]
     rows = asyncio.run(
         counter(sources.HANDBOOK).check([sent(card_id="596", **fields) for fields in different], Slices())
@@ -280,7 +278,7 @@ def test_refunds_are_settled_as_in_files() -> None:
     assert [(row["amount"], row["status"]) for row in rows] == [(-5, "refund"), (-5, "refund"), (5, "declined")]
 
 
-def test_a_number_that_is_a_card_number_becomes_null_as_in_files() -> None:
+def test_card_number_in_a_numeric_column_becomes_null() -> None:
     mapping = sources.HANDBOOK.model_copy(update={"numeric": ("basket",)})
     values = [int(NUMBER), float(NUMBER), 4000000000000000006, 57.16, None]
     given = [sent(card_id="596", basket=value) for value in values]
@@ -288,9 +286,9 @@ def test_a_number_that_is_a_card_number_becomes_null_as_in_files() -> None:
     assert [row["basket"] for row in rows] == [None, None, None, 57.16, None]
 
 
-def test_ids_that_training_found_to_look_like_card_numbers_by_chance_are_taken() -> None:
+def test_card_like_ids_of_the_mapping_are_accepted() -> None:
     mapping = sources.HANDBOOK.model_copy(update={"card_like_ids": ("terminal_id",)})
     given = [sent(card_id="596", terminal_id=NUMBER), sent(transaction_id=NUMBER)]
     checked = asyncio.run(counter(mapping).check(given, Slices()))
     assert [row["terminal_id"] for row in checked.rows] == [NUMBER]
-    assert [fault.code for fault in checked.faults.values()] == ["card_number"]
+    assert [error.code for error in checked.errors.values()] == ["card_number"]

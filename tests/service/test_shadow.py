@@ -1,4 +1,4 @@
-"""A shadow decides everything by its own catalogue, is heeded by nobody, and is told beside what was answered."""
+"""A shadow model scores every transaction with its own catalogue, without affecting decisions, and is reported."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def service(reopen: Callable[[], Service], monkeypatch: pytest.MonkeyPatch) -> I
 def seen(params: Params) -> int:
     books = ShadowStore.all(service_folder(params))
     try:
-        found = books[0].seen if books else None
+        found = books[0].last_entry if books else None
         return -1 if found is None else found
     finally:
         for book in books:
             book.close()
 
 
-def test_it_decides_what_comes_and_goes_on_where_it_ended(
+def test_shadow_scores_new_transactions_and_resumes_after_a_restart(
     service: Service, shadowed: Params, newest: pl.DataFrame
 ) -> None:
     sent = items(newest)
@@ -82,7 +82,7 @@ def test_it_decides_what_comes_and_goes_on_where_it_ended(
 
     run(service, work)
     run(service, more)
-    asyncio.run(service.upkeep.snapshot())
+    asyncio.run(service.maintenance.snapshot())
     told = shadow_report(shadowed)
     assert (told.facts["shadow"], told.facts["answered"], told.facts["transactions"]) == ("version 2", "version 1", 300)
     agreement, money, latency = told.tables
@@ -107,7 +107,7 @@ def taken(params: Params) -> list[TransactionEntry]:
         return [one for one in journal.after(0) if isinstance(one, TransactionEntry)]
 
 
-def test_it_says_what_the_model_would_answer(
+def test_shadow_decisions_equal_those_of_the_model(
     service: Service, shadowed: Params, newest: pl.DataFrame, reopen: Callable[[], Service]
 ) -> None:
     sent = items(newest)
@@ -121,18 +121,18 @@ def test_it_says_what_the_model_would_answer(
             await score(client, sent[50:])
 
         run(service, work)
-        while shadow.catch_up():
+        while shadow.process_next():
             pass
         for one in taken(shadowed)[50:]:
-            said = shadow.book.of(one.number)
+            said = shadow.opinions.find(one.number)
             assert said is not None
             assert one.answer is not None
             assert (said.score, said.decision) == (one.answer.score, one.answer.decision)
-        assert shadow.store.checksum() == service.desk.store.checksum()
+        assert shadow.store.checksum() == service.engine.store.checksum()
 
 
-def test_without_a_shadow_that_is_said(service: Service, given: Params) -> None:
-    with pytest.raises(DataError, match="has no decisions of a shadow model"):
+def test_report_without_a_shadow_is_an_error(service: Service, given: Params) -> None:
+    with pytest.raises(DataError, match="no shadow has decided there"):
         shadow_report(given)
     with closing(Shadow.open(service_folder(given), Path(given.workspace) / "models" / "2", "2")):
         pass
@@ -140,7 +140,7 @@ def test_without_a_shadow_that_is_said(service: Service, given: Params) -> None:
         shadow_report(given)
 
 
-def test_one_that_cannot_be_loaded_is_told_and_tried_again(service: Service, shadowed: Params) -> None:
+def test_shadow_that_fails_to_load_is_logged_and_retried(service: Service, shadowed: Params) -> None:
     (Path(shadowed.workspace) / "models" / "2" / "scorer.json").write_text("{}")
 
     async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
@@ -151,9 +151,7 @@ def test_one_that_cannot_be_loaded_is_told_and_tried_again(service: Service, sha
         run(service, work)
 
 
-def test_the_champion_is_no_shadow_of_itself_and_that_is_told_once(
-    service: Service, shadowed: Params, logged: list[str]
-) -> None:
+def test_champion_as_its_own_shadow_is_warned_about_once(service: Service, shadowed: Params, logged: list[str]) -> None:
     promote(shadowed, "2")
 
     async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:

@@ -29,13 +29,13 @@ OBJECTS = st.dictionaries(st.text(max_size=5), VALUES, max_size=4)
 
 
 @given(st.lists(OBJECTS, min_size=1, max_size=60), st.sampled_from([None, 1]), st.booleans())
-def test_the_pieces_of_a_list_are_the_list(content: list[Any], indent: int | None, ascii_only: bool) -> None:
+def test_pieces_of_a_list_join_to_the_list(content: list[Any], indent: int | None, ascii_only: bool) -> None:
     text = json.dumps({"labels": content}, indent=indent, ensure_ascii=ascii_only).encode()
     found = json_pieces.head(text)
     assert found is not None
     assert found[0] == b'"labels"'
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_pieces, "_PIECE", 20)
+        patch.setattr(json_pieces, "_MIN_PIECE", 20)
         pieces = [json.loads(piece) for piece in json_pieces.pieces(text, found[1])]
     assert [item for piece in pieces for item in piece] == content
     assert len(content) < 60 or len(pieces) > 3
@@ -46,21 +46,21 @@ def pieces_of(text: bytes) -> list[Any]:
 
 
 @pytest.mark.parametrize("end", [b"", b"]", b"]}x", b'], "b": 1}', b"} }", b"]}{}", b'{"a": 1}]}', b" 5]}", b"]]}"])
-def test_a_list_that_does_not_end_as_it_should_is_malformed(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_pieces, "_PIECE", 1)
+def test_list_with_a_wrong_end_is_malformed(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_pieces, "_MIN_PIECE", 1)
     with pytest.raises(Malformed, match=r"byte 1[4-6]"):
         pieces_of(b'{"a":[{"a": 1}' + end)
 
 
 @pytest.mark.parametrize("item", [b"1,", b'"",', b"[[", b"{", b'{"a":', b'"', b'"\\"', b" ", b'{"a":"\\"'])
-def test_an_item_without_end_is_too_long_in_linear_time(item: bytes) -> None:
+def test_unterminated_item_is_too_long_in_linear_time(item: bytes) -> None:
     begin = time.process_time()
     with pytest.raises(TooLong):
         pieces_of(b'{"a":[' + item * (16 * 1024**2 // len(item)))
     assert time.process_time() - begin < 5
 
 
-def test_other_tasks_have_turns_between_slices() -> None:
+def test_other_tasks_run_between_slices() -> None:
     def busy() -> Iterator[int]:
         for number in range(100):
             end = time.perf_counter() + 0.002
@@ -88,7 +88,7 @@ def test_other_tasks_have_turns_between_slices() -> None:
     assert turns > 10
 
 
-def test_an_error_in_a_slice_reaches_the_caller_and_leaves_the_turn_to_others() -> None:
+def test_error_in_a_slice_reaches_the_caller_and_releases_the_lock() -> None:
     def failing(seconds: float) -> Iterator[int]:
         for number in (1, 2, 0):
             time.sleep(seconds)
@@ -105,13 +105,13 @@ def test_an_error_in_a_slice_reaches_the_caller_and_leaves_the_turn_to_others() 
 
 
 def long(newest: pl.DataFrame, many: int = 400) -> list[dict[str, Any]]:
-    """Transactions with as much text as a body needs to be read in pieces."""
+    """Transactions with enough text that the body is parsed in pieces."""
     return [{**item, "category": "x" * 900} for item in items(newest)[:many]]
 
 
-def test_a_long_body_is_answered_as_its_parts_are(client: TestClient, newest: pl.DataFrame) -> None:
+def test_long_body_gets_the_results_of_its_parts(client: TestClient, newest: pl.DataFrame) -> None:
     sent = long(newest)
-    assert len(json.dumps(sent)) > json_pieces.LONGEST
+    assert len(json.dumps(sent)) > json_pieces.MAX_BYTES
     whole = post(client, {"transactions": sent})
     assert whole.status_code == 200
     lines = "\n".join(map(json.dumps, sent))
@@ -123,7 +123,7 @@ def test_a_long_body_is_answered_as_its_parts_are(client: TestClient, newest: pl
     ]
 
 
-def test_each_item_of_a_long_body_has_its_own_error(client: TestClient, newest: pl.DataFrame) -> None:
+def test_each_invalid_item_of_a_long_body_has_its_own_error(client: TestClient, newest: pl.DataFrame) -> None:
     sent = long(newest)
     sent[7]["amount"], sent[300]["card_id"] = [1, [2]], {"a": {}}
     results = post(client, {"transactions": sent}).json()["results"]
@@ -144,7 +144,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_long_body_that_is_wrong_is_refused(
+def test_malformed_long_body_is_rejected(
     opened: Service, client: TestClient, newest: pl.DataFrame, change: str
 ) -> None:
     old, new, code = CHANGES[change]
@@ -152,7 +152,7 @@ def test_a_long_body_that_is_wrong_is_refused(
     changed = new.join(body.rsplit(old, 1))
     refused = client.post("/score", content=changed, headers={"Content-Type": "application/json"})
     assert (refused.json()["error"]["code"], refused.status_code) == (code, 413 if code == "too_large" else 422)
-    assert opened.kept.journal.last == 0
+    assert opened.contents.journal.last == 0
 
 
 @pytest.mark.parametrize(
@@ -166,6 +166,6 @@ def test_a_long_body_that_is_wrong_is_refused(
         (b"{" + b",".join(b'"k%d": 1' % n for n in range(5_000)) + b"}", "application/x-ndjson"),
     ],
 )  # fmt: skip
-def test_limits_hold_for_the_whole_body(client: TestClient, content: bytes, kind: str) -> None:
+def test_limits_apply_to_the_whole_body(client: TestClient, content: bytes, kind: str) -> None:
     refused = client.post("/score", content=content, headers={"Content-Type": kind})
     assert (refused.status_code, refused.json()["error"]["code"]) == (413, "too_large")

@@ -92,8 +92,11 @@ def run(service: Service, work: Work) -> None:
 
     async def both() -> None:
         transport = httpx2.ASGITransport(app=service.app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://here") as client, service.upkeep.running():
-            await work(client, service.upkeep)
+        async with (
+            httpx2.AsyncClient(transport=transport, base_url="http://here") as client,
+            service.maintenance.running(),
+        ):
+            await work(client, service.maintenance)
 
     asyncio.run(both())
 
@@ -113,7 +116,7 @@ def test_a_start_with_a_model_that_scores_differently_is_refused_and_frees_the_p
         reopen()
     promote(given, "1")
     with closing(reopen()) as service:
-        assert service.desk.judge.scorer.version == "1"
+        assert service.engine.decider.scorer.version == "1"
 
 
 def test_promotion_rollback_and_a_broken_model_under_load(
@@ -158,7 +161,7 @@ def test_promotion_rollback_and_a_broken_model_under_load(
     thresholds = {(answer["model_version"], one["threshold"]) for answer in answers for one in answer["results"]}
     assert {version for version, _ in thresholds} <= {"1", "2"}
     assert len(thresholds) == len({version for version, _ in thresholds}), "no answer is of two models"
-    assert service.desk.store.checksum() == rebuilt(service, tmp_path)
+    assert service.engine.store.checksum() == rebuilt(service, tmp_path)
     again = replay(given)
     assert (again.facts["replayed"], again.facts["differing"]) == (len(sent), 0)
 
@@ -175,26 +178,26 @@ def test_a_swap_to_another_catalogue_builds_its_state_in_the_background(
     async def work(client: httpx2.AsyncClient, upkeep: Maintenance) -> None:
         await score(client, sent[:100])
         publish(given, "2", of_another_catalogue)
-        before = upkeep.engine.judge.catalogue
+        before = upkeep.engine.decider.catalogue
         swap = asyncio.create_task(upkeep.reload())
         for place in range(100, 300, 10):
             await score(client, sent[place : place + 10])
             await asyncio.sleep(0.05)
         assert await swap == upkeeps.Reloaded("swapped", "2")
-        assert upkeep.engine.judge.catalogue != before
+        assert upkeep.engine.decider.catalogue != before
         assert (await score(client, sent[300:]))["model_version"] == "2"
         again = await score(client, sent[:1])
         assert again["results"][0]["model_version"] == "1"
 
     run(service, work)
-    entries = [one for one in service.kept.journal.after(0) if isinstance(one, TransactionEntry)]
+    entries = [one for one in service.contents.journal.after(0) if isinstance(one, TransactionEntry)]
     assert len({one.catalogue for one in entries}) == 2
-    checksum = service.desk.store.checksum()
+    checksum = service.engine.store.checksum()
     service.close()
     assert replay(given).facts["differing"] == 0
     shutil.rmtree(service_folder(given) / "snapshots")
     with closing(reopen()) as anew:
-        assert anew.kept.store.checksum() == checksum
+        assert anew.contents.store.checksum() == checksum
 
 
 def test_a_model_that_reads_other_fields_is_refused(service: Service, given: Params) -> None:
@@ -230,7 +233,7 @@ def test_a_promotion_is_loaded_and_a_refused_one_is_not_retried(
             await asyncio.sleep(0.05)
 
     with closing(reopen()) as service:
-        service.upkeep._schedule = replace(service.upkeep._schedule, reload=timedelta(seconds=0.05))
+        service.maintenance._schedule = replace(service.maintenance._schedule, reload=timedelta(seconds=0.05))
         run(service, work)
     assert looked == ["2", "3"]
 
@@ -248,18 +251,18 @@ def test_snapshots_are_written_while_it_runs(
     async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
         await score(client, sent[:150])
         told = (await client.post("/admin/snapshot")).json()
-        assert told == {"entry": 150, "checksum": service.desk.store.checksum()}
+        assert told == {"entry": 150, "checksum": service.engine.store.checksum()}
         await score(client, sent[150:])
         metrics = (await client.get("/metrics")).text
         assert "fraud3000_snapshots_total 1.0" in metrics
 
     run(service, work)
-    checksum = service.desk.store.checksum()
+    checksum = service.engine.store.checksum()
     service.close()
     max((service_folder(given) / "snapshots").rglob("*.snapshot")).unlink()  # as if it had been killed
     with closing(reopen()) as anew:
-        assert (anew.kept.snapshot, anew.kept.replayed) == (150, len(sent) - 150)
-        assert anew.kept.store.checksum() == checksum
+        assert (anew.contents.snapshot, anew.contents.replayed) == (150, len(sent) - 150)
+        assert anew.contents.store.checksum() == checksum
 
 
 def test_a_snapshot_is_written_after_enough_entries(
@@ -267,7 +270,7 @@ def test_a_snapshot_is_written_after_enough_entries(
 ) -> None:
     monkeypatch.setattr(upkeeps, "_SNAPSHOT_CHECK_SECONDS", 0.05)
     with closing(reopen()) as service:
-        service.upkeep._schedule = replace(service.upkeep._schedule, snapshot_entries=100)
+        service.maintenance._schedule = replace(service.maintenance._schedule, snapshot_entries=100)
 
         async def work(client: httpx2.AsyncClient, _: Maintenance) -> None:
             await score(client, items(newest)[:100])
@@ -301,7 +304,7 @@ def test_old_entries_move_to_the_archive_and_stay_readable(
         before = await score(client, sent[:200])
         upkeep._schedule = replace(upkeep._schedule, journal=-timedelta(days=2))
         await upkeep.archive_old_entries()
-        assert service.kept.journal.moved == 200
+        assert service.contents.journal.moved == 200
         assert await score(client, sent[:200]) == before
         conflict = await client.post("/score", json={**sent[3], "amount": 1})
         assert (conflict.status_code, conflict.json()["error"]["code"]) == (409, "conflicting_duplicate")
@@ -316,7 +319,7 @@ def test_old_entries_move_to_the_archive_and_stay_readable(
         assert told == 404
 
     run(service, work)
-    checksum = service.desk.store.checksum()
+    checksum = service.engine.store.checksum()
     assert checksum == rebuilt(service, tmp_path)
     service.close()
     again = replay(given)
@@ -324,7 +327,7 @@ def test_old_entries_move_to_the_archive_and_stay_readable(
     assert audit.verify(given).refused is None
     shutil.rmtree(service_folder(given) / "snapshots")
     with closing(reopen()) as anew:
-        assert anew.kept.store.checksum() == checksum
+        assert anew.contents.store.checksum() == checksum
 
 
 def test_checkpoints_are_written_while_the_service_runs(
@@ -384,18 +387,18 @@ def test_declined_transactions_have_no_label_even_after_expiry(
 
     with closing(Service.open(declining, port=0, history=str(history))) as service:
         run(service, work)
-        checksum = service.desk.store.checksum()
+        checksum = service.engine.store.checksum()
         assert checksum == rebuilt(service, tmp_path)
-        kept = [entry for entry in service.kept.journal.after(0) if isinstance(entry, TransactionEntry)]
+        kept = [entry for entry in service.contents.journal.after(0) if isinstance(entry, TransactionEntry)]
         assert [one.transaction_id for one in kept if one.declined] == sorted(
             declined, key=[one.transaction_id for one in kept].index
         )
         assert all(one.expired for one in kept[:300])
         later = {**kept[-1].transaction, "transaction_id": "later", "ts": kept[-1].transaction["ts"] + 15 * DAY}
-        live = service.desk.store.peek(later)
+        live = service.engine.store.peek(later)
     shutil.rmtree(service_folder(given) / "snapshots")
     with closing(Service.open(given, port=0)) as anew:
-        assert anew.kept.store.checksum() == checksum
+        assert anew.contents.store.checksum() == checksum
     found = read_history(service_folder(given))
     assert found is not None
     transactions = found.transactions.collect()

@@ -150,7 +150,7 @@ def test_a_card_that_nobody_saw_meanwhile_begins_anew(
     (stranger,) = served(tmp_path / "changed", sent)
     assert stranger[0] != known[0]
     (said,) = warned(tmp_path / "changed")
-    assert f"named under the key {OLD.key_id}, and those that come under {NEW.key_id}" in said
+    assert f"hashed with the key {OLD.key_id}, those of requests with {NEW.key_id}" in said
 
 
 def test_a_cardholder_is_erased_by_number_whatever_the_key(

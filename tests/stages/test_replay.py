@@ -66,7 +66,7 @@ def test_all_decisions_are_reproduced(given: Params, served: Service) -> None:
 
 def test_selected_decisions_are_reproduced(given: Params, served: Service) -> None:
     first, second, *_ = [
-        entry for entry in served.kept.journal.after(0) if isinstance(entry, TransactionEntry) and entry.answer
+        entry for entry in served.contents.journal.after(0) if isinstance(entry, TransactionEntry) and entry.answer
     ]
     assert second.answer is not None
     assert replay(given, [first.transaction_id, second.answer.decision_id]).facts["replayed"] == 2

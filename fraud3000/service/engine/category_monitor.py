@@ -1,4 +1,4 @@
-"""Category values of decided transactions: counted for Prometheus, and logged when the model stops knowing them."""
+"""Counts category values of decided transactions for Prometheus; warns when unknown or missing ones become frequent."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fraud3000.models.inference.category_counts import CategoryCounts, TrainedCo
 from fraud3000.models.inference.scorer import Scorer
 
 _BLOCK = 1_000
-"""Transactions after which the counts that are compared with training begin again."""
-_FEWEST = 20
-"""Transactions of a block before a warning."""
+"""Transactions after which the counts that are compared with training are reset."""
+_MIN_ROWS = 20
+"""Transactions of a block before which there is no warning."""
 
 KINDS = ("known", "missing", "unknown")
 
@@ -35,14 +35,14 @@ class _MonitoredColumn:
     warned: set[str] = field(default_factory=set)
 
     def observe(self, value: Any) -> str:
-        """Count a value, warn if its kind became far more frequent than in training, and return its kind."""
+        """Count a value and return its kind; warns if the kind is far more frequent than in training."""
         text = value if isinstance(value, str) else category_text.canonical(value)
         kind = "missing" if text is None else "known" if text in self.known else "unknown"
         self.rows += 1
         if kind != "known":
             self._count_unusual(kind)
         if self.rows >= _BLOCK:
-            self.warned = {what for what in self.warned if self._jumped(what)}
+            self.warned = {warned for warned in self.warned if self._jumped(warned)}
             self.rows = self.missing = self.unknown = 0
         return kind
 
@@ -51,13 +51,13 @@ class _MonitoredColumn:
             self.missing += 1
         else:
             self.unknown += 1
-        if self.trained is not None and kind not in self.warned and self.rows >= _FEWEST and self._jumped(kind):
+        if self.trained is not None and kind not in self.warned and self.rows >= _MIN_ROWS and self._jumped(kind):
             self.warned.add(kind)
             logger.warning(category_counts.warning(self.name, self._counts, self.trained.expected, kind))
 
     @property
     def _counts(self) -> CategoryCounts:
-        """Of the block so far."""
+        """Counts of the current block."""
         return CategoryCounts(self.rows, self.missing, self.unknown)
 
     def _jumped(self, kind: str) -> bool:
@@ -65,7 +65,7 @@ class _MonitoredColumn:
 
 
 class CategoryMonitor:
-    """Watches the categorical columns of the model that decides; begins again with another model.
+    """Monitors the categorical columns of the deciding model; resets when the model changes.
 
     Parameters
     ----------
@@ -93,6 +93,8 @@ class CategoryMonitor:
 
 
 def _columns(scorer: Scorer) -> list[_MonitoredColumn]:
-    index = {name: place for place, name in enumerate(scorer.catalogue.names)}
+    indices = {name: index for index, name in enumerate(scorer.catalogue.names)}
     encoder, trained = scorer.model.encoder, scorer.trained_categories
-    return [_MonitoredColumn(name, index[name], encoder.known(name), trained.get(name)) for name in encoder.categories]
+    return [
+        _MonitoredColumn(name, indices[name], encoder.known(name), trained.get(name)) for name in encoder.categories
+    ]

@@ -1,8 +1,8 @@
 """Wall clock of the service, checked against the monotonic clock and the journal.
 
 A wall clock that is wrong for seconds would do lasting harm: a label recorded in 2046 stays unknown for twenty years, and a
-card whose newest transaction lies in 2046 has null features until then. So a reading that jumps is refused, and nothing is
-taken until the clock is right again.
+card whose newest transaction lies in 2046 has null features until then. So a reading that jumps is refused, and the service
+accepts nothing until the clock is right again.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ Now = Callable[[], datetime]
 
 
 def elapsed() -> float:
-    """Seconds since some moment, also while the machine sleeps; no setting of the wall clock changes it."""
+    """Return monotonic seconds that include suspend time and do not depend on the wall clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def wall() -> datetime:
-    """The wall clock, in UTC."""
+    """Return the wall-clock time, in UTC."""
     return datetime.now(UTC)
 
 
 class CheckedClock:
-    """The wall clock, as long as it moves as the monotonic clock does.
+    """Wall clock that raises an error if it does not advance with the monotonic clock.
 
     Parameters
     ----------
     jump
-        By how much the two may differ between one reading and the next.
+        By how much the two may differ between consecutive readings.
     now, elapsed
-        The wall clock, and seconds of the monotonic clock.
+        Read the wall clock, and the seconds of the monotonic clock.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class CheckedClock:
         self.problem: str | None = None
 
     def __call__(self) -> datetime:
-        """The time.
+        """Return the wall-clock time.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class CheckedClock:
             raise UnavailableError(
                 f"the clock of this machine is wrong: {self.problem} (serve.clock.jump is "
                 f"{text(round(self._jump.total_seconds()))})",
-                hint="Set the clock right, and send it again; if it is right now, restart the service.",
+                hint="Set the clock, then send the request again; if the clock is right now, restart the service.",
             )
         self.problem = None
         self._last = now, seconds
@@ -79,16 +79,16 @@ def require_plausible(now: datetime, last: datetime | None, *, jump: timedelta, 
     Parameters
     ----------
     last
-        None if there is no entry.
+        When the last entry was received; None if there is no entry.
     jump
-        How far the clock may lie before the last entry.
+        By how much the clock may be earlier than the last entry.
     gap
-        How far it may lie behind.
+        By how much it may be later.
 
     Raises
     ------
     UnavailableError
-        Saying by how much, and what to do.
+        With the two times and what to do.
     """
     if last is None:
         return
@@ -96,11 +96,11 @@ def require_plausible(now: datetime, last: datetime | None, *, jump: timedelta, 
         raise UnavailableError(
             f"the clock of this machine shows {now:%Y-%m-%d %H:%M} UTC, {text(round((now - last).total_seconds()))} after "
             f"the last entry of the journal (serve.clock.gap is {text(round(gap.total_seconds()))})",
-            hint="Set the clock right; if it is right, set serve.clock.gap to more than that.",
+            hint="Set the clock; if it is right, set serve.clock.gap to more than that.",
         )
     if now < last - jump:
         raise UnavailableError(
             f"the last entry of the journal was received at {last:%Y-%m-%d %H:%M} UTC, and the clock of this machine shows "
             f"{now:%Y-%m-%d %H:%M} UTC",
-            hint="Set the clock right; if it is right, repair the journal with `fraud3000 audit repair --reason …`.",
+            hint="Set the clock; if it is right, repair the journal with `fraud3000 audit repair --reason …`.",
         )

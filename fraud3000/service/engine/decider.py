@@ -1,4 +1,4 @@
-"""One model's decisions about transactions whose features were read; the same again whenever they are asked for."""
+"""Decisions of one model for transactions whose features are computed; deterministic, so replay reproduces them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Reasons = Literal["alerts", "all", "none"]
 
 
 class Decider:
-    """Decides by a model, or by the fallback where there is no time.
+    """Decides by one model, or by the fallback if the deadline has passed.
 
     Parameters
     ----------
@@ -22,88 +22,88 @@ class Decider:
         The model.
     fingerprint
         SHA-256 of its bundle.
-    fallback
-        Decides what comes too late for the model.
+    amount_bands
+        The fallback: decides transactions that miss their deadline.
 
     Attributes
     ----------
     names, catalogue
-        The features that it decides on, in their order, and the hash of their declarations.
+        The model's features, in order, and the hash of their declarations.
     """
 
-    def __init__(self, scorer: Scorer, fingerprint: str, fallback: Fallback) -> None:
-        self.scorer, self.fingerprint, self.fallback = scorer, fingerprint, fallback
+    def __init__(self, scorer: Scorer, fingerprint: str, amount_bands: Fallback) -> None:
+        self.scorer, self.fingerprint, self.amount_bands = scorer, fingerprint, amount_bands
         self.names, self.catalogue = scorer.catalogue.names, scorer.catalogue.hash
 
-    def decided(self, undecided: Sequence[TransactionEntry], explained: Sequence[bool]) -> list[TransactionEntry]:
+    def decide_batch(self, undecided: Sequence[TransactionEntry], explain: Sequence[bool]) -> list[TransactionEntry]:
         """Decide transactions by the model.
 
         Parameters
         ----------
         undecided
-            With features of its catalogue.
-        explained
+            With features of the model's catalogue.
+        explain
             Which of them have reasons even if they are no alert.
         """
         if not undecided:
             return []
-        values = [self.named(one) for one in undecided]
-        judged = self.scorer.judge(values, [one.transaction["amount"] for one in undecided])
-        told = [asked or one.alert for one, asked in zip(judged, explained, strict=True)]
-        to_explain = [row for row, tell in zip(values, told, strict=True) if tell]
-        why = iter(self.scorer.reasons_for(to_explain) if to_explain else ())
+        rows = [self.features_by_name(entry) for entry in undecided]
+        scored = self.scorer.judge(rows, [entry.transaction["amount"] for entry in undecided])
+        with_reasons = [always or row.alert for row, always in zip(scored, explain, strict=True)]
+        to_explain = [row for row, explained in zip(rows, with_reasons, strict=True) if explained]
+        reasons = iter(self.scorer.reasons_for(to_explain) if to_explain else ())
         return [
-            taken.answered(self._answer(taken, one, next(why) if tell else ()))
-            for taken, one, tell in zip(undecided, judged, told, strict=True)
+            entry.answered(self._decision(entry, row, next(reasons) if explained else ()))
+            for entry, row, explained in zip(undecided, scored, with_reasons, strict=True)
         ]
 
-    def fallen_back(self, undecided: Sequence[TransactionEntry]) -> list[TransactionEntry]:
+    def fallback(self, undecided: Sequence[TransactionEntry]) -> list[TransactionEntry]:
         """Decide transactions by their amounts alone."""
-        return [one.answered(self._by_amount(one)) for one in undecided]
+        return [entry.answered(self._fallback_decision(entry)) for entry in undecided]
 
-    def reasons(self, taken: TransactionEntry) -> tuple[Reason, ...]:
-        """Why a transaction was decided as it was; told now where the answer does not say, if the model is the same."""
-        answer = taken.answer
-        if answer is None:
+    def reasons(self, entry: TransactionEntry) -> tuple[Reason, ...]:
+        """Return the reasons for a decision; computes them if they were not stored and this model made the decision."""
+        decision = entry.answer
+        if decision is None:
             return ()
-        if answer.reasons or answer.source == "fallback" or answer.fingerprint != self.fingerprint:
-            return answer.reasons
-        return self.scorer.reasons_for([self.named(taken)])[0]
+        if decision.reasons or decision.source == "fallback" or decision.fingerprint != self.fingerprint:
+            return decision.reasons
+        return self.scorer.reasons_for([self.features_by_name(entry)])[0]
 
-    def again(self, taken: TransactionEntry) -> TransactionEntry:
-        """The transaction with the answer that would be given to it now, in the way it was given then."""
-        answer = taken.answer
-        if answer is None:
-            return taken
-        if answer.source == "fallback":
-            bands = Fallback(*answer.bands) if answer.bands else self.fallback
-            return Decider(self.scorer, self.fingerprint, bands).fallen_back([taken])[0]
-        return self.decided([taken], [bool(answer.reasons)])[0]
+    def decide_again(self, entry: TransactionEntry) -> TransactionEntry:
+        """Decide a transaction again from its stored features, by the model or the fallback as the first time."""
+        decision = entry.answer
+        if decision is None:
+            return entry
+        if decision.source == "fallback":
+            bands = Fallback(*decision.bands) if decision.bands else self.amount_bands
+            return Decider(self.scorer, self.fingerprint, bands).fallback([entry])[0]
+        return self.decide_batch([entry], [bool(decision.reasons)])[0]
 
-    def named(self, taken: TransactionEntry) -> dict[str, Any]:
-        """The features of a transaction by name."""
-        return dict(zip(self.names, taken.features, strict=True))
+    def features_by_name(self, entry: TransactionEntry) -> dict[str, Any]:
+        """Return the features of a transaction by name."""
+        return dict(zip(self.names, entry.features, strict=True))
 
-    def _answer(self, taken: TransactionEntry, judged: ScoredRow, why: tuple[Reason, ...]) -> Decision:
+    def _decision(self, entry: TransactionEntry, scored: ScoredRow, reasons: tuple[Reason, ...]) -> Decision:
         return Decision(
-            decision_id=decision_id(taken.number, self.fingerprint, taken.transaction_id),
-            **judged._asdict(),
-            reasons=why,
+            decision_id=decision_id(entry.number, self.fingerprint, entry.transaction_id),
+            **scored._asdict(),
+            reasons=reasons,
             model_version=self.scorer.version,
             fingerprint=self.fingerprint,
         )
 
-    def _by_amount(self, taken: TransactionEntry) -> Decision:
-        amount = taken.transaction["amount"]
+    def _fallback_decision(self, entry: TransactionEntry) -> Decision:
+        amount = entry.transaction["amount"]
         return Decision(
-            decision_id=decision_id(taken.number, self.fingerprint, taken.transaction_id),
+            decision_id=decision_id(entry.number, self.fingerprint, entry.transaction_id),
             score=None,
             threshold=None,
-            decision=self.fallback.decision(amount),
+            decision=self.amount_bands.decision(amount),
             expected_loss=float(max(amount, 0) + self.scorer.policy.fee),
             reasons=(),
             model_version=self.scorer.version,
             fingerprint=self.fingerprint,
             source="fallback",
-            bands=(self.fallback.review_from, self.fallback.decline_from),
+            bands=(self.amount_bands.review_from, self.amount_bands.decline_from),
         )

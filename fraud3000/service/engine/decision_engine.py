@@ -1,8 +1,9 @@
-"""The desk at which transactions come in: each is taken, decided, kept, and then answered.
+"""Decision engine: compute features, score, write to the journal, respond.
 
-One step over all of a transaction's keys reads its features and lets later ones see it; what was decided is in the journal
-before it is told. Where the journal cannot be written, nothing is answered and nothing new is taken: what was taken
-already stays, is written with the next attempt, and answers its own retry.
+`FeatureStore.observe` reads a transaction's features and adds the transaction to the state of its keys in one step. A decision is
+returned only after its entry is durable in the journal. If the journal cannot be written, requests fail and new transactions
+are refused. Transactions that were already observed stay pending: the next attempt writes them, and their retries get their
+decisions.
 """
 
 from __future__ import annotations
@@ -26,40 +27,40 @@ from fraud3000.service.engine.decider import Decider, Reasons
 from fraud3000.service.engine.label_input import LabelInput, deduplicate
 from fraud3000.service.engine.readiness import Readiness
 from fraud3000.service.engine.rwlock import RWLock
-from fraud3000.service.engine.seed_history import Past, newest
+from fraud3000.service.engine.seed_history import SeedHistory, newest_ts
 from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, Row, TransactionEntry, number_in
 from fraud3000.service.journal.group_commit import GroupCommitWriter
 from fraud3000.service.journal.interface import Alert, AlertFilter, Journal
 
-_AT_ONCE = 64
-"""Transactions that are decided in one go at most: a part of a request, or several requests that came together."""
+_MAX_BATCH = 64
+"""Largest number of transactions decided in one batch: a part of a request, or several concurrent requests."""
 
-_FEW_AT_ONCE = 4
-"""Transactions that are decided in one go at least, and as a first guess where each has reasons, which cost the most."""
+_MIN_BATCH = 4
+"""Smallest adaptive batch size, and the first guess for requests with all reasons, which are the slowest."""
 
-_SECONDS_AT_ONCE = 0.010
-"""Time that deciding in one go may take: other requests are answered in between."""
+_BATCH_SECONDS = 0.010
+"""Target time of one batch: the event loop serves other requests between batches."""
 
 _BACKLOG = 1024
-"""Entries of a large request that wait for each other: more are written while it goes on, and it stops at twice as many.
+"""Pending entries of a large request at which writing starts while the request goes on; it pauses at twice as many.
 
-The entries of other requests are written behind them."""
+Entries of other requests are written behind them, so a short backlog keeps their latency low."""
 
 
-MOST_INSIDE = 20_000
-"""Transactions that are decided at a time; more are sent away rather than let wait."""
+MAX_IN_PROGRESS = 20_000
+"""Transactions that may be in progress at a time; requests beyond that are refused instead of queued."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A transaction that is not decided, since its id is known.
+    """A transaction that is not decided because its id is already known.
 
     Attributes
     ----------
     code
-        ``conflicting_duplicate``: the id came before with other content. ``in_history``: the transaction came before the
-        service, which has no answer to it. ``undecidable``: it came to a model that failed, and whose features the
-        present one does not have. ``expired``: its answer is kept no longer.
+        ``conflicting_duplicate``: the id was used before with other content. ``in_history``: the transaction is in the seed
+        history, so the service never decided it. ``undecidable``: the model failed on it, and the present model has another
+        catalogue, for which it has no features. ``expired``: the decision was deleted after the retention period.
     """
 
     transaction_id: str
@@ -67,152 +68,157 @@ class Refusal:
 
 
 class _PendingRequest:
-    """A part of a request that waits for its turn, and what will be answered."""
+    """A queued part of a request, with a future for its results."""
 
-    __slots__ = ("answer", "deadline", "reasons", "received_at", "rows")
+    __slots__ = ("deadline", "reasons", "received_at", "results", "rows")
 
     def __init__(self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float) -> None:
         self.rows, self.received_at, self.reasons, self.deadline = rows, received_at, reasons, deadline
-        self.answer: asyncio.Future[list[TransactionEntry | Refusal]] = asyncio.get_running_loop().create_future()
+        self.results: asyncio.Future[list[TransactionEntry | Refusal]] = asyncio.get_running_loop().create_future()
 
 
 class DecisionEngine:
-    """Decides about transactions in the order in which they come.
+    """Decides transactions in order of arrival.
 
-    Its methods are called by one event loop.
+    Not thread-safe: all methods must be called from one event loop.
 
     Parameters
     ----------
-    judge
-        Decides.
+    decider
+        Applies the model.
     store
-        Has observed the past and all that the journal holds; of the judge's catalogue.
+        Feature state after the seed history and all entries of the journal; of the decider's catalogue.
     journal
-        Where decisions are kept.
-    past
-        What came before the journal.
+        Where transactions, decisions and labels are stored.
+    seed_history
+        Transactions from before the journal.
     """
 
-    def __init__(self, judge: Decider, store: FeatureStore, journal: Journal, past: Past) -> None:
-        self.judge = judge
-        self.store, self.past = store, past
+    def __init__(self, decider: Decider, store: FeatureStore, journal: Journal, seed_history: SeedHistory) -> None:
+        self.decider = decider
+        self.store, self.seed_history = store, seed_history
         self._journal, self._writer = journal, GroupCommitWriter(journal)
-        self._last = journal.last  # number of the last entry, kept or not
+        self._last = journal.last  # number of the last entry, durable or pending
         self.readiness = Readiness()
-        self._met: dict[str, LabelState | None] = {}  # where those stand that are being decided
-        self._open: dict[str, TransactionEntry] = {}  # taken, and not decided since that failed
-        self._newest = newest(past, journal)
-        self._since = 0
-        self._inside = 0  # transactions that are being decided
-        self._turns = RWLock()
-        self._line: deque[_PendingRequest] = deque()
-        self._at_once = _AT_ONCE  # transactions that take about `_SECONDS_AT_ONCE`
+        self._label_states: dict[str, LabelState | None] = {}  # by transaction of the current batch, to withhold labels
+        self._undecided: dict[str, TransactionEntry] = {}  # observed, but without a decision because the model failed
+        self._newest = newest_ts(seed_history, journal)
+        self._observed = 0  # transactions since the start
+        self._in_progress = 0  # transactions
+        self._lock = RWLock()
+        self._queue: deque[_PendingRequest] = deque()
+        self._batch_size = _MAX_BATCH  # transactions that take about `_BATCH_SECONDS`
         self._listeners: list[Callable[[TransactionEntry], None]] = []
 
     def warm_up(self) -> None:
-        """Do once what a first transaction would have to wait for: code is compiled where it is first run."""
-        nobody = {"transaction_id": "", "ts": self._newest or 0, "card_id": "", "terminal_id": "", "amount": 0}
-        features = self.store.peek({**nobody, "status": "approved"})
-        self.judge.scorer.judge([features], [0])
+        """Run features and model once, so that the first request does not wait for just-in-time compilation."""
+        row = {"transaction_id": "", "ts": self._newest or 0, "card_id": "", "terminal_id": "", "amount": 0}
+        features = self.store.peek({**row, "status": "approved"})
+        self.decider.scorer.judge([features], [0])
 
-    def listen(self, to: Callable[[TransactionEntry], None]) -> None:
-        """Call with every transaction that is decided, once, and before that is kept."""
-        self._listeners.append(to)
+    def listen(self, listener: Callable[[TransactionEntry], None]) -> None:
+        """Call a function once with every decided transaction, before its entry is durable."""
+        self._listeners.append(listener)
 
     @property
-    def kept(self) -> int:
-        """Entries of the journal."""
+    def entries_written(self) -> int:
+        """Number of entries in the journal."""
         return self._journal.last
 
     @property
-    def waiting(self) -> int:
-        """Entries that are not in the journal yet."""
+    def entries_pending(self) -> int:
+        """Number of entries that are not in the journal yet."""
         return self._last - self._journal.last
 
     def history(self) -> dict[str, Any]:
-        """Say what is known: transactions, how many came in since the start, and the span of those before the service."""
-        facts: dict[str, Any] = {"rows": len(self.store), "since_start": self._since}
-        if self.past.first is not None and self.past.last is not None:
-            facts |= {"first": self.past.first.isoformat(), "seeded_until": self.past.last.isoformat()}
+        """Return the number of known transactions, how many came since the start, and the time span of the seed history."""
+        facts: dict[str, Any] = {"rows": len(self.store), "since_start": self._observed}
+        if self.seed_history.first is not None and self.seed_history.last is not None:
+            facts |= {
+                "first": self.seed_history.first.isoformat(),
+                "seeded_until": self.seed_history.last.isoformat(),
+            }
         return facts
 
     async def decide(
         self, rows: Sequence[Row], received_at: int, *, reasons: Reasons = "alerts", deadline: float = math.inf
     ) -> list[TransactionEntry | Refusal]:
-        """Decide about transactions, and keep them and what was decided.
+        """Decide transactions and return once they and their decisions are durable.
 
-        A transaction that is known, with the same content, is answered as it was then.
+        A known transaction with the same content gets its first decision again.
 
         Parameters
         ----------
         rows
-            Taken in the order of files: by ts, id, and the rest of their content.
+            Processed in the order of files: by ts, id, and the rest of their content.
         received_at
             Microseconds since the epoch.
         reasons
-            Whom they are told for; those of alerts are always kept.
+            Which transactions get reasons in the response; those of alerts are always stored.
         deadline
-            Of `time.monotonic`: what has not had its turn by then is decided by the fallback.
+            On the clock of `time.monotonic`; the fallback decides transactions whose batch starts later.
 
         Returns
         -------
-        list of Taken or Refusal
-            One for each of the rows, in their order; each Taken has its answer.
+        list of TransactionEntry or Refusal
+            One for each of the rows, in their order; each entry has its decision.
 
         Raises
         ------
         UnavailableError
-            The journal cannot be read or written, or too many are being decided.
+            The journal cannot be read or written, or too many transactions are in progress.
         """
         self.readiness.require_store()
-        if self._inside + len(rows) > MOST_INSIDE:
+        if self._in_progress + len(rows) > MAX_IN_PROGRESS:
             raise UnavailableError(
-                f"{self._inside:,} transactions are being decided, and there is room for {MOST_INSIDE:,}",
-                hint="Send it again later.",
+                f"too many transactions in progress: {self._in_progress:,} of at most {MAX_IN_PROGRESS:,}",
+                hint="Send the request again later.",
             )
-        self._inside += len(rows)
+        self._in_progress += len(rows)
         try:
-            return await self._decided(rows, received_at, reasons, deadline)
+            return await self._decide_locked(rows, received_at, reasons, deadline)
         finally:
-            self._inside -= len(rows)
+            self._in_progress -= len(rows)
 
-    async def _decided(
+    async def _decide_locked(
         self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float
     ) -> list[TransactionEntry | Refusal]:
-        async with self._turns.one():
-            return await self._in_turn(rows, received_at, reasons, deadline)
+        async with self._lock.shared():
+            return await self._decide_in_batches(rows, received_at, reasons, deadline)
 
-    async def _in_turn(
+    async def _decide_in_batches(
         self, rows: Sequence[Row], received_at: int, reasons: Reasons, deadline: float
     ) -> list[TransactionEntry | Refusal]:
         await self._writer.drain()
-        places = [0] if len(rows) == 1 else sorted(range(len(rows)), key=lambda place: _arrival(rows[place]))
-        found: dict[int, TransactionEntry | Refusal] = {}
+        order = [0] if len(rows) == 1 else sorted(range(len(rows)), key=lambda index: _arrival(rows[index]))
+        results: dict[int, TransactionEntry | Refusal] = {}
         if reasons == "all":
-            self._at_once = min(self._at_once, _FEW_AT_ONCE)
-        while len(found) < len(places):
-            part = places[len(found) : len(found) + self._at_once]
-            asked = _PendingRequest([rows[place] for place in part], received_at, reasons, deadline)
-            found.update(zip(part, await self._in_line(asked), strict=True))
-            if len(found) < len(places):
+            self._batch_size = min(self._batch_size, _MIN_BATCH)
+        while len(results) < len(order):
+            part = order[len(results) : len(results) + self._batch_size]
+            request = _PendingRequest([rows[index] for index in part], received_at, reasons, deadline)
+            results.update(zip(part, await self._enqueue(request), strict=True))
+            if len(results) < len(order):
                 await self._limit_backlog()
-        await self._kept(one.transaction_id for one in found.values())
-        return [found[place] for place in range(len(rows))]
+        await self._wait_durable(result.transaction_id for result in results.values())
+        return [results[index] for index in range(len(rows))]
 
-    async def record(self, said: Sequence[LabelInput], received_at: int) -> list[LabelEntry]:
-        """Keep label records; what repeats the last one of its source is that one.
+    async def record(self, labels: Sequence[LabelInput], received_at: int) -> list[LabelEntry]:
+        """Store label records and return once they are durable.
+
+        A record with the content of the last record of its source is not stored again; that record is returned instead.
 
         Parameters
         ----------
-        said
-            In the order of the ledger; of transactions that may not have come yet.
+        labels
+            In the order of the ledger; their transactions may come later.
         received_at
-            Microseconds since the epoch: when they are known, unless they say so.
+            Microseconds since the epoch; `recorded_at` of records that have none.
 
         Returns
         -------
-        list of Label
-            One for each of them.
+        list of LabelEntry
+            One for each of the labels.
 
         Raises
         ------
@@ -220,228 +226,259 @@ class DecisionEngine:
             The journal cannot be read or written.
         """
         self.readiness.require_store()
-        async with self._turns.one():
+        async with self._lock.shared():
             await self._writer.drain()
-            labels = []
-            for place, one in enumerate(said):
-                labels.append(self._label(one, received_at))
-                if place % _AT_ONCE == 0:
+            entries = []
+            for index, label in enumerate(labels):
+                entries.append(self._record_label(label, received_at))
+                if index % _MAX_BATCH == 0:
                     await asyncio.sleep(0)
                     await self._limit_backlog()
-            await self._kept(label.transaction_id for label in labels)
-            return labels
+            await self._wait_durable(entry.transaction_id for entry in entries)
+            return entries
 
-    async def swap(self, judge: Decider, store: FeatureStore | None = None, seen: int = 0) -> None:
-        """Let another model decide from now on; whoever is being answered is answered by the present one.
+    async def swap(self, decider: Decider, store: FeatureStore | None = None, last_entry: int = 0) -> None:
+        """Replace the model once all requests in progress are finished.
 
         Parameters
         ----------
         store
-            The state of the other model's catalogue, where that is not the present one's.
-        seen
-            Number of the last entry that it has seen.
+            Feature state of the new model's catalogue, if that differs from the present one's.
+        last_entry
+            Number of the last entry in that state.
 
         Raises
         ------
         UnavailableError
-            The journal cannot be written or read, and the present model stays.
+            The journal cannot be written or read; the present model stays.
         """
-        async with self._turns.alone():
+        async with self._lock.exclusive():
             await self._writer.drain()
             await self._writer.wait_durable(self._last)
             if store is not None:
-                feature_state.advanced(store, self._journal, seen)
+                feature_state.apply_entries(store, self._journal, last_entry)
                 self.store = store
-            self.judge = judge
+            self.decider = decider
 
     async def retry_write(self) -> UnavailableError | None:
-        """Try again to write what could not be written; the error if that still fails."""
+        """Try again to write entries after a failed write; returns the error if that fails too."""
         if not self._writer.failed:
             return None
         try:
-            async with self._turns.one():
+            async with self._lock.shared():
                 await self._writer.drain()
         except UnavailableError as error:
             return error
         return None
 
-    def decision(self, decision: str) -> TransactionEntry | None:
-        """The transaction with the decision of that id; None where there is none."""
+    def decision(self, decision_id: str) -> TransactionEntry | None:
+        """Return the transaction with a decision id; None if there is none."""
         self.readiness.require_store()
-        entry = self._journal.entry(number_in(decision))
-        taken = self._known(entry.transaction_id) if isinstance(entry, TransactionEntry) else None
-        return (
-            taken if taken is not None and taken.answer is not None and taken.answer.decision_id == decision else None
-        )
+        entry = self._journal.entry(number_in(decision_id))
+        known = self._lookup(entry.transaction_id) if isinstance(entry, TransactionEntry) else None
+        if known is None or known.answer is None or known.answer.decision_id != decision_id:
+            return None
+        return known
 
     def labels(self, transaction_id: str) -> list[LabelEntry]:
-        """What was said of a transaction, in the order of the ledger."""
+        """Return the label records of a transaction, in the order of the ledger."""
         return [entry for entry in self._writer.of_transaction(transaction_id) if isinstance(entry, LabelEntry)]
 
-    def alerts(self, asked: AlertFilter) -> Iterator[tuple[Alert, TransactionEntry]]:
-        """The queue of alerts, by expected loss, with what is known of each."""
+    def alerts(self, query: AlertFilter) -> Iterator[tuple[Alert, TransactionEntry]]:
+        """Yield alerts with their transactions, the largest expected loss first."""
         self.readiness.require_store()
-        found = ((alert, self._known(alert.transaction_id)) for alert in self._journal.alerts(asked))
-        return ((alert, taken) for alert, taken in found if taken is not None)
+        pairs = ((alert, self._lookup(alert.transaction_id)) for alert in self._journal.alerts(query))
+        return ((alert, entry) for alert, entry in pairs if entry is not None)
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the journal."""
         self._journal.close()
 
-    def _in_line(self, asked: _PendingRequest) -> asyncio.Future[list[TransactionEntry | Refusal]]:
-        """Let a part of a request wait for its turn; those that wait together are decided together."""
-        if not self._line:
-            asked.answer.get_loop().call_soon(self._next)
-        self._line.append(asked)
-        return asked.answer
+    def _enqueue(self, request: _PendingRequest) -> asyncio.Future[list[TransactionEntry | Refusal]]:
+        """AlertFilter a part of a request; parts that are queued together are decided in one batch."""
+        if not self._queue:
+            request.results.get_loop().call_soon(self._run_next_batch)
+        self._queue.append(request)
+        return request.results
 
-    def _next(self) -> None:
-        """Decide about the first in line, and those behind it that fit in one go."""
-        group, size = [self._line.popleft()], 0
-        while self._line and size + len(self._line[0].rows) <= self._at_once - len(group[0].rows):
-            group.append(self._line.popleft())
-            size += len(group[-1].rows)
-        if self._line:
-            asyncio.get_running_loop().call_soon(self._next)
+    def _run_next_batch(self) -> None:
+        """Decide the first queued part, and those behind it that fit into the same batch."""
+        batch, size = [self._queue.popleft()], 0
+        while self._queue and size + len(self._queue[0].rows) <= self._batch_size - len(batch[0].rows):
+            batch.append(self._queue.popleft())
+            size += len(batch[-1].rows)
+        if self._queue:
+            asyncio.get_running_loop().call_soon(self._run_next_batch)
         try:
-            found = self._decided_in_time(group)
-        except Exception as error:  # noqa: BLE001 - told to those who asked
-            for one in group:
-                if not one.answer.done():
-                    one.answer.set_exception(error)
+            results = self._decide_timed(batch)
+        except Exception as error:  # noqa: BLE001 - raised in each waiting request
+            for request in batch:
+                if not request.results.done():
+                    request.results.set_exception(error)
             return
-        for one, answer in zip(group, found, strict=True):
-            if not one.answer.done():
-                one.answer.set_result(answer)
+        for request, request_results in zip(batch, results, strict=True):
+            if not request.results.done():
+                request.results.set_result(request_results)
 
-    def _decided_in_time(self, group: Sequence[_PendingRequest]) -> list[list[TransactionEntry | Refusal]]:
-        """Decide, and choose how many transactions are decided in one go from what these took.
+    def _decide_timed(self, batch: Sequence[_PendingRequest]) -> list[list[TransactionEntry | Refusal]]:
+        """Decide a batch and adapt the batch size to the time it took.
 
-        Small groups say little of the time per transaction, and the processor's clock would cost them much.
+        Small batches are not timed: they say little about the time per transaction, and reading the CPU clock is expensive.
         """
-        rows = sum(len(asked.rows) for asked in group)
-        if 2 * rows < self._at_once:
-            return self._decide(group)
-        begin, used = time.perf_counter(), time.process_time()
-        found = self._decide(group)
-        # the less of both: other processes take time, other threads of this one take the processor
-        took = min(time.perf_counter() - begin, time.process_time() - used)
-        affordable = int(_SECONDS_AT_ONCE * rows / max(took, 1e-6))
-        self._at_once = min(max(affordable, _FEW_AT_ONCE), _AT_ONCE, 2 * self._at_once)
-        return found
+        rows = sum(len(request.rows) for request in batch)
+        if 2 * rows < self._batch_size:
+            return self._decide(batch)
+        begin, cpu_begin = time.perf_counter(), time.process_time()
+        results = self._decide(batch)
+        # The smaller of both: wall time includes other processes, CPU time includes other threads of this one.
+        seconds = min(time.perf_counter() - begin, time.process_time() - cpu_begin)
+        affordable = int(_BATCH_SECONDS * rows / max(seconds, 1e-6))
+        self._batch_size = min(max(affordable, _MIN_BATCH), _MAX_BATCH, 2 * self._batch_size)
+        return results
 
     async def _limit_backlog(self) -> None:
-        """Write a large request's entries while it goes on; wait where the disk cannot keep up.
+        """Start writing the entries of a large request while it goes on; wait if the disk cannot keep up.
 
         Raises
         ------
         UnavailableError
-            They cannot be written; the rest of the request is not taken.
+            They cannot be written; the rest of the request is not processed.
         """
         await self._writer.drain()
-        if self.waiting > _BACKLOG:
+        if self.entries_pending > _BACKLOG:
             self._writer.begin()
-        if self.waiting > 2 * _BACKLOG:
+        if self.entries_pending > 2 * _BACKLOG:
             await self._writer.wait_durable(self._last - 2 * _BACKLOG)
 
-    def _decide(self, group: Sequence[_PendingRequest]) -> list[list[TransactionEntry | Refusal]]:
-        """Meet transactions and decide those that are not yet; nothing else comes between."""
+    def _decide(self, batch: Sequence[_PendingRequest]) -> list[list[TransactionEntry | Refusal]]:
+        """Look up or ingest the transactions of a batch and decide those without a decision.
+
+        Never awaits, so nothing else changes the state meanwhile.
+        """
         before, now = self._last, time.monotonic()
-        self._met.clear()
+        self._label_states.clear()
         try:
-            known, past = self._known_of([row["transaction_id"] for asked in group for row in asked.rows])
-            met = [[self._meet(row, asked.received_at, known, past) for row in asked.rows] for asked in group]
-            open_: dict[bool, dict[str, tuple[TransactionEntry, bool]]] = {True: {}, False: {}}
-            for asked, ones in zip(group, met, strict=True):
-                for one in ones:
-                    if isinstance(one, TransactionEntry) and one.answer is None:
-                        open_[now > asked.deadline][one.transaction_id] = one, asked.reasons == "all"
-            late, waiting = open_[True], [*open_[False].values()]
-            found = self.judge.decided([one for one, _ in waiting], [told for _, told in waiting])
-            found += self.judge.fallen_back([one for id_, (one, _) in late.items() if id_ not in open_[False]])
-            decided = {one.transaction_id: one for one in found}
+            ids = [row["transaction_id"] for request in batch for row in request.rows]
+            stored, seeded = self._writer.of_transactions(ids), self.seed_history.possible_ids(ids)
+            known = [
+                [self._lookup_or_ingest(row, request.received_at, stored, seeded) for row in request.rows]
+                for request in batch
+            ]
+            late: dict[str, TransactionEntry] = {}
+            in_time: dict[str, tuple[TransactionEntry, bool]] = {}
+            for request, results in zip(batch, known, strict=True):
+                for result in results:
+                    if isinstance(result, TransactionEntry) and result.answer is None:
+                        if now > request.deadline:
+                            late[result.transaction_id] = result
+                        else:
+                            in_time[result.transaction_id] = result, request.reasons == "all"
+            undecided = [*in_time.values()]
+            decisions = self.decider.decide_batch(
+                [entry for entry, _ in undecided], [explain for _, explain in undecided]
+            )
+            decisions += self.decider.fallback([entry for id_, entry in late.items() if id_ not in in_time])
+            decided = {entry.transaction_id: entry for entry in decisions}
         except BaseException:
-            # Later transactions will have seen them: they are kept as they are, and their retries decide them.
-            self._writer.add([one for one in self._open.values() if one.number > before])
+            # The features of later transactions include these: store them without a decision; their retries decide them.
+            self._writer.add([entry for entry in self._undecided.values() if entry.number > before])
             raise
-        self._keep(decided.values(), before)
+        self._enqueue_write(decided.values(), before)
         return [
-            [decided.get(one.transaction_id, one) if isinstance(one, TransactionEntry) else one for one in ones]
-            for ones in met
+            [
+                decided.get(result.transaction_id, result) if isinstance(result, TransactionEntry) else result
+                for result in results
+            ]
+            for results in known
         ]
 
-    def _known_of(self, ids: list[str]) -> tuple[dict[str, list[Entry]], set[str]]:
-        """What is kept of transactions, and which of them may have come before the journal."""
-        return self._writer.of_transactions(ids), self.past.among(ids)
-
-    def _meet(
-        self, row: Row, received_at: int, kept: Mapping[str, list[Entry]], past: set[str]
+    def _lookup_or_ingest(
+        self, row: Row, received_at: int, stored: Mapping[str, list[Entry]], seeded: set[str]
     ) -> TransactionEntry | Refusal:
-        """The transaction as it came first, which may be now."""
+        """Return the known transaction of this id, or ingest a new one.
+
+        Parameters
+        ----------
+        stored
+            Entries by transaction id.
+        seeded
+            Ids that may be in the seed history.
+        """
         id_ = row["transaction_id"]
-        known = self._open.get(id_) or (_as_it_stands(kept[id_]) if id_ in kept else None)
-        before = (self.past.find(id_) if id_ in past else None) if known is None else known.transaction
+        known = self._undecided.get(id_) or (_with_decision(stored[id_]) if id_ in stored else None)
+        before = (self.seed_history.find(id_) if id_ in seeded else None) if known is None else known.transaction
         if before is None:
-            return self._take(row, received_at)
-        if not _same(before, row):
+            return self._ingest(row, received_at)
+        if not _same_content(before, row):
             return Refusal(id_, "conflicting_duplicate")
         if known is None:
             return Refusal(id_, "in_history")
         if known.expired:
             return Refusal(id_, "expired")
-        if known.answer is None and known.catalogue != self.judge.catalogue:
+        if known.answer is None and known.catalogue != self.decider.catalogue:
             return Refusal(id_, "undecidable")
         return known
 
-    def _known(self, transaction_id: str) -> TransactionEntry | None:
-        return self._open.get(transaction_id) or _as_it_stands(self._writer.of_transaction(transaction_id))
+    def _lookup(self, transaction_id: str) -> TransactionEntry | None:
+        return self._undecided.get(transaction_id) or _with_decision(self._writer.of_transaction(transaction_id))
 
-    def _take(self, row: Row, received_at: int) -> TransactionEntry:
+    def _ingest(self, row: Row, received_at: int) -> TransactionEntry:
+        """Observe a new transaction and return its entry, without a decision yet."""
         features = tuple(self.store.observe(row).values())
         self._last += 1
-        self._since += 1
+        self._observed += 1
         if "ts" in row:
             self._newest = row["ts"] if self._newest is None else max(self._newest, row["ts"])
         salt = os.urandom(16).hex()
-        taken = TransactionEntry(self._last, received_at, self._newest, row, self.judge.catalogue, features, salt=salt)
-        self._open[taken.transaction_id] = taken
-        self._met[taken.transaction_id] = self.store.last_label_state
-        return taken
+        entry = TransactionEntry(
+            self._last, received_at, self._newest, row, self.decider.catalogue, features, salt=salt
+        )
+        self._undecided[entry.transaction_id] = entry
+        self._label_states[entry.transaction_id] = self.store.last_label_state
+        return entry
 
-    def _keep(self, decided: Iterable[TransactionEntry], before: int) -> None:
-        """Let what was decided wait for the disk: with its transaction, or behind it where that was kept before."""
+    def _enqueue_write(self, decided: Iterable[TransactionEntry], before: int) -> None:
+        """AlertFilter decisions for the journal.
+
+        Parameters
+        ----------
+        before
+            Number of the last entry before this batch. A transaction up to it is in the journal without a decision, which
+            is written as an entry of its own.
+        """
         entries: list[Entry] = []
-        for one in sorted(decided, key=lambda one: one.number):
-            entry: Entry = one
-            if one.number <= before and one.answer is not None:
+        for transaction in sorted(decided, key=lambda entry: entry.number):
+            entry: Entry = transaction
+            if transaction.number <= before and transaction.answer is not None:
                 self._last += 1
-                entry = LateDecisionEntry(self._last, one.transaction_id, one.answer)
+                entry = LateDecisionEntry(self._last, transaction.transaction_id, transaction.answer)
             entries.append(entry)
-            self._open.pop(one.transaction_id, None)
-            if one.declined:
-                self.store.withhold_label(one.transaction_id, self._met.get(one.transaction_id))
+            self._undecided.pop(transaction.transaction_id, None)
+            if transaction.declined:
+                label_state = self._label_states.get(transaction.transaction_id)
+                self.store.withhold_label(transaction.transaction_id, label_state)
             for listener in self._listeners:
-                listener(one)
+                listener(transaction)
         self._writer.add(sorted(entries, key=lambda entry: entry.number))
 
-    def _label(self, said: LabelInput, received_at: int) -> LabelEntry:
-        known = self._writer.of_transaction(said.transaction_id)
-        label = deduplicate(said, known, number=self._last + 1, now=received_at, newest=self._newest)
-        if label.number <= self._last:
-            return label
+    def _record_label(self, label: LabelInput, received_at: int) -> LabelEntry:
+        known = self._writer.of_transaction(label.transaction_id)
+        entry = deduplicate(label, known, number=self._last + 1, now=received_at, newest=self._newest)
+        if entry.number <= self._last:
+            return entry
         self._last += 1
-        feature_state.tell(self.store, label)
-        self._writer.add([label])
-        return label
+        feature_state.record_label(self.store, entry)
+        self._writer.add([entry])
+        return entry
 
-    async def _kept(self, transactions: Iterable[str]) -> None:
-        """Wait until all is kept that is known of transactions."""
+    async def _wait_durable(self, transactions: Iterable[str]) -> None:
+        """Wait until all pending entries are durable, if any of them is about these transactions."""
         if any(map(self._writer.is_queued, transactions)):
             await self._writer.wait_durable(self._last)
 
 
 def _arrival(row: Row) -> tuple[Any, ...]:
-    """The contract's order of rows that came together."""
+    """Return the sort key of rows that arrive together, as the contract orders them."""
     columns = _order(tuple(row))
     return tuple((row[name] is not None, row[name]) for name in columns)
 
@@ -451,13 +488,13 @@ def _order(columns: tuple[str, ...]) -> list[str]:
     return arrival_order(columns)
 
 
-def _same(before: Row, row: Row) -> bool:
-    """Whether two transactions say the same; what one of them has no column for is null there."""
+def _same_content(before: Row, row: Row) -> bool:
+    """Return True if two transactions have the same content; a column that is missing in one counts as null there."""
     return all(before.get(name) == row.get(name) for name in before.keys() | row.keys())
 
 
-def _as_it_stands(kept: Sequence[Entry]) -> TransactionEntry | None:
-    """A transaction with the answer it has by now; None where nothing is kept of it."""
-    taken = next((entry for entry in kept if isinstance(entry, TransactionEntry)), None)
-    answers = [entry.answer for entry in kept if isinstance(entry, LateDecisionEntry)]
-    return taken if taken is None or not answers else taken.answered(answers[0])
+def _with_decision(entries: Sequence[Entry]) -> TransactionEntry | None:
+    """Combine the entries of a transaction: the transaction with its decision, which may be an entry of its own."""
+    transaction = next((entry for entry in entries if isinstance(entry, TransactionEntry)), None)
+    decisions = [entry.answer for entry in entries if isinstance(entry, LateDecisionEntry)]
+    return transaction if transaction is None or not decisions else transaction.answered(decisions[0])

@@ -1,4 +1,4 @@
-"""What is decided when there is no time to ask the model: by the amount alone."""
+"""Fallback decisions from the amount alone, for transactions that miss their deadline."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["approve", "review", "decline"]
-"""As the policy's; written out, so that a client need not load frames to decide."""
+"""The policy's decisions; written out here so that the client does not import polars to use a fallback."""
 
 
 @dataclass(frozen=True)
 class Fallback:
-    """Bands of amounts, in minor units.
+    """Amount bands, in minor units.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Fallback:
     decline_from: int | None = None
 
     def decision(self, amount: int) -> Verdict:
-        """Approve, review or decline."""
+        """Return the decision for an amount: approve, review or decline."""
         if self.decline_from is not None and amount >= self.decline_from:
             return "decline"
         return "review" if self.review_from is not None and amount >= self.review_from else "approve"

@@ -1,7 +1,7 @@
-"""States of the features: of what a service began with and the entries of its journal, by way of snapshots.
+"""Feature state of a service: restored from snapshot or seed history, then brought up to date from the journal.
 
-A state of some catalogue is made of the newest snapshot that fits catalogue and journal, or of the history, and of the
-entries since. Whoever makes it needs nothing of a running service but its files.
+The state of a catalogue is built from the newest snapshot that fits catalogue and journal, or else from the seed history,
+and from the entries since. This needs only the service's files, so another process can do it beside a running service.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ from fraud3000.service.journal.repair import Corrections
 from fraud3000.service.journal.sqlite import SqliteJournal
 
 HISTORY, LABELS = "history.parquet", "labels.parquet"
-_AT_ONCE = 50_000  # entries that are read again at a time
-_SNAPSHOTS = 2  # that are kept of each catalogue
+_BATCH = 50_000  # entries that are applied at a time
+_MAX_SNAPSHOTS = 2  # of each catalogue; older ones are deleted
 
 
-def made(
+def build(
     root: Path, catalogue: Catalogue, journal: SqliteJournal, *, until: int | None = None
 ) -> tuple[FeatureStore, int | None, int]:
-    """A state of a catalogue after an entry of the journal.
+    """Build the feature state of a catalogue as of an entry of the journal.
 
     Parameters
     ----------
     until
-        Number of that entry; None for the last one, as it was when this began.
+        Number of that entry; None for the entry that is the last one at the start of the call.
 
     Returns
     -------
     store : FeatureStore
     snapshot : int or None
-        Number of the entry after which the snapshot was taken that it was made of; None where there was none.
+        Number of the last entry in the snapshot that was used; None if there was no snapshot.
     last : int
-        Number of the last entry that it has seen.
+        Number of the last entry in the state.
 
     Raises
     ------
     CheckFailed
         The journal is damaged.
     """
-    number, store = newest(root, catalogue, journal, until=until) or (None, sown(root, catalogue))
-    return store, number, advanced(store, journal, number or 0, until=until)
+    number, store = newest_snapshot(root, catalogue, journal, until=until) or (None, from_seed(root, catalogue))
+    return store, number, apply_entries(store, journal, number or 0, until=until)
 
 
-def advanced(
+def apply_entries(
     store: FeatureStore,
     journal: Journal,
     number: int,
@@ -64,12 +64,16 @@ def advanced(
     until: int | None = None,
     corrections: Corrections | None = None,
 ) -> int:
-    """Let a state that has seen the entries up to a number see those behind it, up to another; the last one's number.
+    """Apply the journal's entries after a number to a state; returns the number of the last one.
 
     Parameters
     ----------
+    number
+        Number of the last entry in the state.
+    until
+        Number of the last entry to apply; None for all.
     corrections
-        Of repaired times; None for those of the whole journal.
+        Corrections of repaired times; None to read them from the journal.
 
     Raises
     ------
@@ -79,20 +83,20 @@ def advanced(
     entries = journal.after(number)
     if until is not None:
         entries = takewhile(lambda entry: entry.number <= until, entries)
-    since = iter((corrections or Corrections.from_journal(journal)).apply(entries))
-    while part := list(islice(since, _AT_ONCE)):
-        taken = [one for one in part if isinstance(one, TransactionEntry)]
-        declined = [one.transaction_id for one in taken if one.declined]
-        store.absorb(transactions_of(taken), ledger_of(part), withheld=declined)
-        for one in part:
-            if isinstance(one, LateDecisionEntry):
-                meet(store, one)
-        number = part[-1].number
+    corrected = iter((corrections or Corrections.from_journal(journal)).apply(entries))
+    while batch := list(islice(corrected, _BATCH)):
+        transactions = [entry for entry in batch if isinstance(entry, TransactionEntry)]
+        declined = [entry.transaction_id for entry in transactions if entry.declined]
+        store.absorb(transactions_of(transactions), ledger_of(batch), withheld=declined)
+        for entry in batch:
+            if isinstance(entry, LateDecisionEntry):
+                observe_entry(store, entry)
+        number = batch[-1].number
     return number
 
 
-def meet(store: FeatureStore, entry: Entry) -> tuple[Value, ...]:
-    """Let a state see an entry; the features of its transaction, and none of other entries."""
+def observe_entry(store: FeatureStore, entry: Entry) -> tuple[Value, ...]:
+    """Apply an entry to a state; returns the features of a transaction, and an empty tuple for other entries."""
     features: tuple[Value, ...] = ()
     match entry:
         case TransactionEntry():
@@ -102,12 +106,12 @@ def meet(store: FeatureStore, entry: Entry) -> tuple[Value, ...]:
         case LateDecisionEntry() if entry.declined:
             store.withhold_label(entry.transaction_id)
         case LabelEntry():
-            tell(store, entry)
+            record_label(store, entry)
     return features
 
 
-def tell(store: FeatureStore, label: LabelEntry) -> None:
-    """Let a state take a label record."""
+def record_label(store: FeatureStore, label: LabelEntry) -> None:
+    """Apply a label record to a state."""
     store.record_label(
         label.transaction_id,
         label.is_fraud,
@@ -117,8 +121,8 @@ def tell(store: FeatureStore, label: LabelEntry) -> None:
     )
 
 
-def sown(root: Path, catalogue: Catalogue) -> FeatureStore:
-    """A store that has observed what the service of a folder began with."""
+def from_seed(root: Path, catalogue: Catalogue) -> FeatureStore:
+    """Build a state from the history and labels with which the service was seeded."""
     store = FeatureStore(catalogue)
     if (root / HISTORY).exists():
         store.absorb(pl.read_parquet(root / HISTORY, n_rows=0), pl.read_parquet(root / LABELS))
@@ -127,10 +131,16 @@ def sown(root: Path, catalogue: Catalogue) -> FeatureStore:
     return store
 
 
-def newest(
+def newest_snapshot(
     root: Path, catalogue: Catalogue, journal: SqliteJournal, *, until: int | None = None
 ) -> tuple[int, FeatureStore] | None:
-    """The newest snapshot that fits catalogue and journal, up to an entry, with its number; None where there is none."""
+    """Load the newest usable snapshot: of the catalogue, with the journal's seal, and up to an entry.
+
+    Returns
+    -------
+    tuple or None
+        The number of the last entry in the snapshot, and the state. None if there is no usable snapshot.
+    """
     for path in sorted(_folder(root, catalogue).glob("*.snapshot"), reverse=True):
         number, _, seal = path.stem.partition("-")
         if int(number) > (journal.last if until is None else until):
@@ -140,30 +150,35 @@ def newest(
         try:
             with path.open("rb") as file:
                 return int(number), FeatureStore.restore(file)
-        except (ScorerError, OSError) as error:  # it may be damaged, or gone by now
-            logger.warning("{}: passed over ({})", path, getattr(error, "message", error))
+        except (ScorerError, OSError) as error:  # damaged, or deleted since it was listed
+            logger.warning("{}: snapshot not used ({})", path, getattr(error, "message", error))
     return None
 
 
 def save(root: Path, store: FeatureStore, end: tuple[int, bytes]) -> Path:
-    """Write a snapshot of a state, and take older ones of its catalogue away.
+    """Write a snapshot of a state and delete older ones of its catalogue.
 
     Parameters
     ----------
     end
-        Number and seal of the last entry that it has seen.
+        Number and seal of the last entry in the state.
+
+    Returns
+    -------
+    Path
+        The snapshot file.
 
     Raises
     ------
     UnavailableError
-        The place cannot be written.
+        The folder cannot be written.
     """
     number, seal = end
     path = _folder(root, store.catalogue) / f"{number:015d}-{seal.hex()[:16]}.snapshot"
     if not path.exists():
         with atomic_write.whole(path) as (part,), part.open("wb") as file:
             store.snapshot(file)
-    for old in sorted(path.parent.glob("*.snapshot"))[:-_SNAPSHOTS]:
+    for old in sorted(path.parent.glob("*.snapshot"))[:-_MAX_SNAPSHOTS]:
         old.unlink(missing_ok=True)
     return path
 

@@ -1,4 +1,4 @@
-"""Label records on their way into the journal: one that says nothing new, and since when another is known."""
+"""Incoming label records: deduplication by source, and the time from which a record is known."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from fraud3000.service.journal.entries import Entry, LabelEntry
 
 @dataclass(frozen=True)
 class LabelInput:
-    """A label record as it comes in; times in microseconds since the epoch.
+    """A label record before it is in the journal; times in microseconds since the epoch.
 
     Attributes
     ----------
     recorded_at
-        Since when it is known; None for now. One that would reach back to a transaction that was taken is known from the
-        moment after the newest of them.
+        Since when it is known; None for now. If it lies before the newest transaction, it becomes one microsecond after that,
+        because decisions that were already made did not use the label.
     """
 
     transaction_id: str
@@ -26,23 +26,25 @@ class LabelInput:
     recorded_at: int | None = None
 
 
-def deduplicate(said: LabelInput, known: Iterable[Entry], *, number: int, now: int, newest: int | None) -> LabelEntry:
-    """The record that is kept: the last one of its source where that says the same, else a new one.
+def deduplicate(label: LabelInput, known: Iterable[Entry], *, number: int, now: int, newest: int | None) -> LabelEntry:
+    """Return the last record of the same source if it has the same content, otherwise a new entry.
 
     Parameters
     ----------
     known
-        What is known of the transaction, in order.
+        The transaction's entries, in order.
     number
-        Of a new entry.
+        Number of a new entry.
     now
-        Since when it is known, unless it says so.
+        `recorded_at` of a new entry, if the record has none.
     newest
         The newest `ts` of all transactions; None without time.
     """
-    mine = [one for one in known if isinstance(one, LabelEntry) and one.source == said.source]
-    if mine and (mine[-1].is_fraud, mine[-1].reported_at) == (said.is_fraud, said.reported_at):
-        return mine[-1]
-    at = now if said.recorded_at is None else said.recorded_at
+    same_source = [entry for entry in known if isinstance(entry, LabelEntry) and entry.source == label.source]
+    if same_source:
+        last = same_source[-1]
+        if (last.is_fraud, last.reported_at) == (label.is_fraud, label.reported_at):
+            return last
+    at = now if label.recorded_at is None else label.recorded_at
     at = at if newest is None else max(at, newest + 1)
-    return LabelEntry(number, said.transaction_id, said.is_fraud, said.source, said.reported_at, at)
+    return LabelEntry(number, label.transaction_id, label.is_fraud, label.source, label.reported_at, at)

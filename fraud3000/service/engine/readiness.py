@@ -1,4 +1,4 @@
-"""What keeps the service from taking transactions, by its cause."""
+"""Current problems that keep the service from accepting transactions, by cause."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CAUSES: tuple[Cause, ...] = ("store", "disk", "clock")
 
 
 class Readiness:
-    """Problems that the service has now; each is logged once when it begins, and once when it ends.
+    """Current problems of the service; logs each once when it begins and once when it ends.
 
     Attributes
     ----------
     checks
-        Run again and again; each raises an UnavailableError while there is a problem of its cause.
+        Run periodically by maintenance; each raises an UnavailableError while there is a problem of its cause.
     clock
-        The time, for all that the service does beside answering.
+        Time source of background tasks.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Readiness:
         self._problems: dict[Cause, UnavailableError] = {}
 
     def note(self, cause: Cause, error: UnavailableError | None) -> None:
-        """Set or clear a problem."""
+        """Set or clear the problem of a cause."""
         before = self._problems.pop(cause, None)
         if error is not None:
             self._problems[cause] = error
@@ -42,7 +42,7 @@ class Readiness:
             logger.info("ready again cause={}", cause)
 
     def problem(self, cause: Cause | None = None) -> UnavailableError | None:
-        """The problem of a cause, or any; None if there is none."""
+        """Return the problem of a cause, or of any cause; None if there is none."""
         if cause is not None:
             return self._problems.get(cause)
         return next(iter(self._problems.values()), None)
@@ -53,7 +53,7 @@ class Readiness:
         Raises
         ------
         UnavailableError
-            Naming the file.
+            With the path of the file.
         """
         if self._problems and (error := self._problems.get("store")) is not None:
             raise UnavailableError(error.message, hint=error.hint)

@@ -1,4 +1,4 @@
-"""The transactions that came before the service: found by their id, in a file."""
+"""Seed history: the transactions from before the service started, looked up by id in a Parquet file."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from fraud3000.service.journal.interface import Journal
 from fraud3000.service.journal.repair import repairs
 
 
-class Past:
-    """What a store was seeded with.
+class SeedHistory:
+    """The transactions that a store was seeded with.
 
-    Memory holds eight bytes for each; a transaction that may be among them is looked up in the file.
+    Memory holds an 8-byte hash of each id; a transaction whose hash matches is looked up in the file.
 
     Parameters
     ----------
     path
-        TRANSACTIONS as Parquet; None where there are none.
+        TRANSACTIONS as Parquet; None for an empty history.
 
     Attributes
     ----------
     rows
-        How many there are.
+        Number of transactions.
     first, last
-        The ends of their times; None without time.
+        Their earliest and latest time; None without time.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -54,21 +54,21 @@ class Past:
         if "ts" in rows.collect_schema():
             self.first, self.last = rows.select(pl.col("ts").min(), last=pl.col("ts").max()).collect().row(0)
 
-    def among(self, ids: Sequence[str]) -> set[str]:
-        """Those of some transactions that may be among them; the others are not."""
+    def possible_ids(self, ids: Sequence[str]) -> set[str]:
+        """Return the ids whose hash is in the history; all others are certainly not in it."""
         if not self.rows:
             return set()
-        wanted = np.fromiter(map(hash, ids), np.int64, len(ids))
-        places = np.searchsorted(self._hashes, wanted)
-        places[places == self.rows] = 0
-        return {ids[place] for place in np.flatnonzero(self._hashes[places] == wanted).tolist()}
+        hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
+        indices = np.searchsorted(self._hashes, hashes)
+        indices[indices == self.rows] = 0
+        return {ids[index] for index in np.flatnonzero(self._hashes[indices] == hashes).tolist()}
 
     def find(self, transaction_id: str) -> Row | None:
-        """The content of a transaction, `ts` in microseconds; None where it is not among them."""
-        if self._path is None or not self.among([transaction_id]):
+        """Return the content of a transaction, `ts` in microseconds; None if the history does not have it."""
+        if self._path is None or not self.possible_ids([transaction_id]):
             return None
-        found = pl.scan_parquet(self._path).filter(pl.col("transaction_id") == transaction_id).collect()
-        return _content(found.row(0, named=True)) if found.height else None
+        matches = pl.scan_parquet(self._path).filter(pl.col("transaction_id") == transaction_id).collect()
+        return _content(matches.row(0, named=True)) if matches.height else None
 
 
 def _content(row: dict[str, Any]) -> Row:
@@ -76,10 +76,13 @@ def _content(row: dict[str, Any]) -> Row:
     return {**content, "ts": microseconds(content["ts"])} if "ts" in content else content
 
 
-def newest(past: Past, journal: Journal) -> int | None:
-    """The newest `ts` of all transactions, in microseconds since the epoch; None without time, or without any."""
+def newest_ts(history: SeedHistory, journal: Journal) -> int | None:
+    """Return the newest `ts` in history and journal, in microseconds since the epoch.
+
+    Returns None if the data set has no time, or if there are no transactions.
+    """
     last, repair = journal.ends()[-1:], repairs(journal)[-1:]
-    seeded = None if past.last is None else microseconds(past.last)
+    seeded = None if history.last is None else microseconds(history.last)
     if repair and (not last or repair[0].number > last[0].number):
         times = [ts for ts in (repair[0].newest, seeded) if ts is not None]
         return max(times, default=None)

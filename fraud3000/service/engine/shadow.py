@@ -1,7 +1,7 @@
-"""A second model that decides everything too, and of which nobody acts on a word.
+"""Shadow model: scores every transaction in a process of its own, without affecting decisions.
 
-It runs in a process of its own and follows the journal: it has a state of its own catalogue, reads each transaction's
-features from it, decides, and writes that into a book of its own. The service that answers waits for none of it.
+The process follows the journal. It has feature state of the shadow model's own catalogue, computes each transaction's features
+from it, decides, and writes the result to its own SQLite file. The service never waits for it.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ CREATE TABLE IF NOT EXISTS opinions (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 """
-_AT_ONCE = 500  # entries that are looked at and written at a time
-_PAUSE = 0.2  # seconds, where there is nothing to look at
-_SAVED_EVERY = 250_000  # entries from one snapshot to the next
+_BATCH = 500  # entries that are processed and written at a time
+_PAUSE = 0.2  # seconds between polls of a journal without new entries
+_SNAPSHOT_EVERY = 250_000  # entries
 
 
 class Opinion(NamedTuple):
-    """What the shadow says of the transaction of an entry, and how long that took: its features, and the decision."""
+    """The shadow model's decision about one transaction, with microseconds spent on features and on the decision."""
 
     number: int
     score: float
@@ -57,14 +57,14 @@ class Opinion(NamedTuple):
 
 
 class ShadowStore:
-    """What one model has said, in a file.
+    """SQLite file with the opinions of one shadow model.
 
     Parameters
     ----------
     root
-        The service's folder.
+        The service's data folder.
     version, fingerprint
-        Of the model.
+        The model's version and the SHA-256 of its bundle.
 
     Raises
     ------
@@ -83,176 +83,182 @@ class ShadowStore:
             self._connection.executescript(_TABLES)
         except (OSError, sqlite3.Error) as error:
             raise UnavailableError(f"{self.path}: cannot be written ({error})", hint="Free space.") from error
-        self._know("fingerprint", fingerprint)
+        self._set_fact("fingerprint", fingerprint)
 
     @classmethod
     def all(cls, root: Path) -> list[ShadowStore]:
-        """Every book of a service, the one that was written last first."""
-        found = sorted((root / "shadow").glob("*.db"), key=lambda path: -path.stat().st_mtime)
-        books = []
-        for path in found:
+        """Open every shadow store of a service, the most recently written first."""
+        paths = sorted((root / "shadow").glob("*.db"), key=lambda path: -path.stat().st_mtime)
+        stores = []
+        for path in paths:
             version = path.stem.rpartition("-")[0]
-            with contextlib.suppress(sqlite3.OperationalError, TypeError), closing(sqlite3.connect(path)) as read:
-                # one that is being made has no such fact yet
-                fingerprint = read.execute("SELECT value FROM facts WHERE name = 'fingerprint'").fetchone()[0]
-                books.append(cls(root, version, fingerprint))
-        return books
+            with contextlib.suppress(sqlite3.OperationalError, TypeError), closing(sqlite3.connect(path)) as connection:
+                # a file that is being created has no such fact yet
+                fingerprint = connection.execute("SELECT value FROM facts WHERE name = 'fingerprint'").fetchone()[0]
+                stores.append(cls(root, version, fingerprint))
+        return stores
 
     @property
-    def seen(self) -> int | None:
-        """Number of the last entry that was looked at; None before the first."""
-        found = self._connection.execute("SELECT value FROM facts WHERE name = 'seen'").fetchone()
-        return None if found is None else int(found[0])
+    def last_entry(self) -> int | None:
+        """Number of the last entry that was processed; None before the first."""
+        row = self._connection.execute("SELECT value FROM facts WHERE name = 'seen'").fetchone()
+        return None if row is None else int(row[0])
 
     @property
-    def height(self) -> int:
-        """How many opinions there are."""
+    def count(self) -> int:
+        """Number of opinions."""
         return int(self._connection.execute("SELECT count(*) FROM opinions").fetchone()[0])
 
-    def add(self, opinions: list[Opinion], seen: int) -> None:
-        """Write opinions, and how far the journal was looked at, all or none."""
+    def add(self, opinions: list[Opinion], last_entry: int) -> None:
+        """Write opinions and the number of the last processed entry in one transaction."""
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany("INSERT OR REPLACE INTO opinions VALUES (?, ?, ?, ?, ?, ?, ?)", opinions)
-        self._know("seen", seen)
+        self._set_fact("seen", last_entry)
         self._connection.execute("COMMIT")
 
     @property
     def first(self) -> int:
-        """Number of the first entry that there is an opinion of; 1 where there is none."""
+        """Number of the first entry with an opinion; 1 if there are no opinions."""
         return int(self._connection.execute("SELECT coalesce(min(number), 1) FROM opinions").fetchone()[0])
 
-    def of(self, number: int) -> Opinion | None:
-        """The opinion of an entry's transaction; None where there is none."""
-        found = self._connection.execute("SELECT * FROM opinions WHERE number = ?", (number,)).fetchone()
-        return None if found is None else Opinion(*found)
+    def find(self, number: int) -> Opinion | None:
+        """Return the opinion about an entry's transaction; None if there is none."""
+        row = self._connection.execute("SELECT * FROM opinions WHERE number = ?", (number,)).fetchone()
+        return None if row is None else Opinion(*row)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
-    def _know(self, name: str, value: object) -> None:
+    def _set_fact(self, name: str, value: object) -> None:
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
 
 @dataclass
 class Shadow:
-    """One model that follows a journal.
+    """A shadow model that follows a service's journal.
 
     Attributes
     ----------
     root
-        The service's folder.
+        The service's data folder.
     scorer
         The model.
-    book
-        Where it writes.
+    opinions
+        Where its decisions are written.
     journal
-        What it reads.
+        The service's journal, read only.
     store
-        Its features' state after the entry `seen`.
+        Feature state after the entry `last_entry`.
+    last_entry
+        Number of the last entry that was processed.
+    snapshot_entry
+        Number of the last entry in the newest snapshot.
     """
 
     root: Path
     scorer: Scorer
-    book: ShadowStore
+    opinions: ShadowStore
     journal: SqliteJournal
     store: FeatureStore
-    seen: int
-    saved: int
+    last_entry: int
+    snapshot_entry: int
 
     @classmethod
     def open(cls, root: Path, bundled: Path, version: str, *, since: int | None = None, key: bytes = b"") -> Shadow:
-        """Begin with what comes from now on, or go on where it ended.
+        """Start with entries after `since`, or resume after the last processed one.
 
         Parameters
         ----------
         since
-            Number of the last entry that is not looked at, where it begins; None for the journal's last.
+            Number of the entry after which a new shadow starts; None for the journal's last.
 
         Raises
         ------
         CheckFailed
             The journal is damaged.
         ScorerError
-            The bundle cannot be trusted.
+            The bundle fails verification.
         UnavailableError
-            The journal cannot be read, or the book not written.
+            The journal cannot be read, or the shadow store cannot be written.
         """
         scorer = Scorer.load(bundled, version=version)
         scorer.require_same()
         journal = SqliteJournal(root / "journal.db", key=key, create=False)
-        book = ShadowStore(root, version, bundle.fingerprint(bundled))
-        until = since if book.seen is None else book.seen
-        store, snapshot, seen = feature_state.made(root, scorer.catalogue, journal, until=until)
-        book.add([], seen)
-        return cls(root, scorer, book, journal, store, seen, snapshot or 0)
+        opinions = ShadowStore(root, version, bundle.fingerprint(bundled))
+        until = since if opinions.last_entry is None else opinions.last_entry
+        store, snapshot, last_entry = feature_state.build(root, scorer.catalogue, journal, until=until)
+        opinions.add([], last_entry)
+        return cls(root, scorer, opinions, journal, store, last_entry, snapshot or 0)
 
-    def catch_up(self, most: int = _AT_ONCE) -> int:
-        """Look at the next entries, up to so many; how many there were.
+    def process_next(self, limit: int = _BATCH) -> int:
+        """Process the next entries of the journal, up to a limit; returns their number.
 
         Raises
         ------
         CheckFailed
             The journal is damaged.
         """
-        entries = self.journal.after(self.seen)
-        part = list(islice(entries, most))
-        opinions = [opinion for entry in part if (opinion := self._met(entry)) is not None]
-        if part:
-            self.book.add(opinions, part[-1].number)
-            self.seen = part[-1].number
-            if self.seen - self.saved >= _SAVED_EVERY:
+        entries = self.journal.after(self.last_entry)
+        batch = list(islice(entries, limit))
+        opinions = [opinion for entry in batch if (opinion := self._process(entry)) is not None]
+        if batch:
+            self.opinions.add(opinions, batch[-1].number)
+            self.last_entry = batch[-1].number
+            if self.last_entry - self.snapshot_entry >= _SNAPSHOT_EVERY:
                 self.save()
-        return len(part)
+        return len(batch)
 
     def save(self) -> None:
-        """Write a snapshot of the state, from which it goes on after its end."""
-        feature_state.save(self.root, self.store, (self.seen, self.journal.seal_of(self.seen) or hash_chain.START))
-        self.saved = self.seen
+        """Write a snapshot of the feature state, from which the next start resumes."""
+        feature_state.save(
+            self.root, self.store, (self.last_entry, self.journal.seal_of(self.last_entry) or hash_chain.START)
+        )
+        self.snapshot_entry = self.last_entry
 
     def close(self) -> None:
-        """Let go of the files."""
-        self.book.close()
+        """Close the files."""
+        self.opinions.close()
         self.journal.close()
 
-    def _met(self, entry: Entry) -> Opinion | None:
+    def _process(self, entry: Entry) -> Opinion | None:
         begin = time.perf_counter_ns()
-        features = feature_state.meet(self.store, entry)
+        features = feature_state.observe_entry(self.store, entry)
         if not isinstance(entry, TransactionEntry):
             return None
-        between = time.perf_counter_ns()
-        named = dict(zip(self.scorer.catalogue.names, features, strict=True))
-        (judged,) = self.scorer.judge([named], [entry.transaction["amount"]])
+        observed = time.perf_counter_ns()
+        features_by_name = dict(zip(self.scorer.catalogue.names, features, strict=True))
+        (scored,) = self.scorer.judge([features_by_name], [entry.transaction["amount"]])
         end = time.perf_counter_ns()
-        return Opinion(entry.number, *judged, (between - begin) / 1e3, (end - between) / 1e3)
+        return Opinion(entry.number, *scored, (observed - begin) / 1e3, (end - observed) / 1e3)
 
 
 def command(root: Path, bundled: Path, version: str, since: int) -> list[str]:
-    """How a process is started that follows a service's journal from an entry on."""
+    """Return the command line of a process that follows a service's journal after the entry `since`."""
     return [sys.executable, "-m", __name__, json.dumps([str(root), str(bundled), version, since])]
 
 
 def main() -> None:
-    """Follow the journal until whoever started this is gone, or it is asked to end."""
+    """Follow the journal until SIGTERM, or until the parent process has ended."""
     logs.set_up()
     root, bundled, version, since = json.loads(sys.argv[1])
-    parent, asked = os.getppid(), False
+    parent, stopped = os.getppid(), False
 
-    def end(_: int, __: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
 
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, stop)
     try:
         key = hash_chain.audit_key(os.environ)
         with closing(Shadow.open(Path(root), Path(bundled), version, since=since, key=key)) as shadow:
-            logger.info("shadow follows version={} from={}", version, shadow.seen)
-            while not asked and os.getppid() == parent:
-                if not shadow.catch_up():
+            logger.info("shadow follows version={} from={}", version, shadow.last_entry)
+            while not stopped and os.getppid() == parent:
+                if not shadow.process_next():
                     time.sleep(_PAUSE)
             shadow.save()
     except FraudError as error:
-        logger.error("shadow ends: {} ({})", error.message, error.hint)
+        logger.error("shadow failed: {} ({})", error.message, error.hint)
         sys.exit(error.exit_code)
 
 

@@ -1,4 +1,4 @@
-"""Who may ask for what: keys with scopes, of which only hashes are kept; none is needed where nobody else can ask."""
+"""API keys with scopes, stored as hashes, and rate limits per key."""
 
 from __future__ import annotations
 
@@ -23,28 +23,30 @@ from fraud3000.errors import DataError, ParamsError, UnavailableError
 
 VARIABLE = "FRAUD3000_API_KEY"
 HEADER = "X-API-Key"
-SHORTEST = 16
+MIN_LENGTH = 16
+"""Characters of the secret in `VARIABLE`."""
+
 Scope = Literal["score", "label", "read", "admin"]
-"""What a key is for: to score, to record labels, to read decisions, alerts and the model, to run the service."""
+"""What a key permits: scoring; recording labels; reading decisions, alerts and the model; administration."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _PREFIX = "f3k"
-_MOST_COUNTED = 10_000
+_MAX_BUCKETS = 10_000
 """Keys or addresses whose requests are counted at a time."""
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key as it is kept.
+    """Stored form of an API key.
 
     Attributes
     ----------
     id
-        Public; every key begins with it.
+        Public; part of the key's text.
     name
-        Whose it is.
+        Who uses the key.
     digest
-        SHA-256 of its secret, which is random and too long to guess.
+        SHA-256 of the secret, which is random and too long to guess.
     made_at, revoked_at
         UTC, ISO 8601.
     """
@@ -56,65 +58,65 @@ class ApiKey:
     made_at: str
     revoked_at: str | None = None
 
-    def is_of(self, secret: str) -> bool:
-        """Compare in a time that tells nothing."""
+    def matches(self, secret: str) -> bool:
+        """Compare a secret with the key's in constant time."""
         return hmac.compare_digest(_digest(secret), self.digest)
 
 
 class ApiKeys:
-    """The keys of a service, in a file that is read again when it has changed.
+    """The API keys of a service, in a file that is reloaded when it changes.
 
     Parameters
     ----------
     path
-        Of the file; there may be none.
+        The key file; it may not exist yet.
     master
-        A secret that may do everything, from the environment.
+        A secret with all scopes, from the environment.
     """
 
     def __init__(self, path: Path, master: str | None = None) -> None:
         self.path, self._name = path, os.fspath(path)
         self._master = None if master is None else ApiKey("master", VARIABLE, SCOPES, _digest(master), "")
-        self._seen: tuple[int, int, int] | None = None
+        self._version: tuple[int, int, int] | None = None  # of the file that was read last
         self._keys: dict[str, ApiKey] = {}
-        self._needed = False
+        self._required = False
 
     def all(self) -> list[ApiKey]:
-        """Every key that was made, the revoked ones too.
+        """Return all keys, including revoked ones.
 
         Raises
         ------
         UnavailableError
-            The file is none of keys.
+            The file cannot be parsed as a key file.
         """
         try:
-            stat = os.stat(self._name)  # noqa: PTH116 - twice as fast, and with every request
+            stat = os.stat(self._name)  # noqa: PTH116 - twice as fast as Path.stat, and called for every request
         except FileNotFoundError:
-            self._seen, self._keys = None, {}
+            self._version, self._keys = None, {}
             return []
-        found = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-        if self._seen != found:
-            self._keys, self._seen = {key.id: key for key in _read(self.path)}, found
+        version = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        if self._version != version:
+            self._keys, self._version = {key.id: key for key in _read(self.path)}, version
         return list(self._keys.values())
 
     @property
-    def needed(self) -> bool:
-        """Whether requests must bring one: as soon as there is any, and from then on, even if the file goes."""
-        self._needed = self._needed or self._master is not None or bool(self.all())
-        return self._needed
+    def required(self) -> bool:
+        """True once there is any key; stays True if the file is deleted, so that this does not open the service."""
+        self._required = self._required or self._master is not None or bool(self.all())
+        return self._required
 
-    def holder(self, given: str) -> ApiKey | None:
-        """The key that was given; None where it is not known, or revoked."""
-        if self._master is not None and self._master.is_of(given):
+    def find(self, text: str) -> ApiKey | None:
+        """Return the key with this text; None if it is unknown or revoked."""
+        if self._master is not None and self._master.matches(text):
             return self._master
-        prefix, _, rest = given.partition("_")
+        prefix, _, rest = text.partition("_")
         id_, _, secret = rest.partition("_")
         self.all()
         key = self._keys.get(id_) if prefix == _PREFIX else None
-        return key if key is not None and key.revoked_at is None and key.is_of(secret) else None
+        return key if key is not None and key.revoked_at is None and key.matches(secret) else None
 
     def add(self, name: str, scopes: Iterable[Scope]) -> str:
-        """Make a key; what is returned is kept nowhere.
+        """Create a key and return its text, which is stored only as a hash.
 
         Raises
         ------
@@ -122,91 +124,96 @@ class ApiKeys:
             The file cannot be written.
         """
         id_, secret = token_hex(4), token_urlsafe(32)
-        made = ApiKey(id_, name, tuple(scopes), _digest(secret), datetime.now(UTC).isoformat(timespec="seconds"))
-        with self._alone():
-            self._write([*self.all(), made])
+        created = ApiKey(id_, name, tuple(scopes), _digest(secret), datetime.now(UTC).isoformat(timespec="seconds"))
+        with self._locked():
+            self._write([*self.all(), created])
         return f"{_PREFIX}_{id_}_{secret}"
 
     def revoke(self, id_: str) -> ApiKey:
-        """Refuse a key from now on.
+        """Revoke a key.
 
         Raises
         ------
         DataError
             There is no such key.
         """
-        with self._alone():
+        with self._locked():
             keys = {key.id: key for key in self.all()}
             if id_ not in keys:
-                raise DataError(f"{self.path}: has no key {id_}", hint="`fraud3000 keys list` names them.")
+                raise DataError(f"{self.path}: has no key {id_}", hint="List the keys with `fraud3000 keys list`.")
             at = datetime.now(UTC).isoformat(timespec="seconds")
             revoked = replace(keys[id_], revoked_at=keys[id_].revoked_at or at)
             self._write([*{**keys, id_: revoked}.values()])
         return revoked
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep others from changing the file between reading and writing it: they lock its folder as well."""
-        with ExitStack() as held:
+    def _locked(self) -> Iterator[None]:
+        """Lock the file's folder, so that no other process changes the file between reading and writing it."""
+        with ExitStack() as locks:
             try:
-                held.enter_context(file_lock.only_one(self.path.parent, doing="change of keys", wait=True))
+                locks.enter_context(file_lock.only_one(self.path.parent, doing="change of keys", wait=True))
             except UnavailableError as error:
                 reason = getattr(error.__cause__, "strerror", None) or error.message
                 raise UnavailableError(
                     f"{self.path}: cannot be written ({reason})", hint="Choose another serve.store."
                 ) from error
-            self._seen = None
+            self._version = None
             yield
 
     def _write(self, keys: list[ApiKey]) -> None:
         with atomic_write.whole(self.path) as (part,):
             part.touch(mode=0o600)
             part.write_text(json.dumps([asdict(key) for key in keys], indent=2) + "\n", encoding="utf-8")
-        self._seen = None
+        self._version = None
 
 
 class RateLimiter:
-    """How often each key may ask: so many requests a second, and as many again at once after a pause.
+    """Token-bucket rate limiter per key; a full bucket holds the requests of one second.
+
+    Parameters
+    ----------
+    rate
+        Requests a second; None for no limit.
 
     Examples
     --------
     >>> times = iter([0.0, 0.0, 0.0, 1.0])
-    >>> allowance = Allowance(2, clock=lambda: next(times))
-    >>> [allowance.wait("a") for _ in range(4)]
+    >>> rate_limiter = RateLimiter(2, clock=lambda: next(times))
+    >>> [rate_limiter.acquire("a") for _ in range(4)]
     [0, 0, 1, 0]
     """
 
-    def __init__(self, a_second: float | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate, self._clock = a_second, clock
-        self._left: dict[str, tuple[float, float]] = {}
+    def __init__(self, rate: float | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._clock = rate, clock
+        self._buckets: dict[str, tuple[float, float]] = {}  # tokens, and the time at which there were so many
 
-    def wait(self, key: str) -> int:
-        """Take one; 0, or the seconds to wait where there is none left."""
+    def acquire(self, key: str) -> int:
+        """Take a token; returns 0, or the seconds to wait if there is none."""
         if self._rate is None:
             return 0
-        now, most = self._clock(), max(self._rate, 1.0)
-        left, since = self._left.get(key, (most, now))
-        left = min(most, left + (now - since) * self._rate)
-        enough = left >= 1
-        if len(self._left) >= _MOST_COUNTED:
-            self._forget(now - most / self._rate)
-        self._left[key] = (left - enough, now)
-        return 0 if enough else math.ceil((1 - left) / self._rate)
+        now, capacity = self._clock(), max(self._rate, 1.0)
+        tokens, since = self._buckets.get(key, (capacity, now))
+        tokens = min(capacity, tokens + (now - since) * self._rate)
+        enough = tokens >= 1
+        if len(self._buckets) >= _MAX_BUCKETS:
+            self._drop_full(now - capacity / self._rate)
+        self._buckets[key] = (tokens - enough, now)
+        return 0 if enough else math.ceil((1 - tokens) / self._rate)
 
-    def _forget(self, before: float) -> None:
-        """Forget those who have all of their allowance again; all of them where that makes too little room."""
-        self._left = {key: (left, since) for key, (left, since) in self._left.items() if since > before}
-        if len(self._left) >= _MOST_COUNTED:
-            self._left.clear()
+    def _drop_full(self, before: float) -> None:
+        """Drop buckets that are full again by now; drop all if that does not make room."""
+        self._buckets = {key: (tokens, since) for key, (tokens, since) in self._buckets.items() if since > before}
+        if len(self._buckets) >= _MAX_BUCKETS:
+            self._buckets.clear()
 
 
 def master_key(environ: Mapping[str, str]) -> str | None:
-    """Read the secret that may do everything; None where none is set.
+    """Read the secret with all scopes from the environment; None if it is not set.
 
     Raises
     ------
     ParamsError
-        It is too short.
+        The secret is too short.
 
     Examples
     --------
@@ -214,38 +221,38 @@ def master_key(environ: Mapping[str, str]) -> str | None:
     True
     """
     key = secrets.secret(environ, VARIABLE) or ""
-    if key and len(key) < SHORTEST:
+    if key and len(key) < MIN_LENGTH:
         raise ParamsError(
             f"{VARIABLE}: too short to be a secret ({len(key)} characters)",
-            hint=f"Set it to a secret of at least {SHORTEST} characters, or make keys with `fraud3000 keys add`.",
+            hint=f"Set it to a secret of at least {MIN_LENGTH} characters, or create keys with `fraud3000 keys add`.",
         )
     return key or None
 
 
 def require(keys: ApiKeys, host: str) -> None:
-    """Refuse a host that others can reach while no request needs a key.
+    """Refuse a host that other machines can reach while no API key is required.
 
     Raises
     ------
     ParamsError
-        Naming host and variable.
+        With host and variable.
 
     Examples
     --------
-    >>> require(Keys(Path("nowhere")), "0.0.0.0")
+    >>> require(ApiKeys(Path("nowhere")), "0.0.0.0")
     Traceback (most recent call last):
-    fraud3000.errors.ParamsError: --host 0.0.0.0: others could reach the service, and there is no key
-    Hint: Make one with `fraud3000 keys add`, set FRAUD3000_API_KEY, or bind to 127.0.0.1.
+    fraud3000.errors.ParamsError: --host 0.0.0.0: other machines could reach the service, but it has no API key
+    Hint: Create a key with `fraud3000 keys add`, set FRAUD3000_API_KEY, or bind to 127.0.0.1.
     """
-    if not keys.needed and not is_loopback(host):
+    if not keys.required and not is_loopback(host):
         raise ParamsError(
-            f"--host {host}: others could reach the service, and there is no key",
-            hint=f"Make one with `fraud3000 keys add`, set {VARIABLE}, or bind to 127.0.0.1.",
+            f"--host {host}: other machines could reach the service, but it has no API key",
+            hint=f"Create a key with `fraud3000 keys add`, set {VARIABLE}, or bind to 127.0.0.1.",
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach a host.
+    """Return True if only this machine can reach a host.
 
     Examples
     --------
@@ -266,8 +273,8 @@ def _digest(secret: str) -> str:
 
 def _read(path: Path) -> list[ApiKey]:
     try:
-        return [ApiKey(**{**told, "scopes": tuple(told["scopes"])}) for told in json.loads(path.read_bytes())]
+        return [ApiKey(**{**fields, "scopes": tuple(fields["scopes"])}) for fields in json.loads(path.read_bytes())]
     except (ValueError, TypeError, KeyError) as error:
         raise UnavailableError(
-            f"{path}: is no file of keys ({error})", hint="Restore it, or make keys anew."
+            f"{path}: is not a key file ({error})", hint="Restore it, or delete it and create new keys."
         ) from error

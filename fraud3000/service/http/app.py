@@ -1,4 +1,4 @@
-"""The HTTP side: which requests there are, and who may make them."""
+"""FastAPI application: routes, their OpenAPI descriptions, and the middleware stack."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ from starlette.types import ASGIApp
 from fraud3000.features.spec.catalogue import CONTRACT_VERSION
 from fraud3000.service.engine.decision_engine import DecisionEngine
 from fraud3000.service.http import api_keys, fast_route, parsing, responses
-from fraud3000.service.http import authentication as door_
 from fraud3000.service.http.alert_query import AlertQuery, cursor
-from fraud3000.service.http.authentication import Authenticator
+from fraud3000.service.http.authentication import Authentication, Authenticator
 from fraud3000.service.http.metrics import Metrics, MetricsMiddleware
 from fraud3000.service.http.parsing import JSON, LINES
 from fraud3000.service.http.request_id import RequestIdMiddleware
 from fraud3000.service.http.schemas import (
-    MOST_ROWS,
+    MAX_ROWS,
     AlertsResponse,
     DecisionRecord,
     ErrorResponse,
     LabelRecord,
     LabelsResponse,
-    ModelFacts,
-    NoDecisions,
-    NoneRecorded,
+    ModelResponse,
+    NoDecisionsResponse,
+    NoLabelsResponse,
     ReloadResponse,
     ScoreQuery,
     ScoreResponse,
@@ -45,241 +44,269 @@ from fraud3000.service.http.validation import RequestValidator
 from fraud3000.service.maintenance.maintenance import Maintenance
 
 Responses = dict[int | str, dict[str, Any]]
-"""How answers are described, by status."""
+"""OpenAPI descriptions of responses, by status."""
 
 
 def create_app(
-    desk: DecisionEngine,
-    counter: RequestValidator,
+    engine: DecisionEngine,
+    validator: RequestValidator,
     keys: api_keys.ApiKeys,
-    upkeep: Maintenance,
+    maintenance: Maintenance,
     *,
     requests_per_second: float | None = None,
 ) -> ASGIApp:
-    """Make the service.
+    """Create the ASGI application of the service.
 
     Parameters
     ----------
-    desk
-        Knows the model and the history.
-    counter
-        Checks what comes in.
+    engine
+        Decides transactions and stores labels.
+    validator
+        Validates transactions and label records.
     keys
-        What `X-API-Key` may hold; where there are none, anyone may ask.
-    upkeep
-        What goes on beside, while the app runs.
+        API keys for the header `X-API-Key`; without any, no key is required.
+    maintenance
+        Background tasks, which run while the application runs.
     requests_per_second
-        Of each key; None for any number.
+        Rate limit of each key; None for no limit.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with upkeep.running():
+        async with maintenance.running():
             yield
 
     app = FastAPI(
         title="fraud3000",
         summary="Fraud decisions for card transactions.",
-        version=desk.judge.scorer.version,
-        docs_url=None,  # these pages are loaded from another host
+        version=engine.decider.scorer.version,
+        docs_url=None,  # these pages load scripts from another host
         redoc_url=None,
-        openapi_url=None,  # the page is a route like the others, with the same authentication
+        openapi_url=None,  # /openapi.json is defined below, with the same authentication as other routes
         dependencies=[Depends(parsing.guard_query)],
         lifespan=lifespan,
-        redirect_slashes=False,  # the sender's own Host would say where to
+        redirect_slashes=False,  # a redirect would use the client's Host header
         responses={200: {"headers": _headers(parsing.REQUEST_ID)}, **_failures(500)},
     )
-    metrics = Metrics(desk)
-    metrics.watch_upkeep(upkeep)
-    metrics.watch_lost(counter.lost)
-    parsing.answer_errors(app)
-    door = Authenticator(keys, api_keys.RateLimiter(requests_per_second))
+    metrics = Metrics(engine)
+    metrics.watch_maintenance(maintenance)
+    metrics.watch_lost(validator.lost)
+    parsing.add_error_handlers(app)
+    authenticator = Authenticator(keys, api_keys.RateLimiter(requests_per_second))
     slices = Slices()
-    directly = _take(app, desk, counter, metrics, door, slices)
-    _tell(app, desk, counter, metrics, door, slices)
-    _tell_ready(app, desk, upkeep)
-    _keep_up(app, upkeep, door)
-    # around FastAPI, not within: what it does with every request costs a short one as much as its answer does
-    answering = door_.Authentication(fast_route.FastRoute(app, "/score", directly), door)
-    return MetricsMiddleware(RequestIdMiddleware(answering), metrics)
+    fast_score = _add_write_routes(app, engine, validator, metrics, authenticator, slices)
+    _add_read_routes(app, engine, validator, metrics, authenticator, slices)
+    _add_ready_route(app, engine, maintenance)
+    _add_admin_routes(app, maintenance, authenticator)
+    # Plain ASGI middleware around FastAPI, because FastAPI's own takes as long as a short request.
+    authenticated = Authentication(fast_route.FastRoute(app, "/score", fast_score), authenticator)
+    return MetricsMiddleware(RequestIdMiddleware(authenticated), metrics)
 
 
-def _take(
-    app: FastAPI, desk: DecisionEngine, counter: RequestValidator, metrics: Metrics, door: Authenticator, slices: Slices
+def _add_write_routes(
+    app: FastAPI,
+    engine: DecisionEngine,
+    validator: RequestValidator,
+    metrics: Metrics,
+    authenticator: Authenticator,
+    slices: Slices,
 ) -> fast_route.Handler:
-    """What is sent, transactions and labels; and the short way to the first."""
-    refusals = _failures(401, 403, 408, 413, 415, 429, 503)
+    """Add the routes for transactions and labels; returns the handler of the fast path for transactions."""
+    failures = _failures(401, 403, 408, 413, 415, 429, 503)
 
     @app.post(
         "/score",
-        dependencies=door.guards("score"),
+        dependencies=authenticator.dependencies("score"),
         response_model=ScoreResponse,
         response_model_exclude_none=True,
-        responses=refusals | _of_each(409, 422, failure=ErrorResponse | NoDecisions, line="Decision"),
-        openapi_extra={"requestBody": _body_of("transactions", counter.model.model_json_schema())},
+        responses=failures
+        | _item_responses(409, 422, failure=ErrorResponse | NoDecisionsResponse, line="DecisionResult"),
+        openapi_extra={"requestBody": _request_body("transactions", validator.model.model_json_schema())},
     )
-    async def score(request: Request, asked: Annotated[ScoreQuery, Query()]) -> Response:
+    async def score(request: Request, query: Annotated[ScoreQuery, Query()]) -> Response:
         """Score one transaction, or up to 10,000.
 
-        They are taken by time and id, and answered in the order of the request. Each is known from then on to those that
-        come after it. One that is wrong has its error in its place; where none could be decided the answer has the status of the
-        first error.
+        Transactions are processed in time order (then by id) and returned in request order. Features of later transactions
+        include them. An invalid transaction gets its own error; the rest are scored. If no transaction was decided, the response
+        has the status of the first error.
         """
-        deadline = math.inf if asked.deadline_ms is None else time.monotonic() + asked.deadline_ms / 1000
-        body = await parsing.read(request, "transactions", slices)
+        deadline = math.inf if query.deadline_ms is None else time.monotonic() + query.deadline_ms / 1000
+        body = await parsing.read_body(request, "transactions", slices)
         with metrics.stage("check"):
-            checked = await counter.check(body.items, slices)
+            checked = await validator.check(body.items, slices)
         with metrics.stage("decide and keep"):
-            found = await desk.decide(checked.rows, checked.received_at, reasons=asked.reasons, deadline=deadline)
-        told = map(responses.decided, repeat(desk), found, repeat(asked.reasons))
-        results = await slices.collect(responses.in_place(body.items, checked.faults, told), steps=len(body.items))
-        metrics.count(results)
-        logger.debug("score rows={} faults={}", len(results), len(checked.faults))
-        return await responses.laid_out(results, body.form, {"model_version": desk.judge.scorer.version}, slices)
+            decided = await engine.decide(checked.rows, checked.received_at, reasons=query.reasons, deadline=deadline)
+        valid = map(responses.decision_result, repeat(engine), decided, repeat(query.reasons))
+        results = await slices.collect(responses.merge_errors(body.items, checked.errors, valid), steps=len(body.items))
+        metrics.count_errors(results)
+        logger.debug("score rows={} faults={}", len(results), len(checked.errors))
+        head = {"model_version": engine.decider.scorer.version}
+        return await responses.results_response(results, body.form, head, slices)
 
-    async def score_directly(request: Request) -> Response:
-        door.admit("score", request.scope)
+    async def fast_score(request: Request) -> Response:
+        authenticator.authorize("score", request.scope)
         return await score(request, fast_route.query(request, ScoreQuery))
 
     @app.post(
         "/labels",
-        dependencies=door.guards("label"),
+        dependencies=authenticator.dependencies("label"),
         response_model=LabelsResponse,
         response_model_exclude_none=True,
-        responses=refusals | _of_each(422, failure=ErrorResponse | NoneRecorded, line="Kept"),
-        openapi_extra={"requestBody": _body_of("labels", LabelRecord.model_json_schema())},
+        responses=failures | _item_responses(422, failure=ErrorResponse | NoLabelsResponse, line="LabelResult"),
+        openapi_extra={"requestBody": _request_body("labels", LabelRecord.model_json_schema())},
     )
     async def record(request: Request) -> Response:
-        """Keep label records: chargebacks, verdicts of analysts, reversals.
+        """Record labels: chargebacks, analysts' verdicts, reversals.
 
-        A record may be of a transaction that comes later. It is known to all that come after the newest that was taken. What
-        repeats the last record of its source on the transaction is that record.
+        A label may arrive before its transaction. Features of all transactions after the newest accepted one use it. A record
+        that repeats the last record of its source about a transaction is not stored again: you get that record.
         """
-        body = await parsing.read(request, "labels", slices)
-        checked = await counter.check_labels(body.items, slices)
-        labels = await desk.record(checked.said, checked.received_at)
-        told = map(responses.recorded, labels)
-        results = await slices.collect(responses.in_place(body.items, checked.faults, told), steps=len(body.items))
-        metrics.count(results)
-        metrics.recorded(labels)
-        return await responses.laid_out(results, body.form, {}, slices)
+        body = await parsing.read_body(request, "labels", slices)
+        checked = await validator.check_labels(body.items, slices)
+        labels = await engine.record(checked.labels, checked.received_at)
+        valid = map(responses.label_result, labels)
+        results = await slices.collect(responses.merge_errors(body.items, checked.errors, valid), steps=len(body.items))
+        metrics.count_errors(results)
+        metrics.count_labels(labels)
+        return await responses.results_response(results, body.form, {}, slices)
 
-    return score_directly
+    return fast_score
 
 
-def _tell(
-    app: FastAPI, desk: DecisionEngine, counter: RequestValidator, metrics: Metrics, door: Authenticator, slices: Slices
+def _add_read_routes(
+    app: FastAPI,
+    engine: DecisionEngine,
+    validator: RequestValidator,
+    metrics: Metrics,
+    authenticator: Authenticator,
+    slices: Slices,
 ) -> None:
-    """What is asked for: decisions, alerts, and how the service is."""
-    closed = _failures(401, 403, 429, 503)
+    """Add the routes for decisions, alerts, metrics, model, health and the OpenAPI description."""
+    failures = _failures(401, 403, 429, 503)
 
     @app.get(
         "/decisions/{decision}",
-        dependencies=door.guards("read"),
+        dependencies=authenticator.dependencies("read"),
         response_model=DecisionRecord,
         responses=_failures(401, 403, 404, 422, 429, 503),
     )
     async def decision(decision: Annotated[str, Path(pattern="^[0-9a-f]{24}$")]) -> Response:
-        """Tell a decision with all that it was made of."""
-        taken = desk.decision(decision)
-        if taken is None:
-            raise parsing.RejectedRequest(
-                404, "not_found", f"there is no decision {decision}", "Ids are those of /score."
-            )
-        return Response(to_json(responses.record(desk, taken)), media_type=JSON)
+        """Return a decision with its transaction, features and label records."""
+        entry = engine.decision(decision)
+        if entry is None:
+            message, hint = f"there is no decision {decision}", "Send a `decision_id` from a response of /score."
+            raise parsing.RejectedRequest(404, "not_found", message, hint)
+        return Response(to_json(responses.decision_record(engine, entry)), media_type=JSON)
 
     @app.get(
         "/alerts",
-        dependencies=door.guards("read"),
+        dependencies=authenticator.dependencies("read"),
         response_model=AlertsResponse,
         responses=_failures(401, 403, 422, 429, 503),
     )
-    async def alerts(asked: Annotated[AlertQuery, Query()]) -> Response:
-        """Tell alerts by expected loss, the largest first; with `next` where there are more."""
-        found = await slices.collect(desk.alerts(asked.queue()))
-        told = {"alerts": await slices.collect(responses.queued(desk, *one) for one in found)}
-        more = len(found) == asked.limit
-        return Response(to_json({**told, "next": cursor(found[-1][0]) if more else None}), media_type=JSON)
+    async def alerts(query: Annotated[AlertQuery, Query()]) -> Response:
+        """Return alerts in descending order of expected loss, page by page."""
+        entries = await slices.collect(engine.alerts(query.queue()))
+        items = await slices.collect(responses.alert_item(engine, *pair) for pair in entries)
+        full = len(entries) == query.limit
+        page = {"alerts": items, "next": cursor(entries[-1][0]) if full else None}
+        return Response(to_json(page), media_type=JSON)
 
-    @app.get("/metrics", dependencies=door.guards("read"), responses=closed | _text(), response_class=Response)
-    async def told() -> Response:
-        """Tell counts and times for Prometheus."""
+    @app.get(
+        "/metrics",
+        dependencies=authenticator.dependencies("read"),
+        responses=failures | _text(),
+        response_class=Response,
+    )
+    async def prometheus() -> Response:
+        """Return metrics in the Prometheus text format."""
         return Response(metrics.read(), media_type=CONTENT_TYPE_LATEST)
 
-    page = cache(lambda: to_json(app.openapi()))  # made once: it takes longer than a request may take the event loop
+    description = cache(
+        lambda: to_json(app.openapi())
+    )  # cached, since it takes longer than a request may block the event loop
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
-        return Response(page(), media_type=JSON)
+        return Response(description(), media_type=JSON)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
-        """Tell that the service runs."""
+        """Return 200 while the process runs."""
         return {"status": "ok"}
 
-    @app.get("/model", dependencies=door.guards("read"), responses=closed)
-    async def model() -> ModelFacts:
-        """Tell which model answers, what it was made of, and what it knows."""
-        return _facts(desk, counter)
+    @app.get("/model", dependencies=authenticator.dependencies("read"), responses=failures)
+    async def model() -> ModelResponse:
+        """Return the deciding model: version, training, features, policy and history."""
+        return _model_response(engine, validator)
 
 
-def _tell_ready(app: FastAPI, desk: DecisionEngine, upkeep: Maintenance) -> None:
+def _add_ready_route(app: FastAPI, engine: DecisionEngine, maintenance: Maintenance) -> None:
     @app.get("/ready", responses=_failures(503))
     async def ready() -> dict[str, str]:
-        """Return 200 if transactions are taken: the store is in place, the journal can be written, the clock is right."""
-        problem = upkeep.problem
+        """Return 200 if transactions are accepted: the store is in place, the journal can be written, the clock is right."""
+        problem = maintenance.problem
         if problem is not None:
-            raise parsing.RejectedRequest(
-                503, "not_ready", problem.message, problem.hint or "Send it again.", retry_after=1
-            )
-        return {"status": "ready", "model_version": desk.judge.scorer.version}
+            hint = problem.hint or "Send the request again."
+            raise parsing.RejectedRequest(503, "not_ready", problem.message, hint, retry_after=1)
+        return {"status": "ready", "model_version": engine.decider.scorer.version}
 
 
-def _keep_up(app: FastAPI, upkeep: Maintenance, door: Authenticator) -> None:
-    """What is asked for by those who run the service."""
-    refusals = _failures(401, 403, 409, 429, 503)
+def _add_admin_routes(app: FastAPI, maintenance: Maintenance, authenticator: Authenticator) -> None:
+    """Add the routes for operators of the service."""
+    failures = _failures(401, 403, 409, 429, 503)
 
-    @app.post("/admin/reload", dependencies=door.guards("admin"), responses=refusals)
+    @app.post("/admin/reload", dependencies=authenticator.dependencies("admin"), responses=failures)
     async def reload() -> ReloadResponse:
-        """Let the model decide that was promoted last; where it cannot be used, the present one stays, and it is said why."""
-        found = await upkeep.reload()
-        return ReloadResponse(result=found.result, model_version=found.version)
+        """Load the latest promoted model. If it fails to load, keep the current one and return the reason."""
+        reloaded = await maintenance.reload()
+        return ReloadResponse(result=reloaded.result, model_version=reloaded.version)
 
-    @app.post("/admin/snapshot", dependencies=door.guards("admin"), responses=refusals)
+    @app.post("/admin/snapshot", dependencies=authenticator.dependencies("admin"), responses=failures)
     async def snapshot() -> SnapshotResponse:
-        """Write a snapshot of the features' state, which shortens the next start; answers when it is written."""
-        found = await upkeep.snapshot()
-        return SnapshotResponse(entry=found.number, checksum=found.checksum)
+        """Write a snapshot of the feature state, which shortens the next start; returns when it is written."""
+        written = await maintenance.snapshot()
+        return SnapshotResponse(entry=written.number, checksum=written.checksum)
 
 
-def _facts(desk: DecisionEngine, counter: RequestValidator) -> ModelFacts:
-    scorer = desk.judge.scorer
-    return ModelFacts(
+def _model_response(engine: DecisionEngine, validator: RequestValidator) -> ModelResponse:
+    scorer = engine.decider.scorer
+    return ModelResponse(
         model_version=scorer.version,
         model_as_of=scorer.facts.get("as_of"),
         trained={name: value for name, value in scorer.facts.items() if name != "as_of"}
-        | {"bundle_sha256": desk.judge.fingerprint},
+        | {"bundle_sha256": engine.decider.fingerprint},
         catalogue_hash=scorer.catalogue.hash,
         contract_version=CONTRACT_VERSION,
         features=list(scorer.model.encoder.columns),
         policy=scorer.policy.to_dict(),
-        transaction=list(counter.model.model_fields),
-        history=desk.history(),
+        transaction=list(validator.model.model_fields),
+        history=engine.history(),
     )
 
 
 def _failures(*statuses: int) -> Responses:
-    """How answers by an error alone are described."""
+    """Describe error responses."""
     more = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
     headers = {status: _headers(parsing.REQUEST_ID, *more.get(status, [])) for status in statuses}
     return {status: {"model": ErrorResponse, "headers": headers[status]} for status in statuses}
 
 
-def _of_each(*statuses: int, failure: Any, line: str) -> Responses:
-    """How answers are described that have a result for each item: where none is good, under an error's status."""
+def _item_responses(*statuses: int, failure: Any, line: str) -> Responses:
+    """Describe responses with a result for each item.
+
+    Parameters
+    ----------
+    statuses
+        Of responses in which all items failed.
+    failure
+        Model of such a response.
+    line
+        Name of the model of a line of NDJSON.
+    """
     lines = {LINES: {"schema": {"$ref": f"#/components/schemas/{line}"}}}
-    told: dict[str, Any] = {"headers": _headers(parsing.REQUEST_ID), "content": lines}
-    return {200: told, **{status: {**told, "model": failure} for status in statuses}}
+    response: dict[str, Any] = {"headers": _headers(parsing.REQUEST_ID), "content": lines}
+    return {200: response, **{status: {**response, "model": failure} for status in statuses}}
 
 
 def _text() -> Responses:
@@ -296,19 +323,27 @@ def _headers(*names: str) -> dict[str, Any]:
     return {name: {"required": True, "schema": kinds.get(name, {"type": "string"})} for name in names}
 
 
-def _body_of(name: str, one: dict[str, Any]) -> dict[str, Any]:
-    """How a body is described: it is read by hand, so that each of its items is judged on its own."""
-    example = one["examples"][0]
-    many = {
+def _request_body(name: str, item: dict[str, Any]) -> dict[str, Any]:
+    """Describe a request body, which FastAPI does not parse, because each item is validated on its own.
+
+    Parameters
+    ----------
+    name
+        Key of the list of items.
+    item
+        JSON schema of an item, with examples.
+    """
+    example = item["examples"][0]
+    items = {
         "type": "object",
         "title": name.capitalize(),
         "required": [name],
         "additionalProperties": False,
-        "properties": {name: {"type": "array", "items": one, "minItems": 1, "maxItems": MOST_ROWS}},
+        "properties": {name: {"type": "array", "items": item, "minItems": 1, "maxItems": MAX_ROWS}},
     }
     examples = {
         "one": {"summary": "One", "value": example},
         "several": {"summary": "Several", "value": {name: [example]}},
     }
-    content = {JSON: {"schema": {"oneOf": [many, one]}, "examples": examples}, LINES: {"schema": one}}
+    content = {JSON: {"schema": {"oneOf": [items, item]}, "examples": examples}, LINES: {"schema": item}}
     return {"required": True, "content": content}

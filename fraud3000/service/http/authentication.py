@@ -1,4 +1,4 @@
-"""Authentication: which requests have a valid key, for which scope, and not more often than allowed."""
+"""Authentication, authorization by scope, and rate limits of requests."""
 
 from __future__ import annotations
 
@@ -9,112 +9,115 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
-from starlette.types import Scope as Asked
+from starlette.types import Scope as RequestScope
 
 from fraud3000.service.http.api_keys import HEADER, ApiKey, ApiKeys, RateLimiter, Scope
-from fraud3000.service.http.parsing import RejectedRequest, answer_to, failure
+from fraud3000.service.http.parsing import RejectedRequest, error_response, handle_error
 from fraud3000.service.http.schemas import ErrorDetail
 
 OPEN = frozenset({"/health", "/ready"})
-"""Paths that are answered without a key."""
+"""Paths that need no key."""
 
 UNAUTHENTICATED = 20
-"""Requests without a valid key that an address may make in a second; the next ones are answered 429."""
+"""Requests a second without a valid key that an address may make; further ones are answered 429."""
 
 _KEY = APIKeyHeader(name=HEADER, scheme_name="key", auto_error=False)
-_ASK = "Ask whoever runs the service for a key."
-_HOLDER = "fraud3000.key"
+_HINT = "Ask the operator of the service for a key."
+_KEY_IN_SCOPE = "fraud3000.key"
 
 
 class Authenticator:
-    """Admits requests with a key for what they ask for, or all requests where no key is needed.
+    """Checks the key, scope and rate of requests; permits all scopes if no key is required.
 
     Parameters
     ----------
     keys
-        Those there are.
-    allowance
-        How often each may ask.
+        The service's API keys.
+    rate_limiter
+        Requests a second of each key.
     """
 
-    def __init__(self, keys: ApiKeys, allowance: RateLimiter) -> None:
-        self._keys, self._allowance = keys, allowance
+    def __init__(self, keys: ApiKeys, rate_limiter: RateLimiter) -> None:
+        self._keys, self._rate_limiter = keys, rate_limiter
 
-    def authenticate(self, asked: Asked) -> bool:
-        """Note whose key a request brings; False if it needs one and brings none that is valid."""
-        if not self._keys.needed:
+    def authenticate(self, request_scope: RequestScope) -> bool:
+        """Store the request's key in its scope; returns False if a key is required and the request has no valid one."""
+        if not self._keys.required:
             return True
-        given = _given(asked)
-        asked[_HOLDER] = holder = None if given is None else self._keys.holder(given)
-        return holder is not None
+        text = _key_text(request_scope)
+        request_scope[_KEY_IN_SCOPE] = key = None if text is None else self._keys.find(text)
+        return key is not None
 
-    def admit(self, scope: Scope, asked: Asked) -> None:
-        """Let an authenticated request pass.
+    def authorize(self, scope: Scope, request_scope: RequestScope) -> None:
+        """Check that an authenticated request has a scope and is within the rate limit.
 
         Raises
         ------
-        Refused
-            403 with a key for something else; 429 too often.
+        RejectedRequest
+            403 if the key does not have the scope; 429 if it makes too many requests.
         """
-        holder: ApiKey | None = asked.get(_HOLDER)
-        if holder is not None and scope not in holder.scopes:
-            said = f"the key {holder.id} is for {', '.join(holder.scopes)}, and this needs {scope}"
-            raise RejectedRequest(403, "wrong_scope", said, "Ask whoever runs the service for such a key.")
-        wait = self._allowance.wait("" if holder is None else holder.id)
+        key: ApiKey | None = request_scope.get(_KEY_IN_SCOPE)
+        if key is not None and scope not in key.scopes:
+            message = f"key {key.id} has the scopes {', '.join(key.scopes)}; this request needs {scope}"
+            raise RejectedRequest(
+                403, "wrong_scope", message, f"Ask the operator of the service for a key with {scope}."
+            )
+        wait = self._rate_limiter.acquire("" if key is None else key.id)
         if wait:
-            said = "more requests than this key may make in a second"
-            raise RejectedRequest(429, "too_many", said, "Send several transactions in a request.", retry_after=wait)
+            message = "too many requests a second with this key"
+            hint = "Send several transactions in one request."
+            raise RejectedRequest(429, "too_many", message, hint, retry_after=wait)
 
-    def guards(self, scope: Scope) -> list[Any]:
-        """The same as FastAPI's dependencies."""
+    def dependencies(self, scope: Scope) -> list[Any]:
+        """Return FastAPI dependencies that authorize requests of a route."""
 
-        async def guard(request: Request, _: Annotated[str | None, Security(_KEY)]) -> None:
-            self.admit(scope, request.scope)
+        async def authorize(request: Request, _: Annotated[str | None, Security(_KEY)]) -> None:
+            self.authorize(scope, request.scope)
 
-        return [Depends(guard)]
+        return [Depends(authorize)]
 
 
 class Authentication:
-    """ASGI middleware that refuses every request without a valid key, whatever its path, except those of `OPEN`.
+    """ASGI middleware that rejects every request without a valid key, whatever its path, except those to `OPEN`.
 
-    Its answers are made once and the router is not asked, so a flood of such requests costs little; and an address that goes
-    on is answered 429, which ends the connection. Requests with a valid key are never counted.
+    Its responses are built once and the router is not called, so a flood of such requests costs little. An address that sends
+    too many is answered 429 and its connection is closed. Requests with a valid key are never counted.
     """
 
-    def __init__(self, app: ASGIApp, door: Authenticator) -> None:
-        self._app, self._door = app, door
-        self._allowance = RateLimiter(UNAUTHENTICATED)
-        self._missing = failure(401, _no_key(f"the header {HEADER} is missing"))
-        self._unknown = failure(401, _no_key(f"the key in {HEADER} is not known, or revoked"))
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+        self._app, self._authenticator = app, authenticator
+        self._rate_limiter = RateLimiter(UNAUTHENTICATED)
+        self._missing = error_response(401, _no_key(f"the header {HEADER} is missing"))
+        self._unknown = error_response(401, _no_key(f"the key in {HEADER} is unknown or revoked"))
 
-    async def __call__(self, scope: Asked, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+    async def __call__(self, scope: RequestScope, receive: Receive, send: Send) -> None:
+        """Pass an authenticated request on, or reject it."""
         if scope["type"] != "http" or scope["path"] in OPEN:
             await self._app(scope, receive, send)
             return
         try:
-            authenticated = self._door.authenticate(scope)
-        except Exception as error:  # noqa: BLE001 - raised again where it is none of ours
-            answer = await answer_to(Request(scope), error)
-            await answer(scope, receive, send)
+            authenticated = self._authenticator.authenticate(scope)
+        except Exception as error:  # noqa: BLE001 - raised again unless it is an expected kind of error
+            response = await handle_error(Request(scope), error)
+            await response(scope, receive, send)
             return
         if authenticated:
             await self._app(scope, receive, send)
         else:
-            await self._refusal(scope)(scope, receive, send)
+            await self._rejection(scope)(scope, receive, send)
 
-    def _refusal(self, asked: Asked) -> Response:
-        wait = self._allowance.wait(network_of((asked.get("client") or ("", 0))[0]))
+    def _rejection(self, request_scope: RequestScope) -> Response:
+        wait = self._rate_limiter.acquire(network_of((request_scope.get("client") or ("", 0))[0]))
         if not wait:
-            return self._missing if _given(asked) is None else self._unknown
-        message = f"more than {UNAUTHENTICATED} requests without a valid key from this address in a second"
-        answer = failure(429, ErrorDetail(code="too_many", message=message, hint=_ASK), retry_after=wait)
-        answer.headers["Connection"] = "close"
-        return answer
+            return self._missing if _key_text(request_scope) is None else self._unknown
+        message = f"more than {UNAUTHENTICATED} requests a second without a valid key from this address"
+        response = error_response(429, ErrorDetail(code="too_many", message=message, hint=_HINT), retry_after=wait)
+        response.headers["Connection"] = "close"
+        return response
 
 
 def network_of(address: str) -> str:
-    """What is counted as one address: of IPv6 the first 64 bits, which one sender has for itself.
+    """Return the network that is counted as one address: of IPv6 the first 64 bits, which belong to one sender.
 
     Examples
     --------
@@ -124,11 +127,11 @@ def network_of(address: str) -> str:
     return str(ipaddress.ip_network((address, 64), strict=False)) if ":" in address else address
 
 
-def _given(asked: Asked) -> str | None:
-    name = HEADER.lower().encode()
-    given = next((value for one, value in asked["headers"] if one == name), None)
-    return None if given is None else given.decode("latin-1")
+def _key_text(request_scope: RequestScope) -> str | None:
+    header = HEADER.lower().encode()
+    value = next((value for name, value in request_scope["headers"] if name == header), None)
+    return None if value is None else value.decode("latin-1")
 
 
 def _no_key(message: str) -> ErrorDetail:
-    return ErrorDetail(code="no_key", message=message, hint=_ASK)
+    return ErrorDetail(code="no_key", message=message, hint=_HINT)

@@ -1,7 +1,7 @@
-"""A long JSON list of objects, cut into pieces that are short enough to be parsed at once.
+"""Split a long JSON list of objects into pieces that are short enough to parse without blocking.
 
 The parser holds the interpreter for as long as it runs: a body of 16 MiB with a million keys takes it most of a second.
-Finding the end of an object needs only its strings and brackets, so the cut is made before anything is parsed.
+Finding the end of an object needs only its strings and brackets, so the list is split before anything is parsed.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-LONGEST = 256 * 1024
+MAX_BYTES = 256 * 1024
 """Bytes of JSON that are parsed at once: a whole body, a line, or one item of a list. Takes 15 ms at worst."""
 
-MOST_TOKENS = 4096
-"""Texts and brackets of one item: each takes the parser time, however short it is."""
+MAX_TOKENS = 4096
+"""Strings and brackets of one item: each takes the parser time, however short it is."""
 
-_PIECE = 16 * 1024
-"""Bytes from which on a piece ends with its next item."""
+_MIN_PIECE = 16 * 1024
+"""Bytes after which a piece ends with its next item."""
 
 _SPACE = rb"[ \t\r\n]*+"
 _HEAD = re.compile(_SPACE + rb"\{" + _SPACE + rb'("(?:[^"\\]|\\.){0,100}+")' + _SPACE + rb":" + _SPACE + rb"\[")
@@ -28,11 +28,11 @@ _OPENING, _CLOSING = b"[{", b"]}"
 
 
 class TooLong(Exception):
-    """An item has more bytes, texts or brackets than what is parsed at once."""
+    """An item has more bytes, strings or brackets than may be parsed at once."""
 
 
 class Malformed(Exception):
-    """The text is not a JSON list in an object; the message says where."""
+    """The content is not a JSON list in an object; the message says where."""
 
 
 def head(content: bytes) -> tuple[bytes, int] | None:
@@ -48,14 +48,14 @@ def head(content: bytes) -> tuple[bytes, int] | None:
     >>> head(b'{"labels": [{}]}')
     (b'"labels"', 12)
     """
-    found = _HEAD.match(content)
-    return None if found is None else (found[1], found.end())
+    match = _HEAD.match(content)
+    return None if match is None else (match[1], match.end())
 
 
 def pieces(content: bytes, start: int) -> Iterator[bytes]:
     """Yield the items of a list as shorter JSON lists, each of one or more whole items.
 
-    The pieces together hold the same bytes, so what is wrong inside an item is left to the parser.
+    The pieces together hold the same bytes, so the parser still finds errors inside an item.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ def pieces(content: bytes, start: int) -> Iterator[bytes]:
     Raises
     ------
     TooLong
-        An item has more than `LONGEST` bytes or `MOST_TOKENS` texts and brackets.
+        An item has more than `MAX_BYTES` bytes or `MAX_TOKENS` strings and brackets.
     Malformed
-        Items are not separated by commas, or something else than the end follows the list.
+        Items are not separated by commas, or the list is not the end of its object and of the content.
 
     Examples
     --------
@@ -86,9 +86,9 @@ def pieces(content: bytes, start: int) -> Iterator[bytes]:
 
 
 def _end_of_piece(content: bytes, start: int) -> int:
-    """The offset behind the last item of the piece that begins at `start`."""
+    """Return the offset after the last item of the piece that begins at `start`."""
     depth, end, tokens = 0, start, 0
-    for token in islice(_TOKEN.finditer(content, start, start + LONGEST), MOST_TOKENS):
+    for token in islice(_TOKEN.finditer(content, start, start + MAX_BYTES), MAX_TOKENS):
         tokens += 1
         byte = content[token.start()]
         if byte in _OPENING:
@@ -99,10 +99,10 @@ def _end_of_piece(content: bytes, start: int) -> int:
                 return token.start()
             if depth == 0:
                 end = token.end()
-                if end - start >= _PIECE:
+                if end - start >= _MIN_PIECE:
                     return end
     if end > start:
         return end
-    if start + LONGEST < len(content) or tokens == MOST_TOKENS:
+    if start + MAX_BYTES < len(content) or tokens == MAX_TOKENS:
         raise TooLong
     return len(content)

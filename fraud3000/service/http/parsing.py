@@ -1,4 +1,4 @@
-"""Requests read with care, and all that can be wrong with one told in one form."""
+"""Reads request bodies within limits of size and time, and turns every error into one form of response."""
 
 from __future__ import annotations
 
@@ -20,66 +20,63 @@ from fraud3000.errors import CheckFailed, DataError, FraudError, ScorerError, Un
 from fraud3000.redact import excerpt, in_id, mask
 from fraud3000.service.http import json_pieces
 from fraud3000.service.http.alert_query import AlertQuery
-from fraud3000.service.http.schemas import LONGEST_ID, MOST_ROWS, ErrorDetail, ErrorResponse, ScoreQuery
+from fraud3000.service.http.schemas import MAX_ID_LENGTH, MAX_ROWS, ErrorDetail, ErrorResponse, ScoreQuery
 from fraud3000.service.http.time_slices import Slices
 
 JSON, LINES = "application/json", "application/x-ndjson"
-MOST_BYTES = 16 * 1024 * 1024
-LONGEST = 20.0
-"""Seconds that a request may take to come in."""
+MAX_BYTES = 16 * 1024 * 1024
+READ_TIMEOUT = 20.0
+"""Seconds within which a request must arrive completely."""
 
 REQUEST_ID = "X-Request-ID"
 
-_KIND = re.compile(rf'({re.escape(JSON)}|{re.escape(LINES)})(?:[ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
+_CONTENT_TYPE = re.compile(rf'({re.escape(JSON)}|{re.escape(LINES)})(?:[ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
 _KEY = re.compile(rb'"[ \t\r\n]*:')
-_KIB = json_pieces.LONGEST // 1024
-_MOST_OBJECTS = 2 * MOST_ROWS
-_NOT_JSON = "Send one JSON document, or one on each line."
-_TOLD = 200  # characters of what was sent that are said again
+_KIB = json_pieces.MAX_BYTES // 1024
+_MAX_OBJECTS = 2 * MAX_ROWS
+_NOT_JSON = "Send one JSON document, or one JSON object per line."
+_MAX_QUOTED = 200  # characters of a request that an error message quotes
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
-_CUT_SHORT = (408, 413)
-_FAULTS = {DataError: 422, ScorerError: 409, CheckFailed: 503, UnavailableError: 503}
+_UNREAD_BODY = (408, 413)
+_STATUSES = {DataError: 422, ScorerError: 409, CheckFailed: 503, UnavailableError: 503}
 _CODES: dict[type[FraudError], str] = {CheckFailed: "check_failed"}
-_MOST_NAMES = 5  # names of parameters that are said again
+_MAX_NAMES = 5  # names of parameters that an error message quotes
 _PARAMETERS = {"/score": tuple(ScoreQuery.model_fields), "/alerts": tuple(AlertQuery.model_fields)}
-_SAID = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
+_HTTP_CODES = {401: "no_key", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
 
 
 class RejectedRequest(Exception):
-    """A request that is answered by an error alone."""
+    """A request that is rejected as a whole, with a status and an error."""
 
     def __init__(self, status: int, code: str, message: str, hint: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
-        self.status, self.fault, self.retry_after = (
-            status,
-            ErrorDetail(code=code, message=message, hint=hint),
-            retry_after,
-        )
+        self.status, self.retry_after = status, retry_after
+        self.detail = ErrorDetail(code=code, message=message, hint=hint)
 
 
 @dataclass(frozen=True)
 class Body:
-    """What a request sent, and the form in which it came."""
+    """The items of a request body, and its form."""
 
     items: Sequence[Any]
     form: Literal["one", "list", "lines"]
 
 
-async def read(request: Request, name: str, slices: Slices) -> Body:
-    """Read one object, or a list of them under a name, or one on each line.
+async def read_body(request: Request, name: str, slices: Slices) -> Body:
+    """Read one JSON object, a list of them under a name, or one object per line.
 
     Raises
     ------
-    Refused
-        It is nothing of that, or too much.
+    RejectedRequest
+        The body has none of these forms, or is too large.
     """
-    kind = _kind(request.headers)
-    content = await _bytes(request, kind, slices)
-    if kind == LINES:
+    content_type = _content_type(request.headers)
+    content = await _bytes(request, content_type, slices)
+    if content_type == LINES:
         lines = [line for line in content.split(b"\n") if line.strip()]
         _require_rows(len(lines), name)
         return _body(await slices.collect(_line(line, name) for line in lines), "lines", name)
-    if len(content) > json_pieces.LONGEST:
+    if len(content) > json_pieces.MAX_BYTES:
         return _body(await _long_list(content, name, slices), "list", name)
     parsed = _parsed(content, "the body")
     if isinstance(parsed, dict):
@@ -87,14 +84,14 @@ async def read(request: Request, name: str, slices: Slices) -> Body:
     if isinstance(parsed, dict) and name not in parsed:
         return _body([parsed], "one", name)
     if not isinstance(parsed, dict) or not isinstance(parsed[name], list) or len(parsed) > 1:
-        hint = f'Send {{"{name}": [{{…}}, …]}} or one of them as an object.'
-        raise RejectedRequest(422, f"no_{name}", f"the body has no list of {name}", hint)
+        hint = f'Send {{"{name}": [{{…}}, …]}}, or one of them as an object.'
+        raise RejectedRequest(422, f"no_{name}", f"the body is not a list of {name}", hint)
     return _body(parsed[name], "list", name)
 
 
 def _line(line: bytes, name: str) -> Any:
-    """Parse one line of JSON lines."""
-    if len(line) > json_pieces.LONGEST or line.count(b'"') > 2 * json_pieces.MOST_TOKENS:
+    """Parse one line of an NDJSON body."""
+    if len(line) > json_pieces.MAX_BYTES or line.count(b'"') > 2 * json_pieces.MAX_TOKENS:
         raise _too_long(name)
     parsed = _parsed(line, "the body")
     if isinstance(parsed, dict):
@@ -103,25 +100,24 @@ def _line(line: bytes, name: str) -> Any:
 
 
 async def _long_list(content: bytes, name: str, slices: Slices) -> list[Any]:
-    """Parse a body that is too long to be parsed at once."""
-    found = json_pieces.head(content)
-    if found is None or _parsed(found[0], "the first key") != name:
-        message = f'the body has more than {_KIB} KiB and does not begin with {{"{name}": ['
-        raise RejectedRequest(
-            413, "too_large", message, f"Send the {name} as such a list; one alone has less than {_KIB} KiB."
-        )
+    """Parse a body that is too long to be parsed at once, piece by piece."""
+    head = json_pieces.head(content)
+    if head is None or _parsed(head[0], "the first key") != name:
+        message = f'the body has more than {_KIB} KiB but does not begin with {{"{name}": ['
+        hint = f'Send {{"{name}": [{{…}}, …]}}; a single object must have less than {_KIB} KiB.'
+        raise RejectedRequest(413, "too_large", message, hint)
     items: list[Any] = []
 
     def parse(piece: bytes) -> None:
-        parsed = _parsed(piece, f"{name.removesuffix('s')} {len(items) + 1} or one soon after it")
+        parsed = _parsed(piece, f"{name.removesuffix('s')} {len(items) + 1} or one shortly after it")
         if not parsed:
-            raise RejectedRequest(422, "not_json", "the body is not JSON (no item follows a comma)", _NOT_JSON)
+            raise RejectedRequest(422, "not_json", "the body is not JSON (a comma without an item after it)", _NOT_JSON)
         _require_unique_keys(piece, sum(len(item) for item in parsed if isinstance(item, dict)))
         items.extend(parsed)
         _require_rows(len(items), name)
 
     try:
-        await slices.collect(map(parse, json_pieces.pieces(content, found[1])))
+        await slices.collect(map(parse, json_pieces.pieces(content, head[1])))
     except json_pieces.TooLong:
         raise _too_long(name) from None
     except json_pieces.Malformed as error:
@@ -130,78 +126,84 @@ async def _long_list(content: bytes, name: str, slices: Slices) -> list[Any]:
 
 
 def _too_long(name: str) -> RejectedRequest:
-    one = name.removesuffix("s")
+    item = name.removesuffix("s")
+    message = f"a {item} has more than {_KIB} KiB, or more than {json_pieces.MAX_TOKENS:,} strings and brackets"
     return RejectedRequest(
-        413,
-        "too_large",
-        f"a {one} has more than {_KIB} KiB, or {json_pieces.MOST_TOKENS:,} texts",
-        f"A {one} is an object; see /openapi.json.",
+        413, "too_large", message, f"Send each {item} as an object with the fields in /openapi.json."
     )
 
 
-def _kind(headers: Mapping[str, str]) -> str:
-    """The media type of a body that can be read: one of two, in UTF-8, as it is."""
-    given = headers.get("content-type", "")
-    found = _KIND.fullmatch(given.strip())
-    if found is None:
-        said = f"'{excerpt(given, _TOLD)}' is not read here" if given else "the header Content-Type is missing"
-        raise RejectedRequest(415, "media_type", said, f"Send {JSON} or {LINES}, in UTF-8.")
+def _content_type(headers: Mapping[str, str]) -> str:
+    """Return the media type: JSON or NDJSON, in UTF-8, without Content-Encoding.
+
+    Raises
+    ------
+    RejectedRequest
+        415 for anything else.
+    """
+    value = headers.get("content-type", "")
+    match = _CONTENT_TYPE.fullmatch(value.strip())
+    if match is None:
+        message = (
+            f"Content-Type '{excerpt(value, _MAX_QUOTED)}' is not supported"
+            if value
+            else "the header Content-Type is missing"
+        )
+        raise RejectedRequest(415, "media_type", message, f"Send {JSON} or {LINES}, in UTF-8.")
     encoding = headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
-        raise RejectedRequest(
-            415, "encoding", f"the encoding '{excerpt(encoding, _TOLD)}' is not read here", "Send the body as it is."
-        )
-    return found[1].lower()
+        message = f"Content-Encoding '{excerpt(encoding, _MAX_QUOTED)}' is not supported"
+        raise RejectedRequest(415, "encoding", message, "Send the body without Content-Encoding.")
+    return match[1].lower()
 
 
 def _body(items: list[Any], form: Literal["one", "list", "lines"], name: str) -> Body:
     _require_rows(len(items), name)
-    odd = next((place for place, item in enumerate(items) if not isinstance(item, dict)), None)
-    if odd is not None or not items:
-        one = name.removesuffix("s")
-        said = f"no {one}" if odd is None else f"what stands at place {odd + 1} is no {one}"
-        raise RejectedRequest(422, f"no_{name}", said, f"A {one} is an object; see /openapi.json.")
+    wrong = next((index for index, item in enumerate(items) if not isinstance(item, dict)), None)
+    if wrong is not None or not items:
+        message = f"the body has no {name}" if wrong is None else f"item {wrong + 1} is not a JSON object"
+        hint = f"Send each {name.removesuffix('s')} as an object with the fields in /openapi.json."
+        raise RejectedRequest(422, f"no_{name}", message, hint)
     return Body(items, form)
 
 
-def _require_rows(found: int, name: str) -> None:
-    """Refuse more items than a request takes."""
-    if found > MOST_ROWS:
-        message = f"more than {MOST_ROWS:,} {name}"
-        raise RejectedRequest(
-            413, "too_large", message, "Send them in several requests, or as a file by the command line."
-        )
+def _require_rows(rows: int, name: str) -> None:
+    """Reject a body with more items than a request may have."""
+    if rows > MAX_ROWS:
+        message = f"more than {MAX_ROWS:,} {name} in a request"
+        hint = "Send them in several requests, or score a file with `fraud3000 score-file`."
+        raise RejectedRequest(413, "too_large", message, hint)
 
 
-async def _bytes(request: Request, kind: str, slices: Slices) -> bytes:
+async def _bytes(request: Request, content_type: str, slices: Slices) -> bytes:
     parts, size = [], 0
     try:
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(READ_TIMEOUT):
             async for part in request.stream():
                 size += len(part)
-                if size > MOST_BYTES:
-                    said = f"more than {MOST_BYTES // 1024**2} MiB"
-                    raise RejectedRequest(413, "too_large", said, "Send less in a request.")
+                if size > MAX_BYTES:
+                    message = f"the body has more than {MAX_BYTES // 1024**2} MiB"
+                    raise RejectedRequest(413, "too_large", message, "Send fewer items in a request.")
                 parts.append(part)
     except TimeoutError:
-        said = f"the request did not come within {LONGEST:.0f} s"
-        raise RejectedRequest(408, "too_slow", said, "Send it again, all at once.") from None
-    if size > _MOST_OBJECTS:
-        await _require_few(parts, kind, slices)
+        message = f"the body did not arrive within {READ_TIMEOUT:.0f} s"
+        raise RejectedRequest(408, "too_slow", message, "Send the request again, without pauses in the body.") from None
+    if size > _MAX_OBJECTS:
+        await _require_few_objects(parts, content_type, slices)
     return b"".join(parts)
 
 
-async def _require_few(parts: Sequence[bytes], kind: str, slices: Slices) -> None:
-    """Refuse a body that would take far more memory once it is parsed.
+async def _require_few_objects(parts: Sequence[bytes], content_type: str, slices: Slices) -> None:
+    """Reject a body that would take far more memory once it is parsed.
 
-    Opening brackets are counted wherever they stand, also in text: that needs no parsing.
+    All opening brackets count, including those inside strings, because telling them apart would need parsing.
     """
     objects = sum(await slices.collect(part.count(b"{") + part.count(b"[") for part in parts))
-    lines = sum(part.count(b"\n") for part in parts) if kind == LINES else 0
-    for found, what in ((objects, "objects and lists"), (lines, "lines")):
-        if found > _MOST_OBJECTS:
-            message = f"{found:,} {what} in a body, and a request has room for {_MOST_OBJECTS:,}"
-            raise RejectedRequest(413, "too_large", message, "Send less.")
+    lines = sum(part.count(b"\n") for part in parts) if content_type == LINES else 0
+    for count, what in ((objects, "objects and lists"), (lines, "lines")):
+        if count > _MAX_OBJECTS:
+            message = f"the body has {count:,} {what}; a request may have {_MAX_OBJECTS:,}"
+            raise RejectedRequest(413, "too_large", message, "Send fewer items in a request.")
 
 
 def _parsed(content: bytes, what: str) -> Any:
@@ -212,105 +214,114 @@ def _parsed(content: bytes, what: str) -> Any:
 
 
 def _require_unique_keys(content: bytes, keys: int) -> None:
-    """Refuse a key that comes twice in an object; keys are those of the parsed content, where each counts once."""
+    """Reject an object with a repeated key.
+
+    Parameters
+    ----------
+    keys
+        Number of keys in the parsed content, where a repeated key counts once.
+    """
     if len(_KEY.findall(content)) != keys:
-        json.loads(content.decode(), object_pairs_hook=_once)
+        json.loads(content.decode(), object_pairs_hook=_reject_repeated_key)
 
 
 def _keys(parsed: dict[str, Any]) -> int:
-    """How many keys an object has, with those of the objects in its lists.
+    """Count the keys of an object and of the objects in its lists.
 
-    Their text has as many quotes before a colon, unless a key came twice, or text or deeper objects have some too.
+    The text has the same number of quotes before a colon, unless a key is repeated, or strings or deeper objects have some.
     """
     items = (item for value in parsed.values() if isinstance(value, list) for item in value if isinstance(item, dict))
     return len(parsed) + sum(map(len, items))
 
 
-def _once(pairs: list[tuple[str, Any]]) -> None:
-    """Refuse an object in which a key comes twice: which of its values is meant cannot be known."""
+def _reject_repeated_key(pairs: list[tuple[str, Any]]) -> None:
+    """Reject an object with a repeated key, since it is unknown which of the values is meant."""
     seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
-            said = f"the key '{excerpt(key, _TOLD)}' comes twice in an object"
-            raise RejectedRequest(422, "duplicate_key", said, "Send each key once.")
+            message = f"the key '{excerpt(key, _MAX_QUOTED)}' is repeated in an object"
+            raise RejectedRequest(422, "duplicate_key", message, "Send each key once.")
         seen.add(key)
 
 
 def id_of(item: Any) -> str | None:
-    """The transaction that a wrong item names; None if it names none, or by a card number."""
-    given = item.get("transaction_id")
-    named = isinstance(given, str) and len(given) <= LONGEST_ID and not in_id(given).passes
-    return given if named else None
+    """Return the transaction id of an invalid item; None if it has no valid id, or one that contains a card number."""
+    id_ = item.get("transaction_id")
+    valid = isinstance(id_, str) and len(id_) <= MAX_ID_LENGTH and not in_id(id_).passes
+    return id_ if valid else None
 
 
 def refuse_unknown_query(request: Request) -> None:
-    """Refuse query parameters that the route does not have, and those that are given twice: neither would have an effect.
+    """Reject unknown and repeated query parameters, which would have no effect.
 
     Raises
     ------
-    Refused
-        422 with the names that there are.
+    RejectedRequest
+        422 with the parameters of the route.
     """
     if not request.scope["query_string"]:
         return
     path = request.scope["route"].path
     known = _PARAMETERS.get(path, ())
     names = [name for name, _ in request.query_params.multi_items()]
-    unknown = sorted({name for name in names if name not in known})[:_MOST_NAMES]
-    twice = sorted({name for name in names if names.count(name) > 1})[:_MOST_NAMES] if not unknown else []
-    if unknown or twice:
-        what = "unknown parameter" if unknown else "given twice"
-        message = "; ".join(f"{excerpt(name, _TOLD)}: {what}" for name in unknown or twice)
-        allowed = f"Parameters of {path}: {', '.join(known)}." if known else f"{path} takes no parameters."
-        raise RejectedRequest(422, "invalid_request", message, allowed)
+    unknown = sorted({name for name in names if name not in known})[:_MAX_NAMES]
+    repeated = sorted({name for name in names if names.count(name) > 1})[:_MAX_NAMES] if not unknown else []
+    if unknown or repeated:
+        problem = "unknown parameter" if unknown else "repeated parameter"
+        message = "; ".join(f"{excerpt(name, _MAX_QUOTED)}: {problem}" for name in unknown or repeated)
+        hint = f"Parameters of {path}: {', '.join(known)}." if known else f"{path} has no parameters."
+        raise RejectedRequest(422, "invalid_request", message, hint)
 
 
 async def guard_query(request: Request) -> None:
-    """The same as a dependency of FastAPI's, which would call a plain function in a thread."""
+    """Run `refuse_unknown_query` as a FastAPI dependency; async, since FastAPI calls plain functions in a thread."""
     refuse_unknown_query(request)
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Tell every error in the form of `ErrorResponse`."""
+def add_error_handlers(app: FastAPI) -> None:
+    """Make an app answer every error with an `ErrorResponse`."""
     for kind in (RejectedRequest, FraudError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, answer_to)
-    app.add_exception_handler(Exception, answer_to_bug)
+        app.add_exception_handler(kind, handle_error)
+    app.add_exception_handler(Exception, handle_internal_error)
 
 
-async def answer_to_bug(_: Request, __: Exception) -> Response:
-    """The answer to an error that nobody expected; the log has its traceback."""
-    hint = "Please report it with what the service's log says."
-    return failure(500, ErrorDetail(code="internal", message="this is a bug in fraud3000", hint=hint))
+async def handle_internal_error(_: Request, __: Exception) -> Response:
+    """Return the 500 response to an unexpected error; the log has its traceback."""
+    hint = "Report it with the traceback from the service's log."
+    return error_response(500, ErrorDetail(code="internal", message="this is a bug in fraud3000", hint=hint))
 
 
-async def answer_to(request: Request, error: Exception) -> Response:
-    """The answer to an error; one that is none of ours is raised again."""
+async def handle_error(request: Request, error: Exception) -> Response:
+    """Return the response to an expected kind of error; raise any other again."""
     if isinstance(error, RejectedRequest):
-        return failure(error.status, error.fault, retry_after=error.retry_after)
+        return error_response(error.status, error.detail, retry_after=error.retry_after)
     if isinstance(error, FraudError):
-        status = next((code for kind, code in _FAULTS.items() if isinstance(error, kind)), 500)
+        status = next((code for kind, code in _STATUSES.items() if isinstance(error, kind)), 500)
         code = _CODES.get(type(error)) or type(error).__name__.removesuffix("Error").lower()
-        return failure(status, ErrorDetail(code=code, message=error.message, hint=error.hint or ""))
+        return error_response(status, ErrorDetail(code=code, message=error.message, hint=error.hint or ""))
     if isinstance(error, RequestValidationError):
-        named = [(excerpt(".".join(map(str, one["loc"][1:])), _TOLD), one["msg"]) for one in error.errors()[:5]]
-        told = "; ".join(f"{name}: {problem}" for name, problem in named)
-        return failure(422, ErrorDetail(code="invalid_request", message=told, hint="See /openapi.json."))
+        problems = error.errors()[:_MAX_NAMES]
+        named = [(excerpt(".".join(map(str, problem["loc"][1:])), _MAX_QUOTED), problem["msg"]) for problem in problems]
+        message = "; ".join(f"{field}: {text}" for field, text in named)
+        return error_response(422, ErrorDetail(code="invalid_request", message=message, hint="See /openapi.json."))
     if isinstance(error, HTTPException):
-        code = _SAID.get(error.status_code, HTTPStatus(error.status_code).name.lower())
-        said = f"{excerpt(request.method, _TOLD)} {excerpt(request.scope['path'], _TOLD)}: {error.detail}"
-        answer = failure(error.status_code, ErrorDetail(code=code, message=said, hint="See /openapi.json."))
-        answer.headers.update(error.headers or {})
-        return answer
+        code = _HTTP_CODES.get(error.status_code, HTTPStatus(error.status_code).name.lower())
+        message = (
+            f"{excerpt(request.method, _MAX_QUOTED)} {excerpt(request.scope['path'], _MAX_QUOTED)}: {error.detail}"
+        )
+        response = error_response(error.status_code, ErrorDetail(code=code, message=message, hint="See /openapi.json."))
+        response.headers.update(error.headers or {})
+        return response
     raise error
 
 
-def failure(status: int, fault: ErrorDetail, *, retry_after: int | None = None) -> Response:
-    """The answer to a request that is answered by an error alone; what was sent is said again without card numbers."""
+def error_response(status: int, detail: ErrorDetail, *, retry_after: int | None = None) -> Response:
+    """Return a JSON error response; card numbers in its message are masked."""
     wait = 5 if status == 503 and retry_after is None else retry_after
     headers = {"Retry-After": str(wait)} if wait is not None else {}
     if status == 401:
         headers["WWW-Authenticate"] = "ApiKey"
-    if status in _CUT_SHORT:
-        headers["Connection"] = "close"  # the rest of the request is not waited for
-    told = fault.model_copy(update={"message": mask(fault.message)})
-    return JSONResponse(ErrorResponse(error=told).model_dump(), status_code=status, headers=headers)
+    if status in _UNREAD_BODY:
+        headers["Connection"] = "close"  # the service does not wait for the rest of the request
+    masked = detail.model_copy(update={"message": mask(detail.message)})
+    return JSONResponse(ErrorResponse(error=masked).model_dump(), status_code=status, headers=headers)

@@ -1,4 +1,4 @@
-"""Every answer under the id of its request, with a line in the log; and a bug told as one."""
+"""Middleware: request ids, one log line per request, and 500 responses to unexpected errors."""
 
 from __future__ import annotations
 
@@ -11,104 +11,106 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fraud3000.redact import mask
-from fraud3000.service.http.parsing import HEADERS, REQUEST_ID, answer_to_bug
+from fraud3000.service.http.parsing import HEADERS, REQUEST_ID, handle_internal_error
 
 LEFT = 499
-"""The status, never sent, of a request whose sender left before an answer; that of other servers' logs."""
+"""Status in log and metrics, never sent, of a request whose client disconnected before a response; as in nginx."""
 
 _ID_HEADER = REQUEST_ID.lower().encode()
 
 
 class RequestIdMiddleware:
-    """Gives every answer the id of its request and headers that keep it from being misread, and tells a bug as one.
+    """ASGI middleware that adds request id and security headers to responses, logs requests, and answers bugs with 500.
 
-    All that is logged meanwhile bears the id as `request_id`, and at the end there is one line about the request itself.
+    Log lines that are written during a request have its id as `request_id`; each request ends with a log line of its own.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on and log it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _TrackedResponse(_name(scope), send)
-        with logger.contextualize(request_id=answer.name):
+        response = _TrackedResponse(_request_id(scope), send)
+        with logger.contextualize(request_id=response.id):
             try:
-                await self._answer(scope, receive, answer)
+                await self._respond(scope, receive, response)
             finally:
-                _log(scope, answer)
+                _log(scope, response)
 
-    async def _answer(self, scope: Scope, receive: Receive, answer: _TrackedResponse) -> None:
+    async def _respond(self, scope: Scope, receive: Receive, response: _TrackedResponse) -> None:
         try:
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, receive, response.send)
         except ClientDisconnect:
-            return  # nobody reads an answer
-        except Exception as error:  # a bug must not end the service, and is told as one
-            logger.opt(exception=error).error("a request failed by a bug of ours")
-            if answer.begun and not answer.complete:
+            return  # nobody reads a response
+        except Exception as error:  # a bug fails its request, not the service
+            logger.opt(exception=error).error("internal error: this is a bug in fraud3000")
+            if response.started and not response.complete:
                 raise
-            if not answer.begun:
-                told = await answer_to_bug(Request(scope), error)
-                await told(scope, receive, answer.send)
+            if not response.started:
+                internal_error = await handle_internal_error(Request(scope), error)
+                await internal_error(scope, receive, response.send)
 
 
 class _TrackedResponse:
-    """What goes out to one request, under its name.
+    """Sends the response to one request with its id and tracks its progress.
 
     Attributes
     ----------
+    id
+        The request id.
     status, bytes
-        What went out so far; `LEFT` before anything did.
-    begun, complete
-        Whether its head went out, and whether all of it did.
+        Status, `LEFT` until it is sent, and number of body bytes sent so far.
+    started, complete
+        True once the head was sent, and once the whole response was.
     """
 
-    __slots__ = ("_begin", "_send", "begun", "bytes", "complete", "name", "status")
+    __slots__ = ("_begin", "_send", "bytes", "complete", "id", "started", "status")
 
-    def __init__(self, name: str, send: Send) -> None:
-        self.name, self._send, self._begin = name, send, time.perf_counter()
-        self.begun, self.complete, self.status, self.bytes = False, False, LEFT, 0
+    def __init__(self, id_: str, send: Send) -> None:
+        self.id, self._send, self._begin = id_, send, time.perf_counter()
+        self.started, self.complete, self.status, self.bytes = False, False, LEFT, 0
 
     @property
     def milliseconds(self) -> float:
-        """Since the request began."""
+        """Milliseconds since the request began."""
         return round((time.perf_counter() - self._begin) * 1000, 2)
 
     async def send(self, message: Message) -> None:
-        """Send a part of it."""
+        """Send a part of the response."""
         if message["type"] == "http.response.start":
-            self.begun, self.status = True, message["status"]
-            message["headers"] = [*message["headers"], *HEADERS, (_ID_HEADER, self.name.encode())]
+            self.started, self.status = True, message["status"]
+            message["headers"] = [*message["headers"], *HEADERS, (_ID_HEADER, self.id.encode())]
         else:
             self.bytes += len(message.get("body", b""))
             self.complete = not message.get("more_body", False)
         await self._send(message)
 
 
-_lazily = logger.opt(lazy=True)
-_ASKED_OFTEN = {"/health", "/ready", "/metrics"}
-_IN_FLOODS = {429, LEFT}
+_lazy_logger = logger.opt(lazy=True)
+_POLLED = {"/health", "/ready", "/metrics"}
+_FREQUENT_ERRORS = {429, LEFT}
 
 
-def _log(scope: Scope, answer: _TrackedResponse) -> None:
-    """Log a request, in a line that costs next to nothing where nobody wants it."""
+def _log(scope: Scope, response: _TrackedResponse) -> None:
+    """Log a request; the fields are lazy, so that a line below the log level costs almost nothing."""
     route = route_of(scope)
-    _lazily.log(
-        _level(answer.status, route),
+    _lazy_logger.log(
+        _level(response.status, route),
         "request",
         method=lambda: scope["method"],
         route=lambda: route,
-        status=lambda: answer.status,
-        ms=lambda: answer.milliseconds,
-        bytes=lambda: answer.bytes,
+        status=lambda: response.status,
+        ms=lambda: response.milliseconds,
+        bytes=lambda: response.bytes,
         key=lambda: _key(scope),
     )
 
 
 def _level(status: int, route: str) -> str:
-    """How loudly a request is told of: what went wrong always, the rest by -v, and what is asked all the time by -vv.
+    """Return the log level of a request: errors are always shown, others with -v, and polled routes with -vv.
 
     Examples
     --------
@@ -118,12 +120,12 @@ def _level(status: int, route: str) -> str:
     if status >= 500:
         return "ERROR"
     if status >= 400:
-        return "DEBUG" if status in _IN_FLOODS else "INFO"
-    return "TRACE" if route in _ASKED_OFTEN else "DEBUG"
+        return "DEBUG" if status in _FREQUENT_ERRORS else "INFO"
+    return "TRACE" if route in _POLLED else "DEBUG"
 
 
 def route_of(scope: Scope) -> str:
-    """The template of the route that answers, which names nobody's id; `none` where there is none."""
+    """Return the path template of the matched route, which has no ids in it; `none` if no route matched."""
     return getattr(scope.get("route"), "path", "none")
 
 
@@ -131,27 +133,27 @@ _KEY = re.compile(rb"f3k_([0-9a-f]{8})_")
 
 
 def _key(scope: Scope) -> str:
-    """The public id in the key that came, good or not; empty where there is none."""
-    given = next((value for name, value in scope["headers"] if name == b"x-api-key"), b"")
-    found = _KEY.match(given)
-    return found[1].decode() if found else ""
+    """Return the public id of the request's API key, valid or not; empty text if there is none."""
+    value = next((value for name, value in scope["headers"] if name == b"x-api-key"), b"")
+    match = _KEY.match(value)
+    return match[1].decode() if match else ""
 
 
 _UUID = re.compile(r"[0-9a-f]{8}(-?)(?:[0-9a-f]{4}\1){3}[0-9a-f]{12}", re.IGNORECASE)
-"""Of UUIDs and trace ids some look like a card number by chance."""
+"""UUIDs and trace ids are accepted although some look like a card number by chance."""
 
 
-def _name(scope: Scope) -> str:
-    """The id that a request brings, if it can be repeated and holds no card number; else a new one."""
-    given = next((value for name, value in scope["headers"] if name == _ID_HEADER), b"")
-    if 0 < len(given) <= 128 and given.isascii():
-        name = given.decode()
-        if _UUID.fullmatch(name) or (name.isprintable() and mask(name) == name):
-            return name
-    return _new_name()
+def _request_id(scope: Scope) -> str:
+    """Return the client's request id if it is printable and has no card number in it; otherwise a new one."""
+    value = next((value for name, value in scope["headers"] if name == _ID_HEADER), b"")
+    if 0 < len(value) <= 128 and value.isascii():
+        id_ = value.decode()
+        if _UUID.fullmatch(id_) or (id_.isprintable() and mask(id_) == id_):
+            return id_
+    return _new_request_id()
 
 
-def _new_name() -> str:
-    """A UUID in which letters part the digits, so that it never looks like a card number."""
-    drawn = f"{random.getrandbits(128):032x}"  # names a request, and keeps nothing secret
-    return f"{drawn[:7]}a-{drawn[8:12]}-4{drawn[13:16]}-a{drawn[17:20]}-{drawn[20:25]}a{drawn[26:]}"
+def _new_request_id() -> str:
+    """Return a random UUID with letters between its digits, so that it never looks like a card number."""
+    digits = f"{random.getrandbits(128):032x}"  # not a secret, so it need not come from `secrets`
+    return f"{digits[:7]}a-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:25]}a{digits[26:]}"

@@ -1,4 +1,4 @@
-"""What is found about each of a request's items, laid out as it was asked for."""
+"""Response bodies: a result or error for each item, in the form of the request."""
 
 from __future__ import annotations
 
@@ -19,139 +19,150 @@ from fraud3000.service.journal.entries import LabelEntry, TransactionEntry
 from fraud3000.service.journal.interface import Alert
 
 Result = dict[str, Any]
-"""What is answered to one item; one that is wrong has an `error`."""
+"""The result for one item; an invalid item has an `error`."""
 
-_REFUSED = {
+_REFUSALS = {
     "conflicting_duplicate": (
-        "this id came before with other content",
-        "Send each transaction under an id of its own; a retry repeats it as it was.",
+        "this transaction_id was used before with other content",
+        "Send each transaction with an id of its own; a retry must repeat the content unchanged.",
     ),
     "in_history": (
-        "this transaction is in the history that the service began with, and was never decided",
-        "Score it with score-file.",
+        "this transaction is in the history from before the service started and was never decided",
+        "Score it with `fraud3000 score-file`.",
     ),
     "undecidable": (
-        "this transaction came when no decision could be made, to a model whose features the present one does not have",
+        "this transaction arrived while the model failed, and the present model has other features",
         "Decide it by hand.",
     ),
-    "expired": ("this transaction was decided long ago, and the answer is kept no longer", "It needs no other."),
+    "expired": (
+        "the decision about this transaction was deleted after the retention period (serve.retention.decisions)",
+        "Do not send it again: it was decided.",
+    ),
 }
-_STATUS = dict.fromkeys(_REFUSED, 409)
+_STATUS = dict.fromkeys(_REFUSALS, 409)
 
 
-def decided(desk: DecisionEngine, one: TransactionEntry | Refusal, reasons: Reasons) -> Result:
-    """The decision about a transaction, with reasons as they were asked for."""
-    if isinstance(one, Refusal) or one.answer is None:
-        code = one.code if isinstance(one, Refusal) else "undecidable"
-        message, hint = _REFUSED[code]
-        return faulty(one.transaction_id, ErrorDetail(code=code, message=message, hint=hint))
-    answer = one.answer
-    why = desk.judge.reasons(one) if reasons == "all" or (reasons == "alerts" and answer.alert) else ()
-    told = {
-        "transaction_id": one.transaction_id,
-        "decision_id": answer.decision_id,
-        "score": answer.score,
-        "threshold": answer.threshold,
-        "alert": answer.alert,
-        "decision": answer.decision,
-        "decision_source": answer.source,
-        "reasons": [{"code": reason.code, "text": reason.text} for reason in why],
+def decision_result(engine: DecisionEngine, result: TransactionEntry | Refusal, reasons: Reasons) -> Result:
+    """Return the result for one transaction: its decision, with the requested reasons, or an error."""
+    if isinstance(result, Refusal) or result.answer is None:
+        code = result.code if isinstance(result, Refusal) else "undecidable"
+        message, hint = _REFUSALS[code]
+        return error_result(result.transaction_id, ErrorDetail(code=code, message=message, hint=hint))
+    decision, decider = result.answer, engine.decider
+    explain = reasons == "all" or (reasons == "alerts" and decision.alert)
+    fields = {
+        "transaction_id": result.transaction_id,
+        "decision_id": decision.decision_id,
+        "score": decision.score,
+        "threshold": decision.threshold,
+        "alert": decision.alert,
+        "decision": decision.decision,
+        "decision_source": decision.source,
+        "reasons": [
+            {"code": reason.code, "text": reason.text} for reason in (decider.reasons(result) if explain else ())
+        ],
     }
-    if answer.model_version != desk.judge.scorer.version:
-        told["model_version"] = answer.model_version
-    return told
+    if decision.model_version != decider.scorer.version:
+        fields["model_version"] = decision.model_version
+    return fields
 
 
-def recorded(label: LabelEntry) -> Result:
-    """The label record that is kept."""
-    return {"transaction_id": label.transaction_id, "number": label.number, "recorded_at": moment(label.recorded_at)}
-
-
-def record(desk: DecisionEngine, taken: TransactionEntry) -> Result:
-    """All that is kept of a decision: the transaction, its features as they were, and what was said of its label."""
-    answer = taken.answer
-    named = dict(zip(desk.judge.names, taken.features, strict=True)) if _same_catalogue(desk, taken) else None
-    content = {name: value for name, value in taken.transaction.items() if value is not None}
+def label_result(label: LabelEntry) -> Result:
+    """Return the result for one label record."""
     return {
-        **decided(desk, taken, "alerts"),
-        "model_version": None if answer is None else answer.model_version,
-        "bundle_sha256": None if answer is None else answer.fingerprint,
-        "received_at": moment(taken.received_at),
-        "transaction": {**content, "ts": moment(content["ts"])} if "ts" in content else content,
-        "features": list(taken.features) if named is None else named,
-        "labels": [_label(label) for label in desk.labels(taken.transaction_id)],
+        "transaction_id": label.transaction_id,
+        "number": label.number,
+        "recorded_at": iso_time(label.recorded_at),
     }
 
 
-def queued(desk: DecisionEngine, alert: Alert, taken: TransactionEntry) -> Result:
-    """An alert as those see it who work on it."""
-    told = decided(desk, taken, "alerts")
-    content = {name: taken.transaction.get(name) for name in ("ts", "card_id", "terminal_id", "amount")}
-    known = {name: value for name, value in content.items() if value is not None}
+def decision_record(engine: DecisionEngine, entry: TransactionEntry) -> Result:
+    """Return a decision with its transaction, the features at the time of the decision, and its label records."""
+    decision, decider = entry.answer, engine.decider
+    same_catalogue = entry.catalogue == decider.catalogue
+    content = {name: value for name, value in entry.transaction.items() if value is not None}
     return {
-        **told,
-        **known,
-        **({"ts": moment(known["ts"])} if "ts" in known else {}),
+        **decision_result(engine, entry, "alerts"),
+        "model_version": None if decision is None else decision.model_version,
+        "bundle_sha256": None if decision is None else decision.fingerprint,
+        "received_at": iso_time(entry.received_at),
+        "transaction": {**content, "ts": iso_time(content["ts"])} if "ts" in content else content,
+        "features": decider.features_by_name(entry) if same_catalogue else list(entry.features),
+        "labels": [_stored_label(label) for label in engine.labels(entry.transaction_id)],
+    }
+
+
+def alert_item(engine: DecisionEngine, alert: Alert, entry: TransactionEntry) -> Result:
+    """Return an alert with the main fields of its transaction."""
+    fields = {name: entry.transaction.get(name) for name in ("ts", "card_id", "terminal_id", "amount")}
+    present = {name: value for name, value in fields.items() if value is not None}
+    return {
+        **decision_result(engine, entry, "alerts"),
+        **present,
+        **({"ts": iso_time(present["ts"])} if "ts" in present else {}),
         "expected_loss": alert.expected_loss,
         "open": alert.open,
     }
 
 
-def _same_catalogue(desk: DecisionEngine, taken: TransactionEntry) -> bool:
-    return taken.catalogue == desk.judge.catalogue
+def _stored_label(label: LabelEntry) -> Result:
+    return {
+        "is_fraud": bool(label.is_fraud),
+        "source": label.source,
+        "reported_at": None if label.reported_at is None else iso_time(label.reported_at),
+        "recorded_at": iso_time(label.recorded_at),
+    }
 
 
-def _label(label: LabelEntry) -> Result:
-    reported = None if label.reported_at is None else moment(label.reported_at)
-    told = {"is_fraud": bool(label.is_fraud), "source": label.source, "reported_at": reported}
-    return {**told, "recorded_at": moment(label.recorded_at)}
+def error_result(transaction_id: str | None, error: ErrorDetail) -> Result:
+    """Return the result for an invalid item."""
+    return {"transaction_id": transaction_id, "error": error.model_dump()}
 
 
-def faulty(transaction_id: str | None, fault: ErrorDetail) -> Result:
-    """What is wrong with an item."""
-    return {"transaction_id": transaction_id, "error": fault.model_dump()}
-
-
-def in_place(items: Sequence[Any], faults: Mapping[int, ErrorDetail], told: Iterable[Result]) -> Iterator[Result]:
-    """The results of a request's items, in their order.
+def merge_errors(items: Sequence[Any], errors: Mapping[int, ErrorDetail], valid: Iterable[Result]) -> Iterator[Result]:
+    """Return one result for each item of a request, in their order.
 
     Parameters
     ----------
-    faults
-        By place.
-    told
-        Of all the others, in order.
+    errors
+        Errors of invalid items, by index.
+    valid
+        Results for all other items, in order.
     """
-    rest = iter(told)
-    if not faults:
-        return rest
-    return (faulty(id_of(item), faults[place]) if place in faults else next(rest) for place, item in enumerate(items))
+    results = iter(valid)
+    if not errors:
+        return results
+    return (
+        error_result(id_of(item), errors[index]) if index in errors else next(results)
+        for index, item in enumerate(items)
+    )
 
 
-async def laid_out(results: Sequence[Result], form: str, head: Mapping[str, Any], slices: Slices) -> Response:
-    """Lay results out as they were asked for; where all are wrong, under the status of the first error.
+async def results_response(results: Sequence[Result], form: str, head: Mapping[str, Any], slices: Slices) -> Response:
+    """Build the response in the form of the request; if all items failed, with the status of the first error.
 
     Parameters
     ----------
     form
         ``one``, ``list`` or ``lines``.
     head
-        What is told once, or on each line.
+        Fields of the response, or of each line of NDJSON.
     """
     errors = [result["error"] for result in results if "error" in result]
     failed = len(errors) == len(results)
     status = _STATUS.get(errors[0]["code"], 422) if failed else 200
     if form == "lines":
-        lines = await slices.collect((to_json({**head, **one}) + b"\n" for one in results), steps=len(results))
+        lines = await slices.collect((to_json({**head, **result}) + b"\n" for result in results), steps=len(results))
         return Response(b"".join(lines), status_code=status, media_type=LINES)
     if failed and form == "one":
         return Response(to_json({"error": errors[0]}), status_code=status, media_type=JSON)
-    around = to_json({**({"error": errors[0]} if failed else {}), **head, "results": []})
-    content = around[: -len("]}")] + b",".join(await slices.collect(map(to_json, results), steps=len(results))) + b"]}"
+    envelope = to_json({**({"error": errors[0]} if failed else {}), **head, "results": []})
+    encoded = await slices.collect(map(to_json, results), steps=len(results))
+    content = envelope[: -len("]}")] + b",".join(encoded) + b"]}"
     return Response(content, status_code=status, media_type=JSON)
 
 
-def moment(microseconds: int) -> str:
-    """Microseconds since the epoch as ISO 8601."""
+def iso_time(microseconds: int) -> str:
+    """Format microseconds since the epoch as ISO 8601."""
     at: datetime = EPOCH + timedelta(microseconds=microseconds)
     return at.isoformat()

@@ -1,4 +1,4 @@
-"""A request's transactions, checked one by one and brought to the form in which they are kept."""
+"""Validation of transactions and label records, one by one, and conversion to journal rows."""
 
 from __future__ import annotations
 
@@ -24,68 +24,68 @@ from fraud3000.service.http.time_slices import Slices
 from fraud3000.service.journal.entries import Row
 
 AHEAD = timedelta(minutes=5)
-"""How far a transaction's time may lie after that of its arrival: clocks differ."""
+"""How far a time may be after its arrival, since clocks differ."""
 
-_FORMS = "Amounts are integers in minor units, times ISO 8601 with an offset"
-_HASHED_AT_ONCE = 500  # cards
-_MOST_TOLD = 5  # problems of an item
-_TOLD = 40  # characters of what was found
-_HASHED_CARD = "Send the card as the prepared transactions have it: its number hashed."
-_OTHER_ID = (
-    "Send another id; if yours look like card numbers by chance, list {} under prepare.mapping.card_like_ids and train."
-)
+_FORMATS = "Amounts are integers in minor units, times ISO 8601 with an offset"
+_HASH_BATCH = 500  # cards
+_MAX_PROBLEMS = 5  # of an item in its error message
+_MAX_QUOTED = 40  # characters of a value in an error message
+_HASHED_CARD = "Send the hashed card id that the prepared transactions have, not the card number."
+_OTHER_ID = "Send another id. If your ids look like card numbers by chance, add {} to prepare.mapping.card_like_ids and train again."
 
-Sent = TypeVar("Sent", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 Now = Callable[[], datetime]
 
 
 @dataclass(frozen=True)
 class ValidatedTransactions:
-    """What became of a request's transactions.
+    """Valid transactions of a request as rows, and the errors in the others.
 
     Attributes
     ----------
     rows
-        Those that can be decided, in the order of the request.
+        Valid transactions, in the order of the request.
     received_at
-        The clock when they came, in microseconds since the epoch.
-    faults
-        Place in the request to what is wrong with the transaction there.
+        Arrival time, in microseconds since the epoch.
+    errors
+        Errors of invalid transactions, by index in the request.
     """
 
     rows: list[Row]
     received_at: int
-    faults: dict[int, ErrorDetail]
+    errors: dict[int, ErrorDetail]
 
 
 @dataclass(frozen=True)
 class ValidatedLabels:
-    """What became of a request's label records: those that can be kept, the clock, and what is wrong with the others."""
+    """Valid label records of a request, their arrival time, and the errors in the others by index."""
 
-    said: list[LabelInput]
+    labels: list[LabelInput]
     received_at: int
-    faults: dict[int, ErrorDetail]
+    errors: dict[int, ErrorDetail]
 
 
 class RequestValidator:
-    """Takes transactions as they are sent by users of one data set.
+    """Validates transactions and label records for one column mapping.
 
     Parameters
     ----------
     mapping
-        Of the bundle: which fields there are.
+        The bundle's column mapping, which defines the fields.
     span
-        Times must lie in [first, last).
+        Times must be in [first, last).
     card_key
-        Gives the key for card numbers, called only where there are any.
+        Returns the key that hashes card numbers; called only if cards are hashed.
     now
         The clock.
 
     Attributes
     ----------
+    model
+        Pydantic model of a transaction.
     lost
-        For each coordinate, how many values were off the globe and became null.
+        Number of values that became null, by column: coordinates off the globe, and numbers that are card numbers.
     """
 
     def __init__(self, mapping: ColumnMapping, span: Span, card_key: KeyLoader, now: Now) -> None:
@@ -96,7 +96,7 @@ class RequestValidator:
             isinstance(role, str) or (role is not None and len(role) == 1)
         )
         if self._hashed:
-            card_key()  # a missing key is told when the service starts, not with the first card
+            card_key()  # so that a missing key is an error at start, not with the first card
         self.lost = dict.fromkeys((role for role in passthrough.LIMITS if role in self.model.model_fields), 0)
         self._numbers = [snake_case(name, 0) for name in mapping.numeric]
         self.lost |= dict.fromkeys(self._numbers, 0)
@@ -105,30 +105,32 @@ class RequestValidator:
         self._categories = [snake_case(name, 0) for name in mapping.categorical]
 
     async def check(self, items: Sequence[Any], slices: Slices) -> ValidatedTransactions:
-        """Check each transaction on its own; one that is wrong does not keep the others back."""
+        """Validate transactions; an invalid one does not affect the others."""
         now = self._now()
         latest = now + AHEAD
-        found = await slices.collect(map(self._check_one, items, repeat(latest)), steps=len(items))
+        results = await slices.collect(map(self._check_transaction, items, repeat(latest)), steps=len(items))
         rows: list[Row] = []
-        faults: dict[int, ErrorDetail] = {}
-        for place, one in enumerate(found):
-            if isinstance(one, dict):
-                rows.append(one)
+        errors: dict[int, ErrorDetail] = {}
+        for index, result in enumerate(results):
+            if isinstance(result, dict):
+                rows.append(result)
             else:
-                faults[place] = one
+                errors[index] = result
         if self._hashed:
-            parts = (rows[first : first + _HASHED_AT_ONCE] for first in range(0, len(rows), _HASHED_AT_ONCE))
+            parts = (rows[first : first + _HASH_BATCH] for first in range(0, len(rows), _HASH_BATCH))
             await slices.collect(map(self._hash_cards, parts))
-        return ValidatedTransactions(rows, microseconds(now), faults)
+        return ValidatedTransactions(rows, microseconds(now), errors)
 
-    def _check_one(self, item: Any, latest: datetime) -> Row | ErrorDetail:
-        """A transaction as it is kept, except that its card is not hashed yet, or what is wrong with it."""
-        made = _read(item, self.model, "transaction", _FORMS)
-        fault = made if isinstance(made, ErrorDetail) else self._out_of_time(made, latest) or self._card_number(made)
-        return self._without_card_numbers(self._row(made), item) if fault is None else fault
+    def _check_transaction(self, item: Any, latest: datetime) -> Row | ErrorDetail:
+        """Return a transaction as a journal row, with the card not hashed yet, or the error in it."""
+        parsed = _parse(item, self.model, "transaction", _FORMATS)
+        if isinstance(parsed, ErrorDetail):
+            return parsed
+        error = self._time_error(parsed, latest) or self._card_number_error(parsed)
+        return self._without_card_numbers(self._row(parsed), item) if error is None else error
 
     def _without_card_numbers(self, row: Row, item: Any) -> Row:
-        """Set numbers to null that are card numbers as they were sent: a float would have lost their last digits."""
+        """Set numeric values to null that are card numbers in the request: as floats they would have lost digits."""
         for name in self._numbers:
             if _is_card_number(item.get(name)):
                 row[name] = None
@@ -136,64 +138,65 @@ class RequestValidator:
         return row
 
     async def check_labels(self, items: Sequence[Any], slices: Slices) -> ValidatedLabels:
-        """Check each label record on its own."""
+        """Validate label records; an invalid one does not affect the others."""
         now = self._now()
         latest = now + AHEAD
-        found = await slices.collect(self._check_label(item, latest) for item in items)
-        faults = {place: one for place, one in enumerate(found) if isinstance(one, ErrorDetail)}
-        return ValidatedLabels([one for one in found if not isinstance(one, ErrorDetail)], microseconds(now), faults)
+        results = await slices.collect(self._check_label(item, latest) for item in items)
+        errors = {index: result for index, result in enumerate(results) if isinstance(result, ErrorDetail)}
+        labels = [result for result in results if not isinstance(result, ErrorDetail)]
+        return ValidatedLabels(labels, microseconds(now), errors)
 
     def _check_label(self, item: Any, latest: datetime) -> LabelInput | ErrorDetail:
-        """A label record as it is kept, or what is wrong with it."""
-        made = _read(item, LabelRecord, "label", "Times are ISO 8601 with an offset")
-        if isinstance(made, LabelRecord):
-            made = self._id_fault("transaction_id", made.transaction_id) or _placed(made, latest)
-        if isinstance(made, ErrorDetail):
-            return made
-        times = [None if at is None else microseconds(at) for at in (made.reported_at, made.recorded_at)]
-        return LabelInput(made.transaction_id, int(made.is_fraud), made.source, *times)
+        """Return a label record as input of the journal, or the error in it."""
+        parsed = _parse(item, LabelRecord, "label", "Times are ISO 8601 with an offset")
+        if isinstance(parsed, ErrorDetail):
+            return parsed
+        error = self._id_error("transaction_id", parsed.transaction_id) or _label_error(parsed, latest)
+        if error is not None:
+            return error
+        times = [None if at is None else microseconds(at) for at in (parsed.reported_at, parsed.recorded_at)]
+        return LabelInput(parsed.transaction_id, int(parsed.is_fraud), parsed.source, *times)
 
-    def _out_of_time(self, made: BaseModel, latest: datetime) -> ErrorDetail | None:
-        at = getattr(made, "ts", None)
+    def _time_error(self, transaction: BaseModel, latest: datetime) -> ErrorDetail | None:
+        at = getattr(transaction, "ts", None)
         if at is None:
             return None
         if at > latest:
-            return _ahead("ts", at)
+            return _future_error("ts", at)
         first, last = self._span
         if not first <= at < last:
-            said = f"ts: {at.isoformat()} lies outside {first.isoformat()} to {last.isoformat()}"
-            return ErrorDetail(
-                code="time_out_of_range", message=said, hint="See prepare.earliest and latest of the params."
-            )
+            message = f"ts: {at.isoformat()} is outside {first.isoformat()} to {last.isoformat()}"
+            hint = "Check the time; prepare.earliest and prepare.latest in the params set the limits."
+            return ErrorDetail(code="time_out_of_range", message=message, hint=hint)
         return None
 
-    def _card_number(self, made: BaseModel) -> ErrorDetail | None:
-        """Refuse an id that contains a card number and is not hashed."""
+    def _card_number_error(self, transaction: BaseModel) -> ErrorDetail | None:
+        """Return the error of an id that contains a card number and is not hashed."""
         for role in self._searched:
-            fault = self._id_fault(role, getattr(made, role))
-            if fault is not None:
-                return fault
+            error = self._id_error(role, getattr(transaction, role))
+            if error is not None:
+                return error
         return None
 
-    def _id_fault(self, role: str, value: str) -> ErrorDetail | None:
+    def _id_error(self, role: str, value: str) -> ErrorDetail | None:
         if role not in self._searched or not in_id(value).passes:
             return None
         hint = _HASHED_CARD if role == "card_id" else _OTHER_ID.format(role)
         return ErrorDetail(code="card_number", message=f"{role}: contains a card number", hint=hint)
 
     def _hash_cards(self, rows: Sequence[Row]) -> None:
-        """Replace card numbers by their names under the card key."""
+        """Replace card numbers by their hashed ids, in place."""
         hashed = self._card_key().names(pl.Series([row["card_id"] for row in rows], dtype=pl.String))
         for row, card in zip(rows, hashed, strict=True):
             row["card_id"] = card
 
-    def _row(self, made: BaseModel) -> Row:
-        row = made.__dict__.copy()
+    def _row(self, transaction: BaseModel) -> Row:
+        row = transaction.__dict__.copy()
         if "ts" in row:
             row["ts"] = microseconds(row["ts"])
-        row["amount"], row["status"] = _settled(row["amount"], row["status"])
-        for role, most in passthrough.LIMITS.items():
-            if role in row and row[role] is not None and abs(row[role]) > most:
+        row["amount"], row["status"] = _settle_refund(row["amount"], row["status"])
+        for role, limit in passthrough.LIMITS.items():
+            if role in row and row[role] is not None and abs(row[role]) > limit:
                 row[role] = None
                 self.lost[role] += 1
         for name in self._categories:
@@ -205,49 +208,48 @@ def _is_card_number(value: object) -> bool:
     return isinstance(value, int | float) and is_card_number(value)
 
 
-def _settled(amount: int, status: str) -> tuple[int, str]:
-    """As `settle_refunds` does to columns."""
+def _settle_refund(amount: int, status: str) -> tuple[int, str]:
+    """Make status and sign of the amount consistent, as `settle_refunds` does for columns."""
     if amount < 0 and status == APPROVED:
         status = REFUND
     return (-abs(amount) if status == REFUND else amount), status
 
 
-def _read(item: Any, model: type[Sent], what: str, hint: str) -> Sent | ErrorDetail:
-    """An item as it is meant, or what is wrong with it."""
+def _parse(item: Any, model: type[Model], what: str, hint: str) -> Model | ErrorDetail:
+    """Parse an item with a pydantic model; returns the error if it is invalid."""
     fields = model.model_fields
-    if len(item) > len(fields):  # some of them are unknown, and it may be a million
-        unknown = islice((name for name in item if name not in fields), _MOST_TOLD)
-        return _unknown("; ".join(map(_unknown_field, unknown)), model, what)
+    if len(item) > len(fields):  # with unknown fields, maybe a million of them: not all are parsed
+        unknown = islice((name for name in item if name not in fields), _MAX_PROBLEMS)
+        return _unknown_fields_error("; ".join(map(_unknown_field, unknown)), model, what)
     try:
         return model.model_validate(item)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
-        told = "; ".join(_problem(problem, what) for problem in problems[:_MOST_TOLD])
+        message = "; ".join(_problem(problem, what) for problem in problems[:_MAX_PROBLEMS])
         if any(problem["type"] == "extra_forbidden" for problem in problems):
-            return _unknown(told, model, what)
-        return ErrorDetail(code=f"invalid_{what}", message=told, hint=f"{hint}; see /openapi.json.")
+            return _unknown_fields_error(message, model, what)
+        return ErrorDetail(code=f"invalid_{what}", message=message, hint=f"{hint}; see /openapi.json.")
 
 
-def _unknown(told: str, model: type[BaseModel], what: str) -> ErrorDetail:
-    return ErrorDetail(
-        code=f"invalid_{what}", message=told, hint=f"Fields of a {what}: {', '.join(model.model_fields)}."
-    )
+def _unknown_fields_error(message: str, model: type[BaseModel], what: str) -> ErrorDetail:
+    hint = f"Fields of a {what}: {', '.join(model.model_fields)}."
+    return ErrorDetail(code=f"invalid_{what}", message=message, hint=hint)
 
 
-def _placed(made: LabelRecord, latest: datetime) -> LabelRecord | ErrorDetail:
-    """A label record that is not of the future and whose source is a name."""
-    given = [at for at in (made.reported_at, made.recorded_at) if at is not None]
-    if any(at > latest for at in given):
-        return _ahead("reported_at, recorded_at", max(given))
-    if mask(made.source) != made.source:
-        hint = "Name who says so, such as chargeback or analyst."
+def _label_error(label: LabelRecord, latest: datetime) -> ErrorDetail | None:
+    """Return the error of a label record from the future, or whose source contains a card number."""
+    times = [at for at in (label.reported_at, label.recorded_at) if at is not None]
+    if any(at > latest for at in times):
+        return _future_error("reported_at, recorded_at", max(times))
+    if mask(label.source) != label.source:
+        hint = "Send the kind of source, such as chargeback or analyst."
         return ErrorDetail(code="card_number", message="source: contains a card number", hint=hint)
-    return made
+    return None
 
 
-def _ahead(field: str, at: datetime) -> ErrorDetail:
-    said = f"{field}: {at.isoformat()} lies more than {AHEAD.seconds // 60} minutes after its arrival"
-    return ErrorDetail(code="future_event", message=said, hint="Check the sender's clock and its time zone.")
+def _future_error(field: str, at: datetime) -> ErrorDetail:
+    message = f"{field}: {at.isoformat()} is more than {AHEAD.seconds // 60} minutes after its arrival"
+    return ErrorDetail(code="future_event", message=message, hint="Check the sender's clock and time zone.")
 
 
 def _problem(problem: Any, what: str) -> str:
@@ -256,10 +258,12 @@ def _problem(problem: Any, what: str) -> str:
         return _unknown_field(field)
     if problem["type"] == "missing":
         return f"{field}: missing"
-    found = problem["input"]
-    shown = f", found {excerpt(str(found), _TOLD)!r}" if isinstance(found, str | int | float | bool | None) else ""
-    return f"{field}: {problem['msg']}{shown}"
+    value = problem["input"]
+    quoted = (
+        f", found {excerpt(str(value), _MAX_QUOTED)!r}" if isinstance(value, str | int | float | bool | None) else ""
+    )
+    return f"{field}: {problem['msg']}{quoted}"
 
 
 def _unknown_field(name: str) -> str:
-    return f"{excerpt(name, _TOLD)}: unknown field"
+    return f"{excerpt(name, _MAX_QUOTED)}: unknown field"

@@ -189,7 +189,7 @@ class Maintenance:
         """
         async with self._reload_lock:
             version, folder = await asyncio.to_thread(self._find)
-            current = self.engine.judge
+            current = self.engine.decider
             fingerprint = bundle.fingerprint(folder)
             if (fingerprint, version) == (current.fingerprint, current.scorer.version):
                 return Reloaded("same", version)
@@ -220,7 +220,7 @@ class Maintenance:
         self.engine.readiness.require_store()
         async with self._snapshot_lock:
             begin = time.monotonic()
-            snapshot = await build_in_process(self._root, self.engine.judge.scorer.catalogue)
+            snapshot = await build_in_process(self._root, self.engine.decider.scorer.catalogue)
             self._saved, self.snapshot_at = max(self._saved, snapshot.number), time.monotonic()
             self.snapshots()
             logger.info("snapshot entry={} seconds={:.1f}", snapshot.number, time.monotonic() - begin)
@@ -260,7 +260,7 @@ class Maintenance:
 
     def _load(self, version: str, folder: Path, fingerprint: str) -> Decider:
         """Load a model, verify it, and let it decide recent transactions, so that its first request is not slow."""
-        current = self.engine.judge
+        current = self.engine.decider
         scorer = Scorer.load(folder, version=version)
         if scorer.mapping != current.scorer.mapping:
             raise ScorerError(
@@ -268,9 +268,9 @@ class Maintenance:
                 hint="Restart the service with this version; clients then have to send its fields.",
             )
         scorer.require_same()
-        decider = Decider(scorer, fingerprint, current.fallback)
+        decider = Decider(scorer, fingerprint, current.amount_bands)
         recent = [entry for entry in self._journal.recent(_WARM_UP) if entry.catalogue == decider.catalogue]
-        decider.decided(recent, [True] * len(recent))
+        decider.decide_batch(recent, [True] * len(recent))
         return decider
 
     async def _feature_state(self, decider: Decider) -> tuple[FeatureStore, int]:
@@ -284,7 +284,7 @@ class Maintenance:
             )
         last = snapshot.number
         while self._journal.last - last > _MAX_LAG:
-            last = await asyncio.to_thread(feature_state.advanced, store, self._journal, last)
+            last = await asyncio.to_thread(feature_state.apply_entries, store, self._journal, last)
         return store, last
 
     async def _reload_if_changed(self, *, force: bool = False) -> None:
@@ -295,7 +295,9 @@ class Maintenance:
         try:
             await self.reload()
         except FraudError:
-            logger.error("version {} was refused; version {} keeps serving", version, self.engine.judge.scorer.version)
+            logger.error(
+                "version {} was refused; version {} keeps serving", version, self.engine.decider.scorer.version
+            )
             raise
 
     async def _run_shadow(self) -> None:
@@ -305,7 +307,7 @@ class Maintenance:
         if model is None:
             return
         version, folder = model
-        if bundle.fingerprint(folder) == self.engine.judge.fingerprint:
+        if bundle.fingerprint(folder) == self.engine.decider.fingerprint:
             if self._unshadowed != version:
                 logger.warning("no shadow: version {} serves already", version)
             self._unshadowed = version
@@ -318,7 +320,7 @@ class Maintenance:
         )
         try:
             while process.returncode is None and await asyncio.to_thread(self._find_shadow) == model:
-                if self.engine.judge.fingerprint == bundle.fingerprint(folder):
+                if self.engine.decider.fingerprint == bundle.fingerprint(folder):
                     break
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(process.wait(), _SHADOW_CHECK_SECONDS)

@@ -42,7 +42,7 @@ def build(root: Path, catalogue: Catalogue) -> BuiltSnapshot:
         The snapshot cannot be written.
     """
     with closing(SqliteJournal(root / "journal.db", key=hash_chain.audit_key(os.environ), create=False)) as journal:
-        store, _, last = feature_state.made(root, catalogue, journal)
+        store, _, last = feature_state.build(root, catalogue, journal)
         path = feature_state.save(root, store, (last, journal.seal_of(last) or hash_chain.START))
     return BuiltSnapshot(str(path), last, store.checksum())
 
