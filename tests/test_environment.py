@@ -19,7 +19,7 @@ NAMES = (cards.VARIABLE, api_keys.VARIABLE, hash_chain.VARIABLE)
 def test_a_file_holds_it_in_its_first_line(tmp_path, name, ending):
     file = tmp_path / "secret"
     file.write_bytes(b"very secret text" + ending.encode())
-    assert secrets.secret({f"{name}_FILE": str(file)}, name) == "very secret text"
+    assert secrets.read_secret({f"{name}_FILE": str(file)}, name) == "very secret text"
 
 
 def test_every_key_may_come_from_a_file(tmp_path):
@@ -48,5 +48,5 @@ def test_a_file_that_holds_none_is_named(tmp_path, content, problem):
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(ParamsError, match=problem) as refused:
-        secrets.secret({"FRAUD3000_API_KEY_FILE": str(file)}, "FRAUD3000_API_KEY")
+        secrets.read_secret({"FRAUD3000_API_KEY_FILE": str(file)}, "FRAUD3000_API_KEY")
     assert "key.txt" in str(refused.value)

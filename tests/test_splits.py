@@ -78,16 +78,16 @@ def test_random_is_seeded_and_independent_of_row_order():
     assert split.counts == {"train": 30, "valid": 10, "test": 10}
     assert split.boundaries.as_of is None
     backwards = splits.assign(rows.reverse(), params, label_delay=WEEK, burn_in=NONE)
-    assert backwards.of(rows.reverse()).reverse().to_list() == split.of(rows).to_list()
+    assert backwards.of(rows.reverse()).reverse().to_list() == split.split_column(rows).to_list()
 
 
 @pytest.mark.parametrize("by", ["time", "random"])
 def test_rows_that_come_in_pieces_belong_where_they_do_as_a_whole(by):
     rows = daily(50) if by == "time" else daily(50).drop("ts")
     split = splits.assign(rows.lazy(), SplitParams(by=by), label_delay=WEEK, burn_in=NONE)
-    parts = [split.of(rows.slice(start, 7), start) for start in range(0, 50, 7)]
-    assert pl.concat(parts).equals(split.of(rows))
-    assert dict(split.of(rows).value_counts().iter_rows()) == split.counts
+    parts = [split.split_column(rows.slice(start, 7), start) for start in range(0, 50, 7)]
+    assert pl.concat(parts).equals(split.split_column(rows))
+    assert dict(split.split_column(rows).value_counts().iter_rows()) == split.counts
 
 
 def test_time_asked_of_data_without_time_is_refused():
@@ -117,11 +117,11 @@ def test_cards_leave_evaluation_once_their_fraud_is_known():
 
 def test_a_final_model_learns_up_to_the_day_and_keeps_validation_before_training_where_it_lies():
     split = splits.Boundaries((day(7), day(20)), (day(0), day(5)), (day(22), day(30)), as_of=day(22))
-    final = splits.final(split, day(35), timedelta(days=2))
+    final = splits.final_boundaries(split, day(35), timedelta(days=2))
     assert (final.train, final.valid, final.test, final.as_of) == ((day(7), day(33)), split.valid, None, day(35))
 
 
 def test_without_newer_rows_there_is_no_final_model():
     split = splits.Boundaries((day(0), day(5)), (day(7), day(10)), (day(12), day(15)), as_of=day(12))
     with pytest.raises(ParamsError, match="which the split's validation reaches already"):
-        splits.final(split, day(12), timedelta(days=2))
+        splits.final_boundaries(split, day(12), timedelta(days=2))

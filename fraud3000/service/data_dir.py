@@ -132,7 +132,7 @@ class DataDir:
         told
             Where they come from, for `seed`.
         """
-        with atomic_write.whole(*self._files) as (history, labels, seed):
+        with atomic_write.atomic_outputs(*self._files) as (history, labels, seed):
             rows = pl.LazyFrame(schema=TRANSACTIONS) if transactions is None else transactions
             atomic_write.write_parquet(_in_order(rows), history)
             atomic_write.write_parquet(pl.LazyFrame(schema=LEDGER) if ledger is None else ledger, labels)
@@ -268,7 +268,7 @@ class DataDir:
         places = [name for name in PERSONAL if name in columns and name != "card_id"]
         told = [pl.when(mine).then(None).otherwise(pl.col(name)).alias(name) for name in places]
         if count:
-            with atomic_write.whole(history) as (part,):
+            with atomic_write.atomic_outputs(history) as (part,):
                 atomic_write.write_parquet(rows.with_columns(*told, card_id=pl.col("card_id").replace(cards)), part)
         return count
 

@@ -255,12 +255,12 @@ def erase(params: Params, card: str) -> Summary:
         begun = root / "erasing.json"
         names = json.loads(begun.read_text(encoding="utf-8")) if begun.exists() else {}
         names.setdefault(name, f"erased-{secrets.token_hex(12)}")
-        with atomic_write.whole(begun) as (part,):
+        with atomic_write.atomic_outputs(begun) as (part,):
             part.write_text(json.dumps(names), encoding="utf-8")
         rows = folder.erase(names)
         with closing(folder.journal(key=hash_chain.audit_key(os.environ))) as journal:
             entries = journal.erase(names, microseconds(datetime.now(UTC)))
-        known.forget(name)
+        known.delete(name)
         begun.unlink()
     if not rows + entries:
         raise DataError("the card: nothing is known of it", hint="Name it as the prepared transactions do.")
@@ -278,7 +278,7 @@ def _name(card: str, params: Params) -> str:
     """The first name that a card goes by: that of its number, or of another name."""
     if mask(card) != card:
         return str(key_of(params)().names(pl.Series([card]))[0])
-    return CardNameStore(Workspace.of(params).card_names).firsts([card]).get(card, card)
+    return CardNameStore(Workspace.of(params).card_names).first_names([card]).get(card, card)
 
 
 def _warnings(*, keyed: bool, anchored: bool, marked: bool, shown: int) -> tuple[str, ...]:

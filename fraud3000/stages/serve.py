@@ -235,7 +235,7 @@ class _Past:
     @classmethod
     def given(cls, location: str, scorer: Scorer, params: Params) -> _Past:
         """The history that the user names."""
-        with locations.fetched(location) as files:
+        with locations.fetch(location) as files:
             ingested = clean.ingest(
                 files,
                 scorer.mapping,
@@ -379,7 +379,7 @@ def _not_asked(scorer: Scorer, unasked: UnavailableError | None) -> tuple[str, .
 def _strangers(folder: DataDir, scorer: Scorer, card_key: Callable[[], CardNames]) -> tuple[str, ...]:
     """Warn where cards that come can be none of the history, since another key names them."""
     before = folder.card_keys if scorer.mapping.card_numbers == "yes" else set()
-    if not before or before & card_key().key_ids or len(card_key().book):
+    if not before or before & card_key().key_ids or len(card_key().store):
         return ()
     keys = f"the key {', '.join(sorted(before))}, and those that come under {', '.join(sorted(card_key().key_ids))}"
     return (f"cards of the history are named under {keys}: none of them has a history (docs/runbook.md)",)

@@ -24,7 +24,7 @@ def book(tmp_path):
 def test_meanwhile_cards_go_by_their_old_names_and_the_new_ones_are_written_down(book):
     names = CardNames(B, A, book).names(SEEN)
     assert names.to_list() == A.names(SEEN).to_list()
-    assert book.firsts(B.names(SEEN).drop_nulls()) == dict(zip(B.names(SEEN)[:2], A.names(SEEN)[:2], strict=True))
+    assert book.first_names(B.names(SEEN).drop_nulls()) == dict(zip(B.names(SEEN)[:2], A.names(SEEN)[:2], strict=True))
     assert len(book) == 2
 
 
@@ -58,7 +58,7 @@ def test_without_a_change_there_is_no_book(book):
 
 def test_a_name_that_is_forgotten_is_gone(book):
     CardNames(B, A, book).names(SEEN)
-    book.forget(A.names(SEEN)[0])
+    book.delete(A.names(SEEN)[0])
     assert CardNames(B, None, book).names(SEEN).to_list()[:2] == [B.names(SEEN)[0], A.names(SEEN)[1]]
 
 

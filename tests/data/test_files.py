@@ -55,7 +55,7 @@ class TestCsv:
     def test_every_column_is_text_and_empty_is_null(self, tmp_path: Path) -> None:
         raw = files.read(write(tmp_path / "a.csv", "id,amount\n0012345678901234567,\n2,1.10\n"))
         assert raw.rows.to_dict(as_series=False) == {"id": ["0012345678901234567", "2"], "amount": [None, "1.10"]}
-        assert raw.places.to_list() == [1, 2]
+        assert raw.row_numbers.to_list() == [1, 2]
 
     @pytest.mark.parametrize("text", ["\ufeffid,amount\r\n1,2\r\n", 'id,"amount"\n"1","2"\n', "id,amount\n1,2"])
     def test_byte_order_mark_line_ends_and_quotes_do_not_matter(self, tmp_path: Path, text: str) -> None:
@@ -70,7 +70,7 @@ class TestCsv:
     def test_rows_with_too_many_or_too_few_fields_are_set_apart(self, tmp_path: Path) -> None:
         raw = files.read(write(tmp_path / "a.csv", 'id,amount,label\n1,2,0\n3,4,5,6\n7,"8,0",1\n9,10\n\n11,12,\n'))
         assert raw.rows.rows() == [("1", "2", "0"), ("7", "8,0", "1"), ("11", "12", None)]
-        assert raw.places.to_list() == [1, 3, 5]
+        assert raw.row_numbers.to_list() == [1, 3, 5]
         assert raw.refused.rows() == [
             (2, "ragged_row", "4 fields, the header has 3", '["3", "4", "5", "6"]'),
             (4, "ragged_row", "2 fields, the header has 3", '["9", "10"]'),
@@ -157,7 +157,7 @@ class TestJsonLines:
         raw = files.read(write(tmp_path / "a.ndjson", f'{{"id": 1}}\n{line}\n{{"id": 2}}\n'))
         assert raw.rows["id"].to_list() == ["1", "2"]
         assert raw.refused.select("source_row", "reason").rows() == [(2, "unreadable_line")]
-        assert raw.places.to_list() == [1, 3]
+        assert raw.row_numbers.to_list() == [1, 3]
 
     @pytest.mark.parametrize(
         ("line", "key"),

@@ -28,7 +28,7 @@ def ingest(source: str, path: Path) -> clean.Ingested:
         label_delay=params.label_delay,
         earliest=params.earliest,
         latest=params.latest,
-        card_key=lambda: cards.CardKey.of(bytes(range(100, 132))),
+        card_key=lambda: cards.CardKey.from_secret(bytes(range(100, 132))),
     )
 
 

@@ -65,14 +65,14 @@ def stream(declared: Catalogue, *, rows: int = 20_000, seed: int = 2018) -> Adve
     told = pl.concat([background, late, maker.on_edges(background, late, rows // 8 - late.height)])
     arrived = _arrived(maker.sent_again(maker.described(told)))
     content = [name for name in arrived.columns if name not in ("told_at", "again")]
-    settled = duplicates.settle(arrived, content)
+    settled = duplicates.deduplicate(arrived, content)
     delay = timedelta(seconds=declared.label_delay)
     ledger = visibility.merge(
-        visibility.ledger_of(settled.kept, delay),
-        duplicates.differing_labels(settled.kept, settled.duplicates, delay),
-        maker.records(settled.kept),
+        visibility.ledger_from_rows(settled.first_rows, delay),
+        duplicates.differing_labels(settled.first_rows, settled.duplicates, delay),
+        maker.records(settled.first_rows),
     )
-    transactions = settled.kept.select(content)
+    transactions = settled.first_rows.select(content)
     holds = {
         **census(transactions, ledger, declared),
         "sent again, once in the stream": settled.duplicates.height,

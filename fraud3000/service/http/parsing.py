@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
 from fraud3000.errors import CheckFailed, DataError, FraudError, ScorerError, UnavailableError
-from fraud3000.redact import excerpt, in_id, mask
+from fraud3000.redact import excerpt, find_in_id, mask
 from fraud3000.service.http import json_pieces
 from fraud3000.service.http.alert_query import AlertQuery
 from fraud3000.service.http.schemas import LONGEST_ID, MOST_ROWS, ErrorDetail, ErrorResponse, ScoreQuery
@@ -239,7 +239,7 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
 def id_of(item: Any) -> str | None:
     """The transaction that a wrong item names; None if it names none, or by a card number."""
     given = item.get("transaction_id")
-    named = isinstance(given, str) and len(given) <= LONGEST_ID and not in_id(given).passes
+    named = isinstance(given, str) and len(given) <= LONGEST_ID and not find_in_id(given).passes
     return given if named else None
 
 

@@ -117,7 +117,7 @@ def recover(
 
 
 def _from_database(path: Path, key: bytes, anchors: CheckpointClaims, mark: Mark | None) -> _Rebuilding:
-    with atomic_write.beside(path) as scratch:
+    with atomic_write.scratch_dir(path) as scratch:
         source = _copy(path, scratch)
         try:
             with closing(connect(source)) as damaged:
