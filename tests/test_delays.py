@@ -135,7 +135,7 @@ def test_below_a_delay_that_only_old_transactions_had_nothing_is_known() -> None
 
 @pytest.mark.parametrize(("delay", "age"), [(-1.0, 5.0), (5.0, 5.0), (6.0, 5.0)])
 def test_delays_that_could_not_be_seen_are_refused(delay: float, age: float) -> None:
-    with pytest.raises(ValueError, match="less than its transaction is old"):
+    with pytest.raises(ValueError, match="less than the age of its transaction"):
         delay_estimate.estimate([delay], [age])
 
 

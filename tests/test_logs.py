@@ -114,7 +114,7 @@ def test_the_environment_chooses_the_style(monkeypatch: pytest.MonkeyPatch) -> N
     logger.info("hello")
     assert json.loads(stream.getvalue())["message"] == "hello"
     monkeypatch.setenv("FRAUD3000_LOG_FORMAT", "xml")
-    with pytest.raises(ParamsError, match="'xml' is no log format"):
+    with pytest.raises(ParamsError, match="'xml' is not a log format"):
         logs.set_up()
 
 

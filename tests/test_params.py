@@ -56,7 +56,7 @@ def test_unknown_keys_name_those_there_are() -> None:
         ({"featurize": {"split": {"by": "dates"}}}, "by 'dates' needs [first, last) dates"),
         (
             {"featurize": {"split": {"by": "dates", **{part: ["2018-02-01", "2018-01-01"] for part in ("train", "valid", "test")}}}},
-            "the first date of a span must lie before its last",
+            "the first date of a span must be before its last date",
         ),
         ({"featurize": {"split": {"by": "time", "test": ["2018-01-01", "2018-02-01"]}}}, "by 'time' needs fractions"),
     ],
@@ -74,7 +74,7 @@ def test_all_problems_at_once() -> None:
     ("text", "message"),
     [
         ("workspace: [", "not valid YAML"),
-        ("- a\n- b\n", "holds a list, not keys and values"),
+        ("- a\n- b\n", "expected keys and values, found a list"),
         ("workspace: ${FRAUD3000_NOWHERE}\n", "workspace: the environment variable FRAUD3000_NOWHERE is not set"),
     ],
 )

@@ -376,7 +376,7 @@ def test_deep_or_large_json_is_refused(sound: Bundle, tmp_path: Path, file: str)
 def test_a_key_given_twice_is_refused(sound: Bundle, tmp_path: Path) -> None:
     twice = sound.files["scorer.json"].replace(b'"policy": {', b'"policy": {"kind": "capacity",', 1)
     sound.forge(tmp_path / "7", {"scorer.json": twice}, checksums=False)
-    with pytest.raises(ScorerError, match=r"scorer\.json: the key 'kind' is given twice"):
+    with pytest.raises(ScorerError, match=r"scorer\.json: the key 'kind' appears twice"):
         Scorer.load(tmp_path / "7")
 
 

@@ -97,5 +97,5 @@ def test_keys_come_from_the_environment(tmp_path):
 def test_a_book_that_cannot_be_read_is_told(book):
     book.path.parent.mkdir()
     book.path.write_bytes(b"no database at all, but long enough to be looked at as one" * 20)
-    with pytest.raises(UnavailableError, match=r"card-names\.db: the other names of cards"):
+    with pytest.raises(UnavailableError, match=r"card-names\.db: the aliases of cards"):
         CardNames(B, A, book).names(SEEN)

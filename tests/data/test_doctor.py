@@ -106,7 +106,10 @@ class TestTies:
         transactions = transactions_of(20_000).with_columns(pl.col("ts").dt.truncate("1d"), card_id=pl.lit("c1"))
         found = examine(transactions)["ties"]
         assert found == Finding(
-            "ties", "warn", "20,000 transactions (100.00%) share card and one whole day with another and do not see it."
+            "ties",
+            "warn",
+            "20,000 transactions (100.00%) share card and one whole day with another transaction; "
+            "features of neither include the other.",
         )
 
     def test_few_ties_of_whole_minutes_are_worth_a_word(self) -> None:
@@ -139,15 +142,15 @@ class TestGiveaways:
             (LABEL.cast(pl.String).replace({"1": "charged back", "0": "settled"}), "hold 100.0% of all frauds"),
             (
                 pl.Series([3.0 if row % 200 == 0 else None for row in range(20_000)]),
-                "in 100 rows, of which 100.0% are frauds, and hold 50.0%",
+                "in 100 rows, of which 100.0% are frauds, and cover 50.0%",
             ),
             (
                 pl.Series([None if row % 200 == 0 else "x" for row in range(20_000)]),
-                "in 100 rows, of which 100.0% are frauds, and hold 50.0%",
+                "in 100 rows, of which 100.0% are frauds, and cover 50.0%",
             ),
             (
                 pl.Series(["case 7" if row % 300 == 0 else f"s{row % 13}" for row in range(20_000)]),
-                "in 67 rows, of which 100.0% are frauds, and hold 33.5%",
+                "in 67 rows, of which 100.0% are frauds, and cover 33.5%",
             ),
         ],
     )

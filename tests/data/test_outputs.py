@@ -104,7 +104,7 @@ def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "precious.txt").write_text("kept")
     with (
-        pytest.raises(UnavailableError, match="a folder stands there"),
+        pytest.raises(UnavailableError, match="a folder of this name exists"),
         atomic_outputs(tmp_path / "a", tmp_path / "b") as parts,
     ):
         write_all(parts)
@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 7
     assert "a.parquet: cannot be written (File too large)" in done.stderr
-    assert "what stood there before is unchanged\nHint: Free space" in done.stderr
+    assert "existing files are unchanged\nHint: Free disk space" in done.stderr
     assert files(tmp_path) == {"a.parquet": "before"}
 
 

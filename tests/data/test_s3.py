@@ -135,7 +135,7 @@ class TestFetch:
         for mine, theirs in ((remote.quarantine, local.quarantine), (remote.rows, local.rows)):
             assert mine.equals(theirs.with_columns(source_file=pl.lit("s3://bank/in/a.csv")))
         with (
-            pytest.raises(DataError, match=r"^s3://bank/in/b\.csv: the same file as s3://bank/in/a\.csv, and its rows"),
+            pytest.raises(DataError, match=r"^s3://bank/in/b\.csv: identical to s3://bank/in/a\.csv, and its rows"),
             locations.fetch("s3://bank/in") as raw,
         ):
             clean.ingest(raw, mapping, **span)
@@ -330,10 +330,10 @@ class TestTrouble:
         with pytest.raises(ParamsError, match="missing: AWS_SECRET_ACCESS_KEY"):
             found("s3://bank/a.csv")
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-        with pytest.raises(DataError, match="no AWS credentials that can be used") as caught:
+        with pytest.raises(DataError, match="no usable AWS credentials") as caught:
             found("s3://bank/a.csv")
         assert "AWS_ACCESS_KEY_ID" in str(caught.value.hint)
-        with pytest.raises(UnavailableError, match="no AWS credentials that can be used"):
+        with pytest.raises(UnavailableError, match="no usable AWS credentials"):
             send(tmp_path, b"x", "a")
 
     @pytest.mark.parametrize(

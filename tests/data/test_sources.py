@@ -107,8 +107,8 @@ def resolve(**params: object) -> object:
         ({"columns": {"amont": "x"}}, "columns.amont: unknown key"),
         ({"time": {"format": "seconds_from"}}, "needs a start"),
         ({"columns": {"currency": "money"}}, r"amount.currency: not stated"),
-        ({"label": {"fraud": ["1"], "legitimate": ["1"]}}, r"prepare.mapping.label: '1' stands in two lists"),
-        ({"status": {"approved": ["OK"], "declined": ["ok "]}}, r"prepare.mapping.status: 'ok' stands in two lists"),
+        ({"label": {"fraud": ["1"], "legitimate": ["1"]}}, r"prepare.mapping.label: '1' appears in two lists"),
+        ({"status": {"approved": ["OK"], "declined": ["ok "]}}, r"prepare.mapping.status: 'ok' appears in two lists"),
     ],
 )
 def test_mistaken_mappings_name_their_key(changes: dict[str, object], found: str) -> None:

@@ -112,7 +112,7 @@ def test_reports_without_times_give_no_curve(given: Params, tmp_path: Path, in_t
     told = status(given, str(tmp_path / "raw.parquet"))
     assert told.facts["of them without a time"] == told.facts["frauds known"] > 0
     assert "proposed label delay" not in told.facts
-    assert told.warnings == ("no fraud has a time at which it became known: there is nothing to estimate delays from",)
+    assert told.warnings == ("no fraud has a time at which it became known: delays cannot be estimated",)
     assert told.outputs == {}
 
 

@@ -151,7 +151,7 @@ def test_nothing_is_recorded_where_one_file_of_several_is_bad(given: Params, tmp
 
 
 def test_a_ledger_of_nothing(given: Params) -> None:
-    with pytest.raises(DataError, match="no service has kept anything"):
+    with pytest.raises(DataError, match="contains no service data"):
         labels.export(given, "ledger.parquet")
     assert status(given).facts["ledger"] == "data/interim/labels.parquet"
     assert not labels.service_folder(given).exists(), "asking makes nothing"

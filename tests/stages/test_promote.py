@@ -347,7 +347,7 @@ def test_a_champion_that_was_not_exported_here_is_exported_anew(world: Workspace
 def test_of_two_promotions_at_once_one_is_told_to_wait(world: Workspace) -> None:
     with (
         file_lock.exclusive_lock(world.models, operation="promotion"),
-        pytest.raises(UnavailableError, match="is under way"),
+        pytest.raises(UnavailableError, match="is running"),
     ):
         promote(params(), version=A_FOREST)
 
