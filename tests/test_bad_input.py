@@ -326,7 +326,7 @@ CASES = [
     Case(
         "no row can be taken",
         change(lambda rows: rows.with_columns(amount=pl.lit("n/a"))),
-        ("in.csv", "none of 4,000 rows", "'n/a'"),
+        ("in.csv", "all 4,000 rows", "'n/a'"),
     ),
     Case("unknown params key", params("trian: {}\n"), ("params.yaml: trian: unknown key",), 4, EVERY_STAGE),
     Case(

@@ -78,7 +78,7 @@ def test_random_is_seeded_and_independent_of_row_order():
     assert split.counts == {"train": 30, "valid": 10, "test": 10}
     assert split.boundaries.as_of is None
     backwards = splits.assign(rows.reverse(), params, label_delay=WEEK, burn_in=NONE)
-    assert backwards.of(rows.reverse()).reverse().to_list() == split.split_column(rows).to_list()
+    assert backwards.split_column(rows.reverse()).reverse().to_list() == split.split_column(rows).to_list()
 
 
 @pytest.mark.parametrize("by", ["time", "random"])

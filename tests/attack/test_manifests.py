@@ -363,7 +363,7 @@ def test_another_catalogue_is_refused(sound: Bundle, tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["scorer.json", "catalogue.json", bundle.MANIFEST])
 def test_deep_or_large_json_is_refused(sound: Bundle, tmp_path: Path, file: str) -> None:
     folder = sound.forge(tmp_path / "7", {}, checksums=True)
-    for content, named in ((b"[" * 100_000, "nested too deep"), (b" " * (9 * 2**20), "at most 8,388,608 are read")):
+    for content, named in ((b"[" * 100_000, "nested too deeply"), (b" " * (9 * 2**20), "the limit is 8,388,608")):
         if file == bundle.MANIFEST:
             (folder / file).write_bytes(content)
         else:

@@ -137,9 +137,9 @@ class TestGiveaways:
     @pytest.mark.parametrize(
         ("values", "words"),
         [
-            (LABEL.cast(pl.Float64), "hold 100.0% of all frauds"),
+            (LABEL.cast(pl.Float64), "cover 100.0% of all frauds"),
             (1 - LABEL.cast(pl.Float64) + pl.Series(NOISE) / 2, "an AUC of 0.99"),
-            (LABEL.cast(pl.String).replace({"1": "charged back", "0": "settled"}), "hold 100.0% of all frauds"),
+            (LABEL.cast(pl.String).replace({"1": "charged back", "0": "settled"}), "cover 100.0% of all frauds"),
             (
                 pl.Series([3.0 if row % 200 == 0 else None for row in range(20_000)]),
                 "in 100 rows, of which 100.0% are frauds, and cover 50.0%",

@@ -105,7 +105,7 @@ def resolve(**params: object) -> object:
     [
         ({"colums": {}}, "prepare.mapping: colums: unknown key"),
         ({"columns": {"amont": "x"}}, "columns.amont: unknown key"),
-        ({"time": {"format": "seconds_from"}}, "needs a start"),
+        ({"time": {"format": "seconds_from"}}, "start is required"),
         ({"columns": {"currency": "money"}}, r"amount.currency: not stated"),
         ({"label": {"fraud": ["1"], "legitimate": ["1"]}}, r"prepare.mapping.label: '1' appears in two lists"),
         ({"status": {"approved": ["OK"], "declined": ["ok "]}}, r"prepare.mapping.status: 'ok' appears in two lists"),
