@@ -34,7 +34,9 @@ def test_every_key_may_come_from_a_file(tmp_path):
 def test_one_that_is_set_twice_is_refused(tmp_path):
     file = tmp_path / "secret"
     file.write_text("very secret text", encoding="utf-8")
-    with pytest.raises(ParamsError, match="FRAUD3000_API_KEY: both FRAUD3000_API_KEY and FRAUD3000_API_KEY_FILE are set") as refused:
+    with pytest.raises(
+        ParamsError, match="FRAUD3000_API_KEY: both FRAUD3000_API_KEY and FRAUD3000_API_KEY_FILE are set"
+    ) as refused:
         api_keys.master_key({"FRAUD3000_API_KEY": "other secret text", "FRAUD3000_API_KEY_FILE": str(file)})
     assert "secret text" not in str(refused.value)
 
