@@ -103,7 +103,7 @@ def test_a_file_tells_its_own_sources_apart(given: Params, tmp_path: Path) -> No
 
 def test_a_raw_file_is_read_in_the_layout_of_the_params(given: Params, in_trained: Path) -> None:
     found, own = status(given, str(in_trained / RAW)), status(given)
-    assert table(found, "Share of frauds known") == table(own, "Frauds known")
+    assert table(found, "Share of frauds known") == table(own, "Share of frauds known")
 
 
 def test_reports_without_times_give_no_curve(given: Params, tmp_path: Path, in_trained: Path) -> None:
