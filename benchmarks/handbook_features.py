@@ -277,7 +277,7 @@ def load(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
         earliest=prepare.earliest,
         latest=prepare.latest,
     )
-    return ingested.transactions.select(NEEDED), visibility.ledger_of(ingested.transactions, prepare.label_delay)
+    return ingested.transactions.select(NEEDED), visibility.ledger_from_rows(ingested.transactions, prepare.label_delay)
 
 
 def main() -> int:

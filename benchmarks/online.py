@@ -60,7 +60,7 @@ def slices(cards: int, *, hot: int = 0) -> Iterator[tuple[pl.DataFrame, pl.DataF
         first, end = part * DAYS * DAY // parts, (part + 1) * DAYS * DAY // parts
         more = hot * (end - first) // (30 * DAY) if first >= (DAYS - 30) * DAY else 0
         transactions = _slice(chance, cards, (first, end), rows // parts, more, part * SLICE * 10)
-        waiting = pl.concat([waiting, visibility.ledger_of(transactions, timedelta(days=7))])
+        waiting = pl.concat([waiting, visibility.ledger_from_rows(transactions, timedelta(days=7))])
         due = pl.col("recorded_at").dt.epoch("us") < end
         yield transactions, waiting.filter(due)
         waiting = waiting.filter(~due)

@@ -1,4 +1,4 @@
-"""Whole-second durations as text: 90s, 30m, 12h, 7d, 2w."""
+"""Parse and format whole-second durations such as 90s, 30m, 12h, 7d, 2w."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _PATTERN = re.compile(r"([0-9]+)([smhdw])")
 
 
 def seconds(text: str) -> int:
-    """Read a duration.
+    """Parse a duration into seconds.
 
-    Months and years are refused: their length depends on the calendar, and a window's must not.
+    Months and years are not accepted, because their length depends on the calendar and windows have a fixed length.
 
     Examples
     --------
@@ -19,17 +19,17 @@ def seconds(text: str) -> int:
     604800
     >>> seconds("1mo")
     Traceback (most recent call last):
-    ValueError: '1mo' is no duration; write a whole number and one unit of s, m, h, d, w, such as '7d'
+    ValueError: '1mo' is not a duration; write a whole number and one unit of s, m, h, d, w, such as '7d'
     """
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
         units = ", ".join(_SECONDS)
-        raise ValueError(f"'{text}' is no duration; write a whole number and one unit of {units}, such as '7d'")
+        raise ValueError(f"'{text}' is not a duration; write a whole number and one unit of {units}, such as '7d'")
     return int(match[1]) * _SECONDS[match[2]]
 
 
 def text(duration: int) -> str:
-    """Write a duration in the largest unit that divides it, weeks aside.
+    """Format seconds in the largest unit, up to days, that divides them.
 
     Examples
     --------

@@ -1,17 +1,17 @@
-"""Every error that fraud3000 raises on purpose.
+"""The errors that fraud3000 raises on purpose.
 
 FraudError
- ├─ DataError             exit 3   data that is missing, unreadable or not what it should be
- │   ├─ SchemaError                 columns that are missing or of the wrong type, all of them at once
- │   ├─ LeakageError                an input or a setting that would let the answer into the features
- │   └─ EmptyDataError              nothing left to work on
- ├─ ParamsError           exit 4   a params file that is wrong: names the key and the values allowed
- ├─ ScorerError           exit 5   a bundle that cannot be trusted or found
- ├─ CheckFailed           exit 6   a verdict, not a fault
- └─ UnavailableError      exit 7   a place that cannot be reached or written now; safe to try again
+ ├─ DataError             exit 3   input data is missing, unreadable or invalid
+ │   ├─ SchemaError                 columns are missing or have the wrong type; one error names all of them
+ │   ├─ LeakageError                an input or a setting would leak the label into the features
+ │   └─ EmptyDataError              no rows are left
+ ├─ ParamsError           exit 4   the params are invalid; names the key and the allowed values
+ ├─ ScorerError           exit 5   the model is missing or fails verification
+ ├─ CheckFailed           exit 6   a check failed, such as promotion or parity; not a program error
+ └─ UnavailableError      exit 7   a file, store or service cannot be reached or written now; safe to retry
 
-A message says what is wrong with which thing and what was found; the hint says what to do. Card numbers in either are
-masked.
+A message states what is wrong with which thing and what was found; the hint states what to do. Card numbers in both
+are masked.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from fraud3000.redact import mask
 
 
 class FraudError(Exception):
-    """An error whose text is written for the user.
+    """Base class of errors whose text is written for the user.
 
     Parameters
     ----------
     message
         What is wrong with which thing, and what was found.
     hint
-        What to do about it.
+        What the user can do.
     code
-        What a service calls it, where one answered so.
+        The error code of a service, if the error came from a response.
 
     Examples
     --------
@@ -54,13 +54,13 @@ class FraudError(Exception):
 
 
 class DataError(FraudError):
-    """Data that is missing, unreadable or not what it should be."""
+    """Input data is missing, unreadable or invalid."""
 
     exit_code = 3
 
 
 class SchemaError(DataError):
-    """Columns that are missing or of the wrong type, all of them at once.
+    """Columns are missing or have the wrong type; one error names all of them.
 
     Attributes
     ----------
@@ -74,58 +74,58 @@ class SchemaError(DataError):
     def missing_columns(
         cls, thing: str, missing: Iterable[str], available: Iterable[str], *, hint: str | None = None
     ) -> SchemaError:
-        """Name each missing column with the nearest ones there are.
+        """Build for missing columns; the message names each with the most similar available columns.
 
         Examples
         --------
         >>> print(SchemaError.missing_columns("txns.csv", ["amount"], ["amt", "amounts", "day"]))
         txns.csv: column 'amount' is missing; nearest: 'amounts', 'amt'
-        Hint: Rename the column, or map the role to another one under prepare.mapping.columns.
+        Hint: Rename the column, or map the role to another column under prepare.mapping.columns.
         """
         names, missing = list(available), list(missing)
-        found = [f"column '{name}' is missing; {nearest(name, names)}" for name in missing]
+        problems = [f"column '{name}' is missing; {nearest(name, names)}" for name in missing]
         error = cls(
-            f"{thing}: " + "; ".join(found),
-            hint=hint or "Rename the column, or map the role to another one under prepare.mapping.columns.",
+            f"{thing}: " + "; ".join(problems),
+            hint=hint or "Rename the column, or map the role to another column under prepare.mapping.columns.",
         )
         error.missing = tuple(missing)
         return error
 
 
 class LeakageError(DataError):
-    """An input or a setting that would let the answer into the features."""
+    """An input or a setting would leak the label into the features."""
 
 
 class EmptyDataError(DataError):
-    """Nothing left to work on."""
+    """No rows are left."""
 
 
 class ParamsError(FraudError):
-    """A params file that is wrong: names the key and the values allowed."""
+    """The params are invalid; the message names the key and the allowed values."""
 
     exit_code = 4
 
 
 class ScorerError(FraudError):
-    """A bundle that cannot be trusted or found."""
+    """The model is missing or fails verification."""
 
     exit_code = 5
 
 
 class CheckFailed(FraudError):
-    """A verdict, not a fault."""
+    """A check failed, such as promotion or parity; not a program error."""
 
     exit_code = 6
 
 
 class UnavailableError(FraudError):
-    """A place that cannot be reached or written now; safe to try again."""
+    """A file, store or service cannot be reached or written now; safe to retry."""
 
     exit_code = 7
 
 
 def nearest(name: str, available: list[str]) -> str:
-    """Say which names come close to one that is not there, or else which there are.
+    """List the available names most similar to a missing one, or the first ones if none is similar.
 
     Examples
     --------
@@ -134,5 +134,5 @@ def nearest(name: str, available: list[str]) -> str:
     """
     close = difflib.get_close_matches(name, available, n=3, cutoff=0.4)
     shown = close or available[:8]
-    listed = ", ".join(f"'{column}'" for column in shown) or "no columns at all"
+    listed = ", ".join(f"'{column}'" for column in shown) or "no columns"
     return f"nearest: {listed}" if close else f"found: {listed}"

@@ -1,4 +1,4 @@
-"""Log records on stderr, as text or as JSON lines, with card numbers taken out."""
+"""Logging to stderr as text or JSON lines, with card numbers masked."""
 
 from __future__ import annotations
 
@@ -25,55 +25,55 @@ VARIABLE = "FRAUD3000_LOG_FORMAT"
 STYLES = ("text", "json")
 _LEVELS = ("INFO", "DEBUG", "TRACE")
 _CHECKED = "request_id"
-"""A field that who binds it has checked for card numbers: an id may look like one by chance, and must stay whole."""
+"""A field that its caller has already checked for card numbers; it is not masked, since an id may look like one by chance."""
 
 _SHORTEST_CARD = 10**10
 
 
 def set_up(verbosity: int = 0, *, style: str | None = None, stream: TextIO | None = None) -> None:
-    """Send every record of this process, other libraries' too, to one stream; and what nobody caught.
+    """Configure logging: all records of this process, of other libraries and of uncaught errors go to one stream.
 
     Parameters
     ----------
     verbosity
-        0 for what a run has to say, 1 (``-v``) for its steps, 2 (``-vv``) for other libraries' as well.
+        0 for info records, 1 (``-v``) for debug records, 2 (``-vv``) for trace records and those of other libraries.
     style
-        ``text`` or ``json``, one object a line; by default what FRAUD3000_LOG_FORMAT says, else text.
+        ``text`` or ``json`` (one object per line); the default is FRAUD3000_LOG_FORMAT, else text.
     stream
-        stderr where none is given.
+        Where to write; the default is stderr.
 
     Raises
     ------
     ParamsError
-        The style is neither.
+        The style is unknown.
     """
     style = style or os.environ.get(VARIABLE) or STYLES[0]
     if style not in STYLES:
-        raise ParamsError(f"{VARIABLE}: '{style}' is no log format", hint=f"Set it to one of {', '.join(STYLES)}.")
-    place = stream or sys.stderr
+        raise ParamsError(f"{VARIABLE}: '{style}' is not a log format", hint=f"Set it to one of {', '.join(STYLES)}.")
+    output = stream or sys.stderr
     layout = _as_json if style == "json" else _as_text
     level = _LEVELS[min(verbosity, len(_LEVELS) - 1)]
 
     def write(message: Message) -> None:
-        place.write(layout(message.record) + "\n")
-        place.flush()
+        output.write(layout(message.record) + "\n")
+        output.flush()
 
     logger.remove()
-    # Each line is laid out by us: loguru would append tracebacks unmasked.
+    # Each line is formatted here, because loguru would append tracebacks unmasked.
     logger.add(write, level=level, format="", diagnose=False, backtrace=False)
     logging.basicConfig(handlers=[_Forward()], level=logging.INFO if verbosity > 1 else logging.WARNING, force=True)
     logging.captureWarnings(capture=True)
-    _hear_what_nobody_caught(process=style == "json")
+    _log_uncaught_errors(process=style == "json")
 
 
-def done(stage: str, facts: Mapping[str, Any], *, seconds: float) -> None:
-    """Log that a stage is done, in one line of key=value; only numbers are told, never an id."""
+def log_done(stage: str, facts: Mapping[str, Any], *, seconds: float) -> None:
+    """Log the end of a stage in one line of key=value; only numeric facts are logged, never an id."""
     counts = {name.replace(" ", "_"): _short(value) for name, value in facts.items() if type(value) in (int, float)}
     logger.bind(**counts, seconds=round(seconds, 2)).info("{} done", stage)
 
 
 def _short(value: float) -> float:
-    """Keep six digits of a fraction: more of them could pass for a card number and be masked."""
+    """Round a fraction to six digits: more digits could look like a card number and be masked."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
@@ -96,13 +96,13 @@ def _as_json(record: Record) -> str:
 
 
 def _field(name: str, value: Any) -> Any:
-    """A value as it is told: numbers as they are, if they are none of cards, and all else as masked text."""
+    """The value to log: a number unchanged unless it is a card number, anything else as masked text."""
     number = isinstance(value, int | float) and math.isfinite(value)
     if number and abs(value) < _SHORTEST_CARD:
         return value
-    told = str(value)
-    masked = told if name == _CHECKED else mask(told)
-    return value if number and masked == told else masked
+    text = str(value)
+    masked = text if name == _CHECKED else mask(text)
+    return value if number and masked == text else masked
 
 
 def _traceback(record: Record) -> str:
@@ -113,50 +113,50 @@ def _traceback(record: Record) -> str:
 
 
 class _Forward(logging.Handler):
-    """Records of the standard library's loggers, passed on to ours."""
+    """Forwards records of the standard library's loggers to loguru."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        def name_it(ours: Record) -> None:
-            ours["name"] = record.name
+        def set_name(loguru_record: Record) -> None:
+            loguru_record["name"] = record.name
 
         known = record.levelname in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-        log = logger.opt(exception=record.exc_info).patch(name_it)
-        log.log(record.levelname if known else record.levelno, "{}", _said(record))
+        log = logger.opt(exception=record.exc_info).patch(set_name)
+        log.log(record.levelname if known else record.levelno, "{}", _message(record))
 
 
-def _said(record: logging.LogRecord) -> str:
+def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage().rstrip()
-    except (TypeError, ValueError, KeyError):  # its arguments do not fit; what logs must not fail
+    except (TypeError, ValueError, KeyError):  # the arguments do not match the format; logging must not raise
         return f"{record.msg} {record.args}"
 
 
-def _hear_what_nobody_caught(*, process: bool) -> None:
-    """Make records of what would be printed as it is: errors that end a thread or come up in a destructor.
+def _log_uncaught_errors(*, process: bool) -> None:
+    """Log uncaught errors of threads and destructors, which Python would print unmasked.
 
-    Where somebody listens already, that stays.
+    Existing hooks are not replaced.
 
     Parameters
     ----------
     process
-        Likewise for the error that ends the process.
+        Also log an uncaught error that ends the process.
     """
     if threading.excepthook is threading.__excepthook__:
-        threading.excepthook = _ended_a_thread
+        threading.excepthook = _log_thread_error
     if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = _raised_nowhere
+        sys.unraisablehook = _log_unraisable
     if process:
-        sys.excepthook = _ended_the_process
+        sys.excepthook = _log_process_error
 
 
-def _ended_a_thread(told: threading.ExceptHookArgs) -> None:
-    name = "a thread" if told.thread is None else f"the thread {told.thread.name}"
-    logger.opt(exception=told.exc_value).error("{} ended by an error that nobody caught", name)
+def _log_thread_error(args: threading.ExceptHookArgs) -> None:
+    name = "a thread" if args.thread is None else f"thread {args.thread.name}"
+    logger.opt(exception=args.exc_value).error("{} ended by an uncaught error", name)
 
 
-def _raised_nowhere(told: sys.UnraisableHookArgs) -> None:
-    logger.opt(exception=told.exc_value).error("{}", told.err_msg or "an error that nobody could catch")
+def _log_unraisable(args: sys.UnraisableHookArgs) -> None:
+    logger.opt(exception=args.exc_value).error("{}", args.err_msg or "an error that could not be raised")
 
 
-def _ended_the_process(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
+def _log_process_error(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
     logger.opt(exception=error).critical("this is a bug in fraud3000, not in your data: please report it")

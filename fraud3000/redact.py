@@ -1,16 +1,17 @@
-r"""Card numbers in text, found by one rule and masked before text is logged, printed, answered or written.
+r"""Find card numbers in text and mask them before text is logged, printed, returned or written.
 
 The rule: 13 to 19 decimal digits of any script that begin with an issuer's prefix, have a length of that issuer and
 pass the Luhn check. Up to three characters other than letters and digits may separate two of the digits.
 
-- A number *stands alone* where no further digit directly precedes or follows it. All lengths of its issuer count.
-- Inside longer digits only the issuer's usual length counts, and only if the digits are unbroken or in the usual groups.
-- A colon separates only after a group of at least four digits: after shorter ones it is part of a time of day.
+- A number is *standalone* if no further digit directly precedes or follows it. All lengths of its issuer count.
+- Inside longer digit sequences only the issuer's usual length counts, and only if the digits are unbroken or in the usual
+  groups.
+- A colon is a separator only after a group of at least four digits: after shorter groups it is part of a time of day.
 
-Text is searched for both (`mask`). An id is refused only for a number that stands alone (`in_id`): one random number of
-twenty digits in six has a card number inside by chance, and a refused id costs a row. docs/mapping.md states the rates.
+`mask` searches text for both kinds. An id is refused only for a standalone number (`find_in_id`): one in six random
+numbers of twenty digits contains a card number by chance, and a refused id costs a row. docs/mapping.md states the rates.
 
-The cost is linear in the length of the text. Needs nothing but the standard library, so that logs can use it without
+The cost is linear in the length of the text. Uses only the standard library, so that logs can use it without
 loading the data layer.
 
 References
@@ -31,11 +32,11 @@ MASKED = "[card number]"
 
 
 class _Issuer(NamedTuple):
-    """Prefix as a pattern, the lengths of a number that stands alone, and those of a number inside longer digits."""
+    """Prefix as a pattern, the lengths of standalone numbers, and the lengths of numbers inside longer digit sequences."""
 
     prefix: str
     lengths: tuple[int, ...]
-    usual: tuple[int, ...]
+    embedded: tuple[int, ...]
 
 
 _ISSUERS = (
@@ -51,7 +52,7 @@ _ISSUERS = (
 _SHORTEST, _LONGEST = 13, 19
 _PREFIX_DIGITS = 4
 _NO_ISSUER = len(_ISSUERS)
-_OTHER = 0x80  # differs from every sum modulo 10
+_OTHER = 0x80  # a value that differs from every sum modulo 10
 
 
 def _issuer_of(prefix: str) -> int:
@@ -66,14 +67,14 @@ _NO_LENGTH = {
     length: bytes(0 if index < _NO_ISSUER and length in _ISSUERS[index].lengths else _OTHER for index in range(256))
     for length in range(_SHORTEST, _LONGEST + 1)
 }
-"""By length: an issuer's index to 0 where its numbers may have that length."""
+"""By length: maps an issuer's index to 0 if its numbers may have that length, otherwise to _OTHER."""
 
 _WIDEST_GAP = 3
 _ESCAPE = r"\\u(?:00a0|00A0|00ad|00AD|20[0-6][0-9a-fA-F]|2212|3000|feff|FEFF)|\\[tnrfvb]|%(?:0[9aAdD]|2[0bBcCdDeEfF]|5[fF]|7[cC])"
 _ESCAPED = re.compile(_ESCAPE)
-"""Separators as JSON and URLs write them."""
+"""Separators as JSON and URLs escape them."""
 
-_FILLER = "\ue000"  # of private use: keeps an escape's length, and counts for nothing
+_FILLER = "\ue000"  # private-use character that pads an escape to its length
 _SEPARATOR = rf"(?:(?:[^\w:{_FILLER}]|_|(?<=\d{{4}}):){_FILLER}*)"
 _RUN = re.compile(rf"\d(?:{_SEPARATOR}{{0,{_WIDEST_GAP}}}+\d)*+")
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
@@ -83,7 +84,7 @@ _NEGATIVE = re.compile(r"\s*-[0-9]+\s*")
 _WIDEST = _LONGEST * (1 + _WIDEST_GAP * len("\\u00a0"))  # characters of a card number with all its separators
 
 MAYBE = rf"\p{{Nd}}(?:(?:[^\p{{L}}\p{{N}}]|{_ESCAPE}){{0,{_WIDEST_GAP}}}\p{{Nd}}){{{_SHORTEST - 1}}}"
-"""A pattern for polars that every text with a card number matches, and few others."""
+"""A pattern for polars that matches every text with a card number, and few other texts."""
 
 
 def _borders(length: int, *begins: int) -> bytes:
@@ -96,7 +97,7 @@ _PRINTED = {
     16: (bytes(15), _borders(16, 4, 8, 12)),
     19: (bytes(18), _borders(19, 4, 8, 12, 16)),
 }
-"""By length: the inner borders of unbroken digits, and of groups as cards print them."""
+"""By length: the inner borders of unbroken digits, and of the groups printed on cards."""
 
 _DIGITS = b"0123456789"
 _NO_DIGITS = bytes(sorted({*range(256)} - {*_DIGITS}))
@@ -110,8 +111,8 @@ _NO_DIFFERENCE = re.compile(rb"\x00")
 def mask(text: str) -> str:
     """Replace every card number in a text.
 
-    The whole number goes, last digits too: next to a hash of the same card they would help to find it. Where candidates
-    overlap, all of them go.
+    All digits are masked, also the last four: next to a hash of the same card they would help to find the number. If
+    candidates overlap, all of them are masked.
 
     Examples
     --------
@@ -123,12 +124,12 @@ def mask(text: str) -> str:
     if len(text) < _SHORTEST:
         return text
     masked = _masked(text)
-    # The digits beside a masked number may now stand alone. A second pass suffices: it makes no new borders.
+    # The digits next to a masked number may now be standalone. A second pass suffices, because it adds no new borders.
     return text if masked is text else _masked(masked)
 
 
 def excerpt(text: str, most: int) -> str:
-    """The first `most` characters of a text, its card numbers masked, also one that would be cut in two.
+    """The first `most` characters of a text, with card numbers masked, including one that the cut would split.
 
     Examples
     --------
@@ -139,7 +140,7 @@ def excerpt(text: str, most: int) -> str:
 
 
 def lengths(prefix: str) -> tuple[int, ...]:
-    """The lengths of card numbers that begin with four given digits; empty where no issuer has them.
+    """The lengths of card numbers that begin with these four digits; empty if no issuer uses them.
 
     Examples
     --------
@@ -150,46 +151,46 @@ def lengths(prefix: str) -> tuple[int, ...]:
     return () if index == _NO_ISSUER else _ISSUERS[index].lengths
 
 
-class InId(NamedTuple):
-    """Whether an id contains a number with an issuer's prefix and length that stands alone, and whether one passes Luhn.
+class IdMatch(NamedTuple):
+    """Whether an id contains a standalone number with an issuer's prefix and length, and whether such a number passes Luhn.
 
-    Of ids that are numbers of another kind, one such number in ten passes by chance.
+    One in ten such numbers that are not card numbers passes by chance.
     """
 
     has_form: bool
     passes: bool
 
 
-_NO_NUMBER = InId(has_form=False, passes=False)
+_NO_NUMBER = IdMatch(has_form=False, passes=False)
 
 
-def in_id(value: str) -> InId:
-    """Look for a card number that stands alone in an id.
+def find_in_id(value: str) -> IdMatch:
+    """Search an id for a standalone card number.
 
-    One within a word of letters and other digits does not, nor within a UUID; negative numbers are none.
+    Numbers within a word of letters and digits or within a UUID do not count, nor do negative numbers.
 
     Examples
     --------
-    >>> in_id("order-4111111111111111"), in_id("4111111111111112")
-    (InId(has_form=True, passes=True), InId(has_form=True, passes=False))
-    >>> in_id("0b242a4111111111111111df30655b9d").has_form
+    >>> find_in_id("order-4111111111111111"), find_in_id("4111111111111112")
+    (IdMatch(has_form=True, passes=True), IdMatch(has_form=True, passes=False))
+    >>> find_in_id("0b242a4111111111111111df30655b9d").has_form
     False
     """
     if len(value) < _SHORTEST or not _MAYBE.search(value) or _NEGATIVE.fullmatch(value):
         return _NO_NUMBER
     has_form = False
     for run in _runs(_UUID.sub("-", value)):
-        for start, end in run.alone():
+        for start, end in run.standalone():
             if (start == 0 and run.joined_before) or (end == len(run.digits) and run.joined_after):
                 continue
             has_form = True
             if run.pass_luhn(start, end):
-                return InId(has_form=True, passes=True)
-    return InId(has_form, passes=False)
+                return IdMatch(has_form=True, passes=True)
+    return IdMatch(has_form, passes=False)
 
 
 def is_card_number(value: float) -> bool:
-    """Whether a number is a card number, sign and fraction aside.
+    """Whether a number is a card number; sign and fraction are ignored.
 
     Examples
     --------
@@ -199,39 +200,39 @@ def is_card_number(value: float) -> bool:
     return (
         math.isfinite(value)
         and 10 ** (_SHORTEST - 1) <= abs(value) < 10**_LONGEST
-        and in_id(str(int(abs(value)))).passes
+        and find_in_id(str(int(abs(value)))).passes
     )
 
 
 def passes_luhn(digits: str) -> bool:
-    """Whether the check digit at the end is right.
+    """Whether the check digit at the end is correct (Luhn).
 
     Examples
     --------
     >>> passes_luhn("4111111111111111"), passes_luhn("4111111111111112")
     (True, False)
     """
-    return _Run.of(digits, 0).pass_luhn(0, len(digits))
+    return _Run.from_text(digits, 0).pass_luhn(0, len(digits))
 
 
 @dataclass(frozen=True)
 class _Run:
-    """Digits of a text with nothing but separators between them.
+    """A run of digits in a text with only separators between them.
 
     Attributes
     ----------
     digits
-        ASCII.
-    places
+        The digits in ASCII.
+    offsets
         The index of each digit in the text.
     borders
-        For each index from 0 to the number of digits: 1 if a group of digits begins or ends there.
+        For each index from 0 to the number of digits: 1 if a group of digits begins or ends there, otherwise 0.
     joined_before, joined_after
-        Whether nothing but letters lies between this run and the digits before and after it.
+        Whether only letters lie between this run and the digits before and after it.
     """
 
     digits: str
-    places: list[int]
+    offsets: list[int]
     borders: bytes
     joined_before: bool
     joined_after: bool
@@ -239,7 +240,7 @@ class _Run:
     _sums: tuple[bytes, bytes]
 
     @classmethod
-    def of(cls, text: str, offset: int, *, joined_before: bool = False, joined_after: bool = False) -> _Run:
+    def from_text(cls, text: str, offset: int, *, joined_before: bool = False, joined_after: bool = False) -> _Run:
         characters = text.encode("latin-1", "replace")
         is_digit = characters.translate(_IS_DIGIT)
         digits = characters.translate(None, _NO_DIGITS).decode()
@@ -255,23 +256,23 @@ class _Run:
         )
 
     def card_numbers(self) -> Iterator[tuple[int, int]]:
-        """Start and end of every card number."""
+        """Yield start and end of every card number."""
         for length in range(_SHORTEST, min(_LONGEST, len(self.digits)) + 1):
             for start in self._passing(length):
                 end = start + length
-                usual = length in _ISSUERS[self._issuers[start]].usual
-                if self.stand_alone(start, end) or (usual and self._are_printed_so(start, end)):
+                usual = length in _ISSUERS[self._issuers[start]].embedded
+                if self.is_standalone(start, end) or (usual and self._is_grouped_as_printed(start, end)):
                     yield start, end
 
-    def alone(self) -> Iterator[tuple[int, int]]:
-        """Start and end of every number that stands alone and has an issuer's prefix and length, check digit aside."""
+    def standalone(self) -> Iterator[tuple[int, int]]:
+        """Yield start and end of every standalone number with an issuer's prefix and length, whatever its check digit."""
         for start, index in enumerate(self._issuers):
             if index != _NO_ISSUER and self.borders[start]:
                 ends = (start + length for length in _ISSUERS[index].lengths)
                 yield from ((start, end) for end in ends if end < len(self.borders) and self.borders[end])
 
-    def stand_alone(self, start: int, end: int) -> bool:
-        """Whether no digit directly precedes or follows those from `start` to before `end`."""
+    def is_standalone(self, start: int, end: int) -> bool:
+        """Whether no digit directly precedes or follows the digits from `start` to before `end`."""
         return self.borders[start] == self.borders[end] == 1
 
     def pass_luhn(self, start: int, end: int) -> bool:
@@ -280,25 +281,25 @@ class _Run:
         return sums[end] == sums[start]
 
     def _passing(self, length: int) -> Iterator[int]:
-        """Where the numbers of a length begin that have an issuer and pass Luhn; compares all at once, as long integers."""
+        """Yield the starts of numbers of a length that have an issuer and pass Luhn; compares all at once as long integers."""
         even, odd = self._sums
         ends, starts = bytearray(even), bytearray(self._sums[length % 2])
         ends[1::2], starts[1::2] = odd[1::2], self._sums[1 - length % 2][1::2]
         count = len(ends) - length
         differing = int.from_bytes(ends[length:]) ^ int.from_bytes(starts[:count])
         differing |= int.from_bytes(self._issuers[:count].translate(_NO_LENGTH[length]))
-        return (found.start() for found in _NO_DIFFERENCE.finditer(differing.to_bytes(count)))
+        return (match.start() for match in _NO_DIFFERENCE.finditer(differing.to_bytes(count)))
 
-    def _are_printed_so(self, start: int, end: int) -> bool:
-        """Whether digits are unbroken, or in groups as cards print them."""
+    def _is_grouped_as_printed(self, start: int, end: int) -> bool:
+        """Whether the digits are unbroken, or in the groups printed on cards."""
         borders = self.borders[start + 1 : end]
         return borders in _PRINTED[end - start]
 
 
 def _luhn_sums(digits: bytes) -> tuple[bytes, bytes]:
-    """Sums modulo 10 of the digits before each index: with those at even indexes doubled, and with those at odd ones.
+    """Luhn sums modulo 10 of the digits before each index: with digits at even indexes doubled, and at odd indexes.
 
-    The digits of a number that ends before an even index are doubled at even ones.
+    For a number that ends before an even index, the digits at even indexes are doubled.
     """
     plain, doubled = digits.translate(_PLAIN), digits.translate(_DOUBLED)
     sums = []
@@ -316,26 +317,26 @@ def _masked(text: str) -> str:
     done = 0
     for run in _runs(text):
         for start, end in _merged(run.card_numbers()):
-            parts += [text[done : run.places[start]], MASKED]
-            done = run.places[end - 1] + 1
+            parts += [text[done : run.offsets[start]], MASKED]
+            done = run.offsets[end - 1] + 1
     return "".join([*parts, text[done:]]) if parts else text
 
 
 def _runs(text: str) -> Iterator[_Run]:
-    """The runs of at least thirteen digits."""
-    plain = _ESCAPED.sub(lambda found: " " + _FILLER * (len(found[0]) - 1), text)
+    """Yield the runs of at least thirteen digits."""
+    plain = _ESCAPED.sub(lambda match: " " + _FILLER * (len(match[0]) - 1), text)
     if not plain.isascii():
-        plain = _OTHER_DIGIT.sub(lambda found: str(int(found[0])), plain)
-    found = list(_RUN.finditer(plain))
-    for index, run in enumerate(found):
-        start, end = run.span()
+        plain = _OTHER_DIGIT.sub(lambda match: str(int(match[0])), plain)
+    matches = list(_RUN.finditer(plain))
+    for index, match in enumerate(matches):
+        start, end = match.span()
         if end - start < _SHORTEST:
             continue
-        before = plain[found[index - 1].end() : start] if index else ""
-        after = plain[end : found[index + 1].start()] if index + 1 < len(found) else ""
-        made = _Run.of(run[0], start, joined_before=before.isalpha(), joined_after=after.isalpha())
-        if len(made.digits) >= _SHORTEST:
-            yield made
+        before = plain[matches[index - 1].end() : start] if index else ""
+        after = plain[end : matches[index + 1].start()] if index + 1 < len(matches) else ""
+        run = _Run.from_text(match[0], start, joined_before=before.isalpha(), joined_after=after.isalpha())
+        if len(run.digits) >= _SHORTEST:
+            yield run
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
-"""Names and types of the columns that pass between the stages.
+"""Names and types of the columns that the stages exchange.
 
-A frame goes down the pipeline and each stage returns a new one:
-TRANSACTIONS -> FEATURED -> SCORED. Labels travel apart, in the LEDGER.
+Each stage reads a frame and writes a new one: TRANSACTIONS -> FEATURED -> SCORED. Labels are separate, in the
+LEDGER.
 """
 
 from __future__ import annotations
@@ -18,69 +18,69 @@ APPROVED, DECLINED, REFUND = "approved", "declined", "refund"
 
 TRANSACTIONS: dict[str, pl.DataType] = {
     "transaction_id": pl.String(),
-    "ts": TIME,  # event time; absent where the data has no time
-    "card_id": pl.String(),  # absent where the data has no cards
-    "terminal_id": pl.String(),  # merchant or terminal; absent where the data has none
+    "ts": TIME,  # event time; absent if the data has no time
+    "card_id": pl.String(),  # absent if the data has no cards
+    "terminal_id": pl.String(),  # merchant or terminal; absent if the data has none
     "amount": pl.Int64(),  # minor units of the base currency, negative for refunds
     "status": pl.String(),  # approved, declined or refund, as known when the record arrived
-    "is_fraud": pl.Int8(),  # what the file says, null where it says nothing; features read the ledger
-    "reported_at": TIME,  # when the label was reported, null where the file does not say
-    "labelled": pl.Boolean(),  # false where the source has a label column and no label in this row
-    "seq": pl.Int64(),  # place in the order of arrival
-    "card_lat": pl.Float64(),  # degrees; the four coordinates are there only where they are mapped
+    "is_fraud": pl.Int8(),  # the label in the file, null if there is none; features read the ledger instead
+    "reported_at": TIME,  # when the label was reported, null if the file does not state it
+    "labelled": pl.Boolean(),  # false if the source has a label column but this row has no label
+    "seq": pl.Int64(),  # number in the order of arrival
+    "card_lat": pl.Float64(),  # degrees; the four coordinates are present only if they are mapped
     "card_long": pl.Float64(),
     "terminal_lat": pl.Float64(),
     "terminal_long": pl.Float64(),
 }
-"""Columns with a role. Passthrough columns follow them: numeric as Float64, categorical as String."""
+"""Columns with a role. Passthrough columns follow: numeric as Float64, categorical as String."""
 
 REQUIRED = ("transaction_id", "amount", "status", "is_fraud", "reported_at", "labelled", "seq")
-"""The columns of TRANSACTIONS that every data set has, if need be filled by prepare."""
+"""The columns of TRANSACTIONS that every data set has; prepare fills those that the file lacks."""
 
 LEDGER: dict[str, pl.DataType] = {
     "transaction_id": pl.String(),
     "is_fraud": pl.Int8(),
     "source": pl.String(),
-    "reported_at": TIME,  # a fact, kept as it was given; may be null
-    "recorded_at": TIME,  # when we could know it; null only in data without time
+    "reported_at": TIME,  # as stated by the source; may be null
+    "recorded_at": TIME,  # from when on the label counts as known; null only in data without time
 }
 """Label records in ledger order."""
 
 QUARANTINE: dict[str, pl.DataType] = {
     "source_file": pl.String(),
-    "source_row": pl.Int64(),  # the row's place in its file, from 1, header not counted
+    "source_row": pl.Int64(),  # the row's number in its file, from 1, header not counted
     "reason": pl.String(),  # a code
     "detail": pl.String(),
     "raw": pl.String(),  # the row as JSON, card numbers masked
 }
-"""Rows that were refused, each with its reason."""
+"""Rejected rows, each with its reason."""
 
 APPROVE, REVIEW, DECLINE = "approve", "review", "decline"
-"""What a policy decides."""
+"""The decisions of a policy."""
 
 SPLITS = ("history", "train", "gap", "valid", "test")
 
 SCORED: dict[str, pl.DataType] = {
     "transaction_id": pl.String(),
     "score": pl.Float64(),  # calibrated probability of fraud
-    "alert": pl.Boolean(),  # the score is at the threshold or above
+    "alert": pl.Boolean(),  # the score is at or above the threshold
     "threshold": pl.Float64(),
-    "reason_1": pl.String(),  # the strongest reason in words, null where none was asked for or none raises the score
+    "reason_1": pl.String(),  # the strongest reason in words; null if none was requested or none raises the score
     "reason_2": pl.String(),
     "reason_3": pl.String(),
     "model_version": pl.String(),
-    "decision": pl.String(),  # approve, review or decline; an alert is either of the latter
+    "decision": pl.String(),  # approve, review or decline; alerts are reviewed or declined
 }
-"""What `score-file` writes: one row for each accepted row, in the order of the input."""
+"""Output of `score-file`: one row for each accepted row, in input order."""
 
 
 def check(frame: pl.DataFrame, schema: Mapping[str, pl.DataType], required: Iterable[str], *, thing: str) -> None:
-    """Refuse a frame that lacks a required column or holds a known one in another type.
+    """Refuse a frame that lacks a required column or has a known column with another type.
 
     Raises
     ------
     SchemaError
-        Naming every fault at once.
+        Names all missing columns, or else all columns with the wrong type.
 
     Examples
     --------

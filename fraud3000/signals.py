@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what they end, and what they wait for."""
+"""Handling of Ctrl-C and SIGTERM, and blocks of code that they do not interrupt."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_LATER = 0.01  # seconds
+_RETRY_SECONDS = 0.01
 
 
 class Stop:
-    """A handler that leaves through every `finally`, and knows afterwards that the process was asked to stop.
+    """Signal handler that raises, so that every `finally` runs, and records that the process was asked to stop.
 
-    What is raised here may come out of a library as an error of its own, so whoever ends the process
-    asks `code`, not the error.
+    A library may turn the exception raised here into an error of its own; therefore the caller that ends
+    the process checks `code`, not the exception.
 
     Attributes
     ----------
     code
-        The exit code of the first signal, 130 or 143; None before.
+        The exit code for the first signal, 130 or 143; None before any signal.
     """
 
     def __init__(self) -> None:
         self.code: int | None = None
 
     def install(self) -> None:
-        """Handle both signals; Ctrl-C stays ignored where it is, as in a job of the background."""
+        """Handle both signals; if SIGINT is ignored, as in a background job, it stays ignored."""
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, self)
         signal.signal(signal.SIGTERM, self)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Raise KeyboardInterrupt or SystemExit, or come again in a moment."""
-        if _makes_a_type_for_polars(frame):
-            # sent to the main thread: a signal of another would not wake it from what it waits for
-            threading.Timer(_LATER, signal.pthread_kill, [threading.main_thread().ident, number]).start()
+        """Raise KeyboardInterrupt or SystemExit, or send the signal again a little later."""
+        if _in_polars_type_callback(frame):
+            # sent to the main thread: a signal to another thread would not end a blocking call of the main thread
+            threading.Timer(_RETRY_SECONDS, signal.pthread_kill, [threading.main_thread().ident, number]).start()
             return
         self.code = self.code or 128 + number
         if number == signal.SIGINT:
@@ -45,25 +45,25 @@ class Stop:
         raise SystemExit(self.code)
 
 
-def _makes_a_type_for_polars(frame: FrameType | None) -> bool:
-    """Whether polars' engine waits for a data type: anything raised there is a panic of several pages."""
+def _in_polars_type_callback(frame: FrameType | None) -> bool:
+    """Whether polars is calling Python for a data type: an exception raised there makes its engine panic."""
     return frame is not None and str(frame.f_globals.get("__name__")).startswith("polars.datatypes")
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block ends, so that what belongs together is done together."""
-    waiting: list[int] = []
+    """Delay Ctrl-C and SIGTERM until the block ends, so that its steps are completed together."""
+    pending: list[int] = []
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     if threading.current_thread() is not threading.main_thread() or None in handlers.values():
         yield
         return
     for number in handlers:
-        signal.signal(number, lambda received, _frame: waiting.append(received))
+        signal.signal(number, lambda received, _frame: pending.append(received))
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for received in waiting:
+        for received in pending:
             signal.raise_signal(received)

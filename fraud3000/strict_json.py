@@ -1,4 +1,4 @@
-"""Reads the JSON files of a bundle: bounded in size and depth, and every value checked before anything is built from it."""
+"""Strict JSON parsing for bundles: bounded size and depth, every value validated before it is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 MOST_JSON_BYTES = 8 * 2**20
-"""The largest JSON file of a bundle; parsed, its values take up to some twenty times as much memory."""
+"""The largest JSON file of a bundle; the parsed values take up to about twenty times as much memory."""
 
 _MOST_PROBLEMS = 5
 _LONGEST_SHOWN = 40
@@ -17,29 +17,29 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class InvalidPartError(ValueError):
-    """A part of a bundle that no training writes; the message begins with the field's name."""
+    """A part of a bundle has content that training never writes; the message begins with the field's name."""
 
 
 class Strict(BaseModel):
-    """Base of the models of a bundle's JSON: no unknown key, no conversion between types, finite numbers only."""
+    """Base class for the models of a bundle's JSON: no unknown keys, no type conversion, finite numbers only."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def parse(model: type[_Model], content: bytes) -> tuple[_Model, Any]:
-    """Check the JSON text of a model.
+    """Parse and validate the JSON text of a model.
 
     Returns
     -------
     model
-        With the values checked.
+        The validated model.
     Any
         The same values as plain dictionaries and lists.
 
     Raises
     ------
     InvalidPartError
-        Naming each field that is wrong, with its value.
+        Names each invalid field with its value.
 
     Examples
     --------
@@ -60,25 +60,25 @@ def parse(model: type[_Model], content: bytes) -> tuple[_Model, Any]:
 
 
 def decode(content: bytes) -> Any:
-    """Parse JSON text of a bounded size.
+    """Parse JSON text of bounded size and depth.
 
     Raises
     ------
     InvalidPartError
-        It is too large, nested too deep, holds a key twice, or is not JSON.
+        The text is too large, is nested too deeply, contains a key twice, or is not JSON.
 
     Examples
     --------
     >>> decode(b"[" * 100_000)
     Traceback (most recent call last):
-    fraud3000.strict_json.InvalidPartError: not valid JSON (nested too deep)
+    fraud3000.strict_json.InvalidPartError: not valid JSON (nested too deeply)
     """
     if len(content) > MOST_JSON_BYTES:
-        raise InvalidPartError(f"{len(content):,} bytes; at most {MOST_JSON_BYTES:,} are read")
+        raise InvalidPartError(f"{len(content):,} bytes; the limit is {MOST_JSON_BYTES:,}")
     try:
         return json.loads(content, object_pairs_hook=_without_repeats)
     except RecursionError:
-        raise InvalidPartError("not valid JSON (nested too deep)") from None
+        raise InvalidPartError("not valid JSON (nested too deeply)") from None
     except InvalidPartError:
         raise
     except ValueError as error:
@@ -86,12 +86,12 @@ def decode(content: bytes) -> Any:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise InvalidPartError(f"the key {_shown(repeated)} is given twice")
-    return found
+        raise InvalidPartError(f"the key {_shown(repeated)} appears twice")
+    return content
 
 
 def _problem(problem: Any) -> str:
@@ -106,9 +106,9 @@ def _problem(problem: Any) -> str:
 
 
 def _shown(value: object) -> str:
-    """Show a value as text of a bounded length, safe to print."""
+    """Format a value as text of bounded length that is safe to print."""
     try:
         text = ascii(value)
-    except ValueError:  # Python writes no integer of more than 4,300 digits
+    except ValueError:  # Python does not convert integers of more than 4,300 digits to text
         return "a very long number"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

@@ -1,4 +1,4 @@
-"""Telling another program over HTTP how something ended; what it answers does not matter."""
+"""Webhooks: post a result as JSON to a URL; failures are only logged."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from loguru import logger
 ATTEMPTS, SECONDS, PAUSE = 3, 10.0, 1.0
 
 
-def tell(url: str, content: Mapping[str, Any], *, pause: float = PAUSE) -> bool:
-    """Send JSON, again where it does not arrive; whether it did.
+def post_json(url: str, content: Mapping[str, Any], *, pause: float = PAUSE) -> bool:
+    """Post JSON, with up to three attempts; returns whether it was accepted.
 
-    The address may hold a secret: of it, only the host is ever told.
+    The URL may contain a secret, so only its host is logged.
 
     Parameters
     ----------
     content
-        JSON-ready.
+        Values that JSON can represent.
     pause
         Seconds before the second attempt, and twice as many before the third.
     """
@@ -28,16 +28,16 @@ def tell(url: str, content: Mapping[str, Any], *, pause: float = PAUSE) -> bool:
 
     for attempt in range(ATTEMPTS):
         try:
-            answer = httpx2.post(url, json=dict(content), timeout=SECONDS, follow_redirects=False)
+            response = httpx2.post(url, json=dict(content), timeout=SECONDS, follow_redirects=False)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             problem = type(error).__name__
         else:
-            if answer.is_success:
+            if response.is_success:
                 return True
-            problem = f"status {answer.status_code}"
-            if answer.is_client_error and answer.status_code != 429:
+            problem = f"status {response.status_code}"
+            if response.is_client_error and response.status_code != 429:
                 break
         if attempt < ATTEMPTS - 1:
             time.sleep(pause * 2**attempt)
-    logger.warning("the webhook at {} was not told ({})", urlsplit(url).hostname, problem)
+    logger.warning("the webhook at {} could not be called ({})", urlsplit(url).hostname, problem)
     return False

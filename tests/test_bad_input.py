@@ -299,7 +299,7 @@ CASES = [
     Case("empty file", write("in.csv", ""), ("in.csv", "empty")),
     Case("header only", change(lambda rows: rows.clear()), ("in.csv", "no rows")),
     Case("directory without data", folder_without_data, ("in.csv", "a folder without data files")),
-    Case("truncated parquet", truncated_parquet, ("cut.parquet", "not a whole Parquet file")),
+    Case("truncated parquet", truncated_parquet, ("cut.parquet", "incomplete Parquet file")),
     Case("truncated gzip", truncated_gzip, ("cut.csv.gz",)),
     Case("wrong delimiter", semicolons, ("in.csv", "separated by semicolons")),
     Case("latin-1", latin_1, ("in.csv", "not UTF-8", "iconv")),
@@ -326,7 +326,7 @@ CASES = [
     Case(
         "no row can be taken",
         change(lambda rows: rows.with_columns(amount=pl.lit("n/a"))),
-        ("in.csv", "none of 4,000 rows", "'n/a'"),
+        ("in.csv", "all 4,000 rows", "'n/a'"),
     ),
     Case("unknown params key", params("trian: {}\n"), ("params.yaml: trian: unknown key",), 4, EVERY_STAGE),
     Case(

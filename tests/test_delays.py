@@ -93,7 +93,7 @@ def test_the_proposal_does_not_shrink_where_the_newest_are_many() -> None:
     assert found[2] > expected * 0.95
     assert found[1] <= found[0] <= found[2]
     assert np.quantile(delay, 0.95) < 0.93 * found[0]
-    assert delay_estimate.proposed(curve, 0.95) == timedelta(days=int(np.ceil(found[0])))
+    assert delay_estimate.propose_label_delay(curve, 0.95) == timedelta(days=int(np.ceil(found[0])))
 
 
 def test_nothing_is_said_of_what_no_transaction_is_old_enough_for() -> None:
@@ -114,7 +114,7 @@ def test_one_report_and_none() -> None:
     none = delay_estimate.estimate([], [])
     assert np.isnan(none.at([0, 5])[0]).all()
     assert none.quantile(0.95) is None
-    assert delay_estimate.proposed(none, 0.95) is None
+    assert delay_estimate.propose_label_delay(none, 0.95) is None
 
 
 def test_delays_of_nothing_and_ties() -> None:
@@ -122,7 +122,7 @@ def test_delays_of_nothing_and_ties() -> None:
     assert curve.at([0, 1, 2])[0].tolist() == [0.75, 0.75, 1]
     at_once = delay_estimate.estimate([0, 0], [5, 3])
     assert at_once.quantile(0.95) == (0, 0, 0)
-    assert delay_estimate.proposed(at_once, 0.95) == timedelta(0)
+    assert delay_estimate.propose_label_delay(at_once, 0.95) == timedelta(0)
 
 
 def test_below_a_delay_that_only_old_transactions_had_nothing_is_known() -> None:
@@ -135,7 +135,7 @@ def test_below_a_delay_that_only_old_transactions_had_nothing_is_known() -> None
 
 @pytest.mark.parametrize(("delay", "age"), [(-1.0, 5.0), (5.0, 5.0), (6.0, 5.0)])
 def test_delays_that_could_not_be_seen_are_refused(delay: float, age: float) -> None:
-    with pytest.raises(ValueError, match="less than its transaction is old"):
+    with pytest.raises(ValueError, match="less than the age of its transaction"):
         delay_estimate.estimate([delay], [age])
 
 
@@ -184,7 +184,7 @@ def test_the_label_delay_of_a_ledger_is_not_taken_for_a_delay() -> None:
     assert frauds(said, 30) == [("a", 2, 30), ("b", None, 29)]
     assert frauds(said, 5) == [("a", 2, 5)]
     known = delay_estimate.known_frauds(delay_estimate.when_known(transactions(0, 1), said, DELAY), day(30))
-    assert delay_estimate.curve_of(known).reports == 1
+    assert delay_estimate.curve_from_frauds(known).reports == 1
 
 
 def test_a_record_before_its_transaction_took_no_time() -> None:
@@ -212,7 +212,7 @@ def test_the_last_weeks_are_corrected() -> None:
         )
         mine = fraud & (at + took < 120)
         known = rows.filter(mine).with_columns(delay=pl.Series(took[mine]), age=pl.Series(120 - at[mine]))
-        told = delay_estimate.nowcast(delay_estimate.curve_of(known), rows, known, day(120), weeks=6)
+        told = delay_estimate.nowcast(delay_estimate.curve_from_frauds(known), rows, known, day(120), weeks=6)
         truth = [int((fraud & (at >= 120 - 7 * week) & (at < 127 - 7 * week)).sum()) for week in range(6, 0, -1)]
         shown = told.with_columns(truth=pl.Series(truth)).drop_nulls("expected")
         assert shown.height >= 5
@@ -228,6 +228,6 @@ def test_a_week_too_young_to_tell_is_not_told() -> None:
     known = delay_estimate.known_frauds(
         delay_estimate.when_known(rows, ledger(("a", 1, "bank", None, 3)), DELAY), day(14)
     )
-    told = delay_estimate.nowcast(delay_estimate.curve_of(known), rows, known, day(14))
+    told = delay_estimate.nowcast(delay_estimate.curve_from_frauds(known), rows, known, day(14))
     assert told.select("transactions", "known", "coverage", "expected").rows() == [(1, 1, 1.0, 1.0), (2, 0, 0.0, None)]
     assert told["first"].to_list() == [day(0), day(7)]

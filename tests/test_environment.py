@@ -19,7 +19,7 @@ NAMES = (cards.VARIABLE, api_keys.VARIABLE, hash_chain.VARIABLE)
 def test_a_file_holds_it_in_its_first_line(tmp_path, name, ending):
     file = tmp_path / "secret"
     file.write_bytes(b"very secret text" + ending.encode())
-    assert secrets.secret({f"{name}_FILE": str(file)}, name) == "very secret text"
+    assert secrets.read_secret({f"{name}_FILE": str(file)}, name) == "very secret text"
 
 
 def test_every_key_may_come_from_a_file(tmp_path):
@@ -34,7 +34,9 @@ def test_every_key_may_come_from_a_file(tmp_path):
 def test_one_that_is_set_twice_is_refused(tmp_path):
     file = tmp_path / "secret"
     file.write_text("very secret text", encoding="utf-8")
-    with pytest.raises(ParamsError, match="FRAUD3000_API_KEY: set, and FRAUD3000_API_KEY_FILE too") as refused:
+    with pytest.raises(
+        ParamsError, match="FRAUD3000_API_KEY: both FRAUD3000_API_KEY and FRAUD3000_API_KEY_FILE are set"
+    ) as refused:
         api_keys.master_key({"FRAUD3000_API_KEY": "other secret text", "FRAUD3000_API_KEY_FILE": str(file)})
     assert "secret text" not in str(refused.value)
 
@@ -48,5 +50,5 @@ def test_a_file_that_holds_none_is_named(tmp_path, content, problem):
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(ParamsError, match=problem) as refused:
-        secrets.secret({"FRAUD3000_API_KEY_FILE": str(file)}, "FRAUD3000_API_KEY")
+        secrets.read_secret({"FRAUD3000_API_KEY_FILE": str(file)}, "FRAUD3000_API_KEY")
     assert "key.txt" in str(refused.value)

@@ -85,13 +85,13 @@ def test_equal_records_are_decided_by_report_then_by_place():
     ],
 )
 def test_which_rows_make_a_record_and_when_it_was_recorded(change, expected):
-    ledger = visibility.ledger_of(transaction(**change), DELAY)
+    ledger = visibility.ledger_from_rows(transaction(**change), DELAY)
     assert ledger.select("is_fraud", "reported_at", "recorded_at").rows() == expected
     assert ledger.schema == pl.Schema(LEDGER)
 
 
 def test_without_time_every_label_is_known():
     transactions = transaction(is_fraud=1).drop("ts")
-    ledger = visibility.ledger_of(transactions, DELAY)
+    ledger = visibility.ledger_from_rows(transactions, DELAY)
     assert visibility.known_at(transactions, ledger, None, label_delay=DELAY).to_list() == [1]
     assert visibility.known_at(transactions, records(), None, label_delay=DELAY).to_list() == [0]

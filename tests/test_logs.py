@@ -39,19 +39,19 @@ def logged(*, style: str = "text", verbosity: int = 0) -> io.StringIO:
 
 def test_text_tells_time_level_message_and_fields() -> None:
     stream = logged()
-    logs.done("prepare", {"rows read": 7, "source": "custom", "sorted": True}, seconds=1.234)
+    logs.log_done("prepare", {"rows read": 7, "source": "custom", "sorted": True}, seconds=1.234)
     assert stream.getvalue()[9:] == "info    prepare done rows_read=7 seconds=1.23\n"
 
 
 def test_no_fraction_passes_for_a_card_number() -> None:
     stream = logged()
-    logs.done("train", {"prevalence": 0.013670000000000001, "share": 1 / 3, "rows": 17_208}, seconds=2.0)
+    logs.log_done("train", {"prevalence": 0.013670000000000001, "share": 1 / 3, "rows": 17_208}, seconds=2.0)
     assert stream.getvalue()[9:] == "info    train done prevalence=0.01367 share=0.333333 rows=17208 seconds=2.0\n"
 
 
 def test_json_is_one_object_a_line() -> None:
     stream = logged(style="json")
-    logs.done("prepare", {"rows read": 7}, seconds=2.0)
+    logs.log_done("prepare", {"rows read": 7}, seconds=2.0)
     logger.warning("second")
     first, second = (json.loads(line) for line in stream.getvalue().splitlines())
     assert (first["message"], first["rows_read"], first["seconds"]) == ("prepare done", 7, 2.0)
@@ -114,7 +114,7 @@ def test_the_environment_chooses_the_style(monkeypatch: pytest.MonkeyPatch) -> N
     logger.info("hello")
     assert json.loads(stream.getvalue())["message"] == "hello"
     monkeypatch.setenv("FRAUD3000_LOG_FORMAT", "xml")
-    with pytest.raises(ParamsError, match="'xml' is no log format"):
+    with pytest.raises(ParamsError, match="'xml' is not a log format"):
         logs.set_up()
 
 

@@ -50,13 +50,13 @@ def test_unknown_keys_name_those_there_are() -> None:
         ({"policy": {"review_cost": -1}}, "policy.review_cost: Input should be greater than or equal to 0, found -1"),
         ({"policy": {"lost_sale": -5}}, "policy.lost_sale: Input should be greater than or equal to 0, found -5"),
         ({"train": {"estimator": "xgboost"}}, "train.estimator: Input should be 'hist_gradient_boosting'"),
-        ({"prepare": {"label_delay": "1mo"}}, "prepare.label_delay: '1mo' is no duration"),
-        ({"featurize": {"zone": "Mars/Olympus"}}, "'Mars/Olympus' is no time zone"),
+        ({"prepare": {"label_delay": "1mo"}}, "prepare.label_delay: '1mo' is not a duration"),
+        ({"featurize": {"zone": "Mars/Olympus"}}, "'Mars/Olympus' is not a time zone"),
         ({"featurize": {"split": {"train": 0.9}}}, "must be above 0 and sum to 1, found 1.3"),
         ({"featurize": {"split": {"by": "dates"}}}, "by 'dates' needs [first, last) dates"),
         (
             {"featurize": {"split": {"by": "dates", **{part: ["2018-02-01", "2018-01-01"] for part in ("train", "valid", "test")}}}},
-            "the first date of a span must lie before its last",
+            "the first date of a span must be before its last date",
         ),
         ({"featurize": {"split": {"by": "time", "test": ["2018-01-01", "2018-02-01"]}}}, "by 'time' needs fractions"),
     ],
@@ -74,7 +74,7 @@ def test_all_problems_at_once() -> None:
     ("text", "message"),
     [
         ("workspace: [", "not valid YAML"),
-        ("- a\n- b\n", "holds a list, not keys and values"),
+        ("- a\n- b\n", "expected keys and values, found a list"),
         ("workspace: ${FRAUD3000_NOWHERE}\n", "workspace: the environment variable FRAUD3000_NOWHERE is not set"),
     ],
 )

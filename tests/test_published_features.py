@@ -33,7 +33,7 @@ def stream(rows: int) -> pl.DataFrame:
 
 def test_small_stream_differs_only_in_ties_and_on_edges():
     transactions = stream(2_000)
-    found = handbook_features.compare(transactions, visibility.ledger_of(transactions, WEEK))
+    found = handbook_features.compare(transactions, visibility.ledger_from_rows(transactions, WEEK))
     assert len(found) == 12
     assert {figures["unexplained"] for figures in found.values()} == {0}
     assert found["card_count_1d"]["differ"] > 0

@@ -67,7 +67,7 @@ def test_a_span_without_transactions_is_told():
 
 
 def test_too_little_time_for_burn_in_and_gaps_is_told():
-    with pytest.raises(ParamsError, match="leave nothing after"):
+    with pytest.raises(ParamsError, match="are too few for a burn-in of"):
         splits.assign(daily(20), SplitParams(), label_delay=WEEK, burn_in=WEEK)
 
 
@@ -78,16 +78,16 @@ def test_random_is_seeded_and_independent_of_row_order():
     assert split.counts == {"train": 30, "valid": 10, "test": 10}
     assert split.boundaries.as_of is None
     backwards = splits.assign(rows.reverse(), params, label_delay=WEEK, burn_in=NONE)
-    assert backwards.of(rows.reverse()).reverse().to_list() == split.of(rows).to_list()
+    assert backwards.split_column(rows.reverse()).reverse().to_list() == split.split_column(rows).to_list()
 
 
 @pytest.mark.parametrize("by", ["time", "random"])
 def test_rows_that_come_in_pieces_belong_where_they_do_as_a_whole(by):
     rows = daily(50) if by == "time" else daily(50).drop("ts")
     split = splits.assign(rows.lazy(), SplitParams(by=by), label_delay=WEEK, burn_in=NONE)
-    parts = [split.of(rows.slice(start, 7), start) for start in range(0, 50, 7)]
-    assert pl.concat(parts).equals(split.of(rows))
-    assert dict(split.of(rows).value_counts().iter_rows()) == split.counts
+    parts = [split.split_column(rows.slice(start, 7), start) for start in range(0, 50, 7)]
+    assert pl.concat(parts).equals(split.split_column(rows))
+    assert dict(split.split_column(rows).value_counts().iter_rows()) == split.counts
 
 
 def test_time_asked_of_data_without_time_is_refused():
@@ -96,7 +96,7 @@ def test_time_asked_of_data_without_time_is_refused():
 
 
 def test_a_random_split_of_data_with_time_is_refused():
-    with pytest.raises(ParamsError, match=r"featurize\.split\.by: 'random' is for data without time"):
+    with pytest.raises(ParamsError, match=r"featurize\.split\.by: 'random' is only for data without time"):
         splits.assign(daily(50), SplitParams(by="random"), label_delay=WEEK, burn_in=NONE)
 
 
@@ -117,11 +117,11 @@ def test_cards_leave_evaluation_once_their_fraud_is_known():
 
 def test_a_final_model_learns_up_to_the_day_and_keeps_validation_before_training_where_it_lies():
     split = splits.Boundaries((day(7), day(20)), (day(0), day(5)), (day(22), day(30)), as_of=day(22))
-    final = splits.final(split, day(35), timedelta(days=2))
+    final = splits.final_boundaries(split, day(35), timedelta(days=2))
     assert (final.train, final.valid, final.test, final.as_of) == ((day(7), day(33)), split.valid, None, day(35))
 
 
 def test_without_newer_rows_there_is_no_final_model():
     split = splits.Boundaries((day(0), day(5)), (day(7), day(10)), (day(12), day(15)), as_of=day(12))
-    with pytest.raises(ParamsError, match="which the split's validation reaches already"):
-        splits.final(split, day(12), timedelta(days=2))
+    with pytest.raises(ParamsError, match="which is not after the split's validation"):
+        splits.final_boundaries(split, day(12), timedelta(days=2))

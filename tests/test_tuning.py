@@ -172,9 +172,9 @@ def test_a_space_that_leads_nowhere_is_refused(key):
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({"low": 1}, "needs low and high, or choices"),
-        ({}, "needs low and high, or choices"),
-        ({"low": 1, "high": 2, "choices": [1]}, "needs low and high, or choices"),
+        ({"low": 1}, "needs either low and high, or choices"),
+        ({}, "needs either low and high, or choices"),
+        ({"low": 1, "high": 2, "choices": [1]}, "needs either low and high, or choices"),
         ({"low": 3, "high": 3}, "low must be below high, found 3 and 3"),
         ({"low": 0, "high": 3, "log": True}, "log needs a low above 0"),
     ],

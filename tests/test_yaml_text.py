@@ -19,8 +19,8 @@ def refusal(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("prepare: {}\nserve: {}\nprepare: {}\n", "prepare: the key comes twice, in lines 1 and 3"),
-        ("prepare:\n  input: a\n  input: b\n", "prepare.input: the key comes twice, in lines 2 and 3"),
+        ("prepare: {}\nserve: {}\nprepare: {}\n", "prepare: the key appears twice, in lines 1 and 3"),
+        ("prepare:\n  input: a\n  input: b\n", "prepare.input: the key appears twice, in lines 2 and 3"),
         ("prepare:\n  'input': a\n  input: b\n", "prepare.input"),
         ("a:\n- b: 1\n- {c: 1, c: 1}\n", "a.1.c"),
         ("a: &base {b: 1, b: 2}\nc: *base\n", "a.b"),
@@ -31,7 +31,7 @@ def refusal(text: str) -> str:
 )
 def test_a_key_that_comes_twice_is_refused(text: str, path: str) -> None:
     assert f"my.yaml: {path}" in refusal(text)
-    assert "comes twice" in refusal(text)
+    assert "appears twice" in refusal(text)
 
 
 def test_all_repeated_keys_are_named() -> None:
@@ -53,7 +53,7 @@ def test_a_merged_key_may_be_overridden() -> None:
     ("text", "reason"),
     [
         ("a: [", "not valid YAML"),
-        ("a: &a [*a]", "holds itself"),
+        ("a: &a [*a]", "contains itself"),
         ("a: !!int x", "not valid YAML"),
         ("a: !!timestamp 2024-99-99", "not valid YAML"),
         ("[" * 5000, "nested too deep"),

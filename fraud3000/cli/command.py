@@ -89,7 +89,7 @@ def finish(summary: Summary, *, as_json: bool, seconds: float) -> None:
     from fraud3000 import errors, logs
     from fraud3000.cli import output
 
-    logs.done(summary.command, summary.facts, seconds=seconds)
+    logs.log_done(summary.command, summary.facts, seconds=seconds)
     output.summary(summary, as_json=as_json)
     if summary.refused:
         raise errors.CheckFailed(summary.refused)

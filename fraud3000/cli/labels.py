@@ -52,7 +52,7 @@ def labels_import(
     """
     from fraud3000.stages import labels
 
-    return labels.take_in(params, file)
+    return labels.import_labels(params, file)
 
 
 @command(labels_app, "fraud3000 labels export ledger.parquet", name="export")

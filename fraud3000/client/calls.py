@@ -215,7 +215,7 @@ def authority(key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
     >>> authority("f3k_1", {}), authority(None, {})
     ({'X-API-Key': 'f3k_1'}, {})
     """
-    key = secrets.secret(environ, VARIABLE) if key is None else key
+    key = secrets.read_secret(environ, VARIABLE) if key is None else key
     if not key:
         return {}
     if not (key.isascii() and key.isprintable() and key == key.strip()):

@@ -1,7 +1,7 @@
-"""What is wrong with a data set although every row of it is fine.
+"""Data-quality findings: problems of a data set whose single rows are all valid.
 
-Findings never stop a run. They speak only where counts and effect are both large, so that a
-small sample does not cry wolf.
+Findings never stop a run. They are reported only if both the counts and the effect are large, so that small
+samples do not cause false alarms.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ import polars as pl
 from fraud3000.data import target_leakage
 from fraud3000.schema import TRANSACTIONS
 
-_EXPECTED_FRAUDS = 10.0  # a month is expected to have this many before having none is remarkable
-_BREAK_RATIO, _BREAK_Z = 2.0, 5.0  # by how much, and how surely, a rate must move
+_EXPECTED_FRAUDS = 10.0  # a month without frauds is reported if at least this many are expected in it
+_BREAK_RATIO, _BREAK_Z = 2.0, 5.0  # the ratio and the standard errors by which a rate must change
 _MANY_TIES, _SOME_TIES = 0.01, 0.0001
 _MANY_UNLABELLED = 0.5
-_LISTED = 6  # months named in one finding
+_LISTED = 6  # months listed in a finding
 _RESOLUTIONS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 _COORDINATES = ("card_lat", "card_long", "terminal_lat", "terminal_long")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about the data that the reader should know.
+    """One data-quality finding.
 
     Attributes
     ----------
     severity
-        `warn` where results would be wrong or flattered, `info` where they are merely limited.
+        `warn` if results would be wrong or too optimistic, `info` if they are only limited.
     """
 
     code: str
@@ -48,14 +48,14 @@ def examine(
     ledger: pl.DataFrame | pl.LazyFrame,
     lost: Mapping[str, int] | None = None,
 ) -> list[Finding]:
-    """Look for what would spoil features, labels or evaluation; of an unread frame column by column.
+    """Look for problems that affect features, labels or evaluation; reads a lazy frame column by column.
 
     Parameters
     ----------
     transactions
         TRANSACTIONS.
     ledger
-        LEDGER; of several records of a transaction the last one counts.
+        LEDGER; the last record of a transaction decides.
     lost
         As in `examine_columns`.
 
@@ -72,41 +72,41 @@ def examine(
     >>> ledger = pl.DataFrame(schema={"transaction_id": pl.String, "is_fraud": pl.Int8})
     >>> for finding in examine(transactions, ledger):
     ...     print(finding.severity, finding.code, "|", finding.text)
-    warn no_frauds | None of 2 transactions is a fraud: there is nothing to learn.
-    info constant_column | Column channel holds 'web' in every row and tells nothing.
+    warn no_frauds | None of 2 transactions is a fraud: a model cannot be trained.
+    info constant_column | Column channel is 'web' in every row and carries no information.
     """
-    whole = transactions.lazy()
-    seen = _Seen(whole, _label(whole, ledger.lazy()))
-    looks: list[Callable[[_Seen], Iterator[Finding]]] = [_unlabelled, _giveaways]
-    if "ts" in seen.schema:
-        looks += [_months, _ties, partial(_reports, ledger=ledger.lazy())]
-    found = [finding for look in looks for finding in look(seen)]
-    found += examine_columns(whole, lost or {})
-    found += _reported_early(whole, ledger.lazy())
-    return sorted(found, key=lambda finding: finding.severity != "warn")
+    rows = transactions.lazy()
+    data = _LabelledRows(rows, _label(rows, ledger.lazy()))
+    checks: list[Callable[[_LabelledRows], Iterator[Finding]]] = [_unlabelled, _leaking_columns]
+    if "ts" in data.schema:
+        checks += [_months, _ties, partial(_reports, ledger=ledger.lazy())]
+    findings = [finding for check in checks for finding in check(data)]
+    findings += examine_columns(rows, lost or {})
+    findings += _reported_early(rows, ledger.lazy())
+    return sorted(findings, key=lambda finding: finding.severity != "warn")
 
 
 def examine_columns(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> list[Finding]:
-    """Report values that became null, and columns that are empty or constant: what needs no label.
+    """Report values that became null, and columns that are empty or constant; needs no labels.
 
     Parameters
     ----------
     transactions
         TRANSACTIONS.
     lost
-        For each column, how many of its values could not be read and became null.
+        For each column, the number of values that could not be read and became null.
     """
     return [*_lost_values(transactions, lost), *_empty_columns(transactions)]
 
 
 def column_warnings(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> tuple[str, ...]:
     """Return the texts of those findings of `examine_columns` that are warnings."""
-    return tuple(one.text for one in examine_columns(transactions, lost) if one.severity == "warn")
+    return tuple(finding.text for finding in examine_columns(transactions, lost) if finding.severity == "warn")
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Transactions, of which a look reads the columns it needs, and their labels."""
+class _LabelledRows:
+    """Transactions, of which each check reads the columns it needs, and their labels."""
 
     rows: pl.LazyFrame
     label: pl.Series
@@ -124,7 +124,7 @@ class _Seen:
 
 
 def _reported_early(transactions: pl.LazyFrame, ledger: pl.LazyFrame) -> Iterator[Finding]:
-    """Labels that were reported before their transaction; they count once the label delay has passed, as others do."""
+    """Report labels with a report time before their transaction; like others, they count after the label delay."""
     if "ts" not in transactions.collect_schema() or "reported_at" not in ledger.collect_schema():
         return
     reported = ledger.filter(pl.col("reported_at").is_not_null())
@@ -136,34 +136,36 @@ def _reported_early(transactions: pl.LazyFrame, ledger: pl.LazyFrame) -> Iterato
             "reported_early",
             "warn",
             f"{count:,} label record{'s were' if count > 1 else ' was'} reported before the transaction took place, for "
-            f"instance of {first}: are both times in the zone that the params state?",
+            f"example {first}: are both times in the zone that the params state?",
         )
 
 
 def _label(transactions: pl.LazyFrame, ledger: pl.LazyFrame) -> pl.Series:
-    """The label as known at the end: the last record, else legitimate, else null where the row has none."""
-    last = ledger.group_by("transaction_id").agg(pl.col("is_fraud").last().alias("told"))
+    """The final label: the last record, else legitimate, else null for a row without a label."""
+    last = ledger.group_by("transaction_id").agg(pl.col("is_fraud").last().alias("recorded"))
     presumed = pl.when("labelled").then(pl.col("is_fraud").fill_null(0))
     rows = transactions.select("transaction_id", presumed=presumed)
-    told = rows.join(last, on="transaction_id", how="left", maintain_order="left")
-    return told.select(label=pl.coalesce("told", "presumed")).collect(engine="streaming").to_series()
+    joined = rows.join(last, on="transaction_id", how="left", maintain_order="left")
+    return joined.select(label=pl.coalesce("recorded", "presumed")).collect(engine="streaming").to_series()
 
 
-def _unlabelled(seen: _Seen) -> Iterator[Finding]:
-    frauds, without, rows = seen.label.sum(), seen.label.null_count(), seen.height
+def _unlabelled(data: _LabelledRows) -> Iterator[Finding]:
+    frauds, without, rows = data.label.sum(), data.label.null_count(), data.height
     if not frauds:
-        yield Finding("no_frauds", "warn", f"None of {rows:,} transactions is a fraud: there is nothing to learn.")
+        yield Finding("no_frauds", "warn", f"None of {rows:,} transactions is a fraud: a model cannot be trained.")
     if without:
         severity: Literal["warn", "info"] = "warn" if without >= _MANY_UNLABELLED * rows else "info"
-        text = f"{without:,} of {rows:,} transactions ({without / rows:.1%}) have no label and teach nothing."
+        text = (
+            f"{without:,} of {rows:,} transactions ({without / rows:.1%}) have no label and are not used in training."
+        )
         yield Finding("unlabelled", severity, text)
 
 
-def _months(seen: _Seen) -> Iterator[Finding]:
+def _months(data: _LabelledRows) -> Iterator[Finding]:
     """Compare the months' shares of labels and of frauds."""
     months = (
-        seen.columns("ts")
-        .with_columns(label=seen.label)
+        data.columns("ts")
+        .with_columns(label=data.label)
         .lazy()
         .group_by(month=pl.col("ts").dt.truncate("1mo"))
         .agg(rows=pl.len(), known=pl.col("label").count(), frauds=pl.col("label").sum().cast(pl.Int64))
@@ -174,27 +176,27 @@ def _months(seen: _Seen) -> Iterator[Finding]:
     known, frauds = int(months["known"].sum()), int(months["frauds"].sum())
     if not frauds:
         return
-    yield from _silent_months(months, known / seen.height, frauds / known)
-    yield from _breaks(months, _frauds_per_card(seen, frauds))
+    yield from _empty_months(months, known / data.height, frauds / known)
+    yield from _breaks(months, _frauds_per_card(data, frauds))
 
 
-def _silent_months(months: pl.DataFrame, known_share: float, fraud_share: float) -> Iterator[Finding]:
+def _empty_months(months: pl.DataFrame, known_share: float, fraud_share: float) -> Iterator[Finding]:
     unlabelled = months.filter((pl.col("known") == 0) & (pl.col("rows") * known_share >= _EXPECTED_FRAUDS))
     if unlabelled.height:
-        text = f"{_named(unlabelled)}: {int(unlabelled['rows'].sum()):,} transactions and not one label."
+        text = f"{_list_months(unlabelled)}: {int(unlabelled['rows'].sum()):,} transactions, none with a label."
         yield Finding("months_without_labels", "warn", text)
     expected = pl.col("known") * fraud_share
     silent = months.filter((pl.col("frauds") == 0) & (expected >= _EXPECTED_FRAUDS))
     if silent.height:
         known = int(silent["known"].sum())
-        text = f"{_named(silent)}: no fraud in {known:,} transactions, where {known * fraud_share:,.0f} would be usual."
+        text = f"{_list_months(silent)}: no fraud in {known:,} transactions; {known * fraud_share:,.0f} were expected."
         yield Finding("months_without_frauds", "warn", text)
 
 
 def _breaks(months: pl.DataFrame, clustering: float) -> Iterator[Finding]:
-    """Tell where the share of fraud moves from one month to the next by more than chance and twofold."""
-    alive = months.filter(pl.col("frauds") > 0)
-    rows = alive.select("month", "known", "frauds").rows()
+    """Report months in which the share of fraud differs from the previous month significantly and by a factor of two."""
+    with_frauds = months.filter(pl.col("frauds") > 0)
+    rows = with_frauds.select("month", "known", "frauds").rows()
     for (_, known, frauds), (month, known_next, frauds_next) in pairwise(rows):
         before, after = frauds / known, frauds_next / known_next
         pooled = (frauds + frauds_next) / (known + known_next)
@@ -202,17 +204,17 @@ def _breaks(months: pl.DataFrame, clustering: float) -> Iterator[Finding]:
         if max(before, after) >= _BREAK_RATIO * min(before, after) and abs(after - before) > _BREAK_Z * deviation:
             text = (
                 f"{month}: {after:.3%} of transactions are fraud, after {before:.3%} the month before"
-                f" ({frauds_next:,} and {frauds:,} frauds); were labels made in another way?"
+                f" ({frauds_next:,} and {frauds:,} frauds); did the way of labelling change?"
             )
             yield Finding("label_rate_break", "warn", text)
 
 
-def _reports(seen: _Seen, ledger: pl.LazyFrame) -> Iterator[Finding]:
-    """Report that no fraud was known by the time of the last transaction, if many could have been."""
+def _reports(data: _LabelledRows, ledger: pl.LazyFrame) -> Iterator[Finding]:
+    """Report if no fraud was known by the time of the last transaction although many have a report time."""
     if "reported_at" not in ledger.collect_schema():
         return
     reports = ledger.filter(is_fraud=1).select("reported_at").collect(engine="streaming").to_series().drop_nulls()
-    first, last = reports.min(), seen.columns(pl.col("ts").max()).item()
+    first, last = reports.min(), data.columns(pl.col("ts").max()).item()
     if len(reports) >= _EXPECTED_FRAUDS and isinstance(first, datetime) and first > last:
         text = (
             f"All {len(reports):,} frauds with a report time were reported after the last transaction"
@@ -222,30 +224,33 @@ def _reports(seen: _Seen, ledger: pl.LazyFrame) -> Iterator[Finding]:
         yield Finding("reports_in_future", "warn", text)
 
 
-def _frauds_per_card(seen: _Seen, frauds: int) -> float:
-    """Frauds come in runs of one card, so a month has fewer independent ones than it counts."""
-    if "card_id" not in seen.schema:
+def _frauds_per_card(data: _LabelledRows, frauds: int) -> float:
+    """Mean number of frauds per card with fraud: frauds cluster on cards, so fewer of them are independent."""
+    if "card_id" not in data.schema:
         return 1.0
-    of_fraud = pl.lit((seen.label == 1).fill_null(value=False))
-    return frauds / max(1, seen.columns(pl.col("card_id").filter(of_fraud)).n_unique())
+    of_fraud = pl.lit((data.label == 1).fill_null(value=False))
+    return frauds / max(1, data.columns(pl.col("card_id").filter(of_fraud)).n_unique())
 
 
-def _ties(seen: _Seen) -> Iterator[Finding]:
-    """Tell what the clock cannot put in order: transactions at equal times do not see each other."""
-    if "card_id" not in seen.schema or seen.height < 2:
+def _ties(data: _LabelledRows) -> Iterator[Finding]:
+    """Report transactions of a card at equal times; by the time contract they do not see each other."""
+    if "card_id" not in data.schema or data.height < 2:
         return
-    ts = seen.columns("ts").to_series()
+    ts = data.columns("ts").to_series()
     same = ts == ts.shift(1)
     near = pl.lit(same.fill_null(value=False) | same.shift(-1).fill_null(value=False))
     hashed = pl.struct("card_id", "ts").hash().filter(near & pl.col("card_id").is_not_null())
-    crowded = seen.columns(hashed.alias("hash")).to_series().sort()
+    crowded = data.columns(hashed.alias("hash")).to_series().sort()
     again = (crowded == crowded.shift(1)).fill_null(value=False)
     tied = int((again | again.shift(-1, fill_value=False)).sum())
-    share, unit = tied / seen.height, _resolution(ts)
+    share, unit = tied / data.height, _resolution(ts)
     if tied == 0 or (share < _SOME_TIES and unit is None):
         return
     clock = f"one whole {unit}" if unit else "time"
-    text = f"{tied:,} transactions ({share:.2%}) share card and {clock} with another and do not see it."
+    text = (
+        f"{tied:,} transactions ({share:.2%}) share card and {clock} with another transaction; "
+        "features of neither include the other."
+    )
     yield Finding("ties", "warn" if share >= _MANY_TIES else "info", text)
 
 
@@ -254,11 +259,11 @@ def _resolution(ts: pl.Series) -> str | None:
     return next((unit for seconds, unit in _RESOLUTIONS if (epoch % (seconds * 1_000_000) == 0).all()), None)
 
 
-def _giveaways(seen: _Seen) -> Iterator[Finding]:
-    for name in ["amount", *_passthrough(seen.schema)]:
-        reason = target_leakage.reason(seen.columns(name).to_series(), seen.label)
+def _leaking_columns(data: _LabelledRows) -> Iterator[Finding]:
+    for name in ["amount", *_passthrough(data.schema)]:
+        reason = target_leakage.leak_reason(data.columns(name).to_series(), data.label)
         if reason:
-            text = f"Column {name} gives the label away: {reason}. If it is known only afterwards, drop it."
+            text = f"Column {name} reveals the label: {reason}. If it is known only after the transaction, drop it."
             yield Finding("gives_label_away", "warn", text)
 
 
@@ -274,24 +279,25 @@ def _empty_columns(transactions: pl.LazyFrame) -> Iterator[Finding]:
     names = transactions.collect_schema().names()
     for name in ["amount", *(name for name in _COORDINATES if name in names), *_passthrough(names)]:
         column = pl.col(name)
-        looked = {
+        checks = {
             "rows": pl.len(),
             "nulls": column.null_count(),
             "first": column.first(),
             "same": (column == column.first()).all(),
         }
-        looks = [look.alias(word) for word, look in looked.items()]
-        rows, nulls, first, same = transactions.select(looks).collect(engine="streaming").row(0)
+        named = [check.alias(name) for name, check in checks.items()]
+        rows, nulls, first, same = transactions.select(named).collect(engine="streaming").row(0)
         if nulls == rows:
             yield Finding("all_null_column", "warn", f"Column {name} is empty in every row.")
         elif rows > 1 and nulls == 0 and same:
-            yield Finding("constant_column", "info", f"Column {name} holds {first!r} in every row and tells nothing.")
+            text = f"Column {name} is {first!r} in every row and carries no information."
+            yield Finding("constant_column", "info", text)
 
 
 def _passthrough(names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in TRANSACTIONS]
 
 
-def _named(months: pl.DataFrame) -> str:
+def _list_months(months: pl.DataFrame) -> str:
     names = months["month"].to_list()
     return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more months" if len(names) > _LISTED else "")

@@ -1,9 +1,9 @@
-"""How long it takes until frauds are known, estimated from those that are known so far.
+"""Estimate the reporting delay of frauds from the frauds known so far.
 
-On any day the frauds with a long delay are the ones that are still missing, so the delays that were seen are too short: they
-are truncated from the right, by the age of their transaction. Read from the longest delay to the shortest, the same
-data are truncated from the left, for which the product-limit estimator is made. What takes longer than any transaction
-is old cannot be seen at all: every share here is of the frauds that become known within the horizon.
+On any day the frauds with a long delay are not known yet, so the observed delays are too short: they are right-truncated by
+the age of their transaction. In reversed time the data are left-truncated, and the product-limit estimator applies. Delays
+longer than the age of every transaction cannot be observed; every share here is a share of the frauds that become known
+within the horizon.
 
 References
 ----------
@@ -28,13 +28,13 @@ from fraud3000.schema import REFUND
 
 Floats = npt.NDArray[np.float64]
 Shares = tuple[Floats, Floats, Floats]
-"""Shares with the ends of their intervals; not a number where nothing is known."""
+"""Shares with the lower and upper ends of their intervals; NaN if unknown."""
 
 OLDEST = 10
-"""Transactions that must be older than the horizon, or a tenth of all where that is fewer."""
+"""Number of transactions that must be older than the horizon; a tenth of all if that is fewer."""
 
 LEAST_COVERAGE = 0.1
-"""Share of a week's frauds that must be known for the rest to be told from them."""
+"""Share of a week's frauds that must be known for an estimate of the rest."""
 
 _Z = 1.959964  # of intervals of 95 %
 _DAY = timedelta(days=1)
@@ -42,7 +42,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, eq=False)
 class DelayCurve:
-    """Which share of the frauds is known how long after their transactions.
+    """Cumulative share of frauds known by the time since their transactions.
 
     Attributes
     ----------
@@ -53,13 +53,13 @@ class DelayCurve:
     deviation
         Float64: standard deviation of the logarithm of the share, by Greenwood's formula.
     horizon
-        Days. How long delays are seen at all; no share is known from there on. Infinite where nothing is truncated.
+        Days. The longest delay that can be observed; shares from there on are unknown. Infinite without truncation.
     begin
-        Days. Below it nothing is known: too few old transactions have short delays. 0 as a rule.
+        Days. Shares below it are unknown, because too few old transactions have short delays. Usually 0.
     reports
-        How many delays it is made of.
+        Number of delays in the estimate.
     beyond
-        How many more were longer than the horizon.
+        Number of further delays, longer than the horizon.
     """
 
     days: Floats
@@ -71,60 +71,61 @@ class DelayCurve:
     beyond: int
 
     def at(self, days: npt.ArrayLike) -> Shares:
-        """The share known so many days after the transaction, with pointwise intervals of 95 %."""
-        asked = np.asarray(days, dtype=np.float64)
-        place = np.searchsorted(self.days, asked, side="right") - 1
-        share = np.where(place < 0, 0.0, np.append(self.share, 0.0)[place])
-        spread = np.where(place < 0, 0.0, np.append(self.deviation, 0.0)[place])
-        unknown = (asked < self.begin) | (asked >= self.horizon) | (self.reports == 0)
+        """The share known at these numbers of days after the transaction, with pointwise 95 % intervals."""
+        elapsed = np.asarray(days, dtype=np.float64)
+        index = np.searchsorted(self.days, elapsed, side="right") - 1
+        share = np.where(index < 0, 0.0, np.append(self.share, 0.0)[index])
+        spread = np.where(index < 0, 0.0, np.append(self.deviation, 0.0)[index])
+        unknown = (elapsed < self.begin) | (elapsed >= self.horizon) | (self.reports == 0)
         low, high = _bounds(share, spread)
         return np.where(unknown, np.nan, share), np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
 
     def quantile(self, share: float) -> tuple[float, float, float] | None:
-        """Days until a share is known, with an interval of 95 %; None where there are no reports."""
+        """Days until a share is known, with a 95 % interval; None if there are no reports."""
         if not self.reports:
             return None
         low, high = _bounds(self.share, self.deviation)
-        found = [self.days[np.argmax(by >= share)] for by in (self.share, high, low)]
-        return float(found[0]), float(found[1]), float(found[2])
+        days = [self.days[np.argmax(curve >= share)] for curve in (self.share, high, low)]
+        return float(days[0]), float(days[1]), float(days[2])
 
 
 def estimate(delay: npt.ArrayLike, age: npt.ArrayLike) -> DelayCurve:
-    """The curve of delays that were seen, each because it is shorter than its transaction is old.
+    """Estimate the curve from right-truncated delays: each was observed because it is shorter than its transaction's age.
 
-    The share at a delay is the product, over all longer ones, of the part of the delays at risk there that are shorter; at
-    risk at u are those of at most u whose transaction is older than u.
+    The share at a delay is the product, over all longer delays u, of the fraction of the delays at risk at u that are shorter
+    than u; at risk at u are the delays of at most u whose transaction is older than u.
 
     Parameters
     ----------
     delay
-        Days from each transaction to when it was known as fraud.
+        Days from each transaction until it was known as fraud.
     age
-        Days from each transaction to now; infinite where any delay would have been seen.
+        Days from each transaction to now; infinite if every delay would have been observed.
 
     Raises
     ------
     ValueError
-        A delay is negative, or could not have been seen.
+        A delay is negative, or not less than its age.
 
     Examples
     --------
-    Two transactions are 2 and 20 days old. Of the older, of which any delay can be seen, half were short:
+    Transactions are 2 or 20 days old. Of the older ones, for which long delays can be observed, half had short delays:
 
     >>> curve = estimate([1, 1, 10, 1], [20, 2, 20, 2])
     >>> curve.share.tolist(), estimate([1, 1, 10, 1], [np.inf] * 4).share.tolist()
     ([0.5, 1.0], [0.75, 1.0])
     """
-    delays, ages = (np.asarray(given, dtype=np.float64) for given in (delay, age))
+    delays, ages = (np.asarray(values, dtype=np.float64) for values in (delay, age))
     if ((delays < 0) | (delays >= ages)).any():
-        raise ValueError("a delay is at least 0 and less than its transaction is old")
+        raise ValueError("a delay must be at least 0 and less than the age of its transaction")
     horizon = _horizon(ages)
     within = delays < horizon
-    known, seen = np.sort(delays[within]), np.sort(ages[within])
+    known, known_ages = np.sort(delays[within]), np.sort(ages[within])
     days, counts = np.unique(known, return_counts=True)
-    at_risk = np.searchsorted(known, days, side="right") - np.searchsorted(seen, days, side="right")
-    alone = np.flatnonzero(counts == at_risk)  # the shortest one always is; nothing is known below any other
-    first = int(alone[-1]) if alone.size else 0
+    at_risk = np.searchsorted(known, days, side="right") - np.searchsorted(known_ages, days, side="right")
+    # where all delays at risk are equal, nothing is known about shorter ones; always so at the shortest delay
+    without_shorter = np.flatnonzero(counts == at_risk)
+    first = int(without_shorter[-1]) if without_shorter.size else 0
     counts, at_risk = counts[first:], at_risk[first:]
     begin = float(days[first]) if first else 0.0
     return DelayCurve(
@@ -139,102 +140,102 @@ def estimate(delay: npt.ArrayLike, age: npt.ArrayLike) -> DelayCurve:
 
 
 def when_known(transactions: pl.DataFrame, ledger: pl.DataFrame, label_delay: timedelta) -> pl.DataFrame:
-    """The records of transactions, each with when it was known whatever the label delay is.
+    """The records with the time at which each became known, independent of the configured label delay.
 
-    That is `recorded_at`, but where it was set to the label delay because the report came before it, it is `reported_at`:
-    what is estimated must not depend on the label delay that was chosen.
+    This is `recorded_at`; or `reported_at` if `recorded_at` was set to the end of the label delay because the report came
+    earlier. The estimate must not depend on the configured delay.
 
     Parameters
     ----------
     transactions
-        TRANSACTIONS, of which transaction_id and ts are needed.
+        TRANSACTIONS; needs transaction_id and ts.
     ledger
         LEDGER; records of other transactions are left out.
     label_delay
-        With which the ledger was made.
+        The delay with which the ledger was created.
 
     Returns
     -------
     polars.DataFrame
-        LEDGER, in its order, with `ts` of the transaction, and `untold` where only the label delay says when it was known.
+        LEDGER in its order, with `ts` of the transaction and `delay_unknown`: True if only the label delay states the time.
     """
-    named = ledger.lazy().select("transaction_id").unique()
-    timed = transactions.lazy().select("transaction_id", "ts").join(named, on="transaction_id", how="semi")
-    found = ledger.join(timed.collect(), on="transaction_id", how="inner", maintain_order="left")
+    ids = ledger.lazy().select("transaction_id").unique()
+    timed = transactions.lazy().select("transaction_id", "ts").join(ids, on="transaction_id", how="semi")
+    records = ledger.join(timed.collect(), on="transaction_id", how="inner", maintain_order="left")
     at_the_delay = pl.col("recorded_at") == pl.col("ts") + label_delay
-    return found.with_columns(
+    return records.with_columns(
         recorded_at=pl.when(at_the_delay).then(pl.coalesce("reported_at", "recorded_at")).otherwise("recorded_at"),
-        untold=at_the_delay & pl.col("reported_at").is_null(),
+        delay_unknown=at_the_delay & pl.col("reported_at").is_null(),
     )
 
 
 def known_frauds(records: pl.DataFrame, as_of: datetime, precedence: Sequence[str] = ()) -> pl.DataFrame:
-    """The frauds known at a moment, and how long each took.
+    """The frauds known at a time, and the delay of each.
 
-    A transaction is one if the record that decides then says so: a fraud that was reversed is none. Its delay ends when it
-    was first known as fraud.
+    A transaction counts if the deciding record at that time is fraud, so reversed frauds do not count. The delay ends when
+    it was first known as fraud.
 
     Parameters
     ----------
     records
-        As `when_known` gives them.
+        Result of `when_known`.
     precedence
         Sources, the most trusted first.
 
     Returns
     -------
     polars.DataFrame
-        `transaction_id, ts, delay, age`, the last two in days, by time. `delay` is null where it is untold.
+        `transaction_id, ts, delay, age`, the last two in days, by time. `delay` is null if it is unknown.
     """
-    told = records.filter((pl.col("recorded_at") < as_of) & (pl.col("ts") < as_of))
+    known = records.filter((pl.col("recorded_at") < as_of) & (pl.col("ts") < as_of))
     fraud = pl.col("is_fraud") == 1
     frauds = (
-        visibility.changes(told, precedence)
+        visibility.changes(known, precedence)
         .group_by("transaction_id", maintain_order=True)
         .agg(since=pl.col("since").filter(fraud).first(), now=fraud.last())
         .filter("now")
     )
-    of_each = told.group_by("transaction_id", "recorded_at").agg(pl.col("ts").first(), pl.col("untold").all())
-    found = frauds.join(of_each, left_on=["transaction_id", "since"], right_on=["transaction_id", "recorded_at"])
+    times = known.group_by("transaction_id", "recorded_at").agg(pl.col("ts").first(), pl.col("delay_unknown").all())
+    joined = frauds.join(times, left_on=["transaction_id", "since"], right_on=["transaction_id", "recorded_at"])
     delay, age = _days(pl.col("since") - pl.col("ts")).clip(0), _days(as_of - pl.col("ts"))
-    return found.select("transaction_id", "ts", delay=pl.when(~pl.col("untold")).then(delay), age=age).sort(
+    return joined.select("transaction_id", "ts", delay=pl.when(~pl.col("delay_unknown")).then(delay), age=age).sort(
         "ts", "transaction_id"
     )
 
 
-def curve_of(frauds: pl.DataFrame) -> DelayCurve:
-    """The curve of `known_frauds`, of those whose delay is known."""
+def curve_from_frauds(frauds: pl.DataFrame) -> DelayCurve:
+    """Estimate the curve from the `known_frauds` whose delay is known."""
     timed = frauds.filter(pl.col("delay").is_not_null())
     return estimate(timed["delay"].to_numpy(), timed["age"].to_numpy())
 
 
-def proposed(curve: DelayCurve, share: float) -> timedelta | None:
-    """The label delay by which a share of the frauds is known, in whole days; None where there are no reports."""
-    found = curve.quantile(share)
-    return None if found is None else math.ceil(found[0]) * _DAY
+def propose_label_delay(curve: DelayCurve, share: float) -> timedelta | None:
+    """The label delay, in whole days, after which a share of the frauds is known; None if there are no reports."""
+    quantile = curve.quantile(share)
+    return None if quantile is None else math.ceil(quantile[0]) * _DAY
 
 
 def nowcast(
     curve: DelayCurve, transactions: pl.DataFrame, frauds: pl.DataFrame, as_of: datetime, *, weeks: int = 8
 ) -> pl.DataFrame:
-    """The frauds of the last weeks, known and still to be reported.
+    """Estimate the frauds of the last weeks, known and still to be reported.
 
-    Of a week's frauds the share known by now is that of its transactions by their ages, as if frauds came evenly among them.
-    The known ones over that share are all that will be known within the horizon.
+    The share of a week's frauds that is known by now is the mean of the curve over its transactions, as if frauds were evenly
+    distributed among them. The known frauds divided by that share estimate all that will be known within the horizon.
 
     Parameters
     ----------
     transactions
-        TRANSACTIONS, of which ts and status are needed; refunds are left out.
+        TRANSACTIONS; needs transaction_id, ts and status. Refunds are left out.
     frauds
-        As `known_frauds` gives them.
+        Result of `known_frauds`.
 
     Returns
     -------
     polars.DataFrame
         One row for each week of seven days up to `as_of`, the oldest first: `first` and `last` Datetime, [first, last);
-        `transactions, known` Int64; `coverage`, the share that is known; `expected, low, high`, frauds in all with an
-        interval of 95 %, null where less than `LEAST_COVERAGE` is known. A week without transactions is left out.
+        `transactions, known` Int64; `coverage`, the share that is known; `expected, low, high`, the total of frauds with a
+        95 % interval, null if less than `LEAST_COVERAGE` is known. Weeks without transactions are left out.
     """
     number = ((as_of - pl.col("ts")).dt.total_microseconds() - 1) // (7 * 86_400_000_000)
     recent = (pl.col("ts") < as_of) & (number < weeks)
@@ -244,10 +245,10 @@ def nowcast(
         .select("transaction_id", "ts", week=number)
     ).collect()
     share, low, _ = curve.at(_days_of(rows["ts"], as_of))
-    whole = _days_of(rows["ts"], as_of) >= curve.horizon
+    complete = _days_of(rows["ts"], as_of) >= curve.horizon
     rows = rows.with_columns(
-        coverage=pl.Series(np.where(whole, 1.0, share)).fill_nan(None),
-        doubt=pl.Series(np.where(whole, 0.0, (share - low) / _Z)).fill_nan(None),
+        coverage=pl.Series(np.where(complete, 1.0, share)).fill_nan(None),
+        error=pl.Series(np.where(complete, 0.0, (share - low) / _Z)).fill_nan(None),
         known=pl.col("transaction_id").is_in(frauds["transaction_id"].implode()),
     )
     by_week = (
@@ -256,13 +257,15 @@ def nowcast(
             pl.len().cast(pl.Int64).alias("transactions"),
             pl.col("known").sum().cast(pl.Int64),
             coverage=pl.when(pl.col("coverage").null_count() == 0).then(pl.col("coverage").mean()),
-            doubt=pl.col("doubt").mean(),
+            error=pl.col("error").mean(),
         )
         .sort("week", descending=True)
     )
-    told, known = pl.col("coverage") >= LEAST_COVERAGE, pl.col("known")
-    least = pl.max_horizontal(known, 1)  # where none is known, the doubt is that of one
-    spread = (least * (1 - pl.col("coverage")) + (least * pl.col("doubt") / pl.col("coverage")) ** 2).sqrt()
+    covered, known = pl.col("coverage") >= LEAST_COVERAGE, pl.col("known")
+    at_least_one = pl.max_horizontal(known, 1)  # with no known fraud, the uncertainty is that of one fraud
+    spread = (
+        at_least_one * (1 - pl.col("coverage")) + (at_least_one * pl.col("error") / pl.col("coverage")) ** 2
+    ).sqrt()
     expected, margin = known / pl.col("coverage"), _Z * spread / pl.col("coverage")
     return by_week.select(
         first=pl.lit(as_of) - (pl.col("week") + 1) * timedelta(days=7),
@@ -270,14 +273,14 @@ def nowcast(
         transactions="transactions",
         known="known",
         coverage="coverage",
-        expected=pl.when(told).then(expected),
-        low=pl.when(told).then(pl.max_horizontal(expected - margin, known.cast(pl.Float64))),
-        high=pl.when(told).then(expected + margin),
+        expected=pl.when(covered).then(expected),
+        low=pl.when(covered).then(pl.max_horizontal(expected - margin, known.cast(pl.Float64))),
+        high=pl.when(covered).then(expected + margin),
     )
 
 
 def _horizon(ages: Floats) -> float:
-    """The age that the oldest transactions exceed."""
+    """The age exceeded by the `OLDEST` oldest transactions."""
     if not len(ages):
         return 0.0
     oldest = min(OLDEST, math.ceil(len(ages) / 10))
@@ -285,7 +288,7 @@ def _horizon(ages: Floats) -> float:
 
 
 def _product_beyond(factors: Floats) -> Floats:
-    """For each place the product of all that come after it."""
+    """For each index the product of all later factors."""
     return np.append(np.cumprod(factors[:0:-1])[::-1], 1.0)[: len(factors)]
 
 
@@ -294,12 +297,12 @@ def _sum_beyond(terms: Floats) -> Floats:
 
 
 def _ratio(top: npt.NDArray[np.int64], bottom: npt.NDArray[np.int64]) -> Floats:
-    """Of the first place, which nothing reads, 0 stands for a division by 0."""
+    """Divide; 0 where the divisor is 0, which happens only at index 0, whose value is not used."""
     return np.divide(top, bottom, out=np.zeros(len(top)), where=bottom > 0)
 
 
 def _bounds(share: Floats, deviation: Floats) -> tuple[Floats, Floats]:
-    """Ends of 95 % on the scale log(−log share), which stay between 0 and 1."""
+    """95 % interval on the scale log(−log share), which stays between 0 and 1."""
     inside = (share > 0) & (share < 1)
     log = np.log(share, out=np.full(share.shape, -1.0), where=inside)
     reach = np.exp(_Z * deviation / -log)

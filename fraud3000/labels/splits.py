@@ -1,4 +1,4 @@
-"""Train, gap, validation, gap, test: by time, with the label delay between them."""
+"""Split transactions by time into train, gap, validation, gap and test; the gaps are at least the label delay."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ PARTS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Boundaries:
-    """Half-open spans [first, last) of event time, or none where the split is random.
+    """Half-open spans [first, last) of event time; all None if the split is random.
 
     Attributes
     ----------
     as_of
-        The date whose knowledge of labels the model is made with: fit, calibration and threshold.
-        Never after the test span begins, however short the gap. None for data without time, where every label is known.
+        The date as of which labels are known for fit, calibration and threshold. Never after the test span begins, however
+        short the gap. None for data without time, in which every label is known.
     burn_in
-        How much history a row needs before it is trained on.
+        The history that a row needs to be used for training.
     """
 
     train: Span | None = None
@@ -52,29 +52,29 @@ class Boundaries:
 
 @dataclass(frozen=True)
 class Split:
-    """Where a data set is cut.
+    """A split of a data set.
 
     Attributes
     ----------
     boundaries
-        The spans of time, or none.
+        The spans of time, if any.
     counts
-        Rows of each split, in order.
+        Number of rows of each part, in order.
     """
 
     boundaries: Boundaries
     counts: dict[str, int]
     _drawn: npt.NDArray[np.uint8] | None
 
-    def of(self, rows: pl.DataFrame, start: int = 0) -> pl.Series:
-        """Each row's `split`, a String.
+    def split_column(self, rows: pl.DataFrame, start: int = 0) -> pl.Series:
+        """The column `split` (String) for some rows.
 
         Parameters
         ----------
         rows
-            TRANSACTIONS, some or all.
+            TRANSACTIONS, all rows or a slice.
         start
-            The place of the first of them among all.
+            Index of the first of these rows in the whole data set.
         """
         if self._drawn is not None:
             return pl.Series("split", PARTS).gather(self._drawn[start : start + rows.height])
@@ -84,42 +84,41 @@ class Split:
 def assign(
     transactions: pl.DataFrame | pl.LazyFrame, params: SplitParams, *, label_delay: timedelta, burn_in: timedelta
 ) -> Split:
-    """Say for each transaction which split it belongs to.
+    """Split a data set as the params state.
 
-    By time: the span after burn-in, less the two gaps, is cut by the fractions. By dates: as they
-    are, at least the label delay apart. Rows before the first span are history, rows between spans
-    and after the last are gap.
+    By time: the span after burn-in, less the two gaps, is divided by the fractions. By dates: as stated, at
+    least the gap apart. Rows before the first span are history; rows between spans and after the last are gap.
 
     Parameters
     ----------
     transactions
-        TRANSACTIONS; of those with time, only their times are read.
+        TRANSACTIONS; if they have times, only the times are read.
     params
         Fractions or dates; the gap defaults to the label delay.
     label_delay, burn_in
-        The label delay, and how much of the first time has too short a history to train on.
+        The label delay, and the length of the first span, whose rows have too short a history for training.
 
     Raises
     ------
     ParamsError
-        Dates that overlap or leave less than the gap between them; time asked of data without it,
-        or a random split of data that has time.
+        Spans overlap or are less than the gap apart; a split by time of data without time, or a random
+        split of data with time.
     EmptyDataError
-        A span that holds no transactions.
+        A span contains no transactions.
     """
     rows = transactions.lazy()
     timed = "ts" in rows.collect_schema()
     if params.by == "random":
         if timed:
             raise ParamsError(
-                "featurize.split.by: 'random' is for data without time, and these transactions have times",
-                hint="Split by time or dates: a random split lets a model learn from what came later.",
+                "featurize.split.by: 'random' is only for data without time, but these transactions have times",
+                hint="Set it to time or dates: with a random split a model learns from later transactions.",
             )
         drawn = _random(rows, params)
         return Split(Boundaries(), dict(zip(PARTS, np.bincount(drawn).tolist(), strict=True)), drawn)
     if not timed:
         raise ParamsError(
-            f"featurize.split.by: '{params.by}' needs times, and the transactions have none",
+            f"featurize.split.by: '{params.by}' needs times, but the transactions have none",
             hint="Set featurize.split.by to random.",
         )
     gap = label_delay if params.gap is None else params.gap
@@ -138,28 +137,28 @@ def assign(
     return Split(boundaries, _in_order(counts), None)
 
 
-def final(split: Boundaries, at: datetime, label_delay: timedelta) -> Boundaries:
-    """Cut the rows for a model of all that is known: training and validation end where labels are known, nothing is tested.
+def final_boundaries(split: Boundaries, at: datetime, label_delay: timedelta) -> Boundaries:
+    """Boundaries for a final model on all known labels: training and validation end where labels are known, without test.
 
-    Validation keeps its length and its gap and moves to the end; where it lies before training it stays there.
+    Validation keeps its length and its gap and moves to the end; if it lies before training, it does not move.
 
     Parameters
     ----------
     split
-        By time: where the model that was judged had its rows.
+        The boundaries by time of the evaluated model.
     at
-        The day; what is younger than the label delay has no label to trust.
+        The day of training; labels of transactions younger than the label delay are not known.
 
     Raises
     ------
     ParamsError
-        Nothing is newer than the split's own training and validation.
+        No labels are known beyond the split's own training and validation.
 
     Examples
     --------
     >>> day = lambda d: datetime(2024, 1, d, tzinfo=UTC)
     >>> split = Boundaries((day(1), day(10)), (day(12), day(15)), (day(17), day(30)), as_of=day(17))
-    >>> moved = final(split, day(30), timedelta(days=2))
+    >>> moved = final_boundaries(split, day(30), timedelta(days=2))
     >>> [f"{first:%d} to {last:%d}" for first, last in (moved.train, moved.valid)]
     ['01 to 23', '25 to 28']
     """
@@ -168,8 +167,8 @@ def final(split: Boundaries, at: datetime, label_delay: timedelta) -> Boundaries
     end, (first, last) = at - label_delay, split.valid
     if end <= max(last, split.train[1]):
         raise ParamsError(
-            f"train --final: labels are known up to {end:%Y-%m-%d %H:%M}, which the split's validation reaches already",
-            hint="Bring newer data, or set a later evaluate.label_date.",
+            f"train --final: labels are known up to {end:%Y-%m-%d %H:%M}, which is not after the split's validation",
+            hint="Provide newer data, or set a later evaluate.label_date.",
         )
     if last <= split.train[0]:
         train, valid = (split.train[0], end), split.valid
@@ -187,26 +186,26 @@ def known_compromised(
     *,
     since: datetime | None = None,
 ) -> pl.Series:
-    """Rows of cards that were known to be compromised before the row's day.
+    """Whether each row's card was known to be compromised before the row's day.
 
-    Known on a day are the cards with a fraud in the train span, or between its end and
+    A card is known to be compromised on a day if it has a fraud in the train span, or between its end and
     `label_delay` before that day; frauds before `since` do not count.
 
     Parameters
     ----------
     transactions
-        TRANSACTIONS, at least from the start of the train span, or from `since`, on.
+        TRANSACTIONS, at least from the start of the train span (or from `since`) on.
     is_fraud
-        Int8, one for each row, as known when evaluating.
+        Int8, one for each row, as known at evaluation.
     boundaries, label_delay
         The split's.
     since
-        Where it is not the start of the train span.
+        The first day whose frauds count; the default is the start of the train span.
 
     Returns
     -------
     polars.Series
-        Boolean, one for each row; false where there are no cards or no time.
+        Boolean, one for each row; false if the data has no cards or no time.
 
     References
     ----------
@@ -236,13 +235,14 @@ def _by_fractions(
     ends = transactions.select(first=pl.col("ts").min(), last=pl.col("ts").max()).collect(engine="streaming")
     first, last = ends.row(0)
     if not isinstance(first, datetime) or not isinstance(last, datetime):
-        raise EmptyDataError("split: there are no transactions", hint="Run `fraud3000 prepare` on a file with rows.")
+        raise EmptyDataError("split: no transactions", hint="Run `fraud3000 prepare` on a file with rows.")
     start, end = first + burn_in, last + timedelta(microseconds=1)
     usable = end - start - 2 * gap
     if usable <= timedelta(0):
         raise ParamsError(
-            f"featurize.split: {(end - first) / timedelta(days=1):.1f} days of transactions leave nothing after {_said(burn_in)} of burn-in and two gaps of {_said(gap)}",
-            hint="Set a shorter featurize.burn_in, prepare.label_delay or featurize.split.gap, or bring more data.",
+            f"featurize.split: {(end - first) / timedelta(days=1):.1f} days of transactions are too few for a burn-in of "
+            f"{_duration(burn_in)} and two gaps of {_duration(gap)}",
+            hint="Set a shorter featurize.burn_in, prepare.label_delay or featurize.split.gap, or provide more data.",
         )
     train, valid, _ = (_fraction(getattr(params, part)) for part in PARTS)
     train_end = start + usable * train
@@ -256,12 +256,12 @@ def _by_dates(params: SplitParams, gap: timedelta) -> dict[str, Span]:
     for earlier, later in itertools.pairwise(in_order):
         if bounds[earlier][1] + gap > bounds[later][0]:
             raise ParamsError(
-                f"featurize.split: {later} starts {bounds[later][0]:%Y-%m-%d %H:%M}, less than the gap of {_said(gap)} "
+                f"featurize.split: {later} starts {bounds[later][0]:%Y-%m-%d %H:%M}, less than the gap of {_duration(gap)} "
                 f"after {earlier} ends, {bounds[earlier][1]:%Y-%m-%d %H:%M}",
                 hint="Move the dates apart, or set featurize.split.gap.",
             )
     if in_order[-1] != "test":
-        raise ParamsError("featurize.split: test must be the last span", hint="Judge a model on what came after it.")
+        raise ParamsError("featurize.split: test must be the last span", hint="Move test after train and valid.")
     return bounds
 
 
@@ -275,7 +275,7 @@ def _label_rows(boundaries: Boundaries) -> pl.Expr:
 
 
 def _random(transactions: pl.LazyFrame, params: SplitParams) -> npt.NDArray[np.uint8]:
-    """Give each row its part's number by a seeded shuffle of the rows in order of their ids."""
+    """Assign each row the number of its part by a seeded shuffle of the rows in order of their ids."""
     order = transactions.select(pl.col("transaction_id").arg_sort()).collect().to_series().to_numpy()
     shuffled = np.random.default_rng(params.seed).permutation(order)
     train, valid, _ = (_fraction(getattr(params, part)) for part in PARTS)
@@ -288,13 +288,13 @@ def _random(transactions: pl.LazyFrame, params: SplitParams) -> npt.NDArray[np.u
     return split
 
 
-def _said(span: timedelta) -> str:
+def _duration(span: timedelta) -> str:
     return durations.text(int(span.total_seconds()))
 
 
 def _fraction(part: float | Span) -> float:
     if not isinstance(part, float):
-        raise ParamsError(f"featurize.split: {part} is no fraction", hint="Write a number between 0 and 1.")
+        raise ParamsError(f"featurize.split: {part} is not a fraction", hint="Write a number between 0 and 1.")
     return part
 
 

@@ -1,9 +1,9 @@
-"""What is known about a transaction's label, and since when.
+"""Label visibility: the label of a transaction as known at a time.
 
-A label is never a column: it is what the ledger says as of a moment. Until `ts + label_delay` it
-is unknown; after that the deciding record with `recorded_at < t` speaks, and where there is none
-the transaction is presumed legitimate, unless it was declined or came without a label from a
-source that has them: those stay unknown.
+A label is not a column but the state of the ledger at a time t. Until `ts + label_delay` it is unknown.
+After that, the deciding record with `recorded_at < t` determines it. Without a record the transaction is
+presumed legitimate, unless it was declined or has no label although its source has a label column: the
+label of these stays unknown.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from fraud3000.schema import DECLINED, LEDGER
 FILE_SOURCE = "file"
 
 
-def ledger_of(transactions: pl.DataFrame, label_delay: timedelta, *, source: str = FILE_SOURCE) -> pl.DataFrame:
-    """The label records that a file's own rows make.
+def ledger_from_rows(transactions: pl.DataFrame, label_delay: timedelta, *, source: str = FILE_SOURCE) -> pl.DataFrame:
+    """Create the label records of a file's own rows.
 
-    A row makes one if `is_fraud` is 1, or 0 with a `reported_at`. `recorded_at` is
+    A row has a record if `is_fraud` is 1, or 0 with a `reported_at`. `recorded_at` is
     `max(reported_at, ts + label_delay)`, and `ts + label_delay` without a report time.
 
     Parameters
@@ -29,18 +29,16 @@ def ledger_of(transactions: pl.DataFrame, label_delay: timedelta, *, source: str
     transactions
         TRANSACTIONS.
     label_delay
-        How long a label takes to be counted on.
+        Time from a transaction until its label can be known.
 
     Returns
     -------
     polars.DataFrame
-        LEDGER, in the order of the rows.
+        LEDGER, in row order.
     """
-    says_something = (pl.col("is_fraud") == 1) | (
-        pl.col("is_fraud").is_not_null() & pl.col("reported_at").is_not_null()
-    )
+    has_record = (pl.col("is_fraud") == 1) | (pl.col("is_fraud").is_not_null() & pl.col("reported_at").is_not_null())
     mature = pl.col("ts") + label_delay if "ts" in transactions.columns else pl.lit(None, dtype=LEDGER["recorded_at"])
-    return transactions.filter(says_something).select(
+    return transactions.filter(has_record).select(
         "transaction_id",
         "is_fraud",
         source=pl.lit(source),
@@ -50,22 +48,22 @@ def ledger_of(transactions: pl.DataFrame, label_delay: timedelta, *, source: str
 
 
 def merge(*ledgers: pl.DataFrame) -> pl.DataFrame:
-    """Ledgers one after the other: the place in the ledger is the order in which records are given."""
+    """Concatenate ledgers; records keep their order, which decides between equal records."""
     return pl.concat([ledger.select(*LEDGER) for ledger in ledgers])
 
 
 def changes(ledger: pl.DataFrame, precedence: Sequence[str] = ()) -> pl.DataFrame:
-    """The moments at which what is known of a transaction changes.
+    """The times at which the known label of a transaction changes.
 
-    Deciding is the record of the most trusted source, then the greatest (`recorded_at`,
-    `reported_at`, place in the ledger) among those recorded before t.
+    The deciding record at t is the one of the most trusted source, then the greatest (`recorded_at`,
+    `reported_at`, position in the ledger), among the records with `recorded_at` before t.
 
     Parameters
     ----------
     ledger
         LEDGER.
     precedence
-        Sources, the most trusted first; all others come after them, as equals.
+        Sources, the most trusted first; all other sources rank equally after them.
 
     Returns
     -------
@@ -77,21 +75,21 @@ def changes(ledger: pl.DataFrame, precedence: Sequence[str] = ()) -> pl.DataFram
         list(precedence), list(range(len(precedence), 0, -1)), default=0, return_dtype=pl.Int64
     )
     ranked = (
-        ledger.with_row_index("place")
+        ledger.with_row_index("position")
         .with_columns(trust=trust if precedence else pl.lit(0))
-        .sort("trust", "recorded_at", "reported_at", "place", nulls_last=False)
+        .sort("trust", "recorded_at", "reported_at", "position", nulls_last=False)
         .with_row_index("strength")
         .sort("transaction_id", "recorded_at", "strength")
     )
     deciding = ranked.with_columns(strength=pl.col("strength").cum_max().over("transaction_id"))
     labels = ranked.select("strength", "is_fraud")
-    said = (
+    label_at = (
         deciding.drop("is_fraud")
         .join(labels, on="strength", how="left", maintain_order="left")
         .unique(["transaction_id", "recorded_at"], keep="last", maintain_order=True)
     )
     same = pl.col("transaction_id") == pl.col("transaction_id").shift(1)
-    changed = said.filter((~same | (pl.col("is_fraud") != pl.col("is_fraud").shift(1))).fill_null(value=True))
+    changed = label_at.filter((~same | (pl.col("is_fraud") != pl.col("is_fraud").shift(1))).fill_null(value=True))
     again = pl.col("transaction_id") == pl.col("transaction_id").shift(-1)
     return changed.select(
         "transaction_id",
@@ -102,7 +100,7 @@ def changes(ledger: pl.DataFrame, precedence: Sequence[str] = ()) -> pl.DataFram
 
 
 def presumed(transactions: pl.DataFrame) -> pl.Series:
-    """Whether a mature row without a record is presumed legitimate; else it is unknown for ever."""
+    """Whether a mature row without a record is presumed legitimate; otherwise its label stays unknown."""
     return transactions.select((pl.col("status") != DECLINED) & pl.col("labelled")).to_series().alias("presumed")
 
 
@@ -114,17 +112,16 @@ def known_at(
     label_delay: timedelta,
     precedence: Sequence[str] = (),
 ) -> pl.Series:
-    """Each transaction's label as known at a moment.
+    """Each transaction's label as known at a time.
 
     Parameters
     ----------
     transactions
-        TRANSACTIONS or FEATURED: needs transaction_id, status, labelled and, unless the data has no
-        time, ts.
+        TRANSACTIONS or FEATURED: needs transaction_id, status, labelled and, if the data has times, ts.
     ledger
         LEDGER.
     at
-        The moment; None for data without time, where every label is known.
+        The time; None for data without time, in which every label is known.
 
     Returns
     -------
@@ -142,17 +139,17 @@ def known_at(
     >>> known_at(transactions, ledger, day(10), label_delay=timedelta(days=7)).to_list()
     [1, 0, None]
     """
-    spoken = changes(ledger, precedence)
+    recorded = changes(ledger, precedence)
     if at is not None:
-        spoken = spoken.filter((pl.col("since") < at) & (pl.col("until").is_null() | (pl.col("until") >= at)))
+        recorded = recorded.filter((pl.col("since") < at) & (pl.col("until").is_null() | (pl.col("until") >= at)))
     else:
-        spoken = spoken.unique("transaction_id", keep="last", maintain_order=True)
-    silence = pl.when(presumed(transactions)).then(pl.lit(0, pl.Int8))
+        recorded = recorded.unique("transaction_id", keep="last", maintain_order=True)
+    default = pl.when(presumed(transactions)).then(pl.lit(0, pl.Int8))
     mature = pl.col("ts") + label_delay < at if at is not None else pl.lit(value=True)
     return (
-        transactions.select("transaction_id", mature=mature, silence=silence)
-        .join(spoken.select("transaction_id", "is_fraud"), on="transaction_id", how="left", maintain_order="left")
-        .select(pl.when("mature").then(pl.coalesce("is_fraud", "silence")).alias("is_fraud"))
+        transactions.select("transaction_id", mature=mature, default=default)
+        .join(recorded.select("transaction_id", "is_fraud"), on="transaction_id", how="left", maintain_order="left")
+        .select(pl.when("mature").then(pl.coalesce("is_fraud", "default")).alias("is_fraud"))
         .to_series()
         .cast(pl.Int8)
     )

@@ -1,6 +1,6 @@
-"""params.yaml as frozen pydantic models: every key known, every value checked before any work starts.
+"""Frozen pydantic models of params.yaml; unknown keys and invalid values are refused before any work starts.
 
-One module per section; a file states only what differs from the defaults. Start with `loading.py`.
+One module per section. A params file states only what differs from the defaults. Start with `loading.py`.
 """
 
 from fraud3000.params.backtest import BacktestParams

@@ -1,4 +1,4 @@
-"""Section `evaluate`: which metrics are computed."""
+"""Section `evaluate`: which metrics are computed, and on which rows."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fraud3000.params.values import Moment, Rate, Several
 
 
 class EvaluateModelParams(Section):
-    """SCORED to metrics."""
+    """How metrics are computed from the scored test rows."""
 
-    label_date: Moment | None = None  # default: just after the newest transaction and label record
-    compromised_cards: Literal["keep", "remove"] = "keep"  # remove: cards whose fraud is known before the day
-    compromised_since: Moment | None = None  # first day whose frauds make a card known; default: that of train
-    top_k: Several[Annotated[int, Field(ge=1)]] = (100,)  # cards alerted a day at which card precision is measured
+    label_date: Moment | None = None  # labels as known on this date; default: after the newest transaction and record
+    compromised_cards: Literal["keep", "remove"] = "keep"  # remove: leave out cards whose fraud is known before the day
+    compromised_since: Moment | None = None  # frauds before this day do not count; default: the first day of train
+    top_k: Several[Annotated[int, Field(ge=1)]] = (100,)  # alerted cards per day at which card precision is measured
     fpr: Several[Rate] = (0.01,)  # false-positive rates at which recall is measured
-    alert_rate: Several[Rate] = (0.01,)  # shares of rows alerted at which recall is measured
-    replicates: int = Field(200, ge=20)  # of the bootstrap behind every interval
-    seed: int = Field(2018, ge=0)
+    alert_rate: Several[Rate] = (0.01,)  # shares of alerted rows at which recall is measured
+    replicates: int = Field(200, ge=20)  # bootstrap replicates for the confidence intervals
+    seed: int = Field(2018, ge=0)  # of the bootstrap

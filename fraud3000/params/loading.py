@@ -1,4 +1,4 @@
-"""Read and validate a whole params file."""
+"""Read and validate a params file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fraud3000.params.serve import ServeParams
 from fraud3000.params.simulate import SimulateParams
 from fraud3000.params.train import TrainModelParams
 from fraud3000.params.tune import TuneParams
-from fraud3000.redact import in_id, is_card_number
+from fraud3000.redact import find_in_id, is_card_number
 
 DEFAULT_FILE = Path("params.yaml")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -36,9 +36,9 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Params(Section):
-    """A whole params file."""
+    """A params file."""
 
-    workspace: str = "data"  # the folder of all outputs
+    workspace: str = "data"  # the folder for all outputs
     simulate: SimulateParams = SimulateParams()
     prepare: PrepareModelParams = PrepareModelParams()
     featurize: FeaturizeModelParams = FeaturizeModelParams()
@@ -54,19 +54,19 @@ class Params(Section):
 
     @field_validator("workspace")
     @classmethod
-    def _of_this_machine(cls, value: str) -> str:
+    def _check_local(cls, value: str) -> str:
         if value.startswith("s3:"):
-            raise ValueError("must be a folder of this machine; prepare.publish brings its files to S3")
+            raise ValueError("must be a folder on this machine; prepare.publish copies its files to S3")
         return value
 
 
 def load(path: Path | None = None) -> Params:
-    """Read a params file; without a path ``params.yaml``, or the defaults where that is not there.
+    """Read a params file; without a path, read ``params.yaml``, or use the defaults if it does not exist.
 
     Raises
     ------
     ParamsError
-        Naming each key that is unknown or out of range, with what was found.
+        Names each unknown key and each invalid value, with what was found.
     """
     if path is None and not DEFAULT_FILE.exists():
         return Params()
@@ -79,12 +79,15 @@ def load(path: Path | None = None) -> Params:
         ) from error
     content = yaml_text.load(text, thing=str(path))
     if not isinstance(content or {}, dict):
-        raise ParamsError(f"{path}: holds a {type(content).__name__}, not keys and values", hint="See params.yaml.")
+        raise ParamsError(
+            f"{path}: expected keys and values, found a {type(content).__name__}",
+            hint="Write `section:` lines with indented `key: value` lines, as in params.yaml.",
+        )
     return parse(_expand(content or {}, ()), thing=str(path))
 
 
 def parse(content: dict[str, Any], *, thing: str = "params") -> Params:
-    """Check the content of a params file.
+    """Validate the content of a params file.
 
     Examples
     --------
@@ -98,7 +101,7 @@ def parse(content: dict[str, Any], *, thing: str = "params") -> Params:
 
 
 def _refuse_card_numbers(value: Any, path: tuple[str, ...], thing: str) -> None:
-    """Refuse a card number in any key or value: models, reports and the registry repeat the params."""
+    """Refuse card numbers in keys and values, because models, reports and the registry repeat the params."""
     if isinstance(value, dict):
         for key, item in value.items():
             _refuse_card_numbers(str(key), path, thing)
@@ -106,20 +109,22 @@ def _refuse_card_numbers(value: Any, path: tuple[str, ...], thing: str) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             _refuse_card_numbers(item, path, thing)
-    elif in_id(value).passes if isinstance(value, str) else isinstance(value, int | float) and is_card_number(value):
+    elif (
+        find_in_id(value).passes if isinstance(value, str) else isinstance(value, int | float) and is_card_number(value)
+    ):
         raise ParamsError(
             f"{thing}: {'.'.join(path) or 'a key'}: contains a card number",
-            hint="Remove it; rename the file or column that it names.",
+            hint="Remove it; if it is the name of a file or column, rename that.",
         )
 
 
 def validate(model: type[_Model], content: object, *, thing: str) -> _Model:
-    """Build a params model and tell every problem in the user's own keys.
+    """Build a params model; the error lists every problem by the keys in the file.
 
     Raises
     ------
     ParamsError
-        Naming the key path, what was found and what is allowed.
+        Names each key path, what was found and what is allowed.
     """
     try:
         return model.model_validate(content)
@@ -140,9 +145,9 @@ def _problem(problem: Any) -> str:
 
 
 def _keys(location: tuple[str | int, ...]) -> list[str]:
-    """The keys of a place in the file, without the kinds of value that pydantic tried there."""
-    named = [str(part) for part in location if "[" not in str(part)]
-    return named[:-1] if len(named) > 1 and named[-1] in {"int", "float", "str", "bool"} else named
+    """The key path of an error, without the types that pydantic tried for the value."""
+    keys = [str(part) for part in location if "[" not in str(part)]
+    return keys[:-1] if len(keys) > 1 and keys[-1] in {"int", "float", "str", "bool"} else keys
 
 
 def _as_yaml(found: object) -> str:
@@ -159,24 +164,24 @@ _HINTS = {
     "float_type": "Write a number as it is, such as 0.5: without quotes.",
     "bool_type": "Write true or false.",
 }
-"""What to do about a value of another type, by the type of the problem as pydantic names it."""
+"""Hints for values of the wrong type, by pydantic's error type."""
 
 
 def _keys_hint(model: type[BaseModel], problems: list[Any]) -> str:
     unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
     if not unknown:
-        found = dict.fromkeys(_HINTS[problem["type"]] for problem in problems if problem["type"] in _HINTS)
-        return " ".join(found) or "Correct the value, or leave the key out for its default."
+        hints = dict.fromkeys(_HINTS[problem["type"]] for problem in problems if problem["type"] in _HINTS)
+        return " ".join(hints) or "Correct the value, or remove the key to use its default."
     section: Any = model
     for part in unknown[0][:-1]:
-        section = section if isinstance(part, int) else _below(section, part)
+        section = section if isinstance(part, int) else _nested_model(section, part)
     fields = [field.alias or name for name, field in getattr(section, "model_fields", {}).items()]
-    where = ".".join(str(part) for part in unknown[0][:-1])
-    return f"Keys of {where or 'a params file'}: {', '.join(fields)}." if fields else "Leave the key out."
+    path = ".".join(str(part) for part in unknown[0][:-1])
+    return f"Keys of {path or 'a params file'}: {', '.join(fields)}." if fields else "Remove the key."
 
 
-def _below(section: Any, key: str) -> Any:
-    """The model that a key of a section holds, be it optional or several."""
+def _nested_model(section: Any, key: str) -> Any:
+    """The model of a key's value, also if it is optional or a list."""
     fields = getattr(section, "model_fields", {})
     annotation = fields[key].annotation if key in fields else None
     models = [kind for kind in (annotation, *get_args(annotation)) if hasattr(kind, "model_fields")]
@@ -187,7 +192,7 @@ def _expand(value: Any, path: tuple[str, ...]) -> Any:
     if isinstance(value, dict):
         return {key: _expand(item, (*path, str(key))) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expand(item, (*path, str(place))) for place, item in enumerate(value)]
+        return [_expand(item, (*path, str(index))) for index, item in enumerate(value)]
     if not isinstance(value, str) or not _VARIABLE.search(value):
         return value
     return FromEnvironment(_VARIABLE.sub(lambda match: _variable(match[1], path), value))

@@ -1,4 +1,4 @@
-"""Section `policy`: how scores become decisions."""
+"""Section `policy`: the decision policy and its costs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from fraud3000.params.section import Section
 
 
 class PolicyParams(Section):
-    """How transactions are decided by score and amount, and what things cost, in minor units.
+    """How score and amount determine the decision, and what errors cost, in minor units.
 
     [What a decision costs](policy.md) has the formulas.
     """
 
-    threshold: Literal["capacity", "cost"] = "capacity"  # capacity: the highest scores; cost: what costs least
-    cards_per_day: int = Field(100, ge=1)  # the alert budget: cards (rows where there are no cards) reviewed a day
-    review_cost: int = Field(500, ge=0)  # of one alert
-    fee: int = Field(0, ge=0)  # lost with every missed fraud, on top of its amount
-    review_stops: float = Field(1.0, ge=0, le=1)  # share of fraud that a review stops
-    friction: int = Field(0, ge=0)  # cost of reviewing an honest transaction, on top of the review
-    lost_sale: int | None = Field(None, ge=0)  # cost of declining an honest transaction; default: nothing is declined
-    lost_margin: float = Field(0.0, ge=0, le=1)  # share of the amount that is lost with it, on top
+    threshold: Literal["capacity", "cost"] = "capacity"  # capacity: alert the highest scores; cost: minimise the cost
+    cards_per_day: int = Field(
+        100, ge=1
+    )  # the alert budget: cards reviewed per day (transactions if there are no cards)
+    review_cost: int = Field(500, ge=0)  # cost of reviewing one alert
+    fee: int = Field(0, ge=0)  # cost of every missed fraud, in addition to its amount
+    review_stops: float = Field(1.0, ge=0, le=1)  # share of the reviewed fraud that a review stops
+    friction: int = Field(0, ge=0)  # cost of reviewing a legitimate transaction, in addition to review_cost
+    lost_sale: int | None = Field(None, ge=0)  # cost of declining a legitimate transaction; null: never decline
+    lost_margin: float = Field(0.0, ge=0, le=1)  # share of its amount that is lost in addition to lost_sale

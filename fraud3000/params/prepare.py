@@ -1,4 +1,4 @@
-"""Section `prepare`: where raw files lie, and how their columns map to TRANSACTIONS."""
+"""Section `prepare`: the raw files, and how their columns map to TRANSACTIONS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fraud3000.params.values import Columns, Duration, Moment, Several, check_zo
 
 
 class ColumnRoles(Section):
-    """Which column of the raw file plays which role. What is not named is not there."""
+    """The column of the raw file for each role; null if the file has none."""
 
     amount: str | None = None
     transaction_id: Columns | None = None
@@ -35,45 +35,45 @@ class ColumnRoles(Section):
 
 
 class DatedRate(Section):
-    """Base currency units for one unit of the foreign currency, valid from a date."""
+    """Exchange rate: units of the base currency for one unit of the foreign currency, valid from a date."""
 
     since: Moment
     rate: str = Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,8})?$")
 
 
 class AmountFormat(Section):
-    """How the raw file writes money."""
+    """Format of amounts in the raw file."""
 
-    unit: Literal["major", "minor"] = "major"  # minor: the file holds cents already
+    unit: Literal["major", "minor"] = "major"  # minor: the amounts are in minor units, such as cents
     decimals: int = Field(2, ge=0, le=4)  # of the currency
-    currency: str | None = None  # the base currency, needed only where a currency column is mapped
-    rates: dict[str, Several[DatedRate]] = {}  # by currency code
+    currency: str | None = None  # the base currency; needed only if a currency column is mapped
+    rates: dict[str, Several[DatedRate]] = {}  # dated exchange rates, by currency code
 
     @field_validator("rates")
     @classmethod
-    def _one_rate_at_a_time(cls, value: dict[str, tuple[DatedRate, ...]]) -> dict[str, tuple[DatedRate, ...]]:
+    def _check_rates(cls, value: dict[str, tuple[DatedRate, ...]]) -> dict[str, tuple[DatedRate, ...]]:
         codes = [code.upper() for code in value]
         twice = {code for code in codes if codes.count(code) > 1}
         twice |= {code for code, rates in value.items() if len({rate.since for rate in rates}) < len(rates)}
         if twice:
-            raise ValueError(f"{', '.join(sorted(twice))} has two rates from the same date, or comes twice")
+            raise ValueError(f"{', '.join(sorted(twice))} has two rates from the same date, or appears twice")
         return value
 
 
 TIME_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us", "seconds_from")
-"""Names of ways to write time; any other format is a strptime pattern."""
+"""Names of time formats; any other format is a strptime pattern."""
 
 
 class TimeFormat(Section):
-    """How the raw file writes time.
+    """Format of times in the raw file.
 
     ``format`` is ``iso``, ``epoch_s``, ``epoch_ms``, ``epoch_us``, ``seconds_from`` (with ``start``)
     or a strptime pattern. Times without an offset are read in ``zone``.
     """
 
     format: str = "iso"  # see above
-    start: Moment | None = None  # of `seconds_from`
-    zone: str = "UTC"  # of times without an offset
+    start: Moment | None = None  # the time from which `seconds_from` counts
+    zone: str = "UTC"  # time zone of times without an offset
 
     @field_validator("zone")
     @classmethod
@@ -82,21 +82,21 @@ class TimeFormat(Section):
 
     @field_validator("format")
     @classmethod
-    def _name_or_pattern(cls, value: str) -> str:
+    def _check_format(cls, value: str) -> str:
         if value not in TIME_FORMATS and "%" not in value:
             unit = ": state its unit, epoch_s, epoch_ms or epoch_us" if "epoch" in value.lower() else ""
             raise ValueError(f"'{value}' is neither one of {', '.join(TIME_FORMATS)} nor a pattern with %{unit}")
         return value
 
     @model_validator(mode="after")
-    def _start_where_needed(self) -> TimeFormat:
+    def _check_start(self) -> TimeFormat:
         if (self.format == "seconds_from") != (self.start is not None):
-            raise ValueError("format 'seconds_from' needs a start, and only it takes one")
+            raise ValueError("start is required with format 'seconds_from' and not allowed with other formats")
         return self
 
 
 class LabelFormat(Section):
-    """Which values of the label column say what; compared as text, ignoring case."""
+    """The meanings of the values in the label column; values are compared as text, ignoring case."""
 
     fraud: Several[str] = ("1", "1.0", "true", "yes", "y", "fraud")
     legitimate: Several[str] = ("0", "0.0", "false", "no", "n", "legitimate")
@@ -104,63 +104,67 @@ class LabelFormat(Section):
 
 
 class StatusFormat(Section):
-    """Which values of the status column say what; compared as text, ignoring case.
+    """The meanings of the values in the status column; values are compared as text, ignoring case.
 
-    A value in none of the lists is ``otherwise``, or quarantined where that is null.
+    A value in none of the lists is read as ``otherwise``; if that is null, the row is quarantined.
     """
 
     approved: Several[str] = ("", "approved", "reversed")
     declined: Several[str] = ("declined",)
     refund: Several[str] = ("refund",)
-    otherwise: Literal["approved", "declined"] | None = None  # what every other value means
+    otherwise: Literal["approved", "declined"] | None = None  # meaning of all other values
 
 
 class ColumnMapping(Section):
-    """How a raw file becomes TRANSACTIONS."""
+    """How the columns of a raw file map to TRANSACTIONS."""
 
     columns: ColumnRoles = ColumnRoles()
-    numeric: Several[str] = ()  # columns passed on as numbers
-    categorical: Several[str] = ()  # columns passed on as categories
-    drop: Several[str] = ()  # columns kept out of every output
+    numeric: Several[str] = ()  # columns passed through as numbers
+    categorical: Several[str] = ()  # columns passed through as categories
+    drop: Several[str] = ()  # columns excluded from every output
     amount: AmountFormat = AmountFormat()
     time: TimeFormat = TimeFormat()
     label: LabelFormat = LabelFormat()
     status: StatusFormat = StatusFormat()
-    card_numbers: Literal["detect", "yes", "no"] = "detect"  # does the card column hold card numbers?
+    card_numbers: Literal["detect", "yes", "no"] = "detect"  # whether the card column contains card numbers
     card_like_ids: Several[Literal["transaction_id", "card_id", "terminal_id", "seq"]] | None = (
-        None  # roles whose ids look like card numbers by chance and are none; null: detect
+        None  # roles whose ids only look like card numbers by chance; null: detect
     )
 
 
 class LabelsFile(Section):
-    """Label records in a file of their own, joined to the transactions by transaction id."""
+    """Label records in separate files, joined to the transactions by transaction id."""
 
     input: str  # a file, a glob or a folder
-    transaction_id: str = "transaction_id"  # the column of each part of a record
-    is_fraud: str = "is_fraud"
-    source: str | None = None  # who said so; all records are of one source without it
-    reported_at: str | None = None
-    recorded_at: str | None = None  # without it: when reported, but not before the label delay has passed
+    transaction_id: str = "transaction_id"  # column of the transaction id
+    is_fraud: str = "is_fraud"  # column of the label
+    source: str | None = (
+        None  # column of the label's source, such as chargeback; null: all records have the same source
+    )
+    reported_at: str | None = None  # column of the report time
+    recorded_at: str | None = (
+        None  # column of the time from which the label counts; null: reported_at, after the label delay
+    )
     time: TimeFormat = TimeFormat()
     label: LabelFormat = LabelFormat()
 
 
 class PrepareModelParams(Section):
-    """Raw files to TRANSACTIONS, quarantine and label ledger."""
+    """How raw files are cleaned into TRANSACTIONS, quarantine and label ledger."""
 
     input: str = "{workspace}/raw/transactions.parquet"  # a file, a glob or a folder: CSV, Parquet, JSON lines
-    source: Literal["simulated", "handbook", "sparkov", "tabformer", "ulb", "custom"] = "simulated"  # whose files
-    mapping: dict[str, Any] = {}  # what differs from the source's own mapping; checked as a Mapping
-    labels: LabelsFile | None = None  # label records in a file of their own
-    label_delay: Duration = timedelta(days=7)  # how long after a transaction its label can be trusted
-    source_precedence: Several[str] = ()  # label sources, the most trusted first; others come last, as equals
-    earliest: Moment = datetime(1970, 1, 1)  # rows outside [earliest, latest) are refused
+    source: Literal["simulated", "handbook", "sparkov", "tabformer", "ulb", "custom"] = "simulated"  # kind of files
+    mapping: dict[str, Any] = {}  # changes to the mapping of the source; validated later
+    labels: LabelsFile | None = None  # label records in separate files
+    label_delay: Duration = timedelta(days=7)  # time after which no fraud report means legitimate
+    source_precedence: Several[str] = ()  # label sources, the most trusted first; all others rank equally after them
+    earliest: Moment = datetime(1970, 1, 1)  # rows with times outside [earliest, latest) are quarantined
     latest: Moment = datetime(2100, 1, 1)
-    publish: str | None = None  # a prefix in S3 under which the files written appear too, as one set
+    publish: str | None = None  # an S3 prefix to which the output files are also written, all or none
 
     @field_validator("publish")
     @classmethod
-    def _in_s3(cls, value: str | None) -> str | None:
+    def _check_s3(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith("s3://"):
             raise ValueError("must be a prefix in S3, such as s3://bucket/prepared/")
         return value

@@ -13,16 +13,16 @@ from fraud3000.params.values import Duration
 
 
 class RetrainParams(Section):
-    """All steps in one go, for a schedule."""
+    """Scheduled retraining: all steps from prepare to promote."""
 
-    webhook: str | None = None  # a URL that is told how each run ended; nobody is if not given
+    webhook: str | None = None  # a URL to which the result of each run is posted; null: none
     resume_within: Duration = timedelta(
         days=1
-    )  # within this time of its start, an interrupted run is resumed; later, it starts again
+    )  # an interrupted run that started within this time is resumed; an older run is restarted
 
     @field_validator("webhook")
     @classmethod
-    def _of_the_web(cls, value: str | None) -> str | None:
+    def _check_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value

@@ -1,4 +1,4 @@
-"""Base class of all sections: strict, frozen, unknown keys refused."""
+"""Base class of all sections: strict types, frozen, unknown keys refused."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pydantic import (
 
 
 class FromEnvironment(str):
-    """Text that holds the value of an environment variable, in which numbers are text too."""
+    """Text with the value of an environment variable, which may also stand for a number."""
 
     __slots__ = ()
 
 
 class Section(BaseModel):
-    """A part of the file. Values are taken in their own types only: true is no number, and 7 is no text."""
+    """Base class of sections. Types are not converted: true is not a number, and 7 is not text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _numbers_from_environment(cls, content: object) -> object:
-        """Read a variable's text as a number where the key takes no text."""
+        """Convert an environment variable's text to a number if the key takes a number and no text."""
         if not isinstance(content, dict):
             return content
         return {

@@ -1,4 +1,4 @@
-"""Section `serve`: address, journal, fallback decisions, retention, clock."""
+"""Section `serve`: address, journal, fallback decisions, retention and clock."""
 
 from __future__ import annotations
 
@@ -15,45 +15,49 @@ from fraud3000.params.values import Duration
 
 
 class FallbackParams(Section):
-    """How the service decides when a request's deadline has passed: by the amount alone, in minor units."""
+    """Fallback decisions after a request's deadline, by the amount only, in minor units."""
 
-    review_from: int | None = Field(50_000, ge=0)  # reviewed from this amount on; null: never
-    decline_from: int | None = Field(None, ge=0)
+    review_from: int | None = Field(50_000, ge=0)  # review amounts of at least this; null: never
+    decline_from: int | None = Field(None, ge=0)  # decline amounts of at least this; null: never
 
     @model_validator(mode="after")
-    def _review_before_decline(self) -> FallbackParams:
+    def _check_order(self) -> FallbackParams:
         if self.decline_from is not None and (self.review_from or 0) > self.decline_from:
-            raise ValueError("review_from lies above decline_from: what is declined needs no review")
+            raise ValueError("review_from must not be above decline_from")
         return self
 
 
 class RetentionParams(Section):
-    """How long the service keeps things where they are at hand."""
+    """How long the service keeps data."""
 
-    journal: Duration = timedelta(days=30)  # then entries move to Parquet files by date, where they stay at hand
-    decisions: Duration | None = None  # then features and answers are taken out of those; never if not given
+    journal: Duration = timedelta(days=30)  # then entries move from the journal to the archive, Parquet files by date
+    decisions: Duration | None = None  # then features and decisions are removed from the archive; null: never
 
 
 class ClockParams(Section):
-    """How far the service trusts the clock of its machine."""
+    """Limits of the machine's clock that the service accepts."""
 
-    jump: Duration = timedelta(hours=1)  # off the monotonic clock, or before the last entry: then nothing is taken
-    gap: Duration = timedelta(days=90)  # after the last entry of the journal: then the service does not start
+    jump: Duration = timedelta(
+        hours=1
+    )  # limit of a clock jump, or of going back behind the last entry; then requests fail
+    gap: Duration = timedelta(days=90)  # time since the last journal entry after which the service does not start
 
 
 class ServeParams(Section):
-    """Where the service listens and keeps its journal; keys come from the environment."""
+    """The HTTP service: address, storage and limits. API keys come from the environment."""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
-    store: str | None = None  # a folder; `service` in the workspace if not given
-    flush: Literal["full", "normal"] = "full"  # full: on the disk before the answer; normal: within a moment after it
+    store: str | None = None  # folder of the journal; default: `service` in the workspace
+    flush: Literal["full", "normal"] = "full"  # full: write to disk before responding; normal: shortly after
     fallback: FallbackParams = FallbackParams()
-    requests_per_second: float | None = Field(None, gt=0)  # of each key; any number if not given
-    reload: Duration = timedelta(seconds=5)  # how often it looks whether another model was promoted
-    snapshot_entries: int = Field(250_000, ge=1_000)  # of the journal, from one snapshot of the features to the next
+    requests_per_second: float | None = Field(None, gt=0)  # rate limit of each API key; null: unlimited
+    reload: Duration = timedelta(seconds=5)  # how often the service checks for a newly promoted model
+    snapshot_entries: int = Field(250_000, ge=1_000)  # journal entries between two snapshots of the feature state
     retention: RetentionParams = RetentionParams()
     clock: ClockParams = ClockParams()
-    grace: Duration = timedelta(seconds=30)  # for requests under way when the service is asked to end
-    anchors: str | None = None  # a file outside the store; beside it if not given
-    shadow: str | None = None  # a version, or challenger: scores everything too, and decides nothing
+    grace: Duration = timedelta(seconds=30)  # time for running requests to finish at shutdown
+    anchors: str | None = None  # file of the journal's checkpoints, outside the store; default: next to the store
+    shadow: str | None = (
+        None  # a version, or challenger, that also scores every transaction without affecting decisions
+    )

@@ -1,4 +1,4 @@
-"""Section `simulate`."""
+"""Section `simulate`: the size of the simulated data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fraud3000.params.section import Section
 
 
 class SimulateParams(Section):
-    """A world of cards, terminals and fraudsters (`fraud3000 simulate`)."""
+    """Simulated transactions (`fraud3000 simulate`)."""
 
-    rows: int = Field(1_000_000, ge=1)  # transactions
-    days: int = Field(240, ge=1)  # that they span
-    cards: int = Field(10_000, ge=1)
-    terminals: int = Field(4_000, ge=1)
-    seed: int = Field(2018, ge=0)  # same seed, same file
+    rows: int = Field(1_000_000, ge=1)  # number of transactions
+    days: int = Field(240, ge=1)  # days covered
+    cards: int = Field(10_000, ge=1)  # number of cards
+    terminals: int = Field(4_000, ge=1)  # number of terminals
+    seed: int = Field(2018, ge=0)  # the same seed gives the same file

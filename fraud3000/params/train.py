@@ -19,18 +19,18 @@ Estimator = Literal[
 
 
 class LearnerParams(Section):
-    """An estimator, and what is done about frauds being few."""
+    """The estimator, and how class imbalance is treated."""
 
-    estimator: Estimator = "hist_gradient_boosting"  # lightgbm needs its extra; average is of the members
-    estimator_params: dict[str, Any] = {}  # as its library takes them
-    imbalance: Literal["none", "balanced", "weighted", "undersample"] = "none"  # undersample: leave out legitimate rows
-    fraud_weight: float = Field(10.0, gt=0)  # weighted: how many legitimate rows a fraud weighs
-    undersample_to: float = Field(0.1, gt=0, lt=1)  # share of fraud after under-sampling
-    bags: int = Field(1, ge=1)  # models averaged, each by a seed and an under-sample of its own
+    estimator: Estimator = "hist_gradient_boosting"  # lightgbm needs the extra `lightgbm`; average averages `members`
+    estimator_params: dict[str, Any] = {}  # parameters of the estimator in its library
+    imbalance: Literal["none", "balanced", "weighted", "undersample"] = "none"  # undersample: drop legitimate rows
+    fraud_weight: float = Field(10.0, gt=0)  # with weighted: weight of a fraud relative to a legitimate row
+    undersample_to: float = Field(0.1, gt=0, lt=1)  # with undersample: share of fraud afterwards
+    bags: int = Field(1, ge=1)  # number of models to average, each with its own seed and undersample
 
 
 class MemberParams(LearnerParams):
-    """One of several learners whose probabilities are averaged."""
+    """A learner whose probabilities are averaged with those of other members."""
 
     weight: float = Field(1.0, gt=0)  # in the average
 
@@ -38,32 +38,32 @@ class MemberParams(LearnerParams):
     @classmethod
     def _no_average_of_averages(cls, value: str) -> str:
         if value == "average":
-            raise ValueError("a member is a learner, not an average itself")
+            raise ValueError("a member must not be an average itself")
         return value
 
 
 class TrainModelParams(LearnerParams):
-    """FEATURED to a calibrated scorer."""
+    """How the model is trained and calibrated."""
 
-    members: Several[MemberParams] = ()  # learners to average, at least two
-    monotone: dict[str, Sign] = {}  # by feature: 1, the score never falls as it grows; -1, never rises
-    calibration: Literal["platt", "beta", "isotonic"] = "beta"  # from scores to probabilities
+    members: Several[MemberParams] = ()  # with estimator average: the learners to average, at least two
+    monotone: dict[str, Sign] = {}  # by feature: 1, the score never falls as the feature grows; -1, it never rises
+    calibration: Literal["platt", "beta", "isotonic"] = "beta"  # how scores become probabilities
     seed: int = Field(2018, ge=0)
 
     @model_validator(mode="after")
-    def _members_where_averaged(self) -> TrainModelParams:
+    def _check_members(self) -> TrainModelParams:
         if self.estimator == "average" and len(self.members) < 2:
             raise ValueError("estimator 'average' needs at least two members")
         if self.estimator != "average" and self.members:
-            raise ValueError("members are averaged by estimator 'average' only")
+            raise ValueError("members are used by estimator 'average' only")
         own = {"estimator_params", "imbalance", "fraud_weight", "undersample_to", "bags"} & self.model_fields_set
         if self.estimator == "average" and own:
-            raise ValueError(f"estimator 'average' takes {', '.join(sorted(own))} in each member, not beside them")
+            raise ValueError(f"with estimator 'average', {', '.join(sorted(own))} must be stated in each member")
         return self
 
     @property
     def learners(self) -> tuple[MemberParams, ...]:
-        """The learners to average; one, where there is nothing to average."""
+        """The learners to average; a single learner unless the estimator is `average`."""
         if self.estimator == "average":
             return self.members
         return (MemberParams.model_validate({name: getattr(self, name) for name in LearnerParams.model_fields}),)

@@ -24,7 +24,7 @@ _SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "
 
 
 def _to_seconds(value: object, longest: int) -> int:
-    """Read a duration from text; a number has no unit."""
+    """Parse a duration; a number is refused, because it has no unit."""
     if not isinstance(value, str):
         raise PydanticCustomError("duration", "a duration needs a unit")
     length = durations.seconds(value)
@@ -43,10 +43,10 @@ def _checked_length(value: object) -> object:
 
 
 def _to_datetime(value: object) -> object:
-    """Read a date and time from text; a number such as 20240131 is not taken as seconds since 1970."""
+    """Parse a date or time; a number such as 20240131 is not read as seconds since 1970."""
     if isinstance(value, str):
         if not _DATE.fullmatch(value.strip()):
-            raise ValueError(f"'{value}' is no date; write it as 2024-01-31 or 2024-01-31 13:05:00")
+            raise ValueError(f"'{value}' is not a date; write it as 2024-01-31 or 2024-01-31 13:05:00")
         return datetime.fromisoformat(value.strip())
     return datetime(value.year, value.month, value.day) if type(value) is date else value
 
@@ -68,22 +68,22 @@ Duration = Annotated[
 ]
 """A whole-second duration, written as text such as ``7d``; a number without a unit is refused."""
 Moment = Annotated[datetime, BeforeValidator(_to_datetime)]
-"""A date, or a date and time, in UTC where no offset is given."""
+"""A date, or a date and time; in UTC unless it has an offset."""
 Flag = Annotated[bool, BeforeValidator(_to_bool)]
 """True or false, also written yes, no, on and off."""
 Sign = Annotated[Literal[-1, 1], BeforeValidator(_to_sign)]
-"""1 or -1; true is neither."""
+"""1 or -1; true is not accepted."""
 _Item = TypeVar("_Item")
 Several = Annotated[tuple[_Item, ...], Strict(strict=False)]
-"""A list of the file."""
+"""A list in the file."""
 Rate = Annotated[float, Field(gt=0, le=1)]
 """A share of rows."""
 Columns = str | Several[str]
-"""One column of the raw file, or several that together make the value."""
+"""One column of the raw file, or several that together form the value."""
 Length = Annotated[str, BeforeValidator(_checked_length)]
-"""A whole-second duration that keeps its text, since the names of features hold it."""
+"""A whole-second duration that keeps its text, because feature names contain it."""
 Span = Annotated[tuple[Moment, Moment], Strict(strict=False)]
-"""A half-open span of event time [first, last), in UTC where no offset is given."""
+"""A half-open span of event time [first, last); in UTC unless it has an offset."""
 
 
 def check_zone(value: str) -> str:
@@ -91,5 +91,5 @@ def check_zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"'{value}' is no time zone; write one such as 'Europe/Paris'") from error
+        raise ValueError(f"'{value}' is not a time zone; write a name such as 'Europe/Paris'") from error
     return value

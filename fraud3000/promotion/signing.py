@@ -77,7 +77,7 @@ def keys_from(environ: Mapping[str, str]) -> SigningKeys | None:
 
 
 def _key(environ: Mapping[str, str], variable: str) -> bytes | None:
-    key = secrets.secret(environ, variable)
+    key = secrets.read_secret(environ, variable)
     if not key:
         return None
     if len(key) < SHORTEST:

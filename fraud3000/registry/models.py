@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fraud3000.data.storage.atomic_write import whole
+from fraud3000.data.storage.atomic_write import atomic_outputs
 from fraud3000.errors import ScorerError
 from fraud3000.models.inference import bundle
 from fraud3000.params import RegistryParams
@@ -115,7 +115,7 @@ def _check_copy(folder: Path, version: str, registered: str) -> None:
 
 def _fetch(source: str, folder: Path, registered: str) -> None:
     """Download a bundle, and move it to its folder once it is found to be the one that was registered."""
-    with tempfile.TemporaryDirectory() as place, whole(folder) as (part,):
+    with tempfile.TemporaryDirectory() as place, atomic_outputs(folder) as (part,):
         downloaded = _downloaded(source, Path(place), folder)
         if bundle.fingerprint(downloaded) != registered:
             raise ScorerError(

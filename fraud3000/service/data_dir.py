@@ -134,7 +134,7 @@ class DataDir:
         info
             Their source, for seed.json; see `seed_info`.
         """
-        with atomic_write.whole(*self._seed_files) as (history, labels, seed_json):
+        with atomic_write.atomic_outputs(*self._seed_files) as (history, labels, seed_json):
             rows = pl.LazyFrame(schema=TRANSACTIONS) if transactions is None else transactions
             atomic_write.write_parquet(_sorted_by_arrival(rows), history)
             atomic_write.write_parquet(pl.LazyFrame(schema=LEDGER) if ledger is None else ledger, labels)
@@ -270,7 +270,7 @@ class DataDir:
         others = [name for name in PERSONAL if name in columns and name != "card_id"]
         erased = [pl.when(matches).then(None).otherwise(pl.col(name)).alias(name) for name in others]
         if count:
-            with atomic_write.whole(history) as (part,):
+            with atomic_write.atomic_outputs(history) as (part,):
                 atomic_write.write_parquet(rows.with_columns(*erased, card_id=pl.col("card_id").replace(cards)), part)
         return count
 

@@ -257,12 +257,12 @@ def erase(params: Params, card: str) -> Summary:
         pending = root / "erasing.json"
         names = json.loads(pending.read_text(encoding="utf-8")) if pending.exists() else {}
         names.setdefault(name, f"erased-{secrets.token_hex(12)}")
-        with atomic_write.whole(pending) as (part,):
+        with atomic_write.atomic_outputs(pending) as (part,):
             part.write_text(json.dumps(names), encoding="utf-8")
         rows = folder.erase(names)
         with closing(folder.journal(key=hash_chain.audit_key(os.environ))) as journal:
             entries = journal.erase(names, microseconds(datetime.now(UTC)))
-        card_names.forget(name)
+        card_names.delete(name)
         pending.unlink()
     if not rows + entries:
         raise DataError("the card: is unknown to the service", hint="Name it as in the prepared transactions.")
@@ -280,7 +280,7 @@ def _first_name(card: str, params: Params) -> str:
     """Return the first name of a card, by its number or by a later name."""
     if mask(card) != card:
         return str(card_names_loader(params)().names(pl.Series([card]))[0])
-    return CardNameStore(Workspace.of(params).card_names).firsts([card]).get(card, card)
+    return CardNameStore(Workspace.of(params).card_names).first_names([card]).get(card, card)
 
 
 def _warnings(*, keyed: bool, checkpointed: bool, marked: bool, listed: int) -> tuple[str, ...]:

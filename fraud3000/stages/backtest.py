@@ -54,7 +54,7 @@ def backtest(params: Params) -> Summary:
     done = [one for fold in steps(planned, "folds") for one in _each(runs, FoldRows(ground, fold))]
     content = _content(ground, params, planned, done)
     section = weekly.section(content)
-    with atomic_write.whole(workspace.backtest) as (folder,):
+    with atomic_write.atomic_outputs(workspace.backtest) as (folder,):
         folder.mkdir()
         for seed in seeds:
             scored = pl.concat([one.scored for one in done if one.seed == seed])

@@ -54,7 +54,7 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
         told = report_files.tell(report_files.gather(workspace, params, scorer, judged, scored, report))
     values = {name: metric["value"] for name, metric in report["metrics"].items()}
     places = (workspace.scored, workspace.metrics, workspace.figures, *report_files.places(workspace, version))
-    with atomic_write.whole(*places) as (rows, metrics, figures, *others):
+    with atomic_write.atomic_outputs(*places) as (rows, metrics, figures, *others):
         scored.write_parquet(rows)
         metrics.write_text(_json(report), encoding="utf-8")
         figures.write_text(_json(values), encoding="utf-8")

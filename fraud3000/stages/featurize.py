@@ -1,4 +1,4 @@
-"""TRANSACTIONS to FEATURED, cut into train, validation and test."""
+"""`featurize`: compute features from TRANSACTIONS and split the rows into train, validation and test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 from fraud3000 import durations
 from fraud3000.data.cleaning import cards
 from fraud3000.data.storage import atomic_write
-from fraud3000.data.storage.spill import SLICE, in_pieces
+from fraud3000.data.storage.spill import SLICE, read_slices
 from fraud3000.errors import CheckFailed
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.catalogue import Catalogue
@@ -30,25 +30,27 @@ from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
 
 def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
-    """Read interim transactions and labels; write processed features and their splits.
+    """Compute the features of the prepared transactions and write them with their splits.
 
     Parameters
     ----------
     check_leaks
-        Give some rows other futures first, and write nothing if a feature of theirs changes.
+        First test some rows with changed futures; write nothing if one of their features changes.
 
     Raises
     ------
     CheckFailed
-        A feature sees the future.
+        A feature depends on the future.
     ParamsError
-        Features, policy or learner cannot be as the params say.
+        The features, policy or estimator of the params do not fit the data.
     """
     workspace = Workspace.of(params)
     transactions = scan(workspace.transactions, made_by="prepare")
     ledger = scan(workspace.labels, made_by="prepare")
     with readable(workspace.labels, made_by="prepare"):
-        ledger.select(pl.all().max()).collect(engine="streaming")  # told now, not when half of the features are written
+        ledger.select(pl.all().max()).collect(
+            engine="streaming"
+        )  # fail now, not after half of the features are written
     columns = pl.DataFrame(schema=transactions.collect_schema())
     check(columns, TRANSACTIONS, REQUIRED, thing=str(workspace.transactions))
     preflight.require_policy(columns.schema, params)
@@ -60,59 +62,59 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
         split = splits.assign(
             transactions, params.featurize.split, label_delay=params.prepare.label_delay, burn_in=burn_in
         )
-    proved = _without_leaks(workspace, catalogue) if check_leaks else {}
+    leak_facts = _check_leaks(workspace, catalogue) if check_leaks else {}
     paths = [workspace.features, workspace.boundaries, workspace.catalogue, *map(workspace.split, splits.PARTS)]
     with (
-        atomic_write.beside(workspace.features) as folder,
-        atomic_write.whole(*paths) as (features, bounds, declared, *cut),
+        atomic_write.scratch_dir(workspace.features) as folder,
+        atomic_write.atomic_outputs(*paths) as (features, bounds, declared, *parts),
     ):
         bounds.write_text(json.dumps(split.boundaries.to_dict(), indent=2), encoding="utf-8")
         declared.write_text(json.dumps(catalogue.to_dict(), indent=2), encoding="utf-8")
         atomic_write.write_pieces(_featured(workspace, ledger, catalogue, split, folder), features)
-        for path, part in zip(cut, splits.PARTS, strict=True):
+        for path, part in zip(parts, splits.PARTS, strict=True):
             with doing(f"writing {part}"):
                 atomic_write.write_parquet(pl.scan_parquet(features).filter(pl.col("split") == part), path)
-    return _summary(columns, catalogue, split, workspace, proved)
+    return _summary(columns, catalogue, split, workspace, leak_facts)
 
 
-def _without_leaks(workspace: Workspace, catalogue: Catalogue) -> dict[str, str]:
+def _check_leaks(workspace: Workspace, catalogue: Catalogue) -> dict[str, str]:
     transactions = read(workspace.transactions, made_by="prepare")
     ledger = read(workspace.labels, made_by="prepare")
-    progress = partial(track, doing="giving rows other futures", rows=min(leaks.ROWS, transactions.height))
+    progress = partial(track, doing="changing the futures of rows", rows=min(leaks.ROWS, transactions.height))
     checked = leaks.check(transactions, ledger, catalogue, progress=progress)
     if not checked.leaks:
         return {"no leak": f"{checked.rows:,} rows, {checked.futures:,} futures"}
-    first, named = checked.leaks[0], ", ".join(leak.feature for leak in checked.leaks)
+    first, features = checked.leaks[0], ", ".join(leak.feature for leak in checked.leaks)
     raise CheckFailed(
-        f"features see the future: {named}. {first.feature} of transaction {cards.mask(first.transaction_id)} at "
-        f"{first.ts:%Y-%m-%d %H:%M:%S.%f} is {first.was}, and {first.became} with its future {first.future}",
-        hint="Nothing was written. No model trained on these features would be worth what its figures say.",
+        f"features depend on the future: {features}. {first.feature} of transaction {cards.mask(first.transaction_id)} "
+        f"at {first.ts:%Y-%m-%d %H:%M:%S.%f} is {first.was}, but {first.became} with its future {first.future}",
+        hint="Nothing was written. Correct these features or leave them out with featurize.without.",
     )
 
 
 def _featured(
     workspace: Workspace, ledger: pl.LazyFrame, catalogue: Catalogue, split: splits.Split, folder: Path
 ) -> Iterator[pl.DataFrame]:
-    """FEATURED with `split`, slice by slice."""
+    """Yield FEATURED with `split`, slice by slice."""
     transactions, height = scan(workspace.transactions, made_by="prepare"), sum(split.counts.values())
-    kept = [name for name in batch_engine.TRANSACTION_COLUMNS if name in transactions.collect_schema()]
-    features = PartitionedFeatures(catalogue, ledger, kept, height, folder)
+    carried = [name for name in batch_engine.TRANSACTION_COLUMNS if name in transactions.collect_schema()]
+    features = PartitionedFeatures(catalogue, ledger, carried, height, folder)
     for rows in track(_read(workspace), "reading", rows=height):
         features.add(rows)
-    history = [_history_days(transactions)] if "ts" in kept else []
+    history = [_history_days(transactions)] if "ts" in carried else []
     start = 0
     for rows in track(features.pieces(), "writing", rows=height):
-        yield rows.select(*kept, *history, pl.exclude(*kept)).with_columns(split.of(rows, start))
+        yield rows.select(*carried, *history, pl.exclude(*carried)).with_columns(split.split_column(rows, start))
         start += rows.height
 
 
 def _read(workspace: Workspace) -> Iterator[pl.DataFrame]:
     with readable(workspace.transactions, made_by="prepare"):
-        yield from in_pieces(scan(workspace.transactions, made_by="prepare"), SLICE)
+        yield from read_slices(scan(workspace.transactions, made_by="prepare"), SLICE)
 
 
 def _history_days(transactions: pl.LazyFrame) -> pl.Expr:
-    """Days since the first transaction of all."""
+    """Days since the first transaction of the data set."""
     first = transactions.select(pl.col("ts").min()).collect(engine="streaming").item()
     since = (pl.col("ts") - first).dt.total_microseconds()
     days: pl.Expr = since / (batch_engine.SECONDS_A_DAY * 1e6)
@@ -120,7 +122,7 @@ def _history_days(transactions: pl.LazyFrame) -> pl.Expr:
 
 
 def _summary(
-    columns: pl.DataFrame, catalogue: Catalogue, split: splits.Split, workspace: Workspace, proved: dict[str, str]
+    columns: pl.DataFrame, catalogue: Catalogue, split: splits.Split, workspace: Workspace, leak_facts: dict[str, str]
 ) -> Summary:
     boundaries = split.boundaries
     facts = {
@@ -130,10 +132,10 @@ def _summary(
         "catalogue hash": catalogue.hash[:12],
         "split by": "time" if boundaries.as_of else "random (the data has no time)",
         "model made as of": f"{boundaries.as_of:%Y-%m-%d %H:%M} UTC" if boundaries.as_of else None,
-        **proved,
+        **leak_facts,
     }
     absent = [name for name in ("ts", "card_id", "terminal_id") if name not in columns.columns]
-    warnings = [f"no {name} in the data: the features that need it are left out" for name in absent]
+    warnings = [f"the data has no {name}: features that need it are left out" for name in absent]
     return Summary(
         command="featurize",
         facts=facts,

@@ -1,4 +1,4 @@
-"""What a label ledger holds, how long its frauds took to be known, and what follows for the label delay."""
+"""`labels status`: the records of a label ledger, the reporting delay of its frauds, and the label delay it suggests."""
 
 from __future__ import annotations
 
@@ -21,62 +21,62 @@ from fraud3000.report.formatting import percent, plain
 from fraud3000.report.section import Shown
 from fraud3000.schema import LEDGER
 from fraud3000.service.journal import hash_chain, history_frames
-from fraud3000.stages.labels import labels_in
+from fraud3000.stages.labels import read_labels
 from fraud3000.stages.shared.service_store import service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace, read, scan
 
 SHOWN = (1, 3, 7, 14, 30, 60, 90)
-"""Days at which the curve is told."""
+"""Days at which the table shows the curve."""
 
 SHARE = 0.95
-"""Of the frauds, known when the proposed label delay has passed."""
+"""Default share of frauds that are known after the proposed label delay."""
 
-_MOST_SOURCES = 4  # that have a curve of their own
+_MOST_SOURCES = 4  # sources with a separate curve
 
 
 def status(
     params: Params, location: str | None = None, *, share: float = SHARE, as_of: datetime | None = None
 ) -> Summary:
-    """Tell the records of each source, the delay curve, the label delay it proposes, and the last weeks corrected by it.
+    """Report the records of each source, the delay curve, the proposed label delay, and corrected counts of recent weeks.
 
     Parameters
     ----------
     location
-        Raw transactions with labels, or label records of the workspace's transactions. By default the service's ledger where
-        there is one, else the workspace's.
+        Raw transactions with labels, or label records of the workspace's transactions. The default is the service's ledger
+        if there is one, else the workspace's.
     share
-        Of the frauds, to be known when the label delay has passed.
+        Share of the frauds that should be known after the proposed label delay.
     as_of
-        The day to look from; what came or was known later is left out. By default just after all that is on record.
+        The cut-off; later transactions and records are left out. The default is just after the newest of them.
 
     Raises
     ------
     DataError
-        There is nothing to read, or it cannot be read.
+        There are no labels, or they cannot be read.
     """
-    told = _read(params, location)
-    if not told.timed or told.ledger.is_empty():
-        return Summary(command="labels status", facts=told.facts, tables=(_by_source(told.ledger),))
-    found = _DelayFindings.of(told, params, as_of)
-    proposed = delay_estimate.proposed(found.curve, share)
-    shown = _Shown(params, found, share, proposed)
+    source = _read(params, location)
+    if not source.timed or source.ledger.is_empty():
+        return Summary(command="labels status", facts=source.facts, tables=(_by_source(source.ledger),))
+    findings = _DelayFindings.from_source(source, params, as_of)
+    proposed = delay_estimate.propose_label_delay(findings.curve, share)
+    texts = _StatusTexts(params, findings, share, proposed)
     return Summary(
         command="labels status",
-        facts={**told.facts, **shown.facts},
-        tables=(_by_source(told.ledger), *shown.tables),
-        outputs=_write(Workspace.of(params), shown),
-        warnings=tuple(shown.warnings()),
+        facts={**source.facts, **texts.facts},
+        tables=(_by_source(source.ledger), *texts.tables),
+        outputs=_write(Workspace.of(params), texts),
+        warnings=tuple(texts.warnings()),
     )
 
 
 @dataclass(frozen=True)
 class _LedgerSource:
-    """A ledger and the transactions it is about."""
+    """A label ledger with its transactions and its location."""
 
     transactions: pl.DataFrame
     ledger: pl.DataFrame
-    place: str
+    location: str
 
     @property
     def timed(self) -> bool:
@@ -85,7 +85,7 @@ class _LedgerSource:
     @property
     def facts(self) -> dict[str, Any]:
         return {
-            "ledger": self.place,
+            "ledger": self.location,
             "label records": self.ledger.height,
             "transactions": self.ledger["transaction_id"].n_unique(),
         }
@@ -95,33 +95,34 @@ def _read(params: Params, location: str | None) -> _LedgerSource:
     workspace, root = Workspace.of(params), service_folder(params)
     if location is not None:
         known = scan(workspace.transactions, made_by="prepare") if workspace.transactions.exists() else None
-        with locations.fetched(location) as files:
-            found = labels_in(params, files, known)
-        if found.transactions is not None:
-            return _LedgerSource(_slim(found.transactions.lazy()), found.ledger, location)
-        return _LedgerSource(_slim(scan(workspace.transactions, made_by="prepare")), found.ledger, location)
+        with locations.fetch(location) as files:
+            labels = read_labels(params, files, known)
+        if labels.transactions is not None:
+            return _LedgerSource(_slim(labels.transactions.lazy()), labels.ledger, location)
+        return _LedgerSource(_slim(scan(workspace.transactions, made_by="prepare")), labels.ledger, location)
     service = history_frames.read_history(root, key=hash_chain.audit_key(os.environ))
     if service is not None and (service.rows or not workspace.transactions.exists()):
         return _LedgerSource(_slim(service.transactions), service.ledger, str(root))
-    told = _LedgerSource(
+    source = _LedgerSource(
         _slim(scan(workspace.transactions, made_by="prepare")),
         read(workspace.labels, made_by="prepare"),
         str(workspace.labels),
     )
     if service is None:
-        return told
-    # records that wait for a service, which will begin with the workspace's transactions
-    return replace(told, ledger=visibility.merge(told.ledger, service.ledger), place=f"{told.place} and {root}")
+        return source
+    # records imported before the service's first start; it will start with the workspace's transactions
+    ledger = visibility.merge(source.ledger, service.ledger)
+    return replace(source, ledger=ledger, location=f"{source.location} and {root}")
 
 
 def _slim(transactions: pl.LazyFrame) -> pl.DataFrame:
-    there = transactions.collect_schema()
-    return transactions.select(name for name in ("transaction_id", "ts", "status") if name in there).collect()
+    schema = transactions.collect_schema()
+    return transactions.select(name for name in ("transaction_id", "ts", "status") if name in schema).collect()
 
 
 @dataclass(frozen=True)
 class _DelayFindings:
-    """What the ledger's frauds tell as of a day."""
+    """The known frauds of a ledger and the delay estimates, as of a day."""
 
     as_of: datetime
     frauds: pl.DataFrame
@@ -130,111 +131,114 @@ class _DelayFindings:
     weeks: pl.DataFrame
 
     @classmethod
-    def of(cls, told: _LedgerSource, params: Params, as_of: datetime | None) -> _DelayFindings:
-        records = delay_estimate.when_known(told.transactions, told.ledger, params.prepare.label_delay)
-        at = _after_all(told.transactions, records) if as_of is None else _zoned(as_of)
+    def from_source(cls, source: _LedgerSource, params: Params, as_of: datetime | None) -> _DelayFindings:
+        """Estimate the delays of the known frauds, in total and for the largest sources."""
+        records = delay_estimate.when_known(source.transactions, source.ledger, params.prepare.label_delay)
+        at = _after_all(source.transactions, records) if as_of is None else _zoned(as_of)
         frauds = delay_estimate.known_frauds(records, at, params.prepare.source_precedence)
-        curve = delay_estimate.curve_of(frauds)
-        of_each = {
-            source: delay_estimate.curve_of(delay_estimate.known_frauds(records.filter(pl.col("source") == source), at))
-            for source in records["source"].unique().sort()
+        curve = delay_estimate.curve_from_frauds(frauds)
+        curves = {
+            name: delay_estimate.curve_from_frauds(
+                delay_estimate.known_frauds(records.filter(pl.col("source") == name), at)
+            )
+            for name in records["source"].unique().sort()
         }
-        told_alone = sorted(
-            (name for name in of_each if of_each[name].reports), key=lambda name: -of_each[name].reports
-        )
-        by_source = {name: of_each[name] for name in told_alone[:_MOST_SOURCES]} if len(told_alone) > 1 else {}
-        return cls(at, frauds, curve, by_source, delay_estimate.nowcast(curve, told.transactions, frauds, at))
+        by_size = sorted((name for name in curves if curves[name].reports), key=lambda name: -curves[name].reports)
+        by_source = {name: curves[name] for name in by_size[:_MOST_SOURCES]} if len(by_size) > 1 else {}
+        return cls(at, frauds, curve, by_source, delay_estimate.nowcast(curve, source.transactions, frauds, at))
 
     @property
-    def untold(self) -> int:
+    def delay_unknown(self) -> int:
         return self.frauds["delay"].null_count()
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """The findings in words."""
+class _StatusTexts:
+    """The findings as facts, tables and warnings."""
 
     params: Params
-    found: _DelayFindings
+    findings: _DelayFindings
     share: float
     proposed: timedelta | None
 
     @property
     def facts(self) -> dict[str, Any]:
-        found, curve = self.found, self.found.curve
+        findings, curve = self.findings, self.findings.curve
         facts: dict[str, Any] = {
-            "as of": f"{found.as_of:%Y-%m-%d %H:%M} UTC",
-            "frauds known": found.frauds.height,
-            "of them without a time": found.untold,
+            "as of": f"{findings.as_of:%Y-%m-%d %H:%M} UTC",
+            "frauds known": findings.frauds.height,
+            "of them without a time": findings.delay_unknown,
             "configured label delay": _text(self.params.prepare.label_delay),
         }
         if self.proposed is None:
             return facts
-        ends = curve.quantile(self.share)
-        assert ends is not None
+        interval = curve.quantile(self.share)
+        assert interval is not None
         return {
             **facts,
-            "delays seen up to": f"{curve.horizon:.0f} days; what takes longer is not in these shares",
-            "proposed label delay": f"{_text(self.proposed)} ({_text(_up(ends[1]))} to {_text(_up(ends[2]))}): "
+            "delays seen up to": f"{curve.horizon:.0f} days; frauds with longer delays are not included in the shares",
+            "proposed label delay": f"{_text(self.proposed)} ({_text(_up(interval[1]))} to {_text(_up(interval[2]))}): "
             f"{plain(percent(self.share))} of the frauds are known by then",
-            "metrics can be trusted": f"up to {found.as_of - self.proposed:%Y-%m-%d %H:%M} UTC",
-            "still to be reported": f"{self._to_come:,.0f} frauds of the last {found.weeks.height} weeks",
+            "metrics can be trusted": f"up to {findings.as_of - self.proposed:%Y-%m-%d %H:%M} UTC",
+            "still to be reported": f"{self._to_come:,.0f} frauds of the last {findings.weeks.height} weeks",
         }
 
     @property
     def _to_come(self) -> float:
-        expected = self.found.weeks.drop_nulls("expected")
+        expected = self.findings.weeks.drop_nulls("expected")
         return float((expected["expected"] - expected["known"]).sum())
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        found = self.found
+        findings = self.findings
         if self.proposed is None:
             return ()
-        told = label_delays.rows(found.curve, found.by_source, SHOWN)
+        rows = label_delays.rows(findings.curve, findings.by_source, SHOWN)
         return (
-            Table("Frauds known, of those that will be", label_delays.columns(found.by_source), told),
-            Table("The last weeks, as known and as expected", label_delays.WEEKS, label_delays.weeks(found.weeks)),
+            Table(
+                "Share of frauds known, by days since the transaction", label_delays.columns(findings.by_source), rows
+            ),
+            Table("The last weeks, known and expected", label_delays.WEEKS, label_delays.weeks(findings.weeks)),
         )
 
     def warnings(self) -> Iterator[str]:
-        curve, delay = self.found.curve, self.params.prepare.label_delay
+        curve, delay = self.findings.curve, self.params.prepare.label_delay
         if self.proposed is None:
-            yield "no fraud has a time at which it became known: there is nothing to estimate delays from"
+            yield "no fraud has a time at which it became known: delays cannot be estimated"
             return
         if delay < self.proposed:
             known = curve.at(delay / timedelta(days=1))[0]
-            said = "an unknown share" if np.isnan(known) else plain(percent(float(known)))
+            share = "an unknown share" if np.isnan(known) else plain(percent(float(known)))
             yield (
-                f"prepare.label_delay is {_text(delay)}, and {said} of the frauds are known by then: what is still to be "
-                f"reported counts as legitimate; {_text(self.proposed)} would leave {plain(percent(1 - self.share))} of them"
+                f"prepare.label_delay is {_text(delay)}, and {share} of the frauds are known by then; frauds reported later "
+                f"count as legitimate. With {_text(self.proposed)} these would be {plain(percent(1 - self.share))}"
             )
         if curve.begin:
-            yield f"delays below {curve.begin:.0f} days are not told: only young transactions had them"
+            yield f"shares below {curve.begin:.0f} days are unknown: only recent transactions have such delays"
         if curve.beyond:
-            yield f"{curve.beyond:,} frauds took longer than the {curve.horizon:.0f} days that can be judged, and are left out"
+            yield f"{curve.beyond:,} frauds took longer than the {curve.horizon:.0f} days that can be estimated; they are left out"
         if curve.reports < delay_estimate.OLDEST:
-            yield f"only {curve.reports} delays are known: the curve could be far off"
+            yield f"only {curve.reports} delays are known: the estimate is very uncertain"
 
 
-def _write(workspace: Workspace, shown: _Shown) -> dict[str, str]:
-    found, configured = shown.found, shown.params.prepare.label_delay
-    if shown.proposed is None:
+def _write(workspace: Workspace, texts: _StatusTexts) -> dict[str, str]:
+    findings, configured = texts.findings, texts.params.prepare.label_delay
+    if texts.proposed is None:
         return {}
     section = label_delays.section(
-        found.curve,
-        found.by_source,
-        found.weeks,
+        findings.curve,
+        findings.by_source,
+        findings.weeks,
         days=SHOWN,
-        wanted=shown.share,
-        proposed=shown.proposed,
+        wanted=texts.share,
+        proposed=texts.proposed,
         configured=configured,
     )
-    basis = f"{found.curve.reports:,} frauds as known at {found.as_of:%Y-%m-%d %H:%M} UTC"
-    page = html_page.delays(section, Shown(label_delays.WEEKS, label_delays.weeks(found.weeks)), basis=basis)
+    basis = f"{findings.curve.reports:,} frauds as known at {findings.as_of:%Y-%m-%d %H:%M} UTC"
+    page = html_page.delays(section, Shown(label_delays.WEEKS, label_delays.weeks(findings.weeks)), basis=basis)
     assert section.picture is not None
     endings = (".html", ".svg", ".png", ".csv")
-    with atomic_write.whole(*(workspace.delays.with_suffix(ending) for ending in endings)) as (
+    with atomic_write.atomic_outputs(*(workspace.delays.with_suffix(ending) for ending in endings)) as (
         html_file,
         svg,
         png,

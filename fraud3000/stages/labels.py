@@ -1,4 +1,4 @@
-"""Label records to the journal of a service that does not run, and its ledger to a file."""
+"""`labels add`, `import` and `export`: write label records to the journal of a stopped service; export its ledger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fraud3000.data.storage import atomic_write, locations
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import Params
-from fraud3000.redact import in_id, mask
+from fraud3000.redact import find_in_id, mask
 from fraud3000.schema import LEDGER
 from fraud3000.service.data_dir import DataDir
 from fraud3000.service.engine.clock import require_plausible, wall
@@ -30,7 +30,7 @@ from fraud3000.service.journal.repair import last_received
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.signals import uninterrupted
 from fraud3000.stages.keys import card_names_loader
-from fraud3000.stages.prepare import reasons
+from fraud3000.stages.prepare import quarantine_table
 from fraud3000.stages.shared.service_store import checkpoint_file, service_folder
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace
@@ -39,58 +39,59 @@ from fraud3000.stages.shared.workspace import Workspace
 def add(
     params: Params, transaction_id: str, *, is_fraud: bool, source: str, reported_at: datetime | None = None
 ) -> Summary:
-    """Record what a source says of one transaction, known from now on.
+    """Record the label of one transaction by one source, known from now on.
 
     Raises
     ------
     DataError
         The transaction's id or the source contains a card number.
     UnavailableError
-        The service runs (send the record to it), or its journal cannot be written.
+        The service is running (send the record to it instead), or its journal cannot be written.
     """
     accepted = sources.resolve(params.prepare).card_like_ids or ()
-    if "transaction_id" not in accepted and in_id(transaction_id).passes:
-        raise DataError("transaction_id: contains a card number", hint="Name the transaction by another id.")
+    if "transaction_id" not in accepted and find_in_id(transaction_id).passes:
+        raise DataError("transaction_id: contains a card number", hint="Use an id that is not a card number.")
     if mask(source) != source:
-        raise DataError("source: contains a card number", hint="Name who says so, such as chargeback or analyst.")
+        raise DataError("source: contains a card number", hint="State the source, such as chargeback or analyst.")
     reported = None if reported_at is None else microseconds(_zoned(reported_at))
     return _record(params, [LabelInput(transaction_id, int(is_fraud), source, reported)], command="labels add")
 
 
-def take_in(params: Params, location: str) -> Summary:
-    """Record the labels of a file, all of them or none.
+def import_labels(params: Params, location: str) -> Summary:
+    """Record the labels of a file, all or none.
 
-    Those of raw transactions are known from when a file's labels are: when reported, and not before the label delay. A file
-    of label records alone is read as `prepare.labels` says, or by the names of LEDGER; a record is known from its
-    `recorded_at`, and from now on where it has none. Records of transactions that have not come yet are kept for them.
+    Labels of raw transactions are known from their report time, but not before the label delay has passed. A file that
+    contains only label records is read as `prepare.labels` states, or by the column names of LEDGER; a record is known from
+    its `recorded_at`, or from now on if it has none. Records of transactions that have not arrived yet are stored, too.
 
     Raises
     ------
     DataError
         The file cannot be read.
     UnavailableError
-        The service runs (send the records to it), or its journal cannot be written.
+        The service is running (send the records to it instead), or its journal cannot be written.
     """
-    with locations.fetched(location) as found:
-        read = labels_in(params, found)
-    done = _record(params, _said(read.ledger), command="labels import")
-    if read.quarantine.is_empty():
-        return done
+    with locations.fetch(location) as data_files:
+        labels = read_labels(params, data_files)
+    summary = _record(params, _label_inputs(labels.ledger), command="labels import")
+    if labels.quarantine.is_empty():
+        return summary
     path = Workspace.of(params).refused_labels
-    with atomic_write.whole(path) as (part,):
-        read.quarantine.write_parquet(part)
-    facts = {"rows quarantined": read.quarantine.height, **done.facts}
-    return replace(done, facts=facts, tables=reasons(read.quarantine.lazy()), outputs={"quarantine": str(path)})
+    with atomic_write.atomic_outputs(path) as (part,):
+        labels.quarantine.write_parquet(part)
+    facts = {"rows quarantined": labels.quarantine.height, **summary.facts}
+    tables = quarantine_table(labels.quarantine.lazy())
+    return replace(summary, facts=facts, tables=tables, outputs={"quarantine": str(path)})
 
 
 @dataclass(frozen=True)
-class Read:
-    """What files say of labels.
+class FileLabels:
+    """Labels read from files.
 
     Attributes
     ----------
     transactions
-        TRANSACTIONS; None where the files hold label records alone.
+        TRANSACTIONS; None if the files contain only label records.
     """
 
     transactions: pl.DataFrame | None
@@ -98,23 +99,23 @@ class Read:
     quarantine: pl.DataFrame
 
 
-def labels_in(params: Params, found: Sequence[DataFile], known: pl.LazyFrame | None = None) -> Read:
-    """Read files of raw transactions, or of label records alone.
+def read_labels(params: Params, data_files: Sequence[DataFile], known: pl.LazyFrame | None = None) -> FileLabels:
+    """Read labels from files of raw transactions or of label records only.
 
     Parameters
     ----------
     known
-        TRANSACTIONS of which the records are; None takes those of any.
+        TRANSACTIONS that the records belong to; None accepts records of all transactions.
 
     Raises
     ------
     DataError
         A file cannot be read.
     SchemaError
-        Columns are missing, all of them named.
+        Columns are missing; the message names all of them.
     """
     section, mapping = params.prepare, sources.resolve(params.prepare)
-    forms = {file: label_files.form_of(file, mapping) for file in found}
+    forms = {file: label_files.detect_format(file, mapping) for file in data_files}
     accepted = None if mapping.card_like_ids is None else "transaction_id" in mapping.card_like_ids
     read = partial(
         label_files.read,
@@ -123,53 +124,55 @@ def labels_in(params: Params, found: Sequence[DataFile], known: pl.LazyFrame | N
         latest=section.latest,
         card_like_ids=accepted,
     )
-    told = [read([file], section.labels or form, known) for file, form in forms.items() if form is not None]
-    ledgers, refused = [one.ledger for one in told], [one.quarantine for one in told]
-    rows = [file for file, form in forms.items() if form is None]
-    if not rows:
-        return Read(None, pl.concat(ledgers), quarantine(refused))
-    taken = clean.ingest(
-        rows,
+    results = [read([file], section.labels or form, known) for file, form in forms.items() if form is not None]
+    ledgers, refused = [result.ledger for result in results], [result.quarantine for result in results]
+    raw_files = [file for file, form in forms.items() if form is None]
+    if not raw_files:
+        return FileLabels(None, pl.concat(ledgers), quarantine(refused))
+    ingested = clean.ingest(
+        raw_files,
         mapping,
         label_delay=section.label_delay,
         earliest=section.earliest,
         latest=section.latest,
         card_key=card_names_loader(params),
     )
-    ledger = pl.concat([taken.ledger.select(*LEDGER), *ledgers])
-    return Read(taken.transactions, ledger, quarantine([taken.quarantine, *refused]))
+    ledger = pl.concat([ingested.ledger.select(*LEDGER), *ledgers])
+    return FileLabels(ingested.transactions, ledger, quarantine([ingested.quarantine, *refused]))
 
 
 def export(params: Params, file: str, transactions: str | None = None) -> Summary:
-    """Write the service's ledger, what it began with and what came in since, and with it its transactions.
+    """Export the service's ledger (its initial records and all records since), and optionally its transactions.
 
-    A running service is not disturbed. `prepare` reads both files as they are, the ledger as `prepare.labels.input`.
+    A running service is not affected. `prepare` can read both files, the ledger as `prepare.labels.input`.
 
     Parameters
     ----------
     file, transactions
-        Parquet files to write, here or in S3; None for no transactions.
+        Parquet files to write, on this machine or in S3; None omits the transactions.
 
     Raises
     ------
     CheckFailed
-        The journal is not what it was when it was sealed.
+        The journal was changed after it was sealed.
     DataError
-        There is no service.
+        There is no service data.
     ParamsError
-        A file is not named as Parquet.
+        A file name does not end with .parquet.
     UnavailableError
         A file cannot be written.
     """
-    wanted = {"labels": file} if transactions is None else {"labels": file, "transactions": transactions}
-    for name in wanted.values():
+    outputs = {"labels": file} if transactions is None else {"labels": file, "transactions": transactions}
+    for name in outputs.values():
         if not name.endswith(".parquet"):
-            raise ParamsError(f"{name}: is written as Parquet", hint="Name a file that ends with .parquet.")
+            raise ParamsError(
+                f"{name}: only Parquet can be written", hint="Choose a file name that ends with .parquet."
+            )
     root = service_folder(params)
     known = history_frames.read_history(root, key=hash_chain.audit_key(os.environ))
     if known is None:
-        raise DataError(f"{root}: no service has kept anything there", hint="See serve.store of the params.")
-    with locations.whole(*map(locations.place, wanted.values())) as parts:
+        raise DataError(f"{root}: contains no service data", hint="Check serve.store in the params.")
+    with locations.atomic_outputs(*map(locations.parse, outputs.values())) as parts:
         atomic_write.write_parquet(known.ledger.lazy(), parts[0])
         for part in parts[1:]:
             atomic_write.write_parquet(known.transactions, part)
@@ -178,45 +181,47 @@ def export(params: Params, file: str, transactions: str | None = None) -> Summar
         "label records": known.ledger.height,
         "transactions": known.rows,
     }
-    said = f"prepare.labels.input: {file}" + ("" if transactions is None else f", prepare.input: {transactions}")
-    return Summary(command="labels export", facts=facts, outputs=wanted, next_step=f"fraud3000 prepare, with {said}")
+    settings = f"prepare.labels.input: {file}" + ("" if transactions is None else f", prepare.input: {transactions}")
+    return Summary(
+        command="labels export", facts=facts, outputs=outputs, next_step=f"fraud3000 prepare, with {settings}"
+    )
 
 
-def _said(ledger: pl.DataFrame) -> list[LabelInput]:
+def _label_inputs(ledger: pl.DataFrame) -> list[LabelInput]:
     times = pl.col("reported_at", "recorded_at").dt.epoch("us")
     return [LabelInput(*row) for row in ledger.select("transaction_id", "is_fraud", "source", times).iter_rows()]
 
 
-def _record(params: Params, said: Sequence[LabelInput], *, command: str) -> Summary:
+def _record(params: Params, labels: Sequence[LabelInput], *, command: str) -> Summary:
     with _journal(params) as (folder, journal):
         trusted = params.serve.clock
         require_plausible(wall(), last_received(journal), jump=trusted.jump, gap=trusted.gap)
         latest, now = newest_ts(folder.past(), journal), microseconds(wall())
         new: dict[str, list[LabelEntry]] = {}
         added: list[LabelEntry] = []
-        for one in said:
-            known = [*journal.of_transaction(one.transaction_id), *new.get(one.transaction_id, ())]
+        for label in labels:
+            known = [*journal.of_transaction(label.transaction_id), *new.get(label.transaction_id, ())]
             number = journal.last + len(added) + 1
-            label = _told_before(one, known) or deduplicate(one, known, number=number, now=now, newest=latest)
-            if label.number == number:
-                added.append(label)
-                new.setdefault(one.transaction_id, []).append(label)
+            entry = _existing_entry(label, known) or deduplicate(label, known, number=number, now=now, newest=latest)
+            if entry.number == number:
+                added.append(entry)
+                new.setdefault(label.transaction_id, []).append(entry)
         with uninterrupted():
             journal.append(added)
-    counts = {"records read": len(said), "recorded": len(added), "said before": len(said) - len(added)}
+    counts = {"records read": len(labels), "recorded": len(added), "said before": len(labels) - len(added)}
     return Summary(command=command, facts={**counts, "journal": str(folder.root)})
 
 
-def _told_before(said: LabelInput, known: Sequence[Entry]) -> LabelEntry | None:
-    """The record that says the same of the same report, so that a file that comes again changes nothing.
+def _existing_entry(label: LabelInput, known: Sequence[Entry]) -> LabelEntry | None:
+    """Find an entry with the same source, label and report time, so that importing a file again changes nothing.
 
-    What its source said in between does not matter, unlike for a record without the time of its report.
+    Later records of the source do not matter, unlike for a record without a report time.
     """
-    if said.reported_at is None:
+    if label.reported_at is None:
         return None
-    same = (said.source, said.is_fraud, said.reported_at)
-    told = (one for one in known if isinstance(one, LabelEntry) and (one.source, one.is_fraud, one.reported_at) == same)
-    return next(told, None)
+    content = (label.source, label.is_fraud, label.reported_at)
+    entries = (entry for entry in known if isinstance(entry, LabelEntry))
+    return next((entry for entry in entries if (entry.source, entry.is_fraud, entry.reported_at) == content), None)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A file, or a stream made to break engines, through both engines: the same to the bit, or exit code 6."""
+"""`parity`: compute a file or an adversarial stream with both engines; exit code 6 if any bit differs."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from fraud3000.features.verification.parity import Difference, Parity, compare
 from fraud3000.features.verification.stream_stats import stream_statistics
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER
-from fraud3000.stages.prepare import labels_of_their_own
+from fraud3000.stages.prepare import read_separate_labels
 from fraud3000.stages.shared.catalogues import build_catalogue
 from fraud3000.stages.shared.progress import doing, track
 from fraud3000.stages.shared.summary import Summary, Table
 
 ROWS, SEED = 20_000, 2018
-"""Of the built-in stream."""
+"""Default size and seed of the built-in stream."""
 
 
 def parity(params: Params, source: str | None = None, *, rows: int | None = None, seed: int | None = None) -> Summary:
-    """Compare the engines on a file, or without one on the built-in stream.
+    """Compare the batch and online engines on a file, or on the built-in stream.
 
     Parameters
     ----------
     source
-        A file, glob or folder, here or in S3, raw in the mapping of the params or already TRANSACTIONS.
+        A file, glob or folder, on this machine or in S3: raw data in the mapping of the params, or TRANSACTIONS.
     rows, seed
-        Of the built-in stream.
+        Size and seed of the built-in stream.
 
     Raises
     ------
     DataError
         The file cannot be read.
     ParamsError
-        Rows or seed for a file.
+        Rows or seed are stated although a file is.
     """
     if source is not None and (rows is not None or seed is not None):
-        raise ParamsError("--rows and --seed are of the built-in stream", hint="Leave them out, or leave out FILE.")
-    with doing("reading" if source else "making the stream"):
+        raise ParamsError("--rows and --seed apply to the built-in stream only", hint="Omit them, or omit FILE.")
+    with doing("reading" if source else "generating the stream"):
         transactions, ledger, catalogue, facts, holds = _file(params, source) if source else _stream(params, rows, seed)
-    found = compare(
+    result = compare(
         transactions, ledger, catalogue, progress=partial(track, doing="comparing", rows=transactions.height)
     )
-    return _summary(facts, found, catalogue, transactions, holds)
+    return _summary(facts, result, catalogue, transactions, holds)
 
 
 def _file(params: Params, source: str) -> tuple[pl.DataFrame, pl.DataFrame, Catalogue, dict[str, Any], dict[str, int]]:
     section = params.prepare
-    with locations.fetched(source) as raw:
-        taken = clean.ingest(
+    with locations.fetch(source) as raw:
+        ingested = clean.ingest(
             raw,
             sources.resolve(section),
             label_delay=section.label_delay,
@@ -64,16 +64,16 @@ def _file(params: Params, source: str) -> tuple[pl.DataFrame, pl.DataFrame, Cata
             latest=section.latest,
             optional=("is_fraud", "reported_at"),
         )
-    told = labels_of_their_own(params, taken.transactions.lazy())
-    ledger = pl.concat([taken.ledger.select(*LEDGER), *([told.ledger] if told else [])])
+    labels = read_separate_labels(params, ingested.transactions.lazy())
+    ledger = pl.concat([ingested.ledger.select(*LEDGER), *([labels.ledger] if labels else [])])
     facts = {
         "file": source,
-        "rows read": taken.rows.height,
-        "duplicates": taken.duplicates,
-        "quarantined": taken.quarantined,
+        "rows read": ingested.rows.height,
+        "duplicates": ingested.duplicates,
+        "quarantined": ingested.quarantined,
     }
-    catalogue = build_catalogue(params, taken.transactions)
-    return taken.transactions, ledger, catalogue, facts, stream_statistics(taken.transactions, ledger, catalogue)
+    catalogue = build_catalogue(params, ingested.transactions)
+    return ingested.transactions, ledger, catalogue, facts, stream_statistics(ingested.transactions, ledger, catalogue)
 
 
 def _stream(
@@ -92,58 +92,61 @@ def _stream(
 
 
 def _summary(
-    facts: dict[str, Any], found: Parity, catalogue: Catalogue, transactions: pl.DataFrame, holds: dict[str, int]
+    facts: dict[str, Any], result: Parity, catalogue: Catalogue, transactions: pl.DataFrame, holds: dict[str, int]
 ) -> Summary:
     rows = tuple((name, f"{count:,}") for name, count in holds.items())
-    verdict = "every cell equal" if not found.differing_cells else f"{found.differing_cells:,} cells differ"
+    verdict = "every cell equal" if not result.differing_cells else f"{result.differing_cells:,} cells differ"
     return Summary(
         command="parity",
         facts={
             **facts,
-            "rows": found.rows,
-            "features": found.features,
-            "cells": found.cells,
+            "rows": result.rows,
+            "features": result.features,
+            "cells": result.cells,
             "catalogue hash": catalogue.hash[:12],
-            "rows that order of arrival changed": found.late,
+            "rows that order of arrival changed": result.late,
             "batch against online": verdict,
         },
-        tables=(Table("What the stream holds", ("what", "how many"), rows), *_differences(found)),
+        tables=(Table("What the stream holds", ("what", "how many"), rows), *_differences(result)),
         warnings=_warnings(catalogue, transactions),
-        refused=_refusal(found),
-        last_line=f"parity rows={found.rows} features={found.features} cells={found.cells} "
-        f"differing={found.differing_cells}",
+        refused=_refusal(result),
+        last_line=f"parity rows={result.rows} features={result.features} cells={result.cells} "
+        f"differing={result.differing_cells}",
     )
 
 
-def _differences(found: Parity) -> tuple[Table, ...]:
-    if not found.differing_cells:
+def _differences(result: Parity) -> tuple[Table, ...]:
+    if not result.differing_cells:
         return ()
-    worst = sorted((item for item in found.differing.items() if item[1]), key=lambda item: (-item[1], item[0]))
-    equal = found.features - len(worst)
+    worst = sorted((item for item in result.differing.items() if item[1]), key=lambda item: (-item[1], item[0]))
+    equal = result.features - len(worst)
     counts = tuple((name, f"{count:,}") for name, count in worst)
     rest = ((f"the other {equal:,} features", "0"),) if equal else ()
-    first = tuple(_shown(one) for one in found.first)
+    first = tuple(_cells(difference) for difference in result.first)
     return (
         Table("Features that differ", ("feature", "rows"), (*counts, *rest)),
-        Table("The first of them, in order of arrival", ("transaction", "ts", "feature", "batch", "online"), first),
+        Table("First differences, in order of arrival", ("transaction", "ts", "feature", "batch", "online"), first),
     )
 
 
-def _shown(one: Difference) -> tuple[str, ...]:
-    ts = f"{one.ts:%Y-%m-%d %H:%M:%S.%f}" if one.ts else ""
-    return (cards.mask(one.transaction_id), ts, one.feature, *(cards.mask(repr(v)) for v in (one.batch, one.online)))
+def _cells(difference: Difference) -> tuple[str, ...]:
+    ts = f"{difference.ts:%Y-%m-%d %H:%M:%S.%f}" if difference.ts else ""
+    values = (cards.mask(repr(value)) for value in (difference.batch, difference.online))
+    return (cards.mask(difference.transaction_id), ts, difference.feature, *values)
 
 
 def _warnings(catalogue: Catalogue, transactions: pl.DataFrame) -> tuple[str, ...]:
     if any(isinstance(feature, Stateful) for feature in catalogue.features):
         return ()
     lacks = "time" if "ts" not in transactions.columns else "cards or terminals"
-    return (f"The data has no {lacks}: no feature looks back, so only columns of the row itself were compared.",)
+    return (
+        f"The data has no {lacks}, so no feature uses earlier rows; only features of the row itself were compared.",
+    )
 
 
-def _refusal(found: Parity) -> str | None:
-    if not found.differing_cells:
+def _refusal(result: Parity) -> str | None:
+    if not result.differing_cells:
         return None
-    differing = [name for name, count in found.differing.items() if count]
-    named = ", ".join(differing[:3]) + (f" and {len(differing) - 3:,} more" if len(differing) > 3 else "")
-    return f"the engines differ in {found.differing_cells:,} of {found.cells:,} cells: {named}"
+    differing = [name for name, count in result.differing.items() if count]
+    names = ", ".join(differing[:3]) + (f" and {len(differing) - 3:,} more" if len(differing) > 3 else "")
+    return f"the engines differ in {result.differing_cells:,} of {result.cells:,} cells: {names}"

@@ -101,7 +101,7 @@ def _table(scored: pl.DataFrame, rows: Sequence[Sequence[str]]) -> Table:
 def _write(workspace: Workspace, page: str, told: Section) -> None:
     assert told.picture is not None
     places = [workspace.what_if.with_suffix(ending) for ending in (".html", ".svg", ".png", ".csv")]
-    with atomic_write.whole(*places) as (html_file, svg, png, csv):
+    with atomic_write.atomic_outputs(*places) as (html_file, svg, png, csv):
         html_file.write_text(page, encoding="utf-8")
         svg.write_text(told.picture.svg, encoding="utf-8")
         png.write_bytes(told.picture.png)

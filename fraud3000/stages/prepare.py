@@ -1,4 +1,4 @@
-"""Raw files to the workspace's transactions, quarantine and label ledger."""
+"""`prepare`: clean raw files into the workspace's transactions, quarantine and label ledger."""
 
 from __future__ import annotations
 
@@ -23,63 +23,62 @@ from fraud3000.stages.shared.workspace import Workspace
 
 
 def prepare(params: Params) -> Summary:
-    """Clean raw transactions and write them with the refused rows and the label records.
+    """Load and clean raw transactions; write them with the quarantined rows and the label records.
 
     Raises
     ------
     DataError
-        The input cannot be taken; nothing is written then.
+        The input cannot be used; nothing is written.
     UnavailableError
-        The workspace, or the prefix to publish under, cannot be written.
+        The workspace, or the prefix of prepare.publish, cannot be written.
     """
     workspace, rules = Workspace.of(params), _rules(params)
     written = (workspace.transactions, workspace.quarantine, workspace.labels)
     published = _published(params.prepare.publish, written)
     locations.require_writable(*published)
-    raw = locations.fetched(_located(params.prepare.input, params))
-    with raw as files, atomic_write.beside(workspace.transactions) as folder:
+    raw = locations.fetch(_expand_workspace(params.prepare.input, params))
+    with raw as files, atomic_write.scratch_dir(workspace.transactions) as folder:
         _refuse_inputs(published, files)
-        taken = clean.intake(files, rules, folder, label_delay=params.prepare.label_delay)
-        build_catalogue(
-            params, pl.DataFrame(schema=taken.transactions.collect_schema())
-        )  # refuses what featurize would
-        told = labels_of_their_own(params, taken.transactions, published)
-        ledger, refused = taken.ledger.rows, taken.quarantine.rows
-        if told is not None:
-            ledger = _once(pl.concat([ledger.select(*LEDGER), told.ledger.lazy()]))
-            refused = pl.concat([refused, quarantine([told.quarantine]).lazy()])
-        with atomic_write.whole(*written) as parts:
-            for frame, part in zip((taken.transactions, refused, ledger), parts, strict=True):
+        intake = clean.ingest_to_disk(files, rules, folder, label_delay=params.prepare.label_delay)
+        # raises now what featurize would raise later
+        build_catalogue(params, pl.DataFrame(schema=intake.transactions.collect_schema()))
+        labels = read_separate_labels(params, intake.transactions, published)
+        ledger, refused = intake.ledger.rows, intake.quarantine.rows
+        if labels is not None:
+            ledger = _without_repeats(pl.concat([ledger.select(*LEDGER), labels.ledger.lazy()]))
+            refused = pl.concat([refused, quarantine([labels.quarantine]).lazy()])
+        with atomic_write.atomic_outputs(*written) as parts:
+            for frame, part in zip((intake.transactions, refused, ledger), parts, strict=True):
                 atomic_write.write_parquet(frame, part)
             if published:
                 s3_upload.upload(dict(zip(published, parts, strict=True)))
-        return _summary(params, workspace, taken, told, published)
+        return _summary(params, workspace, intake, labels, published)
 
 
-def _rules(params: Params) -> roles.Rules:
+def _rules(params: Params) -> roles.CleaningRules:
     section = params.prepare
-    return roles.Rules(sources.resolve(section), section.earliest, section.latest, card_names_loader(params))
+    return roles.CleaningRules(sources.resolve(section), section.earliest, section.latest, card_names_loader(params))
 
 
 def _summary(
     params: Params,
     workspace: Workspace,
-    taken: clean.Intake,
-    told: label_files.LabelFileResult | None,
+    intake: clean.Intake,
+    labels: label_files.LabelFileResult | None,
     published: tuple[Address, ...],
 ) -> Summary:
     transactions, ledger = pl.scan_parquet(workspace.transactions), pl.scan_parquet(workspace.labels)
     refused = pl.scan_parquet(workspace.quarantine)
-    findings = quality.examine(transactions, ledger, taken.lost)
+    findings = quality.examine(transactions, ledger, intake.lost)
     return Summary(
         command="prepare",
-        facts=_facts(params, taken, told, transactions, ledger),
-        tables=(*reasons(refused), *_remarks(findings)),
+        facts=_facts(params, intake, labels, transactions, ledger),
+        tables=(*quarantine_table(refused), *_findings_table(findings)),
         outputs={
             "transactions": str(workspace.transactions),
             "quarantine": str(workspace.quarantine),
             "labels": str(workspace.labels),
-            **{f"published {one.stem}": str(one) for one in published},
+            **{f"published {address.stem}": str(address) for address in published},
         },
         warnings=(
             *(finding.text for finding in findings if finding.severity == "warn"),
@@ -89,82 +88,82 @@ def _summary(
     )
 
 
-def _once(ledger: pl.LazyFrame) -> pl.LazyFrame:
-    """Leave out records that come again: of equal ones the last decides whatever any of them does."""
+def _without_repeats(ledger: pl.LazyFrame) -> pl.LazyFrame:
+    """Remove repeated records; keeping the last of equal records does not change any decision of the ledger."""
     return ledger.unique(keep="last", maintain_order=True)
 
 
-def _located(location: str, params: Params) -> str:
+def _expand_workspace(location: str, params: Params) -> str:
     return location.replace("{workspace}", params.workspace)
 
 
-def labels_of_their_own(
+def read_separate_labels(
     params: Params, transactions: pl.LazyFrame, published: tuple[Address, ...] = ()
 ) -> label_files.LabelFileResult | None:
-    """Read the label records that have a file of their own, where the params name one."""
+    """Read the label records from separate files; None if `prepare.labels` is not set."""
     section = params.prepare
     form = section.labels
     if form is None:
         return None
-    with locations.fetched(_located(form.input, params)) as told:
-        _refuse_inputs(published, told)
+    with locations.fetch(_expand_workspace(form.input, params)) as data_files:
+        _refuse_inputs(published, data_files)
         return label_files.read(
-            told, form, transactions, section.label_delay, earliest=section.earliest, latest=section.latest
+            data_files, form, transactions, section.label_delay, earliest=section.earliest, latest=section.latest
         )
 
 
 def _published(prefix: str | None, written: tuple[Path, ...]) -> tuple[Address, ...]:
-    """Where in S3 each of the files written has its copy."""
+    """The S3 addresses to which the output files are published."""
     if prefix is None:
         return ()
-    start = Address.of(f"{prefix.rstrip('/')}/")
+    start = Address.from_uri(f"{prefix.rstrip('/')}/")
     return tuple(start.with_name(path.name) for path in written)
 
 
-def _refuse_inputs(published: tuple[Address, ...], read_from: list[DataFile]) -> None:
-    locations.refuse_inputs(published, locations.of_files(read_from), hint="Name another prefix under prepare.publish.")
+def _refuse_inputs(published: tuple[Address, ...], inputs: list[DataFile]) -> None:
+    locations.refuse_inputs(published, locations.file_locations(inputs), hint="Set another prefix in prepare.publish.")
 
 
 def _facts(
     params: Params,
-    taken: clean.Intake,
-    told: label_files.LabelFileResult | None,
+    intake: clean.Intake,
+    labels: label_files.LabelFileResult | None,
     transactions: pl.LazyFrame,
     ledger: pl.LazyFrame,
 ) -> dict[str, Any]:
     records = ledger.collect()
     facts: dict[str, Any] = {
         "source": params.prepare.source,
-        "rows read": taken.read,
-        "rows kept": taken.kept,
-        "duplicates": taken.duplicates,
-        "quarantined": taken.quarantine.height,
+        "rows read": intake.read,
+        "rows kept": intake.kept,
+        "duplicates": intake.duplicates,
+        "quarantined": intake.quarantine.height,
         "frauds": records.filter(pl.col("is_fraud") == 1)["transaction_id"].n_unique(),
         "label records": records.height,
     }
-    if told is not None:
-        facts["label rows read"] = told.read
-        facts["label rows quarantined"] = told.quarantine.height
+    if labels is not None:
+        facts["label rows read"] = labels.read
+        facts["label rows quarantined"] = labels.quarantine.height
     columns = transactions.collect_schema()
     for name, column in (("cards", "card_id"), ("terminals", "terminal_id")):
-        facts[name] = _one(transactions, pl.col(column).n_unique()) if column in columns else None
+        facts[name] = _scalar(transactions, pl.col(column).n_unique()) if column in columns else None
     first, last = _span(transactions)
-    facts |= {"first": first, "last": last, "unused columns": list(taken.unused)}
+    facts |= {"first": first, "last": last, "unused columns": list(intake.unused)}
     return facts
 
 
-def _one(transactions: pl.LazyFrame, what: pl.Expr) -> Any:
-    return transactions.select(what).collect(engine="streaming").item()
+def _scalar(transactions: pl.LazyFrame, expression: pl.Expr) -> Any:
+    return transactions.select(expression).collect(engine="streaming").item()
 
 
 def _span(transactions: pl.LazyFrame) -> tuple[str | None, str | None]:
     if transactions.collect_schema().get("ts") != TIME:
         return None, None
-    return _one(transactions, pl.col("ts").min()).isoformat(), _one(transactions, pl.col("ts").max()).isoformat()
+    return _scalar(transactions, pl.col("ts").min()).isoformat(), _scalar(transactions, pl.col("ts").max()).isoformat()
 
 
-def reasons(refused: pl.LazyFrame) -> tuple[Table, ...]:
-    """How many rows were refused for what, and where the first of each stands."""
+def quarantine_table(refused: pl.LazyFrame) -> tuple[Table, ...]:
+    """Table of quarantine reasons with the number of rows and the first row of each; empty if no row was quarantined."""
     counts = (
         refused.group_by("reason", maintain_order=True)
         .agg(pl.len().alias("rows"), pl.col("source_row").first(), pl.col("detail").first())
@@ -177,7 +176,7 @@ def reasons(refused: pl.LazyFrame) -> tuple[Table, ...]:
     return (Table("Quarantined", ("reason", "rows", "first"), rows),) if rows else ()
 
 
-def _remarks(findings: list[quality.Finding]) -> tuple[Table, ...]:
-    """What limits the data without spoiling it."""
+def _findings_table(findings: list[quality.Finding]) -> tuple[Table, ...]:
+    """Table of the findings of severity `info`; warnings are listed separately."""
     rows = tuple((finding.code, finding.text) for finding in findings if finding.severity == "info")
     return (Table("Data quality", ("finding", "what"), rows),) if rows else ()

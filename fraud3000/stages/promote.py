@@ -73,7 +73,7 @@ def promote(
         )
     workspace = Workspace.of(params)
     seen = history.standing(params.registry)
-    with file_lock.only_one(workspace.models, doing="promotion"):
+    with file_lock.exclusive_lock(workspace.models, operation="promotion"):
         model_pointer.require_same_history(workspace, seen)
         mover = _Mover(params, workspace, seen, why, dry_run)
         if rollback:

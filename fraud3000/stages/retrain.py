@@ -123,7 +123,7 @@ def retrain(params: Params, *, restart: bool = False, steps: Mapping[str, Step] 
         Another run is under way, or the workspace cannot be written.
     """
     book = _RunLog(Workspace.of(params).retraining)
-    with file_lock.only_one(book.folder, doing="retraining"):
+    with file_lock.exclusive_lock(book.folder, operation="retraining"):
         before = book.unfinished()
         resumes = before is not None and not restart and before.may_go_on(params)
         run = before if before is not None and resumes else RetrainRun.of(params)
@@ -160,7 +160,7 @@ def _end(run: RetrainRun, params: Params, book: _RunLog) -> RetrainRun:
         run = replace(run, champion=history.standing(params.registry).champion)
     book.end(run)
     if params.retrain.webhook is not None:
-        webhook.tell(params.retrain.webhook, {"command": "retrain", **asdict(run)})
+        webhook.post_json(params.retrain.webhook, {"command": "retrain", **asdict(run)})
     return run
 
 
@@ -195,13 +195,13 @@ class _RunLog:
             return None
 
     def keep(self, run: RetrainRun) -> None:
-        with atomic_write.whole(self._current) as (part,):
+        with atomic_write.atomic_outputs(self._current) as (part,):
             part.write_text(json.dumps(asdict(run), indent=2) + "\n", encoding="utf-8")
 
     def end(self, run: RetrainRun) -> None:
         """Tell of a run among those that ended; one that failed may be gone on with."""
         before = self.runs.read_text(encoding="utf-8").splitlines() if self.runs.exists() else []
-        with atomic_write.whole(self.runs) as (part,):
+        with atomic_write.atomic_outputs(self.runs) as (part,):
             lines = [*before, json.dumps(asdict(run))][-_KEPT:]
             part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         if run.status == "failed":

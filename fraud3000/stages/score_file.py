@@ -15,7 +15,7 @@ from fraud3000.data.cleaning import clean, roles, sources
 from fraud3000.data.reading import files
 from fraud3000.data.reading.raw_table import DataFile
 from fraud3000.data.storage import atomic_write, locations
-from fraud3000.data.storage.locations import Place
+from fraud3000.data.storage.locations import Location
 from fraud3000.data.storage.s3 import Address
 from fraud3000.data.storage.spill import SLICE, Spill
 from fraud3000.errors import ParamsError, ScorerError, UnavailableError
@@ -81,14 +81,14 @@ def score_file(
         The output cannot be written.
     """
     settings = params or params_files.load()
-    with locations.fetched(source) as raw, locations.fetched(history) as past_raw:
-        read_from = locations.of_files([*raw, *past_raw]) + ([] if past_raw else _own_history(settings))
+    with locations.fetch(source) as raw, locations.fetch(history) as past_raw:
+        read_from = locations.file_locations([*raw, *past_raw]) + ([] if past_raw else _own_history(settings))
         destinations = _destinations(source, raw, out)
         locations.refuse_inputs(destinations, read_from, hint="Name another file with --out.")
         locations.require_writable(*destinations)
         scorer, missing = _find(model, settings)
         mapping = _mapping(scorer, params, settings)
-        with locations.beside(destinations[0]) as folder:
+        with locations.scratch_dir(destinations[0]) as folder:
             incoming = _intake(raw, mapping, settings, scorer, folder / "input")
             if scorer is None:
                 raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
@@ -97,7 +97,7 @@ def score_file(
             if not cold_start:
                 require_span(stream, scorer.catalogue)
             scored, categories = _answered(scorer, stream, incoming, folder / "answers", reasons)
-            with locations.whole(*destinations) as (scored_part, rejected_part):
+            with locations.atomic_outputs(*destinations) as (scored_part, rejected_part):
                 atomic_write.write(scored.rows, scored_part, destinations[0].suffix)
                 atomic_write.write_parquet(incoming.quarantine.rows, rejected_part)
             written = {name: str(one) for name, one in zip(("scored", "rejected"), destinations, strict=True)}
@@ -117,21 +117,21 @@ def _answered(
     return answers.in_input_order(), counts
 
 
-def _own_history(settings: Params) -> list[Place]:
+def _own_history(settings: Params) -> list[Location]:
     workspace = Workspace.of(settings)
     return [workspace.transactions, workspace.labels]
 
 
-def _destinations(source: str, read_from: list[DataFile], out: Path | str | None) -> tuple[Place, Place]:
-    scored = _beside(source, read_from) if out is None else locations.place(out)
+def _destinations(source: str, read_from: list[DataFile], out: Path | str | None) -> tuple[Location, Location]:
+    scored = _beside(source, read_from) if out is None else locations.parse(out)
     if scored.suffix not in (".parquet", ".csv"):
         raise ParamsError(f"--out {scored}: '{scored.suffix}' cannot be written", hint="Use .parquet or .csv.")
     return scored, scored.with_name(f"{scored.stem}.rejected.parquet")
 
 
-def _beside(source: str, read_from: list[DataFile]) -> Place:
+def _beside(source: str, read_from: list[DataFile]) -> Location:
     """Where scores go if nothing is said: beside the file or folder, under its name."""
-    given = locations.place(source)
+    given = locations.parse(source)
     if isinstance(given, Address):
         return _beside_object(given, is_file=[source] == [str(one) for one in read_from])
     if not given.exists():
@@ -179,10 +179,10 @@ def _intake(
 ) -> clean.Intake:
     delay = timedelta(seconds=scorer.catalogue.label_delay) if scorer else settings.prepare.label_delay
     section = settings.prepare
-    rules = roles.Rules(
+    rules = roles.CleaningRules(
         mapping, section.earliest, section.latest, card_names_loader(settings), ("is_fraud", "reported_at")
     )
-    return clean.intake(raw, rules, folder, label_delay=delay)
+    return clean.ingest_to_disk(raw, rules, folder, label_delay=delay)
 
 
 def _past(

@@ -237,7 +237,7 @@ class _Seed:
     @classmethod
     def from_file(cls, location: str, scorer: Scorer, params: Params) -> _Seed:
         """Read a history file with the model's column mapping."""
-        with locations.fetched(location) as files:
+        with locations.fetch(location) as files:
             ingested = clean.ingest(
                 files,
                 scorer.mapping,
@@ -382,7 +382,7 @@ def _registry_warning(scorer: Scorer, error: UnavailableError | None) -> tuple[s
 def _card_key_warning(data_dir: DataDir, scorer: Scorer, card_key: Callable[[], CardNames]) -> tuple[str, ...]:
     """Warn if the history's cards are hashed with another key, so that no card in a request has a history."""
     before = data_dir.card_keys if scorer.mapping.card_numbers == "yes" else set()
-    if not before or before & card_key().key_ids or len(card_key().book):
+    if not before or before & card_key().key_ids or len(card_key().store):
         return ()
     keys = f"the key {', '.join(sorted(before))}, those of requests with {', '.join(sorted(card_key().key_ids))}"
     return (f"cards of the history are hashed with {keys}: no card of a request has a history (docs/runbook.md)",)

@@ -1,4 +1,4 @@
-"""Make a raw file of simulated transactions."""
+"""`simulate`: write a raw file of simulated transactions."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ _ROW_GROUP = 250_000
 
 
 def simulate(params: Params, out: Path | str | None = None) -> Summary:
-    """Write the simulated world to `raw/transactions.parquet`, or to `out`.
+    """Simulate transactions and write them to `raw/transactions.parquet` in the workspace, or to `out`.
 
     Parameters
     ----------
     out
-        A file, here or in S3, ending in `.parquet`, `.csv`, `.csv.gz`, `.ndjson` or `.jsonl`.
+        A file, on this machine or in S3, that ends in `.parquet`, `.csv`, `.csv.gz`, `.ndjson` or `.jsonl`.
 
     Raises
     ------
     ParamsError
-        `out` ends in something else.
+        `out` has another ending.
     UnavailableError
         The file cannot be written.
     """
-    path = locations.place(out or Workspace.of(params).raw)
+    path = locations.parse(out or Workspace.of(params).raw)
     if not path.name.endswith(_SUFFIXES):
-        raise ParamsError(f"{path}: not a kind of file to write", hint=f"End it in one of {', '.join(_SUFFIXES)}.")
+        raise ParamsError(
+            f"{path}: this file type cannot be written", hint=f"Use one of the endings {', '.join(_SUFFIXES)}."
+        )
     locations.require_writable(path)
     logger.info("simulating rows={} days={}", params.simulate.rows, params.simulate.days)
     transactions = simulated(params.simulate)
-    with locations.whole(path) as (part,):
+    with locations.atomic_outputs(path) as (part,):
         _write(transactions, part, path.name)
     return _summary(transactions, path)
 
@@ -55,7 +57,7 @@ def _write(transactions: pl.DataFrame, part: Path, name: str) -> None:
         transactions.write_ndjson(part)
 
 
-def _summary(transactions: pl.DataFrame, path: locations.Place) -> Summary:
+def _summary(transactions: pl.DataFrame, path: locations.Location) -> Summary:
     frauds = transactions.filter(pl.col("is_fraud") == 1)
     scenarios = frauds.group_by("fraud_scenario").agg(pl.len(), pl.col("amount").sum()).sort("fraud_scenario")
     return Summary(

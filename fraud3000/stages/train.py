@@ -107,7 +107,7 @@ def _mapping(params: Params, rows: pl.DataFrame) -> ColumnMapping:
         return mapping
     if cards.are_hashes(rows["card_id"]):
         return mapping.model_copy(update={"card_numbers": "yes"})
-    return mapping if cards.hold_hashes(rows["card_id"]) else mapping.model_copy(update={"card_numbers": "no"})
+    return mapping if cards.contain_hashes(rows["card_id"]) else mapping.model_copy(update={"card_numbers": "no"})
 
 
 def _facts(inputs: TrainingInputs, params: Params) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: 
             version = registry.log_training(_training(saved, scorer, params, metrics), params.registry)
             told = model_pointer.pointer(registry.CHALLENGER, version, saved)
             places = (workspace.bundle(version), workspace.pointer(registry.CHALLENGER), workspace.trained)
-            with atomic_write.whole(*places) as (part, *pointers):
+            with atomic_write.atomic_outputs(*places) as (part, *pointers):
                 saved.replace(part)
                 for pointer in pointers:
                     pointer.write_text(told, encoding="utf-8")

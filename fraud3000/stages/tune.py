@@ -83,7 +83,7 @@ def tune(params: Params, given: Path | None = None) -> tuple[Summary, Params]:
         )
     better = params.model_copy(update={"train": found.train})
     content = _content(params, found, folds, begin)
-    with atomic_write.whole(workspace.tuned) as (folder,):
+    with atomic_write.atomic_outputs(workspace.tuned) as (folder,):
         folder.mkdir()
         (folder / "params.yaml").write_text(_params_file(given, found, content), encoding="utf-8")
         (folder / "trials.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

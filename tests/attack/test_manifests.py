@@ -359,7 +359,7 @@ def test_other_catalogue_is_rejected(sound: Bundle, tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["scorer.json", "catalogue.json", bundle.MANIFEST])
 def test_deep_or_large_json_is_rejected(sound: Bundle, tmp_path: Path, file: str) -> None:
     folder = sound.forge(tmp_path / "7", {}, checksums=True)
-    for content, named in ((b"[" * 100_000, "nested too deep"), (b" " * (9 * 2**20), "at most 8,388,608 are read")):
+    for content, named in ((b"[" * 100_000, "nested too deeply"), (b" " * (9 * 2**20), "the limit is 8,388,608")):
         if file == bundle.MANIFEST:
             (folder / file).write_bytes(content)
         else:
@@ -372,7 +372,7 @@ def test_deep_or_large_json_is_rejected(sound: Bundle, tmp_path: Path, file: str
 def test_repeated_key_is_rejected(sound: Bundle, tmp_path: Path) -> None:
     twice = sound.files["scorer.json"].replace(b'"policy": {', b'"policy": {"kind": "capacity",', 1)
     sound.forge(tmp_path / "7", {"scorer.json": twice}, checksums=False)
-    with pytest.raises(ScorerError, match=r"scorer\.json: the key 'kind' is given twice"):
+    with pytest.raises(ScorerError, match=r"scorer\.json: the key 'kind' appears twice"):
         Scorer.load(tmp_path / "7")
 
 

@@ -18,7 +18,7 @@ from fraud3000.params import ColumnMapping
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
 
-KEY = cards.CardKey.of(bytes(range(100, 132)))
+KEY = cards.CardKey.from_secret(bytes(range(100, 132)))
 
 COLUMNS = {"amount": "amount", "transaction_id": "id", "ts": "time", "card_id": "card", "terminal_id": "shop"}
 

@@ -24,7 +24,7 @@ def book(tmp_path):
 def test_meanwhile_cards_go_by_their_old_names_and_the_new_ones_are_written_down(book):
     names = CardNames(B, A, book).names(SEEN)
     assert names.to_list() == A.names(SEEN).to_list()
-    assert book.firsts(B.names(SEEN).drop_nulls()) == dict(zip(B.names(SEEN)[:2], A.names(SEEN)[:2], strict=True))
+    assert book.first_names(B.names(SEEN).drop_nulls()) == dict(zip(B.names(SEEN)[:2], A.names(SEEN)[:2], strict=True))
     assert len(book) == 2
 
 
@@ -58,7 +58,7 @@ def test_without_a_change_there_is_no_book(book):
 
 def test_a_name_that_is_forgotten_is_gone(book):
     CardNames(B, A, book).names(SEEN)
-    book.forget(A.names(SEEN)[0])
+    book.delete(A.names(SEEN)[0])
     assert CardNames(B, None, book).names(SEEN).to_list()[:2] == [B.names(SEEN)[0], A.names(SEEN)[1]]
 
 
@@ -97,5 +97,5 @@ def test_keys_come_from_the_environment(tmp_path):
 def test_a_book_that_cannot_be_read_is_told(book):
     book.path.parent.mkdir()
     book.path.write_bytes(b"no database at all, but long enough to be looked at as one" * 20)
-    with pytest.raises(UnavailableError, match=r"card-names\.db: the other names of cards"):
+    with pytest.raises(UnavailableError, match=r"card-names\.db: the aliases of cards"):
         CardNames(B, A, book).names(SEEN)

@@ -20,7 +20,7 @@ from fraud3000.stages import keys
 
 VISA = "4111111111111111"
 NUMBERS = [VISA, "5500005555555559", "340000000000009", "6011000000000004", "6304000000000000", "4222222222222"]
-KEY = cards.CardKey.of(hashlib.sha256(b"a key for tests").digest())
+KEY = cards.CardKey.from_secret(hashlib.sha256(b"a key for tests").digest())
 
 
 def numbers(count: int, seed: int = 7) -> list[str]:
@@ -192,7 +192,7 @@ class TestKey:
         ],
     )
     def test_weak(self, secret: bytes, problem: str) -> None:
-        text = cards.CardKey.of(secret).text()
+        text = cards.CardKey.from_secret(secret).text()
         with pytest.raises(ParamsError, match=problem) as caught:
             cards.load_key({cards.VARIABLE: text})
         assert text.split(".")[1] not in str(caught.value)

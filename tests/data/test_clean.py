@@ -115,7 +115,7 @@ def test_a_bad_row_goes_to_quarantine_with_its_first_reason(ingest: Ingest, line
 def test_all_rows_bad_is_an_error_that_tells_the_reasons(ingest: Ingest) -> None:
     with pytest.raises(EmptyDataError) as caught:
         ingest("id,time,amount\n1,never,5\n2,soon,6\n3,2024-01-01,x\n")
-    assert "none of 3 rows could be taken: time_unreadable (2), amount_unreadable (1)" in caught.value.message
+    assert "all 3 rows were rejected: time_unreadable (2), amount_unreadable (1)" in caught.value.message
     assert "time is 'never'" in caught.value.message
     with pytest.raises(EmptyDataError, match=r"unreadable_line \(2\)"):
         ingest("not json\nnor this\n", name="raw.jsonl")
@@ -160,7 +160,7 @@ def test_several_files_are_one_batch(ingest_files: Ingest, tmp_path: Path) -> No
 def test_the_same_file_twice_without_ids_is_refused(ingest_files: Ingest, tmp_path: Path) -> None:
     for name in ("1.csv", "2.csv"):
         (tmp_path / name).write_text("amount\n5\n")
-    with pytest.raises(DataError, match=r"2\.csv: the same file as .*1\.csv"):
+    with pytest.raises(DataError, match=r"2\.csv: identical to .*1\.csv"):
         ingest_files(sorted(tmp_path.iterdir()), columns={"amount": "amount"})
 
 

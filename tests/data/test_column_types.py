@@ -136,8 +136,8 @@ def test_a_mapped_column_is_read_or_refused(take: Callable[..., Ingested], name:
     outcome = taken_or_refused(take, COLUMNS[name], role)
     if isinstance(outcome, str):
         assert outcome.count("x.parquet") == 1
-        assert "not a whole file" not in outcome
-        assert any(told in outcome for told in ("column 'x'", "none of 2 rows", "without a rate"))
+        assert "incomplete file" not in outcome
+        assert any(told in outcome for told in ("column 'x'", "all 2 rows", "without a rate"))
     else:
         assert not name.startswith(NEVER)
         assert outcome.kept + outcome.quarantined == 2

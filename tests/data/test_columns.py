@@ -92,5 +92,5 @@ def test_mistaken_mappings_are_told() -> None:
         layout(["amount", "shop"], columns={"terminal_id": "shop"}, drop=["shop"])
     with pytest.raises(ParamsError, match="numeric and as categorical"):
         layout(["amount", "x"], numeric=["x"], categorical=["x"])
-    with pytest.raises(SchemaError, match="'Status' is passed through under a name"):
+    with pytest.raises(SchemaError, match="'Status' is passed through under a reserved name"):
         layout(["amount", "Status"], categorical=["Status"])

@@ -48,7 +48,7 @@ def by_csv_module(path: Path, folder: Path) -> Outcome:
         return "not UTF-8"
     except DataError as error:
         return str(error)
-    return raw.rows.columns, raw.rows.rows(), raw.places.to_list(), raw.refused.rows()
+    return raw.rows.columns, raw.rows.rows(), raw.row_numbers.to_list(), raw.refused.rows()
 
 
 def by_scan(path: Path, folder: Path) -> Outcome:
@@ -57,7 +57,7 @@ def by_scan(path: Path, folder: Path) -> Outcome:
         raw = csv_reader.scan(path, folder / "scan").whole()
     except DataError as error:
         return "not UTF-8" if "not UTF-8" in str(error) else str(error)
-    return raw.rows.columns, raw.rows.rows(), raw.places.to_list(), raw.refused.rows()
+    return raw.rows.columns, raw.rows.rows(), raw.row_numbers.to_list(), raw.refused.rows()
 
 
 @given(contents())

@@ -58,7 +58,7 @@ def test_the_base_currency_must_be_stated() -> None:
 def test_one_currency_needs_no_time_but_several_do(ingest: Ingest) -> None:
     mapped = {"columns": {"currency": "money"}, "amount": EURO}
     assert ingest("id,amount,money\na,1,EUR\n", **mapped).kept == 1
-    with pytest.raises(DataError, match=r"raw\.csv: .* no time to choose the rate by"):
+    with pytest.raises(DataError, match=r"raw\.csv: .* no time column to choose the rate by"):
         ingest("id,amount,money\na,1,USD\n", **mapped)
 
 

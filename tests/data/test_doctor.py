@@ -106,7 +106,10 @@ class TestTies:
         transactions = transactions_of(20_000).with_columns(pl.col("ts").dt.truncate("1d"), card_id=pl.lit("c1"))
         found = examine(transactions)["ties"]
         assert found == Finding(
-            "ties", "warn", "20,000 transactions (100.00%) share card and one whole day with another and do not see it."
+            "ties",
+            "warn",
+            "20,000 transactions (100.00%) share card and one whole day with another transaction; "
+            "features of neither include the other.",
         )
 
     def test_few_ties_of_whole_minutes_are_worth_a_word(self) -> None:
@@ -134,25 +137,25 @@ class TestGiveaways:
     @pytest.mark.parametrize(
         ("values", "words"),
         [
-            (LABEL.cast(pl.Float64), "hold 100.0% of all frauds"),
+            (LABEL.cast(pl.Float64), "cover 100.0% of all frauds"),
             (1 - LABEL.cast(pl.Float64) + pl.Series(NOISE) / 2, "an AUC of 0.99"),
-            (LABEL.cast(pl.String).replace({"1": "charged back", "0": "settled"}), "hold 100.0% of all frauds"),
+            (LABEL.cast(pl.String).replace({"1": "charged back", "0": "settled"}), "cover 100.0% of all frauds"),
             (
                 pl.Series([3.0 if row % 200 == 0 else None for row in range(20_000)]),
-                "in 100 rows, of which 100.0% are frauds, and hold 50.0%",
+                "in 100 rows, of which 100.0% are frauds, and cover 50.0%",
             ),
             (
                 pl.Series([None if row % 200 == 0 else "x" for row in range(20_000)]),
-                "in 100 rows, of which 100.0% are frauds, and hold 50.0%",
+                "in 100 rows, of which 100.0% are frauds, and cover 50.0%",
             ),
             (
                 pl.Series(["case 7" if row % 300 == 0 else f"s{row % 13}" for row in range(20_000)]),
-                "in 67 rows, of which 100.0% are frauds, and hold 33.5%",
+                "in 67 rows, of which 100.0% are frauds, and cover 33.5%",
             ),
         ],
     )
     def test_found(self, values: pl.Series, words: str) -> None:
-        assert words in str(target_leakage.reason(values, self.LABEL))
+        assert words in str(target_leakage.leak_reason(values, self.LABEL))
 
     @pytest.mark.parametrize(
         "values",
@@ -167,13 +170,13 @@ class TestGiveaways:
         ],
     )
     def test_honest(self, values: pl.Series) -> None:
-        assert target_leakage.reason(values, self.LABEL) is None
+        assert target_leakage.leak_reason(values, self.LABEL) is None
 
     def test_few_frauds_need_a_perfect_ranking(self) -> None:
         label = pl.Series([int(row < 25) for row in range(8_000)])
         nearly = pl.Series([30.0 if row < 25 else float(row % 31) for row in range(8_000)])
-        assert target_leakage.reason(nearly, label) is None
-        assert target_leakage.reason(label.cast(pl.Float64), label) is not None
+        assert target_leakage.leak_reason(nearly, label) is None
+        assert target_leakage.leak_reason(label.cast(pl.Float64), label) is not None
 
     FORMS: ClassVar[dict[str, Callable[[pl.Series], pl.Series]]] = {
         "integer": lambda flag: flag.cast(pl.Int64),
@@ -199,7 +202,7 @@ class TestGiveaways:
         ],
     )
     def test_the_same_information_gives_the_same_finding_in_any_form(self, flag: pl.Series, found: bool) -> None:
-        reasons = {name: target_leakage.reason(form(flag), self.LABEL) for name, form in self.FORMS.items()}
+        reasons = {name: target_leakage.leak_reason(form(flag), self.LABEL) for name, form in self.FORMS.items()}
         assert len(set(reasons.values())) == 1, reasons
         assert (reasons["integer"] is not None) is found
 
@@ -220,10 +223,10 @@ class TestGiveaways:
             codes.cast(pl.String).set(codes == 1, None),
             codes.cast(pl.Float64).set(codes == 2, None),
         ]
-        assert len({target_leakage.reason(form, self.LABEL) for form in forms}) == 1
+        assert len({target_leakage.leak_reason(form, self.LABEL) for form in forms}) == 1
 
     def test_too_few_labels_say_nothing(self) -> None:
-        assert target_leakage.reason(pl.Series([1.0] * 5 + [0.0] * 95), pl.Series([1] * 5 + [0] * 95)) is None
+        assert target_leakage.leak_reason(pl.Series([1.0] * 5 + [0.0] * 95), pl.Series([1] * 5 + [0] * 95)) is None
 
     def test_named_in_the_findings(self) -> None:
         transactions = transactions_of(5_000)

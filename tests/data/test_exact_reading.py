@@ -129,7 +129,7 @@ def changed(draw: st.DrawFn, text: str) -> str:
 def test_a_time_by_a_pattern_is_what_python_reads_or_null(pattern: str, data: st.DataObject) -> None:
     text = data.draw(changed(WRITTEN[pattern]))
     read = times.read([pl.Series([text])], TimeFormat(format=pattern))
-    if times.outside(read, datetime(1970, 1, 1), datetime(2068, 1, 1))[0] is False:
+    if times.outside_range(read, datetime(1970, 1, 1), datetime(2068, 1, 1))[0] is False:
         expected = pattern.replace(" %p", "%p") if re.search(r"[0-9][AP]M", text) else pattern
         assert read[0] == datetime.strptime(text.strip(), expected).replace(tzinfo=UTC), text
 

@@ -55,7 +55,7 @@ class TestCsv:
     def test_every_column_is_text_and_empty_is_null(self, tmp_path: Path) -> None:
         raw = files.read(write(tmp_path / "a.csv", "id,amount\n0012345678901234567,\n2,1.10\n"))
         assert raw.rows.to_dict(as_series=False) == {"id": ["0012345678901234567", "2"], "amount": [None, "1.10"]}
-        assert raw.places.to_list() == [1, 2]
+        assert raw.row_numbers.to_list() == [1, 2]
 
     @pytest.mark.parametrize("text", ["\ufeffid,amount\r\n1,2\r\n", 'id,"amount"\n"1","2"\n', "id,amount\n1,2"])
     def test_byte_order_mark_line_ends_and_quotes_do_not_matter(self, tmp_path: Path, text: str) -> None:
@@ -70,7 +70,7 @@ class TestCsv:
     def test_rows_with_too_many_or_too_few_fields_are_set_apart(self, tmp_path: Path) -> None:
         raw = files.read(write(tmp_path / "a.csv", 'id,amount,label\n1,2,0\n3,4,5,6\n7,"8,0",1\n9,10\n\n11,12,\n'))
         assert raw.rows.rows() == [("1", "2", "0"), ("7", "8,0", "1"), ("11", "12", None)]
-        assert raw.places.to_list() == [1, 3, 5]
+        assert raw.row_numbers.to_list() == [1, 3, 5]
         assert raw.refused.rows() == [
             (2, "ragged_row", "4 fields, the header has 3", '["3", "4", "5", "6"]'),
             (4, "ragged_row", "2 fields, the header has 3", '["9", "10"]'),
@@ -110,8 +110,8 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("content", "error", "found"),
         [
-            (b"", EmptyDataError, "an empty file"),
-            (b"\n\n", EmptyDataError, "an empty file"),
+            (b"", EmptyDataError, "the file is empty"),
+            (b"\n\n", EmptyDataError, "the file is empty"),
             ("id,näme\n1,2\n".encode("latin-1"), DataError, "not UTF-8 text .byte 0xe4 in line 1"),
             ("id,name\n1,2\n3,café\n".encode("latin-1"), DataError, "not UTF-8 text .byte 0xe9 in line 3"),
             (b'id,name\n1,"open\n2,3\n', DataError, "line 3 cannot be read"),
@@ -127,7 +127,7 @@ class TestCsv:
 
     def test_a_gzip_file_cut_after_its_header_is_told(self, tmp_path: Path) -> None:
         lines = "id,amount\n" + "".join(f"{row},{row * 7919 % 9973}\n" for row in range(40_000))
-        with pytest.raises(DataError, match="not a whole gzip file") as caught:
+        with pytest.raises(DataError, match="incomplete gzip file") as caught:
             files.read(write(tmp_path / "a.csv.gz", gzip.compress(lines.encode())[:-20_000]))
         assert caught.value.hint == "Copy or export the file again."
 
@@ -151,13 +151,13 @@ class TestJsonLines:
     @pytest.mark.parametrize(
         "line",
         ['{"id": 1', "[1]", '"x"', '{"id": "\\ud800"}', "[" * 100_000, "{}"],
-        ids=["cut", "list", "text", "half a character", "deep", "nothing"],
+        ids=["cut", "list", "text", "not valid Unicode", "deep", "nothing"],
     )
     def test_a_line_that_is_no_object_is_set_apart(self, tmp_path: Path, line: str) -> None:
         raw = files.read(write(tmp_path / "a.ndjson", f'{{"id": 1}}\n{line}\n{{"id": 2}}\n'))
         assert raw.rows["id"].to_list() == ["1", "2"]
         assert raw.refused.select("source_row", "reason").rows() == [(2, "unreadable_line")]
-        assert raw.places.to_list() == [1, 3]
+        assert raw.row_numbers.to_list() == [1, 3]
 
     @pytest.mark.parametrize(
         ("line", "key"),
@@ -175,7 +175,7 @@ class TestJsonLines:
         assert raw.rows.to_dicts() == [{"id": "1"}, {"id": "2"}]
         [refused] = raw.refused.to_dicts()
         assert (refused["source_row"], refused["reason"]) == (2, "duplicate_key")
-        assert refused["detail"] == f"the key '{key}' comes twice in an object"
+        assert refused["detail"] == f"the key '{key}' appears twice in an object"
 
     def test_gzip_and_many_lines(self, tmp_path: Path) -> None:
         lines = "".join(f'{{"id": {number}}}\n' for number in range(50_001))
@@ -183,7 +183,7 @@ class TestJsonLines:
         assert raw.rows["id"].to_list() == [str(number) for number in range(50_001)]
 
     def test_empty_and_other_text_are_told(self, tmp_path: Path) -> None:
-        with pytest.raises(EmptyDataError, match="an empty file"):
+        with pytest.raises(EmptyDataError, match="the file is empty"):
             files.read(write(tmp_path / "a.jsonl", ""))
         with pytest.raises(DataError, match="not UTF-8"):
             files.read(write(tmp_path / "b.jsonl", b'{"a": "\xe9"}\n'))
@@ -198,11 +198,11 @@ class TestParquet:
     def test_a_cut_file_is_told(self, tmp_path: Path, size: int) -> None:
         FRAME.write_parquet(tmp_path / "whole.parquet")
         cut = write(tmp_path / "a.parquet", (tmp_path / "whole.parquet").read_bytes()[:size])
-        with pytest.raises(DataError, match="not a whole Parquet file") as caught:
+        with pytest.raises(DataError, match="incomplete Parquet file") as caught:
             files.read(cut)
         assert caught.value.hint
 
 
 def test_a_format_that_is_not_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'\.xlsx' is no format"):
+    with pytest.raises(DataError, match=r"'\.xlsx' are not supported"):
         files.read(write(tmp_path / "a.xlsx", "x"))

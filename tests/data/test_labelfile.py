@@ -81,7 +81,7 @@ def test_files_that_cannot_be_taken(tmp_path: Path) -> None:
         read(tmp_path, "transaction_id,fraud\na,1\n")
     with pytest.raises(EmptyDataError, match="no label records"):
         read(tmp_path, "transaction_id,is_fraud\n")
-    with pytest.raises(DataError, match="an empty file"):
+    with pytest.raises(DataError, match="the file is empty"):
         read(tmp_path, "")
     floats = tmp_path / "floats.parquet"
     pl.DataFrame({"transaction_id": [1.0], "is_fraud": [1]}).write_parquet(floats)

@@ -45,10 +45,10 @@ def test_status_values_and_otherwise() -> None:
 def test_negative_amounts_are_refunds_unless_declined_and_refunds_are_negative() -> None:
     amount = pl.Series([-5, 5, -5, 5, 0])
     status = pl.Series(["approved", "approved", "declined", "refund", "refund"])
-    settled = value_mapping.settle_refunds(amount, status)
+    settled = value_mapping.normalise_refunds(amount, status)
     assert settled[0].to_list() == [-5, 5, -5, -5, 0]
     assert settled[1].to_list() == ["refund", "approved", "declined", "refund", "refund"]
-    assert value_mapping.settle_refunds(amount, None)[1].to_list() == [
+    assert value_mapping.normalise_refunds(amount, None)[1].to_list() == [
         "refund",
         "approved",
         "refund",

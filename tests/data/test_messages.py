@@ -41,7 +41,7 @@ def test_a_header_below_a_title_is_found(
     with pytest.raises(SchemaError) as caught:
         ingest_files([path], columns=ROLES)
     assert str(caught.value) == (
-        f"{path}: the header seems to be in line {line}, not in the first\nHint: Remove the lines above it."
+        f"{path}: the header seems to be in line {line}, not in line 1\nHint: Remove the lines above the header."
     )
 
 
@@ -95,6 +95,6 @@ def test_labels_reported_before_their_transaction_are_counted() -> None:
     before, same = datetime(2024, 1, 9, tzinfo=UTC), datetime(2024, 1, 10, tzinfo=UTC)
     assert early(records(None, same)) == []
     [text] = early(records(None, same, before))
-    assert text.startswith("1 label record was reported before the transaction took place, for instance of A2")
+    assert text.startswith("1 label record was reported before the transaction took place, for example A2")
     [text] = early(records(before, before))
     assert text.startswith("2 label records were reported before")

@@ -72,7 +72,7 @@ def test_rows_without_a_card_do_not_become_one_card(ingest: Callable[..., Ingest
 def test_a_card_number_column_is_not_quoted(ingest: Callable[..., Ingested]) -> None:
     taken = ingest("id,card,amount\nA,4111 1111 1111 1111,1\nB,NULL,1\n", card_numbers="yes")
     assert taken.quarantine.select("reason", "detail").rows() == [
-        ("card_id_missing", "card_id is empty or only a word for it")
+        ("card_id_missing", "card_id is empty or a word for a missing value")
     ]
 
 

@@ -84,7 +84,7 @@ def test_files_of_different_kinds_are_not_mixed(
     transactions.write_parquet(tmp_path / "a.parquet")
     (tmp_path / "b.csv").write_text("id,amount\nz,5\n")
     columns = {"amount": "amount", "transaction_id": "id"}
-    with pytest.raises(SchemaError, match=r"b\.csv: has no card_id, ts, which other files"):
+    with pytest.raises(SchemaError, match=r"b\.csv: lacks card_id, ts, which other files"):
         ingest_files([tmp_path / "a.parquet", tmp_path / "b.csv"], columns=columns)
 
 

@@ -56,7 +56,7 @@ def unfinished(store: Any) -> list[str]:
 
 
 def found(location: str) -> list[str]:
-    with locations.fetched(location) as raw:
+    with locations.fetch(location) as raw:
         return [str(one).removeprefix("s3://bank/") for one in raw]
 
 
@@ -114,10 +114,10 @@ class TestFind:
 class TestFetch:
     def test_copies_are_the_same_bytes_and_are_removed_in_every_outcome(self, store: Any) -> None:
         store.put_object(Bucket="bank", Key="a.csv", Body=MANY)
-        with locations.fetched("s3://bank/a.csv") as (copy,):
+        with locations.fetch("s3://bank/a.csv") as (copy,):
             assert copy.path.read_bytes() == MANY
         assert not copy.path.parent.parent.exists()
-        with pytest.raises(DataError), locations.fetched("s3://bank/a.csv") as (copy,):
+        with pytest.raises(DataError), locations.fetch("s3://bank/a.csv") as (copy,):
             files.read(copy)
         assert not copy.path.parent.parent.exists()
 
@@ -128,15 +128,15 @@ class TestFetch:
         mapping = ColumnMapping.model_validate({"columns": {"amount": "amount", "ts": "ts"}})
         span = {"label_delay": timedelta(7), "earliest": datetime(1970, 1, 1), "latest": datetime(2100, 1, 1)}
         local = clean.ingest([tmp_path / "a.csv"], mapping, **span)
-        with locations.fetched("s3://bank/in") as raw:
+        with locations.fetch("s3://bank/in") as raw:
             remote = clean.ingest(raw, mapping, **span)
             put(store, **{"in/b.csv": content})
         assert remote.transactions.equals(local.transactions)
         for mine, theirs in ((remote.quarantine, local.quarantine), (remote.rows, local.rows)):
             assert mine.equals(theirs.with_columns(source_file=pl.lit("s3://bank/in/a.csv")))
         with (
-            pytest.raises(DataError, match=r"^s3://bank/in/b\.csv: the same file as s3://bank/in/a\.csv, and its rows"),
-            locations.fetched("s3://bank/in") as raw,
+            pytest.raises(DataError, match=r"^s3://bank/in/b\.csv: identical to s3://bank/in/a\.csv, and its rows"),
+            locations.fetch("s3://bank/in") as raw,
         ):
             clean.ingest(raw, mapping, **span)
 
@@ -145,7 +145,7 @@ class TestFetch:
         store.put_object(Bucket="bank", Key="a.csv", Body=content.encode("latin-1"))
         with (
             pytest.raises(DataError, match=r"^s3://bank/a\.csv: ") as caught,
-            locations.fetched("s3://bank/a.csv") as raw,
+            locations.fetch("s3://bank/a.csv") as raw,
         ):
             files.read(raw[0])
         assert "tmp" not in str(caught.value)
@@ -178,7 +178,10 @@ class TestUpload:
 
     def test_a_failure_in_the_block_leaves_what_was_there(self, store: Any) -> None:
         put(store, a="before")
-        with pytest.raises(UnavailableError), locations.whole(Address("bank", "a"), Address("bank", "b")) as (part, _):
+        with (
+            pytest.raises(UnavailableError),
+            locations.atomic_outputs(Address("bank", "a"), Address("bank", "b")) as (part, _),
+        ):
             part.parent.write_text("after")
         assert (keys(store), body(store, "a"), unfinished(store)) == (["a"], b"before", [])
 
@@ -327,10 +330,10 @@ class TestTrouble:
         with pytest.raises(ParamsError, match="missing: AWS_SECRET_ACCESS_KEY"):
             found("s3://bank/a.csv")
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-        with pytest.raises(DataError, match="no AWS credentials that can be used") as caught:
+        with pytest.raises(DataError, match="no usable AWS credentials") as caught:
             found("s3://bank/a.csv")
         assert "AWS_ACCESS_KEY_ID" in str(caught.value.hint)
-        with pytest.raises(UnavailableError, match="no AWS credentials that can be used"):
+        with pytest.raises(UnavailableError, match="no usable AWS credentials"):
             send(tmp_path, b"x", "a")
 
     @pytest.mark.parametrize(

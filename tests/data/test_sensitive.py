@@ -37,7 +37,7 @@ def test_authentication_data_is_refused_by_name_unless_dropped(ingest: Ingest, n
     frame = FRAME.with_columns(pl.lit("1234").alias(name))
     with pytest.raises(DataError, match=f"column '{name}' holds sensitive authentication data") as caught:
         ingest(frame)
-    assert "must not be kept after authorisation" in str(caught.value)
+    assert "must not be stored after authorisation" in str(caught.value)
     quarantine = ingest(frame, drop=[name]).quarantine
     assert "1234" not in quarantine["raw"][0]
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from fraud3000.data.cleaning import cards, clean
 from fraud3000.data.cleaning.clean import Ingested
-from fraud3000.data.storage.external_sort import in_order
+from fraud3000.data.storage.external_sort import sort_pieces
 from fraud3000.data.storage.spill import Spill
 from fraud3000.errors import DataError, FraudError
 from fraud3000.params import ColumnMapping
 
-KEY = cards.CardKey.of(bytes(range(100, 132)))
+KEY = cards.CardKey.from_secret(bytes(range(100, 132)))
 NUMBERS = ["4111111111111111", "5500005555555559", "340000000000009", "30000000000004"]
 MAPPED = {
     "transaction_id": "id",
@@ -181,7 +181,7 @@ def test_a_file_whose_rows_break_off_is_told_by_name(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[200:4_000] = bytes(3_800)
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.parquet: not a whole file"):
+    with pytest.raises(DataError, match=r"a\.parquet: incomplete file"):
         clean.ingest(
             [path],
             ColumnMapping.model_validate({"columns": {"transaction_id": "id", "amount": "amount"}}),
@@ -201,7 +201,7 @@ def test_sorting_on_disk_is_sorting(pieces: list[list[tuple[int, int]]]) -> None
         frames.append(pl.DataFrame(cut, schema={"a": pl.Int64, "b": pl.Int64}, orient="row").lazy())
     with TemporaryDirectory() as folder:
         for size in (1, 3, 100):
-            found = list(in_order(frames, ["a", "b"], size, Path(folder) / str(size)))
+            found = list(sort_pieces(frames, ["a", "b"], size, Path(folder) / str(size)))
             assert [row for frame in found for row in frame.rows()] == sorted(given_rows)
             ends = [(frame["a"][0], frame["a"][-1]) for frame in found]
             assert all(high < low for (_, high), (low, _) in pairwise(ends))

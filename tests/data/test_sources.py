@@ -28,7 +28,7 @@ def ingest(source: str, path: Path) -> clean.Ingested:
         label_delay=params.label_delay,
         earliest=params.earliest,
         latest=params.latest,
-        card_key=lambda: cards.CardKey.of(bytes(range(100, 132))),
+        card_key=lambda: cards.CardKey.from_secret(bytes(range(100, 132))),
     )
 
 
@@ -105,10 +105,10 @@ def resolve(**params: object) -> object:
     [
         ({"colums": {}}, "prepare.mapping: colums: unknown key"),
         ({"columns": {"amont": "x"}}, "columns.amont: unknown key"),
-        ({"time": {"format": "seconds_from"}}, "needs a start"),
+        ({"time": {"format": "seconds_from"}}, "start is required"),
         ({"columns": {"currency": "money"}}, r"amount.currency: not stated"),
-        ({"label": {"fraud": ["1"], "legitimate": ["1"]}}, r"prepare.mapping.label: '1' stands in two lists"),
-        ({"status": {"approved": ["OK"], "declined": ["ok "]}}, r"prepare.mapping.status: 'ok' stands in two lists"),
+        ({"label": {"fraud": ["1"], "legitimate": ["1"]}}, r"prepare.mapping.label: '1' appears in two lists"),
+        ({"status": {"approved": ["OK"], "declined": ["ok "]}}, r"prepare.mapping.status: 'ok' appears in two lists"),
     ],
 )
 def test_mistaken_mappings_name_their_key(changes: dict[str, object], found: str) -> None:

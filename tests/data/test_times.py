@@ -111,7 +111,7 @@ def test_twice_and_never_occurring_times_are_settled() -> None:
 def test_outside_is_half_open() -> None:
     series = pl.Series([MOMENT - timedelta(microseconds=1), MOMENT, MOMENT + timedelta(days=1), None])
     later = (MOMENT + timedelta(days=1)).astimezone(timezone(timedelta(hours=3)))
-    assert times.outside(series, MOMENT.replace(tzinfo=None), later).to_list() == [True, False, True, None]
+    assert times.outside_range(series, MOMENT.replace(tzinfo=None), later).to_list() == [True, False, True, None]
 
 
 def test_nested_columns_are_refused() -> None:

@@ -87,5 +87,5 @@ def test_fallback_uses_the_bands_of_the_params(given: Params, history: Any, sent
     with closing(Service.open(given, port=0, history=str(history), model="challenger")) as service:
         results = post(TestClient(service.app), {"transactions": sent}, params=LATE).json()["results"]
     assert [one["decision"] for one in results] == ["approve", "approve", "decline"]
-    with pytest.raises(ParamsError, match="review_from lies above decline_from"):
+    with pytest.raises(ParamsError, match="review_from must not be above decline_from"):
         params_files.parse({"serve": {"fallback": {"review_from": 10, "decline_from": 9}}})

@@ -78,7 +78,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[p.Params]:
         workspace.transactions.parent.mkdir(parents=True)
         rows = transactions()
         rows.write_parquet(workspace.transactions)
-        visibility.ledger_of(rows, DELAY).write_parquet(workspace.labels)
+        visibility.ledger_from_rows(rows, DELAY).write_parquet(workspace.labels)
         featurize(params)
         train(params)
         yield params
@@ -94,7 +94,7 @@ def timeless(world: p.Params, tmp_path_factory: pytest.TempPathFactory) -> p.Par
     workspace.transactions.parent.mkdir(parents=True)
     rows = transactions().drop("ts", "card_id", "terminal_id")
     rows.write_parquet(workspace.transactions)
-    visibility.ledger_of(rows, DELAY).write_parquet(workspace.labels)
+    visibility.ledger_from_rows(rows, DELAY).write_parquet(workspace.labels)
     featurize(params)
     train(params)
     return params

@@ -113,6 +113,8 @@ def test_a_leak_exits_with_6_and_nothing_is_written(in_trained, tmp_path, monkey
         return made.with_columns((ahead if output_mask is None else ahead.filter(output_mask)).alias("card_count_7d"))
 
     monkeypatch.setattr(leaks, "check", lambda *given, **how: right(*given, **how, featurize=peeking))
-    with pytest.raises(CheckFailed, match=r"see the future: card_count_7d\. card_count_7d of transaction S\d+ at"):
+    with pytest.raises(
+        CheckFailed, match=r"depend on the future: card_count_7d\. card_count_7d of transaction S\d+ at"
+    ):
         featurize(loaded.model_copy(update={"workspace": str(tmp_path)}), check_leaks=True)
     assert not (tmp_path / "processed").exists()

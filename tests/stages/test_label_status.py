@@ -49,7 +49,7 @@ def test_it_proposes_what_all_reports_would_say(given: Params) -> None:
     assert low <= proposed <= high
     assert told.facts["configured label delay"] == "7d"
     assert any("prepare.label_delay is 7d, and" in one for one in told.warnings)
-    (week,) = [row for row in table(told, "Frauds known").rows if row[0] == "7"]
+    (week,) = [row for row in table(told, "Share of frauds known").rows if row[0] == "7"]
     assert abs(int(week[1].split()[0]) - 100 * (took <= 7).mean()) <= 5  # type: ignore[operator]
 
 
@@ -93,7 +93,7 @@ def test_a_file_tells_its_own_sources_apart(given: Params, tmp_path: Path) -> No
     )
     told.select(*LEDGER).write_parquet(tmp_path / "ledger.parquet")
     found = status(given, str(tmp_path / "ledger.parquet"))
-    curve = table(found, "Frauds known")
+    curve = table(found, "Share of frauds known")
     assert curve.columns == ("days", "known", "95 %", "chargeback", "analyst")
     (day,) = [row for row in curve.rows if row[0] == "3"]
     assert day[4] == "100 %"
@@ -103,7 +103,7 @@ def test_a_file_tells_its_own_sources_apart(given: Params, tmp_path: Path) -> No
 
 def test_a_raw_file_is_read_in_the_layout_of_the_params(given: Params, in_trained: Path) -> None:
     found, own = status(given, str(in_trained / RAW)), status(given)
-    assert table(found, "Frauds known") == table(own, "Frauds known")
+    assert table(found, "Share of frauds known") == table(own, "Share of frauds known")
 
 
 def test_reports_without_times_give_no_curve(given: Params, tmp_path: Path, in_trained: Path) -> None:
@@ -112,7 +112,7 @@ def test_reports_without_times_give_no_curve(given: Params, tmp_path: Path, in_t
     told = status(given, str(tmp_path / "raw.parquet"))
     assert told.facts["of them without a time"] == told.facts["frauds known"] > 0
     assert "proposed label delay" not in told.facts
-    assert told.warnings == ("no fraud has a time at which it became known: there is nothing to estimate delays from",)
+    assert told.warnings == ("no fraud has a time at which it became known: delays cannot be estimated",)
     assert told.outputs == {}
 
 

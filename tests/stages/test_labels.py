@@ -34,7 +34,7 @@ def kept(given: Params) -> list[LabelEntry]:
 def test_the_labels_of_a_file_are_known_from_when_a_files_are(given: Params, tmp_path: Path) -> None:
     raw = pl.read_parquet(RAW).sort("ts").tail(5000)
     raw.write_parquet(tmp_path / "month.parquet")
-    done = labels.take_in(given, str(tmp_path / "month.parquet"))
+    done = labels.import_labels(given, str(tmp_path / "month.parquet"))
     prepared = pl.read_parquet("data/interim/labels.parquet").filter(
         pl.col("transaction_id").is_in(raw["transaction_id"].implode())
     )
@@ -45,7 +45,7 @@ def test_the_labels_of_a_file_are_known_from_when_a_files_are(given: Params, tmp
     assert len(found) > 5
     facts = dict(done.facts)
     assert (facts["records read"], facts["recorded"], facts["said before"]) == (len(found), len(found), 0)
-    again = labels.take_in(given, str(tmp_path / "month.parquet")).facts
+    again = labels.import_labels(given, str(tmp_path / "month.parquet")).facts
     assert (again["recorded"], again["said before"]) == (0, len(found))
 
 
@@ -83,7 +83,7 @@ e,,analyst,,
 def test_a_file_of_label_records_alone(given: Params, tmp_path: Path) -> None:
     (tmp_path / "records.csv").write_text(RECORDS)
     before = datetime.now(UTC)
-    done = labels.take_in(given, str(tmp_path / "records.csv"))
+    done = labels.import_labels(given, str(tmp_path / "records.csv"))
     (fraud, reversal, now) = kept(given)
     assert (fraud.transaction_id, fraud.is_fraud, fraud.source) == ("a", 1, "chargeback")
     assert fraud.reported_at == int(datetime(2025, 1, 2, 10, tzinfo=UTC).timestamp()) * 1_000_000
@@ -103,8 +103,8 @@ def test_a_file_of_label_records_alone(given: Params, tmp_path: Path) -> None:
 
 def test_a_file_that_comes_again_changes_nothing_though_it_reverses(given: Params, tmp_path: Path) -> None:
     (tmp_path / "records.csv").write_text(RECORDS)
-    labels.take_in(given, str(tmp_path / "records.csv"))
-    again = labels.take_in(given, str(tmp_path / "records.csv")).facts
+    labels.import_labels(given, str(tmp_path / "records.csv"))
+    again = labels.import_labels(given, str(tmp_path / "records.csv")).facts
     assert (again["recorded"], again["said before"]) == (0, 3)
     assert len(kept(given)) == 3
 
@@ -115,7 +115,7 @@ def test_records_as_the_params_name_their_columns(given: Params, tmp_path: Path)
         input="unused", transaction_id="Ref", is_fraud="outcome", label={"fraud": ["CB"], "legitimate": ["CB reversed"]}
     )
     named = given.model_copy(update={"prepare": given.prepare.model_copy(update={"labels": form})})
-    labels.take_in(named, str(tmp_path / "cb.csv"))
+    labels.import_labels(named, str(tmp_path / "cb.csv"))
     assert [(one.transaction_id, one.is_fraud, one.source) for one in kept(given)] == [
         ("x", 1, "labels"),
         ("y", 0, "labels"),
@@ -137,7 +137,7 @@ def test_records_as_the_params_name_their_columns(given: Params, tmp_path: Path)
 def test_a_file_without_the_columns_records_nothing(given: Params, tmp_path: Path, content: str, told: str) -> None:
     (tmp_path / "records.csv").write_text(content)
     with pytest.raises(DataError, match=told):
-        labels.take_in(given, str(tmp_path / "records.csv"))
+        labels.import_labels(given, str(tmp_path / "records.csv"))
     assert not labels.service_folder(given).exists()
 
 
@@ -146,12 +146,12 @@ def test_nothing_is_recorded_where_one_file_of_several_is_bad(given: Params, tmp
     (tmp_path / "in" / "a.csv").write_text(RECORDS)
     (tmp_path / "in" / "b.csv").write_text("transaction_id,is_fraud\na,1\n")
     with pytest.raises(DataError, match="source"):
-        labels.take_in(given, str(tmp_path / "in"))
+        labels.import_labels(given, str(tmp_path / "in"))
     assert not labels.service_folder(given).exists()
 
 
 def test_a_ledger_of_nothing(given: Params) -> None:
-    with pytest.raises(DataError, match="no service has kept anything"):
+    with pytest.raises(DataError, match="contains no service data"):
         labels.export(given, "ledger.parquet")
     assert status(given).facts["ledger"] == "data/interim/labels.parquet"
     assert not labels.service_folder(given).exists(), "asking makes nothing"
@@ -159,6 +159,6 @@ def test_a_ledger_of_nothing(given: Params) -> None:
 
 def test_what_keeps_it_from_recording_is_told(given: Params) -> None:
     with pytest.raises(DataError, match="no such file"):
-        labels.take_in(given, "nowhere.parquet")
+        labels.import_labels(given, "nowhere.parquet")
     with closing(DataDir(labels.service_folder(given))), pytest.raises(UnavailableError, match="another service"):
         labels.add(given, "a", is_fraud=True, source="chargeback")

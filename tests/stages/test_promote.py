@@ -91,7 +91,7 @@ def trained_four(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory
     workspace.transactions.parent.mkdir(parents=True)
     rows = transactions()
     rows.write_parquet(workspace.transactions)
-    visibility.ledger_of(rows, DELAY).write_parquet(workspace.labels)
+    visibility.ledger_from_rows(rows, DELAY).write_parquet(workspace.labels)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -345,7 +345,10 @@ def test_a_champion_that_was_not_exported_here_is_exported_anew(world: Workspace
 
 
 def test_of_two_promotions_at_once_one_is_told_to_wait(world: Workspace) -> None:
-    with file_lock.only_one(world.models, doing="promotion"), pytest.raises(UnavailableError, match="is under way"):
+    with (
+        file_lock.exclusive_lock(world.models, operation="promotion"),
+        pytest.raises(UnavailableError, match="is running"),
+    ):
         promote(params(), version=A_FOREST)
 
 

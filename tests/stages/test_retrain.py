@@ -142,7 +142,7 @@ def test_it_begins_anew_if_asked_with_other_params_or_too_late(
 def test_another_run_at_the_same_time_is_refused(params: Params, steps: Steps) -> None:
     with (
         file_lock.only_one(Workspace.of(params).retraining, doing="retraining"),
-        pytest.raises(UnavailableError, match="another retraining is under way"),
+        pytest.raises(UnavailableError, match="another retraining is running"),
     ):
         retrain(params, steps=steps)
     assert steps.done == []

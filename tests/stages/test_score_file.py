@@ -193,11 +193,11 @@ def test_cards_hashed_with_another_key_than_the_history_are_told(in_trained, tmp
 
 
 def test_files_in_the_way_are_not_overwritten(in_trained, tmp_path):
-    with pytest.raises(ParamsError, match="is an input of this very command"):
+    with pytest.raises(ParamsError, match="is also an input of this command"):
         score_file(None, RAW, out=in_trained / RAW, model="challenger", cold_start=True)
     pl.read_parquet(RAW).tail(20).write_parquet(tmp_path / "new.parquet")
     for history, out in ((str(in_trained / RAW), RAW), (None, "data/interim/transactions.parquet")):
-        with pytest.raises(ParamsError, match="is an input of this very command"):
+        with pytest.raises(ParamsError, match="is also an input of this command"):
             score_file(None, str(tmp_path / "new.parquet"), history=history, out=Path(out), model="challenger")
     with pytest.raises(ParamsError, match=r"'\.xlsx' cannot be written"):
         score_file(None, RAW, out=tmp_path / "scores.xlsx", model="challenger", cold_start=True)

@@ -53,7 +53,9 @@ def test_text_holds_what_parquet_holds(params: Params, tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_of_file_is_refused_before_any_work(params: Params, tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"a\.xlsx: not a kind of file to write\nHint: End it in one of \.parquet"):
+    with pytest.raises(
+        ParamsError, match=r"a\.xlsx: this file type cannot be written\nHint: Use one of the endings \.parquet"
+    ):
         simulate(params, tmp_path / "a.xlsx")
     assert list(tmp_path.iterdir()) == []
 

@@ -139,7 +139,7 @@ class TestScoreFile:
     def test_inputs_are_not_written_over(self, new: Path) -> None:
         for name, source in (("new", "in/n*"), ("before", "in/new.parquet")):
             out = f"s3://bank/in/{name}.parquet"
-            with pytest.raises(ParamsError, match=rf"^{out}: is an input of this very command"):
+            with pytest.raises(ParamsError, match=rf"^{out}: is also an input of this command"):
                 score_file(None, f"s3://bank/{source}", history="s3://bank/in/before.parquet", out=out)
 
     def test_a_bucket_that_is_not_there_is_told_before_a_missing_model(self, new: Path) -> None:

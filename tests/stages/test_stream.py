@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraud3000.data.cleaning import clean, roles
-from fraud3000.data.cleaning.cards import key_of_environment
+from fraud3000.data.cleaning.cards import key_from_environment
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, SinceLast, Window
@@ -67,8 +67,10 @@ events = st.lists(
 def intake(rows: pl.DataFrame, folder: Path, name: str, **columns: str) -> clean.Intake:
     rows.write_csv(folder / f"{name}.csv")
     mapping = mapped(**columns)
-    rules = roles.Rules(mapping, datetime(1960, 1, 1), datetime(2100, 1, 1), key_of_environment)
-    return clean.intake([folder / f"{name}.csv"], rules, folder / name, label_delay=timedelta(seconds=2), size=3)
+    rules = roles.CleaningRules(mapping, datetime(1960, 1, 1), datetime(2100, 1, 1), key_from_environment)
+    return clean.ingest_to_disk(
+        [folder / f"{name}.csv"], rules, folder / name, label_delay=timedelta(seconds=2), size=3
+    )
 
 
 def mapped(**columns: str) -> ColumnMapping:

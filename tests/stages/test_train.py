@@ -61,7 +61,7 @@ def world(place, rows, **sections: Any) -> p.Params:
     workspace = Workspace.of(params)
     workspace.transactions.parent.mkdir(parents=True)
     rows.write_parquet(workspace.transactions)
-    visibility.ledger_of(rows, params.prepare.label_delay).write_parquet(workspace.labels)
+    visibility.ledger_from_rows(rows, params.prepare.label_delay).write_parquet(workspace.labels)
     featurize(params)
     return params
 

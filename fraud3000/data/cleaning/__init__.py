@@ -1,4 +1,4 @@
-"""Rows to TRANSACTIONS: roles, amounts, card numbers, duplicates, and the quarantine for rejected rows.
+"""Clean raw rows into TRANSACTIONS: column roles, amounts, card numbers, duplicates, and a quarantine for rejected rows.
 
-Start with `clean.py`; `roles.py` maps one file's columns, and `row_errors.py` names every reason for a rejection.
+Start with `clean.py`; `roles.py` maps the columns of one file, `row_errors.py` records why rows are rejected.
 """

@@ -1,4 +1,4 @@
-"""Money as it is written in raw files, read as whole minor units."""
+"""Read amounts of money in the spellings of raw files as whole minor units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fraud3000.errors import DataError
 from fraud3000.params import AmountFormat
 
 LARGEST = 10**13
-"""The greatest amount, in minor units."""
+"""The largest amount, in minor units."""
 
 _SIGN = r"[-−+]"
 _CURRENCY = r"(?:[A-Z]{0,3}\p{Sc}|[A-Z]{3})"
@@ -23,46 +23,46 @@ _IN_BRACKETS = rf"^{_CURRENCY}?\s*\(\s*{_CURRENCY}?\s*{_NUMBER}\s*{_CURRENCY}?\s
 
 
 def read(values: pl.Series, form: AmountFormat) -> tuple[pl.Series, list[RowError]]:
-    """Read amounts as Int64 minor units, exactly; negative ones as they stand.
+    """Read amounts exactly as Int64 minor units; negative amounts stay negative.
 
-    Text may carry one currency sign or code, commas between thousands, and a minus before or
-    after the sign or at the end, or brackets for it. A comma is never a decimal point.
+    Text may contain one currency sign or code, commas between thousands, and a minus before or after
+    the sign or at the end, or brackets instead of a minus. A comma is never a decimal point.
 
     Returns
     -------
     tuple
-        Int64 amounts, null where a fault is, and the faults: ``amount_missing``,
+        Int64 amounts, null where there is an error, and the errors: ``amount_missing``,
         ``amount_unreadable``, ``amount_not_finite``, ``amount_decimals`` (more than the currency
-        has, or a float that is no such number) and ``amount_too_large``.
+        has, or a float that is not such a number) and ``amount_too_large``.
 
-    All amounts of a file must carry the sign of one currency: see `check_one_currency`.
+    All amounts of a file must have the sign of the same currency: see `check_one_currency`.
 
     Examples
     --------
     >>> read(pl.Series(["$-12.00", "-$12.00", "(1,234.50)", "0.1"]), AmountFormat())[0].to_list()
     [-1200, -1200, -123450, 10]
     """
-    places = form.decimals if form.unit == "major" else 0
+    digits = form.decimals if form.unit == "major" else 0
     plain = _without_signs(values) if values.dtype == pl.String else values
-    minor, problems = decimals.scaled(plain, places, LARGEST)
-    faults = [RowError.where(f"amount_{kind}", problems == kind, "amount", values) for kind in decimals.PROBLEMS]
-    return minor.alias("amount"), faults
+    minor, problems = decimals.scaled(plain, digits, LARGEST)
+    errors = [RowError.where(f"amount_{kind}", problems == kind, "amount", values) for kind in decimals.PROBLEMS]
+    return minor.alias("amount"), errors
 
 
 def check_one_currency(pieces: Iterable[pl.Series]) -> None:
-    """Refuse a column of amounts, given piece by piece, that carry signs of several currencies.
+    """Refuse a column of amounts, passed piece by piece, with the signs of several currencies.
 
     Raises
     ------
     DataError
-        Naming each sign and how often it comes.
+        Names each sign and how often it occurs.
 
     Examples
     --------
     >>> check_one_currency([pl.Series("Amount", ["$1", "7"]), pl.Series("Amount", ["€2", "$3"])])
     Traceback (most recent call last):
     fraud3000.errors.DataError: column 'Amount': amounts in several currencies, '$' (2), '€' (1)
-    Hint: Give the currency in a column of its own, map it as 'currency', and state rates.
+    Hint: Put the currency into a separate column, map it as 'currency', and state rates.
     """
     signs, name = Counter[str](), ""
     for values in pieces:
@@ -70,18 +70,18 @@ def check_one_currency(pieces: Iterable[pl.Series]) -> None:
             return
         name, text = values.name, values.str.strip_chars()
         signed = text.filter(text.is_in(_signed(text).implode()))
-        found = signed.str.extract(r"([A-Z]{0,3}\p{Sc}|[A-Z]{3})").drop_nulls().value_counts(sort=True)
-        signs.update(dict(found.iter_rows()))
+        counted = signed.str.extract(r"([A-Z]{0,3}\p{Sc}|[A-Z]{3})").drop_nulls().value_counts(sort=True)
+        signs.update(dict(counted.iter_rows()))
     if len(signs) > 1:
         counts = ", ".join(f"'{sign}' ({count:,})" for sign, count in signs.most_common())
         raise DataError(
             f"column '{name}': amounts in several currencies, {counts}",
-            hint="Give the currency in a column of its own, map it as 'currency', and state rates.",
+            hint="Put the currency into a separate column, map it as 'currency', and state rates.",
         )
 
 
 def _signed(text: pl.Series) -> pl.Series:
-    """The distinct texts that are amounts with more than digits and a point."""
+    """The distinct texts that are amounts with a sign, currency, comma or bracket."""
     x = pl.col("x")
     signed = x.str.contains(_SIGNED) & (x.str.count_matches(_SIGN) <= 1)
     one_currency = x.str.count_matches(_CURRENCY) <= 1

@@ -1,7 +1,7 @@
-"""Card numbers: found by their check digits, replaced by keyed hashes.
+"""Find card numbers in columns and replace them by keyed hashes.
 
-A card number never leaves prepare: not in a frame, not in a file, not in a message. The text
-side of this lives in `fraud3000.redact`, with the rule, so that logs can use it too.
+No card number leaves prepare, neither in a frame nor in a file nor in a message. `fraud3000.redact` states the rule and
+masks card numbers in text; it is separate so that logs can use it without this module.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ import polars as pl
 
 from fraud3000 import secrets
 from fraud3000.errors import ParamsError
-from fraud3000.redact import MAYBE, in_id, lengths, mask
+from fraud3000.redact import MAYBE, find_in_id, lengths, mask
 
 __all__ = [
     "VARIABLE",
     "CardKey",
     "are_hashes",
+    "contain_hashes",
+    "find_in_ids",
     "hash_cards",
-    "hold_hashes",
     "holds_card_numbers",
-    "in_ids",
+    "is_long_number",
+    "key_from_environment",
     "key_ids",
-    "key_of_environment",
     "load_key",
     "looks_like_card_numbers",
-    "made_as_number",
     "mask",
     "mask_series",
     "new_key",
@@ -56,98 +56,98 @@ _HASH = r"k[0-9a-f]{8}\.[A-Za-z0-9_-]{43}"
 _HASHED = rf"^{_HASH}$"
 _BLANK = "\\t \u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000\ufeff"
 _DASH = "\\-.\u00ad\u2010-\u2015\u2212"
-_ESCAPED = r"\\t|\\u(?:00a0|00ad|20[0-6][0-9a-fA-F]|2212|3000|feff|FEFF)"  # as JSON writes them
+_ESCAPED = r"\\t|\\u(?:00a0|00ad|20[0-6][0-9a-fA-F]|2212|3000|feff|FEFF)"  # escapes in JSON
 GAP = rf"(?:[{_BLANK}{_DASH}]|{_ESCAPED}){{1,3}}"
-"""What does not change a card number's hash: blanks, dashes and dots of all sorts between its digits."""
+"""Separators between digits that do not change a card number's hash: blanks, dashes and dots of all kinds."""
 
 _NUMBER = rf"^[0-9](?:(?:{GAP})?[0-9]){{10,18}}$"
 _EXPONENT = r"^[0-9](?:\.[0-9]+)?[eE]\+?[0-9]{2}$"
 _LETTER = r"\p{L}"
 _ONLY_DIGITS = "^[0-9]{13,19}$"
 _DOUBLED = np.array([0, 2, 4, 6, 8, 1, 3, 5, 7, 9], dtype=np.uint8)
-_ENOUGH = 20  # of fewer numbers, what share passes by chance is no evidence
+_ENOUGH = 20  # with fewer numbers, the share that passes Luhn is not evidence
 _FORMS = np.zeros((10_000, 20), dtype=np.bool_)
-"""By the first four digits and the length of a number: whether an issuer has such card numbers."""
+"""Whether an issuer has card numbers with these first four digits (row) and this length (column)."""
 for _prefix in range(10_000):
     _FORMS[_prefix, list(lengths(f"{_prefix:04d}"))] = True
 
-_SHORTEST = 10**12  # a number of thirteen digits
-_FEW = 4  # fewer card-like values than this pass Luhn by chance too easily
+_SHORTEST = 10**12  # the smallest number of thirteen digits
+_FEW = 4  # fewer card-like values than this may well all pass Luhn by chance
 
 
 @dataclass(frozen=True)
 class CardKey:
-    """A secret for hashing card numbers, and the public name that its hashes begin with.
+    """Secret key for hashing card numbers, with the public key id that its hashes begin with.
 
-    The name follows from the secret, so a mistyped key is noticed, and hashes under an old key
-    can be told from those under a new one.
+    The id is derived from the secret, so a mistyped key is detected, and hashes under an old key can be
+    distinguished from hashes under a new key.
     """
 
     key_id: str
     secret: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, secret: bytes) -> CardKey:
+    def from_secret(cls, secret: bytes) -> CardKey:
         return cls("k" + hmac.digest(secret, b"key id", hashlib.sha256).hex()[:8], secret)
 
     def names(self, values: pl.Series) -> pl.Series:
-        """What cards are called under this key, as `hash_cards` says."""
+        """Replace card numbers by their hashes under this key; see `hash_cards`."""
         return hash_cards(values, self)
 
     def text(self) -> str:
-        """Write the key as the environment variable holds it."""
+        """The key in the form of the environment variable."""
         return f"{self.key_id}.{_encode(self.secret)}"
 
 
 def new_key() -> CardKey:
-    """Make a key from the operating system's random source."""
-    return CardKey.of(token_bytes(_SECRET_BYTES))
+    """Generate a key with the operating system's random source."""
+    return CardKey.from_secret(token_bytes(_SECRET_BYTES))
 
 
 def load_key(environ: Mapping[str, str], variable: str = VARIABLE) -> CardKey:
-    """Read the card key from `FRAUD3000_PAN_KEY`, or from the file that `FRAUD3000_PAN_KEY_FILE` names.
+    """Read the card-number key from `FRAUD3000_PAN_KEY`, or from the file that `FRAUD3000_PAN_KEY_FILE` names.
 
     Raises
     ------
     ParamsError
-        There is none, or it is not one that `fraud3000 keys pan` would make. The key itself is
-        never part of the message.
+        The key is not set, or is not of the form that `fraud3000 keys pan` generates. The message never
+        contains the key.
 
     Examples
     --------
     >>> load_key({})
     Traceback (most recent call last):
     fraud3000.errors.ParamsError: FRAUD3000_PAN_KEY: not set, but card numbers must be hashed with a secret key
-    Hint: Make a key once with `fraud3000 keys pan`, keep it, and set FRAUD3000_PAN_KEY to it.
+    Hint: Generate a key once with `fraud3000 keys pan`, store it safely, and set FRAUD3000_PAN_KEY to it.
     """
-    text = (secrets.secret(environ, variable) or "").strip()
+    text = (secrets.read_secret(environ, variable) or "").strip()
     if not text:
-        found = "empty" if variable in environ else "not set"
-        raise _bad_key(variable, f"{found}, but card numbers must be hashed with a secret key")
+        state = "empty" if variable in environ else "not set"
+        raise _bad_key(variable, f"{state}, but card numbers must be hashed with a secret key")
     match = _KEY.fullmatch(text)
     decoded = _decode(match[2]) if match else None
     if match is None or decoded is None:
-        raise _bad_key(variable, "not a key: it has no key id, a dot and a base64url secret")
+        raise _bad_key(variable, "not a key: expected a key id, a dot and a base64url secret")
     if len(decoded) < _SECRET_BYTES:
         raise _bad_key(variable, f"too weak: its secret has {len(decoded)} bytes, fewer than {_SECRET_BYTES}")
     if _guessable(decoded):
         raise _bad_key(variable, "too weak: its secret is not random")
-    key = CardKey.of(decoded)
+    key = CardKey.from_secret(decoded)
     if key.key_id != match[1]:
-        raise _bad_key(variable, "damaged: its id and its secret do not belong together")
+        raise _bad_key(variable, "damaged: the key id does not match the secret")
     return key
 
 
-def key_of_environment() -> CardKey:
-    """The card key of this process, as `load_key` reads it."""
+def key_from_environment() -> CardKey:
+    """Read the card-number key from the environment of this process; see `load_key`."""
     return load_key(os.environ)
 
 
 def hash_cards(values: pl.Series, key: CardKey) -> pl.Series:
     """Replace every value of a card column by `key_id.` + base64url(HMAC-SHA-256(key, digits)).
 
-    Blanks, dashes and dots inside a card number do not change its hash. Blank values become
-    null. What already is such a hash stays as it is.
+    Blanks, dashes and dots inside a card number do not change its hash. Blank values become null.
+    Values that are already such hashes are not changed.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def hash_cards(values: pl.Series, key: CardKey) -> pl.Series:
 
     Examples
     --------
-    >>> key = CardKey.of(bytes(range(100, 132)))
+    >>> key = CardKey.from_secret(bytes(range(100, 132)))
     >>> hashed = hash_cards(pl.Series(["4111 1111 1111 1111", "4111111111111111"]), key)
     >>> hashed.n_unique(), hashed[0][:10]
     (1, 'k959e5af4.')
@@ -179,10 +179,10 @@ def hash_cards(values: pl.Series, key: CardKey) -> pl.Series:
 
 
 def holds_card_numbers(values: pl.Series) -> bool:
-    """Tell whether a column of card ids holds card numbers: most of its 11-19-digit values pass Luhn.
+    """Whether a column of card ids contains card numbers: most of its values of 11 to 19 digits pass Luhn.
 
-    Of random digits one in ten passes, so fewer than four such values must all pass and begin as
-    card numbers of the large networks do (2 to 6). Signed, shorter and longer numbers never count.
+    One in ten random numbers passes, so fewer than four such values must all pass and begin with 2 to 6,
+    as card numbers of the large networks do. Negative, shorter and longer numbers never count.
 
     Examples
     --------
@@ -195,7 +195,7 @@ def holds_card_numbers(values: pl.Series) -> bool:
 
 
 def are_hashes(values: pl.Series) -> bool:
-    """Tell whether every value is what `hash_cards` makes; false for no values at all.
+    """Whether every value is a hash by `hash_cards`; false if there are no values.
 
     Examples
     --------
@@ -206,19 +206,19 @@ def are_hashes(values: pl.Series) -> bool:
     return bool(len(known) and known.cast(pl.String).str.contains(_HASHED).all())
 
 
-def hold_hashes(values: pl.Series) -> bool:
-    """Tell whether any value is, or has as a part, what `hash_cards` makes.
+def contain_hashes(values: pl.Series) -> bool:
+    """Whether any value is or contains a hash by `hash_cards`.
 
     Examples
     --------
-    >>> hold_hashes(pl.Series(["7_k959e5af4." + 43 * "A"])), hold_hashes(pl.Series(["7_596"]))
+    >>> contain_hashes(pl.Series(["7_k959e5af4." + 43 * "A"])), contain_hashes(pl.Series(["7_596"]))
     (True, False)
     """
     return bool(values.cast(pl.String).str.contains(_HASH).any())
 
 
 def key_ids(values: pl.Series) -> set[str]:
-    """The names of the keys that a column of cards was hashed with.
+    """The ids of the keys with which a column of cards was hashed.
 
     Examples
     --------
@@ -229,9 +229,9 @@ def key_ids(values: pl.Series) -> set[str]:
 
 
 def looks_like_card_numbers(values: pl.Series) -> bool:
-    """Whether most distinct values of any column are card numbers: by `holds_card_numbers`, or each by the rule for ids.
+    """Whether most distinct values of a column are card numbers, by `holds_card_numbers` or by the rule for ids.
 
-    Numbers may be written with decimals of zero or with an exponent.
+    Numbers may have zero decimals or an exponent.
 
     Examples
     --------
@@ -244,17 +244,17 @@ def looks_like_card_numbers(values: pl.Series) -> bool:
     card_like = _card_like(distinct)
     if 2 * len(card_like) > len(distinct) and _most_pass(card_like):
         return True
-    found = in_ids(distinct.filter(~distinct.str.contains(_LETTER)))
-    return 2 * int(found["passes"].sum()) > len(distinct)
+    matches = find_in_ids(distinct.filter(~distinct.str.contains(_LETTER)))
+    return 2 * int(matches["passes"].sum()) > len(distinct)
 
 
-def made_as_number(texts: pl.Expr) -> pl.Expr:
-    """Whether each text is 11 digits or more, without what separates these.
+def is_long_number(texts: pl.Expr) -> pl.Expr:
+    """Whether each text consists of 11 digits or more and separators.
 
     Examples
     --------
     >>> texts = pl.Series(["4111-1111-1111-1111", "41111 x", "4.111111111111111E+15"]).to_frame("text")
-    >>> texts.select(made_as_number(pl.col("text"))).rows()
+    >>> texts.select(is_long_number(pl.col("text"))).rows()
     [(True,), (False,), (True,)]
     """
     numbers = texts.str.strip_chars()
@@ -279,8 +279,8 @@ def mask_series(texts: pl.Series) -> pl.Series:
     return texts.replace(suspect, pl.Series([mask(text) for text in suspect], dtype=pl.String))
 
 
-def in_ids(ids: pl.Series) -> pl.DataFrame:
-    """Each distinct id in which a number has the form of a card number, by `fraud3000.redact.in_id`.
+def find_in_ids(ids: pl.Series) -> pl.DataFrame:
+    """Find the distinct ids that contain a number with the form of a card number; see `fraud3000.redact.find_in_id`.
 
     Returns
     -------
@@ -289,7 +289,7 @@ def in_ids(ids: pl.Series) -> pl.DataFrame:
 
     Examples
     --------
-    >>> in_ids(pl.Series(["4111111111111111", "4111-1111-1111-1112", "596"])).sort("id").rows()
+    >>> find_in_ids(pl.Series(["4111111111111111", "4111-1111-1111-1112", "596"])).sort("id").rows()
     [('4111-1111-1111-1112', False), ('4111111111111111', True)]
     """
     distinct = ids.filter(ids.str.contains(MAYBE)).unique()
@@ -297,44 +297,44 @@ def in_ids(ids: pl.Series) -> pl.DataFrame:
     digits = distinct.filter(plain)
     prefixes = digits.str.slice(0, 4).cast(pl.Int64).to_numpy()
     digits = digits.filter(pl.Series(_FORMS[prefixes, digits.str.len_chars().to_numpy()], dtype=pl.Boolean))
-    found = [(text, in_id(text)) for text in distinct.filter(~plain)]
-    rows = [(text, one.passes) for text, one in found if one.has_form]
+    matches = [(text, find_in_id(text)) for text in distinct.filter(~plain)]
+    rows = [(text, match.passes) for text, match in matches if match.has_form]
     others = pl.DataFrame(rows, schema={"id": pl.String, "passes": pl.Boolean}, orient="row")
     passes = pl.Series(_luhn(digits) if len(digits) else [], dtype=pl.Boolean)
     return pl.concat([pl.DataFrame({"id": digits, "passes": passes}), others])
 
 
-def pass_by_chance(found: pl.DataFrame) -> bool:
-    """Whether no more ids pass the Luhn check than of random numbers: a tenth, give or take three standard deviations.
+def pass_by_chance(matches: pl.DataFrame) -> bool:
+    """Whether no more ids pass Luhn than random numbers would: at most a tenth plus three standard deviations.
 
     Parameters
     ----------
-    found
-        Of `in_ids`.
+    matches
+        Result of `find_in_ids`.
 
     Examples
     --------
-    >>> pass_by_chance(in_ids(pl.Series(range(4 * 10**15, 4 * 10**15 + 500)).cast(pl.String)))
+    >>> pass_by_chance(find_in_ids(pl.Series(range(4 * 10**15, 4 * 10**15 + 500)).cast(pl.String)))
     True
-    >>> pass_by_chance(in_ids(pl.Series(["4111111111111111"])))
+    >>> pass_by_chance(find_in_ids(pl.Series(["4111111111111111"])))
     False
     """
-    count, passing = found.height, int(found["passes"].sum())
+    count, passing = matches.height, int(matches["passes"].sum())
     return count >= _ENOUGH and passing <= 0.1 * count + 3 * math.sqrt(0.09 * count)
 
 
-def refused_ids(found: pl.DataFrame, *, accepted: bool | None) -> pl.Series:
-    """The ids of a column that must not be kept because they contain a card number.
+def refused_ids(matches: pl.DataFrame, *, accepted: bool | None) -> pl.Series:
+    """The ids of a column that must be rejected because they contain a card number.
 
     Parameters
     ----------
-    found
-        Of `in_ids`.
+    matches
+        Result of `find_in_ids`.
     accepted
         Whether ids of the column look like card numbers by chance; None decides by `pass_by_chance`.
     """
-    by_chance = pass_by_chance(found) if accepted is None else accepted
-    return found.filter(pl.col("passes") & (not by_chance))["id"]
+    by_chance = pass_by_chance(matches) if accepted is None else accepted
+    return matches.filter(pl.col("passes") & (not by_chance))["id"]
 
 
 def with_card_numbers(texts: pl.Series) -> pl.Series:
@@ -350,7 +350,7 @@ def with_card_numbers(texts: pl.Series) -> pl.Series:
 
 
 def without_card_numbers(values: pl.Series) -> pl.Series:
-    """Replace numbers that are card numbers by null, sign and fraction aside.
+    """Replace numbers that are card numbers by null; the sign is ignored.
 
     Parameters
     ----------
@@ -366,7 +366,7 @@ def without_card_numbers(values: pl.Series) -> pl.Series:
     if not large.any():
         return values
     text = values.abs().cast(pl.String).set(~large.fill_null(value=False), None)
-    stray = in_ids(text).filter("passes")["id"]
+    stray = find_in_ids(text).filter("passes")["id"]
     return values.set(text.is_in(stray.implode()).fill_null(value=False), None)
 
 
@@ -381,17 +381,17 @@ def _most_pass(card_like: pl.Series) -> bool:
 
 
 def _luhn(digits: pl.Series) -> npt.NDArray[np.bool_]:
-    """Check all numbers at once, padded with zeros on the left to 19 digits, which Luhn does not see."""
+    """Luhn check of all numbers at once; leading zeros, up to 19 digits, do not change the result."""
     padded = digits.str.zfill(19).str.join("").item().encode()
-    places = np.frombuffer(padded, dtype=np.uint8).reshape(-1, 19) - ord("0")
-    total = np.zeros(len(places), dtype=np.uint8)
-    for place in range(19):
-        total += _DOUBLED[places[:, place]] if place % 2 else places[:, place]
+    matrix = np.frombuffer(padded, dtype=np.uint8).reshape(-1, 19) - ord("0")
+    total = np.zeros(len(matrix), dtype=np.uint8)
+    for column in range(19):
+        total += _DOUBLED[matrix[:, column]] if column % 2 else matrix[:, column]
     return np.asarray(total % 10 == 0)
 
 
 def _card_like(distinct: pl.Series) -> pl.Series:
-    """Keep the values made of 11 to 19 digits, without what separates these."""
+    """The values of 11 to 19 digits, without separators."""
     return distinct.filter(distinct.str.contains(_NUMBER)).str.replace_all(GAP, "").unique()
 
 
@@ -401,7 +401,7 @@ def _digits_of(distinct: pl.Series) -> pl.Series:
 
 
 def _text(values: pl.Series) -> pl.Series:
-    """Read a column as text: whole floats as integers, blanks and nested values as null."""
+    """Convert a column to text: whole floats as integers, blanks and nested values as null."""
     if values.dtype.is_nested():
         return pl.Series([None] * len(values), dtype=pl.String)
     if values.dtype.is_float():
@@ -414,7 +414,7 @@ def _text(values: pl.Series) -> pl.Series:
 
 
 def _without_fraction(values: pl.Series) -> pl.Series:
-    """Read a column as `_text` does, but numbers with decimals of zero or an exponent as integers."""
+    """Convert a column to text as `_text` does, with zero decimals removed and exponents written out."""
     if values.dtype.is_decimal():
         return _text(values.cast(pl.Int128, strict=False))
     text = _text(values)
@@ -426,7 +426,7 @@ def _without_fraction(values: pl.Series) -> pl.Series:
 
 
 def _guessable(secret: bytes) -> bool:
-    """Tell a secret that random bytes practically never are: few distinct bytes or steps, or all printable."""
+    """Whether a secret is very unlikely to be random: few distinct bytes or steps, or only printable characters."""
     steps = {(after - before) % 256 for before, after in pairwise(secret)}
     printable = all(0x20 <= byte < 0x7F for byte in secret)
     return len(set(secret)) < 16 or len(steps) < 12 or printable
@@ -435,7 +435,7 @@ def _guessable(secret: bytes) -> bool:
 def _bad_key(variable: str, problem: str) -> ParamsError:
     return ParamsError(
         f"{variable}: {problem}",
-        hint=f"Make a key once with `fraud3000 keys pan`, keep it, and set {variable} to it.",
+        hint=f"Generate a key once with `fraud3000 keys pan`, store it safely, and set {variable} to it.",
     )
 
 

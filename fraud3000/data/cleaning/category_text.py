@@ -1,4 +1,4 @@
-"""Canonical text of a category: the same value gives the same text, whatever type a file or a request stores it in."""
+"""Canonical text of a category: the same value gives the same text, whatever its type in a file or a request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 TRAILING_ZEROS = r"^(?:(-?[1-9][0-9]*)|-?(0))\.0+$"
 """A whole number written with a decimal point; numbers with leading zeros, such as 0742.0, are codes and do not match."""
 MISSING = ("", "NaN", "nan")
-"""Texts that programs write for a missing number, and the empty text."""
+"""Texts that mean a missing value."""
 BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 
 BLANKS = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
@@ -19,8 +19,8 @@ _WHOLE = re.compile(TRAILING_ZEROS, re.ASCII)
 def canonical(value: object) -> str | None:
     """Return the canonical text of one category, or None if the value is missing.
 
-    A whole number has no decimal point, booleans are ``true`` and ``false``. Any other text stays as it is, leading
-    zeros included. `fraud3000.data.cleaning.passthrough.category` does the same to a column.
+    Whole numbers have no decimal point; booleans are ``true`` and ``false``. Any other text is not changed, including
+    leading zeros. `fraud3000.data.cleaning.passthrough.category` does the same for a column.
 
     Examples
     --------

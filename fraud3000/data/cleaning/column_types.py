@@ -1,4 +1,4 @@
-"""Which types of column can play which role, whatever a Parquet file declares."""
+"""The column types from which each role can be read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fraud3000.data.reading.columns import ColumnLayout
 from fraud3000.errors import SchemaError
 
 _NUMBERS = frozenset({"text", "integer", "float", "decimal", "null"})
-_IDS = _NUMBERS | {"boolean", "date", "datetime", "time"}  # numbers that are not whole are refused where they are read
+_IDS = _NUMBERS | {"boolean", "date", "datetime", "time"}  # numbers that are not whole are refused when they are read
 _MOMENT = _NUMBERS | {"date", "datetime"}
 _WORDS = _NUMBERS | {"boolean"}
 
@@ -23,13 +23,13 @@ _ROLES: dict[str, tuple[frozenset[str], str]] = {
     **dict.fromkeys(("is_fraud", "status", "currency", "source"), (_WORDS, "Export it as text.")),
     **dict.fromkeys(("card_lat", "card_long", "terminal_lat", "terminal_long"), (_NUMBERS, "Export it as a number.")),
     "numeric": (_WORDS, "Export it as a number, or map it as categorical."),
-    "categorical": (_WORDS | {"date", "datetime", "time"}, "Export it as text, or take it out of the mapping."),
+    "categorical": (_WORDS | {"date", "datetime", "time"}, "Export it as text, or remove it from the mapping."),
 }
-"""For each role the kinds of column that can be read, and what to do about another."""
+"""For each role the kinds of column that can be read, and the hint for other kinds."""
 
 
 def kind_of(declared: pl.DataType) -> str:
-    """The kind of a column's type, by which roles accept or refuse it.
+    """The kind of a column type, by which roles accept or refuse it.
 
     Examples
     --------
@@ -49,16 +49,16 @@ def kind_of(declared: pl.DataType) -> str:
 
 
 def check(schema: Mapping[str, pl.DataType], layout: ColumnLayout, *, thing: str) -> None:
-    """Refuse a file in which a mapped column has a type that its role cannot be read from.
+    """Refuse a file in which a mapped column has a type from which its role cannot be read.
 
     Raises
     ------
     SchemaError
-        Naming all such columns, their types and roles.
+        Names all such columns with their types and roles.
 
     Examples
     --------
-    >>> layout = Layout({"amount": ("Amount",)}, {}, {"kind": "Kind"}, (), ())
+    >>> layout = ColumnLayout({"amount": ("Amount",)}, {}, {"kind": "Kind"}, (), ())
     >>> check({"Amount": pl.Duration("us"), "Kind": pl.Binary()}, layout, thing="a.parquet")
     Traceback (most recent call last):
     fraud3000.errors.SchemaError: a.parquet: column 'Amount' is Duration(time_unit='us'), which cannot be read as amount; \
@@ -74,7 +74,7 @@ column 'Kind' is Binary, which cannot be read as categorical
 
 
 def check_roles(schema: Mapping[str, pl.DataType], roles: Mapping[str, Iterable[str]], *, thing: str) -> None:
-    """Refuse columns by their roles, as `check` does."""
+    """Refuse columns by their roles; see `check`."""
     wrong = [
         (role, name)
         for role, names in roles.items()
@@ -82,8 +82,8 @@ def check_roles(schema: Mapping[str, pl.DataType], roles: Mapping[str, Iterable[
         if not _readable(schema[name], role, several=len(tuple(names)) > 1)
     ]
     if wrong:
-        told = (f"column '{name}' is {schema[name]}, which cannot be read as {role}" for role, name in wrong)
-        raise SchemaError(f"{thing}: {'; '.join(told)}", hint=_ROLES[wrong[0][0]][1])
+        problems = (f"column '{name}' is {schema[name]}, which cannot be read as {role}" for role, name in wrong)
+        raise SchemaError(f"{thing}: {'; '.join(problems)}", hint=_ROLES[wrong[0][0]][1])
 
 
 def _readable(declared: pl.DataType, role: str, *, several: bool) -> bool:
@@ -91,14 +91,14 @@ def _readable(declared: pl.DataType, role: str, *, several: bool) -> bool:
     if kinds >= _NUMBERS:
         kinds |= {"whole decimal"}
     if several and role in {"ts", "reported_at"}:
-        kinds |= {"time"}  # beside a date, as text
+        kinds |= {"time"}  # joined with a date column as text
     return kind in kinds
 
 
 def as_plain(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Columns of all other types as text, so that any look at values works.
+    """Convert columns of unsupported types to text, so that checks of values work on every column.
 
-    Durations are written out; of binary and nested values only the kind is told.
+    Durations are written out; binary and nested values become a description of their kind.
 
     Examples
     --------
@@ -108,11 +108,11 @@ def as_plain(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(
         pl.col(name).dt.to_string()
         if isinstance(declared, pl.Duration)
-        else pl.when(pl.col(name).is_not_null()).then(pl.lit(_described(declared))).alias(name)
+        else pl.when(pl.col(name).is_not_null()).then(pl.lit(_describe(declared))).alias(name)
         for name, declared in rows.collect_schema().items()
         if kind_of(declared) == "other" and not isinstance(declared, pl.Categorical | pl.Enum)
     )
 
 
-def _described(declared: pl.DataType) -> str:
+def _describe(declared: pl.DataType) -> str:
     return "binary value" if declared == pl.Binary else "nested value" if declared.is_nested() else f"{declared} value"

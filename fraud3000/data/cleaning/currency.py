@@ -1,4 +1,4 @@
-"""Amounts in other currencies, brought to the base currency by dated rates."""
+"""Convert amounts in other currencies to the base currency by dated rates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import polars as pl
 
 from fraud3000.data.cleaning.amounts import LARGEST
 from fraud3000.data.cleaning.row_errors import RowError
-from fraud3000.data.reading.times import moment
+from fraud3000.data.reading.times import to_utc
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.params import AmountFormat
 
@@ -15,21 +15,26 @@ _UNIT = 10**_PLACES
 
 
 def read(values: pl.Series) -> tuple[pl.Series, list[RowError]]:
-    """Read currency codes in capitals; fault ``currency_missing``."""
+    """Read currency codes as upper-case text; error ``currency_missing``."""
     codes = values.cast(pl.String).str.strip_chars().str.to_uppercase()
     codes = codes.set((codes == "").fill_null(value=False), None)
-    return codes.alias("currency"), [RowError.told("currency_missing", codes.is_null(), "currency is empty")]
+    return codes.alias("currency"), [RowError.with_detail("currency_missing", codes.is_null(), "currency is empty")]
 
 
 def check(codes: pl.Series | pl.LazyFrame, form: AmountFormat) -> None:
-    """Refuse currencies that have no rate, all codes together: a series, or a frame of that one column.
+    """Refuse currencies without a rate, all at once.
+
+    Parameters
+    ----------
+    codes
+        Currency codes, as a series or as a lazy frame of one column.
 
     Raises
     ------
     ParamsError
         A currency column is mapped, but the base currency is not stated.
     DataError
-        Naming each currency without rates and how many rows have it.
+        Names each currency without rates and how many rows have it.
 
     Examples
     --------
@@ -41,7 +46,7 @@ def check(codes: pl.Series | pl.LazyFrame, form: AmountFormat) -> None:
     if form.currency is None:
         raise ParamsError(
             "prepare.mapping.amount.currency: not stated, but a currency column is mapped",
-            hint="Write the currency that all amounts are brought to, such as EUR.",
+            hint="State the currency to convert all amounts to, such as EUR.",
         )
     known = {form.currency.upper(), *(code.upper() for code in form.rates)}
     column = (codes.to_frame().lazy() if isinstance(codes, pl.Series) else codes).select(pl.all().alias("code"))
@@ -59,21 +64,21 @@ def check(codes: pl.Series | pl.LazyFrame, form: AmountFormat) -> None:
 def convert(
     amounts: pl.Series, codes: pl.Series, ts: pl.Series | None, form: AmountFormat
 ) -> tuple[pl.Series, list[RowError]]:
-    """Convert minor units by the rate valid at `ts`, exactly, rounding half to even.
+    """Convert minor units exactly by the rate valid at `ts`, rounding half to even.
 
     Minor units of every currency have `form.decimals` decimals.
 
     Returns
     -------
     tuple
-        Int64 amounts in the base currency, and the faults ``currency_no_rate`` (before the first
+        Int64 amounts in the base currency, and the errors ``currency_no_rate`` (before the first
         date of its rates) and ``amount_too_large``.
 
     Examples
     --------
     >>> form = AmountFormat.model_validate(
     ...     {"currency": "EUR", "rates": {"USD": [{"since": "2024-01-01", "rate": "0.5"}]}})
-    >>> ts = pl.Series([moment(form.rates["USD"][0].since)] * 3)
+    >>> ts = pl.Series([to_utc(form.rates["USD"][0].since)] * 3)
     >>> convert(pl.Series([5, 15, 5]), pl.Series(["USD", "USD", "EUR"]), ts, form)[0].to_list()
     [2, 8, 5]
     """
@@ -83,33 +88,33 @@ def convert(
         return amounts, []
     if ts is None:
         raise DataError(
-            "amounts in several currencies, but no time to choose the rate by",
-            hint="Map a time, or split the file by currency.",
+            "amounts in several currencies, but no time column to choose the rate by",
+            hint="Map a column as ts, or split the file by currency.",
         )
     rates = _rates_at(codes, ts, form)
     product = amounts.cast(pl.Int128) * rates.cast(pl.Int128)
     exact = pl.DataFrame({"product": product}).select(_half_even(pl.col("product"))).to_series()
     large = foreign & (exact.abs() > LARGEST)
-    faults = [
+    errors = [
         RowError.where("currency_no_rate", foreign & rates.is_null() & ts.is_not_null(), "currency", codes),
-        RowError.told("amount_too_large", large, "amount is too large in the base currency"),
+        RowError.with_detail("amount_too_large", large, "amount is too large in the base currency"),
     ]
     converted = exact.set(large.fill_null(value=False), None).cast(pl.Int64)
-    return converted.zip_with(foreign, amounts).alias("amount"), faults
+    return converted.zip_with(foreign, amounts).alias("amount"), errors
 
 
 def _rates_at(codes: pl.Series, ts: pl.Series, form: AmountFormat) -> pl.Series:
-    """Each row's rate times 10^8, null where none is valid yet."""
+    """Each row's rate times 10^8; null before the first date of a rate."""
     table = [
-        (code.upper(), moment(dated.since), _in_units(dated.rate))
+        (code.upper(), to_utc(dated.since), _in_units(dated.rate))
         for code, rates in form.rates.items()
         for dated in rates
     ]
     kinds = {"code": pl.String(), "since": ts.dtype, "rate": pl.Int64()}
     rates = pl.DataFrame(table, schema=kinds, orient="row").sort("since")
-    asked = pl.DataFrame({"code": codes, "ts": ts}).with_row_index("place").sort("ts")
-    found = asked.join_asof(rates, left_on="ts", right_on="since", by="code", check_sortedness=False)
-    return found.sort("place")["rate"]
+    rows = pl.DataFrame({"code": codes, "ts": ts}).with_row_index("row").sort("ts")
+    joined = rows.join_asof(rates, left_on="ts", right_on="since", by="code", check_sortedness=False)
+    return joined.sort("row")["rate"]
 
 
 def _in_units(rate: str) -> int:

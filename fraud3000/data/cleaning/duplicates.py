@@ -1,4 +1,4 @@
-"""Rows that come twice: retries, re-sent rows with a label, and ids used for different things."""
+"""Find repeated rows: retries, rows sent again with a label, and ids used for several transactions."""
 
 from __future__ import annotations
 
@@ -12,33 +12,32 @@ from fraud3000.labels.visibility import FILE_SOURCE
 from fraud3000.schema import LEDGER
 
 NOT_CONTENT = ("is_fraud", "reported_at", "labelled", "seq")
-"""What may differ between two rows that are the same transaction: the label and the arrival."""
+"""Columns that may differ between two rows of the same transaction: the label and the arrival."""
 
 
 @dataclass(frozen=True)
 class Deduplicated:
-    """Rows with every transaction once.
+    """Result of removing duplicates.
 
     Attributes
     ----------
-    kept
-        In order of arrival.
+    first_rows
+        The first row of every transaction id, in order of arrival.
     duplicates
-        Rows that say the same again, with the label they bring.
+        Later rows with the same content; their labels may differ.
     conflicts
-        Rows with an id of another transaction.
+        Later rows with the same id but other content.
     """
 
-    kept: pl.DataFrame
+    first_rows: pl.DataFrame
     duplicates: pl.DataFrame
     conflicts: pl.DataFrame
 
 
 def arrival_order(columns: Sequence[str]) -> list[str]:
-    """The columns that order rows by arrival: seq where it is given, else time, id, then all other content.
+    """The columns that order rows by arrival: seq if there is one, else time, id, then all other content.
 
-    Rows of equal content stand in the order of their labels, so that the order of a file's lines
-    never matters.
+    Rows of equal content are ordered by their labels, so that the order of a file's lines never matters.
 
     Examples
     --------
@@ -50,21 +49,21 @@ def arrival_order(columns: Sequence[str]) -> list[str]:
     return [*leading, *content, *(name for name in ("reported_at", "is_fraud") if name in columns)]
 
 
-def settle(rows: pl.DataFrame, content: Sequence[str]) -> Deduplicated:
-    """Keep the first row by arrival of every transaction id.
+def deduplicate(rows: pl.DataFrame, content: Sequence[str]) -> Deduplicated:
+    """Separate the first row by arrival of every transaction id from its repetitions.
 
     Parameters
     ----------
     rows
-        TRANSACTIONS, perhaps without seq, and columns that say where the row comes from.
+        TRANSACTIONS, possibly without seq, and columns that state the source of the row.
     content
         The columns of TRANSACTIONS and passthrough, in schema order.
 
     Examples
     --------
     >>> rows = pl.DataFrame({"transaction_id": ["a", "a", "a"], "amount": [5, 5, 7], "is_fraud": [1, 0, 0]})
-    >>> settled = settle(rows, rows.columns)
-    >>> settled.kept.rows(), settled.duplicates.rows(), settled.conflicts.rows()
+    >>> unique = deduplicate(rows, rows.columns)
+    >>> unique.first_rows.rows(), unique.duplicates.rows(), unique.conflicts.rows()
     ([('a', 5, 0)], [('a', 5, 1)], [('a', 7, 0)])
     """
     order = arrival_order(content)
@@ -73,46 +72,46 @@ def settle(rows: pl.DataFrame, content: Sequence[str]) -> Deduplicated:
         return Deduplicated(rows.sort(leading, maintain_order=True), rows.clear(), rows.clear())
     ordered = rows.sort(order, maintain_order=True)
     first = ordered["transaction_id"].is_first_distinct()
-    kept, repeats = ordered.filter(first), ordered.filter(~first)
+    first_rows, repeats = ordered.filter(first), ordered.filter(~first)
     compared = [name for name in content if name not in NOT_CONTENT]
-    firsts = kept.select("transaction_id", *(pl.col(name).alias(f"{name}:first") for name in compared))
-    paired = repeats.join(firsts, on="transaction_id", how="left", maintain_order="left")
+    renamed = first_rows.select("transaction_id", *(pl.col(name).alias(f"{name}:first") for name in compared))
+    paired = repeats.join(renamed, on="transaction_id", how="left", maintain_order="left")
     same = paired.select(
         pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}:first")) for name in compared)
     ).to_series()
-    return Deduplicated(kept, repeats.filter(same), repeats.filter(~same))
+    return Deduplicated(first_rows, repeats.filter(same), repeats.filter(~same))
 
 
-def settle_arrivals(rows: pl.DataFrame, content: Sequence[str]) -> tuple[Deduplicated, pl.DataFrame]:
-    """Settle rows as `settle` does, but none at a `seq` that is another transaction's.
+def deduplicate_arrivals(rows: pl.DataFrame, content: Sequence[str]) -> tuple[Deduplicated, pl.DataFrame]:
+    """Remove duplicates as `deduplicate` does, and separate rows whose `seq` belongs to another transaction.
 
     Returns
     -------
     tuple
-        The settled rows, and those whose `seq` is taken. A row that repeats one of these stands for
-        itself, so that no duplicate is left without the row it repeats.
+        The deduplicated rows, and the rows whose `seq` is taken. If such a row has a repetition, that
+        repetition becomes the first row of its id, so that no duplicate lacks the row it repeats.
     """
-    settled, taken = settle(rows, content), rows.clear()
-    while "seq" in rows.columns and settled.kept["seq"].n_unique() < settled.kept.height:
-        late = settled.kept.filter(~settled.kept["seq"].is_first_distinct())
-        taken = pl.concat([taken, late])
+    unique, seq_taken = deduplicate(rows, content), rows.clear()
+    while "seq" in rows.columns and unique.first_rows["seq"].n_unique() < unique.first_rows.height:
+        late = unique.first_rows.filter(~unique.first_rows["seq"].is_first_distinct())
+        seq_taken = pl.concat([seq_taken, late])
         rows = rows.join(late, on="place", how="anti", maintain_order="left")
-        settled = settle(rows, content)
-    return settled, taken
+        unique = deduplicate(rows, content)
+    return unique, seq_taken
 
 
-def differing_labels(kept: pl.DataFrame, repeats: pl.DataFrame, label_delay: timedelta) -> pl.DataFrame:
-    """The label records that duplicates bring because their label differs from the kept row's.
+def differing_labels(first_rows: pl.DataFrame, repeats: pl.DataFrame, label_delay: timedelta) -> pl.DataFrame:
+    """The label records of duplicates whose label differs from that of the first row.
 
     Returns
     -------
     polars.DataFrame
         LEDGER, in order of arrival.
     """
-    told = ["is_fraud", "reported_at"]
-    firsts = kept.select("transaction_id", *(pl.col(name).alias(f"{name}:first") for name in told))
-    differ = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}:first")) for name in told)
-    paired = repeats.join(firsts, on="transaction_id", how="inner", maintain_order="left")
+    compared = ["is_fraud", "reported_at"]
+    renamed = first_rows.select("transaction_id", *(pl.col(name).alias(f"{name}:first") for name in compared))
+    differ = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}:first")) for name in compared)
+    paired = repeats.join(renamed, on="transaction_id", how="inner", maintain_order="left")
     new = paired.filter(differ & pl.col("is_fraud").is_not_null())
     return new.select(
         "transaction_id",
@@ -124,6 +123,6 @@ def differing_labels(kept: pl.DataFrame, repeats: pl.DataFrame, label_delay: tim
 
 
 def recorded_at(rows: pl.DataFrame, label_delay: timedelta) -> pl.Expr:
-    """When a file's label could be known: `max(reported_at, ts + label_delay)`."""
+    """When the label of a file row counts as known: `max(reported_at, ts + label_delay)`."""
     mature = pl.col("ts") + label_delay if "ts" in rows.columns else pl.lit(None, dtype=LEDGER["recorded_at"])
     return pl.max_horizontal(pl.col("reported_at"), mature)

@@ -1,4 +1,4 @@
-"""The rows of several files on disk as one frame, each with a place that leads back to its file and line."""
+"""The rows of several files on disk as one frame; each row's `place` leads back to its file and line."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from fraud3000.errors import SchemaError
 from fraud3000.schema import TRANSACTIONS
 
 KEPT, DUPLICATE, QUARANTINED = "kept", "duplicate", "quarantined"
-FAULTS: dict[str, pl.DataType] = {"place": pl.UInt32(), "reason": pl.String(), "detail": pl.String()}
-"""The first fault of each faulty row."""
+ERROR_COLUMNS: dict[str, pl.DataType] = {"place": pl.UInt32(), "reason": pl.String(), "detail": pl.String()}
+"""The first error of each invalid row."""
 
 _MAY_DIFFER = {"seq", "currency"}
 
@@ -39,21 +39,21 @@ class _File:
 
 
 class Batch:
-    """All rows read, and what is wrong with some.
+    """All rows of the input files, with the errors of the invalid rows.
 
     Parameters
     ----------
     tables
         The files, in input order.
     folder
-        Where rows are kept; a folder of their own.
+        Where rows are stored; used for nothing else.
     size
         Rows held in memory at a time.
 
     Attributes
     ----------
     names
-        Columns of TRANSACTIONS in schema order, then passthrough, of all files together.
+        Columns of TRANSACTIONS in schema order, then passthrough columns, of all files together.
     """
 
     def __init__(self, tables: Sequence[RawTable], folder: Path, size: int) -> None:
@@ -66,7 +66,7 @@ class Batch:
         self.names: tuple[str, ...] = ()
 
     def clean(self, number: int, cleaner: Cleaner) -> None:
-        """Clean a file and keep its rows with their faults."""
+        """Clean a file and store its rows with their errors."""
         file = self._files[number]
         place = file.start
         for raw in file.table.slices(self._size):
@@ -78,20 +78,20 @@ class Batch:
             place += raw.rows.height
 
     def close(self, *, one_arrival: bool) -> None:
-        """Settle which columns there are, once all files are cleaned.
+        """Determine the common columns once all files are cleaned.
 
-        seq is kept only where all of them have it, and where it is the place in one order of arrival:
-        files that were prepared one by one have each its own.
+        seq is dropped unless all files have it and it is one order of arrival across them: files that
+        were prepared separately each have their own order.
 
         Raises
         ------
         SchemaError
-            One file has a column that another lacks.
+            A file lacks a column that another file has.
         """
         cleaned = [file for file in self._files if file.columns]
         _check_same_columns(cleaned)
-        there = dict.fromkeys(name for file in cleaned for name in file.columns)
-        names = [name for name in dict.fromkeys((*TRANSACTIONS, *there)) if name in there]
+        present = dict.fromkeys(name for file in cleaned for name in file.columns)
+        names = [name for name in dict.fromkeys((*TRANSACTIONS, *present)) if name in present]
         numbered = all("seq" in file.columns for file in cleaned)
         if not numbered or (len(cleaned) > 1 and not one_arrival):
             names = [name for name in names if name != "seq"]
@@ -99,7 +99,7 @@ class Batch:
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """Raw columns that no mapping names."""
+        """Raw columns that the mapping does not mention."""
         return tuple(dict.fromkeys(name for file in self._files for name in file.unused))
 
     @property
@@ -112,7 +112,7 @@ class Batch:
 
     @property
     def rows(self) -> pl.LazyFrame:
-        """`place`, the columns of `names`, and `reason` and `detail` where a row is faulty; in input order."""
+        """`place`, the columns of `names`, and the `reason` and `detail` of invalid rows; in input order."""
         columns = ["place", *self.names, "reason", "detail"]
         kinds = {name: kind for file in self._files for name, kind in file.columns.items()}
         parts = [
@@ -122,15 +122,19 @@ class Batch:
             for file in self._files
             if file.rows.height
         ]
-        return pl.concat(parts) if parts else pl.LazyFrame(schema=FAULTS | {name: kinds[name] for name in self.names})
+        return (
+            pl.concat(parts)
+            if parts
+            else pl.LazyFrame(schema=ERROR_COLUMNS | {name: kinds[name] for name in self.names})
+        )
 
     def scans(self) -> list[pl.LazyFrame]:
-        """`rows` in slices that are those of the files, without `currency`."""
+        """`rows` without `currency`, in the slices in which the files were read."""
         columns = ["place", *(name for name in self.names if name != "currency"), "reason", "detail"]
         return [piece.select(columns) for file in self._files for piece in file.rows.scans()]
 
     def change(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-        """Change the rows of every slice, all of which stay in their places."""
+        """Apply a function to every slice; it must keep the number and order of rows."""
         for number, file in enumerate(self._files):
             changed = Spill(self._folder / f"file-{number}-changed")
             for piece in file.rows.pieces():
@@ -138,52 +142,54 @@ class Batch:
             file.rows = changed if changed.height else file.rows
 
     def quarantine(self, late: pl.DataFrame) -> Iterator[pl.DataFrame]:
-        """QUARANTINE, slice by slice: faulty rows and lines that are no rows, in input order.
+        """Yield QUARANTINE slice by slice: invalid rows and unreadable lines, in input order.
 
         Parameters
         ----------
         late
-            FAULTS of rows that are faulty only beside others.
+            ERROR_COLUMNS of rows that are invalid because of other rows.
         """
         for number, file in enumerate(self._files):
             bad = Spill(self._folder / f"bad-{number}")
             for rows, raw in self._with_raw(file, late):
                 shown = [name for name in raw.rows.columns if name not in file.hidden]
                 bad.add(pl.concat([rows, raw.rows.select(shown)], how="horizontal"))
-            as_text = set[str]().union(*(large(piece.drop(*_ACCOUNT)) for piece in bad.pieces()))
-            told = (_told(piece, as_text, file.table.name) for piece in bad.pieces())
-            yield from (quarantine([part]) for part in _with_lines(told, self._lines(file)))
+            as_text = set[str]().union(*(large(piece.drop(*_ERROR_NAMES)) for piece in bad.pieces()))
+            rejected = (_rejected(piece, as_text, file.table.name) for piece in bad.pieces())
+            yield from (quarantine([part]) for part in _with_lines(rejected, self._lines(file)))
 
     def _with_raw(self, file: _File, late: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, RawFile]]:
-        """The faulty rows of each slice that has any: source_row, reason and detail beside the raw rows."""
+        """Yield the invalid rows of each slice: source_row, reason and detail, and the raw rows."""
         for piece in file.rows.pieces():
             first = piece["place"][0]
-            mine = late.filter(pl.col("place").is_between(first, first + piece.height, closed="left"))
-            bad = pl.concat([piece.filter(pl.col("reason").is_not_null()).select(*FAULTS), mine]).sort("place")
+            late_here = late.filter(pl.col("place").is_between(first, first + piece.height, closed="left"))
+            bad = pl.concat([piece.filter(pl.col("reason").is_not_null()).select(*ERROR_COLUMNS), late_here]).sort(
+                "place"
+            )
             if bad.is_empty():
                 continue
             raw = file.table.slice(first - file.start, piece.height)
             rows = bad["place"] - first
-            named = bad.select(pl.Series(raw.places.gather(rows)).alias("source_row"), "reason", "detail")
+            described = bad.select(pl.Series(raw.row_numbers.gather(rows)).alias("source_row"), "reason", "detail")
             yield (
-                named.rename(_HIDDEN_NAMES),
-                RawFile(raw.path, raw.rows[rows], raw.places.gather(rows), raw.refused, raw.name),
+                described.rename(_HIDDEN_NAMES),
+                RawFile(raw.path, raw.rows[rows], raw.row_numbers.gather(rows), raw.refused, raw.name),
             )
 
     def _lines(self, file: _File) -> pl.DataFrame:
-        """Lines that are no rows; their text is left out where any column of the file must not be seen."""
+        """The unreadable lines; their text is left out if any column of the file must not be written."""
         raw = file.table.refused
         text = pl.lit(None, dtype=pl.String) if file.hidden else cards.mask_series(raw["raw"])
         return raw.with_columns(source_file=pl.lit(file.table.name), raw=text).sort("source_row")
 
     def outcomes(self, duplicates: pl.Series, bad: pl.Series) -> Iterator[pl.DataFrame]:
-        """What became of each row, in input order and slice by slice.
+        """Yield the outcome of each row, in input order and slice by slice.
 
         Yields
         ------
         polars.DataFrame
-            source_file, source_row, transaction_id, outcome and place; the last two ids are null for
-            a line that is no row.
+            source_file, source_row, transaction_id, outcome and place; transaction_id and place are null
+            for an unreadable line.
         """
         for file in self._files:
             name = pl.lit(file.table.name)
@@ -200,28 +206,28 @@ class Batch:
 
 
 _HIDDEN_NAMES = {"source_row": "\0source_row", "reason": "\0reason", "detail": "\0detail"}
-_ACCOUNT = tuple(_HIDDEN_NAMES.values())
+_ERROR_NAMES = tuple(_HIDDEN_NAMES.values())
 
 
 def _placed(part: Cleaned, first: int) -> pl.DataFrame:
-    """Cleaned rows with their places and, beside each, its first fault."""
+    """Add `place` and the first error of each row to cleaned rows."""
     rows = part.rows.with_row_index("place", offset=first)
-    faults = part.faults.select(place=(pl.col("row") + first).cast(pl.UInt32), reason="reason", detail="detail")
-    return rows.join(faults, on="place", how="left", maintain_order="left")
+    errors = part.errors.select(place=(pl.col("row") + first).cast(pl.UInt32), reason="reason", detail="detail")
+    return rows.join(errors, on="place", how="left", maintain_order="left")
 
 
-def _told(piece: pl.DataFrame, as_text: set[str], name: str) -> pl.DataFrame:
-    named = piece.select(*_ACCOUNT).rename({hidden: name for name, hidden in _HIDDEN_NAMES.items()})
-    return named.with_columns(source_file=pl.lit(name), raw=as_json(piece.drop(*_ACCOUNT), as_text))
+def _rejected(piece: pl.DataFrame, as_text: set[str], name: str) -> pl.DataFrame:
+    described = piece.select(*_ERROR_NAMES).rename({hidden: name for name, hidden in _HIDDEN_NAMES.items()})
+    return described.with_columns(source_file=pl.lit(name), raw=as_json(piece.drop(*_ERROR_NAMES), as_text))
 
 
 def _outcomes(piece: pl.DataFrame, file: _File, duplicates: pl.Series, bad: pl.Series) -> pl.DataFrame:
     numbers = file.table.numbers
     row = pl.col("place").cast(pl.Int64) - file.start
     source_row = row + 1 if numbers is None else pl.lit(numbers.gather(piece["place"] - file.start))
-    faulty = pl.col("reason").is_not_null() | pl.col("place").is_in(bad.implode())
+    invalid = pl.col("reason").is_not_null() | pl.col("place").is_in(bad.implode())
     outcome = (
-        pl.when(faulty)
+        pl.when(invalid)
         .then(pl.lit(QUARANTINED))
         .when(pl.col("place").is_in(duplicates.implode()))
         .then(pl.lit(DUPLICATE))
@@ -233,7 +239,7 @@ def _outcomes(piece: pl.DataFrame, file: _File, duplicates: pl.Series, bad: pl.S
 
 
 def _with_lines(pieces: Iterator[pl.DataFrame], lines: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Slices of rows with the lines that stand between them, in order of source_row."""
+    """Merge slices of rows with the lines between them, in order of source_row."""
     for piece in pieces:
         last = piece["source_row"][-1]
         before, lines = lines.filter(pl.col("source_row") < last), lines.filter(pl.col("source_row") > last)
@@ -248,6 +254,6 @@ def _check_same_columns(cleaned: Sequence[_File]) -> None:
         lacking = sorted(everything - set(file.columns))
         if lacking:
             raise SchemaError(
-                f"{file.table.name}: has no {', '.join(lacking)}, which other files of the same input have",
-                hint="Prepare files of different kinds apart, each with its own params.",
+                f"{file.table.name}: lacks {', '.join(lacking)}, which other files of the same input have",
+                hint="Prepare files with different columns separately, each with its own params.",
             )

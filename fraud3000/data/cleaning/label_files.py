@@ -1,4 +1,4 @@
-"""Label records in a file of their own, such as a month's chargebacks or a ledger."""
+"""Read label records from separate files, such as a month's chargebacks or a ledger."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import polars as pl
 
 from fraud3000.data.cleaning import cards, column_types, ids, prepared, sensitive, value_mapping
 from fraud3000.data.cleaning.duplicates import recorded_at
-from fraud3000.data.cleaning.row_errors import RowError, as_json, first_faults, quarantine
+from fraud3000.data.cleaning.row_errors import RowError, as_json, first_errors, quarantine
 from fraud3000.data.reading import files, times
 from fraud3000.data.reading.columns import normalised
 from fraud3000.data.reading.raw_table import DataFile, RawFile
@@ -21,22 +21,22 @@ from fraud3000.params import ColumnMapping, LabelsFile, Span
 from fraud3000.schema import LEDGER, TIME
 
 SOURCE = "labels"
-"""Source of label records whose file names none."""
+"""Source of label records whose file does not name a source."""
 
 
-_OF_A_LEDGER = LabelsFile.model_validate({"input": "", **{name: name for name in LEDGER}})
+_LEDGER_FORMAT = LabelsFile.model_validate({"input": "", **{name: name for name in LEDGER}})
 
 
 @dataclass(frozen=True)
 class LabelFileResult:
-    """What became of a labels file.
+    """Result of reading label files.
 
     Attributes
     ----------
     ledger
-        LEDGER, in the order of the file.
+        LEDGER, in file order.
     quarantine
-        QUARANTINE: rows without a known transaction, a label or readable times.
+        QUARANTINE: rows of unknown transactions, without a label, or with unreadable times.
     read
         Rows read.
     """
@@ -47,7 +47,7 @@ class LabelFileResult:
 
 
 def is_ledger(schema: Mapping[str, pl.DataType]) -> bool:
-    """Whether a schema has every column of LEDGER in its type.
+    """Whether a schema has every column of LEDGER with its type.
 
     Examples
     --------
@@ -57,23 +57,23 @@ def is_ledger(schema: Mapping[str, pl.DataType]) -> bool:
     return all(schema.get(name) == kind for name, kind in LEDGER.items())
 
 
-def form_of(file: DataFile | Path, mapping: ColumnMapping) -> LabelsFile | None:
-    """How a file is read that holds label records and no transactions, by the names of LEDGER; None where it holds any.
+def detect_format(file: DataFile | Path, mapping: ColumnMapping) -> LabelsFile | None:
+    """The format of a file of label records with the column names of LEDGER; None if the file contains transactions.
 
-    It holds none if it has no column for the mapping's amount.
+    A file without a column for the mapping's amount contains no transactions.
 
     Raises
     ------
     DataError
         The file cannot be read.
     """
-    with tempfile.TemporaryDirectory() as place:
-        schema = files.scan(file, Path(place)).schema
+    with tempfile.TemporaryDirectory() as folder:
+        schema = files.scan(file, Path(folder)).schema
     names = {*schema.names(), *normalised(schema.names()).values()}
     if prepared.is_prepared(schema) or mapping.columns.amount in names:
         return None
-    times_there = {name: name for name in ("reported_at", "recorded_at") if name in names}
-    return LabelsFile.model_validate({"input": str(file), "source": "source", **times_there})
+    time_columns = {name: name for name in ("reported_at", "recorded_at") if name in names}
+    return LabelsFile.model_validate({"input": str(file), "source": "source", **time_columns})
 
 
 def read(
@@ -88,30 +88,30 @@ def read(
 ) -> LabelFileResult:
     """Read label records and join them to their transactions.
 
-    A record keeps the `recorded_at` it comes with; without one it is `max(reported_at, ts + label_delay)`. A file that is a
-    LEDGER already is taken by its own columns, whatever the form says.
+    A record keeps its `recorded_at`; without one it is `max(reported_at, ts + label_delay)`. A file that already is a
+    LEDGER is read by the columns of LEDGER, whatever `form` states.
 
     Parameters
     ----------
     transactions
-        TRANSACTIONS; a record of any other transaction is quarantined as ``label_unknown_transaction``. None takes the records of
-        any, and leaves `recorded_at` null where a record comes without.
+        TRANSACTIONS; a record of any other transaction is quarantined as ``label_unknown_transaction``. None accepts records of
+        all transactions and leaves `recorded_at` null if a record has none.
     earliest, latest
-        Records with times outside [earliest, latest) are quarantined; UTC where no offset is given.
+        Records with times outside [earliest, latest) are quarantined; UTC if they have no offset.
     card_like_ids
-        Without transactions: whether ids look like card numbers by chance and are none; None decides it by how many do.
+        Without transactions: True if ids only look like card numbers by chance; None decides by how many do.
 
     Raises
     ------
     SchemaError
-        Columns are missing, all of them named.
+        Columns are missing; the message names all of them.
     EmptyDataError
-        The files hold no rows at all.
+        The files contain no rows.
     """
     known = None
     if transactions is not None:
-        whole = transactions.lazy()
-        known = whole.select("transaction_id", *(["ts"] if "ts" in whole.collect_schema() else []))
+        rows = transactions.lazy()
+        known = rows.select("transaction_id", *(["ts"] if "ts" in rows.collect_schema() else []))
     raw = [files.read(path) for path in paths]
     parts = [_read_file(file, form, known, label_delay, (earliest, latest), card_like_ids) for file in raw]
     total = sum(part.read for part in parts)
@@ -124,7 +124,7 @@ def read(
 def _read_file(
     raw: RawFile,
     form: LabelsFile,
-    whole: pl.LazyFrame | None,
+    transactions: pl.LazyFrame | None,
     label_delay: timedelta,
     span: Span,
     card_like_ids: bool | None,
@@ -132,35 +132,35 @@ def _read_file(
     if not raw.rows.width:
         return LabelFileResult(pl.DataFrame(schema=LEDGER), _refused(raw), raw.height)
     sensitive.refuse_names(raw.rows.columns, thing=raw.name)
-    form = _OF_A_LEDGER if is_ledger(raw.rows.schema) else form
+    form = _LEDGER_FORMAT if is_ledger(raw.rows.schema) else form
     columns = _columns(raw, form)
     column_types.check_roles(raw.rows.schema, {part: [values.name] for part, values in columns.items()}, thing=raw.name)
     try:
-        records, faults = _records(columns, form, span)
+        records, errors = _records(columns, form, span)
     except DataError as error:
         raise type(error)(f"{raw.name}: {error.message}", hint=error.hint) from error
-    found = records
-    faults.append(_card_number("source", records["source"], cards.with_card_numbers(records["source"])))
-    if whole is None:
-        stray = cards.refused_ids(cards.in_ids(records["transaction_id"]), accepted=card_like_ids)
-        faults.append(_card_number("transaction_id", records["transaction_id"], stray))
+    joined = records
+    errors.append(_card_number("source", records["source"], cards.with_card_numbers(records["source"])))
+    if transactions is None:
+        stray = cards.refused_ids(cards.find_in_ids(records["transaction_id"]), accepted=card_like_ids)
+        errors.append(_card_number("transaction_id", records["transaction_id"], stray))
     else:
-        named = records.lazy().select("transaction_id").unique()
-        known = whole.join(named, on="transaction_id", how="semi").collect(engine="streaming")
-        found = records.join(known, on="transaction_id", how="left", maintain_order="left", nulls_equal=False)
+        ids_in_file = records.lazy().select("transaction_id").unique()
+        known = transactions.join(ids_in_file, on="transaction_id", how="semi").collect(engine="streaming")
+        joined = records.join(known, on="transaction_id", how="left", maintain_order="left", nulls_equal=False)
         is_known = records["transaction_id"].is_in(known["transaction_id"].implode())
-        faults.append(
+        errors.append(
             RowError.where("label_unknown_transaction", ~is_known, "transaction_id", records["transaction_id"])
         )
-    bad = first_faults(faults)
-    stated = pl.col("recorded_at") if "recorded_at" in found.columns else pl.lit(None, dtype=TIME)
-    good = found.with_row_index("row").join(bad, on="row", how="anti", maintain_order="left")
-    otherwise = recorded_at(good, label_delay) if whole is not None else pl.lit(None, dtype=TIME)
-    ledger = good.with_columns(recorded_at=pl.coalesce(stated, otherwise))
+    bad = first_errors(errors)
+    stated = pl.col("recorded_at") if "recorded_at" in joined.columns else pl.lit(None, dtype=TIME)
+    good = joined.with_row_index("row").join(bad, on="row", how="anti", maintain_order="left")
+    default = recorded_at(good, label_delay) if transactions is not None else pl.lit(None, dtype=TIME)
+    ledger = good.with_columns(recorded_at=pl.coalesce(stated, default))
     rows = pl.DataFrame(
         {
             "source_file": pl.Series([raw.name] * bad.height, dtype=pl.String),
-            "source_row": raw.places.gather(bad["row"]),
+            "source_row": raw.row_numbers.gather(bad["row"]),
             "reason": bad["reason"],
             "detail": bad["detail"],
             "raw": as_json(raw.rows[bad["row"]].select(column.name for column in columns.values())),
@@ -171,7 +171,9 @@ def _read_file(
 
 
 def _card_number(part: str, values: pl.Series, refused: pl.Series) -> RowError:
-    return RowError.told(f"{part}_card_number", values.is_in(refused.implode()), f"{part} contains a card number")
+    return RowError.with_detail(
+        f"{part}_card_number", values.is_in(refused.implode()), f"{part} contains a card number"
+    )
 
 
 def _refused(raw: RawFile) -> pl.DataFrame:
@@ -180,22 +182,22 @@ def _refused(raw: RawFile) -> pl.DataFrame:
 
 
 def _columns(raw: RawFile, form: LabelsFile) -> dict[str, pl.Series]:
-    """The raw columns of a record's parts, by raw or normalised name."""
+    """The raw column of each part of a record, by raw or normalised name."""
     by_name = {norm: name for name, norm in normalised(raw.rows.columns).items()} | {n: n for n in raw.rows.columns}
-    asked = form.model_dump(include={"transaction_id", "is_fraud", "source", "reported_at", "recorded_at"})
-    wanted = {part: name for part, name in asked.items() if name is not None}
-    missing = [name for name in wanted.values() if name not in by_name]
+    parts = form.model_dump(include={"transaction_id", "is_fraud", "source", "reported_at", "recorded_at"})
+    mapped = {part: name for part, name in parts.items() if name is not None}
+    missing = [name for name in mapped.values() if name not in by_name]
     if missing:
         files.check_header(raw, missing)
-        hint = "Rename the column, or name another one under prepare.labels."
+        hint = "Rename the column, or state its name under prepare.labels."
         raise SchemaError.missing_columns(raw.name, missing, raw.rows.columns, hint=hint)
-    return {part: raw.rows[by_name[name]] for part, name in wanted.items()}
+    return {part: raw.rows[by_name[name]] for part, name in mapped.items()}
 
 
 def _records(columns: dict[str, pl.Series], form: LabelsFile, span: Span) -> tuple[pl.DataFrame, list[RowError]]:
-    transaction_id, faults = ids.read([columns["transaction_id"]], "transaction_id")
+    transaction_id, errors = ids.read([columns["transaction_id"]], "transaction_id")
     is_fraud, labelled, more = value_mapping.read_labels(columns["is_fraud"], form.label)
-    faults += [*more, RowError.told("label_missing", ~labelled, "the record has no label")]
+    errors += [*more, RowError.with_detail("label_missing", ~labelled, "the record has no label")]
     height = len(transaction_id)
     source = pl.Series([SOURCE], dtype=pl.String).new_from_index(0, height)
     if "source" in columns:
@@ -205,9 +207,9 @@ def _records(columns: dict[str, pl.Series], form: LabelsFile, span: Span) -> tup
     for name in ("reported_at", "recorded_at"):
         if name in columns:
             record[name] = times.read([columns[name]], form.time)
-            given = columns[name].cast(pl.String).str.strip_chars().fill_null("") != ""
-            faults.append(RowError.where(f"{name}_unreadable", record[name].is_null() & given, name, columns[name]))
-            faults.append(
-                RowError.where(f"{name}_out_of_range", times.outside(record[name], *span), name, columns[name])
+            present = columns[name].cast(pl.String).str.strip_chars().fill_null("") != ""
+            errors.append(RowError.where(f"{name}_unreadable", record[name].is_null() & present, name, columns[name]))
+            errors.append(
+                RowError.where(f"{name}_out_of_range", times.outside_range(record[name], *span), name, columns[name])
             )
-    return pl.DataFrame(record), faults
+    return pl.DataFrame(record), errors

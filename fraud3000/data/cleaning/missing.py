@@ -1,4 +1,4 @@
-"""Words that databases, spreadsheets and programs write where there is no value."""
+"""Words that databases, spreadsheets and programs write for a missing value."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ WORDS = frozenset(
         *("na", "<na>", "n/a", "#n/a", "nan", "-nan", "nat", "-"),
     }
 )
-"""In small letters, without blanks around them. None of them is ever an id."""
+"""In lower case, without surrounding blanks. They are never read as ids."""
 
 
 def is_missing(text: str) -> bool:
-    r"""Tell whether a text only says that there is no value.
+    r"""Whether a text is empty or a word for a missing value.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def is_missing(text: str) -> bool:
 
 
 def are_missing(texts: pl.Series) -> pl.Series:
-    """Tell for each text of a column whether it is missing; null is.
+    """Whether each text of a column is missing, as `is_missing`; null is missing.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Columns that are passed through to the features: numbers, categories, coordinates.
+"""Read the columns that are passed through to the features: numbers, categories, coordinates.
 
-What cannot be read there becomes null and is counted: a side column is no reason to lose a transaction.
+Values that cannot be read become null and are counted; they do not cause a transaction to be rejected.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from fraud3000.errors import SchemaError
 
 _NOTHING = ("", "na", "n/a", "nan", "null", "none")
 LIMITS = {"card_lat": 90.0, "terminal_lat": 90.0, "card_long": 180.0, "terminal_long": 180.0}
-"""Greatest absolute value of each coordinate, in degrees."""
+"""Largest absolute value of each coordinate, in degrees."""
 
 
 def read(rows: pl.DataFrame, layout: ColumnLayout) -> tuple[list[pl.Series], dict[str, int]]:
-    """Read all columns that are passed through.
+    """Read all passthrough columns and coordinates.
 
     Returns
     -------
     tuple
         Coordinates, numbers and categories under their names in TRANSACTIONS, and for each coordinate and number the
-        count of values that could not be read and became null.
+        number of values that could not be read and became null.
     """
     columns: list[pl.Series] = []
     lost: dict[str, int] = {}
@@ -39,7 +39,7 @@ def read(rows: pl.DataFrame, layout: ColumnLayout) -> tuple[list[pl.Series], dic
 
 
 def number(values: pl.Series) -> tuple[pl.Series, int]:
-    """Read numbers as Float64; null where there is none, and how many were given but unreadable, infinite or card numbers.
+    """Read numbers as Float64, null if missing; also counts values that are unreadable, infinite or card numbers.
 
     Examples
     --------
@@ -48,31 +48,31 @@ def number(values: pl.Series) -> tuple[pl.Series, int]:
     ([1.5, None, None, None], 2)
     """
     if values.dtype == pl.String:
-        given = values.str.strip_chars()
-        given = given.set(given.str.to_lowercase().is_in(_NOTHING), None)
+        present = values.str.strip_chars()
+        present = present.set(present.str.to_lowercase().is_in(_NOTHING), None)
     elif values.dtype.is_numeric() or values.dtype in {pl.Boolean, pl.Null}:
-        given = values
+        present = values
     else:
         raise SchemaError(f"column '{values.name}' is {values.dtype}, not a number", hint="Map it as categorical.")
-    floats = without_card_numbers(given, given.cast(pl.Float64, strict=False).fill_nan(None))
+    floats = without_card_numbers(present, present.cast(pl.Float64, strict=False).fill_nan(None))
     floats = floats.set(floats.is_infinite().fill_null(value=False), None)
-    not_a_number = int(given.is_nan().sum()) if given.dtype.is_float() else 0
-    return floats, floats.null_count() - given.null_count() - not_a_number
+    not_a_number = int(present.is_nan().sum()) if present.dtype.is_float() else 0
+    return floats, floats.null_count() - present.null_count() - not_a_number
 
 
-def without_card_numbers(given: pl.Series, floats: pl.Series) -> pl.Series:
-    """Set numbers to null that are card numbers.
+def without_card_numbers(original: pl.Series, floats: pl.Series) -> pl.Series:
+    """Replace numbers that are card numbers by null.
 
     Parameters
     ----------
-    given
-        The values as they are in the file: long numbers are not exact as floats.
+    original
+        The values as they are in the file, because long numbers are not exact as floats.
     floats
         The same values as Float64.
     """
     if not (floats.abs() >= 1e12).any():
         return floats
-    exact = given.cast(pl.Int128, strict=False)
+    exact = original.cast(pl.Int128, strict=False)
     rounded = floats.set(floats.is_infinite().fill_null(value=False), None).cast(pl.Int128, strict=False)
     whole = exact.zip_with(exact.is_not_null(), rounded)
     removed = cards.without_card_numbers(whole).is_null() & whole.is_not_null()
@@ -80,7 +80,7 @@ def without_card_numbers(given: pl.Series, floats: pl.Series) -> pl.Series:
 
 
 def coordinate(values: pl.Series, role: str) -> tuple[pl.Series, int]:
-    """Read degrees as Float64; null where there are none, and how many were unreadable or off the globe.
+    """Read degrees as Float64, null if missing; also counts values that are unreadable or outside the valid range.
 
     Examples
     --------
@@ -88,12 +88,12 @@ def coordinate(values: pl.Series, role: str) -> tuple[pl.Series, int]:
     1
     """
     degrees, lost = number(values)
-    off = (degrees.abs() > LIMITS[role]).fill_null(value=False)
-    return degrees.set(off, None), lost + int(off.sum())
+    invalid = (degrees.abs() > LIMITS[role]).fill_null(value=False)
+    return degrees.set(invalid, None), lost + int(invalid.sum())
 
 
 def category(values: pl.Series) -> pl.Series:
-    """Read categories as canonical text, card numbers masked; missing values are null.
+    """Read categories as canonical text with card numbers masked; missing values are null.
 
     Examples
     --------
@@ -103,7 +103,9 @@ def category(values: pl.Series) -> pl.Series:
     ['7995', None]
     """
     if values.dtype.is_nested() or values.dtype == pl.Binary:
-        raise SchemaError(f"column '{values.name}' is {values.dtype}, not a category", hint="Drop it.")
+        raise SchemaError(
+            f"column '{values.name}' is {values.dtype}, not a category", hint="List it under prepare.mapping.drop."
+        )
     return cards.mask_series(canonical(values))
 
 
@@ -115,13 +117,13 @@ def canonical(values: pl.Series) -> pl.Series:
     >>> canonical(pl.Series([7995.0, float("nan")])).to_list(), canonical(pl.Series(["7995.0", "0742"])).to_list()
     (['7995', None], ['7995', '0742'])
     """
-    text = _written(values).str.strip_chars()
+    text = _to_text(values).str.strip_chars()
     text = text.str.replace(category_text.TRAILING_ZEROS, "${1}${2}").replace(category_text.BOOLEANS)
     return text.set(text.is_in(category_text.MISSING).fill_null(value=False), None)
 
 
-def _written(values: pl.Series) -> pl.Series:
-    """Write values as text; a decimal without the zeros that fill up its scale, a tiny float as Python writes it."""
+def _to_text(values: pl.Series) -> pl.Series:
+    """Convert values to text; decimals without trailing zeros, tiny floats as Python writes them."""
     text = values.cast(pl.String)
     if values.dtype.is_decimal():
         return text.str.replace(r"(\.[0-9]*?)0+$", "${1}").str.strip_chars_end(".")

@@ -1,4 +1,4 @@
-"""Files that already are TRANSACTIONS, such as what prepare writes."""
+"""Clean files that already are TRANSACTIONS, such as the output of prepare."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import polars as pl
 from fraud3000.data.cleaning import column_types, passthrough, sensitive
 from fraud3000.data.cleaning.amounts import LARGEST
 from fraud3000.data.cleaning.missing import are_missing
-from fraud3000.data.cleaning.roles import Cleaned, Cleaner, Rules, card_number_faults
-from fraud3000.data.cleaning.row_errors import RowError, first_faults
+from fraud3000.data.cleaning.roles import Cleaned, Cleaner, CleaningRules, card_number_errors
+from fraud3000.data.cleaning.row_errors import RowError, first_errors
 from fraud3000.data.reading.columns import ColumnLayout, check_answers, snake_case
 from fraud3000.data.reading.raw_table import RawFile, RawTable
-from fraud3000.data.reading.times import outside
+from fraud3000.data.reading.times import outside_range
 from fraud3000.errors import SchemaError
 from fraud3000.schema import APPROVED, DECLINED, REFUND, REQUIRED, TRANSACTIONS, check
 
@@ -23,7 +23,7 @@ _NEEDED = ("transaction_id", "ts", "card_id", "terminal_id", "amount", "status",
 
 
 def is_prepared(schema: Mapping[str, pl.DataType]) -> bool:
-    """Whether a schema has every required column of TRANSACTIONS in its type.
+    """Whether a schema has every required column of TRANSACTIONS with its type.
 
     Examples
     --------
@@ -33,16 +33,16 @@ def is_prepared(schema: Mapping[str, pl.DataType]) -> bool:
     return all(schema.get(name) == TRANSACTIONS[name] for name in REQUIRED)
 
 
-def cleaner(table: RawTable, rules: Rules) -> Cleaner:
-    """Take the columns of TRANSACTIONS as they are, and the passthrough columns that the mapping names.
+def make_cleaner(table: RawTable, rules: CleaningRules) -> Cleaner:
+    """Check a file of TRANSACTIONS as a whole; return the function that cleans its slices.
 
-    Nulls where a value is needed, unknown statuses, times and amounts out of range are faults, as
-    in a raw file.
+    Columns of TRANSACTIONS are used as they are, with the passthrough columns that the mapping names. Nulls
+    in required columns, unknown statuses, and times and amounts out of range are errors, as in a raw file.
 
     Raises
     ------
     SchemaError
-        A column is of another type than TRANSACTIONS has it in, or a passthrough column is missing.
+        A column has another type than in TRANSACTIONS, or a passthrough column is missing.
     """
     thing, schema = table.name, table.schema
     check(pl.DataFrame(schema=schema), TRANSACTIONS, REQUIRED, thing=thing)
@@ -58,39 +58,41 @@ def cleaner(table: RawTable, rules: Rules) -> Cleaner:
     plain = column_types.as_plain(table.rows)
     with table.reading():
         sensitive.refuse(plain, layout, thing=thing)
-        found = "card_id" in schema and rules.mapping.card_numbers != "no" and sensitive.holds(plain, "card_id")
-        refused = sensitive.refused_ids(plain, layout, rules.mapping, hashed=found)
-    return partial(_clean, layout, rules, refused, card_numbers=found)
+        hashed = "card_id" in schema and rules.mapping.card_numbers != "no" and sensitive.holds(plain, "card_id")
+        refused = sensitive.refused_ids(plain, layout, rules.mapping, hashed=hashed)
+    return partial(_clean, layout, rules, refused, card_numbers=hashed)
 
 
 def _clean(
-    layout: ColumnLayout, rules: Rules, refused: Mapping[str, pl.Series], raw: RawFile, *, card_numbers: bool
+    layout: ColumnLayout, rules: CleaningRules, refused: Mapping[str, pl.Series], raw: RawFile, *, card_numbers: bool
 ) -> Cleaned:
     rows = raw.rows.select(*layout.roles)
-    faults = first_faults([*_faults(rows, rules), *card_number_faults(rows.to_dict(), refused)])
-    side_columns, lost = passthrough.read(raw.rows, layout)
-    rows = rows.with_columns(side_columns)
+    errors = first_errors([*_row_errors(rows, rules), *card_number_errors(rows.to_dict(), refused)])
+    passed_through, lost = passthrough.read(raw.rows, layout)
+    rows = rows.with_columns(passed_through)
     if card_numbers:
         rows = rows.with_columns(rules.card_key().names(rows["card_id"]).alias("card_id"))
-    return Cleaned(rows, faults, ("card_id",) if card_numbers else (), layout.unused, lost)
+    return Cleaned(rows, errors, ("card_id",) if card_numbers else (), layout.unused, lost)
 
 
-def _faults(rows: pl.DataFrame, rules: Rules) -> list[RowError]:
-    faults = [
-        RowError.told(f"{name}_missing", rows[name].is_null(), f"{name} is null") for name in _NEEDED if name in rows
+def _row_errors(rows: pl.DataFrame, rules: CleaningRules) -> list[RowError]:
+    errors = [
+        RowError.with_detail(f"{name}_missing", rows[name].is_null(), f"{name} is null")
+        for name in _NEEDED
+        if name in rows
     ]
     for name in ("transaction_id", "card_id", "terminal_id"):
         if name in rows:
             word = are_missing(rows[name]) & rows[name].is_not_null()
-            faults.append(RowError.where(f"{name}_missing", word, name, rows[name]))
+            errors.append(RowError.where(f"{name}_missing", word, name, rows[name]))
     if "ts" in rows.columns:
-        late = outside(rows["ts"], rules.earliest, rules.latest)
-        faults.append(RowError.where("time_out_of_range", late, "time", rows["ts"]))
+        late = outside_range(rows["ts"], rules.earliest, rules.latest)
+        errors.append(RowError.where("time_out_of_range", late, "time", rows["ts"]))
     too_large = (rows["amount"] > LARGEST) | (rows["amount"] < -LARGEST)
     unknown = ~rows["status"].is_in([APPROVED, DECLINED, REFUND])
     odd_label = ~rows["is_fraud"].is_in([0, 1])
     return [
-        *faults,
+        *errors,
         RowError.where("amount_too_large", too_large, "amount", rows["amount"]),
         RowError.where("status_unknown_value", unknown, "status", rows["status"]),
         RowError.where("label_unknown_value", odd_label, "label", rows["is_fraud"]),

@@ -1,4 +1,4 @@
-"""One raw file brought to TRANSACTIONS, slice by slice and role by role."""
+"""Clean one raw file into TRANSACTIONS, slice by slice and role by role."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import polars.selectors as cs
 
 from fraud3000.data.cleaning import amounts, cards, column_types, currency, ids, passthrough, sensitive, value_mapping
 from fraud3000.data.cleaning.card_names import CardNames
-from fraud3000.data.cleaning.row_errors import RowError, first_faults
+from fraud3000.data.cleaning.row_errors import RowError, first_errors
 from fraud3000.data.reading import files, times
 from fraud3000.data.reading.columns import ColumnLayout, resolve
 from fraud3000.data.reading.raw_table import RawFile, RawTable
@@ -25,17 +25,17 @@ KeyLoader = Callable[[], cards.CardKey | CardNames]
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What holds for every file of a run.
+class CleaningRules:
+    """How the raw files of a run are read.
 
     Attributes
     ----------
     earliest, latest
         Times must lie in [earliest, latest).
     card_key
-        Gives the key that card numbers are hashed with; called only if there are any.
+        Returns the key with which card numbers are hashed; called only if there are card numbers.
     optional
-        Roles whose columns a file may lack although they are mapped.
+        Roles whose columns may be missing from a file even though they are mapped.
     """
 
     mapping: ColumnMapping
@@ -47,25 +47,25 @@ class Rules:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """Rows of a file in TRANSACTIONS form, and what is wrong with some of them.
+    """Cleaned rows of a file, with the errors of the invalid rows.
 
     Attributes
     ----------
     rows
-        One row for each row of the raw slice: columns of TRANSACTIONS, without seq where none is
-        mapped, with currency where one is mapped; then passthrough columns.
-    faults
-        Columns row, reason, detail: the first fault of each faulty row.
+        One row for each row of the raw slice: columns of TRANSACTIONS, without seq unless it is mapped,
+        with currency if it is mapped; then passthrough columns.
+    errors
+        Columns row, reason, detail: the first error of each invalid row.
     hidden
         Raw columns that must not be written anywhere.
     unused
-        Raw columns that no mapping names.
+        Raw columns that the mapping does not mention.
     lost
         Passthrough column to the number of its values that became null.
     """
 
     rows: pl.DataFrame
-    faults: pl.DataFrame
+    errors: pl.DataFrame
     hidden: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     lost: dict[str, int] = field(default_factory=dict)
@@ -74,21 +74,21 @@ class Cleaned:
 Cleaner = Callable[[RawFile], Cleaned]
 
 
-def cleaner(table: RawTable, rules: Rules, stem: Callable[[], str]) -> Cleaner:
-    """Look at a raw file as a whole, and give what brings its slices to TRANSACTIONS.
+def make_cleaner(table: RawTable, rules: CleaningRules, stem: Callable[[], str]) -> Cleaner:
+    """Check a raw file as a whole; return the function that cleans its slices into TRANSACTIONS.
 
-    What is decided for the whole file: which column plays which role, that none must not be kept,
-    which hold card numbers, and that amounts are in one currency. All else is decided row by row.
+    Checked for the whole file: the column of each role, columns that must not be stored, columns with card
+    numbers, and that amounts are in one currency. Everything else is checked row by row.
 
     Parameters
     ----------
     stem
-        Gives the first part of made-up transaction ids; called only if there are none.
+        Returns the prefix of generated transaction ids; called only if the file has no ids.
 
     Raises
     ------
     DataError
-        The file as a whole cannot be taken: columns are missing, of the wrong type or forbidden.
+        The file cannot be used: columns are missing, have the wrong type or are forbidden.
     """
     thing = table.name
     try:
@@ -102,24 +102,24 @@ def cleaner(table: RawTable, rules: Rules, stem: Callable[[], str]) -> Cleaner:
         sensitive.refuse(rows, layout, thing=thing)
         numbers = sensitive.card_columns(rows, layout, rules.mapping)
         refused = sensitive.refused_ids(rows, layout, rules.mapping, hashed=bool(numbers))
-    whole = _Whole(
+    context = _FileContext(
         layout, numbers, refused, cache(stem), cache(partial(_check_amounts, table, layout.roles["amount"][0]))
     )
-    return partial(_clean, whole, rules)
+    return partial(_clean, context, rules)
 
 
 @dataclass(frozen=True)
-class _Whole:
-    """What is known of the file that a slice comes from.
+class _FileContext:
+    """Findings about the whole file that the cleaning of its slices needs.
 
     Attributes
     ----------
     numbers
-        The raw columns that hold card numbers.
+        The raw columns that contain card numbers.
     refused_ids
         Role to the ids that contain a card number and are not hashed.
     check_amounts
-        Refuses amounts in several currencies; looks once.
+        Refuses amounts in several currencies; reads the file at the first call only.
     """
 
     layout: ColumnLayout
@@ -129,18 +129,18 @@ class _Whole:
     check_amounts: Callable[[], None]
 
 
-def card_number_faults(columns: Mapping[str, pl.Series], refused: Mapping[str, pl.Series]) -> list[RowError]:
-    """Faults ``<role>_card_number`` of the rows whose id contains a card number; they do not quote it.
+def card_number_errors(columns: Mapping[str, pl.Series], refused: Mapping[str, pl.Series]) -> list[RowError]:
+    """Errors ``<role>_card_number`` for the rows whose id contains a card number; they do not quote the id.
 
     Parameters
     ----------
     columns
-        Role to ids; seq may be a number.
+        Role to ids; seq may be numeric.
     refused
-        Role to the ids that must not be kept.
+        Role to the ids that must be rejected.
     """
     return [
-        RowError.told(
+        RowError.with_detail(
             f"{role}_card_number",
             columns[role].cast(pl.String).is_in(ids.implode()),
             f"{role} contains a card number",
@@ -154,123 +154,123 @@ def _check_amounts(table: RawTable, name: str) -> None:
         amounts.check_one_currency(part.rows.to_series() for part in table.select(name).slices(spill.SLICE))
 
 
-def _clean(whole: _Whole, rules: Rules, raw: RawFile) -> Cleaned:
-    layout, numbers = whole.layout, whole.numbers
-    exact = raw.rows.with_columns(cs.time().dt.to_string("iso"))  # a cast to text would cut fractions of a second off
-    reader = _Reader(replace(raw, rows=exact), whole, rules)
+def _clean(context: _FileContext, rules: CleaningRules, raw: RawFile) -> Cleaned:
+    layout, numbers = context.layout, context.numbers
+    exact = raw.rows.with_columns(cs.time().dt.to_string("iso"))  # a cast to text would drop fractions of a second
+    reader = _Reader(replace(raw, rows=exact), context, rules)
     try:
         reader.read()
     except DataError as error:
         raise type(error)(f"{raw.name}: {error.message}", hint=error.hint) from error
     rows = pl.DataFrame(reader.columns)
     hidden = (*layout.dropped, *(layout.roles["card_id"] if numbers else ()))
-    return Cleaned(rows, first_faults(reader.faults), hidden, layout.unused, reader.lost)
+    return Cleaned(rows, first_errors(reader.errors), hidden, layout.unused, reader.lost)
 
 
 class _Reader:
-    """Reads role after role; columns and faults add up in that order."""
+    """Reads one role after the other; the order determines the columns and which error of a row is first."""
 
-    def __init__(self, raw: RawFile, whole: _Whole, rules: Rules) -> None:
-        self._raw, self._whole, self._layout, self._rules = raw, whole, whole.layout, rules
+    def __init__(self, raw: RawFile, context: _FileContext, rules: CleaningRules) -> None:
+        self._raw, self._context, self._layout, self._rules = raw, context, context.layout, rules
         self.columns: dict[str, pl.Series] = {}
-        self.faults: list[RowError] = []
+        self.errors: list[RowError] = []
         self.lost: dict[str, int] = {}
 
     def read(self) -> None:
-        self._transaction_ids()
-        self._times()
-        self._other_ids(self._whole.numbers)
-        self._money()
-        self._labels()
-        self._arrival()
-        self._passthrough()
-        self.faults += card_number_faults(self.columns, self._whole.refused_ids)
+        self._read_transaction_ids()
+        self._read_times()
+        self._read_other_ids(self._context.numbers)
+        self._read_amounts()
+        self._read_labels()
+        self._read_arrival()
+        self._read_passthrough()
+        self.errors += card_number_errors(self.columns, self._context.refused_ids)
 
     def _parts(self, role: str) -> list[pl.Series]:
         return [self._raw.rows[name] for name in self._layout.roles.get(role, ())]
 
-    def _filled(self, value: object, kind: pl.DataType) -> pl.Series:
+    def _constant(self, value: object, kind: pl.DataType) -> pl.Series:
         return pl.Series([value], dtype=kind).new_from_index(0, self._raw.rows.height)
 
-    def _transaction_ids(self) -> None:
+    def _read_transaction_ids(self) -> None:
         parts = self._parts("transaction_id")
         if parts:
-            self.columns["transaction_id"], faults = ids.read(parts, "transaction_id")
-            self.faults += faults
+            self.columns["transaction_id"], errors = ids.read(parts, "transaction_id")
+            self.errors += errors
         else:
-            made = pl.select(pl.lit(f"{self._whole.stem()}-") + pl.lit(self._raw.places).cast(pl.String)).to_series()
-            self.columns["transaction_id"] = made
+            row_numbers = pl.lit(self._raw.row_numbers).cast(pl.String)
+            self.columns["transaction_id"] = pl.select(pl.lit(f"{self._context.stem()}-") + row_numbers).to_series()
 
-    def _times(self) -> None:
+    def _read_times(self) -> None:
         parts = self._parts("ts")
         if parts:
-            read = self._time(parts, "time")
-            self.faults.append(RowError.where("time_unreadable", read.is_null(), "time", *parts))
-            self.columns["ts"] = read
+            ts = self._read_time(parts, "time")
+            self.errors.append(RowError.where("time_unreadable", ts.is_null(), "time", *parts))
+            self.columns["ts"] = ts
 
-    def _time(self, parts: list[pl.Series], word: str) -> pl.Series:
-        read = times.read(parts, self._rules.mapping.time)
-        outside = times.outside(read, self._rules.earliest, self._rules.latest)
-        self.faults.append(RowError.where(f"{word}_out_of_range", outside, word, *parts))
-        return read
+    def _read_time(self, parts: list[pl.Series], word: str) -> pl.Series:
+        values = times.read(parts, self._rules.mapping.time)
+        outside = times.outside_range(values, self._rules.earliest, self._rules.latest)
+        self.errors.append(RowError.where(f"{word}_out_of_range", outside, word, *parts))
+        return values
 
-    def _other_ids(self, numbers: tuple[str, ...]) -> None:
+    def _read_other_ids(self, numbers: tuple[str, ...]) -> None:
         for role in ("card_id", "terminal_id"):
             parts = self._parts(role)
             if not parts:
                 continue
             secret = role == "card_id" and bool(numbers)
-            self.columns[role], faults = ids.read(parts, role, secret=secret)
-            self.faults += faults
+            self.columns[role], errors = ids.read(parts, role, secret=secret)
+            self.errors += errors
             if secret:
-                hashed = [self._hashed(part) if part.name in numbers else part for part in parts]
+                hashed = [self._hash(part) if part.name in numbers else part for part in parts]
                 self.columns[role], _ = ids.read(hashed, role)
 
-    def _hashed(self, part: pl.Series) -> pl.Series:
+    def _hash(self, part: pl.Series) -> pl.Series:
         return self._rules.card_key().names(part).alias(part.name)
 
-    def _money(self) -> None:
+    def _read_amounts(self) -> None:
         form = self._rules.mapping.amount
-        self._whole.check_amounts()
-        amount, faults = amounts.read(self._parts("amount")[0], form)
-        self.faults += faults
+        self._context.check_amounts()
+        amount, errors = amounts.read(self._parts("amount")[0], form)
+        self.errors += errors
         codes = self._parts("currency")
         if codes:
-            self.columns["currency"], faults = currency.read(codes[0])
-            self.faults += faults
+            self.columns["currency"], errors = currency.read(codes[0])
+            self.errors += errors
         status: pl.Series | None = None
-        given = self._parts("status")
-        if given:
-            status, faults = value_mapping.read_status(given[0], self._rules.mapping.status)
-            self.faults += faults
-        self.columns["amount"], self.columns["status"] = value_mapping.settle_refunds(amount, status)
+        parts = self._parts("status")
+        if parts:
+            status, errors = value_mapping.read_status(parts[0], self._rules.mapping.status)
+            self.errors += errors
+        self.columns["amount"], self.columns["status"] = value_mapping.normalise_refunds(amount, status)
 
-    def _labels(self) -> None:
-        given = self._parts("is_fraud")
-        if given:
-            is_fraud, labelled, faults = value_mapping.read_labels(given[0], self._rules.mapping.label)
-            self.faults += faults
+    def _read_labels(self) -> None:
+        parts = self._parts("is_fraud")
+        if parts:
+            is_fraud, labelled, errors = value_mapping.read_labels(parts[0], self._rules.mapping.label)
+            self.errors += errors
         else:
-            is_fraud, labelled = self._filled(None, pl.Int8()), self._filled(True, pl.Boolean())
+            is_fraud, labelled = self._constant(None, pl.Int8()), self._constant(True, pl.Boolean())
         self.columns["is_fraud"], self.columns["labelled"] = is_fraud, labelled
-        self.columns["reported_at"] = self._reports()
+        self.columns["reported_at"] = self._read_report_times()
 
-    def _reports(self) -> pl.Series:
+    def _read_report_times(self) -> pl.Series:
         parts = self._parts("reported_at")
         if not parts:
-            return self._filled(None, TIME)
-        read = self._time(parts, "reported_at")
-        given = pl.DataFrame([part.cast(pl.String).alias(str(place)) for place, part in enumerate(parts)])
-        there = given.select(pl.any_horizontal(pl.all().str.strip_chars().fill_null("") != "")).to_series()
-        self.faults.append(RowError.where("reported_at_unreadable", read.is_null() & there, "reported_at", *parts))
-        return read
+            return self._constant(None, TIME)
+        values = self._read_time(parts, "reported_at")
+        text = pl.DataFrame([part.cast(pl.String).alias(str(index)) for index, part in enumerate(parts)])
+        present = text.select(pl.any_horizontal(pl.all().str.strip_chars().fill_null("") != "")).to_series()
+        self.errors.append(RowError.where("reported_at_unreadable", values.is_null() & present, "reported_at", *parts))
+        return values
 
-    def _arrival(self) -> None:
+    def _read_arrival(self) -> None:
         parts = self._parts("seq")
         if parts:
-            self.columns["seq"], faults = ids.read_arrival(parts[0])
-            self.faults += faults
+            self.columns["seq"], errors = ids.read_arrival(parts[0])
+            self.errors += errors
 
-    def _passthrough(self) -> None:
+    def _read_passthrough(self) -> None:
         columns, self.lost = passthrough.read(self._raw.rows, self._layout)
         self.columns |= {column.name: column for column in columns}

@@ -1,4 +1,4 @@
-"""What is wrong with single rows, and the quarantine they go to."""
+"""Errors of single rows, and the quarantine of rejected rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ELEVEN_DIGITS = 1e10
 
 @dataclass(frozen=True)
 class RowError:
-    """One kind of fault, the rows that have it, and what was found there.
+    """One kind of row error, with the rows that have it and a detail for each.
 
     Attributes
     ----------
@@ -33,50 +33,50 @@ class RowError:
     details: pl.Series
 
     @classmethod
-    def where(cls, code: str, bad: pl.Series, word: str, *found: pl.Series) -> RowError:
-        """Mark the rows where `bad` holds and quote what was found there, or that nothing was.
+    def where(cls, code: str, bad: pl.Series, word: str, *values: pl.Series) -> RowError:
+        """Build for the rows where `bad` is true; the details quote the values there, or state that they are empty.
 
         Examples
         --------
-        >>> fault = Fault.where("amount_unreadable", pl.Series([False, True]), "amount", pl.Series(["1", "x"]))
-        >>> fault.rows.to_list(), fault.details.to_list()
+        >>> error = RowError.where("amount_unreadable", pl.Series([False, True]), "amount", pl.Series(["1", "x"]))
+        >>> error.rows.to_list(), error.details.to_list()
         ([1], ["amount is 'x'"])
         """
         rows = bad.fill_null(value=False).arg_true()
-        parts = [part.gather(rows).cast(pl.String, strict=False).alias(str(n)) for n, part in enumerate(found)]
+        parts = [part.gather(rows).cast(pl.String, strict=False).alias(str(n)) for n, part in enumerate(values)]
         joined = pl.DataFrame(parts).select(pl.concat_str(pl.all(), separator=" ", ignore_nulls=True)).to_series()
         text = joined.str.strip_chars().set(joined == "", None)
         quoted = pl.select(pl.concat_str(pl.lit(f"{word} is '"), pl.lit(text), pl.lit("'"))).to_series()
         return cls(code, rows, quoted.fill_null(f"{word} is empty"))
 
     @classmethod
-    def told(cls, code: str, bad: pl.Series, detail: str) -> RowError:
-        """Mark the rows where `bad` holds, with one text for all of them."""
+    def with_detail(cls, code: str, bad: pl.Series, detail: str) -> RowError:
+        """Build for the rows where `bad` is true, with the same detail for all of them."""
         rows = bad.fill_null(value=False).arg_true()
         return cls(code, rows, pl.Series([detail] * len(rows), dtype=pl.String))
 
 
-def first_faults(faults: Iterable[RowError]) -> pl.DataFrame:
-    """The first fault of each faulty row: columns row UInt32, reason and detail String, by row.
+def first_errors(errors: Iterable[RowError]) -> pl.DataFrame:
+    """The first error of each invalid row: columns row UInt32, reason and detail String, sorted by row.
 
     Examples
     --------
-    >>> late = Fault.told("b", pl.Series([True, True]), "late")
-    >>> first_faults([Fault.told("a", pl.Series([False, True]), "early"), late])["reason"].to_list()
+    >>> late = RowError.with_detail("b", pl.Series([True, True]), "late")
+    >>> first_errors([RowError.with_detail("a", pl.Series([False, True]), "early"), late])["reason"].to_list()
     ['b', 'a']
     """
     kinds = {"row": pl.UInt32(), "reason": pl.String(), "detail": pl.String()}
     parts = [
-        pl.DataFrame({"row": fault.rows, "detail": fault.details})
-        .with_columns(reason=pl.lit(fault.code))
+        pl.DataFrame({"row": error.rows, "detail": error.details})
+        .with_columns(reason=pl.lit(error.code))
         .select(pl.col(name).cast(kind) for name, kind in kinds.items())
-        for fault in faults
+        for error in errors
     ]
     return pl.concat([pl.DataFrame(schema=kinds), *parts]).unique("row", keep="first", maintain_order=True).sort("row")
 
 
 def large(rows: pl.DataFrame) -> set[str]:
-    """The columns of numbers in which any has eleven digits: all of these columns' values are written as text."""
+    """The numeric columns with a number of eleven digits or more; `as_json` writes all values of these as text."""
     return {
         column.name
         for column in rows
@@ -90,7 +90,7 @@ def as_json(rows: pl.DataFrame, as_text: Collection[str] | None = None) -> pl.Se
     Parameters
     ----------
     as_text
-        The columns that are `large` in all rows to be written, where these are but some of them.
+        The columns that are `large`; needed if `rows` is only a part of the rows to be written.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def as_json(rows: pl.DataFrame, as_text: Collection[str] | None = None) -> pl.Se
     if rows.is_empty() or rows.width == 0:
         return pl.Series("raw", ["{}"] * rows.height, dtype=pl.String)
     as_text = large(rows) if as_text is None else as_text
-    # Not splitlines(): that also breaks at the separators of Unicode, which JSON leaves as they are.
+    # Not splitlines(): that also splits at Unicode separators, which JSON does not escape.
     lines = (
         rows.select(_masked(column, large=column.name in as_text) for column in rows)
         .write_ndjson()
@@ -124,7 +124,7 @@ def _masked(column: pl.Series, *, large: bool) -> pl.Series:
         whole = column.cast(pl.Int128, strict=False)
         text = whole.cast(pl.String).zip_with((whole == column).fill_null(value=False), column.cast(pl.String))
     elif kind == pl.Time:
-        return column.dt.to_string("iso")  # a cast would cut fractions of a second off
+        return column.dt.to_string("iso")  # a cast would drop fractions of a second
     elif kind.is_temporal():
         return column.cast(pl.String)
     else:
@@ -133,7 +133,7 @@ def _masked(column: pl.Series, *, large: bool) -> pl.Series:
 
 
 def quarantine(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Join quarantined rows to one QUARANTINE frame: card numbers in names and details masked, long details cut."""
+    """Concatenate quarantined rows into QUARANTINE; masks card numbers in file names and details, shortens details."""
     rows = pl.concat([pl.DataFrame(schema=QUARANTINE), *(part.select(*QUARANTINE) for part in parts)])
     return rows.with_columns(
         cards.mask_series(rows["source_file"]), detail=cards.mask_series(rows["detail"]).str.slice(0, _LONGEST_DETAIL)

@@ -1,4 +1,4 @@
-"""Columns that must not be kept: card verification codes, PINs, track data, stray card numbers."""
+"""Find columns that must not be stored: card verification codes, PINs, track data, card numbers in other columns."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SECRETS = {
     *("cvv", "cvv1", "cvv2", "cvc", "cvc1", "cvc2", "cav", "cav2", "csc", "cid"),
     *("pin", "pins", "pinblock", "track", "track1", "track2", "track3", "trackdata", "magstripe"),
 }
-_AMBIGUOUS = "cid"  # a card's code at one network, a customer's id in many a table
+_AMBIGUOUS = "cid"  # a card's verification code at one network, a customer id in many tables
 _FLAG = r"^(?:.{0,2}|yes|no|true|false|none|null)$"
-_MANY_IDS = 20  # of fewer ids, most may pass Luhn by chance
+_MANY_IDS = 20  # with fewer ids, most may pass Luhn by chance
 ID_ROLES: tuple[Literal["transaction_id", "card_id", "terminal_id", "seq"], ...] = (
     "transaction_id",
     "card_id",
@@ -32,55 +32,53 @@ ID_ROLES: tuple[Literal["transaction_id", "card_id", "terminal_id", "seq"], ...]
 def refuse(rows: pl.DataFrame | pl.LazyFrame, layout: ColumnLayout, *, thing: str) -> None:
     """Refuse a raw file with authentication data, or with card numbers outside the card column.
 
-    Needs the whole file: what a column holds shows in all of its values together. They are looked
-    at column by column.
-
-    A column is authentication data if a whole word of its name says so. Where the name has more
-    words, a column of mere flags ("used PIN": yes) is let through.
+    Reads the whole file column by column, because only all values of a column together show what it
+    contains. A column is authentication data if a whole word of its name says so. If the name has further
+    words, a column that contains only flags ("used PIN": yes) is accepted.
 
     Raises
     ------
     DataError
-        Naming all such columns.
+        Names all such columns.
 
     Examples
     --------
     >>> rows = pl.DataFrame({"Amount": ["1"], "CVV 2": ["123"]})
-    >>> refuse(rows, Layout({"amount": ("Amount",)}, {}, {}, (), ("CVV 2",)), thing="a.csv")
+    >>> refuse(rows, ColumnLayout({"amount": ("Amount",)}, {}, {}, (), ("CVV 2",)), thing="a.csv")
     Traceback (most recent call last):
     fraud3000.errors.DataError: a.csv: column 'CVV 2' holds sensitive authentication data (card codes, PINs, track data)
-    Hint: It must not be kept after authorisation, not even encrypted: remove it at the source, or list it under \
+    Hint: It must not be stored after authorisation, not even encrypted: remove it at the source, or list it under \
 prepare.mapping.drop.
     """
-    whole = rows.lazy()
-    schema = whole.collect_schema()
+    frame = rows.lazy()
+    schema = frame.collect_schema()
     refuse_names(schema.names(), thing=thing)
-    kept = {raw: norm for raw, norm in normalised(schema.names()).items() if raw not in layout.dropped}
+    used = {raw: norm for raw, norm in normalised(schema.names()).items() if raw not in layout.dropped}
     ids = {raw for role in ID_ROLES for raw in layout.roles.get(role, ())}
-    secrets = [raw for raw, norm in kept.items() if _is_secret(norm, whole, raw, is_id=raw in ids)]
+    secrets = [raw for raw, norm in used.items() if _is_secret(norm, frame, raw, is_id=raw in ids)]
     if secrets:
         raise DataError(
             f"{thing}: column {_listed(secrets)} holds sensitive authentication data (card codes, PINs, track data)",
-            hint="It must not be kept after authorisation, not even encrypted: remove it at the source, "
+            hint="It must not be stored after authorisation, not even encrypted: remove it at the source, "
             "or list it under prepare.mapping.drop.",
         )
-    others = [raw for raw in kept if raw not in layout.roles.get("card_id", ())]
-    suspect = _may_hold_numbers(whole, {raw: schema[raw] for raw in others})
-    stray = [raw for raw in suspect if _is_stray(_distinct(whole, raw), is_id=raw in ids)]
+    others = [raw for raw in used if raw not in layout.roles.get("card_id", ())]
+    suspect = _may_hold_numbers(frame, {raw: schema[raw] for raw in others})
+    stray = [raw for raw in suspect if _is_stray(_distinct(frame, raw), is_id=raw in ids)]
     if stray:
         raise DataError(
-            f"{thing}: column {_listed(stray)} holds card numbers, and is not mapped as the card",
+            f"{thing}: column {_listed(stray)} holds card numbers but is not mapped as the card",
             hint="Map it as prepare.mapping.columns.card_id, where it is hashed, or list it under prepare.mapping.drop.",
         )
 
 
 def refuse_names(names: Iterable[str], *, thing: str) -> None:
-    """Refuse a file whose columns have card numbers in their names: messages, models and reports repeat names.
+    """Refuse a file with card numbers in column names, because messages, models and reports repeat the names.
 
     Raises
     ------
     DataError
-        Naming the columns, their card numbers masked.
+        Names the columns, with card numbers masked.
 
     Examples
     --------
@@ -100,10 +98,10 @@ def refuse_names(names: Iterable[str], *, thing: str) -> None:
 def refused_ids(
     rows: pl.DataFrame | pl.LazyFrame, layout: ColumnLayout, mapping: ColumnMapping, *, hashed: bool
 ) -> dict[str, pl.Series]:
-    """The ids of each role that must not be kept because they contain a card number.
+    """The ids of each role that must be rejected because they contain a card number.
 
-    Ids of another kind that merely look like card numbers pass the check digit in one case of ten. A column in which no
-    more do is left as it is, as are the roles that `prepare.mapping.card_like_ids` names.
+    One in ten ids that only look like card numbers passes the check digit. A column in which no more do is accepted, and so
+    are the roles that `prepare.mapping.card_like_ids` names.
 
     Parameters
     ----------
@@ -115,49 +113,49 @@ def refused_ids(
     dict
         Role to String ids, as `ids.read` joins them; roles without such ids are absent.
     """
-    found = {}
+    refused = {}
     for role in searched_roles(layout.roles, mapping, hashed=hashed):
         accepted = None if mapping.card_like_ids is None else False
         ids = cards.refused_ids(_card_like_ids(rows.lazy(), layout.roles[role]), accepted=accepted)
         if len(ids):
-            found[role] = ids
-    return found
+            refused[role] = ids
+    return refused
 
 
 def card_like_roles(transactions: pl.DataFrame, mapping: ColumnMapping) -> tuple[str, ...]:
-    """The roles whose ids look like card numbers by chance: as stated, else by all ids of TRANSACTIONS."""
+    """The roles whose ids look like card numbers by chance: as the mapping states, else by all ids of TRANSACTIONS."""
     if mapping.card_like_ids is not None:
         return mapping.card_like_ids
-    there = [role for role in ID_ROLES if role in transactions.columns]
-    found = {role: _card_like_ids(transactions.lazy(), (role,)) for role in there}
-    by_chance = {role for role, ids in found.items() if ids["passes"].any() and cards.pass_by_chance(ids)}
+    present = [role for role in ID_ROLES if role in transactions.columns]
+    matches = {role: _card_like_ids(transactions.lazy(), (role,)) for role in present}
+    by_chance = {role for role, ids in matches.items() if ids["passes"].any() and cards.pass_by_chance(ids)}
     stated = {"card_id"} if mapping.card_numbers == "no" else set()
     return tuple(role for role in ID_ROLES if role in by_chance | stated)
 
 
 def searched_roles(roles: Iterable[str], mapping: ColumnMapping, *, hashed: bool) -> list[str]:
-    """The roles of ids, of those given, that are searched for card numbers.
+    """The roles, of `roles`, whose ids are searched for card numbers.
 
-    `card_numbers: no` leaves the card out, unless `card_like_ids` says which roles to leave out.
+    `card_numbers: no` excludes the card, unless `card_like_ids` states which roles to exclude.
     """
-    left_out = {*(mapping.card_like_ids or ())}
+    excluded = {*(mapping.card_like_ids or ())}
     if hashed or (mapping.card_numbers == "no" and mapping.card_like_ids is None):
-        left_out.add("card_id")
-    return [role for role in ID_ROLES if role in roles and role not in left_out]
+        excluded.add("card_id")
+    return [role for role in ID_ROLES if role in roles and role not in excluded]
 
 
 def _card_like_ids(rows: pl.LazyFrame, parts: tuple[str, ...]) -> pl.DataFrame:
-    """What `cards.in_ids` finds in an id of one or several columns; nothing in columns that cannot be ids."""
+    """Result of `cards.find_in_ids` for an id of one or several columns; empty for columns that cannot be ids."""
     schema = rows.collect_schema()
     if any(schema[part].is_nested() or schema[part].is_float() or schema[part] == pl.Binary for part in parts):
-        return cards.in_ids(pl.Series([], dtype=pl.String))
+        return cards.find_in_ids(pl.Series([], dtype=pl.String))
     joined = pl.concat_str([pl.col(part).cast(pl.String).str.strip_chars() for part in parts], separator="_")
     may = rows.select(id=joined).filter(pl.col("id").str.contains(MAYBE)).unique()
-    return cards.in_ids(may.collect(engine="streaming")["id"])
+    return cards.find_in_ids(may.collect(engine="streaming")["id"])
 
 
 def card_columns(rows: pl.DataFrame | pl.LazyFrame, layout: ColumnLayout, mapping: ColumnMapping) -> tuple[str, ...]:
-    """The raw columns of the card role whose values are card numbers, declared or found to be in the whole file."""
+    """The raw columns of the card role whose values are card numbers, as declared or as detected in the whole file."""
     parts = layout.roles.get("card_id", ())
     if mapping.card_numbers == "no":
         return ()
@@ -168,15 +166,15 @@ def card_columns(rows: pl.DataFrame | pl.LazyFrame, layout: ColumnLayout, mappin
 
 
 def holds(rows: pl.LazyFrame, raw: str) -> bool:
-    """Whether a column of cards holds card numbers, by all of its values."""
+    """Whether a column of card ids contains card numbers, by all of its values."""
     return cards.holds_card_numbers(_distinct(rows, raw))
 
 
 def _is_secret(name: str, rows: pl.LazyFrame, raw: str, *, is_id: bool) -> bool:
     words = name.split("_")
     joined = {*words, *(first + second for first, second in pairwise(words))}
-    said = joined & _SECRETS
-    if not said or (is_id and said == {_AMBIGUOUS}):
+    matched = joined & _SECRETS
+    if not matched or (is_id and matched == {_AMBIGUOUS}):
         return False
     return "".join(words) in _SECRETS or not _is_flag(_distinct(rows, raw))
 
@@ -193,29 +191,29 @@ def _is_stray(distinct: pl.Series, *, is_id: bool) -> bool:
 
 
 def _may_hold_numbers(rows: pl.LazyFrame, kinds: dict[str, pl.DataType]) -> list[str]:
-    """The columns in which any value could have eleven digits: a cheap look before the long one."""
-    looks = {}
+    """The columns in which a value could have eleven digits: a cheap filter before the full check."""
+    checks = {}
     for name, kind in kinds.items():
         if kind.is_numeric():
-            looks[name] = pl.col(name).cast(pl.Float64, strict=False).fill_nan(None).max() >= 1e10
+            checks[name] = pl.col(name).cast(pl.Float64, strict=False).fill_nan(None).max() >= 1e10
         elif kind == pl.String:
-            looks[name] = (pl.col(name).str.len_bytes() >= 11).any()
+            checks[name] = (pl.col(name).str.len_bytes() >= 11).any()
         elif kind in {pl.Categorical, pl.Enum}:
-            looks[name] = pl.lit(value=True)
-    if not looks:
+            checks[name] = pl.lit(value=True)
+    if not checks:
         return []
-    found = rows.select(**{f"{place}": look for place, look in enumerate(looks.values())}).collect(engine="streaming")
-    may = [name for name, any_long in zip(looks, found.row(0), strict=True) if any_long]
-    return [name for name in may if kinds[name] != pl.String or _any_number(rows, name)]
+    results = rows.select(**{f"{n}": check for n, check in enumerate(checks.values())}).collect(engine="streaming")
+    candidates = [name for name, any_long in zip(checks, results.row(0), strict=True) if any_long]
+    return [name for name in candidates if kinds[name] != pl.String or _any_number(rows, name)]
 
 
 def _any_number(rows: pl.LazyFrame, name: str) -> bool:
-    """Whether any text is made as a card number is: long ids mostly are not, and need no further look."""
-    return bool(rows.select(cards.made_as_number(pl.col(name)).any()).collect(engine="streaming").item())
+    """Whether any text consists of digits as a card number does; most long ids do not and need no full check."""
+    return bool(rows.select(cards.is_long_number(pl.col(name)).any()).collect(engine="streaming").item())
 
 
 def _distinct(rows: pl.LazyFrame, name: str) -> pl.Series:
-    """Each value of a column once: the questions asked here do not depend on how often it comes."""
+    """The distinct values of a column; no check here depends on how often a value occurs."""
     nested = rows.collect_schema()[name].is_nested()
     column = pl.col(name) if nested else pl.col(name).unique()
     return rows.select(column).collect(engine="streaming").to_series()

@@ -1,4 +1,4 @@
-"""How the files of each known data set map to TRANSACTIONS."""
+"""Column mappings of the known data sets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fraud3000.params import (
     validate,
 )
 
-_PLACES = {name: name for name in ("card_lat", "card_long", "terminal_lat", "terminal_long")}
+_COORDINATES = {name: name for name in ("card_lat", "card_long", "terminal_lat", "terminal_long")}
 
 SIMULATED = ColumnMapping(
     columns=ColumnRoles(
@@ -28,14 +28,14 @@ SIMULATED = ColumnMapping(
         is_fraud="is_fraud",
         reported_at="reported_at",
         status="status",
-        **_PLACES,
+        **_COORDINATES,
     ),
     categorical=("category",),
     drop=("fraud_scenario",),
     card_numbers="no",
     card_like_ids=(),
 )
-"""What `fraud3000 simulate` writes."""
+"""The output of `fraud3000 simulate`."""
 
 HANDBOOK = ColumnMapping(
     columns=ColumnRoles(
@@ -50,7 +50,10 @@ HANDBOOK = ColumnMapping(
     card_numbers="no",
     card_like_ids=(),
 )
-"""The Fraud Detection Handbook's simulated data; the scenario is the answer, its times in numbers repeat TX_DATETIME."""
+"""The Fraud Detection Handbook's simulated data.
+
+TX_FRAUD_SCENARIO states the kind of fraud; the numeric times repeat TX_DATETIME.
+"""
 
 SPARKOV = ColumnMapping(
     columns=ColumnRoles(
@@ -73,9 +76,9 @@ SPARKOV = ColumnMapping(
 )
 """Sparkov as Kaggle has it (fraudTrain.csv).
 
-cc_num holds card numbers. Names, gender, street, town, postcode, job and birth date are personal
-and left out, and so are the line's number and unix_time, which lies years behind the time. The
-time's zone is not stated; UTC is taken.
+cc_num contains card numbers. Names, gender, street, town, postcode, job and birth date are personal data
+and are dropped, and so are the line number and unix_time, which is years before the time. The data do
+not state a time zone; UTC is assumed.
 """
 
 TABFORMER = ColumnMapping(
@@ -95,7 +98,7 @@ TABFORMER = ColumnMapping(
     card_numbers="no",
     card_like_ids=("terminal_id",),  # merchants are random numbers of up to 19 digits
 )
-"""IBM's TabFormer (card_transaction.v1.csv): no transaction id, a card is a user's nth, any error is a decline."""
+"""IBM's TabFormer (card_transaction.v1.csv): no transaction ids, cards are numbered per user, any error is a decline."""
 
 ULB = ColumnMapping(
     columns=ColumnRoles(amount="Amount", ts="Time", is_fraud="Class"),
@@ -105,8 +108,8 @@ ULB = ColumnMapping(
 )
 """ULB's creditcard.csv: neither cards nor ids.
 
-Its times are seconds after the first row, which came on an unnamed day of September 2013; the
-1st, midnight UTC, stands in for it, so hours are hours since the first row, not of a clock.
+Times are seconds since the first row, on an unknown day of September 2013. They are counted from midnight
+UTC on the 1st, so the hour of a time is the hours since the first row, not the time of day.
 """
 
 CUSTOM = ColumnMapping()
@@ -122,12 +125,12 @@ SOURCES: dict[str, ColumnMapping] = {
 
 
 def resolve(params: PrepareModelParams) -> ColumnMapping:
-    """The mapping of a source with what the params say otherwise; lists are replaced, sections merged.
+    """The mapping of a source, changed as the params state; lists are replaced, sections are merged.
 
     Raises
     ------
     ParamsError
-        The result is no mapping, or one value means two things.
+        The result is not a valid mapping, or a value has two meanings.
 
     Examples
     --------
@@ -143,7 +146,7 @@ def resolve(params: PrepareModelParams) -> ColumnMapping:
     if mapping.columns.currency is not None and mapping.amount.currency is None:
         raise ParamsError(
             "prepare.mapping.amount.currency: not stated, but a currency column is mapped",
-            hint="Write the currency that all amounts are brought to, such as EUR.",
+            hint="State the currency to convert all amounts to, such as EUR.",
         )
     return mapping
 
@@ -163,6 +166,6 @@ def _check_meanings(section: str, lists: list[tuple[str, ...]]) -> None:
         if seen & folded:
             twice = ", ".join(f"'{value}'" for value in sorted(seen & folded))
             raise ParamsError(
-                f"prepare.mapping.{section}: {twice} stands in two lists", hint="Let each value mean one thing."
+                f"prepare.mapping.{section}: {twice} appears in two lists", hint="List each value only once."
             )
         seen |= folded

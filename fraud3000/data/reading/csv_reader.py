@@ -1,8 +1,8 @@
-"""CSV read as text, so that no id or amount passes through a float.
+"""CSV reader: every column as text, so that no id or amount passes through a float.
 
 Polars reads a file in which each line is a row with all of its fields, and writes it as Parquet, from
-which slices can be taken. The csv module reads every other file: with line breaks in quotes, blank
-lines, or rows with too few or too many fields, which are set apart.
+which slices can be read. The csv module reads every other file: with line breaks in quotes, blank
+lines, or rows with too few or too many fields, which are rejected.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from fraud3000.data.storage.spill import Spill, batched
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
 
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-_AGAIN = "Export the file again."
+_EXPORT_AGAIN = "Export the file again."
 _NOTE = re.compile(r"sep=[,;|\t ]?", re.IGNORECASE)
-_LINES_ABOVE_HEADER = 30  # looked at
+_LINES_ABOVE_HEADER = 30  # lines searched for a header below the first line
 _CHUNK = 50_000  # lines held in memory at a time by the csv module
-_BLOCK = 2**24  # bytes looked at together
+_BLOCK = 2**24  # bytes checked at a time
 
 
 def scan(path: Path, spool: Path) -> RawTable:
-    """Open a CSV file, plain or gzip, every column as text and empty fields as null.
+    """Open a CSV file, plain or gzip; every column is text, empty fields are null.
 
     Parameters
     ----------
     spool
-        Where its rows are written as Parquet.
+        Folder in which its rows are written as Parquet.
 
     Raises
     ------
     DataError
-        The file is empty, not UTF-8, not separated by commas or broken by a quote.
+        The file is empty, is not UTF-8, is not separated by commas, or has an unbalanced quote.
     SchemaError
-        Two columns have one name.
+        Two columns have the same name.
     """
     try:
         names = _header(path)
         rows = _fast(path, names, spool / "fast.parquet")
-        return _slow(path, names, Spill(spool / "slow")) if rows is None else RawTable.of(path, rows)
+        return _slow(path, names, Spill(spool / "slow")) if rows is None else RawTable.from_rows(path, rows)
     except UnicodeDecodeError as error:
         raise _not_utf8(path) from error
 
@@ -62,21 +62,21 @@ def _header(path: Path) -> list[str]:
         try:
             names = next((row for row in csv.reader(file) if row), None)
         except csv.Error as error:
-            raise DataError(f"{path}: its header cannot be read ({error})", hint=_AGAIN) from error
+            raise DataError(f"{path}: the header cannot be read ({error})", hint=_EXPORT_AGAIN) from error
     if names is None:
-        raise EmptyDataError(f"{path}: an empty file", hint=_AGAIN)
+        raise EmptyDataError(f"{path}: the file is empty", hint=_EXPORT_AGAIN)
     _check_note(path, names)
     _check_delimiter(path, names)
     repeated = [name for name, count in Counter(filter(None, names)).items() if count > 1]
     if repeated:
         listed = ", ".join(f"'{name}'" for name in repeated)
-        raise SchemaError(f"{path}: more than one column is named {listed}", hint="Give each column its own name.")
+        raise SchemaError(f"{path}: more than one column is named {listed}", hint="Give each column a different name.")
     first = names.index("") if "" in names else -1
-    return [name or ("" if place == first else f"column_{place + 1}") for place, name in enumerate(names)]
+    return [name or ("" if index == first else f"column_{index + 1}") for index, name in enumerate(names)]
 
 
 def _check_note(path: Path, names: list[str]) -> None:
-    """Refuse a first line such as sep=; by which spreadsheets note the delimiter."""
+    """Refuse a first line such as sep=; in which spreadsheets state the delimiter."""
     line = ",".join(names)
     if _NOTE.fullmatch(line):
         raise SchemaError(
@@ -85,29 +85,29 @@ def _check_note(path: Path, names: list[str]) -> None:
         )
 
 
-def header_below(path: Path, wanted: Collection[str]) -> int | None:
-    """The line below the first that holds most of the wanted columns, where a title stands above the header.
+def header_below(path: Path, names: Collection[str]) -> int | None:
+    """The number of the line that looks like the header, if the header is below the first line; otherwise None.
 
     Parameters
     ----------
-    wanted
-        Names of columns, as in the file or normalised.
+    names
+        Names of the expected columns, as in the file or normalised.
     """
     with _text(path) as file:
         reader = csv.reader(file)
-        first = _held(next(reader, []), wanted)
+        first = _count_names(next(reader, []), names)
         with suppress(csv.Error):
             for fields in islice(reader, _LINES_ABOVE_HEADER):
-                held = _held(fields, wanted)
-                if held > first and 2 * held >= len(wanted):
+                count = _count_names(fields, names)
+                if count > first and 2 * count >= len(names):
                     return reader.line_num
     return None
 
 
-def _held(fields: list[str], wanted: Collection[str]) -> int:
-    """How many of the wanted columns a line names."""
-    named = {name.strip().lower() for name in fields} | {name.lower() for name in normalised(fields).values()}
-    return sum(name.strip().lower() in named for name in wanted)
+def _count_names(fields: list[str], names: Collection[str]) -> int:
+    """How many of the expected column names a line contains."""
+    present = {name.strip().lower() for name in fields} | {name.lower() for name in normalised(fields).values()}
+    return sum(name.strip().lower() in present for name in names)
 
 
 def _check_delimiter(path: Path, names: list[str]) -> None:
@@ -123,7 +123,7 @@ def _check_delimiter(path: Path, names: list[str]) -> None:
 
 
 def _fast(path: Path, names: list[str], spooled: Path) -> pl.LazyFrame | None:
-    """Read with polars; None where it could read a line in another way than the csv module."""
+    """Read with polars; None if polars might read a line differently from the csv module."""
     lines = _plain_lines(path, len(names))
     if lines is None:
         return None
@@ -145,7 +145,7 @@ def _fast(path: Path, names: list[str], spooled: Path) -> pl.LazyFrame | None:
 
 
 def _plain_lines(path: Path, width: int) -> int | None:
-    """How many lines there are, if each is one row with all of its fields, which any reader takes alike; else None."""
+    """The number of lines, if each line is one complete row that every reader reads alike; otherwise None."""
     count = 0
     with _bytes(path) as file:
         while block := file.read(_BLOCK):
@@ -169,7 +169,7 @@ def _are_plain(lines: pl.Series, width: int) -> bool:
     odd = (line == "") | line.str.contains(r"[\r\x00]") | (line.str.len_bytes() > csv.field_size_limit())
     if rows.select(odd.any()).item():
         return False
-    # a quoted field becomes a NUL, which must then be a field of its own
+    # each quoted part is replaced by NUL, which must then fill a whole field
     bare = line.str.replace_all(r'"(?:[^"]|"")*"', "\0")
     quoted = rows.filter(line.str.contains('"', literal=True)).select(bare)
     unquoted = rows.filter(~line.str.contains('"', literal=True))
@@ -180,18 +180,18 @@ def _are_plain(lines: pl.Series, width: int) -> bool:
 
 
 def _slow(path: Path, names: list[str], spill: Spill) -> RawTable:
-    places: list[int] = []
+    row_numbers: list[int] = []
     refused: list[tuple[int, str, str, str]] = []
     spill.add(_frame(names, []))
     for block in batched(_records(path), _CHUNK):
-        rows = [(place, fields) for place, fields in block if len(fields) == len(names)]
+        rows = [(number, fields) for number, fields in block if len(fields) == len(names)]
         spill.add(_frame(names, [fields for _, fields in rows]))
-        places += [place for place, _ in rows]
-        for place, fields in block:
+        row_numbers += [number for number, _ in rows]
+        for number, fields in block:
             if len(fields) != len(names):
                 detail = f"{len(fields)} fields, the header has {len(names)}"
-                refused.append((place, "ragged_row", detail, json.dumps(fields, ensure_ascii=False)))
-    return RawTable.of(path, spill.rows, places, refused)
+                refused.append((number, "ragged_row", detail, json.dumps(fields, ensure_ascii=False)))
+    return RawTable.from_rows(path, spill.rows, row_numbers, refused)
 
 
 def _frame(names: list[str], rows: list[list[str]]) -> pl.DataFrame:
@@ -207,30 +207,30 @@ def _empty_as_null() -> pl.Expr:
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     with _text(path) as file:
         reader = csv.reader(file, strict=True)
-        place = -1
+        number = -1  # the header becomes 0, the first row 1
         try:
             for fields in reader:
                 if fields:
-                    place += 1
-                    if place:
-                        yield place, fields
+                    number += 1
+                    if number:
+                        yield number, fields
         except csv.Error as error:
             raise DataError(
-                f"{path}: line {reader.line_num} cannot be read ({error})", hint="Mend its quotes."
+                f"{path}: line {reader.line_num} cannot be read ({error})", hint="Correct the quotes in that line."
             ) from error
 
 
 def _not_utf8(path: Path) -> DataError:
-    found = ""
+    detail = ""
     with _bytes(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
-                found = f" (byte 0x{line[error.start]:02x} in line {number})"
+                detail = f" (byte 0x{line[error.start]:02x} in line {number})"
                 break
     return DataError(
-        f"{path}: not UTF-8 text{found}",
+        f"{path}: not UTF-8 text{detail}",
         hint=f"Convert it, for instance: iconv -f LATIN1 -t UTF-8 {path.name} > utf8.csv",
     )
 

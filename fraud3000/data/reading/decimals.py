@@ -1,4 +1,4 @@
-"""Numbers read exactly as whole multiples of a power of ten, without binary-float error."""
+"""Read numbers exactly as whole multiples of a power of ten, without binary-float error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAIN = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)$"  # not \d: that takes the digits 
 _SCIENTIFIC = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+$"
 _NOT_FINITE = r"^(?i)[+-]?(?:nan|inf|infinity)$"
 _WRITTEN_FLOAT = r"^[+-]?(?:0\.0*)?[1-9]\.?(?:[0-9]\.?){14,15}[0-9]$"  # 16 or 17 digits, as programs write a float
-_DIGITS = 18  # the most that surely fit Int64
+_DIGITS = 18  # any number of this many digits fits Int64
 _FLOAT_DIGITS = 15
 _NOISE = 8  # units in the last place
 _EXACT_FLOAT32, _EXACT_FLOAT64 = 2**23, 2**53
@@ -25,9 +25,9 @@ _EXACT_FLOAT32, _EXACT_FLOAT64 = 2**23, 2**53
 def scaled(values: pl.Series, decimals: int, limit: int) -> tuple[pl.Series, pl.Series]:
     """Read numbers as integers in units of `10 ** -decimals`.
 
-    A Float64 x is taken as m = round(x * 10^d) if x is the float nearest to m / 10^d, or so near
-    that it can only be the outcome of arithmetic on such numbers: within 8 units in the last
-    place. Text that is such a float written out in 16 or 17 digits is read alike.
+    A Float64 x is read as m = round(x * 10^d) if x is within 8 units in the last place of m / 10^d:
+    the float nearest to that decimal, or the result of arithmetic on such decimals. Text that is such a
+    float written out in 16 or 17 digits is read in the same way.
 
     Parameters
     ----------
@@ -39,12 +39,12 @@ def scaled(values: pl.Series, decimals: int, limit: int) -> tuple[pl.Series, pl.
     Returns
     -------
     tuple
-        Int64 values, null where there is a problem, and the problem: String, one of `PROBLEMS` or null.
+        Int64 values, null where there is a problem; and the problem: String, one of `PROBLEMS` or null.
 
     Raises
     ------
     SchemaError
-        The column's type is not one of numbers.
+        The column's type is not numeric.
 
     Examples
     --------
@@ -67,14 +67,14 @@ def scaled(values: pl.Series, decimals: int, limit: int) -> tuple[pl.Series, pl.
     else:
         raise SchemaError(f"column '{values.name}' is {kind}, not a number", hint="Export it as a number or as text.")
     unread = pl.col("problem").is_null() & pl.col("value").is_null()
-    found = checked.with_columns(problem=pl.when(unread).then(pl.lit(UNREADABLE)).otherwise("problem"))
-    found = found.select("problem", value=pl.when(pl.col("problem").is_null()).then("value"))
-    return found["value"].alias(values.name), found["problem"]
+    checked = checked.with_columns(problem=pl.when(unread).then(pl.lit(UNREADABLE)).otherwise("problem"))
+    checked = checked.select("problem", value=pl.when(pl.col("problem").is_null()).then("value"))
+    return checked["value"].alias(values.name), checked["problem"]
 
 
 def _from_integers(frame: pl.DataFrame, decimals: int, limit: int) -> pl.DataFrame:
-    x, most = pl.col("x"), limit // 10**decimals
-    large = (x > most) | (x < -most) if frame.schema["x"].is_signed_integer() else x > most
+    x, largest = pl.col("x"), limit // 10**decimals
+    large = (x > largest) | (x < -largest) if frame.schema["x"].is_signed_integer() else x > largest
     problem = pl.when(x.is_null()).then(pl.lit(MISSING)).when(large).then(pl.lit(TOO_LARGE))
     return frame.select(
         problem=problem, value=pl.when(~large).then(x).cast(pl.Int64) * pl.lit(10**decimals, dtype=pl.Int64)
@@ -82,20 +82,20 @@ def _from_integers(frame: pl.DataFrame, decimals: int, limit: int) -> pl.DataFra
 
 
 def _from_floats(frame: pl.DataFrame, decimals: int, limit: int) -> pl.DataFrame:
-    """Check floats; a Float32 has seven digits, so greater amounts in it are not exact.
+    """Check floats; a Float32 has seven digits, so larger amounts in it are not exact.
 
-    By numpy, since polars divides by a number as it multiplies by its reciprocal, one bit off.
+    Uses numpy, because polars divides by multiplying with the reciprocal, which can differ in the last bit.
     """
     single = frame.schema["x"] != pl.Float64
     x = frame["x"].cast(pl.Float64)
-    given = x.fill_null(float("nan")).to_numpy()
-    finite = np.isfinite(given)
+    floats = x.fill_null(float("nan")).to_numpy()
+    finite = np.isfinite(floats)
     with np.errstate(over="ignore", invalid="ignore"):
-        whole = np.round(np.where(finite, given, 0.0) * 10.0**decimals)
+        whole = np.round(np.where(finite, floats, 0.0) * 10.0**decimals)
         back = whole / 10.0**decimals
-        inexact = ~(np.abs(back - given) <= _NOISE * np.spacing(np.abs(given)))
+        inexact = ~(np.abs(back - floats) <= _NOISE * np.spacing(np.abs(floats)))
     if single and decimals:
-        inexact = (back.astype(np.float32) != given.astype(np.float32)) | (np.abs(whole) > _EXACT_FLOAT32)
+        inexact = (back.astype(np.float32) != floats.astype(np.float32)) | (np.abs(whole) > _EXACT_FLOAT32)
     large = np.abs(whole) > limit
     problem = (
         pl.when(x.is_null())
@@ -112,7 +112,7 @@ def _from_floats(frame: pl.DataFrame, decimals: int, limit: int) -> pl.DataFrame
 
 
 def _from_written(values: pl.Series, decimals: int, limit: int) -> pl.DataFrame:
-    """Read short texts as floats, which hold 15 digits exactly, and all others digit by digit."""
+    """Read short texts as floats, which are exact to 15 digits, and all others digit by digit."""
     text = values.str.strip_chars().alias("x")
     floats = text.cast(pl.Float64, strict=False)
     short = (text.str.len_bytes() <= _FLOAT_DIGITS) | text.str.contains(_WRITTEN_FLOAT)
@@ -161,7 +161,7 @@ def _without_exponent(values: pl.Series) -> pl.Series:
 
 
 def _spelled_out(text: str) -> str:
-    """Write 1.5e3 as 1500; sizes beyond any use are cut to what is refused anyway."""
+    """Write 1.5e3 as 1500; exponents beyond all limits are shortened to a number that is refused anyway."""
     number = Decimal(text)
     if number.adjusted() > _DIGITS:
         return "9" * (_DIGITS + 1)

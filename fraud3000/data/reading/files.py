@@ -1,4 +1,4 @@
-"""Raw files found and opened: CSV and JSON lines wholly as text, Parquet in its own types."""
+"""Find and open raw files: CSV and JSON lines as text, Parquet with its own types."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from fraud3000.errors import DataError, FraudError, SchemaError
 _READERS: dict[str, Callable[[Path, Path], RawTable]] = {}
 _KINDS = "CSV (.csv, .csv.gz), Parquet (.parquet) or JSON lines (.jsonl, .ndjson, also .gz)"
 GLOB = "*?["
-_MOST_DIGITS = 38  # of a decimal, as polars holds it
+_MOST_DIGITS = 38  # of a decimal in polars
 
 
 def discover(location: str) -> list[Path]:
-    """Find the data files that a file name, glob or folder stands for, in the order of their names.
+    """Find the data files of a file name, glob or folder, in the order of their names.
 
-    A folder is searched with its subfolders; hidden files and names beginning with ``_`` are left out.
+    A folder is searched with its subfolders; hidden files and names that begin with ``_`` are left out.
 
     Raises
     ------
     DataError
-        There is no such file, or no data file in the folder.
+        No file matches, or the folder contains no data file.
 
     Examples
     --------
@@ -40,49 +40,49 @@ def discover(location: str) -> list[Path]:
     fraud3000.errors.DataError: nowhere/*.csv: no file matches
     Hint: Check the path; it may name a file, a glob or a folder.
     """
-    place = Path(location)
-    if place.is_dir():
-        found = sorted(path for path in place.rglob("*") if path.is_file() and is_data(path.relative_to(place)))
-        if not found:
+    root = Path(location)
+    if root.is_dir():
+        paths = sorted(path for path in root.rglob("*") if path.is_file() and is_data(path.relative_to(root)))
+        if not paths:
             raise DataError(f"{location}: a folder without data files", hint=f"Put {_KINDS} into it.")
-        return found
-    if place.is_file():
-        return [place]
-    if any(sign in location for sign in GLOB):
-        found = sorted(path for path in _matches(place) if path.is_file())
-        if found:
-            return found
+        return paths
+    if root.is_file():
+        return [root]
+    if any(wildcard in location for wildcard in GLOB):
+        paths = sorted(path for path in _matches(root) if path.is_file())
+        if paths:
+            return paths
         raise DataError(f"{location}: no file matches", hint="Check the path; it may name a file, a glob or a folder.")
     raise DataError(f"{location}: no such file", hint="Check the path; it may name a file, a glob or a folder.")
 
 
 def read(file: DataFile | Path) -> RawFile:
-    """Read a raw file at once, as `scan` opens it."""
-    with tempfile.TemporaryDirectory() as place:
-        return scan(file, Path(place)).whole()
+    """Read a whole raw file into memory, as `scan` opens it."""
+    with tempfile.TemporaryDirectory() as folder:
+        return scan(file, Path(folder)).whole()
 
 
 def scan(file: DataFile | Path, spool: Path) -> RawTable:
-    """Open a raw file; messages and rows name it as the user does.
+    """Open a raw file; messages and rows use the name that the user knows it by.
 
     Parameters
     ----------
     spool
-        A new folder's place: text is written there once, as Parquet, to be read in slices.
+        Path of a new folder, in which text files are written as Parquet to be read in slices.
 
     Raises
     ------
     DataError
-        It cannot be read, is no data file, or has no content at all.
+        The file cannot be read, is not a data file, or is empty.
     """
     path = file if isinstance(file, Path) else file.path
-    with named(path, str(file)):
+    with _rename_in_errors(path, str(file)):
         return replace(_scan(path, spool), name=str(file))
 
 
 @contextmanager
-def named(path: Path, name: str) -> Iterator[None]:
-    """Let errors speak of a file by the name that the user knows it by."""
+def _rename_in_errors(path: Path, name: str) -> Iterator[None]:
+    """Replace the path in error messages by the name that the user knows the file by."""
     try:
         yield
     except FraudError as error:
@@ -93,20 +93,20 @@ def named(path: Path, name: str) -> Iterator[None]:
 def _scan(path: Path, spool: Path) -> RawTable:
     reader = _READERS.get(kind(path))
     if reader is None:
-        raise DataError(f"{path}: '{path.suffix}' is no format that is read here", hint=f"Give {_KINDS}.")
+        raise DataError(f"{path}: files of type '{path.suffix}' are not supported", hint=f"Provide {_KINDS}.")
     try:
         return reader(path, spool)
     except (EOFError, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: not a whole gzip file ({error})", hint="Copy or export the file again.") from error
+        raise DataError(f"{path}: incomplete gzip file ({error})", hint="Copy or export the file again.") from error
     except OSError as error:
-        if error.errno is None:  # not the system's: polars found that the content breaks off
-            raise DataError(f"{path}: not a whole file ({error})", hint="Copy or export the file again.") from error
+        if error.errno is None:  # raised by polars, not by the system: the content is truncated
+            raise DataError(f"{path}: incomplete file ({error})", hint="Copy or export the file again.") from error
         reason = error.strerror or str(error)
         raise DataError(f"{path}: cannot be read ({reason})", hint="Check the file and its permissions.") from error
 
 
 def kind(path: PurePath) -> str:
-    """The format that a file's name tells, without compression: ``csv``, ``parquet``, ``jsonl`` or other.
+    """The format by a file's name, without compression: ``csv``, ``parquet``, ``jsonl`` or another ending.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def kind(path: PurePath) -> str:
 
 
 def stem(path: PurePath) -> str:
-    """A data file's name without what tells its format and compression.
+    """A data file's name without the endings for format and compression.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def stem(path: PurePath) -> str:
 
 
 def is_data(inside: PurePath) -> bool:
-    """Whether a file is taken from a folder that is searched, by its path inside the folder.
+    """Whether a search of a folder includes a file, by its path inside the folder.
 
     Examples
     --------
@@ -143,53 +143,53 @@ def is_data(inside: PurePath) -> bool:
 
 
 def check_header(table: RawTable | RawFile, missing: Sequence[str]) -> None:
-    """Refuse a CSV file whose header is not its first line, by the columns that its first line lacks.
+    """Refuse a CSV file whose header is below its first line; looks for the columns that the first line lacks.
 
     Raises
     ------
     SchemaError
-        Naming the line that the header seems to be in.
+        Names the line that looks like the header.
     """
     line = csv_reader.header_below(table.path, missing) if missing and kind(table.path) == "csv" else None
     if line is not None:
         raise SchemaError(
-            f"{table.name}: the header seems to be in line {line}, not in the first",
-            hint="Remove the lines above it.",
+            f"{table.name}: the header seems to be in line {line}, not in line 1",
+            hint="Remove the lines above the header.",
         )
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file's bytes as they lie, in hex."""
+    """The SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def scan_parquet(path: Path, _spool: Path) -> RawTable:
-    """Open a Parquet file with the types it declares, categories as text, extension types as what they store."""
+    """Open a Parquet file with its declared types, categories as text, extension types as their storage types."""
     try:
         rows = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         schema = rows.collect_schema()
         _check_decimals(path, schema)
         extended = [name for name, kind in schema.items() if isinstance(kind, pl.BaseExtension)]
         rows = rows.with_columns(pl.col(extended).ext.storage()) if extended else rows
-        return RawTable.of(path, rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String)))
-    except pl.exceptions.PanicException as error:  # polars aborts at a time zone that it does not know
+        return RawTable.from_rows(path, rows.with_columns(cs.categorical().cast(pl.String), cs.enum().cast(pl.String)))
+    except pl.exceptions.PanicException as error:  # polars panics at an unknown time zone
         raise SchemaError(
             f"{path}: a column has a type that cannot be read ({str(error).splitlines()[0]})",
             hint="Leave the column out of the file, or export it in another type.",
         ) from error
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})", hint="Copy or export the file again."
+            f"{path}: incomplete Parquet file ({str(error).splitlines()[0]})", hint="Copy or export the file again."
         ) from error
 
 
 def _check_decimals(path: Path, schema: pl.Schema) -> None:
     wide = [name for name, kind in schema.items() if isinstance(kind, pl.Decimal) and kind.precision > _MOST_DIGITS]
     if wide:
-        told = ", ".join(f"column '{name}' is {schema[name]}" for name in wide)
+        listed = ", ".join(f"column '{name}' is {schema[name]}" for name in wide)
         raise SchemaError(
-            f"{path}: {told}, and decimals are read up to {_MOST_DIGITS} digits",
+            f"{path}: {listed}; decimals of up to {_MOST_DIGITS} digits are supported",
             hint="Export it with fewer digits or as text, or leave the column out of the file.",
         )
 

@@ -1,4 +1,4 @@
-"""JSON lines read as text: a number is kept as it is written, so a 20-digit id stays exact."""
+"""JSON lines reader: every value as text; numbers keep their spelling, so a 20-digit id stays exact."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _CHUNK = 50_000
 
 
 class _RepeatedKeyError(ValueError):
-    """A JSON object has a key twice."""
+    """A JSON object contains a key twice."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        repeated = next(key for place, (key, _) in enumerate(pairs) if any(key == other for other, _ in pairs[:place]))
-        shown = repeated.encode(errors="replace").decode()  # half a character cannot be written
-        raise _RepeatedKeyError(f"the key '{shown}' comes twice in an object")
+        repeated = next(key for index, (key, _) in enumerate(pairs) if any(key == other for other, _ in pairs[:index]))
+        shown = repeated.encode(errors="replace").decode()  # a lone surrogate cannot be encoded
+        raise _RepeatedKeyError(f"the key '{shown}' appears twice in an object")
     return content
 
 
@@ -34,15 +34,15 @@ _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, 
 
 
 def scan(path: Path, spool: Path) -> RawTable:
-    """Open a file of one JSON object per line, plain or gzip, every value as text.
+    """Open a file with one JSON object per line, plain or gzip; every value is text.
 
-    Missing keys and nulls are null; nested values stay JSON. A line that is no JSON object is
-    set apart as ``unreadable_line``, one with a key twice as ``duplicate_key``.
+    Missing keys and nulls are null; nested values stay JSON. A line that is not a JSON object is
+    rejected as ``unreadable_line``, an object with a repeated key as ``duplicate_key``.
 
     Parameters
     ----------
     spool
-        Where its rows are written as Parquet.
+        Folder in which its rows are written as Parquet.
 
     Raises
     ------
@@ -50,26 +50,26 @@ def scan(path: Path, spool: Path) -> RawTable:
         The file is empty or not UTF-8.
     """
     spill = Spill(spool / "lines")
-    places: list[int] = []
+    row_numbers: list[int] = []
     refused: list[tuple[int, str, str, str]] = []
     for block in batched(enumerate(_lines(path), start=1), _CHUNK):
         objects: list[dict[str, Any]] = []
-        for place, line in block:
+        for number, line in block:
             content = _parse(line)
             if isinstance(content, dict):
                 objects.append(content)
-                places.append(place)
+                row_numbers.append(number)
             else:
                 reason = "duplicate_key" if isinstance(content, _RepeatedKeyError) else "unreadable_line"
-                refused.append((place, reason, str(content), json.dumps(line, ensure_ascii=False)))
+                refused.append((number, reason, str(content), json.dumps(line, ensure_ascii=False)))
         spill.add(_frame(objects))
-    if not places and not refused:
-        raise EmptyDataError(f"{path}: an empty file", hint="Export the file again.")
-    return RawTable.of(path, _with_all_keys(spill, spool / "rows.parquet"), places, refused)
+    if not row_numbers and not refused:
+        raise EmptyDataError(f"{path}: the file is empty", hint="Export the file again.")
+    return RawTable.from_rows(path, _with_all_keys(spill, spool / "rows.parquet"), row_numbers, refused)
 
 
 def _with_all_keys(spill: Spill, spooled: Path) -> pl.LazyFrame:
-    """All pieces with the keys of any, in the order in which they first come."""
+    """All pieces, with the keys of all of them as columns in order of first appearance."""
     if not spill.height:
         return pl.LazyFrame()
     pl.concat(spill.scans(), how="diagonal").sink_parquet(spooled, compression="lz4")
@@ -86,7 +86,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _parse(line: str) -> dict[str, Any] | str | _RepeatedKeyError:
-    """The object of a line, or why it is refused."""
+    """Parse a line; returns the object, or why the line is rejected."""
     try:
         content = _DECODER.decode(line)
     except _RepeatedKeyError as error:
@@ -94,15 +94,15 @@ def _parse(line: str) -> dict[str, Any] | str | _RepeatedKeyError:
     except json.JSONDecodeError as error:
         return f"not JSON ({error})"
     except RecursionError:
-        return "not JSON (nested too deep)"
+        return "not JSON (nested too deeply)"
     if not isinstance(content, dict):
         return f"a {type(content).__name__}, not an object"
     if not content:
-        return "an object without any value"
-    return "half a character (a lone surrogate)" if "\\ud" in line.lower() and _is_halved(content) else content
+        return "an empty object"
+    return "not valid Unicode (a lone surrogate)" if "\\ud" in line.lower() and _has_surrogate(content) else content
 
 
-def _is_halved(content: dict[str, Any]) -> bool:
+def _has_surrogate(content: dict[str, Any]) -> bool:
     try:
         json.dumps(content, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -117,7 +117,7 @@ def _frame(objects: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 def _as_text(values: list[Any]) -> pl.Series:
-    """Empty text as null, and what is neither text nor a number as JSON."""
+    """Convert to text: empty text becomes null, booleans and nested values become JSON."""
     if not all(value is None or isinstance(value, str) for value in values):
         values = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
     text = pl.Series(values, dtype=pl.String)

@@ -1,4 +1,4 @@
-"""A raw file as read: its rows, their places, and the lines that are no rows."""
+"""A raw file as read: its rows with their row numbers, and the lines that could not be read as rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REFUSED: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True)
 class DataFile:
-    """A data file to read: where its bytes lie on this machine, and the name that the user knows it by."""
+    """A data file: its path on this machine, and the name that the user knows it by."""
 
     path: Path
     name: str
@@ -34,48 +34,48 @@ class DataFile:
 
 @dataclass(frozen=True)
 class RawFile:
-    """What a file holds, or a slice of it, before any meaning is given to it.
+    """The content of a file, or of a slice of it, before columns are given a meaning.
 
     Attributes
     ----------
     rows
         The raw columns.
-    places
-        Int64: each row's place in the file, from 1, header not counted.
+    row_numbers
+        Int64: each row's number in the file, from 1, header not counted.
     refused
-        REFUSED: lines that are no rows.
+        REFUSED: lines that could not be read as rows.
     name
-        What the file is called in messages and in quarantine.
+        The file's name in messages and in quarantine.
     """
 
     path: Path
     rows: pl.DataFrame
-    places: pl.Series
+    row_numbers: pl.Series
     refused: pl.DataFrame
     name: str
 
     @property
     def height(self) -> int:
-        """How many rows the file holds, those that could not be read included."""
+        """Number of rows in the file, including those that could not be read."""
         return self.rows.height + self.refused.height
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """A raw file of any length, opened to be read slice by slice.
+    """A raw file of any length, open for reading slice by slice.
 
     Attributes
     ----------
     rows
-        The raw columns, unread.
+        The raw columns, not yet read.
     count
-        How many rows there are.
+        Number of rows.
     refused
-        REFUSED: lines that are no rows.
+        REFUSED: lines that could not be read as rows.
     numbers
-        Int64: each row's place in the file; None where the rows stand at 1, 2, 3 and so on.
+        Int64: each row's number in the file; None if they are 1, 2, 3 and so on.
     name
-        What the file is called in messages and in quarantine.
+        The file's name in messages and in quarantine.
     """
 
     path: Path
@@ -86,16 +86,17 @@ class RawTable:
     name: str
 
     @classmethod
-    def of(
+    def from_rows(
         cls,
         path: Path,
         rows: pl.LazyFrame,
-        places: Iterable[int] | None = None,
+        row_numbers: Iterable[int] | None = None,
         refused: Iterable[tuple[int, str, str, str]] = (),
     ) -> RawTable:
+        """Build from rows, their numbers and the rejected lines (source_row, reason, detail, raw)."""
         count = rows.select(pl.len()).collect().item() if rows.collect_schema() else 0
         lines = pl.DataFrame(list(refused), schema=REFUSED, orient="row")
-        numbers = None if places is None else pl.Series("source_row", list(places), dtype=pl.Int64)
+        numbers = None if row_numbers is None else pl.Series("source_row", list(row_numbers), dtype=pl.Int64)
         return cls(path, rows, count, lines, numbers, str(path))
 
     @cached_property
@@ -104,7 +105,7 @@ class RawTable:
 
     @property
     def height(self) -> int:
-        """How many rows the file holds, those that could not be read included."""
+        """Number of rows in the file, including those that could not be read."""
         return self.count + self.refused.height
 
     def select(self, *names: str) -> RawTable:
@@ -112,38 +113,38 @@ class RawTable:
         return replace(self, rows=self.rows.select(names))
 
     def slices(self, size: int) -> Iterator[RawFile]:
-        """The rows in order, so many at a time; one empty slice of a file without rows."""
+        """Yield the rows in order, `size` at a time; a file without rows yields one empty slice."""
         for start in range(0, max(self.count, 1), size):
             yield self.slice(start, size)
 
     def slice(self, start: int, size: int) -> RawFile:
-        """So many rows from `start` on."""
+        """Read `size` rows from `start` on."""
         with self.reading():
             rows = self.rows.slice(start, size).collect()
         if self.numbers is None:
-            places = pl.int_range(start + 1, start + rows.height + 1, eager=True).alias("source_row")
+            row_numbers = pl.int_range(start + 1, start + rows.height + 1, eager=True).alias("source_row")
         else:
-            places = self.numbers.slice(start, size)
-        return RawFile(self.path, rows, places, self.refused.clear(), self.name)
+            row_numbers = self.numbers.slice(start, size)
+        return RawFile(self.path, rows, row_numbers, self.refused.clear(), self.name)
 
     def whole(self) -> RawFile:
-        """All of it at once."""
+        """Read the whole file."""
         read = self.slice(0, max(self.count, 1))
-        return RawFile(self.path, read.rows, read.places, self.refused, self.name)
+        return RawFile(self.path, read.rows, read.row_numbers, self.refused, self.name)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Tell a file whose content breaks off only when it is read.
+        """Report a file whose content turns out to be truncated when it is read.
 
         Raises
         ------
         DataError
-            Naming the file.
+            Names the file.
         """
         try:
             yield
         except (pl.exceptions.PolarsError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(
-                f"{self.name}: not a whole file ({reason})", hint="Copy or export the file again."
+                f"{self.name}: incomplete file ({reason})", hint="Copy or export the file again."
             ) from error

@@ -1,4 +1,4 @@
-"""Times as they are written in raw files, read as UTC microseconds."""
+"""Read times in the formats of raw files as UTC microseconds."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _LARGEST = 10**17  # microseconds, three thousand years
 
 
 def read(columns: Sequence[pl.Series], form: TimeFormat) -> pl.Series:
-    """Read one column, or several that together make the time, as Datetime[us, UTC].
+    """Read one column, or several that together form the time, as Datetime[us, UTC].
 
-    Columns that are already times, or dates, are taken as such whatever the format says. Several
-    columns are joined by blanks after numbers of one digit got a leading zero. Local times are
-    read in `form.zone`; one that occurs twice, at the end of summer time, is the earlier of the
-    two; one that does not occur is read with the offset before the gap (as Python reads fold=0).
-    Fractions beyond microseconds are cut off.
+    Columns of type Datetime or Date are used as they are, whatever the format says. Several columns
+    are joined by blanks, one-digit numbers with a leading zero. Local times are read in `form.zone`; a
+    time that occurs twice, at the end of summer time, is the earlier of the two; a time that does not
+    occur is read with the offset before the gap (as Python reads fold=0). Fractions beyond
+    microseconds are cut off.
 
     Returns
     -------
     polars.Series
-        Datetime[us, UTC], null where there is no time or it cannot be read.
+        Datetime[us, UTC], null where the time is missing or cannot be read.
 
     Raises
     ------
     SchemaError
-        The column's type cannot hold times.
+        The column's type cannot represent times.
     ParamsError
-        The strptime pattern cannot make a time.
+        The strptime pattern does not describe a time.
 
     Examples
     --------
@@ -62,15 +62,15 @@ def read(columns: Sequence[pl.Series], form: TimeFormat) -> pl.Series:
     return _by_pattern(text, form)
 
 
-def moment(value: datetime) -> datetime:
-    """A moment of the params in UTC; without an offset it is UTC already."""
+def to_utc(value: datetime) -> datetime:
+    """Convert a time of the params to UTC; without an offset it is UTC."""
     series = pl.Series([value])
     return _typed(series, "UTC").item()  # type: ignore[no-any-return]
 
 
-def outside(times: pl.Series, earliest: datetime, latest: datetime) -> pl.Series:
-    """Boolean: the time is there, but not in [earliest, latest)."""
-    return (times < moment(earliest)) | (times >= moment(latest))
+def outside_range(times: pl.Series, earliest: datetime, latest: datetime) -> pl.Series:
+    """Boolean: the time is not null and lies outside [earliest, latest)."""
+    return (times < to_utc(earliest)) | (times >= to_utc(latest))
 
 
 def _typed(values: pl.Series, zone: str) -> pl.Series:
@@ -104,7 +104,7 @@ def _counted(values: pl.Series, form: TimeFormat) -> pl.Series:
 
 def _joined(columns: Sequence[pl.Series]) -> pl.Series:
     pieces = [_piece(column, pad=len(columns) > 1) for column in columns]
-    frame = pl.DataFrame([piece.alias(str(place)) for place, piece in enumerate(pieces)])
+    frame = pl.DataFrame([piece.alias(str(index)) for index, piece in enumerate(pieces)])
     return frame.select(pl.concat_str(pl.all(), separator=" ").alias(columns[0].name)).to_series()
 
 
@@ -135,21 +135,21 @@ def _first_match(text: pl.Series, patterns: Sequence[str], kind: pl.Datetime) ->
     for pattern in patterns:
         if text.null_count() == len(text):
             break
-        found = _matching(text, pattern)
-        times = times.zip_with(times.is_not_null(), found)
-        text = text.set(found.is_not_null(), None)
+        parsed = _parse(text, pattern)
+        times = times.zip_with(times.is_not_null(), parsed)
+        text = text.set(parsed.is_not_null(), None)
     return times
 
 
-def _matching(text: pl.Series, pattern: str) -> pl.Series:
-    """Read texts by a strptime pattern; polars alone reads some that do not match it, such as 05.03.2: by %d.%m.%y."""
-    found = text.str.to_datetime(pattern, time_unit="us", strict=False)
-    return found.set(~text.str.contains(_shape(pattern)).fill_null(value=True), None)
+def _parse(text: pl.Series, pattern: str) -> pl.Series:
+    """Read texts by a strptime pattern; rejects texts that only polars accepts, such as 05.03.2: for %d.%m.%y."""
+    parsed = text.str.to_datetime(pattern, time_unit="us", strict=False)
+    return parsed.set(~text.str.contains(_shape(pattern)).fill_null(value=True), None)
 
 
 @cache
 def _shape(pattern: str) -> str:
-    r"""A regular expression for texts of a pattern: which digits belong to which part must be clear.
+    r"""A regular expression for the texts of a strptime pattern, in which each digit belongs to one part only.
 
     Examples
     --------
@@ -158,8 +158,8 @@ def _shape(pattern: str) -> str:
     """
     parts = _PART.findall(pattern)
     digits = [_WIDTHS.get(part, 0) for part in parts]
-    beside = zip([0, *digits], digits, [*digits[1:], 0], parts, strict=False)
-    return "^" + "".join(_expression(part, width, before, after) for before, width, after, part in beside) + "$"
+    neighbours = zip([0, *digits], digits, [*digits[1:], 0], parts, strict=False)
+    return "^" + "".join(_expression(part, width, before, after) for before, width, after, part in neighbours) + "$"
 
 
 def _expression(part: str, width: int, before: int, after: int) -> str:
@@ -173,11 +173,11 @@ def _expression(part: str, width: int, before: int, after: int) -> str:
 
 def _by_pattern(text: pl.Series, form: TimeFormat) -> pl.Series:
     try:
-        found = _matching(text, form.format)
+        parsed = _parse(text, form.format)
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
         raise ParamsError(
-            f"prepare.mapping.time.format: '{form.format}' makes no time ({reason})",
+            f"prepare.mapping.time.format: '{form.format}' does not describe a time ({reason})",
             hint="Write iso, epoch_s, epoch_ms, epoch_us, seconds_from or a strptime pattern.",
         ) from error
-    return _typed(found, form.zone)
+    return _typed(parsed, form.zone)

@@ -1,4 +1,4 @@
-"""Simulated card transactions, in integers only, so that every platform generates the same bytes.
+"""Simulated card transactions, computed with integers only, so that every platform generates the same bytes.
 
-Start with `simulate.py`; `world.py` has the cards and terminals, `scenarios.py` the frauds.
+Start with `simulate.py`; `world.py` builds cards and terminals, `traffic.py` ordinary payments, `scenarios.py` frauds.
 """

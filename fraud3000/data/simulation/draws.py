@@ -1,9 +1,9 @@
-"""Random draws and distributions in whole numbers.
+"""Random draws and distributions in whole numbers, identical on every platform.
 
 Floating-point functions such as `exp` differ in their last bits between builds of numpy and
-processors. So uniform bits come raw from one pinned generator, every distribution is a table of
-integers made once with the standard library, and money and time are integers throughout.
-Logarithms are natural, in units of 1/1024.
+processors. Therefore uniform bits come directly from one fixed generator, every distribution is a table of
+integers computed with the standard library, and money and time are integers throughout. Logarithms are
+natural, in units of 1/1024.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Ints = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint64]
 
 UNIT = 1024
-"""One in logarithms and in standard deviations."""
+"""The number 1 in the fixed-point units of logarithms and standard deviations."""
 
 _NORMAL_BITS = 14
 _LARGEST_LOG = 17  # exp(17) cents is about 240,000 in major units
 
 
 class Draws:
-    """A stream of random bits that is the same for the same seed, stream and order of calls, everywhere."""
+    """A stream of random bits, reproducible on every platform for the same seed, stream and order of calls."""
 
     def __init__(self, seed: int, *stream: int) -> None:
         self._generator = np.random.PCG64(np.random.SeedSequence([seed, *stream]))
@@ -48,12 +48,12 @@ class Draws:
         return normal(part(self.bits(count), 0, _NORMAL_BITS))
 
     def order(self, count: int) -> Ints:
-        """Draw an order of `count` things."""
+        """Draw a random permutation of `count` items."""
         return np.argsort(self.bits(count), kind="stable").astype(np.int64)
 
 
 class Choice:
-    """Draws of things by weight, each by a single look-up.
+    """Weighted random choice of items by a single table look-up.
 
     Examples
     --------
@@ -67,7 +67,7 @@ class Choice:
         self._slots: Ints = np.repeat(np.arange(len(weights)), 1 + weights * size // total)
 
     def at(self, bits: Bits) -> Ints:
-        """Look up by 32 random bits; every thing has at least one slot."""
+        """Look up items by 32 random bits; every item has at least one slot."""
         return self._slots[scale(bits, 0, 32, len(self._slots))]
 
     def draw(self, draws: Draws, count: int) -> Ints:
@@ -75,22 +75,22 @@ class Choice:
 
 
 def part(bits: Bits, shift: int, width: int) -> Ints:
-    """Cut `width` bits out of each item, as a whole number."""
+    """Extract `width` bits of each item as a whole number."""
     return ((bits >> np.uint64(shift)) & np.uint64((1 << width) - 1)).astype(np.int64)
 
 
 def scale(bits: Bits, shift: int, width: int, bound: int | Ints) -> Ints:
-    """Cut `width` bits out of each item and scale them to 0 ... bound - 1."""
+    """Extract `width` bits of each item and scale them to 0 ... bound - 1."""
     return (part(bits, shift, width) * bound) >> width
 
 
-def normal(places: Ints) -> Ints:
+def normal(bits: Ints) -> Ints:
     """Look up the normal quantile of 14 random bits, in units of 1/1024."""
-    return _normal_table()[places]
+    return _normal_table()[bits]
 
 
 def exp(logs: Ints, jitter: Ints) -> Ints:
-    """Turn logarithms into whole numbers; ten random bits fill the gaps between table entries.
+    """Exponential of logarithms as whole numbers, interpolated between table entries by ten random bits.
 
     Examples
     --------
@@ -98,13 +98,13 @@ def exp(logs: Ints, jitter: Ints) -> Ints:
     [1, 2981]
     """
     table = _exp_table()
-    places = np.clip(logs, 0, len(table) - 2)
-    low = table[places]
-    return low + (((table[places + 1] - low) * jitter) >> 10)
+    index = np.clip(logs, 0, len(table) - 2)
+    low = table[index]
+    return low + (((table[index + 1] - low) * jitter) >> 10)
 
 
 def log(value: float) -> int:
-    """Write a factor as a logarithm in units of 1/1024."""
+    """The logarithm of a factor in units of 1/1024."""
     return round(math.log(value) * UNIT)
 
 
@@ -112,9 +112,9 @@ def log(value: float) -> int:
 def _normal_table() -> Ints:
     size = 1 << _NORMAL_BITS
     quantile = NormalDist().inv_cdf
-    return np.array([round(quantile((place + 0.5) / size) * UNIT) for place in range(size)], dtype=np.int64)
+    return np.array([round(quantile((index + 0.5) / size) * UNIT) for index in range(size)], dtype=np.int64)
 
 
 @cache
 def _exp_table() -> Ints:
-    return np.array([round(math.exp(place / UNIT)) for place in range(_LARGEST_LOG * UNIT)], dtype=np.int64)
+    return np.array([round(math.exp(index / UNIT)) for index in range(_LARGEST_LOG * UNIT)], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What fraudsters do: each scenario a campaign against a card, or against a terminal."""
+"""Fraud scenarios: campaigns against a card or against a terminal."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ _SKIMMED_PER_100_000 = 260
 
 @dataclass(frozen=True)
 class _Campaigns:
-    """Campaigns against one card each, spread over their transactions: one item per transaction."""
+    """Campaigns against one card each, as arrays with one item per transaction."""
 
-    number: Ints  # which campaign
-    place: Ints  # which transaction of it, from 0
-    size: Ints
+    number: Ints  # of the campaign
+    index: Ints  # of the transaction in its campaign, from 0
+    size: Ints  # transactions of the campaign
     card: Ints
-    start: Ints  # second it begins
+    start: Ints  # second at which the campaign begins
     delay: Ints  # seconds from a transaction to its report
 
     def each(self, per_campaign: Ints) -> Ints:
+        """Repeat values per campaign for each of its transactions."""
         return per_campaign[self.number]
 
     @property
@@ -44,50 +45,50 @@ class _Campaigns:
 
 
 def campaigns(world: World, seed: int, rows: int, span: int) -> TransactionArrays:
-    """Make the transactions of all campaigns against cards, their share of `rows`, within `span` seconds."""
-    makers: dict[int, Callable[[World, Draws, int, int], TransactionArrays]] = {
+    """Generate the transactions of all campaigns against cards, as their share of `rows`, within `span` seconds."""
+    generators: dict[int, Callable[[World, Draws, int, int], TransactionArrays]] = {
         traffic.OUTLIER: _outliers,
         traffic.STOLEN_CARD: _stolen_cards,
         traffic.CARD_TESTING: _card_testing,
         traffic.TAKEOVER: _takeovers,
     }
     shares = {scenario: rows * share // 100_000 for scenario, share in _PER_100_000.items()}
-    made = [
-        replace(makers[scenario](world, Draws(seed, 2, scenario), share, span), scenario=np.full(share, scenario))
+    generated = [
+        replace(generators[scenario](world, Draws(seed, 2, scenario), share, span), scenario=np.full(share, scenario))
         for scenario, share in shares.items()
         if share
     ]
-    return TransactionArrays.join(*made) if made else TransactionArrays(*[np.zeros(0, dtype=np.int64)] * 7)
+    return TransactionArrays.join(*generated) if generated else TransactionArrays(*[np.zeros(0, dtype=np.int64)] * 7)
 
 
 def compromise(world: World, draws: Draws, span: int) -> Compromise:
-    """Choose which of the busier terminals are skimmed when, until that makes its share of all traffic.
+    """Choose which of the busier terminals are compromised, and when, until skimming reaches its share of all traffic.
 
-    No terminal makes more than a third of that share: in a small world it is skimmed for a shorter time.
+    No terminal contributes more than a third of that share: in a small world it is compromised for a shorter time.
     """
     length = draws.between(28, 84, world.terminals) * DAY
     begin = draws.below(span + 84 * DAY, world.terminals) - length
     order = draws.order(world.terminals)
     order = order[world.traffic[order] * world.terminals >= 2 * world.traffic.sum()]
     start, end = np.maximum(begin[order], 0), np.minimum((begin + length)[order], span)
-    # frauds in an hour at each terminal, as its share of all traffic in units of 2⁻²⁰
+    # expected frauds per hour at each terminal, as a share of all traffic in units of 2⁻²⁰
     hourly = 1 + (world.traffic[order] << 20) // max(1, int(world.traffic.sum())) * traffic.SKIMMED // 1024
-    wanted = (_SKIMMED_PER_100_000 << 20) * (span // 3_600) // 100_000
-    hours = np.minimum(np.maximum(end - start, 0) // 3_600, wanted // 3 // hourly)
-    chosen = (np.cumsum(hourly * hours) <= wanted) & (hours > 0)
+    target = (_SKIMMED_PER_100_000 << 20) * (span // 3_600) // 100_000
+    hours = np.minimum(np.maximum(end - start, 0) // 3_600, target // 3 // hourly)
+    chosen = (np.cumsum(hourly * hours) <= target) & (hours > 0)
     first, last = np.zeros((2, world.terminals), dtype=np.int64)
     first[order[chosen]], last[order[chosen]] = start[chosen], (start + hours * 3_600)[chosen]
     return Compromise(first, last)
 
 
 def _outliers(world: World, draws: Draws, budget: int, span: int) -> TransactionArrays:
-    """Single transactions, six to twenty times what the card pays."""
+    """Single transactions of six to twenty times the card's usual amount."""
     case = _start(world, draws, budget, span, sizes=(1, 1))
     return _rows(world, draws, case, case.start, case.card, boost=draws.between(log(6), log(20), budget))
 
 
 def _stolen_cards(world: World, draws: Draws, budget: int, span: int) -> TransactionArrays:
-    """For some days, near the card's home, k times what the card pays."""
+    """Over one to six days, near the card's home, two to six times the card's usual amounts."""
     case = _start(world, draws, budget, span, sizes=(4, 18))
     length = case.each(draws.between(1, 6, case.count)) * DAY
     boost = case.each(draws.between(log(2), log(6), case.count))
@@ -97,23 +98,23 @@ def _stolen_cards(world: World, draws: Draws, budget: int, span: int) -> Transac
 
 
 def _card_testing(world: World, draws: Draws, budget: int, span: int) -> TransactionArrays:
-    """Tiny amounts at one online shop, seconds apart, many declined; then one try for real money."""
+    """Tiny amounts at one online shop, seconds apart, many declined; then one large amount."""
     case = _start(world, draws, budget, span, sizes=(8, 30), median=2.5)
     gaps = np.cumsum(draws.between(1, 14, budget))
-    second = case.start + gaps - case.each(gaps[case.place == 0])
+    second = case.start + gaps - case.each(gaps[case.index == 0])
     shop = case.each(world.online[draws.below(len(world.online), case.count)])
     rows = _rows(world, draws, case, second % span, case.card, boost=log(3), declined=300)
-    real = case.place == case.size - 1
+    real = case.index == case.size - 1
     tiny = draws.between(50, 400, budget)
     return replace(rows, terminal=shop, amount=np.where(real, rows.amount, tiny))
 
 
 def _takeovers(world: World, draws: Draws, budget: int, span: int) -> TransactionArrays:
-    """For weeks, more and more of someone else's places and of larger amounts."""
+    """Over weeks, increasingly at another cardholder's terminals and with larger amounts."""
     case = _start(world, draws, budget, span, sizes=(12, 40))
     length = case.each(draws.between(20, 45, case.count)) * DAY
-    second = case.start + (length * case.place + draws.below(length, budget)) // case.size
-    progress = case.place * 1024 // case.size
+    second = case.start + (length * case.index + draws.below(length, budget)) // case.size
+    progress = case.index * 1024 // case.size
     thief = case.each(draws.below(world.cards, case.count))
     regular = np.where(draws.below(1024, budget) < progress, thief, case.card)
     return _rows(world, draws, case, second % span, regular, boost=progress * log(5) >> 10)
@@ -122,7 +123,7 @@ def _takeovers(world: World, draws: Draws, budget: int, span: int) -> Transactio
 def _start(
     world: World, draws: Draws, budget: int, span: int, *, sizes: tuple[int, int], median: float = 8.0
 ) -> _Campaigns:
-    """Begin campaigns of the given sizes until they make exactly `budget` transactions."""
+    """Start campaigns of random sizes until they have exactly `budget` transactions."""
     size = draws.between(*sizes, budget // sizes[0] + 1)
     ends = np.cumsum(size)
     count = int(np.searchsorted(ends, budget)) + 1
@@ -130,7 +131,7 @@ def _start(
     delay = traffic.time_to_report(draws.below(1 << 14, count), draws.below(64, count), median=median)
     return _Campaigns(
         number=number,
-        place=np.arange(budget) - (ends - size)[number],
+        index=np.arange(budget) - (ends - size)[number],
         size=size[number],
         card=draws.below(world.cards, count)[number],
         start=((draws.bits(count) >> np.uint64(32)).astype(np.int64) * span >> 32)[number],
@@ -148,7 +149,7 @@ def _rows(
     boost: Ints | int,
     declined: int = 150,
 ) -> TransactionArrays:
-    """Pay with the victims' cards where `regular` cards go; `declined` in 1024 are refused."""
+    """Payments with the victims' cards at the terminals that the cards `regular` visit; `declined` in 1024 are declined."""
     count = len(second)
     terminal = world.favourites[regular, draws.below(FAVOURITES, count)]
     refused = draws.below(1024, count) < declined

@@ -1,4 +1,4 @@
-"""A made-up world of cards, terminals and fraudsters: realistic enough to learn from, the same on every machine."""
+"""Simulate card transactions with fraud: realistic enough for training, identical on every machine."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ SIMULATED: dict[str, pl.DataType] = {
     "terminal_id": pl.String(),
     "amount": pl.Float64(),  # major units with two decimals, negative for refunds
     "is_fraud": pl.Int8(),
-    "reported_at": TIME,  # null where there is no fraud
+    "reported_at": TIME,  # null for legitimate transactions
     "status": pl.String(),  # approved, declined or refund
-    "category": pl.String(),  # the terminal's trade
-    "card_lat": pl.Float64(),  # degrees, of the card holder's home
+    "category": pl.String(),  # the terminal's merchant category
+    "card_lat": pl.Float64(),  # degrees; the cardholder's home
     "card_long": pl.Float64(),
     "terminal_lat": pl.Float64(),
     "terminal_long": pl.Float64(),
-    "fraud_scenario": pl.String(),  # the answer: refused as input later
+    "fraud_scenario": pl.String(),  # reveals the label, so later stages refuse it as an input
 }
 
 _STATUS = pl.Series(["approved", "declined", "refund"])
-_BLOCK = 500_000  # transactions worked on at once
+_BLOCK = 500_000  # transactions simulated at a time
 
 
 def simulate(params: SimulateParams) -> pl.DataFrame:
-    """Simulate card transactions, in order of time, with fraud and its reports.
+    """Simulate card transactions, in time order, with frauds and their reports.
 
-    Cards have a home, amounts, hours and favourite terminals of their own. Fraud comes as amount
-    outliers, compromised terminals, stolen cards, card testing within seconds and slow account
-    take-over: under one in a hundred transactions. The same params give the same frame on every
-    Python and numpy that the project supports.
+    Each card has its own home, amounts, hours and favourite terminals. Frauds are amount outliers,
+    compromised terminals, stolen cards, card testing within seconds and slow account takeover; together
+    less than one in a hundred transactions. The same params give the same frame on every supported version
+    of Python and numpy.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def simulate(params: SimulateParams) -> pl.DataFrame:
     Returns
     -------
     pl.DataFrame
-        Columns of `SIMULATED`. About 170 bytes a row.
+        Columns of `SIMULATED`; about 170 bytes per row.
 
     Examples
     --------
@@ -68,43 +68,43 @@ def simulate(params: SimulateParams) -> pl.DataFrame:
 
 def blocks(params: SimulateParams) -> Iterator[pl.DataFrame]:
     """Simulate whole days at a time, so that working memory does not grow with the rows."""
-    settled = world.build(params)
-    tables = _Tables(settled)
+    simulated = world.build(params)
+    tables = _Tables(simulated)
     number = 0
-    for rows in _days_of_traffic(params, settled):
+    for rows in _days_of_traffic(params, simulated):
         yield tables.frame(rows, number)
         number += len(rows)
 
 
-def _days_of_traffic(params: SimulateParams, settled: World) -> Iterator[TransactionArrays]:
+def _days_of_traffic(params: SimulateParams, simulated: World) -> Iterator[TransactionArrays]:
     span = params.days * DAY
-    inserted = scenarios.campaigns(settled, params.seed, params.rows, span)
-    skimmed = scenarios.compromise(settled, Draws(params.seed, 3), span)
+    inserted = scenarios.campaigns(simulated, params.seed, params.rows, span)
+    skimmed = scenarios.compromise(simulated, Draws(params.seed, 3), span)
     per_day = np.array(traffic.per_day(params.rows - len(inserted), params.days))
     draws = Draws(params.seed, 4)
     for first, last in _spans(per_day):
         days = np.repeat(np.arange(first, last), per_day[first:last])
-        ordinary = traffic.honest(settled, draws, days, skimmed)
+        ordinary = traffic.ordinary_payments(simulated, draws, days, skimmed)
         begin, end = np.searchsorted(inserted.second, [first * DAY, last * DAY])
         yield TransactionArrays.join(ordinary, inserted.take(slice(begin, end)))
 
 
 def _spans(per_day: Ints) -> Iterator[tuple[int, int]]:
-    """Cut the days into spans of about half a million transactions."""
+    """Divide the days into spans of about half a million transactions."""
     block = np.cumsum(per_day) // _BLOCK
     edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(per_day)]
     yield from pairwise(edges)
 
 
 class _Tables:
-    """Names and places of cards and terminals, looked up once per transaction."""
+    """Lookup tables: ids, categories and coordinates of cards and terminals."""
 
-    def __init__(self, settled: World) -> None:
-        self._cards = world.names("C", settled.cards)
-        self._terminals = world.names("T", settled.terminals)
-        self._categories = pl.Series(list(world.CATEGORIES)).gather(settled.category)
-        self._homes = world.degrees(settled.card_place)
-        self._places = world.degrees(settled.terminal_place)
+    def __init__(self, simulated: World) -> None:
+        self._cards = world.names("C", simulated.cards)
+        self._terminals = world.names("T", simulated.terminals)
+        self._categories = pl.Series(list(world.CATEGORIES)).gather(simulated.category)
+        self._homes = world.degrees(simulated.card_position)
+        self._positions = world.degrees(simulated.terminal_position)
 
     def frame(self, rows: TransactionArrays, number: int) -> pl.DataFrame:
         fraud = rows.scenario > 0
@@ -121,8 +121,8 @@ class _Tables:
             "category": self._categories.gather(rows.terminal),
             "card_lat": self._homes["lat"].gather(rows.card),
             "card_long": self._homes["long"].gather(rows.card),
-            "terminal_lat": self._places["lat"].gather(rows.terminal),
-            "terminal_long": self._places["long"].gather(rows.terminal),
+            "terminal_lat": self._positions["lat"].gather(rows.terminal),
+            "terminal_long": self._positions["long"].gather(rows.terminal),
             "fraud_scenario": pl.Series(scenarios.NAMES, dtype=pl.String).gather(rows.scenario),
         }
         return pl.DataFrame(columns, schema=SIMULATED)

@@ -1,4 +1,4 @@
-"""What cards pay on ordinary days, and what is skimmed at compromised terminals."""
+"""Ordinary card payments, and frauds with card data skimmed at compromised terminals."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ APPROVED, DECLINED, REFUND = 0, 1, 2
 HONEST, OUTLIER, COMPROMISED_TERMINAL, STOLEN_CARD, CARD_TESTING, TAKEOVER = range(6)
 
 _OF_1024 = {"neighbour": 80, "anyone": 40, "declined": 12, "refund": 6}
-SKIMMED = 600  # in 1024, of what is paid at a terminal while it is compromised
-_WEEK = (97, 96, 98, 101, 112, 108, 88)  # how busy Monday to Sunday are
+SKIMMED = 600  # in 1024, share of fraud among the payments at a compromised terminal
+_WEEK = (97, 96, 98, 101, 112, 108, 88)  # relative traffic from Monday to Sunday
 _FIRST_WEEKDAY = 2  # the first simulated day is a Wednesday
 
 
 @dataclass(frozen=True)
 class TransactionArrays:
-    """Transactions as arrays of whole numbers: seconds from the first day, minor units, seconds to the report."""
+    """Transactions as integer arrays; seconds count from the first day, amounts are minor units, delays seconds."""
 
     second: Ints
     card: Ints
@@ -36,12 +36,12 @@ class TransactionArrays:
     def __len__(self) -> int:
         return len(self.second)
 
-    def take(self, places: Ints | slice) -> TransactionArrays:
-        return TransactionArrays(*(getattr(self, field.name)[places] for field in fields(self)))
+    def take(self, index: Ints | slice) -> TransactionArrays:
+        return TransactionArrays(*(getattr(self, field.name)[index] for field in fields(self)))
 
     @staticmethod
     def join(*parts: TransactionArrays) -> TransactionArrays:
-        """Put rows together in order of time."""
+        """Concatenate and sort by time."""
         joined = TransactionArrays(
             *(np.concatenate([getattr(rows, field.name) for rows in parts]) for field in fields(TransactionArrays))
         )
@@ -50,14 +50,14 @@ class TransactionArrays:
 
 @dataclass(frozen=True)
 class Compromise:
-    """From which second to which a terminal is skimmed; both are 0 where it never is."""
+    """First and last second in which each terminal is compromised; both are 0 for terminals that never are."""
 
     first: Ints
     last: Ints
 
 
 def per_day(rows: int, days: int) -> list[int]:
-    """Spread rows over days: the same every week, busier before the week's end.
+    """Distribute rows over days, the same in every week, with more before the weekend.
 
     Examples
     --------
@@ -71,8 +71,8 @@ def per_day(rows: int, days: int) -> list[int]:
     return [rows * last // ends[-1] - rows * first // ends[-1] for first, last in pairwise(ends)]
 
 
-def honest(world: World, draws: Draws, days: Ints, compromise: Compromise) -> TransactionArrays:
-    """Let cards pay on the given days, one item per transaction."""
+def ordinary_payments(world: World, draws: Draws, days: Ints, compromise: Compromise) -> TransactionArrays:
+    """Generate ordinary payments, some skimmed, one for each item of `days`."""
     count = len(days)
     first, second, third = draws.bits(count), draws.bits(count), draws.bits(count)
     card = world.activity.at(first >> np.uint64(32))
@@ -101,7 +101,7 @@ def honest(world: World, draws: Draws, days: Ints, compromise: Compromise) -> Tr
 
 
 def visited(world: World, card: Ints, bits: np.ndarray) -> Ints:
-    """Choose terminals: mostly a card's own favourites, some of its neighbours', a few of anyone's."""
+    """Choose terminals: mostly favourites of the card, some of neighbouring cards, a few of any card."""
     count = world.cards
     kind = part(bits, 0, 10)
     neighbour = np.clip(card - 32 + part(bits, 10, 6), 0, count - 1)
@@ -112,7 +112,7 @@ def visited(world: World, card: Ints, bits: np.ndarray) -> Ints:
 
 
 def time_to_report(quantile: Ints, jitter: Ints, *, median: float = 8.0) -> Ints:
-    """Choose how long a fraud stays unreported: lognormal about a median in days, an hour to 150 days, in seconds."""
+    """Draw the seconds until a fraud is reported: lognormal with a median in days, from one hour to 150 days."""
     minutes = exponential(log(median * 1_440) + (normal(quantile) * 9 // 10), jitter * 16)
     return np.clip(minutes, 60, 150 * 1_440) * 60 + jitter
 

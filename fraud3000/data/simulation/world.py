@@ -1,4 +1,4 @@
-"""Cards with habits of their own, and terminals with places, trades and regulars."""
+"""The simulated world: cards with individual habits, and terminals with positions, categories and regular customers."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ CATEGORIES: dict[str, tuple[int, float, float]] = {
 }
 ONLINE = list(CATEGORIES).index("online")
 
-FAVOURITES = 12  # terminals that a card goes to
+FAVOURITES = 12  # terminals that a card visits
 _FAVOURITE_WEIGHTS = (14, 10, 8, 6, 5, 5, 4, 3, 3, 2, 2, 2)  # in 1/64
-_ONLINE_FAVOURITES = (2, 5, 9)  # which of them are anywhere in the country
+_ONLINE_FAVOURITES = (2, 5, 9)  # indexes of favourites that are online shops anywhere in the country
 
 _TIME_BITS = 10
-_PEAKS = (  # hours of day and their heights on working days, then on days off: one pair per way of life
+_PEAKS = (  # peak hours with their heights, on working days and on days off: one pair for each daily rhythm
     (((8, 5), (12, 9), (18, 10)), ((11, 9), (15, 9), (19, 6))),
     (((10, 10), (15, 8)), ((10, 9), (14, 6))),
     (((13, 6), (20, 11)), ((14, 8), (22, 10))),
     (((1, 6), (19, 5), (23, 10)), ((2, 9), (18, 5), (23, 9))),
 )
-_DEGREE = 10_000  # places are in ten-thousandths of a degree
+_DEGREE = 10_000  # positions are in ten-thousandths of a degree
 _CITIES = 60
 
 
 @dataclass(frozen=True)
 class World:
-    """All cards and terminals; arrays have one item per card or terminal, in order of their place.
+    """All cards and terminals; arrays have one item per card or terminal, sorted by position.
 
     Attributes
     ----------
     level, spread
-        Of the logarithm of a card's amounts in minor units, 1/1024.
+        Mean and spread of the logarithm of a card's amounts in minor units, in units of 1/1024.
     favourites
         Shape (cards, 12): terminals, the most visited first.
     life, shift
-        Which daily rhythm a card has, and by how many seconds it is moved.
+        The daily rhythm of a card, and by how many seconds it is shifted.
     traffic
-        How often a terminal is visited, in no unit.
+        Relative frequency of visits to a terminal.
     """
 
     activity: Choice
@@ -66,8 +66,8 @@ class World:
     life: Ints
     shift: Ints
     favourites: Ints
-    card_place: Ints
-    terminal_place: Ints
+    card_position: Ints
+    terminal_position: Ints
     category: Ints
     traffic: Ints
     online: Ints
@@ -82,9 +82,9 @@ class World:
 
 
 def build(params: SimulateParams) -> World:
-    """Settle cards and terminals in a country of cities."""
+    """Build cards and terminals in a country with cities."""
     draws = Draws(params.seed, 1)
-    place, city = _settle(draws, params.terminals)
+    position, city = _place_terminals(draws, params.terminals)
     category = Choice(np.array([share for share, _, _ in CATEGORIES.values()])).draw(draws, params.terminals)
     popularity = _lognormal(draws, params.terminals, mean=log(1000), spread=1.1)
     home = np.sort(Choice(popularity).draw(draws, params.cards))
@@ -97,32 +97,32 @@ def build(params: SimulateParams) -> World:
         life=Choice(np.array([45, 25, 22, 8])).draw(draws, params.cards),
         shift=draws.between(-4, 4, params.cards) * 1_800,
         favourites=favourites,
-        card_place=place[home] + (draws.normal(2 * params.cards).reshape(-1, 2) * 150 >> 10),
-        terminal_place=place,
+        card_position=position[home] + (draws.normal(2 * params.cards).reshape(-1, 2) * 150 >> 10),
+        terminal_position=position,
         category=category,
         traffic=_traffic(favourites, weights, params.terminals),
         online=_online(category),
     )
 
 
-def degrees(places: Ints) -> pl.DataFrame:
-    """Write places as latitude and longitude."""
-    return pl.DataFrame({"lat": places[:, 0] / _DEGREE, "long": places[:, 1] / _DEGREE})
+def degrees(positions: Ints) -> pl.DataFrame:
+    """Convert positions to latitude and longitude in degrees."""
+    return pl.DataFrame({"lat": positions[:, 0] / _DEGREE, "long": positions[:, 1] / _DEGREE})
 
 
 def names(prefix: str, count: int) -> pl.Series:
-    """Name cards or terminals: a letter and a number of seven digits."""
+    """Ids of cards or terminals: a letter and a number of seven digits."""
     return pl.select(pl.lit(prefix) + pl.int_range(1, count + 1).cast(pl.String).str.zfill(7)).to_series()
 
 
 def favourite(bits: Ints) -> Ints:
-    """Choose which favourite a card goes to, by six random bits."""
+    """Choose which favourite a card visits, by six random bits."""
     ranks: Ints = np.repeat(np.arange(FAVOURITES), _FAVOURITE_WEIGHTS)
     return ranks[bits]
 
 
 def second_of_day(world: World, cards: Ints, off: Ints, cell: Ints, within: Ints) -> Ints:
-    """Choose when on a day a card pays, by 10 and 20 random bits; `off` is 1 on days off."""
+    """Choose the second of the day at which a card pays, by 10 and 20 random bits; `off` is 1 on days off."""
     bounds = _rhythms()
     row = 2 * world.life[cards] + off
     first = bounds[row, cell]
@@ -132,7 +132,7 @@ def second_of_day(world: World, cards: Ints, off: Ints, cell: Ints, within: Ints
 
 
 def amount(world: World, cards: Ints, terminals: Ints, noise: Ints, jitter: Ints, boost: Ints | int = 0) -> Ints:
-    """Choose what a card pays at a terminal, in minor units; `boost` is added to the logarithm."""
+    """Choose the amount that a card pays at a terminal, in minor units; `boost` is added to the logarithm."""
     typical, spread = _prices()
     category = world.category[terminals]
     width = world.spread[cards] + spread[category]
@@ -141,19 +141,19 @@ def amount(world: World, cards: Ints, terminals: Ints, noise: Ints, jitter: Ints
     return np.maximum(exponential(logs, jitter), 50)
 
 
-def _settle(draws: Draws, terminals: int) -> tuple[Ints, Ints]:
-    """Place terminals around city centres; near in order is near in place."""
+def _place_terminals(draws: Draws, terminals: int) -> tuple[Ints, Ints]:
+    """Place terminals around city centres; terminals with close indexes are close to each other."""
     cities = max(1, min(_CITIES, terminals // 50))
     centres = np.stack([draws.between(430_000, 500_000, cities), draws.between(-10_000, 80_000, cities)], axis=1)
     sizes = np.array([1_000 // (rank + 1) for rank in range(cities)])
     city = np.sort(Choice(sizes).draw(draws, terminals))
-    place = centres[city] + (draws.normal(2 * terminals).reshape(-1, 2) * 700 >> 10)
-    order = np.lexsort((place[:, 1], place[:, 0] // 400, city))
-    return place[order], city
+    position = centres[city] + (draws.normal(2 * terminals).reshape(-1, 2) * 700 >> 10)
+    order = np.lexsort((position[:, 1], position[:, 0] // 400, city))
+    return position[order], city
 
 
 def _favourites(draws: Draws, home: Ints, city: Ints, category: Ints, popularity: Ints) -> Ints:
-    """Choose the more popular of two terminals near home, twelve times; some are anywhere and online."""
+    """Choose the more popular of two terminals near home, twelve times; some are replaced by online shops."""
     first = np.searchsorted(city, city[home], side="left")[:, None]
     last = np.searchsorted(city, city[home], side="right")[:, None] - 1
     shape = (len(home), FAVOURITES)
@@ -165,15 +165,15 @@ def _favourites(draws: Draws, home: Ints, city: Ints, category: Ints, popularity
     favourites = np.where(popularity[nearby[0]] >= popularity[nearby[1]], *nearby)
     shops = _online(category)
     shop = Choice(popularity[shops])
-    for place in _ONLINE_FAVOURITES:
-        favourites[:, place] = shops[shop.draw(draws, len(home))]
+    for rank in _ONLINE_FAVOURITES:
+        favourites[:, rank] = shops[shop.draw(draws, len(home))]
     return favourites
 
 
 def _traffic(favourites: Ints, weights: Ints, terminals: int) -> Ints:
     traffic = np.zeros(terminals, dtype=np.int64)
-    for place, weight in enumerate(_FAVOURITE_WEIGHTS):
-        np.add.at(traffic, favourites[:, place], weights * weight)
+    for rank, weight in enumerate(_FAVOURITE_WEIGHTS):
+        np.add.at(traffic, favourites[:, rank], weights * weight)
     return traffic
 
 
@@ -195,7 +195,7 @@ def _prices() -> tuple[Ints, Ints]:
 
 @cache
 def _rhythms() -> Ints:
-    """Bounds, in seconds of day, of 1024 equally likely parts of the day for each rhythm."""
+    """Limits, in seconds of the day, of 1024 equally likely parts of the day for each rhythm."""
     return np.array([_bounds(_hourly(peaks)) for life in _PEAKS for peaks in life], dtype=np.int64)
 
 

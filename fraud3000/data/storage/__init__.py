@@ -1,4 +1,4 @@
-"""Where files lie and how they are written: local disk and S3, atomic writes, locks, data larger than memory.
+"""Storage: local disk and S3, atomic writes, file locks, and data larger than memory.
 
 Start with `locations.py` (a path or an s3:// address) and `atomic_write.py`.
 """

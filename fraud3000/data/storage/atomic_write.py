@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes: outputs appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from fraud3000.errors import UnavailableError
 from fraud3000.signals import uninterrupted
 
 _ROW_GROUP = 250_000
-_CHUNK = 50_000  # rows given to the writer at a time
+_CHUNK = 50_000  # rows passed to the Parquet writer at a time
 
 
 @contextmanager
-def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
-    """Give a temporary place beside each path; move all of them in when the block ends well.
+def atomic_outputs(*paths: Path) -> Iterator[tuple[Path, ...]]:
+    """Yield a temporary path next to each path; rename all of them into place when the block succeeds.
 
-    A path may be a file or a folder. When the block fails, or is interrupted, nothing that stood
-    at the paths has changed and nothing temporary is left.
+    A path may be a file or a folder. If the block fails or is interrupted, what was at the paths is
+    unchanged and all temporary files are removed.
 
     Raises
     ------
     UnavailableError
-        The place cannot be written, or the disk is full.
+        A path cannot be written, or the disk is full.
     """
     parts = tuple(path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths)
     try:
@@ -45,7 +45,7 @@ def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
             for part, path in zip(parts, paths, strict=True):
                 _move(part, path)
     except (OSError, pl.exceptions.ComputeError) as error:
-        if isinstance(error, pl.exceptions.ComputeError) and not _of_the_disk(error):
+        if isinstance(error, pl.exceptions.ComputeError) and not _is_disk_error(error):
             raise
         raise _unwritable(paths, error) from error
     finally:
@@ -54,43 +54,43 @@ def whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
-    """Give a folder for what is only needed on the way, near where `path` will be; nothing of it is left.
+def scratch_dir(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder on the disk of `path`; it is removed when the block ends.
 
     Raises
     ------
     UnavailableError
-        The place cannot be written, or the disk is full.
+        The folder cannot be written, or the disk is full.
     """
-    near = next(folder for folder in path.absolute().parents if folder.is_dir())
-    folder = near / f".{path.name}.{os.getpid()}.rows.part"
+    nearest = next(folder for folder in path.absolute().parents if folder.is_dir())
+    folder = nearest / f".{path.name}.{os.getpid()}.rows.part"
     try:
         folder.mkdir()
         yield folder
     except (OSError, pl.exceptions.ComputeError) as error:
-        if isinstance(error, pl.exceptions.ComputeError) and not _of_the_disk(error):
+        if isinstance(error, pl.exceptions.ComputeError) and not _is_disk_error(error):
             raise
         raise _unwritable((path,), error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _of_the_disk(error: pl.exceptions.ComputeError) -> bool:
-    """Whether writing failed, be it at the end of a Parquet file, where polars does not tell the system's reason."""
+def _is_disk_error(error: pl.exceptions.ComputeError) -> bool:
+    """Whether the disk failed; at the end of a Parquet file polars does not pass on the system's reason."""
     return any(words in str(error) for words in ("os error", "thrift: transport error"))
 
 
 def write_parquet(rows: pl.LazyFrame, path: Path) -> None:
-    """Write a frame that need not fit into memory; equal rows give equal bytes."""
+    """Write a frame, which may be larger than memory, as Parquet; equal rows give equal bytes."""
     rows.sink_parquet(path, row_group_size=_ROW_GROUP)
 
 
 def write_pieces(pieces: Iterable[pl.DataFrame], path: Path) -> None:
-    """Write frames of the same columns, of which there is at least one, as one Parquet file."""
+    """Write one or more frames of the same columns as one Parquet file."""
     chunks = (chunk for piece in pieces for chunk in piece.iter_slices(_CHUNK))
     first = next(chunks)
-    whole = register_io_source(lambda *_: chain([first], chunks), schema=first.schema)
-    write_parquet(whole, path)
+    rows = register_io_source(lambda *_: chain([first], chunks), schema=first.schema)
+    write_parquet(rows, path)
 
 
 def write(rows: pl.LazyFrame, path: Path, suffix: str) -> None:
@@ -101,10 +101,10 @@ def write(rows: pl.LazyFrame, path: Path, suffix: str) -> None:
 def _unwritable(paths: tuple[Path, ...], error: Exception) -> UnavailableError:
     number = re.search(r"os error (\d+)", str(error))
     reason = getattr(error, "strerror", None) or (os.strerror(int(number[1])) if number else str(error))
-    places = ", ".join(str(path) for path in paths)
+    named = ", ".join(str(path) for path in paths)
     return UnavailableError(
-        f"{places}: cannot be written ({reason}); what stood there before is unchanged",
-        hint="Free space, or write to another place, and run the command again.",
+        f"{named}: cannot be written ({reason}); existing files are unchanged",
+        hint="Free disk space, or choose another folder, and run the command again.",
     )
 
 
@@ -115,23 +115,23 @@ def _flush(part: Path) -> None:
 
 
 def _check_kind(part: Path, path: Path) -> None:
-    """Refuse to put a file where a folder stands, or the reverse: that would take more away than it writes."""
+    """Refuse to replace a folder by a file, or a file by a folder: that would remove more than it writes."""
     if path.exists() and path.is_dir() != part.is_dir():
-        raise FileExistsError(errno.EEXIST, f"a {'folder' if path.is_dir() else 'file'} stands there")
+        raise FileExistsError(errno.EEXIST, f"a {'folder' if path.is_dir() else 'file'} of this name exists")
 
 
 def _move(part: Path, path: Path) -> None:
     if not path.is_dir():
         part.replace(path)
         return
-    aside = part.with_suffix(".old")
-    path.replace(aside)
+    backup = part.with_suffix(".old")
+    path.replace(backup)
     try:
         part.replace(path)
     except BaseException:
-        aside.replace(path)
+        backup.replace(path)
         raise
-    shutil.rmtree(aside)
+    shutil.rmtree(backup)
 
 
 def _remove(part: Path) -> None:

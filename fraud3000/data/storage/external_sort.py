@@ -1,4 +1,4 @@
-"""Rows put in order on disk: spread over ranges of the first column, each range sorted in memory."""
+"""External sort: partition rows on disk by ranges of the first column, and sort each range in memory."""
 
 from __future__ import annotations
 
@@ -12,71 +12,75 @@ import polars as pl
 
 from fraud3000.data.storage.spill import Spill
 
-_SAMPLED = 1_000  # of so many rows as are sorted at a time, how many tell where ranges are cut
-_OPEN = 2  # pieces that may wait for later ones before rows are spread instead
+_SAMPLED = 1_000  # rows sampled, of those sorted at a time, to choose the limits of the ranges
+_OPEN = 2  # overlapping pieces held in memory; with more, rows are partitioned on disk
 
 
-def in_order(pieces: Sequence[pl.LazyFrame], order: Sequence[str], size: int, folder: Path) -> Iterator[pl.DataFrame]:
-    """Sort more rows than memory should hold; each frame that comes lies wholly after the one before.
+def sort_pieces(
+    pieces: Sequence[pl.LazyFrame], order: Sequence[str], size: int, folder: Path
+) -> Iterator[pl.DataFrame]:
+    """Sort more rows than memory should hold; each yielded frame lies entirely after the one before it.
 
-    Pieces that nearly are in order already only hand on the rows that later ones may still come
-    before. Others are spread over ranges of the first column, and each range is sorted. Rows that
-    are equal in the first column come in one frame, however many they are.
+    Pieces that are almost in order are merged in memory, piece by piece. Other pieces are partitioned
+    on disk by ranges of the first column, and each range is sorted. Rows that are equal in the first
+    column are yielded in one frame, whatever their number.
 
     Parameters
     ----------
     order
-        The columns to sort by; together they tell all rows apart. No nulls.
+        The columns to sort by; together they identify a row. No nulls.
     size
         About how many rows to sort at a time.
     folder
-        Where rows are kept.
+        Where rows are stored meanwhile.
 
     Examples
     --------
     >>> import tempfile
-    >>> given = [pl.LazyFrame({"a": rows}) for rows in ([5, 1], [4, 2, 3])]
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     [rows["a"].to_list() for rows in in_order(given, ["a"], 2, Path(place))]
+    >>> pieces = [pl.LazyFrame({"a": rows}) for rows in ([5, 1], [4, 2, 3])]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [rows["a"].to_list() for rows in sort_pieces(pieces, ["a"], 2, Path(folder))]
     [[1], [2, 3, 4, 5]]
     """
-    at = pl.col(order[0])
-    ends = [piece.select(low=at.min(), high=at.max()).collect().row(0) for piece in pieces]
-    given = [(piece, low, high) for piece, (low, high) in zip(pieces, ends, strict=True) if low is not None]
-    lows = [low for _, low, _ in given]
+    key = pl.col(order[0])
+    limits = [piece.select(low=key.min(), high=key.max()).collect().row(0) for piece in pieces]
+    nonempty = [(piece, low, high) for piece, (low, high) in zip(pieces, limits, strict=True) if low is not None]
+    lows = [low for _, low, _ in nonempty]
     following = list(accumulate(reversed(lows[1:]), min))[::-1]
-    waiting = [sum(high >= low for *_, high in given[: n + 1]) for n, low in enumerate(following)]
-    if max(waiting, default=0) <= _OPEN:
-        yield from _handed_on([piece for piece, *_ in given], order, following)
+    overlapping = [sum(high >= low for *_, high in nonempty[: n + 1]) for n, low in enumerate(following)]
+    if max(overlapping, default=0) <= _OPEN:
+        yield from _merge_in_memory([piece for piece, *_ in nonempty], order, following)
     else:
-        yield from _spread([piece for piece, *_ in given], order, size, folder)
+        yield from _partition_on_disk([piece for piece, *_ in nonempty], order, size, folder)
 
 
-def _handed_on(
+def _merge_in_memory(
     pieces: Sequence[pl.LazyFrame], order: Sequence[str], following: Sequence[Any]
 ) -> Iterator[pl.DataFrame]:
-    """Give out the rows before all that follow, keep the others for the next piece."""
-    at, kept = pl.col(order[0]), None
+    """Yield the rows that precede all later pieces; carry the others over to the next piece."""
+    key, carried = pl.col(order[0]), None
     for piece, low in zip_longest(pieces, following):
         rows = piece.collect()
-        rows = rows if kept is None else pl.concat([kept, rows])
-        ready = rows if low is None else rows.filter(at < low)
-        kept = rows.clear() if low is None else rows.filter(at >= low)
+        rows = rows if carried is None else pl.concat([carried, rows])
+        ready = rows if low is None else rows.filter(key < low)
+        carried = rows.clear() if low is None else rows.filter(key >= low)
         if ready.height:
             yield ready.sort(order)
 
 
-def _spread(pieces: Sequence[pl.LazyFrame], order: Sequence[str], size: int, folder: Path) -> Iterator[pl.DataFrame]:
-    at = pl.col(order[0])
-    values = [piece.select(at.gather_every(max(1, size // _SAMPLED))).collect().to_series() for piece in pieces]
+def _partition_on_disk(
+    pieces: Sequence[pl.LazyFrame], order: Sequence[str], size: int, folder: Path
+) -> Iterator[pl.DataFrame]:
+    key = pl.col(order[0])
+    values = [piece.select(key.gather_every(max(1, size // _SAMPLED))).collect().to_series() for piece in pieces]
     edges = _edges(pl.concat(values), max(1, min(size, _SAMPLED)))
     ranges = [Spill(folder / f"range-{number}") for number in range(len(edges) + 1)]
     for piece in pieces:
         rows = piece.collect()
-        first, last = (bisect_right(edges, end) for end in rows.select(a=at.min(), b=at.max()).row(0))
+        first, last = (bisect_right(edges, limit) for limit in rows.select(a=key.min(), b=key.max()).row(0))
         for number in range(first, last + 1):
-            low = at >= edges[number - 1] if number > first else pl.lit(value=True)
-            high = at < edges[number] if number < last else pl.lit(value=True)
+            low = key >= edges[number - 1] if number > first else pl.lit(value=True)
+            high = key < edges[number] if number < last else pl.lit(value=True)
             ranges[number].add(rows.filter(low & high))
     for spill in ranges:
         if spill.height:
@@ -84,5 +88,5 @@ def _spread(pieces: Sequence[pl.LazyFrame], order: Sequence[str], size: int, fol
 
 
 def _edges(sample: pl.Series, step: int) -> list[Any]:
-    """The first values of all ranges but the first."""
+    """The lower limits of all ranges but the first."""
     return sample.sort().gather_every(step).unique().sort()[1:].to_list()

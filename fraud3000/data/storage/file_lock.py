@@ -1,4 +1,4 @@
-"""One command at a time in a folder."""
+"""Exclusive lock on a folder, so that only one command works in it at a time."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ NAME = ".lock"
 
 
 @contextmanager
-def only_one(folder: Path, *, doing: str, wait: bool = False) -> Iterator[None]:
-    """Hold a folder for the block; the lock leaves no file and ends with the process.
+def exclusive_lock(folder: Path, *, operation: str, wait: bool = False) -> Iterator[None]:
+    """Lock a folder during the block; the lock leaves no file and ends with the process.
 
-    It is of a file that is opened to be written: on a network volume only such a lock holds between machines.
+    The lock file is opened for writing: on a network volume, only such a lock is shared between machines.
 
     Parameters
     ----------
-    doing
-        What is done there, in words.
+    operation
+        What the command does in the folder, such as "promotion"; error messages name it.
     wait
-        Until another process lets go of it, rather than to be refused.
+        Wait until another process releases the lock instead of raising an error.
 
     Raises
     ------
     UnavailableError
-        Another process holds it, or the folder cannot be made or written.
+        Another process holds the lock, or the folder cannot be created or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = _held(folder / NAME, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = _open_locked(folder / NAME, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise UnavailableError(
-            f"{folder}: another {doing} is under way", hint="Wait until it is done, then run the command again."
+            f"{folder}: another {operation} is running", hint="Wait until it has finished, then run the command again."
         ) from error
     except OSError as error:
         raise UnavailableError(
@@ -46,15 +46,15 @@ def only_one(folder: Path, *, doing: str, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         (folder / NAME).unlink(missing_ok=True)
-        os.close(held)
+        os.close(lock)
 
 
-def _held(path: Path, how: int) -> int:
-    """The file, locked: one that was taken away before the lock was had is nobody's, and another is made."""
+def _open_locked(path: Path, mode: int) -> int:
+    """Open and lock the file; try again if its last owner removed it before it was locked here."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(file, how)
+            fcntl.flock(file, mode)
             if _is_at(file, path):
                 return file
         except BaseException:

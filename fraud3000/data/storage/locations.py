@@ -1,4 +1,4 @@
-"""Where data comes from and goes to: files of this machine, or objects in S3."""
+"""Locations of inputs and outputs: files on this machine, or objects in S3."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fraud3000.data.storage import atomic_write, s3, s3_upload
 from fraud3000.data.storage.s3 import Address
 from fraud3000.errors import DataError, ParamsError
 
-Place = Path | Address
+Location = Path | Address
 
 
-def place(location: str | Path) -> Place:
-    """The place of one file, by its path or ``s3://bucket/key``.
+def parse(location: str | Path) -> Location:
+    """Parse the path of one file, or its address ``s3://bucket/key``.
 
     Raises
     ------
@@ -29,137 +29,138 @@ def place(location: str | Path) -> Place:
 
     Examples
     --------
-    >>> str(place("s3://bank/march.csv")), place("march.csv").name
+    >>> str(parse("s3://bank/march.csv")), parse("march.csv").name
     ('s3://bank/march.csv', 'march.csv')
     """
-    return Address.of(str(location)) if s3.is_uri(location) else Path(location)
+    return Address.from_uri(str(location)) if s3.is_uri(location) else Path(location)
 
 
 @contextmanager
-def fetched(location: str | None) -> Iterator[list[DataFile]]:
-    """Find the data files that a location stands for, and have those of S3 on this machine during the block.
+def fetch(location: str | None) -> Iterator[list[DataFile]]:
+    """Find the data files at a location; files in S3 are copied to this machine for the duration of the block.
 
-    In S3 a location is an object, a prefix that ends at a ``/`` (written or not) and is searched as a
-    folder is, or a glob. Copies are removed when the block ends, however it ends. Without a location
-    there are no files.
+    In S3 a location is an object, a glob, or a prefix that ends at a ``/`` (written or not), which is
+    searched like a folder. Copies are always removed when the block ends. Without a location the list is
+    empty.
 
     Raises
     ------
     DataError
-        There is nothing there, or it may not be read.
+        There is nothing at the location, or it may not be read.
     UnavailableError
         The endpoint does not answer.
     """
     if location is None or not s3.is_uri(location):
         yield [DataFile(path, str(path)) for path in files.discover(location)] if location is not None else []
         return
-    wanted, store = Address.of(location), s3.client()
-    found = _find(store, wanted)
+    address, store = Address.from_uri(location), s3.client()
+    found = _find(store, address)
     with tempfile.TemporaryDirectory(prefix="fraud3000-") as folder:
-        copies = [DataFile(Path(folder, str(n), one.name[-60:]), str(one)) for n, one in enumerate(found)]
-        s3.download(store, {one: copy.path for one, copy in zip(found, copies, strict=True)})
+        copies = [DataFile(Path(folder, str(n), item.name[-60:]), str(item)) for n, item in enumerate(found)]
+        s3.download(store, {item: copy.path for item, copy in zip(found, copies, strict=True)})
         yield copies
 
 
 @contextmanager
-def whole(*places: Place) -> Iterator[tuple[Path, ...]]:
-    """Give a temporary file for each place; all of them appear when the block ends well, or none.
+def atomic_outputs(*outputs: Location) -> Iterator[tuple[Path, ...]]:
+    """Yield a temporary file for each output; all outputs appear if the block succeeds, otherwise none.
 
-    Places are all on this machine or all in S3.
+    Outputs are all on this machine or all in S3.
 
     Raises
     ------
     UnavailableError
-        A place cannot be written.
+        An output cannot be written.
     """
-    addresses = [one for one in places if isinstance(one, Address)]
+    addresses = [output for output in outputs if isinstance(output, Address)]
     if not addresses:
-        with atomic_write.whole(*(one for one in places if isinstance(one, Path))) as parts:
+        with atomic_write.atomic_outputs(*(output for output in outputs if isinstance(output, Path))) as parts:
             yield parts
         return
     with tempfile.TemporaryDirectory(prefix="fraud3000-") as folder:
-        targets = tuple(Path(folder, str(n), one.name[-60:]) for n, one in enumerate(addresses))
-        with atomic_write.whole(*targets) as parts:
+        targets = tuple(Path(folder, str(n), address.name[-60:]) for n, address in enumerate(addresses))
+        with atomic_write.atomic_outputs(*targets) as parts:
             yield parts
         s3_upload.upload(dict(zip(addresses, targets, strict=True)))
 
 
 @contextmanager
-def beside(near: Place) -> Iterator[Path]:
-    """Give a folder for what is only needed on the way to a place: near it, or of the system's where that is in S3.
+def scratch_dir(output: Location) -> Iterator[Path]:
+    """Yield a temporary folder: on the disk of the output, or the system's own if the output is in S3.
 
     Raises
     ------
     UnavailableError
         The folder cannot be written.
     """
-    with atomic_write.beside(Path(tempfile.gettempdir(), near.name) if isinstance(near, Address) else near) as folder:
+    near = Path(tempfile.gettempdir(), output.name) if isinstance(output, Address) else output
+    with atomic_write.scratch_dir(near) as folder:
         yield folder
 
 
-def require_writable(*places: Place) -> None:
-    """Learn before long work that a bucket cannot be written.
+def require_writable(*outputs: Location) -> None:
+    """Check before long work that the buckets of the outputs can be written.
 
     Raises
     ------
     UnavailableError
-        There is no such bucket, or it may not be written.
+        A bucket does not exist, or may not be written.
     """
-    addresses = [one for one in places if isinstance(one, Address)]
+    addresses = [output for output in outputs if isinstance(output, Address)]
     if addresses:
         s3_upload.require_writable(addresses)
 
 
-def refuse_inputs(places: Iterable[Place], read_from: Iterable[Place], *, hint: str) -> None:
-    """Refuse to write over what the same command reads.
+def refuse_inputs(outputs: Iterable[Location], inputs: Iterable[Location], *, hint: str) -> None:
+    """Refuse to overwrite an input of the same command.
 
     Raises
     ------
     ParamsError
-        Naming the place.
+        Naming the output that is also an input.
     """
-    taken = {_resolved(one) for one in read_from}
-    for one in places:
-        if _resolved(one) in taken:
-            raise ParamsError(f"{one}: is an input of this very command", hint=hint)
+    read = {_resolve(location) for location in inputs}
+    for output in outputs:
+        if _resolve(output) in read:
+            raise ParamsError(f"{output}: is also an input of this command", hint=hint)
 
 
-def of_files(read_from: Iterable[DataFile]) -> list[Place]:
-    """The places of data files, those of S3 by their addresses there."""
-    return [place(str(one)) for one in read_from]
+def file_locations(data_files: Iterable[DataFile]) -> list[Location]:
+    """The locations of data files; of a copy from S3, its address there."""
+    return [parse(str(file)) for file in data_files]
 
 
-def _resolved(one: Place) -> Place:
-    return one.resolve() if isinstance(one, Path) else one
+def _resolve(location: Location) -> Location:
+    return location.resolve() if isinstance(location, Path) else location
 
 
-def _find(store: Any, wanted: Address) -> list[Address]:
-    """As `files.discover` does it; the order is that of the same files on a disk."""
-    sign = re.search(r"[*?\[]", wanted.key)
-    if sign:
-        below = s3.listed(store, wanted.key[: sign.start()], wanted=wanted)
-        found = [wanted] if wanted in below else [one for one in below if _matches(one.key, wanted.key)]
+def _find(store: Any, address: Address) -> list[Address]:
+    """Find objects as `files.discover` finds files, in the order that the same files have on a disk."""
+    wildcard = re.search(r"[*?\[]", address.key)
+    if wildcard:
+        below = s3.list_objects(store, address.key[: wildcard.start()], address=address)
+        found = [address] if address in below else [item for item in below if _matches(item.key, address.key)]
         missing = "no object matches"
-    elif wanted.key and not wanted.key.endswith("/") and s3.exists(store, wanted):
-        return [wanted]
+    elif address.key and not address.key.endswith("/") and s3.exists(store, address):
+        return [address]
     else:
-        folder = f"{wanted.key.rstrip('/')}/" if wanted.key.strip("/") else ""
-        below = s3.listed(store, folder, wanted=wanted)
-        found = [one for one in below if files.is_data(PurePosixPath(one.key.removeprefix(folder)))]
+        folder = f"{address.key.rstrip('/')}/" if address.key.strip("/") else ""
+        below = s3.list_objects(store, folder, address=address)
+        found = [item for item in below if files.is_data(PurePosixPath(item.key.removeprefix(folder)))]
         missing = "a prefix without data files" if below else "no such object, and none below it"
     if not found:
-        raise DataError(f"{wanted}: {missing}", hint="Check the key; it may name an object, a glob or a prefix.")
-    return sorted(found, key=lambda one: PurePosixPath(one.key).parts)
+        raise DataError(f"{address}: {missing}", hint="Check the key; it may name an object, a glob or a prefix.")
+    return sorted(found, key=lambda item: PurePosixPath(item.key).parts)
 
 
 def _matches(key: str, pattern: str) -> bool:
-    """Whether a key fits a glob, whose ``*`` stays between slashes and whose ``**`` does not."""
-    return _fit(key.split("/"), pattern.split("/"))
+    """Whether a key matches a glob; ``*`` matches no slash, ``**`` matches any number of folders."""
+    return _match_parts(key.split("/"), pattern.split("/"))
 
 
-def _fit(names: list[str], patterns: list[str]) -> bool:
+def _match_parts(names: list[str], patterns: list[str]) -> bool:
     if not patterns or not names:
-        return not names and all(one == "**" for one in patterns)
+        return not names and all(pattern == "**" for pattern in patterns)
     if patterns[0] == "**":
-        return _fit(names, patterns[1:]) or _fit(names[1:], patterns)
-    return fnmatchcase(names[0], patterns[0]) and _fit(names[1:], patterns[1:])
+        return _match_parts(names, patterns[1:]) or _match_parts(names[1:], patterns)
+    return fnmatchcase(names[0], patterns[0]) and _match_parts(names[1:], patterns[1:])

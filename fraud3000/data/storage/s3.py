@@ -1,4 +1,4 @@
-"""Objects in S3, or in what speaks its protocol: named, found, fetched, and what went wrong told in words.
+"""Objects in S3 or a compatible store: addresses, listing, download, and error messages.
 
 Keys, region, profile, endpoint and certificates come from the usual AWS variables and files.
 """
@@ -22,22 +22,22 @@ SCHEME = "s3://"
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _SECRET = re.compile(r"(?<=//)[^/@\s]*@")
 _DENIED = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "AuthorizationHeaderMalformed"}
-_OTHERWISE = "Check the address, and that the AWS keys belong to this endpoint and have not run out."
-_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 4, 30, 4  # no answer at all is told in about 20 s
+_OTHER_HINT = "Check the address, and that the AWS keys belong to this endpoint and have not expired."
+_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 4, 30, 4  # an unreachable endpoint is reported after about 20 s
 
 Purpose = Literal["read", "write"]
 
 
 @dataclass(frozen=True, order=True)
 class Address:
-    """The place of an object; its name has the parts that a path's has.
+    """Address of an object: bucket and key, with the name, stem and suffix that a path has.
 
     Examples
     --------
-    >>> place = Address.of("s3://bank/2026/march.csv")
-    >>> place.bucket, place.key, place.stem, place.suffix
+    >>> address = Address.from_uri("s3://bank/2026/march.csv")
+    >>> address.bucket, address.key, address.stem, address.suffix
     ('bank', '2026/march.csv', 'march', '.csv')
-    >>> str(place.with_name("april.csv"))
+    >>> str(address.with_name("april.csv"))
     's3://bank/2026/april.csv'
     """
 
@@ -45,18 +45,18 @@ class Address:
     key: str
 
     @classmethod
-    def of(cls, uri: str) -> Address:
-        """Take ``s3://bucket/key`` apart; the key is taken as it is written.
+    def from_uri(cls, uri: str) -> Address:
+        """Parse ``s3://bucket/key``; the key is not decoded.
 
         Raises
         ------
         ParamsError
-            It names no bucket, or one that cannot be.
+            It names no bucket, or the name is not valid.
         """
         bucket, _, key = uri.removeprefix(SCHEME).partition("/")
         if not _BUCKET.fullmatch(bucket):
-            found = f"'{bucket}' cannot be a bucket" if bucket and "@" not in bucket else "it names no bucket"
-            raise ParamsError(f"{without_secret(uri)}: {found}", hint="Write s3://bucket/key.")
+            problem = f"'{bucket}' is not a bucket name" if bucket and "@" not in bucket else "it names no bucket"
+            raise ParamsError(f"{without_secret(uri)}: {problem}", hint="Write s3://bucket/key.")
         return cls(bucket, key)
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class Address:
 
 
 def is_uri(location: object) -> bool:
-    """Whether a location lies in S3.
+    """Whether a location is an address in S3.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def is_uri(location: object) -> bool:
 
 
 def without_secret(text: str) -> str:
-    """A text with what stands before the @ of its addresses taken out.
+    """Remove user names and passwords (the part before @) from the addresses in a text.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def without_secret(text: str) -> str:
 
 
 def client() -> Any:
-    """A client of the store, which tries again after a growing wait where trying again can help.
+    """Create an S3 client that retries temporary failures with growing waits.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def client() -> Any:
 
 
 def exists(store: Any, address: Address) -> bool:
-    """Whether there is an object at just this address.
+    """Whether there is an object at exactly this address.
 
     Raises
     ------
@@ -137,18 +137,18 @@ def exists(store: Any, address: Address) -> bool:
     """
     from botocore.exceptions import ClientError
 
-    with told(address, "read"):
+    with translate_errors(address, "read"):
         try:
             store.head_object(Bucket=address.bucket, Key=address.key)
         except ClientError as error:
-            if _status(error) != 404:  # of a bucket that is missing, listing tells more
+            if _status(error) != 404:  # if the bucket is missing, listing it gives a better message
                 raise
             return False
     return True
 
 
-def listed(store: Any, prefix: str, *, wanted: Address) -> list[Address]:
-    """All objects of the wanted one's bucket below a prefix, without those that only stand for a folder.
+def list_objects(store: Any, prefix: str, *, address: Address) -> list[Address]:
+    """List the objects below a prefix in the bucket of an address, without folder markers (keys that end with /).
 
     Raises
     ------
@@ -157,21 +157,21 @@ def listed(store: Any, prefix: str, *, wanted: Address) -> list[Address]:
     UnavailableError
         The endpoint does not answer.
     """
-    with told(wanted, "read"):
-        pages = store.get_paginator("list_objects_v2").paginate(Bucket=wanted.bucket, Prefix=prefix)
+    with translate_errors(address, "read"):
+        pages = store.get_paginator("list_objects_v2").paginate(Bucket=address.bucket, Prefix=prefix)
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-    return [replace(wanted, key=key) for key in keys if not key.endswith("/")]
+    return [replace(address, key=key) for key in keys if not key.endswith("/")]
 
 
 def download(store: Any, copies: Mapping[Address, Path]) -> None:
-    """Copy objects to files, large ones in several parts at a time.
+    """Copy objects to files; large objects are copied in several parts at a time.
 
     Raises
     ------
     DataError
-        An object is not there, or may not be read.
+        An object does not exist, or may not be read.
     UnavailableError
-        The endpoint does not answer, or there is no room for a copy.
+        The endpoint does not answer, or there is no disk space for a copy.
     """
     from boto3.s3.transfer import TransferConfig
 
@@ -179,7 +179,7 @@ def download(store: Any, copies: Mapping[Address, Path]) -> None:
         logger.info("fetching {}", address)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with told(address, "read"):
+            with translate_errors(address, "read"):
                 settings = TransferConfig(preferred_transfer_client="classic")
                 store.download_file(address.bucket, address.key, str(path), Config=settings)
         except OSError as error:
@@ -190,63 +190,63 @@ def download(store: Any, copies: Mapping[Address, Path]) -> None:
 
 
 @contextmanager
-def told(address: Address, purpose: Purpose) -> Iterator[None]:
-    """Tell what the AWS library raises in words of ours, with the address and without any secret."""
+def translate_errors(address: Address, purpose: Purpose) -> Iterator[None]:
+    """Turn errors of the AWS library into FraudErrors that name the address and contain no secret."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
     except ClientError as error:
-        raise _refusal(error, address, purpose) from error
+        raise _response_error(error, address, purpose) from error
     except (BotoCoreError, Boto3Error) as error:
-        raise _failure(error, address, purpose) from error
+        raise _connection_error(error, address, purpose) from error
 
 
-def _refusal(error: Any, address: Address, purpose: Purpose) -> FraudError:
-    """What the endpoint answered."""
+def _response_error(error: Any, address: Address, purpose: Purpose) -> FraudError:
+    """The error for a response with an error status."""
     code, status = error.response.get("Error", {}).get("Code", ""), _status(error)
     verb = "read" if purpose == "read" else "written"
     kind = DataError if purpose == "read" else UnavailableError
     if code == "NoSuchBucket":
         return kind(f"{address}: there is no bucket '{address.bucket}'", hint="Check the name and AWS_ENDPOINT_URL.")
     if status == 404 and code != "NoSuchUpload":
-        return kind(f"{address}: no such object", hint="Check the key: it is taken as written, capitals and all.")
+        return kind(f"{address}: no such object", hint="Check the key; upper and lower case differ.")
     if status in (401, 403) or code in _DENIED:
         reason = "" if code in ("", str(status), "AccessDenied") else f" ({code})"
         return kind(
             f"{address}: may not be {verb}: access denied{reason}",
-            hint="Check AWS_PROFILE or the keys, and that they are allowed what docs/s3.md lists.",
+            hint="Check AWS_PROFILE or the keys, and that they have the permissions that docs/s3.md lists.",
         )
     if status >= 500 or status in (412, 429):
         return UnavailableError(
             f"{address}: cannot be {verb} now ({code or status})", hint="Wait, and run the command again."
         )
-    said = without_secret(error.response.get("Error", {}).get("Message", "")) or f"status {status}"
-    return kind(f"{address}: cannot be {verb} ({code}: {said})", hint=_OTHERWISE)
+    message = without_secret(error.response.get("Error", {}).get("Message", "")) or f"status {status}"
+    return kind(f"{address}: cannot be {verb} ({code}: {message})", hint=_OTHER_HINT)
 
 
-def _failure(error: Exception, address: Address, purpose: Purpose) -> FraudError:
-    """What kept a request from being answered; only connections are worth another try."""
+def _connection_error(error: Exception, address: Address, purpose: Purpose) -> FraudError:
+    """The error for a request without a response; only connection failures are worth a retry."""
     from boto3.exceptions import RetriesExceededError
     from botocore import exceptions
 
     kind = DataError if purpose == "read" else UnavailableError
-    said = without_secret(str(error))
+    message = without_secret(str(error))
     if isinstance(error, exceptions.SSLError):
         return UnavailableError(
-            f"{address}: the certificate of the endpoint is not accepted ({said})",
+            f"{address}: the certificate of the endpoint is not accepted ({message})",
             hint="Name the authority that signed it with AWS_CA_BUNDLE.",
         )
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError | RetriesExceededError):
         return UnavailableError(
-            f"{address}: the endpoint does not answer ({said})",
+            f"{address}: the endpoint does not answer ({message})",
             hint="Check AWS_ENDPOINT_URL and the network, and run the command again.",
         )
     if isinstance(error, exceptions.ParamValidationError):
-        return ParamsError(f"{address}: not an address ({' '.join(said.split())})", hint="Write s3://bucket/key.")
+        return ParamsError(f"{address}: not an address ({' '.join(message.split())})", hint="Write s3://bucket/key.")
     return kind(
-        f"{address}: no AWS credentials that can be used ({said})",
+        f"{address}: no usable AWS credentials ({message})",
         hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.",
     )
 

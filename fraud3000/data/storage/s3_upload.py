@@ -1,7 +1,7 @@
-"""Files that appear in S3 as one set, or not at all.
+"""Atomic upload of several files to S3 by multipart uploads: all objects appear, or none.
 
-Every part of every object is sent before the first object is completed; until then nothing can be
-seen. What fails or is interrupted is aborted, so that no part is left to be paid for.
+Every part of every object is sent before the first object is completed; until then no object is
+visible. Uploads that fail or are interrupted are aborted, so that no parts remain that cost money.
 """
 
 from __future__ import annotations
@@ -31,59 +31,59 @@ _TOKEN = "fraud3000-upload"  # noqa: S105  a name in the object's metadata
 
 
 def upload(files: Mapping[Address, Path]) -> None:
-    """Copy files to their addresses; the first is completed last, so who sees it sees all.
+    """Copy files to their addresses; the first is completed last, so a reader that sees it sees all of them.
 
     Raises
     ------
     UnavailableError
-        An object cannot be written. The message names those that appeared all the same, which can
-        only be after all parts had arrived.
+        An object cannot be written. The message names the objects that appeared nevertheless, which is
+        possible only after all parts have arrived.
     """
-    begun: list[_Upload] = []
-    sender = s3.client()
+    uploads: list[_Upload] = []
+    store = s3.client()
     try:
         for address, path in files.items():
             with uninterrupted():
-                begun.append(_Upload(sender, address, path))
-        _send(begun)
+                uploads.append(_Upload(store, address, path))
+        _send(uploads)
         with uninterrupted():
-            _complete(begun[::-1])
+            _complete(uploads[::-1])
     except BaseException:
         with uninterrupted():
-            for one in begun:
-                one.abort()
+            for started in uploads:
+                started.abort()
         raise
 
 
 def require_writable(addresses: Iterable[Address]) -> None:
-    """Make sure, by beginning an upload and aborting it, that objects may be written.
+    """Check that objects may be written, by starting an upload and aborting it.
 
     Raises
     ------
     UnavailableError
-        There is no such bucket, or it may not be written.
+        The bucket does not exist, or may not be written.
     """
-    sender = s3.client()
+    store = s3.client()
     for address in addresses:
         with uninterrupted():
-            _Upload(sender, address, Path()).abort()
+            _Upload(store, address, Path()).abort()
 
 
 class _Upload:
-    """One object on its way."""
+    """Multipart upload of one file."""
 
-    def __init__(self, sender: Any, address: Address, path: Path) -> None:
-        self._client, self.address, self._path = sender, address, path
-        self._where = {"Bucket": address.bucket, "Key": address.key}
+    def __init__(self, store: Any, address: Address, path: Path) -> None:
+        self._client, self.address, self._path = store, address, path
+        self._target = {"Bucket": address.bucket, "Key": address.key}
         self._token = uuid.uuid4().hex
         self._parts: dict[int, dict[str, Any]] = {}
-        self._over = False
-        with s3.told(address, "write"):
-            begun = sender.create_multipart_upload(**self._where, Metadata={_TOKEN: self._token})
-        self._id = begun["UploadId"]
+        self._completed = False
+        with s3.translate_errors(address, "write"):
+            response = store.create_multipart_upload(**self._target, Metadata={_TOKEN: self._token})
+        self._id = response["UploadId"]
 
     def spans(self) -> list[tuple[int, int, int]]:
-        """Number, first byte and length of each part; an empty file has one, of nothing."""
+        """Number, first byte and length of each part; an empty file has one empty part."""
         size = self._path.stat().st_size
         length = max(PART, math.ceil(size / _MOST_PARTS))
         starts = range(0, max(size, 1), length)
@@ -93,48 +93,48 @@ class _Upload:
         with self._path.open("rb") as file:
             file.seek(start)
             body = _Body(file.read(length), stop)
-        with s3.told(self.address, "write"):
-            sent = self._client.upload_part(**self._where, UploadId=self._id, PartNumber=number, Body=body)
-        checks = {name: sent[name] for name in ("ETag", "ChecksumCRC32") if name in sent}
+        with s3.translate_errors(self.address, "write"):
+            response = self._client.upload_part(**self._target, UploadId=self._id, PartNumber=number, Body=body)
+        checks = {name: response[name] for name in ("ETag", "ChecksumCRC32") if name in response}
         self._parts[number] = {"PartNumber": number, **checks}
 
     def complete(self) -> None:
-        """Let the object appear; where the answer was lost, look whether it did."""
+        """Complete the upload, so that the object appears; if the response is lost, check whether it did."""
         parts = [self._parts[number] for number in sorted(self._parts)]
         try:
-            with s3.told(self.address, "write"):
+            with s3.translate_errors(self.address, "write"):
                 self._client.complete_multipart_upload(
-                    **self._where, UploadId=self._id, MultipartUpload={"Parts": parts}
+                    **self._target, UploadId=self._id, MultipartUpload={"Parts": parts}
                 )
         except FraudError:
             if not self._has_appeared():
                 raise
-        self._over = True
+        self._completed = True
 
     def abort(self) -> None:
-        """Drop what was sent; that it cannot be dropped must not hide why it should be."""
-        if self._over:
+        """Abort the upload; a failure is only logged, because it must not hide the error that led here."""
+        if self._completed:
             return
         try:
-            with s3.told(self.address, "write"):
-                self._client.abort_multipart_upload(**self._where, UploadId=self._id)
+            with s3.translate_errors(self.address, "write"):
+                self._client.abort_multipart_upload(**self._target, UploadId=self._id)
         except FraudError as error:
             logger.warning("an unfinished upload of {} could not be removed: {}", self.address, error.message)
 
     def _has_appeared(self) -> bool:
         try:
-            with s3.told(self.address, "read"):
-                return bool(self._client.head_object(**self._where)["Metadata"].get(_TOKEN) == self._token)
+            with s3.translate_errors(self.address, "read"):
+                return bool(self._client.head_object(**self._target)["Metadata"].get(_TOKEN) == self._token)
         except FraudError:
             return False
 
 
 class _Stopped(BaseException):
-    """Another part failed, or the user wants no more; no Exception, so that nothing tries again."""
+    """Another part failed, or the user interrupted; not an Exception, so that the library does not retry."""
 
 
 class _Body(io.BytesIO):
-    """A part's bytes, which break off at once when the set is given up."""
+    """The bytes of a part; reading stops at once when the upload is given up."""
 
     def __init__(self, content: bytes, stop: threading.Event) -> None:
         super().__init__(content)
@@ -146,13 +146,13 @@ class _Body(io.BytesIO):
         return super().read(size)
 
 
-def _send(begun: list[_Upload]) -> None:
+def _send(uploads: list[_Upload]) -> None:
     stop = threading.Event()
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        waiting = [pool.submit(one.send, *span, stop) for one in begun for span in one.spans()]
-        logger.info("uploading {} objects in {} parts", len(begun), len(waiting))
-        for part in as_completed(waiting):
+        tasks = [pool.submit(started.send, *span, stop) for started in uploads for span in started.spans()]
+        logger.info("uploading {} objects in {} parts", len(uploads), len(tasks))
+        for part in as_completed(tasks):
             part.result()
     finally:
         stop.set()
@@ -160,12 +160,12 @@ def _send(begun: list[_Upload]) -> None:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _complete(begun: list[_Upload]) -> None:
+def _complete(uploads: list[_Upload]) -> None:
     appeared: list[str] = []
-    for one in begun:
+    for started in uploads:
         try:
-            one.complete()
+            started.complete()
         except FraudError as error:
-            seen = f"; {', '.join(appeared)} can be seen already" if appeared else ""
-            raise UnavailableError(f"{error.message}{seen}", hint=error.hint) from error
-        appeared.append(str(one.address))
+            visible = f"; {', '.join(appeared)} can be seen already" if appeared else ""
+            raise UnavailableError(f"{error.message}{visible}", hint=error.hint) from error
+        appeared.append(str(started.address))

@@ -1,4 +1,4 @@
-"""Frames kept on disk piece by piece, so that memory holds one piece at a time."""
+"""Frames spilled to disk piece by piece, so that memory holds one piece at a time."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ Item = TypeVar("Item")
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Cut into lists of so many items, the last one perhaps shorter.
+    """Cut items into lists of `size` items; the last list may be shorter.
 
     Examples
     --------
     >>> list(batched("abc", 2))
     [['a', 'b'], ['c']]
     """
-    left = iter(items)
-    while block := list(islice(left, size)):
+    remaining = iter(items)
+    while block := list(islice(remaining, size)):
         yield block
 
 
-def in_pieces(rows: pl.LazyFrame, size: int = SLICE) -> Iterator[pl.DataFrame]:
-    """The rows of a file in order, so many at a time.
+def read_slices(rows: pl.LazyFrame, size: int = SLICE) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a file in order, `size` at a time.
 
     Examples
     --------
-    >>> [piece["a"].to_list() for piece in in_pieces(pl.LazyFrame({"a": [1, 2, 3]}), 2)]
+    >>> [piece["a"].to_list() for piece in read_slices(pl.LazyFrame({"a": [1, 2, 3]}), 2)]
     [[1, 2], [3]]
     """
     count = rows.select(pl.len()).collect().item()
@@ -44,12 +44,12 @@ def in_pieces(rows: pl.LazyFrame, size: int = SLICE) -> Iterator[pl.DataFrame]:
 
 
 class Spill:
-    """Rows written piece after piece and read back in that order.
+    """Rows written to disk piece by piece and read back in the same order.
 
     Parameters
     ----------
     folder
-        Where the pieces go; made with the first of them.
+        Where the pieces are written; created with the first piece.
     schema
         The columns; by default those of the first piece.
     """
@@ -61,7 +61,7 @@ class Spill:
         self.height = 0
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Write one more piece; all pieces have the same columns."""
+        """Write another piece; all pieces have the same columns."""
         self._empty = rows.clear() if self._empty is None else self._empty
         if rows.is_empty():
             return
@@ -72,35 +72,35 @@ class Spill:
         self.height += rows.height
 
     def pieces(self) -> Iterator[pl.DataFrame]:
-        """Each piece as it was written; none that is empty."""
+        """Yield each piece as it was written; empty pieces are left out."""
         for path in self._pieces:
             yield pl.read_parquet(path, glob=False)
 
     def scans(self) -> list[pl.LazyFrame]:
-        """Each piece, unread."""
+        """Each piece as a lazy frame."""
         return [pl.scan_parquet(path, glob=False) for path in self._pieces]
 
     @property
     def rows(self) -> pl.LazyFrame:
-        """All pieces as one frame."""
+        """All pieces as one lazy frame."""
         if self._pieces:
             return pl.scan_parquet(list(self._pieces), glob=False)
         return (pl.DataFrame() if self._empty is None else self._empty).lazy()
 
     def clear(self) -> None:
-        """Remove what was written."""
+        """Delete all pieces."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._pieces.clear()
         self.height = 0
 
 
 class PartitionedSpill:
-    """Rows dealt out to parts, each of which is read back whole, with its rows in the order they came in.
+    """Rows partitioned by a number, on disk where memory is short; a partition is read back with its rows in input order.
 
     Parameters
     ----------
     folder
-        Where rows go that are more than memory should hold.
+        Where rows are written once more than `size` are in memory.
     size
         Rows held in memory at a time.
     schema
@@ -108,45 +108,45 @@ class PartitionedSpill:
 
     Examples
     --------
-    >>> spread = Spread(Path("nowhere"))
-    >>> spread.add(pl.DataFrame({"a": [5, 6, 7, 8]}), pl.Series([1, 0, 1, 0]))
-    >>> spread.take(1)["a"].to_list()
+    >>> partitions = PartitionedSpill(Path("nowhere"))
+    >>> partitions.add(pl.DataFrame({"a": [5, 6, 7, 8]}), pl.Series([1, 0, 1, 0]))
+    >>> partitions.take(1)["a"].to_list()
     [5, 7]
     """
 
     def __init__(self, folder: Path, size: int = SLICE, *, schema: Mapping[str, pl.DataType] | None = None) -> None:
         self._folder, self._size = folder, size
         self._written: dict[int, Spill] = {}
-        self._held: defaultdict[int, list[pl.DataFrame]] = defaultdict(list)
+        self._in_memory: defaultdict[int, list[pl.DataFrame]] = defaultdict(list)
         self._empty, self._height = pl.DataFrame(schema=schema), 0
 
     def add(self, rows: pl.DataFrame, parts: pl.Series) -> None:
-        """Deal out rows; all have the same columns.
+        """Add rows to their partitions; all rows have the same columns.
 
         Parameters
         ----------
         parts
-            The part that each row goes to, a whole number.
+            The partition of each row, a whole number.
         """
         self._empty = rows.clear() if not self._empty.width else self._empty
-        dealt = rows.with_columns(parts.alias(_PART)).partition_by(_PART, as_dict=True, include_key=False)
-        for (part,), those in dealt.items():
-            self._held[part].append(those)
+        partitions = rows.with_columns(parts.alias(_PART)).partition_by(_PART, as_dict=True, include_key=False)
+        for (part,), members in partitions.items():
+            self._in_memory[part].append(members)
         self._height += rows.height
         if self._height > self._size:
             self._write()
 
     def _write(self) -> None:
-        for part, held in self._held.items():
-            self._written.setdefault(part, Spill(self._folder / str(part))).add(pl.concat(held))
-        self._held.clear()
+        for part, frames in self._in_memory.items():
+            self._written.setdefault(part, Spill(self._folder / str(part))).add(pl.concat(frames))
+        self._in_memory.clear()
         self._height = 0
 
     def take(self, part: int) -> pl.DataFrame:
-        """Give out a part's rows, once."""
+        """Return the rows of a partition and remove them."""
         written = self._written.pop(part, None)
         rows: pl.DataFrame = pl.concat(
-            [*(written.pieces() if written else ()), *self._held.pop(part, ())] or [self._empty]
+            [*(written.pieces() if written else ()), *self._in_memory.pop(part, ())] or [self._empty]
         )
         if written:
             written.clear()

@@ -65,14 +65,14 @@ def generate(catalogue: Catalogue, *, rows: int = 20_000, seed: int = 2018) -> A
     events = pl.concat([background, late, generator.on_edges(background, late, rows // 8 - late.height)])
     arrived = _in_arrival_order(generator.with_resent_rows(generator.with_all_columns(events)))
     content = [name for name in arrived.columns if name not in ("labelled_at", "again")]
-    resolved = duplicates.settle(arrived, content)
+    resolved = duplicates.deduplicate(arrived, content)
     delay = timedelta(seconds=catalogue.label_delay)
     ledger = visibility.merge(
-        visibility.ledger_of(resolved.kept, delay),
-        duplicates.differing_labels(resolved.kept, resolved.duplicates, delay),
-        generator.records(resolved.kept),
+        visibility.ledger_from_rows(resolved.first_rows, delay),
+        duplicates.differing_labels(resolved.first_rows, resolved.duplicates, delay),
+        generator.records(resolved.first_rows),
     )
-    transactions = resolved.kept.select(content)
+    transactions = resolved.first_rows.select(content)
     statistics = {
         **stream_statistics(transactions, ledger, catalogue),
         "duplicates, removed": resolved.duplicates.height,

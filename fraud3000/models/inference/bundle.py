@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from fraud3000 import strict_json
-from fraud3000.data.storage.atomic_write import whole
+from fraud3000.data.storage.atomic_write import atomic_outputs
 from fraud3000.errors import ScorerError
 from fraud3000.features.spec.catalogue import CONTRACT_VERSION
 from fraud3000.strict_json import MOST_JSON_BYTES, InvalidPartError, Strict
@@ -81,7 +81,7 @@ def write(folder: Path, files: Mapping[str, bytes], *, catalogue_hash: str) -> s
     text = (json.dumps(manifest, indent=2) + "\n").encode()
     for name, content in files.items():
         _require_size(folder / name, len(content), hint="Train with fewer or shorter categories, or a smaller model.")
-    with whole(folder) as (part,):
+    with atomic_outputs(folder) as (part,):
         part.mkdir()
         for name, content in {**files, MANIFEST: text}.items():
             (part / name).write_bytes(content)

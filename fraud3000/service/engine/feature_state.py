@@ -13,7 +13,7 @@ import polars as pl
 from loguru import logger
 
 from fraud3000.data.storage import atomic_write
-from fraud3000.data.storage.spill import in_pieces
+from fraud3000.data.storage.spill import read_slices
 from fraud3000.errors import ScorerError
 from fraud3000.features.online import FeatureStore
 from fraud3000.features.online.row_features import Value
@@ -126,7 +126,7 @@ def from_seed(root: Path, catalogue: Catalogue) -> FeatureStore:
     store = FeatureStore(catalogue)
     if (root / HISTORY).exists():
         store.absorb(pl.read_parquet(root / HISTORY, n_rows=0), pl.read_parquet(root / LABELS))
-        for piece in in_pieces(pl.scan_parquet(root / HISTORY)):
+        for piece in read_slices(pl.scan_parquet(root / HISTORY)):
             store.absorb(piece)
     return store
 
@@ -176,7 +176,7 @@ def save(root: Path, store: FeatureStore, end: tuple[int, bytes]) -> Path:
     number, seal = end
     path = _folder(root, store.catalogue) / f"{number:015d}-{seal.hex()[:16]}.snapshot"
     if not path.exists():
-        with atomic_write.whole(path) as (part,), part.open("wb") as file:
+        with atomic_write.atomic_outputs(path) as (part,), part.open("wb") as file:
             store.snapshot(file)
     for old in sorted(path.parent.glob("*.snapshot"))[:-_MAX_SNAPSHOTS]:
         old.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from fraud3000.data.cleaning.duplicates import NOT_CONTENT
-from fraud3000.data.storage.spill import in_pieces
+from fraud3000.data.storage.spill import read_slices
 from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.service.journal.entries import Row
 from fraud3000.service.journal.interface import Journal
@@ -47,7 +47,7 @@ class SeedHistory:
         rows = pl.scan_parquet(path)
         hashes = [
             np.fromiter(map(hash, piece["transaction_id"].to_list()), np.int64)
-            for piece in in_pieces(rows.select("transaction_id"))
+            for piece in read_slices(rows.select("transaction_id"))
         ]
         self._hashes = np.sort(np.concatenate([self._hashes, *hashes]))
         self.rows = len(self._hashes)

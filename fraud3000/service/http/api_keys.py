@@ -151,7 +151,7 @@ class ApiKeys:
         """Lock the file's folder, so that no other process changes the file between reading and writing it."""
         with ExitStack() as locks:
             try:
-                locks.enter_context(file_lock.only_one(self.path.parent, doing="change of keys", wait=True))
+                locks.enter_context(file_lock.exclusive_lock(self.path.parent, operation="change of keys", wait=True))
             except UnavailableError as error:
                 reason = getattr(error.__cause__, "strerror", None) or error.message
                 raise UnavailableError(
@@ -161,7 +161,7 @@ class ApiKeys:
             yield
 
     def _write(self, keys: list[ApiKey]) -> None:
-        with atomic_write.whole(self.path) as (part,):
+        with atomic_write.atomic_outputs(self.path) as (part,):
             part.touch(mode=0o600)
             part.write_text(json.dumps([asdict(key) for key in keys], indent=2) + "\n", encoding="utf-8")
         self._version = None
@@ -220,7 +220,7 @@ def master_key(environ: Mapping[str, str]) -> str | None:
     >>> master_key({}) is None
     True
     """
-    key = secrets.secret(environ, VARIABLE) or ""
+    key = secrets.read_secret(environ, VARIABLE) or ""
     if key and len(key) < MIN_LENGTH:
         raise ParamsError(
             f"{VARIABLE}: too short to be a secret ({len(key)} characters)",

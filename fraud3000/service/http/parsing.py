@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
 from fraud3000.errors import CheckFailed, DataError, FraudError, ScorerError, UnavailableError
-from fraud3000.redact import excerpt, in_id, mask
+from fraud3000.redact import excerpt, find_in_id, mask
 from fraud3000.service.http import json_pieces
 from fraud3000.service.http.alert_query import AlertQuery
 from fraud3000.service.http.schemas import MAX_ID_LENGTH, MAX_ROWS, ErrorDetail, ErrorResponse, ScoreQuery
@@ -247,7 +247,7 @@ def _reject_repeated_key(pairs: list[tuple[str, Any]]) -> None:
 def id_of(item: Any) -> str | None:
     """Return the transaction id of an invalid item; None if it has no valid id, or one that contains a card number."""
     id_ = item.get("transaction_id")
-    valid = isinstance(id_, str) and len(id_) <= MAX_ID_LENGTH and not in_id(id_).passes
+    valid = isinstance(id_, str) and len(id_) <= MAX_ID_LENGTH and not find_in_id(id_).passes
     return id_ if valid else None
 
 

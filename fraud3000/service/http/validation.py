@@ -16,7 +16,7 @@ from fraud3000.data.cleaning.roles import KeyLoader
 from fraud3000.data.reading.columns import snake_case
 from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import ColumnMapping, Span
-from fraud3000.redact import excerpt, in_id, is_card_number, mask
+from fraud3000.redact import excerpt, find_in_id, is_card_number, mask
 from fraud3000.schema import APPROVED, REFUND
 from fraud3000.service.engine.label_input import LabelInput
 from fraud3000.service.http.schemas import ErrorDetail, LabelRecord, transaction_model
@@ -179,7 +179,7 @@ class RequestValidator:
         return None
 
     def _id_error(self, role: str, value: str) -> ErrorDetail | None:
-        if role not in self._searched or not in_id(value).passes:
+        if role not in self._searched or not find_in_id(value).passes:
             return None
         hint = _HASHED_CARD if role == "card_id" else _OTHER_ID.format(role)
         return ErrorDetail(code="card_number", message=f"{role}: contains a card number", hint=hint)

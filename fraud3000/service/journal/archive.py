@@ -221,7 +221,7 @@ def _expired(row: SealedRow) -> SealedRow:
 def _write(rows: Iterable[SealedRow], path: Path) -> None:
     values = [(row.number, row.kind, row.transaction_id, row.body, row.personal, row.seal, row.digest) for row in rows]
     frame = pl.DataFrame(values, schema=_SCHEMA, orient="row")
-    with atomic_write.whole(path) as (part,):
+    with atomic_write.atomic_outputs(path) as (part,):
         frame.write_parquet(part, row_group_size=_ROW_GROUP, statistics=True)
 
 

@@ -96,7 +96,7 @@ def audit_key(environ: Mapping[str, str]) -> bytes:
     fraud3000.errors.ParamsError: FRAUD3000_AUDIT_KEY: too short to be a key (5 characters)
     Hint: Set it to a random text of at least 32 characters: `openssl rand -hex 32` makes one.
     """
-    key = secrets.secret(environ, VARIABLE) or ""
+    key = secrets.read_secret(environ, VARIABLE) or ""
     if key and len(key) < SHORTEST:
         raise ParamsError(
             f"{VARIABLE}: too short to be a key ({len(key)} characters)",

@@ -102,7 +102,7 @@ def finish(path: Path) -> Path | None:
 
 
 def _rebuild_from_database(path: Path, key: bytes, checkpoints: CheckpointClaims, mark: Mark | None) -> Rebuild:
-    with atomic_write.beside(path) as scratch:
+    with atomic_write.scratch_dir(path) as scratch:
         source = _copy(path, scratch)
         try:
             with closing(connect(source)) as damaged:

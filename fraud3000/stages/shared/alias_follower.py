@@ -71,5 +71,5 @@ class AliasFollower:
         version, folder = registry.resolve(self._model, self._registry, self._workspace.root)
         if not model_pointer.agrees(self._workspace, standing, self._model, folder):
             model_pointer.require_usable(version, folder, self._registry)
-            with file_lock.only_one(self._workspace.models, doing="promotion"):
+            with file_lock.exclusive_lock(self._workspace.models, operation="promotion"):
                 model_pointer.export(self._workspace, standing, self._model, folder)

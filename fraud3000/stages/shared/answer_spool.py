@@ -9,7 +9,7 @@ import polars as pl
 
 from fraud3000.data.cleaning.clean import Intake
 from fraud3000.data.cleaning.file_rows import DUPLICATE, KEPT
-from fraud3000.data.storage.external_sort import in_order
+from fraud3000.data.storage.external_sort import sort_pieces
 from fraud3000.data.storage.spill import SLICE, Spill
 from fraud3000.schema import SCORED
 
@@ -38,7 +38,7 @@ class AnswerSpool:
     def in_input_order(self) -> Spill:
         """One answer for each accepted row; a duplicate has that of the row it repeats."""
         scored, repeated = Spill(self._folder / "scored", SCORED), pl.concat(self._repeated)
-        answers = in_order(self._given.scans(), ["place"], SLICE, self._folder / "order")
+        answers = sort_pieces(self._given.scans(), ["place"], SLICE, self._folder / "order")
         for rows, mine in _side_by_side(self._incoming.outcomes(), answers):
             first = rows.filter(pl.col("outcome") == KEPT).select("place").join(mine, on="place", how="left")
             again = rows.filter(pl.col("outcome") == DUPLICATE).select("place", "transaction_id")

@@ -14,8 +14,8 @@ from fraud3000 import durations
 from fraud3000.data import quality
 from fraud3000.data.cleaning import cards
 from fraud3000.data.cleaning.clean import Intake
-from fraud3000.data.storage.external_sort import in_order
-from fraud3000.data.storage.spill import SLICE, PartitionedSpill, Spill, in_pieces
+from fraud3000.data.storage.external_sort import sort_pieces
+from fraud3000.data.storage.spill import SLICE, PartitionedSpill, Spill, read_slices
 from fraud3000.errors import DataError
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.params import ColumnMapping
@@ -75,7 +75,7 @@ class History:
             return transactions
         ordered = Spill(folder / "history")
         pieces = [transactions.slice(start, SLICE) for start in range(0, rows, SLICE)]
-        for piece in in_order(pieces, ["ts", "transaction_id"], SLICE, folder / "history-order"):
+        for piece in sort_pieces(pieces, ["ts", "transaction_id"], SLICE, folder / "history-order"):
             ordered.add(piece)
         return ordered.rows
 
@@ -155,14 +155,14 @@ def in_both(before: pl.LazyFrame, rows: pl.LazyFrame, folder: Path) -> Iterator[
         `row` in the history, `place` in the input, and whether the row is `still_silent`.
     """
     theirs = _numbered(before.select("transaction_id", "labelled"))
-    mine = in_pieces(rows.select("transaction_id", "place", silent=pl.col("is_fraud").is_null()))
+    mine = read_slices(rows.select("transaction_id", "place", silent=pl.col("is_fraud").is_null()))
     for found in _matched(theirs, mine, "transaction_id", folder / "ids"):
         yield found.select("row", "place", still_silent=~pl.col("labelled") & pl.col("silent"))
 
 
 def _numbered(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     number = 0
-    for piece in in_pieces(rows):
+    for piece in read_slices(rows):
         yield piece.with_row_index("row", offset=number)
         number += piece.height
 
@@ -183,7 +183,7 @@ def _matched(
 
 def _sorted(transactions: pl.LazyFrame) -> bool:
     last = None
-    for piece in in_pieces(transactions.select("ts")):
+    for piece in read_slices(transactions.select("ts")):
         ts = piece["ts"]
         if not ts.is_sorted() or (last is not None and ts[0] < last):
             return False

@@ -64,7 +64,7 @@ def export(workspace: Workspace, standing: AliasState, alias: str, folder: Path)
         The files cannot be written.
     """
     require_same_history(workspace, standing)
-    with atomic_write.whole(workspace.pointer(alias), workspace.promotions) as (told, history):
+    with atomic_write.atomic_outputs(workspace.pointer(alias), workspace.promotions) as (told, history):
         told.write_text(pointer(alias, standing.aliases[alias], folder), encoding="utf-8")
         history.write_text("".join(f"{entry.line}\n" for entry in standing.history), encoding="utf-8")
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraud3000.data.storage.spill import in_pieces
+from fraud3000.data.storage.spill import read_slices
 from fraud3000.features.spec.catalogue import Catalogue
 
 Ints = NDArray[np.int64]
@@ -52,14 +52,14 @@ class TimeOrderedRows:
     def before(self, moments: Sequence[int]) -> Ints:
         """How many rows lie before each of some moments, in microseconds."""
         found = np.zeros(len(moments), dtype=np.int64)
-        for piece in in_pieces(self.rows.select("ts")):
+        for piece in read_slices(self.rows.select("ts")):
             found += np.searchsorted(_epoch(piece), moments)
         return found
 
     def column(self, name: str) -> Iterator[pl.DataFrame]:
         """A column of the rows that count, piece by piece."""
         start = 0
-        for piece in in_pieces(self.rows.select(name)):
+        for piece in read_slices(self.rows.select(name)):
             yield piece.filter(pl.Series(self.counts[start : start + piece.height]))
             start += piece.height
 
@@ -121,7 +121,7 @@ class Stream:
             TRANSACTIONS with `place`, which is null for rows of the history; about `size` rows of either.
         """
         if not self.timed:
-            yield from (self._labelled(rows) for rows in in_pieces(self.new.rows, size))
+            yield from (self._labelled(rows) for rows in read_slices(self.new.rows, size))
             return
         parts = [part for part in (self.before, self.new) if part is not None]
         since, until = self._reach(catalogue)

@@ -75,7 +75,7 @@ def up_to_now(workspace: Workspace, params: Params) -> TrainingInputs:
             "train --final: the data has no time, so none of its rows is newer than others",
             hint="Promote the version that was judged; map a time under prepare.mapping.columns.ts to refit it later.",
         )
-    boundaries = splits.final(split, at, params.prepare.label_delay)
+    boundaries = splits.final_boundaries(split, at, params.prepare.label_delay)
     spans = {"train": boundaries.train, "valid": boundaries.valid}
     rows = {name: _within(workspace, span) for name, span in spans.items() if span is not None}
     return _inputs(workspace, boundaries, rows)
