@@ -102,7 +102,12 @@ BATCH = (
     _sweeps(
         "what arrives later is not seen", inside="def out_of_order(", old="newest_before > seq[place]", new="False"
     ),
-    _batch("a window ends its delay before t", inside="return WindowEdges(", old="durations.seconds(feature.delay)", new="0"),
+    _batch(
+        "a window ends its delay before t",
+        inside="return WindowEdges(",
+        old="durations.seconds(feature.delay)",
+        new="0",
+    ),
     _batch("a bucket is closed when t is past it", inside="def hands(", old="(bucket - 1)", new="bucket"),
     _batch("buckets are counted from the epoch", inside="def hands(", old="entry % bucket", new="(entry + 1) % bucket"),
     _sweeps(

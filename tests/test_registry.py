@@ -286,5 +286,5 @@ def test_before_any_training_there_is_no_model(named, tmp_path, monkeypatch):
 def test_a_store_not_made_yet_is_not_made_by_asking(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    registry.require(NAMES)
+    registry.require_writable(NAMES)
     assert not list(tmp_path.iterdir())

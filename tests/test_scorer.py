@@ -103,18 +103,18 @@ def test_rows_by_name_are_judged_as_in_a_frame(name, small_featured, small_catal
     rows = small_featured.to_dicts()
     amounts = small_featured["amount"].to_list()
     np.testing.assert_array_equal(scorer.model.encoder.rows(rows), scorer.model.encoder.matrix(small_featured))
-    answered = scorer.answer(small_featured)
-    judged = scorer.judge(rows, amounts)
+    answered = scorer.decide(small_featured)
+    judged = scorer.decide_rows(rows, amounts)
     assert [one[:3] for one in judged] == answered.select("score", "threshold", "decision").rows()
     fee = scorer.policy.fee
     assert [one.expected_loss for one in judged] == [
         one.score * (max(a, 0) + fee) for one, a in zip(judged, amounts, strict=True)
     ]
-    assert [one.alert for one in scorer.judge(rows[:9], amounts[:9])] == answered["alert"].head(9).to_list()
-    assert scorer.judge([], []) == []
+    assert [one.alert for one in scorer.decide_rows(rows[:9], amounts[:9])] == answered["alert"].head(9).to_list()
+    assert scorer.decide_rows([], []) == []
     assert scorer.reasons_for(rows[:9]) == scorer.reasons(small_featured.head(9))
     with pytest.raises(SchemaError, match="features: column 'amount' is missing"):
-        scorer.judge([{name: value for name, value in rows[0].items() if name != "amount"}], [1])
+        scorer.decide_rows([{name: value for name, value in rows[0].items() if name != "amount"}], [1])
 
 
 @pytest.mark.parametrize("name", TRAIN)

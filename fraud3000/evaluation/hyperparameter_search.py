@@ -30,7 +30,7 @@ import numpy as np
 
 from fraud3000.errors import EmptyDataError, LeakageError, ParamsError, UnavailableError
 from fraud3000.evaluation.rolling_backtest import Fold
-from fraud3000.models.training.search_space import Space, point
+from fraud3000.models.training.search_space import Space, apply_values
 from fraud3000.params import RangeParams, TrainModelParams, TuneParams
 
 Judge = Callable[[TrainModelParams], Iterable[float]]
@@ -154,7 +154,7 @@ def search(
     if not whole:
         raise EmptyDataError("tune: no trial ended within tune.time_budget", hint="Give the search more time.")
     best = max(whole, key=lambda trial: (trial.mean, -trial.number))
-    return SearchResult(point(base, best.chosen), best, tuple(trials), resumed)
+    return SearchResult(apply_values(base, best.chosen), best, tuple(trials), resumed)
 
 
 def _optuna() -> Any:
@@ -221,7 +221,7 @@ class _Study:
         trial = self._ask(space)
         values: list[float] = []
         try:
-            for value in judge(point(base, _rounded(trial.params))):
+            for value in judge(apply_values(base, _rounded(trial.params))):
                 values.append(value)
                 trial.report(float(np.mean(values)), step=len(values))
                 if len(values) < folds and trial.should_prune():

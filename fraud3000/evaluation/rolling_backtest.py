@@ -26,11 +26,11 @@ from fraud3000.errors import DataError, ParamsError
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.catalogue import metrics_of
-from fraud3000.metrics.report import values
+from fraud3000.metrics.report import metric_values
 from fraud3000.models.inference.calibrate import Platt
 from fraud3000.models.policy import require_rows
 from fraud3000.models.training import cross_fit, estimators, fit
-from fraud3000.models.training.cross_fit import Outside
+from fraud3000.models.training.cross_fit import CrossFitResult
 from fraud3000.models.training.fit import Model
 from fraud3000.models.training.training_rows import TrainingRows, require_both_classes
 from fraud3000.params import BacktestParams, EvaluateModelParams, PolicyParams, Span, TrainModelParams
@@ -64,7 +64,7 @@ class FittedFold:
     """The model of a fold, with calibration and threshold where the fold has rows to set them on."""
 
     model: Model
-    outside: Outside | None
+    cross_fit_result: CrossFitResult | None
 
     def score(self, featured: pl.DataFrame) -> pl.DataFrame:
         """Score rows of FEATURED.
@@ -76,17 +76,17 @@ class FittedFold:
             calibration the score is the model's own probability, and everything is approved.
         """
         log_odds = self.model.log_odds(featured)
-        if self.outside is None:
+        if self.cross_fit_result is None:
             score = _AS_IT_IS.probability(log_odds)
             decision = pl.repeat(APPROVE, len(score), dtype=pl.String, eager=True)
         else:
-            score = self.outside.calibrator.probability(log_odds)
-            decision = self.outside.threshold.policy.decisions(score, featured["amount"].to_numpy())
+            score = self.cross_fit_result.calibrator.probability(log_odds)
+            decision = self.cross_fit_result.threshold.policy.decisions(score, featured["amount"].to_numpy())
         answers = {"score": pl.Series(score), "alert": decision != APPROVE, "decision": decision}
         return featured.select("transaction_id").with_columns(**answers)
 
 
-def plan(params: BacktestParams, test: Span, begin: datetime, label_delay: timedelta) -> tuple[Fold, ...]:
+def plan_folds(params: BacktestParams, test: Span, begin: datetime, label_delay: timedelta) -> tuple[Fold, ...]:
     """Lay out the folds.
 
     Parameters
@@ -104,7 +104,7 @@ def plan(params: BacktestParams, test: Span, begin: datetime, label_delay: timed
     Examples
     --------
     >>> day = lambda d: datetime(2024, 1, d, tzinfo=UTC)
-    >>> folds = plan(BacktestParams(step="7d"), (day(15), day(30)), day(1), timedelta(days=7))
+    >>> folds = plan_folds(BacktestParams(step="7d"), (day(15), day(30)), day(1), timedelta(days=7))
     >>> [(fold.name, f"{fold.train[0]:%m-%d}", f"{fold.train[1]:%m-%d}") for fold in folds]
     [('2024-01-15', '01-01', '01-08'), ('2024-01-22', '01-01', '01-15')]
     """
@@ -128,7 +128,7 @@ def _fold(params: BacktestParams, at: datetime, begin: datetime, label_delay: ti
     return Fold((start, end), valid, (at, at + params.test))
 
 
-def learn(
+def fit_fold(
     fold: Fold,
     train: TrainingRows,
     valid: TrainingRows | None,
@@ -158,7 +158,10 @@ def learn(
         if valid is None:
             return FittedFold(model, None)
         return FittedFold(
-            model, cross_fit.settle(model, train, valid, catalogue, fold.boundaries(burn_in), params, policy)
+            model,
+            cross_fit.calibrate_and_set_threshold(
+                model, train, valid, catalogue, fold.boundaries(burn_in), params, policy
+            ),
         )
 
 
@@ -173,11 +176,11 @@ def _named(fold: Fold) -> Iterator[None]:
 
 def recipe(params: TrainModelParams, catalogue_hash: str) -> dict[str, Any]:
     """How models are made, JSON-ready: the estimator with all its params, seeds aside, and the features."""
-    told = {name: value for name, value in estimators.used(params).items() if name != "seed"}
+    told = {name: value for name, value in estimators.effective_params(params).items() if name != "seed"}
     return {**told, "catalogue_hash": catalogue_hash}
 
 
-def measured(
+def measure_fold(
     scored: pl.DataFrame, policy: PolicyParams, evaluate: EvaluateModelParams, *, decided: bool
 ) -> dict[str, dict[str, Any]]:
     """Measure the scores of one fold.
@@ -194,12 +197,12 @@ def measured(
     -------
     By metric ``{"value"}`` with ``ceiling`` where there is one, or ``{"value": None, "reason"}``.
     """
-    found = values(scored, policy=policy, evaluate=evaluate)
+    found = metric_values(scored, policy=policy, evaluate=evaluate)
     asked = [metric.name for metric in metrics_of(evaluate) if decided or not (metric.alerts or metric.calibration)]
     return {name: found[name] for name in asked}
 
 
-def over_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def summarize_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Give mean and deviation of each metric over the folds that determine it, and over seeds.
 
     Parameters
@@ -218,7 +221,7 @@ def over_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     --------
     >>> folds = [{"fold": f, "seed": s, "metrics": {"auc_roc": {"value": v}}}
     ...          for f, s, v in [("a", 1, 0.8), ("b", 1, 0.9), ("a", 2, 0.82), ("b", 2, 0.92)]]
-    >>> {name: round(value, 3) for name, value in over_folds(folds)["auc_roc"].items()}
+    >>> {name: round(value, 3) for name, value in summarize_folds(folds)["auc_roc"].items()}
     {'mean': 0.86, 'sd_folds': 0.071, 'sd_seeds': 0.014, 'folds': 2}
     """
     return {name: _over(name, folds) for name in folds[0]["metrics"]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fraud3000.metrics.scored_arrays import FloatArray, ScoredArrays
-from fraud3000.metrics.weighted_metrics import Measures
+from fraud3000.metrics.weighted_metrics import WeightedMetrics
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
 SHUFFLES = 10
@@ -24,7 +24,7 @@ class Baseline:
     ranks: bool
 
 
-def floors(sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams) -> dict[str, Baseline]:
+def measure_baselines(sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams) -> dict[str, Baseline]:
     """Measure four ways to alert that look at no model.
 
     ``random`` and ``largest_amount`` alert as many rows as the sample does, and rank by chance
@@ -46,10 +46,10 @@ def floors(sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelPa
 def _ranked(sample: ScoredArrays, score: FloatArray, policy: PolicyParams, evaluate: EvaluateModelParams) -> Baseline:
     alert = np.zeros(sample.rows, dtype=np.bool_)
     alert[np.argsort(-score, kind="stable")[: int(sample.alert.sum())]] = True
-    rescored = sample.rescored(score, alert)
-    return Baseline(rescored, Measures(rescored, policy, evaluate).decisive(), ranks=True)
+    rescored = sample.with_scores(score, alert)
+    return Baseline(rescored, WeightedMetrics(rescored, policy, evaluate).without_calibration(), ranks=True)
 
 
 def _alerting(sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams, *, every: bool) -> Baseline:
-    rescored = sample.rescored(sample.score, np.full(sample.rows, every))
-    return Baseline(rescored, Measures(rescored, policy, evaluate).caught(), ranks=False)
+    rescored = sample.with_scores(sample.score, np.full(sample.rows, every))
+    return Baseline(rescored, WeightedMetrics(rescored, policy, evaluate).alert_metrics(), ranks=False)

@@ -58,7 +58,7 @@ class Queue:
             hits += float(taken.sum())
         return hits / (k * self.days)
 
-    def taken(self, per_day: int) -> FloatArray:
+    def share_reviewed(self, per_day: int) -> FloatArray:
         """Give the share of each place's copies that fits a day's budget; nobody leaves for good."""
         before = np.cumsum(self.copies) - self.copies
         edges = np.searchsorted(self.day, np.arange(self.days))
@@ -114,14 +114,14 @@ class CardDays:
         each = np.ones(len(self._starts)) if self.has_cards else weight[self._grouped]
         return self._line(weight, each)
 
-    def alerted(self, queue: Queue, per_day: int) -> FloatArray:
+    def alerted_share(self, queue: Queue, per_day: int) -> FloatArray:
         """Give the share of each row that a daily budget of cards alerts, shape (m,), m ≤ n.
 
         The rows of the day's first cards that score at least as much as the last of them does at
         its best: what a threshold set for that day alone would alert. Rows from m on, which score
         less than any alerted row, are left out.
         """
-        taken = queue.taken(per_day)
+        taken = queue.share_reviewed(per_day)
         inside = taken > 0
         share = np.zeros(len(self._starts))
         share[queue.card_day[inside]] = taken[inside]
@@ -135,7 +135,7 @@ class CardDays:
         """Give the highest precision at k that anyone could reach by the same rule."""
         if not self._days:
             return np.nan
-        return most_found(self._whole.card, self._whole.day, self._whole.compromised, k) / (k * self._days)
+        return max_cards_found(self._whole.card, self._whole.day, self._whole.compromised, k) / (k * self._days)
 
     def _line(self, weight: FloatArray, copies: FloatArray) -> Queue:
         if not len(self._starts):
@@ -154,7 +154,7 @@ class CardDays:
         )
 
 
-def most_found(card: IntArray, day: IntArray, compromised: FloatArray, k: int) -> int:
+def max_cards_found(card: IntArray, day: IntArray, compromised: FloatArray, k: int) -> int:
     """Count the cards that an oracle finds when each day has k places and a card is found once.
 
     A card may be found on any day it is compromised, so the count is a maximum matching of cards to
@@ -167,7 +167,7 @@ def most_found(card: IntArray, day: IntArray, compromised: FloatArray, k: int) -
 
     Examples
     --------
-    >>> most_found(np.array([0, 1, 0]), np.array([0, 0, 1]), np.array([1.0, 1.0, 1.0]), k=1)
+    >>> max_cards_found(np.array([0, 1, 0]), np.array([0, 0, 1]), np.array([1.0, 1.0, 1.0]), k=1)
     2
     """
     chances: dict[int, list[int]] = defaultdict(list)

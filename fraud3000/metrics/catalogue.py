@@ -76,12 +76,12 @@ def metrics_of(evaluate: EvaluateModelParams) -> tuple[Metric, ...]:
     )
 
 
-def words(name: str) -> str:
+def display_name(name: str) -> str:
     """Give the words for a metric's name, whatever its k or rate.
 
     Examples
     --------
-    >>> words("recall_at_fpr_0.01"), words("card_precision_at_100"), words("auc_roc")
+    >>> display_name("recall_at_fpr_0.01"), display_name("card_precision_at_100"), display_name("auc_roc")
     ('recall at 0.01 FPR', 'card precision@100', 'AUC ROC')
     """
     known = {metric.name: metric.words for metric in metrics_of(EvaluateModelParams())}

@@ -54,7 +54,7 @@ class Costs:
     declined: FloatArray
 
     @classmethod
-    def of(cls, fraud: FloatArray, amount: FloatArray, prices: Prices) -> Costs:
+    def from_rows(cls, fraud: FloatArray, amount: FloatArray, prices: Prices) -> Costs:
         """Give the costs of rows.
 
         Parameters
@@ -115,5 +115,5 @@ def from_first_caught(sample: ScoredArrays) -> BoolArray:
     card = sample.keys["card"]
     caught = sample.alert & (sample.fraud > 0)
     first = np.full(int(card.max(initial=-1)) + 1, sample.rows)
-    np.minimum.at(first, card[caught], sample.place[caught])
-    return np.asarray(sample.place >= first[card])
+    np.minimum.at(first, card[caught], sample.time_rank[caught])
+    return np.asarray(sample.time_rank >= first[card])

@@ -70,12 +70,12 @@ def draws(clusters: Mapping[str, IntArray], rows: int, *, replicates: int, seed:
     seed
         The same seed gives the same draws, for each key whatever other keys there are.
     """
-    codes = usable(clusters, rows)
-    for by, copies in drawn(codes, replicates=replicates, seed=seed):
+    codes = usable_keys(clusters, rows)
+    for by, copies in draw_clusters(codes, replicates=replicates, seed=seed):
         yield Draw(by, copies, copies[codes[by]])
 
 
-def drawn(codes: Mapping[str, IntArray], *, replicates: int, seed: int) -> Iterator[tuple[str, FloatArray]]:
+def draw_clusters(codes: Mapping[str, IntArray], *, replicates: int, seed: int) -> Iterator[tuple[str, FloatArray]]:
     """Draw clusters as `draws` does, of keys that are known to have enough; how often each was drawn, by its code."""
     for by, code in codes.items():
         size = int(code.max(initial=-1)) + 1
@@ -84,7 +84,7 @@ def drawn(codes: Mapping[str, IntArray], *, replicates: int, seed: int) -> Itera
             yield by, np.bincount(source.integers(size, size=size), minlength=size).astype(np.float64)
 
 
-def usable(clusters: Mapping[str, IntArray], rows: int) -> dict[str, IntArray]:
+def usable_keys(clusters: Mapping[str, IntArray], rows: int) -> dict[str, IntArray]:
     """Give the keys with enough clusters to draw from; else the rows themselves."""
     enough = {by: code for by, code in clusters.items() if int(code.max(initial=-1)) + 1 >= FEWEST_CLUSTERS}
     return enough or {"row": np.arange(rows)}

@@ -24,7 +24,7 @@ from scipy.sparse import csr_array
 
 from fraud3000.errors import DataError
 from fraud3000.metrics.cost import Costs, savings
-from fraud3000.metrics.intervals import FEWEST_FINITE, Interval, drawn, usable
+from fraud3000.metrics.intervals import FEWEST_FINITE, Interval, draw_clusters, usable_keys
 from fraud3000.metrics.scored_arrays import BoolArray, FloatArray, IntArray, ScoredArrays, counted
 from fraud3000.params import PolicyParams
 
@@ -35,7 +35,7 @@ _CELLS = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Paired:
+class PairedDifference:
     """A measure of two models on the same rows, and the draws of its difference.
 
     Attributes
@@ -61,7 +61,7 @@ class Paired:
         Examples
         --------
         >>> draws = {"card": np.linspace(0, 1, 101), "terminal": np.linspace(-1, 2, 101)}
-        >>> Paired(0.9, 0.4, draws).interval(0.75)
+        >>> PairedDifference(0.9, 0.4, draws).interval(0.75)
         Interval(low=-0.25, high=1.25, by='terminal')
         """
         found: list[Interval] = []
@@ -72,12 +72,12 @@ class Paired:
         whole = len(found) == len(self.draws) and np.isfinite(self.difference)
         return min(found, key=lambda one: one.low) if whole else None
 
-    def no_worse(self, margin: float) -> float | None:
+    def p_value(self, margin: float) -> float | None:
         """Give the p-value of "the challenger is worse by no more than the margin", the largest over the clusters.
 
         Examples
         --------
-        >>> Paired(0.4, 0.6, {"card": np.linspace(-0.4, 0, 99)}).no_worse(0.1)
+        >>> PairedDifference(0.4, 0.6, {"card": np.linspace(-0.4, 0, 99)}).p_value(0.1)
         0.26
         """
         if not np.isfinite(self.difference) or any(values is None for values in self.draws.values()):
@@ -86,7 +86,7 @@ class Paired:
         return max(shares)
 
 
-def paired(
+def paired_bootstrap(
     challenger: pl.DataFrame,
     champion: pl.DataFrame,
     *,
@@ -94,7 +94,7 @@ def paired(
     replicates: int,
     seed: int,
     segments: Mapping[str, pl.Series] | None = None,
-) -> dict[str, Paired]:
+) -> dict[str, PairedDifference]:
     """Compare two models on the rows that both scored.
 
     Parameters
@@ -122,15 +122,17 @@ def paired(
     >>> scored = pl.DataFrame({"transaction_id": list("abcd"), "score": [0.9, 0.2, 0.6, 0.1], "amount": 4_000,
     ...                        "alert": [True, False, True, False], "is_fraud": [1, 0, 0, 1]})
     >>> better = scored.with_columns(score=pl.Series([0.9, 0.2, 0.6, 0.7]))
-    >>> found = paired(better, scored, policy=PolicyParams(), replicates=100, seed=1)
+    >>> found = paired_bootstrap(better, scored, policy=PolicyParams(), replicates=100, seed=1)
     >>> found["average_precision"].difference, found["savings"].difference
     (0.25, 0.0)
     """
     _require_same(challenger, champion)
-    sides = [_in_order(ScoredArrays.of(scored.drop("ts", "seq", strict=False))) for scored in (challenger, champion)]
+    sides = [
+        _in_order(ScoredArrays.from_frame(scored.drop("ts", "seq", strict=False))) for scored in (challenger, champion)
+    ]
     known = counted(challenger)
     within = {name: mask.filter(known).to_numpy() for name, mask in (segments or {}).items()}
-    keys = usable(sides[0].keys, sides[0].rows)
+    keys = usable_keys(sides[0].keys, sides[0].rows)
     asked = {key: _statistics(sides, within, policy, code) for key, code in keys.items()}
     found: dict[str, dict[str, list[FloatArray]]] = {key: {} for key in keys}
     for key, copies in _blocks(keys, replicates, seed):
@@ -141,7 +143,7 @@ def paired(
     compared = {}
     for name, (ours, theirs) in asked[some].items():
         drawn_of = {key: _determined(found[key].get(name, [])) for key in keys}
-        compared[name] = Paired(float(ours(once)[0]), float(theirs(once)[0]), drawn_of)
+        compared[name] = PairedDifference(float(ours(once)[0]), float(theirs(once)[0]), drawn_of)
     return compared
 
 
@@ -197,7 +199,7 @@ class _Money:
     """Savings, as `cost.savings` gives them."""
 
     def __init__(self, sample: ScoredArrays, policy: PolicyParams, code: IntArray, clusters: int) -> None:
-        costs = Costs.of(sample.fraud, sample.amount, policy)
+        costs = Costs.from_rows(sample.fraud, sample.amount, policy)
         columns = (costs.paid(sample.alert, sample.decline), costs.reviewed, costs.approved)
         self._sums = np.stack([np.bincount(code, column, minlength=clusters) for column in columns])
 
@@ -227,7 +229,7 @@ def _blocks(keys: Mapping[str, IntArray], replicates: int, seed: int) -> Iterato
     """Draws of one key side by side, as many as memory allows."""
     for key, code in keys.items():
         several = max(1, _CELLS // (int(code.max(initial=0)) + 1))
-        copies = (one for _, one in drawn({key: code}, replicates=replicates, seed=seed))
+        copies = (one for _, one in draw_clusters({key: code}, replicates=replicates, seed=seed))
         while block := list(islice(copies, several)):
             yield key, np.stack(block, axis=1)
 
@@ -240,7 +242,7 @@ def _determined(blocks: list[FloatArray]) -> FloatArray | None:
 
 def _in_order(sample: ScoredArrays) -> ScoredArrays:
     """The rows in the order of the frame."""
-    order = np.argsort(sample.place)
+    order = np.argsort(sample.time_rank)
     columns = {name: column[order] for name, column in vars(sample).items() if isinstance(column, np.ndarray)}
     return replace(sample, **columns, keys={key: code[order] for key, code in sample.keys.items()})
 

@@ -28,13 +28,13 @@ class Curve:
     frauds: FloatArray
 
     @classmethod
-    def of(cls, score: FloatArray, fraud: FloatArray) -> Curve:
+    def from_rows(cls, score: FloatArray, fraud: FloatArray) -> Curve:
         """Sort the rows and build their curve; both arrays of shape (n,)."""
         order = np.argsort(-score, kind="stable")
-        return cls.sorted(corners(score[order], fraud[order]), fraud[order], np.ones(len(score)))
+        return cls.from_sorted(corners(score[order], fraud[order]), fraud[order], np.ones(len(score)))
 
     @classmethod
-    def sorted(cls, ends: IntArray, fraud: FloatArray, weight: FloatArray) -> Curve:
+    def from_sorted(cls, ends: IntArray, fraud: FloatArray, weight: FloatArray) -> Curve:
         """Build the curve of rows already in order; ``ends`` is what `corners` gives for them."""
         if not len(ends):
             return cls(np.empty(0), np.empty(0))
@@ -133,7 +133,7 @@ def average_precision(score: FloatArray, fraud: FloatArray) -> float:
     >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([1.0, 0.0, 1.0])).__round__(4)
     0.8333
     """
-    return Curve.of(score, fraud).average_precision()
+    return Curve.from_rows(score, fraud).average_precision()
 
 
 def auc_roc(score: FloatArray, fraud: FloatArray) -> float:
@@ -144,4 +144,4 @@ def auc_roc(score: FloatArray, fraud: FloatArray) -> float:
     >>> auc_roc(np.array([0.9, 0.8, 0.7]), np.array([1.0, 0.0, 1.0]))
     0.5
     """
-    return Curve.of(score, fraud).auc_roc()
+    return Curve.from_rows(score, fraud).auc_roc()

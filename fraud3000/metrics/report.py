@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraud3000.metrics.baselines import floors
+from fraud3000.metrics.baselines import measure_baselines
 from fraud3000.metrics.catalogue import Metric, metrics_of
-from fraud3000.metrics.intervals import COVERAGE, FEWEST_CLUSTERS, Interval, bootstrap, usable
+from fraud3000.metrics.intervals import COVERAGE, FEWEST_CLUSTERS, Interval, bootstrap, usable_keys
 from fraud3000.metrics.scored_arrays import ScoredArrays, counted
-from fraud3000.metrics.weighted_metrics import Measures
+from fraud3000.metrics.weighted_metrics import WeightedMetrics
 from fraud3000.params import EvaluateModelParams, PolicyParams
 from fraud3000.schema import REFUND
 
@@ -63,8 +63,8 @@ def measure(
     >>> report["metrics"]["card_precision_at_100"]
     {'value': None, 'reason': 'the data has no time'}
     """
-    sample = ScoredArrays.of(scored)
-    measures = Measures(sample, policy, evaluate)
+    sample = ScoredArrays.from_frame(scored)
+    measures = WeightedMetrics(sample, policy, evaluate)
     metrics, values, ceilings = metrics_of(evaluate), measures.values(), measures.ceilings()
     found = bootstrap(
         measures,
@@ -91,15 +91,17 @@ def measure(
     }
 
 
-def values(scored: pl.DataFrame, *, policy: PolicyParams, evaluate: EvaluateModelParams) -> dict[str, dict[str, Any]]:
+def metric_values(
+    scored: pl.DataFrame, *, policy: PolicyParams, evaluate: EvaluateModelParams
+) -> dict[str, dict[str, Any]]:
     """Measure scored rows as `measure` does, without intervals and floors.
 
     Returns
     -------
     By metric ``{"value"}``, a card precision with its ``ceiling`` too, or ``{"value": None, "reason": ...}``.
     """
-    sample = ScoredArrays.of(scored)
-    measures = Measures(sample, policy, evaluate)
+    sample = ScoredArrays.from_frame(scored)
+    measures = WeightedMetrics(sample, policy, evaluate)
     found, ceilings = measures.values(), measures.ceilings()
     entries = {metric.name: _value(metric, sample, found) for metric in metrics_of(evaluate)}
     return {
@@ -139,7 +141,7 @@ def alerts_a_day(scored: pl.DataFrame) -> dict[str, Any]:
 
 
 def _drawn(sample: ScoredArrays, evaluate: EvaluateModelParams) -> dict[str, Any]:
-    by = list(usable(sample.keys, sample.rows))
+    by = list(usable_keys(sample.keys, sample.rows))
     facts = {"by": by, "replicates": evaluate.replicates, "seed": evaluate.seed, "coverage": COVERAGE}
     if by == ["row"]:
         why = f"fewer than {FEWEST_CLUSTERS} cards and terminals" if sample.keys else "no cards and no terminals"
@@ -188,5 +190,5 @@ def _floors(
             for metric in judged
             if floor.ranks or metric.name in floor.values
         }
-        for name, floor in floors(sample, policy, evaluate).items()
+        for name, floor in measure_baselines(sample, policy, evaluate).items()
     }

@@ -29,8 +29,8 @@ class ScoredArrays:
         Arrays of shape (n,): any finite number; 0 or 1; minor units, at least 0.
     alert, decline
         Whether the policy alerted the row, to be reviewed or declined, and whether it declined it; shape (n,).
-    place
-        Order of time, shape (n,): the row's rank by (ts, seq), or its place in the frame.
+    time_rank
+        Order of time, shape (n,): the row's rank by (ts, seq), or its time_rank in the frame.
     keys
         Codes of ``card`` and ``terminal``, shape (n,), for each of the two that the data has.
         Codes follow the order of the ids; a row without an id is one of its own.
@@ -43,12 +43,12 @@ class ScoredArrays:
     amount: FloatArray
     alert: BoolArray
     decline: BoolArray
-    place: IntArray
+    time_rank: IntArray
     keys: dict[str, IntArray]
     day: IntArray | None
 
     @classmethod
-    def of(cls, scored: pl.DataFrame) -> ScoredArrays:
+    def from_frame(cls, scored: pl.DataFrame) -> ScoredArrays:
         """Take the rows that count from a SCORED frame; see `counted`.
 
         Raises
@@ -75,15 +75,17 @@ class ScoredArrays:
             amount=rows["amount"].clip(lower_bound=0).cast(pl.Float64).to_numpy(),
             alert=rows["alert"].to_numpy(),
             decline=_declined(rows),
-            place=_place(rows),
+            time_rank=_time_rank(rows),
             keys=keys,
             day=codes(rows["ts"].dt.date()) if "ts" in rows.columns else None,
-        ).ranked()
+        ).sort_by_score()
 
-    def rescored(self, score: FloatArray, alert: BoolArray) -> ScoredArrays:
+    def with_scores(self, score: FloatArray, alert: BoolArray) -> ScoredArrays:
         """Give the same rows with another score, and reviewed where alerted; arrays in this sample's order."""
         none = np.zeros(self.rows, dtype=np.bool_)
-        return ScoredArrays(score, self.fraud, self.amount, alert, none, self.place, self.keys, self.day).ranked()
+        return ScoredArrays(
+            score, self.fraud, self.amount, alert, none, self.time_rank, self.keys, self.day
+        ).sort_by_score()
 
     @property
     def rows(self) -> int:
@@ -98,16 +100,16 @@ class ScoredArrays:
         """Number of days that have rows; 0 for data without time."""
         return 0 if self.day is None or not len(self.day) else int(self.day.max()) + 1
 
-    def ranked(self) -> ScoredArrays:
+    def sort_by_score(self) -> ScoredArrays:
         """Give the rows by score, the highest first, ties in order of time."""
-        order = np.lexsort((self.place, -self.score))
+        order = np.lexsort((self.time_rank, -self.score))
         return ScoredArrays(
             self.score[order],
             self.fraud[order],
             self.amount[order],
             self.alert[order],
             self.decline[order],
-            self.place[order],
+            self.time_rank[order],
             {key: code[order] for key, code in self.keys.items()},
             None if self.day is None else self.day[order],
         )
@@ -154,10 +156,10 @@ def _declined(rows: pl.DataFrame) -> BoolArray:
     return (rows["decision"] == DECLINE).to_numpy()
 
 
-def _place(rows: pl.DataFrame) -> IntArray:
+def _time_rank(rows: pl.DataFrame) -> IntArray:
     by = [name for name in ("ts", "seq") if name in rows.columns]
-    place = np.arange(rows.height, dtype=np.int64)
+    time_rank = np.arange(rows.height, dtype=np.int64)
     if by:
         order = rows.select(pl.arg_sort_by(by, maintain_order=True)).to_series().to_numpy()
-        place[order] = np.arange(rows.height)
-    return place
+        time_rank[order] = np.arange(rows.height)
+    return time_rank

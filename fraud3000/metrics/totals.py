@@ -23,7 +23,9 @@ class Totals:
 
     Examples
     --------
-    >>> sample = Sample(np.ones(3), np.ones(3), np.ones(3), np.ones(3, bool), np.zeros(3, bool), np.arange(3), {"card": np.array([0, 1, 1])}, None)
+    >>> ones, index = np.ones(3), np.arange(3)
+    >>> keys = {"card": np.array([0, 1, 1])}
+    >>> sample = ScoredArrays(ones, ones, ones, ones > 0, ones < 0, index, keys, None)
     >>> copies = np.array([0.0, 2.0])
     >>> Totals(sample, {"money": np.array([1.0, 10.0, 100.0])})(Draw("card", copies, copies[[0, 1, 1]]))
     {'money': 220.0}

@@ -18,7 +18,7 @@ from fraud3000.metrics.totals import Totals
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
 
-class Measures:
+class WeightedMetrics:
     """The metrics of one sample as functions of its weights.
 
     Parameters
@@ -54,15 +54,15 @@ class Measures:
         if not self.sample.rows:
             return {}
         totals = self._totals(draw)
-        return {**self._decisive(draw, totals), **self._calibration(draw, totals)}
+        return {**self._without_calibration(draw, totals), **self._calibration(draw, totals)}
 
-    def decisive(self) -> dict[str, float]:
+    def without_calibration(self) -> dict[str, float]:
         """Give the metrics of ranking, queue and alerts, which a floor has too."""
-        return self._decisive(self._as_is(), self._totals(self._as_is())) if self.sample.rows else {}
+        return self._without_calibration(self._as_is(), self._totals(self._as_is())) if self.sample.rows else {}
 
-    def caught(self) -> dict[str, float]:
+    def alert_metrics(self) -> dict[str, float]:
         """Give what the alerts catch and save."""
-        return self._caught(self._totals(self._as_is()))
+        return self._alert_metrics(self._totals(self._as_is()))
 
     def ceilings(self) -> dict[str, float]:
         """Give the highest card precision that anyone could reach, by metric."""
@@ -76,7 +76,7 @@ class Measures:
     def _columns(self) -> dict[str, FloatArray]:
         """Give what is only ever summed over rows."""
         sample, alert = self.sample, self.sample.alert.astype(np.float64)
-        costs = Costs.of(sample.fraud, sample.amount, self._policy)
+        costs = Costs.from_rows(sample.fraud, sample.amount, self._policy)
         expected_money = sample.score * sample.amount
         saved = {"saved": self._money * from_first_caught(sample)} if "card" in sample.keys else {}
         return {
@@ -97,10 +97,10 @@ class Measures:
             "squared": (sample.score - sample.fraud) ** 2,
         }
 
-    def _decisive(self, draw: Draw, totals: Mapping[str, float]) -> dict[str, float]:
-        return {**self._ranking(draw), **self._queue(draw, totals), **self._caught(totals)}
+    def _without_calibration(self, draw: Draw, totals: Mapping[str, float]) -> dict[str, float]:
+        return {**self._ranking(draw), **self._queue(draw, totals), **self._alert_metrics(totals)}
 
-    def _caught(self, totals: Mapping[str, float]) -> dict[str, float]:
+    def _alert_metrics(self, totals: Mapping[str, float]) -> dict[str, float]:
         return {
             "recall": share(totals["frauds_alerted"], totals["frauds"]),
             "precision": share(totals["frauds_alerted"], totals["alerts"]),
@@ -110,7 +110,7 @@ class Measures:
         }
 
     def _ranking(self, draw: Draw) -> dict[str, float]:
-        curve = Curve.sorted(self._corners, self.sample.fraud, draw.weight)
+        curve = Curve.from_sorted(self._corners, self.sample.fraud, draw.weight)
         return {
             "average_precision": curve.average_precision(),
             "auc_roc": curve.auc_roc(),
@@ -122,7 +122,7 @@ class Measures:
         if self._card_days is None:
             return {}
         queue = self._card_days.queue(draw.weight, draw.copies if draw.by == "card" else None)
-        alert = self._card_days.alerted(queue, self._policy.cards_per_day)
+        alert = self._card_days.alerted_share(queue, self._policy.cards_per_day)
         alert = alert * draw.weight[: len(alert)]
         frauds, money = (float(alert @ what[: len(alert)]) for what in (self.sample.fraud, self._money))
         precision = {f"card_precision_at_{k}": queue.precision_at(k) for k in self._evaluate.top_k}

@@ -20,7 +20,7 @@ RANKING = "average_precision"
 TOP = "observed_over_expected_frauds_top_0.01"
 MONEY = ("value_detection_rate_at_alert_budget", "value_detection_rate", "recall_at_alert_budget", "recall")
 """What alerts catch, the best measure that the data allows first."""
-FLOORS = {"random": "random rows", "largest_amount": "largest amounts"}
+BASELINES = {"random": "random rows", "largest_amount": "largest amounts"}
 """Naive rules that alert as many rows as the model does, and what they are called."""
 
 
@@ -64,7 +64,7 @@ class Verdict:
         return {"accept": self.accept, "checks": [asdict(check) for check in self.checks]}
 
 
-def above_floors(report: Report) -> tuple[Check, ...]:
+def above_baselines(report: Report) -> tuple[Check, ...]:
     """Hold a model against the naive rules, in ranking and in what its alerts catch.
 
     Examples
@@ -72,19 +72,19 @@ def above_floors(report: Report) -> tuple[Check, ...]:
     >>> figures = {"average_precision": {"value": 0.4}, "recall": {"value": 0.7}}
     >>> floor = {"average_precision": {"value": 0.1}, "recall": {"value": 0.8}}
     >>> report = {"metrics": figures, "floors": {"random": floor, "largest_amount": floor}}
-    >>> [(check.name, check.passed) for check in above_floors(report)]
+    >>> [(check.name, check.passed) for check in above_baselines(report)]
     [('average precision above the floors', True), ('recall above the floors', False)]
     """
-    return tuple(_above_floor(name, report) for name in (RANKING, _money(report)))
+    return tuple(_above_baseline(name, report) for name in (RANKING, _money(report)))
 
 
-def unseen(report: Report) -> Check:
+def evaluated_after_cutoff(report: Report) -> Check:
     """Ask whether a model was evaluated on rows after its own label cut-off; see `comparable`.
 
     Examples
     --------
     >>> span, as_of = ["2018-08-08T00:00:00+00:00", "2018-08-15T00:00:00+00:00"], "2018-08-01T00:00:00+00:00"
-    >>> unseen({"test_span": span, "model_as_of": as_of}).passed
+    >>> evaluated_after_cutoff({"test_span": span, "model_as_of": as_of}).passed
     True
     """
     name, span, as_of = "evaluated after its label cut-off", report["test_span"], report["model_as_of"]
@@ -115,12 +115,12 @@ def comparable(candidate: Report, champion: Report, first: datetime | None) -> C
     return Check(name, _minute(first), f"≥ {_minute(cut)}", first >= cut)
 
 
-def enough(report: Report, params: PromoteParams) -> Check:
+def enough_frauds(report: Report, params: PromoteParams) -> Check:
     """Ask whether there are frauds enough for any verdict.
 
     Examples
     --------
-    >>> enough({"frauds": 12}, PromoteParams()).reason
+    >>> enough_frauds({"frauds": 12}, PromoteParams()).reason
     'enough matured frauds: 12, not enough evidence, needed ≥ 50'
     """
     frauds, needed = report["frauds"], params.least_frauds
@@ -143,7 +143,7 @@ def calibrated(report: Report, params: PromoteParams) -> tuple[Check, ...]:
     )
 
 
-def quick(milliseconds: float, params: PromoteParams) -> Check:
+def fast_enough(milliseconds: float, params: PromoteParams) -> Check:
     """Ask whether one row is scored in time; it is what of 100 rows the slowest five take longer than."""
     needed = params.milliseconds
     return Check("ms to score one row", f"{milliseconds:.1f}", f"≤ {needed:g}", milliseconds <= needed)
@@ -158,17 +158,17 @@ def _within(title: str, name: str, report: Report, bounds: tuple[float, float]) 
     return Check(title, f"{value:.3f}", needed, bounds[0] <= value <= bounds[1])
 
 
-def _above_floor(name: str, report: Report) -> Check:
+def _above_baseline(name: str, report: Report) -> Check:
     title = f"{_words(name)} above the floors"
     value = _value(report["metrics"], name)
-    floors = {floor: _value(report["floors"][floor], name) for floor in FLOORS}
+    floors = {floor: _value(report["floors"][floor], name) for floor in BASELINES}
     known = {floor: worth for floor, worth in floors.items() if worth is not None}
     if value is None:
         return Check(title, f"unknown ({report['metrics'][name]['reason']})", "a value", passed=False)
     if not known:
         return Check(title, f"{value:.3f}", "no floor known", passed=True)
     best = max(known, key=lambda floor: known[floor])
-    return Check(title, f"{value:.3f}", f"> {known[best]:.3f}, {FLOORS[best]}", value > known[best])
+    return Check(title, f"{value:.3f}", f"> {known[best]:.3f}, {BASELINES[best]}", value > known[best])
 
 
 def _money(report: Report) -> str:
@@ -181,9 +181,9 @@ def _value(metrics: Mapping[str, Any], name: str) -> float | None:
 
 
 def _words(name: str) -> str:
-    from fraud3000.metrics.catalogue import words
+    from fraud3000.metrics.catalogue import display_name
 
-    return words(name)
+    return display_name(name)
 
 
 def _minute(at: datetime) -> str:

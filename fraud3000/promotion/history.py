@@ -76,7 +76,7 @@ class AliasState:
         return stack[-2]
 
 
-def standing(registry: RegistryParams) -> AliasState:
+def alias_state(registry: RegistryParams) -> AliasState:
     """Read the aliases and their history.
 
     Raises
@@ -90,10 +90,10 @@ def standing(registry: RegistryParams) -> AliasState:
     """
     require_trained(f"model '{registry.name}'")
     with store(write=False) as client:
-        return _standing(client, registry.name)
+        return _alias_state(client, registry.name)
 
 
-def move(
+def move_alias(
     action: Action,
     alias: str,
     version: str,
@@ -124,7 +124,7 @@ def move(
         Another move came between, or the store cannot be written.
     """
     with store(write=True) as client:
-        now = _standing(client, registry.name)
+        now = _alias_state(client, registry.name)
         if now != seen:
             raise UnavailableError(
                 f"the champion or challenger of '{registry.name}' changed while this command ran",
@@ -156,7 +156,7 @@ def _write(client: Any, name: str, entry: AliasMove) -> None:
         raise
 
 
-def _standing(client: Any, name: str) -> AliasState:
+def _alias_state(client: Any, name: str) -> AliasState:
     model = registered_model(client, name)
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
     lines = [model.tags[tag] for tag in sorted(model.tags) if tag.startswith(_TAG)]

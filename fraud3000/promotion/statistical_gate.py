@@ -13,9 +13,9 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.catalogue import display_name
 from fraud3000.metrics.intervals import Interval
-from fraud3000.metrics.paired_bootstrap import MEASURES, Paired, holm, paired
+from fraud3000.metrics.paired_bootstrap import MEASURES, PairedDifference, holm, paired_bootstrap
 from fraud3000.metrics.scored_arrays import counted
 from fraud3000.params import PolicyParams, PromoteParams
 from fraud3000.promotion.checks import Check
@@ -32,13 +32,13 @@ class GateResult:
 
     Attributes
     ----------
-    not_judged
+    skipped_segments
         Segments with too few frauds.
     """
 
     checks: tuple[Check, ...]
     figures: Mapping[str, Any]
-    not_judged: tuple[str, ...] = ()
+    skipped_segments: tuple[str, ...] = ()
 
     @property
     def accept(self) -> bool:
@@ -56,7 +56,7 @@ def margin(params: PromoteParams, deviation: float | None) -> float:
     return max(params.margin, 2 * (deviation or 0.0))
 
 
-def judge(
+def run_gate(
     challenger: pl.DataFrame,
     champion: pl.DataFrame,
     *,
@@ -87,18 +87,20 @@ def judge(
     >>> scored = pl.DataFrame({"transaction_id": [str(one) for one in range(400)], "is_fraud": [1, 0, 0, 0] * 100,
     ...                        "score": [0.6, 0.9, 0.1, 0.2] * 100, "amount": 4_000, "alert": [True, True, False, False] * 100})
     >>> better = scored.with_columns(score=pl.col("is_fraud") * 0.9)
-    >>> found = judge(better, scored, policy=PolicyParams(), params=PromoteParams(replicates=100), seed=1)
+    >>> found = run_gate(better, scored, policy=PolicyParams(), params=PromoteParams(replicates=100), seed=1)
     >>> [(check.name, check.needed, check.passed) for check in found.checks]
     [('average precision better than the champion', '> 0.010', True), ('savings not worse than the champion', '> -0.010', True)]
     """
     judged, few = _judged(challenger, segments or {})
-    found = paired(challenger, champion, policy=policy, replicates=params.replicates, seed=seed, segments=judged)
+    found = paired_bootstrap(
+        challenger, champion, policy=policy, replicates=params.replicates, seed=seed, segments=judged
+    )
     chosen = params.measure
     (other,) = (name for name in MEASURES if name != chosen)
     needed = {chosen: margin(params, (deviations or {}).get(chosen)), other: -params.other_margin}
     intervals = {name: found[name].interval(params.level) for name in needed}
     checks = [_bound(name, intervals[name], needed[name], version) for name in needed]
-    p_values = {name: found[name].no_worse(params.segment_margin) for name in judged}
+    p_values = {name: found[name].p_value(params.segment_margin) for name in judged}
     told = {name: value for name, value in p_values.items() if value is not None}
     if told:
         checks += _in_segments(told, found, params, version)
@@ -118,7 +120,7 @@ def _judged(scored: pl.DataFrame, segments: Mapping[str, pl.Series]) -> tuple[di
 
 
 def _bound(name: str, interval: Interval | None, needed: float, version: str) -> Check:
-    title = f"{words(name)} {'better' if needed > 0 else 'not worse'} than {version}"
+    title = f"{display_name(name)} {'better' if needed > 0 else 'not worse'} than {version}"
     if interval is None:
         return Check(title, "too few frauds for an interval", f"> {needed:.3f}", passed=False)
     said = f"low {interval.low:+.3f}, by {interval.by}"
@@ -126,7 +128,7 @@ def _bound(name: str, interval: Interval | None, needed: float, version: str) ->
 
 
 def _in_segments(
-    p_values: Mapping[str, float], found: Mapping[str, Paired], params: PromoteParams, version: str
+    p_values: Mapping[str, float], found: Mapping[str, PairedDifference], params: PromoteParams, version: str
 ) -> list[Check]:
     """One check for each segment shown to be worse; one for all where there is none."""
     needed = f"> -{params.segment_margin:g}"
@@ -136,7 +138,7 @@ def _in_segments(
     return [Check(f"not worse in {name}", f"{found[name].difference:+.3f}", needed, passed=False) for name in worse]
 
 
-def _figures(found: Paired, interval: Interval | None, needed: float) -> dict[str, Any]:
+def _figures(found: PairedDifference, interval: Interval | None, needed: float) -> dict[str, Any]:
     bounds = {} if interval is None else {"low": interval.low, "high": interval.high, "by": interval.by}
     return {
         "challenger": found.challenger,

@@ -41,12 +41,12 @@ class LoggedVerdict(hash_chain.Link):
     failed: tuple[str, ...]
 
     @classmethod
-    def of(cls, **told: Any) -> LoggedVerdict:
+    def from_fields(cls, **told: Any) -> LoggedVerdict:
         """Make one of the fields of a line of JSON."""
         return cls(**told | {"failed": tuple(told["failed"])})
 
 
-def recorded(registry: RegistryParams) -> tuple[LoggedVerdict, ...]:
+def read_verdicts(registry: RegistryParams) -> tuple[LoggedVerdict, ...]:
     """Read every verdict, the first one first.
 
     Raises
@@ -59,10 +59,10 @@ def recorded(registry: RegistryParams) -> tuple[LoggedVerdict, ...]:
         The store cannot be reached.
     """
     with store(write=False) as client:
-        return _recorded(client, registry.name)
+        return _read_verdicts(client, registry.name)
 
 
-def judged_as(every: Sequence[LoggedVerdict], recipe: str | None, champion: str | None) -> str | None:
+def accepted_version(every: Sequence[LoggedVerdict], recipe: str | None, champion: str | None) -> str | None:
     """Name the version by which a recipe was judged, where that still says something; None where it does not.
 
     It does where the champion is of this recipe, or was what the recipe was accepted against.
@@ -78,7 +78,7 @@ def judged_as(every: Sequence[LoggedVerdict], recipe: str | None, champion: str 
     return next(one.version for one in reversed(accepted) if one.rows is not None)
 
 
-def record(
+def append_verdict(
     registry: RegistryParams,
     *,
     version: str,
@@ -101,7 +101,7 @@ def record(
         The store cannot be written.
     """
     with store(write=True) as client:
-        before = _recorded(client, registry.name)
+        before = _read_verdicts(client, registry.name)
         verdict = LoggedVerdict(
             **hash_chain.next_after(before),
             version=version,
@@ -115,11 +115,11 @@ def record(
     return (*before, verdict)
 
 
-def _recorded(client: Any, name: str) -> tuple[LoggedVerdict, ...]:
+def _read_verdicts(client: Any, name: str) -> tuple[LoggedVerdict, ...]:
     tags = registered_model(client, name).tags
     return hash_chain.read(
         [tags[tag] for tag in sorted(tags) if tag.startswith(_TAG)],
-        LoggedVerdict.of,
+        LoggedVerdict.from_fields,
         thing=f"the verdicts on '{name}'",
         hint="Find out who changed the registry's tags; how often rows were asked can no longer be told.",
     )

@@ -41,7 +41,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("mlflow") is not None
 
 
-def require(registry: RegistryParams) -> None:
+def require_writable(registry: RegistryParams) -> None:
     """Ask the store for an answer before work whose result it is to keep; a store not made yet is no fault.
 
     Raises

@@ -64,7 +64,7 @@ class RunTree:
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
-    below: Mapping[str, tuple[Mapping[str, Any], Mapping[str, float]]]
+    children: Mapping[str, tuple[Mapping[str, Any], Mapping[str, float]]]
     report: Mapping[str, Any]
 
 
@@ -92,7 +92,7 @@ def log_training(training: TrainingRun, registry: RegistryParams) -> str:
             return _register(client, registry.name, logged, run.info.run_id, tags)
 
 
-def log_family(family: RunTree, registry: RegistryParams) -> None:
+def log_run_tree(run_tree: RunTree, registry: RegistryParams) -> None:
     """Record a run and those below it.
 
     Raises
@@ -104,11 +104,11 @@ def log_family(family: RunTree, registry: RegistryParams) -> None:
         import mlflow
 
         experiment = _experiment(client, registry.experiment)
-        with mlflow.start_run(experiment_id=experiment, run_name=family.name, tags=dict(family.tags)) as run:
-            mlflow.log_params(_flat(family.params))
-            mlflow.log_metrics(dict(family.metrics))
-            client.log_dict(run.info.run_id, dict(family.report), f"{family.name}/metrics.json")
-            for name, (params, metrics) in family.below.items():
+        with mlflow.start_run(experiment_id=experiment, run_name=run_tree.name, tags=dict(run_tree.tags)) as run:
+            mlflow.log_params(_flat(run_tree.params))
+            mlflow.log_metrics(dict(run_tree.metrics))
+            client.log_dict(run.info.run_id, dict(run_tree.report), f"{run_tree.name}/metrics.json")
+            for name, (params, metrics) in run_tree.children.items():
                 with mlflow.start_run(experiment_id=experiment, run_name=name, nested=True):
                     mlflow.log_params(_flat(params))
                     mlflow.log_metrics(dict(metrics))

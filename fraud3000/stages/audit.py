@@ -30,7 +30,7 @@ from fraud3000.service.journal.high_water_mark import HighWaterMark
 from fraud3000.service.journal.repair import Corrections, find, newest_left
 from fraud3000.signals import uninterrupted
 from fraud3000.stages.keys import key_of
-from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.service_store import anchors_of, journal_of, service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
@@ -54,7 +54,7 @@ def verify(params: Params) -> Summary:
     root = service_folder(params)
     if not (root / "journal.db").exists():
         return _without_journal(params, anchors)
-    with closing(journal_of(params)) as journal, doing("following the seals"):
+    with closing(journal_of(params)) as journal, show_status("following the seals"):
         problems = [f"{anchors_of(params).path}: line {line} is not as it was written" for line in anchors.damaged]
         problems += [_missing_journal(one) for one in missing_journals(journal, anchors, journal.mark.read())]
         claims = of_journal(journal, anchors)
@@ -115,7 +115,7 @@ def acknowledge(params: Params, reason: str) -> Summary:
     claimed = anchors.read()
     if not root.exists() and not claimed.verified:
         raise DataError(f"{root}: no service has kept a journal there", hint="See serve.store of the params.")
-    with closing(DataDir(root, anchors)) as folder, uninterrupted(), doing("acknowledging the loss"):
+    with closing(DataDir(root, anchors)) as folder, uninterrupted(), show_status("acknowledging the loss"):
         now = microseconds(datetime.now(UTC))
         lost = folder.acknowledge(mask(reason.strip()), user(), now, key=hash_chain.audit_key(os.environ))
         if lost is None:
@@ -156,7 +156,7 @@ def repair(params: Params, reason: str) -> Summary:
     with (
         closing(DataDir(root, anchors_of(params))) as folder,
         uninterrupted(),
-        doing("repairing"),
+        show_status("repairing"),
         closing(folder.journal(key=key)) as journal,
     ):
         before = Corrections.of_journal(journal)
@@ -249,9 +249,9 @@ def erase(params: Params, card: str) -> Summary:
     """
     root = service_folder(params)
     journal_of(params).close()
-    known = CardNameStore(Workspace.of(params).card_names)
+    known = CardNameStore(Workspace.from_params(params).card_names)
     name = _name(card, params)
-    with closing(DataDir(root, anchors_of(params))) as folder, uninterrupted(), doing("erasing"):
+    with closing(DataDir(root, anchors_of(params))) as folder, uninterrupted(), show_status("erasing"):
         begun = root / "erasing.json"
         names = json.loads(begun.read_text(encoding="utf-8")) if begun.exists() else {}
         names.setdefault(name, f"erased-{secrets.token_hex(12)}")
@@ -278,7 +278,7 @@ def _name(card: str, params: Params) -> str:
     """The first name that a card goes by: that of its number, or of another name."""
     if mask(card) != card:
         return str(key_of(params)().names(pl.Series([card]))[0])
-    return CardNameStore(Workspace.of(params).card_names).firsts([card]).get(card, card)
+    return CardNameStore(Workspace.from_params(params).card_names).firsts([card]).get(card, card)
 
 
 def _warnings(*, keyed: bool, anchored: bool, marked: bool, shown: int) -> tuple[str, ...]:

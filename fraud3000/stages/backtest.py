@@ -13,7 +13,7 @@ from fraud3000 import durations, registry
 from fraud3000.data.storage import atomic_write
 from fraud3000.evaluation import rolling_backtest
 from fraud3000.evaluation.rolling_backtest import Fold
-from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.catalogue import display_name
 from fraud3000.models.training import estimators
 from fraud3000.models.training.training_rows import LATER
 from fraud3000.params import Params
@@ -45,9 +45,9 @@ def backtest(params: Params) -> Summary:
         The registry or the workspace cannot be written.
     """
     estimators.check(params.train)
-    workspace = Workspace.of(params)
+    workspace = Workspace.from_params(params)
     ground = BacktestData.read(workspace, params)
-    registry.require(params.registry)
+    registry.require_writable(params.registry)
     planned = ground.plan()
     seeds = params.backtest.seeds or (params.train.seed,)
     runs = [SeedRun(params, seed) for seed in seeds]
@@ -63,7 +63,7 @@ def backtest(params: Params) -> Summary:
         if section.picture:
             (folder / "weeks.svg").write_text(section.picture.svg, encoding="utf-8")
             (folder / "weeks.png").write_bytes(section.picture.png)
-    registry.log_family(_logged(params, content), params.registry)
+    registry.log_run_tree(_logged(params, content), params.registry)
     return _summary(ground, planned, done, content)
 
 
@@ -87,7 +87,7 @@ def _content(ground: BacktestData, params: Params, planned: tuple[Fold, ...], do
         "calibrated": params.backtest.valid is not None,
         "days": params.backtest.test / timedelta(days=1),
         "test_span": as_text((planned[0].test[0], planned[-1].test[1])),
-        "metrics": rolling_backtest.over_folds(facts),
+        "metrics": rolling_backtest.summarize_folds(facts),
         "folds": facts,
     }
 
@@ -99,7 +99,7 @@ def _logged(params: Params, content: Mapping[str, Any]) -> registry.RunTree:
         params={name: part for name, part in params.model_dump(mode="json").items() if name in _PARTS},
         metrics=means,
         tags={"catalogue_hash": content["recipe"]["catalogue_hash"], "label_date": content["label_date"]},
-        below={
+        children={
             f"{one['fold']} seed {one['seed']}": (
                 {"seed": one["seed"]},
                 {name: entry["value"] for name, entry in one["metrics"].items() if entry["value"] is not None},
@@ -122,7 +122,7 @@ def _summary(
     first, last = content["test_span"]
     facts = {
         "folds": f"{len(planned)} of {_said(told.test)}, {first[:10]} to {last[:10]}",
-        "estimator": estimators.words(params.train),
+        "estimator": estimators.describe(params.train),
         "features": len(ground.catalogue.names),
         "training": _training(params),
         "labels in training": content["training_labels"],
@@ -194,14 +194,14 @@ def _over(content: Mapping[str, Any]) -> Table:
     lines: list[tuple[str, ...]] = []
     for name, entry in content["metrics"].items():
         if entry["mean"] is None:
-            lines.append((words(name), "–", "", "", entry["reason"]))
+            lines.append((display_name(name), "–", "", "", entry["reason"]))
             continue
         notes = [f"ceiling {entry['ceiling']:.3f}"] if "ceiling" in entry else []
         notes += (
             [f"{entry['folds']} folds only"] if entry["folds"] < len({one["fold"] for one in content["folds"]}) else []
         )
         spread = ["" if entry[sd] is None else f"{entry[sd]:.4f}" for sd in ("sd_folds", "sd_seeds")]
-        lines.append((words(name), f"{entry['mean']:.4f}", *spread, ", ".join(notes)))
+        lines.append((display_name(name), f"{entry['mean']:.4f}", *spread, ", ".join(notes)))
     columns = ("metric", "mean", "± from fold to fold", "± from seed to seed", "note")
     return Table("Over all folds", columns, tuple(lines))
 

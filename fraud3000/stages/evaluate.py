@@ -14,8 +14,8 @@ from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
 from fraud3000.stages.shared import evaluation_text, report_files
-from fraud3000.stages.shared.evaluation_rows import EvaluationRows, judged_rows, require_its_features, score
-from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.evaluation_rows import EvaluationRows, read_evaluation_rows, require_same_features, score
+from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace
 
@@ -39,21 +39,21 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
     UnavailableError
         The registry or the workspace cannot be written.
     """
-    workspace = Workspace.of(params)
-    judged = judged_rows(workspace, params)
+    workspace = Workspace.from_params(params)
+    judged = read_evaluation_rows(workspace, params)
     version, folder = registry.resolve(model, params.registry, workspace.root)
     scorer = Scorer.load(folder, version=version)
-    require_its_features(scorer, workspace)
+    require_same_features(scorer, workspace)
     scored = score(scorer, judged)
     report = {
         **measure(scored, policy=params.policy, evaluate=params.evaluate, split="test"),
         **_facts(scorer, judged, params),
         "bundle_sha256": bundle.fingerprint(folder),
     }
-    with doing("drawing the report"):
-        told = report_files.tell(report_files.gather(workspace, params, scorer, judged, scored, report))
+    with show_status("drawing the report"):
+        told = report_files.render(report_files.collect_evidence(workspace, params, scorer, judged, scored, report))
     values = {name: metric["value"] for name, metric in report["metrics"].items()}
-    places = (workspace.scored, workspace.metrics, workspace.figures, *report_files.places(workspace, version))
+    places = (workspace.scored, workspace.metrics, workspace.figures, *report_files.output_paths(workspace, version))
     with atomic_write.whole(*places) as (rows, metrics, figures, *others):
         scored.write_parquet(rows)
         metrics.write_text(_json(report), encoding="utf-8")

@@ -50,7 +50,7 @@ def _judge(params: Params, taken: TransactionEntry) -> tuple[Decider | None, str
     if taken.answer is None:
         return None, None
     try:
-        return judges_of(Workspace.of(params), [taken])[taken.answer.fingerprint], None
+        return judges_of(Workspace.from_params(params), [taken])[taken.answer.fingerprint], None
     except ScorerError as error:
         return None, error.message
 

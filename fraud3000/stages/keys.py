@@ -30,7 +30,7 @@ def pan() -> str:
 
 def key_of(params: Params) -> Callable[[], CardNames]:
     """What names cards, of this process' environment and of the workspace; read when a card number is met first."""
-    return cache(partial(card_names.load, os.environ, Workspace.of(params).card_names))
+    return cache(partial(card_names.load, os.environ, Workspace.from_params(params).card_names))
 
 
 def access_file(params: Params) -> Path:

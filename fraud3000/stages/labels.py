@@ -76,7 +76,7 @@ def take_in(params: Params, location: str) -> Summary:
     done = _record(params, _said(read.ledger), command="labels import")
     if read.quarantine.is_empty():
         return done
-    path = Workspace.of(params).refused_labels
+    path = Workspace.from_params(params).refused_labels
     with atomic_write.whole(path) as (part,):
         read.quarantine.write_parquet(part)
     facts = {"rows quarantined": read.quarantine.height, **done.facts}

@@ -19,7 +19,7 @@ from fraud3000.report import html_page, what_if
 from fraud3000.report.evidence import SOURCES
 from fraud3000.report.formatting import span
 from fraud3000.report.section import Section
-from fraud3000.stages.shared.evaluation_rows import KEPT, label_date, require_its_features
+from fraud3000.stages.shared.evaluation_rows import KEPT, label_date, require_same_features
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace, read
 
@@ -47,10 +47,10 @@ def what_ifs(
     ScorerError
         There is no such model, its bundle cannot be trusted, or it reads other features than there are.
     """
-    workspace = Workspace.of(params)
+    workspace = Workspace.from_params(params)
     version, folder = registry.resolve(model, params.registry, workspace.root)
     scorer = Scorer.load(folder, version=version)
-    require_its_features(scorer, workspace)
+    require_same_features(scorer, workspace)
     scored, at = _scored(params, workspace, scorer, rows)
     points = policy_simulation.operating_points(
         scored, params.policy, policy_simulation.budgets(params.policy, cards_per_day)

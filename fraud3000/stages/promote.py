@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fraud3000 import registry
 from fraud3000.data.storage import file_lock
 from fraud3000.errors import ParamsError, ScorerError
-from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.catalogue import display_name
 from fraud3000.metrics.paired_bootstrap import MEASURES
 from fraud3000.params import Params
 from fraud3000.promotion import history
@@ -20,7 +20,7 @@ from fraud3000.promotion.history import Action, AliasState
 from fraud3000.registry import CHALLENGER, CHAMPION
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.shared import model_pointer
-from fraud3000.stages.shared.promotion_checks import PromotionResult, judge
+from fraud3000.stages.shared.promotion_checks import PromotionResult, run_checks
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
@@ -71,8 +71,8 @@ def promote(
         raise ParamsError(
             "--rollback goes to the champion before, and takes no --version", hint="Leave out one of them."
         )
-    workspace = Workspace.of(params)
-    seen = history.standing(params.registry)
+    workspace = Workspace.from_params(params)
+    seen = history.alias_state(params.registry)
     with file_lock.only_one(workspace.models, doing="promotion"):
         model_pointer.require_same_history(workspace, seen)
         mover = _Mover(params, workspace, seen, why, dry_run)
@@ -96,7 +96,7 @@ def train_and_promote(params: Params, make: Callable[[Params], Summary] = train,
         Whether it trains on all that is known, which leaves no row to evaluate it by.
     """
     trained = make(params)
-    version = history.standing(params.registry).challenger
+    version = history.alias_state(params.registry).challenger
     judged = trained if final else trained.then(evaluate(params, model=str(version)))
     return judged.then(promote(params, version=version))
 
@@ -112,25 +112,27 @@ class _Mover:
     dry_run: bool
 
     def to_production(self, version: str, folder: Path) -> Summary:
-        if version == self.seen.champion and not model_pointer.agrees(self.workspace, self.seen, CHAMPION, folder):
+        if version == self.seen.champion and not model_pointer.matches_registry(
+            self.workspace, self.seen, CHAMPION, folder
+        ):
             return self._again(version, folder)
-        judgement = judge(version, folder, self.params, self.workspace, self.seen)
-        verdict, champion = judgement.verdict, self.seen.champion
+        result = run_checks(version, folder, self.params, self.workspace, self.seen)
+        verdict, champion = result.verdict, self.seen.champion
         outputs: dict[str, str] = {}
         if verdict.accept:
             reason = self.why or "; ".join(f"{check.name}: {check.found}" for check in verdict.checks)
-            outputs = self._point("promote", CHAMPION, version, folder, reason, judgement)
+            outputs = self._point("promote", CHAMPION, version, folder, reason, result)
         return Summary(
             command="promote",
             facts={
                 "candidate": f"version {version}",
                 "champion so far": f"version {champion}" if champion else None,
                 "verdict": self._said(f"version {version} is the champion") if verdict.accept else "refused",
-                **({} if judgement.times is None else {"these rows have decided": _verdicts(judgement.times)}),
+                **({} if result.times is None else {"these rows have decided": _verdicts(result.times)}),
             },
-            tables=(_table(verdict), *_differences(judgement.figures)),
+            tables=(_table(verdict), *_differences(result.figures)),
             outputs=outputs,
-            warnings=tuple(judgement.warnings()),
+            warnings=tuple(result.warnings()),
             next_step="fraud3000 serve" if verdict.accept else None,
             refused=None if verdict.accept else f"version {version} is not promoted: " + "; ".join(verdict.reasons),
         )
@@ -170,20 +172,20 @@ class _Mover:
         )
 
     def _point(
-        self, action: Action, alias: str, version: str, folder: Path, why: str, judgement: PromotionResult | None = None
+        self, action: Action, alias: str, version: str, folder: Path, why: str, result: PromotionResult | None = None
     ) -> dict[str, str]:
         model_pointer.require_usable(version, folder, self.params.registry)
         if self.dry_run:
             return {}
-        now = history.move(
+        now = history.move_alias(
             action,
             alias,
             version,
             self.params.registry,
             seen=self.seen,
             why=why,
-            figures=judgement.figures if judgement else {},
-            hashes=judgement.hashes if judgement else {},
+            figures=result.figures if result else {},
+            hashes=result.hashes if result else {},
         )
         model_pointer.export(self.workspace, now, alias, folder)
         return self._files(alias)
@@ -205,7 +207,11 @@ def _differences(figures: Mapping[str, Any]) -> tuple[Table, ...]:
     if found is None:
         return ()
     rows = tuple(
-        (words(name), *(_number(found[name].get(key)) for key in ("challenger", "champion")), *_bounds(found[name]))
+        (
+            display_name(name),
+            *(_number(found[name].get(key)) for key in ("challenger", "champion")),
+            *_bounds(found[name]),
+        )
         for name in MEASURES
     )
     columns = ("measure", "challenger", "champion", "difference", "low", "high", "by")

@@ -17,7 +17,7 @@ from fraud3000.service.journal.entries import Decision, Entry, LateDecisionEntry
 from fraud3000.service.journal.holes import count
 from fraud3000.service.journal.repair import Corrections
 from fraud3000.service.journal.sqlite import SqliteJournal
-from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.service_store import decision_of, journal_of, judges_of, service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
@@ -47,10 +47,10 @@ def replay(params: Params, ids: Sequence[str] = ()) -> Summary:
     ScorerError
         The bundle of a model that decided is gone.
     """
-    with closing(journal_of(params)) as journal, doing("replaying"):
+    with closing(journal_of(params)) as journal, show_status("replaying"):
         seen = _Seen.of(journal.after(0))
         wanted = {decision_of(journal, one).number for one in ids}
-        judges = judges_of(Workspace.of(params), seen.models.values())
+        judges = judges_of(Workspace.from_params(params), seen.models.values())
         root = service_folder(params)
         found = _Replay(judges, {one.catalogue: sown(root, one.scorer.catalogue) for one in judges.values()})
         for entry in journal.after(0):

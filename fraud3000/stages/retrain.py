@@ -43,7 +43,7 @@ def _judged(params: Params) -> Summary:
 
 
 def _challenger(params: Params) -> str:
-    return str(history.standing(params.registry).challenger)
+    return str(history.alias_state(params.registry).challenger)
 
 
 STEPS: Mapping[str, Step] = {
@@ -85,7 +85,7 @@ class RetrainRun:
     champion: str | None = None
 
     @classmethod
-    def of(cls, params: Params) -> RetrainRun:
+    def start(cls, params: Params) -> RetrainRun:
         return cls(datetime.now(UTC).isoformat(timespec="seconds"), _hash(params))
 
     def may_go_on(self, params: Params) -> bool:
@@ -122,11 +122,11 @@ def retrain(params: Params, *, restart: bool = False, steps: Mapping[str, Step] 
     UnavailableError
         Another run is under way, or the workspace cannot be written.
     """
-    book = _RunLog(Workspace.of(params).retraining)
+    book = _RunLog(Workspace.from_params(params).retraining)
     with file_lock.only_one(book.folder, doing="retraining"):
         before = book.unfinished()
         resumes = before is not None and not restart and before.may_go_on(params)
-        run = before if before is not None and resumes else RetrainRun.of(params)
+        run = before if before is not None and resumes else RetrainRun.start(params)
         run, told = _walked(run, params, steps, book)
     facts = {"began": run.began, "went on after": _last(before) if resumes and before else None, **told.facts}
     table = Table("Steps", ("step", "seconds"), tuple((name, f"{took:,.1f}") for name, took in run.seconds.items()))
@@ -157,7 +157,7 @@ def _walked(run: RetrainRun, params: Params, steps: Mapping[str, Step], book: _R
 
 def _end(run: RetrainRun, params: Params, book: _RunLog) -> RetrainRun:
     if run.status != "failed":
-        run = replace(run, champion=history.standing(params.registry).champion)
+        run = replace(run, champion=history.alias_state(params.registry).champion)
     book.end(run)
     if params.retrain.webhook is not None:
         webhook.tell(params.retrain.webhook, {"command": "retrain", **asdict(run)})

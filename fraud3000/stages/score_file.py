@@ -28,7 +28,7 @@ from fraud3000.schema import DECLINE
 from fraud3000.stages.keys import key_of
 from fraud3000.stages.shared import category_tables
 from fraud3000.stages.shared.answer_spool import AnswerSpool
-from fraud3000.stages.shared.history import History, doubts, require_span
+from fraud3000.stages.shared.history import History, mismatch_warnings, require_span
 from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
 from fraud3000.stages.shared.progress import track
 from fraud3000.stages.shared.stream import Stream
@@ -95,7 +95,7 @@ def score_file(
             if scorer is None:
                 raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
             past = _past(past_raw, history, mapping, settings, scorer, folder / "history")
-            stream = past.joined_by(incoming, mapping, folder / "both")
+            stream = past.join_input(incoming, mapping, folder / "both")
             if not cold_start:
                 require_span(stream, scorer.catalogue)
             scored, categories = _answered(scorer, stream, incoming, folder / "answers", reasons)
@@ -103,7 +103,7 @@ def score_file(
                 atomic_write.write(scored.rows, scored_part, destinations[0].suffix)
                 atomic_write.write_parquet(incoming.quarantine.rows, rejected_part)
             written = {name: str(one) for name, one in zip(("scored", "rejected"), destinations, strict=True)}
-            return _summary(scorer, incoming, past, scored, categories, written, doubts(stream, mapping))
+            return _summary(scorer, incoming, past, scored, categories, written, mismatch_warnings(stream, mapping))
 
 
 def _answered(
@@ -120,7 +120,7 @@ def _answered(
 
 
 def _own_history(settings: Params) -> list[Place]:
-    workspace = Workspace.of(settings)
+    workspace = Workspace.from_params(settings)
     return [workspace.transactions, workspace.labels]
 
 
@@ -158,7 +158,7 @@ def _homeless(source: str) -> ParamsError:
 
 def _find(model: str, settings: Params) -> tuple[Scorer | None, ScorerError | UnavailableError | None]:
     try:
-        version, folder = registry.resolve(model, settings.registry, Workspace.of(settings).root)
+        version, folder = registry.resolve(model, settings.registry, Workspace.from_params(settings).root)
         from fraud3000.models.inference.scorer import (
             Scorer,  # loads scikit-learn, which a faulty input need not wait for
         )
@@ -193,8 +193,8 @@ def _past(
     raw: list[DataFile], history: str | None, mapping: ColumnMapping, settings: Params, scorer: Scorer, folder: Path
 ) -> History:
     if not raw:
-        return History.of(Workspace.of(settings), folder)
-    return History.given(_intake(raw, mapping, settings, scorer, folder), told=str(history))
+        return History.from_workspace(Workspace.from_params(settings), folder)
+    return History.from_intake(_intake(raw, mapping, settings, scorer, folder), source=str(history))
 
 
 def _featured(stream: Stream, catalogue: Catalogue, folder: Path) -> Iterator[pl.DataFrame]:
@@ -207,7 +207,7 @@ def _featured(stream: Stream, catalogue: Catalogue, folder: Path) -> Iterator[pl
 
 
 def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:
-    answers = scorer.answer(block)
+    answers = scorer.decide(block)
     wanted = {"alerts": pl.col("alert"), "all": pl.lit(value=True), "none": pl.lit(value=False)}[reasons]
     explained = block.filter(answers.select(wanted & pl.col("transaction_id").is_not_null()).to_series())
     told = [[reason.text for reason in row] for row in scorer.reasons(explained)] if explained.height else []
@@ -242,7 +242,7 @@ def _summary(
             "rows refused": incoming.quarantine.height,
             "alerts": alerts,
             **({"of them declined": declined} if declined else {}),
-            "history": past.told,
+            "history": past.source,
         },
         tables=(*tables, *category_tables.scored(scorer, categories)),
         outputs=written,

@@ -111,13 +111,13 @@ class Service:
         host, port = host or params.serve.host, params.serve.port if port is None else port
         keys = api_keys.ApiKeys(access_file(params), api_keys.master_key(os.environ))
         api_keys.require(keys, host)
-        workspace = Workspace.of(params)
+        workspace = Workspace.from_params(params)
         with ExitStack() as opened:
             listening = opened.enter_context(closing(_bound(host, port)))
             followed = AliasFollower(params, model)
             version, bundled = followed()
             scorer = Scorer.load(bundled, version=version)
-            scorer.require_same()
+            scorer.self_test()
             anchors = anchors_of(params)
             folder = opened.enter_context(closing(DataDir(service_folder(params), anchors)))
             unreadable: tuple[str, ...] = ()
@@ -164,7 +164,7 @@ class Service:
             warnings = (
                 *unreadable,
                 *_recovered(kept),
-                *_not_asked(scorer, followed.unasked),
+                *_not_asked(scorer, followed.registry_error),
                 *_strangers(folder, scorer, card_key),
             )
             told = _summary(scorer, folder, kept, listening, keyed=keys.needed, warnings=warnings)
@@ -370,10 +370,10 @@ def _summary(
     )
 
 
-def _not_asked(scorer: Scorer, unasked: UnavailableError | None) -> tuple[str, ...]:
-    if unasked is None:
+def _not_asked(scorer: Scorer, registry_error: UnavailableError | None) -> tuple[str, ...]:
+    if registry_error is None:
         return ()
-    return (f"{unasked.message}: version {scorer.version} serves, as it was exported last",)
+    return (f"{registry_error.message}: version {scorer.version} serves, as it was exported last",)
 
 
 def _strangers(folder: DataDir, scorer: Scorer, card_key: Callable[[], CardNames]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from fraud3000.service.engine.shadow import Opinion, ShadowStore
 from fraud3000.service.journal import hash_chain, history_frames
 from fraud3000.service.journal.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
-from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.service_store import journal_of, judges_of, service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
@@ -49,7 +49,7 @@ def shadow_report(params: Params, version: str | None = None) -> Summary:
         No shadow has decided, or none that the service's model decided too.
     """
     root = service_folder(params)
-    with ExitStack() as opened, doing("comparing"):
+    with ExitStack() as opened, show_status("comparing"):
         journal = opened.enter_context(closing(journal_of(params)))
         books = [opened.enter_context(closing(book)) for book in ShadowStore.all(root)]
         book = next((one for one in books if version in (None, one.version)), None)
@@ -137,7 +137,7 @@ def _frame(pairs: Iterable[Pair], last: deque[TransactionEntry]) -> pl.DataFrame
 def _policy(params: Params, last: TransactionEntry) -> tuple[Policy | None, str]:
     """The costs of the model that answered last; or why they are not known."""
     try:
-        (judge,) = judges_of(Workspace.of(params), [last]).values()
+        (judge,) = judges_of(Workspace.from_params(params), [last]).values()
     except ScorerError as error:
         return None, error.message
     return judge.scorer.policy, ""
@@ -174,8 +174,8 @@ def _money(decided: pl.DataFrame, is_fraud: pl.Series, policy: Policy) -> Table:
     for what, prefix in (("answered", ""), ("shadow", "shadow_")):
         decisions = decided[f"{prefix}decision"]
         alert, decline = (decisions != APPROVE).to_numpy(), (decisions == DECLINE).to_numpy()
-        expected = Costs.of(decided[f"{prefix}score"].to_numpy(), amounts, policy).paid(alert, decline)
-        paid = Costs.of(truth, amounts, policy).paid(alert, decline)[known]
+        expected = Costs.from_rows(decided[f"{prefix}score"].to_numpy(), amounts, policy).paid(alert, decline)
+        paid = Costs.from_rows(truth, amounts, policy).paid(alert, decline)[known]
         caught = float((truth * alert)[known].sum())
         frauds, alerts = float(truth[known].sum()), int(alert[known].sum())
         rows.append(
@@ -215,7 +215,7 @@ def _mean(values: pl.Series) -> float:
 
 def _timed(params: Params, taken: list[TransactionEntry]) -> list[float]:
     try:
-        judges = judges_of(Workspace.of(params), taken)
+        judges = judges_of(Workspace.from_params(params), taken)
     except ScorerError:
         return []
     found: list[float] = []
@@ -224,7 +224,7 @@ def _timed(params: Params, taken: list[TransactionEntry]) -> list[float]:
         judge = judges[one.answer.fingerprint]
         features, amount = judge.named(one), one.transaction["amount"]
         begin = time.perf_counter_ns()
-        judge.scorer.judge([features], [amount])
+        judge.scorer.decide_rows([features], [amount])
         found.append((time.perf_counter_ns() - begin) / 1e3)
     return found
 

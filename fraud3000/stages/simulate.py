@@ -33,7 +33,7 @@ def simulate(params: Params, out: Path | str | None = None) -> Summary:
     UnavailableError
         The file cannot be written.
     """
-    path = locations.place(out or Workspace.of(params).raw)
+    path = locations.place(out or Workspace.from_params(params).raw)
     if not path.name.endswith(_SUFFIXES):
         raise ParamsError(f"{path}: not a kind of file to write", hint=f"End it in one of {', '.join(_SUFFIXES)}.")
     locations.require_writable(path)

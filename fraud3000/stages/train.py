@@ -18,21 +18,21 @@ from fraud3000.data.storage import atomic_write
 from fraud3000.errors import CheckFailed, UnavailableError
 from fraud3000.evaluation import rolling_backtest
 from fraud3000.labels.splits import Boundaries
-from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.catalogue import display_name
 from fraud3000.models import policy
 from fraud3000.models.inference import bundle, category_counts, self_test_rows
 from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.models.training import cross_fit, estimators, fit, seed_noise
-from fraud3000.models.training.cross_fit import Outside
+from fraud3000.models.training.cross_fit import CrossFitResult
 from fraud3000.models.training.fit import Model
 from fraud3000.models.training.training_rows import LATER, require_both_classes
 from fraud3000.params import ColumnMapping, Params, Span
 from fraud3000.promotion import history, verdict_log
 from fraud3000.stages.shared import category_tables, model_pointer
 from fraud3000.stages.shared.summary import Summary, Table
-from fraud3000.stages.shared.training_inputs import TrainingInputs, of_split, up_to_now
+from fraud3000.stages.shared.training_inputs import TrainingInputs, from_known_labels, from_split
 from fraud3000.stages.shared.workspace import Workspace
 
 
@@ -56,20 +56,20 @@ def train(params: Params, *, final: bool = False) -> Summary:
         The registry or the workspace cannot be written; nothing is registered then.
     """
     estimators.check(params.train)
-    workspace = Workspace.of(params)
-    inputs = up_to_now(workspace, params) if final else of_split(workspace)
+    workspace = Workspace.from_params(params)
+    inputs = from_known_labels(workspace, params) if final else from_split(workspace)
     origin = _judged_as(params, inputs.catalogue.hash) if final else {}
     require_both_classes(inputs.train)
     policy.require_rows(inputs.valid.featured, params.policy)
-    registry.require(params.registry)
+    registry.require_writable(params.registry)
     rows, is_fraud = inputs.train.known
     model = fit.fit(rows, is_fraud, inputs.catalogue.features, params.train)
-    settled = cross_fit.settle(
+    settled = cross_fit.calibrate_and_set_threshold(
         model, inputs.train, inputs.valid, inputs.catalogue, inputs.boundaries, params.train, params.policy
     )
     spread = seed_noise.measure(model, inputs.train, inputs.valid, inputs.catalogue, params.train, params.policy)
     typical = UsualValues.learn(model.encoder, rows.filter(pl.Series(is_fraud == 0)), inputs.catalogue.features)
-    columns = category_counts.trained(model.encoder, inputs.catalogue.features, rows, inputs.valid.featured)
+    columns = category_counts.count_training(model.encoder, inputs.catalogue.features, rows, inputs.valid.featured)
     scorer = Scorer(
         catalogue=inputs.catalogue,
         mapping=_mapping(params, inputs.train.known[0]),
@@ -86,15 +86,15 @@ def train(params: Params, *, final: bool = False) -> Summary:
         },
     )
     told = {f"seed_deviation_{name}": value for name, value in spread.values.items()}
-    metrics = {**cross_fit.metrics(inputs.valid, settled.log_odds), **told}
+    metrics = {**cross_fit.validation_metrics(inputs.valid, settled.log_odds), **told}
     version = _keep(scorer, params, metrics, workspace)
     return _summary(version, scorer, inputs, settled, metrics, workspace)
 
 
-def _recorded(model: Model, settled: Outside, valid: pl.DataFrame) -> SelfTestRows:
+def _recorded(model: Model, settled: CrossFitResult, valid: pl.DataFrame) -> SelfTestRows:
     """Rows of validation as the model takes them, with the scores of its deployed form."""
-    places = self_test_rows.places(valid.height)
-    return SelfTestRows.of(
+    places = self_test_rows.row_indices(valid.height)
+    return SelfTestRows.from_matrix(
         model.encoder.matrix(valid[places]), settled.calibrator.probability(settled.log_odds[places])
     )
 
@@ -114,7 +114,7 @@ def _facts(inputs: TrainingInputs, params: Params) -> dict[str, Any]:
     """Where the model comes from: nothing that was not known on its day, so that it can be made again to the byte."""
     as_of = inputs.boundaries.as_of
     return {
-        "estimator": estimators.words(params.train),
+        "estimator": estimators.describe(params.train),
         "imbalance": ", ".join(dict.fromkeys(one.imbalance for one in params.train.learners)),
         "calibration": params.train.calibration,
         "recipe": rolling_backtest.recipe(params.train, inputs.catalogue.hash),
@@ -137,8 +137,8 @@ def _recipe(params: Params, catalogue_hash: str) -> str:
 
 def _judged_as(params: Params, catalogue_hash: str) -> dict[str, Any]:
     """The facts of a final model; refused before the fit where its recipe was not judged."""
-    every, champion = verdict_log.recorded(params.registry), history.standing(params.registry).champion
-    version = verdict_log.judged_as(every, _recipe(params, catalogue_hash), champion)
+    every, champion = verdict_log.read_verdicts(params.registry), history.alias_state(params.registry).champion
+    version = verdict_log.accepted_version(every, _recipe(params, catalogue_hash), champion)
     if version is None:
         against = f"against version {champion}" if champion else "as a first champion"
         raise CheckFailed(
@@ -157,7 +157,7 @@ def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: 
             saved = Path(place) / "bundle"
             scorer.save(saved)
             version = registry.log_training(_training(saved, scorer, params, metrics), params.registry)
-            told = model_pointer.pointer(registry.CHALLENGER, version, saved)
+            told = model_pointer.pointer_text(registry.CHALLENGER, version, saved)
             places = (workspace.bundle(version), workspace.pointer(registry.CHALLENGER), workspace.trained)
             with atomic_write.whole(*places) as (part, *pointers):
                 saved.replace(part)
@@ -189,7 +189,7 @@ def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, fl
 
 def _used(params: Params) -> dict[str, Any]:
     """The params with those of the estimator that no file states."""
-    return {**params.model_dump(mode="json"), "train": estimators.used(params.train)}
+    return {**params.model_dump(mode="json"), "train": estimators.effective_params(params.train)}
 
 
 def _code() -> dict[str, str]:
@@ -205,7 +205,7 @@ def _summary(
     version: str,
     scorer: Scorer,
     inputs: TrainingInputs,
-    settled: Outside,
+    settled: CrossFitResult,
     metrics: dict[str, float],
     workspace: Workspace,
 ) -> Summary:
@@ -243,7 +243,7 @@ def _spread(found: dict[str, Any]) -> str:
     """Say how far the measures move by the seed alone."""
     if not found["values"]:
         return f"not measured: {found['reason'] or 'the rows do not determine the measures'}"
-    told = ", ".join(f"{words(name)} ±{value:.4f}" for name, value in found["values"].items())
+    told = ", ".join(f"{display_name(name)} ±{value:.4f}" for name, value in found["values"].items())
     seen = found["reason"] or f"{found['seeds']} seeds on {found['rows']:,} rows"
     return f"{told}; {seen}"
 
@@ -260,7 +260,7 @@ def _span(span: Span | None) -> str:
     return f"{span[0]:%Y-%m-%d %H:%M} to {span[1]:%Y-%m-%d %H:%M} UTC" if span else "random rows"
 
 
-def _threshold_facts(settled: Outside) -> dict[str, Any]:
+def _threshold_facts(settled: CrossFitResult) -> dict[str, Any]:
     threshold = settled.threshold
     facts: dict[str, Any] = {"threshold": "by cost, for each amount" if threshold.value is None else threshold.value}
     if threshold.expected_per_day is not None:
@@ -279,7 +279,9 @@ def _rows_table(inputs: TrainingInputs) -> Table:
     return Table("Rows, labels as known on that day", ("", *counts), rows)
 
 
-def _warnings(scorer: Scorer, inputs: TrainingInputs, settled: Outside, metrics: dict[str, float]) -> Iterator[str]:
+def _warnings(
+    scorer: Scorer, inputs: TrainingInputs, settled: CrossFitResult, metrics: dict[str, float]
+) -> Iterator[str]:
     if scorer.model.encoder.dropped:
         left_out = ", ".join(f"{name} ({why})" for name, why in scorer.model.encoder.dropped.items())
         yield f"features left out: {left_out}"

@@ -20,10 +20,10 @@ from fraud3000.evaluation.hyperparameter_search import SearchResult, Trial
 from fraud3000.evaluation.rolling_backtest import Fold
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.training import estimators
-from fraud3000.models.training.search_space import space_of
+from fraud3000.models.training.search_space import resolve_space
 from fraud3000.params import Params, TrainModelParams, yaml_text
 from fraud3000.stages.shared.backtest_folds import BacktestData, FoldRows, as_scored, as_text
-from fraud3000.stages.shared.evaluation_rows import declared
+from fraud3000.stages.shared.evaluation_rows import read_json
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
@@ -63,12 +63,12 @@ def tune(params: Params, given: Path | None = None) -> tuple[Summary, Params]:
         The registry or the workspace cannot be used.
     """
     estimators.check(params.train)
-    space = space_of(params.train, params.tune.space)
-    workspace = Workspace.of(params)
+    space = resolve_space(params.train, params.tune.space)
+    workspace = Workspace.from_params(params)
     begin = _first_test(params, workspace)
     ground = BacktestData.read(workspace, params, at=begin)
     folds = _folds(params, ground, begin)
-    registry.require(params.registry)
+    registry.require_writable(params.registry)
     rows = [FoldRows(ground, fold) for fold in folds]
     with _progress() as ended:
         found = hyperparameter_search.search(
@@ -87,12 +87,12 @@ def tune(params: Params, given: Path | None = None) -> tuple[Summary, Params]:
         folder.mkdir()
         (folder / "params.yaml").write_text(_params_file(given, found, content), encoding="utf-8")
         (folder / "trials.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    registry.log_family(_logged(params, found, content), params.registry)
+    registry.log_run_tree(_logged(params, found, content), params.registry)
     return _summary(params, found, folds, workspace), better
 
 
 def _first_test(params: Params, workspace: Workspace) -> datetime:
-    split = declared(workspace.boundaries, Boundaries.from_dict)
+    split = read_json(workspace.boundaries, Boundaries.from_dict)
     if split.test is None:
         raise ParamsError(
             "train --tune: the data has no time, so no week lies before the test",
@@ -110,7 +110,7 @@ def _folds(params: Params, ground: BacktestData, begin: datetime) -> tuple[Fold,
     first = told.first or _midnight_before(begin - delay - length)
     plan = params.backtest.model_copy(update={"first": first, "folds": told.folds})
     assert ground.split.test is not None
-    folds = rolling_backtest.plan(plan, ground.split.test, ground.begin, delay)
+    folds = rolling_backtest.plan_folds(plan, ground.split.test, ground.begin, delay)
     hyperparameter_search.require_before(folds, begin, delay)
     return folds
 
@@ -124,17 +124,17 @@ def _judged(recipe: TrainModelParams, rows: list[FoldRows], params: Params) -> I
     objective = params.tune.objective
     for one in rows:
         ground = one.ground
-        fitted = rolling_backtest.learn(
+        fitted = rolling_backtest.fit_fold(
             one.fold, one.train, one.valid, ground.catalogue, ground.split.burn_in, recipe, params.policy
         )
-        decided = fitted.outside is not None
+        decided = fitted.cross_fit_result is not None
         if objective == "savings" and not decided:
             raise ParamsError(
                 "tune.objective: 'savings' needs calibrated scores and a threshold in every fold",
                 hint="Set backtest.valid, such as 7d.",
             )
         scored = as_scored(one.test, fitted)
-        entry = rolling_backtest.measured(scored, params.policy, params.evaluate, decided=decided)[objective]
+        entry = rolling_backtest.measure_fold(scored, params.policy, params.evaluate, decided=decided)[objective]
         if entry["value"] is None:
             raise EmptyDataError(
                 f"fold {one.fold.name}: {entry['reason']}, so nothing can be searched for there",
@@ -190,10 +190,10 @@ def _logged(params: Params, found: SearchResult, content: dict[str, Any]) -> reg
     objective = params.tune.objective
     return registry.RunTree(
         name="tune",
-        params={"tune": params.tune.model_dump(mode="json"), "train": estimators.used(found.train)},
+        params={"tune": params.tune.model_dump(mode="json"), "train": estimators.effective_params(found.train)},
         metrics={objective: found.best.mean},
         tags={"labels_as_of": content["labels_as_known_at"]},
-        below={f"trial {one.number}": (one.chosen, {objective: one.mean}) for one in found.trials},
+        children={f"trial {one.number}": (one.chosen, {objective: one.mean}) for one in found.trials},
         report=content,
     )
 

@@ -46,5 +46,5 @@ for estimator in ("hist_gradient_boosting", "random_forest"):
     scorer = Scorer(
         catalogue, ColumnMapping(), model, calibrate.Platt(1.0, 0.0), Policy("capacity", 0.5), UsualValues({})
     )
-    scorer.judge(rows, [100] * len(rows))
+    scorer.decide_rows(rows, [100] * len(rows))
     scorer.contributions(featured.head(100))

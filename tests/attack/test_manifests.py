@@ -95,7 +95,7 @@ def make(featured: pl.DataFrame, catalogue: Any, params: TrainModelParams) -> Sc
         calibrator=calibrator,
         policy=Policy("capacity", 0.25, review_cost=500, fee=100, lost_sale=2_000),
         typical=UsualValues.learn(model.encoder, featured.filter(pl.col("is_fraud") == 0), catalogue.features),
-        recorded=SelfTestRows.of(model.encoder.matrix(featured[rows]), calibrator.probability(log_odds[rows])),
+        recorded=SelfTestRows.from_matrix(model.encoder.matrix(featured[rows]), calibrator.probability(log_odds[rows])),
         facts={"estimator": "of a test", "as_of": "2018-08-01T00:00:00", "rows": {"fraud": 3}},
     )
 
@@ -108,7 +108,7 @@ class Bundle:
         self.folder, self.featured = folder, featured.head(500)
         self.files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != bundle.MANIFEST}
         self.manifest = json.loads((folder / bundle.MANIFEST).read_bytes())
-        self.answers = scorer.answer(self.featured).drop("model_version")
+        self.answers = scorer.decide(self.featured).drop("model_version")
         self.reasons = scorer.reasons(self.featured.head(20))
 
     def forge(self, folder: Path, changes: dict[str, bytes], *, checksums: bool) -> Path:
@@ -128,7 +128,7 @@ class Bundle:
         return folder
 
     def same_answers(self, scorer: Scorer) -> bool:
-        return bool(scorer.answer(self.featured).drop("model_version").equals(self.answers))
+        return bool(scorer.decide(self.featured).drop("model_version").equals(self.answers))
 
 
 def _catalogue_hash(files: dict[str, bytes], otherwise: str) -> str:

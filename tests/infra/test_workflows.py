@@ -364,7 +364,7 @@ def test_what_the_real_status_says_is_understood(runner: Runner, account: Any) -
 def test_the_log_of_a_promotion_holds_what_its_verdict_is_told_by() -> None:
     source = (ROOT / "fraud3000" / "stages" / "promote.py").read_text(encoding="utf-8")
     assert "is the champion already" in source
-    workspace = Workspace.of(Params())
+    workspace = Workspace.from_params(Params())
     assert str(workspace.pointer("champion")).endswith("/champion.json")
     assert str(workspace.pointer("challenger")).endswith("/challenger.json")
 

@@ -22,7 +22,7 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
 def sample_of(score: np.ndarray, fraud: np.ndarray, amount: np.ndarray | None = None) -> ScoredArrays:
     amount = np.ones(len(score)) if amount is None else amount
     place = np.arange(len(score))
-    return ScoredArrays(score, fraud, amount, score > 0.5, score > 1, place, {}, None).ranked()
+    return ScoredArrays(score, fraud, amount, score > 0.5, score > 1, place, {}, None).sort_by_score()
 
 
 def test_slope_and_intercept_equal_an_unpenalised_logistic_regression(drawn):

@@ -233,6 +233,6 @@ def test_the_input_is_not_changed(scored):
 
 
 def test_rows_without_a_card_are_each_their_own(scored):
-    sample = ScoredArrays.of(scored.head(4).with_columns(card_id=pl.Series(["b", None, "a", None])))
+    sample = ScoredArrays.from_frame(scored.head(4).with_columns(card_id=pl.Series(["b", None, "a", None])))
     assert sorted(sample.keys["card"].tolist()) == [0, 1, 2, 3]
     assert codes(pl.Series([], dtype=pl.String)).tolist() == []

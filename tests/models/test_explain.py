@@ -19,7 +19,7 @@ LOGISTIC = TrainModelParams(estimator="logistic_regression")
 
 
 def reasons(model, typical, features, featured):
-    return Explainer(model, typical, features).of(model.encoder.matrix(featured))
+    return Explainer(model, typical, features).explain(model.encoder.matrix(featured))
 
 
 @pytest.fixture(scope="module")

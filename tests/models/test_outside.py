@@ -34,7 +34,7 @@ def parts(small_featured, small_catalogue):
 
 def test_all_of_validation_calibrates_and_each_half_sets_the_threshold_by_the_other(parts, small_catalogue):
     model, train, valid = parts
-    settled = cross_fit.settle(model, train, valid, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.calibrate_and_set_threshold(model, train, valid, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     log_odds, labels = model.log_odds(valid.featured), valid.is_fraud.to_numpy()
     assert settled.calibrator == calibrate.fit("platt", log_odds, labels)
     halves = (slice(0, 500), slice(500, 1_000))
@@ -61,7 +61,7 @@ def test_rows_of_unknown_label_count_for_the_threshold_but_not_for_calibration(p
     model, train, valid = parts
     some = pl.Series(np.arange(1_000) % 4 == 0)
     masked = TrainingRows(valid.featured, valid.is_fraud.set(some, None), {})
-    settled = cross_fit.settle(model, train, masked, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.calibrate_and_set_threshold(model, train, masked, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     assert "750 rows" in settled.calibrated_on
     assert settled.threshold.rows == 1_000
 
@@ -69,7 +69,7 @@ def test_rows_of_unknown_label_count_for_the_threshold_but_not_for_calibration(p
 def test_with_few_frauds_calibration_is_cross_fitted_on_training_rows(parts, small_catalogue):
     model, train, valid = parts
     barren = TrainingRows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
-    settled = cross_fit.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.calibrate_and_set_threshold(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     labels = train.is_fraud.to_numpy()
     across = cross_fitted(train.featured, labels, small_catalogue.features, PARAMS)
     assert settled.calibrator == calibrate.fit("platt", across, labels)
@@ -84,7 +84,7 @@ def test_with_few_frauds_anywhere_nothing_is_pretended(parts, small_catalogue):
     )
     train = TrainingRows(train.featured, few.to_series().cast(pl.Int8), {})
     barren = TrainingRows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
-    settled = cross_fit.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.calibrate_and_set_threshold(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     assert settled.calibrator == calibrate.Platt(1.0, 0.0)
 
 
@@ -105,7 +105,7 @@ def test_halves_are_cut_at_midnight_where_there_is_more_than_a_day():
 
 def test_validation_metrics_need_both_classes(parts):
     model, _, valid = parts
-    found = cross_fit.metrics(valid, model.log_odds(valid.featured))
+    found = cross_fit.validation_metrics(valid, model.log_odds(valid.featured))
     assert found["valid_average_precision"] > 3 * found["valid_prevalence"]
     barren = TrainingRows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
-    assert cross_fit.metrics(barren, model.log_odds(valid.featured)) == {}
+    assert cross_fit.validation_metrics(barren, model.log_odds(valid.featured)) == {}

@@ -56,7 +56,7 @@ def taken(request):
     matrix = rows(gaps=gaps)
     signal = np.nan_to_num(matrix[:, 0] + matrix[:, 1] * matrix[:, 3]) + (matrix[:, 4] == 2)
     estimator = MADE[name]().fit(matrix, signal + np.random.default_rng(1).normal(size=len(signal)) > 1.5)
-    return estimator, tree_import.of(estimator)
+    return estimator, tree_import.from_estimator(estimator)
 
 
 def test_scores_are_the_estimators_own_to_the_last_bit(taken):
@@ -122,7 +122,7 @@ def forged(made, **changes):
 @pytest.fixture(scope="module")
 def small():
     matrix = rows(500)
-    return tree_import.of(MADE["boosting"]().fit(matrix, matrix[:, 5] > 0))
+    return tree_import.from_estimator(MADE["boosting"]().fit(matrix, matrix[:, 5] > 0))
 
 
 def test_trees_that_lead_out_of_themselves_are_refused(small):
@@ -186,13 +186,13 @@ def test_a_file_that_is_cut_off_or_none_is_told(small, cut):
 def test_a_form_that_scores_otherwise_is_refused(monkeypatch):
     matrix = rows(500)
     pipeline = Pipeline([("estimator", MADE["boosting"]())]).fit(matrix, matrix[:, 5] > 0)
-    assert isinstance(predictors.deployed(pipeline, matrix), Trees)
-    right = tree_import.of
+    assert isinstance(predictors.deploy(pipeline, matrix), Trees)
+    right = tree_import.from_estimator
 
     def off(estimator):
         made = right(estimator)
         return replace(made, value=made.value * (1 + 1e-8))
 
-    monkeypatch.setattr(tree_import, "of", off)
+    monkeypatch.setattr(tree_import, "from_estimator", off)
     with pytest.raises(ScorerError, match=r"the trees as they would be deployed score up to .* off their estimator"):
-        predictors.deployed(pipeline, matrix)
+        predictors.deploy(pipeline, matrix)

@@ -59,7 +59,7 @@ def test_training_reads_the_services_transactions_and_its_late_chargebacks(
     say(client, old, is_fraud=False, at=AT + timedelta(days=9))
     again, *_ = exported(given, tmp_path)  # beside the running service
     told = prepare(again)
-    workspace = Workspace.of(again)
+    workspace = Workspace.from_params(again)
     whole = pl.read_parquet("data/interim/transactions.parquet")
     rows = pl.read_parquet(workspace.transactions)
     content = [name for name in whole.columns if name not in {"is_fraud", "reported_at", "labelled", "seq"}]
@@ -87,7 +87,11 @@ def test_what_is_exported_is_what_prepare_had_where_nothing_came(
     )
     prepare(twice)
     before = pl.read_parquet("data/interim/labels.parquet")
-    assert pl.read_parquet(Workspace.of(twice).labels).sort("transaction_id").equals(before.sort("transaction_id"))
+    assert (
+        pl.read_parquet(Workspace.from_params(twice).labels)
+        .sort("transaction_id")
+        .equals(before.sort("transaction_id"))
+    )
 
 
 def test_what_the_service_declined_is_not_labelled(

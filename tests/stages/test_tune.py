@@ -50,7 +50,7 @@ def tuned(trained, tmp_path_factory):
 def there(tuned, monkeypatch):
     monkeypatch.chdir(tuned[0])
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Workspace.of(p.load())
+    return Workspace.from_params(p.load())
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""Calibration that keeps the order of scores: from log-odds to the probability of fraud.
+"""Calibrate log-odds to probabilities of fraud by strictly increasing functions.
 
-Every calibrator here is strictly increasing, so rankings, and with them average precision, are
-those of the model itself. Fit them on rows outside the fit, in their natural prevalence.
+Because every calibrator is strictly increasing, the ranking (and average precision) is that of the model itself. Fit
+calibrators on rows that the model was not fitted on, in their natural prevalence.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from sklearn.isotonic import isotonic_regression
 
 from fraud3000.errors import ScorerError
 from fraud3000.models.inference.encoder import Floats
-from fraud3000.models.inference.threads import one_for_sums
+from fraud3000.models.inference.threads import single_blas_thread
 from fraud3000.models.training.fit import Labels
 
 FEWEST_FOR_SLOPE = 5
 FEWEST_FOR_SHAPE = 20
-"""Frauds needed to fit more than a shift, and more than a slope."""
+"""Frauds needed to fit a slope, and to fit more than a slope."""
 
 _TILT = 1e-6
 """Weight of a slowly rising term that keeps distinct scores apart where a curve is flat."""
 _LEAST_SLOPE = 0.01
 _PRIOR = 1.0
-"""Pull of a slope towards 1, as strong as one observation of unit information."""
+"""Penalty that pulls a slope towards 1, as strong as one observation of unit information."""
 
 
 class Calibrator(Protocol):
@@ -37,15 +37,15 @@ class Calibrator(Protocol):
     method: ClassVar[str]
 
     def probability(self, log_odds: Floats) -> Floats:
-        """Probabilities in the open interval (0, 1), ndarray of shape (n_rows,)."""
+        """Return probabilities in the open interval (0, 1), ndarray of shape (n_rows,)."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, floats exact."""
+        """Return JSON-ready values; floats are exact."""
 
 
 @dataclass(frozen=True)
 class Platt:
-    """logit p = slope · z + intercept.
+    """Platt calibration: logit p = slope · z + intercept.
 
     References
     ----------
@@ -57,7 +57,7 @@ class Platt:
     method: ClassVar[str] = "platt"
 
     def probability(self, log_odds: Floats) -> Floats:
-        return _tilted(expit(self.slope * log_odds + self.intercept), log_odds)
+        return _tilt(expit(self.slope * log_odds + self.intercept), log_odds)
 
     def to_dict(self) -> dict[str, Any]:
         return {"method": self.method, **asdict(self)}
@@ -65,7 +65,7 @@ class Platt:
 
 @dataclass(frozen=True)
 class Beta:
-    """logit p = a · ln s − b · ln(1 − s) + c, with s the uncalibrated probability.
+    """Beta calibration: logit p = a · ln s − b · ln(1 − s) + c, with s the uncalibrated probability.
 
     References
     ----------
@@ -80,7 +80,7 @@ class Beta:
 
     def probability(self, log_odds: Floats) -> Floats:
         low, high = _beta_terms(log_odds)
-        return _tilted(expit(self.a * low + self.b * high + self.c), log_odds)
+        return _tilt(expit(self.a * low + self.b * high + self.c), log_odds)
 
     def to_dict(self) -> dict[str, Any]:
         return {"method": self.method, **asdict(self)}
@@ -88,32 +88,32 @@ class Beta:
 
 @dataclass(frozen=True)
 class Isotonic:
-    """Straight lines between the centres of the blocks of an isotonic regression."""
+    """Isotonic calibration: linear interpolation between the centres of the blocks of an isotonic regression."""
 
     centres: tuple[float, ...]
     rates: tuple[float, ...]
     method: ClassVar[str] = "isotonic"
 
     def probability(self, log_odds: Floats) -> Floats:
-        return _tilted(np.interp(log_odds, self.centres, self.rates), log_odds)
+        return _tilt(np.interp(log_odds, self.centres, self.rates), log_odds)
 
     def to_dict(self) -> dict[str, Any]:
         return {"method": self.method, "centres": list(self.centres), "rates": list(self.rates)}
 
 
 def fit(method: str, log_odds: Floats, is_fraud: Labels) -> Calibrator:
-    """Fit the method named, or a simpler one where there are too few frauds for it.
+    """Fit the named method, or a simpler one if there are too few frauds for it.
 
     Below 5 frauds only a shift is fitted (`Platt` of slope 1), below 20 a slope and a shift; the
-    method of the result says which. Targets are smoothed as in Platt (1999), so that 0 frauds, or
-    nothing but frauds, give finite answers.
+    `method` of the result is the one fitted. Targets are smoothed as in Platt (1999), so that the result
+    is finite with 0 frauds or with frauds only.
 
     Parameters
     ----------
     method
         `platt`, `beta` or `isotonic`.
     log_odds, is_fraud
-        ndarrays of shape (n_rows,), rows outside the fit.
+        ndarrays of shape (n_rows,), of rows that the model was not fitted on.
 
     Examples
     --------
@@ -134,7 +134,7 @@ def from_dict(content: dict[str, Any]) -> Calibrator:
     Raises
     ------
     ScorerError
-        A method that this version does not know.
+        The method is unknown to this release.
     """
     values = {name: value for name, value in content.items() if name != "method"}
     if content["method"] == "isotonic":
@@ -147,18 +147,18 @@ def from_dict(content: dict[str, Any]) -> Calibrator:
     return known[content["method"]](**values)
 
 
-def _tilted(probability: Floats, log_odds: Floats) -> Floats:
+def _tilt(probability: Floats, log_odds: Floats) -> Floats:
     rising = 0.5 + 0.5 * log_odds / (1 + np.abs(log_odds))
     tilted: Floats = (1 - _TILT) * probability + _TILT * rising
     return tilted
 
 
 def _beta_terms(log_odds: Floats) -> tuple[Floats, Floats]:
-    """Give ln s and −ln(1 − s)."""
+    """Return ln s and −ln(1 − s)."""
     return -np.logaddexp(0, -log_odds), np.logaddexp(0, log_odds)
 
 
-def _smoothed(is_fraud: Labels) -> Floats:
+def _smooth_targets(is_fraud: Labels) -> Floats:
     frauds = int(is_fraud.sum())
     return np.where(is_fraud == 1, (frauds + 1) / (frauds + 2), 1 / (len(is_fraud) - frauds + 2))
 
@@ -166,16 +166,16 @@ def _smoothed(is_fraud: Labels) -> Floats:
 def _fit_shift(log_odds: Floats, is_fraud: Labels) -> Platt:
     if not len(is_fraud) or not is_fraud.any():
         return Platt(1.0, 0.0)
-    return Platt(1.0, *_logistic([], log_odds, _smoothed(is_fraud)))
+    return Platt(1.0, *_fit_logistic([], log_odds, _smooth_targets(is_fraud)))
 
 
 def _fit_platt(log_odds: Floats, is_fraud: Labels) -> Platt:
-    slope, intercept = _logistic([log_odds], np.zeros_like(log_odds), _smoothed(is_fraud))
+    slope, intercept = _fit_logistic([log_odds], np.zeros_like(log_odds), _smooth_targets(is_fraud))
     return Platt(slope, intercept)
 
 
 def _fit_beta(log_odds: Floats, is_fraud: Labels) -> Beta:
-    a, b, c = _logistic(_beta_terms(log_odds), np.zeros_like(log_odds), _smoothed(is_fraud))
+    a, b, c = _fit_logistic(_beta_terms(log_odds), np.zeros_like(log_odds), _smooth_targets(is_fraud))
     return Beta(a, b, c)
 
 
@@ -187,15 +187,15 @@ def _fit_isotonic(log_odds: Floats, is_fraud: Labels) -> Isotonic:
     _, block = np.unique(fitted, return_inverse=True)
     weight = np.bincount(block, weights=counts)
     centres = np.bincount(block, weights=values * counts) / weight
-    targets = _smoothed(is_fraud)
+    targets = _smooth_targets(is_fraud)
     blocks = np.clip(np.bincount(block, weights=fitted * counts) / weight, targets.min(), targets.max())
-    # Lines between centres run above the steps that they replace: bring the sum back to the frauds there are.
+    # Interpolation lies above the steps that it replaces: rescale so that probabilities sum to the number of frauds.
     excess = float(np.interp(log_odds, centres, blocks).sum()) / float(is_fraud.sum())
     return Isotonic(tuple(centres.tolist()), tuple(np.minimum(blocks / excess, targets.max()).tolist()))
 
 
-def _logistic(terms: Sequence[Floats], offset: Floats, targets: Floats) -> list[float]:
-    """Slopes of the terms (at least a small positive one) and the intercept, by penalised likelihood."""
+def _fit_logistic(terms: Sequence[Floats], offset: Floats, targets: Floats) -> list[float]:
+    """Fit the slopes of the terms (bounded below by a small positive one) and the intercept by penalised likelihood."""
     columns = [*terms, np.ones_like(offset)]
 
     def loss(weights: Floats) -> tuple[float, Floats]:
@@ -209,6 +209,6 @@ def _logistic(terms: Sequence[Floats], offset: Floats, targets: Floats) -> list[
     bounds = [(_LEAST_SLOPE, None)] * len(terms) + [(None, None)]
     start = np.array([1.0] * len(terms) + [0.0])
     options = {"maxiter": 500, "ftol": 1e-14}
-    with one_for_sums():
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return cast(list[float], found.x.tolist())
+    with single_blas_thread():
+        fitted = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return cast(list[float], fitted.x.tolist())

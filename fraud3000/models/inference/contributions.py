@@ -42,11 +42,11 @@ class Contributions:
         """What they add up to, shape (n_rows,)."""
         return cast(Floats, self.base + self.values.sum(axis=1))
 
-    def shifted(self, shift: float) -> Contributions:
+    def shift(self, shift: float) -> Contributions:
         """The same where something is added to every row's sum."""
         return Contributions(self.base + shift, self.values)
 
-    def carried(self, base: float, totals: Floats, slope: float) -> Contributions:
+    def rescale(self, base: float, totals: Floats, slope: float) -> Contributions:
         """The same after a function of the sum, each row's change shared out as the sum's was.
 
         Parameters
@@ -64,7 +64,7 @@ class Contributions:
         Examples
         --------
         >>> halves = Contributions(1.0, np.array([[1.0, 1.0], [2.0, -2.0]]))
-        >>> halves.carried(1.0, np.array([9.0, 1.0]), slope=2.0)  # squares
+        >>> halves.rescale(1.0, np.array([9.0, 1.0]), slope=2.0)  # squares
         Contributions(base=1.0, values=array([[ 4.,  4.], [ 4., -4.]]))
         """
         change = self.values.sum(axis=1)
@@ -73,7 +73,7 @@ class Contributions:
         return Contributions(base, self.values * factor[:, None])
 
 
-def of(predictor: Predictor, matrix: Floats) -> Contributions:
+def from_predictor(predictor: Predictor, matrix: Floats) -> Contributions:
     """Take the log-odds that a predictor gives to encoded rows apart.
 
     Of trees these are Shapley values (see `treeshap`), of a logistic regression coefficients times values.
@@ -92,13 +92,13 @@ def of(predictor: Predictor, matrix: Floats) -> Contributions:
         return _checked(_of_linear(predictor, matrix), predictor.log_odds(matrix))
     assert isinstance(predictor, Trees)
     sums = predictor.sums(matrix)
-    told = _checked(Contributions(*predictor.sums_explained(matrix)), sums)
+    told = _checked(Contributions(*predictor.explain_sums(matrix)), sums)
     if not predictor.forest:
         return told
-    return told.carried(*_squeezed(predictor, told.base, sums))
+    return told.rescale(*_squeezed(predictor, told.base, sums))
 
 
-def averaged(parts: Sequence[Contributions], log_odds: Sequence[Floats], weights: Sequence[float]) -> Contributions:
+def average(parts: Sequence[Contributions], log_odds: Sequence[Floats], weights: Sequence[float]) -> Contributions:
     """Take the mean of several members' probabilities apart.
 
     Parameters
@@ -115,13 +115,13 @@ def averaged(parts: Sequence[Contributions], log_odds: Sequence[Floats], weights
     --------
     >>> one = Contributions(0.0, np.array([[0.0, logit(0.8)]]))
     >>> other = Contributions(0.0, np.array([[logit(0.6), 0.0]]))
-    >>> averaged([one, other], [one.totals, other.totals], [1.0, 1.0]).values.round(3)
+    >>> average([one, other], [one.totals, other.totals], [1.0, 1.0]).values.round(3)
     array([[0.05, 0.15]])
     """
     chances = []
     for part, whole in zip(parts, log_odds, strict=True):
         base = float(expit(part.base))
-        chances.append(part.carried(base, expit(whole), base * (1 - base)))
+        chances.append(part.rescale(base, expit(whole), base * (1 - base)))
     shares = np.array(weights) / sum(weights)
     base = sum(share * one.base for share, one in zip(shares, chances, strict=True))
     values = sum(share * one.values for share, one in zip(shares, chances, strict=True))
@@ -131,21 +131,21 @@ def averaged(parts: Sequence[Contributions], log_odds: Sequence[Floats], weights
 def as_log_odds(chance: Contributions, log_odds: Floats) -> Contributions:
     """Carry what adds up to probabilities over to their log-odds."""
     base = chance.base
-    return chance.carried(float(logit(base)), log_odds, 1 / (base * (1 - base)))
+    return chance.rescale(float(logit(base)), log_odds, 1 / (base * (1 - base)))
 
 
 def _squeezed(forest: Trees, base: float, shares: Floats) -> tuple[float, Floats, float]:
     """Log-odds of a forest's base and shares, and the slope at the base."""
     before = SQUEEZE + (1 - 2 * SQUEEZE) * base
     slope = (1 - 2 * SQUEEZE) / (before * (1 - before))
-    return float(forest.of_sums(np.array([base]))[0]), forest.of_sums(shares), slope
+    return float(forest.log_odds_from_sums(np.array([base]))[0]), forest.log_odds_from_sums(shares), slope
 
 
 def _of_linear(predictor: Linear, matrix: Floats) -> Contributions:
     estimator, values = predictor.pipeline[-1], np.zeros(matrix.shape)
     if len(matrix):
         parts = predictor.pipeline[:-1].transform(matrix) * estimator.coef_[0]
-        for place, source in enumerate(estimators.sources(predictor.pipeline)):
+        for place, source in enumerate(estimators.source_columns(predictor.pipeline)):
             values[:, source] += parts[:, place]
     return Contributions(float(estimator.intercept_[0]), values)
 

@@ -86,7 +86,7 @@ class Explainer:
         self._model = model
         self._teller = _Teller(model.encoder, typical, features, decimals)
 
-    def of(self, matrix: Floats) -> list[tuple[Reason, ...]]:
+    def explain(self, matrix: Floats) -> list[tuple[Reason, ...]]:
         """The reasons of each row of the model's input.
 
         Raises
@@ -135,7 +135,7 @@ class _Teller:
 
     def _usual(self, place: int, row: Floats) -> str:
         norm = self.norms[place]
-        usual = math.nan if norm is None else norm.of(row)
+        usual = math.nan if norm is None else norm.value_in(row)
         if norm is None or math.isnan(usual):
             return f"typically {self._value(place, self.typical[place])}"
         return f"usual {f'for {norm.owner} ' if norm.owner else ''}{self._value(place, usual)}"

@@ -37,7 +37,7 @@ class Linear:
         return estimators.log_odds(self.pipeline, matrix)
 
 
-def deployed(pipeline: Pipeline, matrix: Floats) -> Predictor:
+def deploy(pipeline: Pipeline, matrix: Floats) -> Predictor:
     """Give the form in which a fitted pipeline scores from now on.
 
     Parameters
@@ -52,7 +52,7 @@ def deployed(pipeline: Pipeline, matrix: Floats) -> Predictor:
     """
     if isinstance(pipeline[-1], LogisticRegression):
         return Linear(pipeline)
-    made = tree_import.of(pipeline[-1])
+    made = tree_import.from_estimator(pipeline[-1])
     rows = matrix[:: max(1, len(matrix) // _ROWS_CHECKED)]
     difference = float(np.abs(made.log_odds(rows) - estimators.log_odds(pipeline, rows)).max())
     if not difference <= AGREE:

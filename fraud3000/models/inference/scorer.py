@@ -87,7 +87,7 @@ class Scorer:
 
     >>> import numpy as np
     >>> from fraud3000.features.spec.declarations import Column
-    >>> from fraud3000.models import fit
+    >>> from fraud3000.models.training import fit
     >>> from fraud3000.params import TrainModelParams
     >>> catalogue = Catalogue((Column("amount"),), label_delay=604_800)
     >>> rows = pl.DataFrame({"transaction_id": ["a", "b", "c", "d"], "amount": [900, 1_000, 50_000, 60_000],
@@ -95,10 +95,11 @@ class Scorer:
     >>> labels = np.array([0, 0, 1, 1], dtype=np.int8)
     >>> model = fit.fit(rows, labels, catalogue.features, TrainModelParams(estimator="logistic_regression"))
     >>> policy = Policy("capacity", 0.5)
-    >>> from fraud3000.models import calibrate
-    >>> scorer = Scorer(catalogue, Mapping(), model, calibrate.Platt(1.0, 0.0), policy, Typical({}), version="7")
+    >>> from fraud3000.models.inference import calibrate
+    >>> usual = UsualValues({})
+    >>> scorer = Scorer(catalogue, ColumnMapping(), model, calibrate.Platt(1.0, 0.0), policy, usual, version="7")
     >>> featured = scorer.featurize(rows)
-    >>> scorer.answer(featured).select("transaction_id", "alert", "model_version").rows()
+    >>> scorer.decide(featured).select("transaction_id", "alert", "model_version").rows()
     [('a', False, '7'), ('b', False, '7'), ('c', True, '7'), ('d', True, '7')]
     """
 
@@ -142,7 +143,7 @@ class Scorer:
             transactions, pl.DataFrame(schema=LEDGER) if ledger is None else ledger, self.catalogue
         )
 
-    def answer(self, featured: pl.DataFrame) -> pl.DataFrame:
+    def decide(self, featured: pl.DataFrame) -> pl.DataFrame:
         """Score rows and decide them by the policy.
 
         Parameters
@@ -205,13 +206,13 @@ class Scorer:
         ScorerError
             The contributions behind them do not add up to the raw score.
         """
-        return self._explainer.of(self.model.encoder.matrix(featured))
+        return self._explainer.explain(self.model.encoder.matrix(featured))
 
     @cached_property
     def _explainer(self) -> Explainer:
         return Explainer(self.model, self.typical, self.catalogue.features, decimals=self.mapping.amount.decimals)
 
-    def judge(self, values: Sequence[dict[str, Any]], amounts: Sequence[int]) -> list[ScoredRow]:
+    def decide_rows(self, values: Sequence[dict[str, Any]], amounts: Sequence[int]) -> list[ScoredRow]:
         """Score and decide rows whose features come by name, as a feature store gives them; the same as of FEATURED.
 
         Parameters
@@ -229,15 +230,15 @@ class Scorer:
         scores = self.calibrator.probability(self.model.log_odds_of(self.model.encoder.rows(values)))
         minor = np.array(amounts, dtype=np.int64)
         losses = self.policy.expected_losses(scores, minor)
-        decisions = self.policy.named(scores, minor).tolist()
+        decisions = self.policy.decision_array(scores, minor).tolist()
         told = (scores.tolist(), self.thresholds(minor).tolist(), decisions, losses.tolist())
         return [ScoredRow(*one) for one in zip(*told, strict=True)]
 
     def reasons_for(self, values: Sequence[dict[str, Any]]) -> list[tuple[Reason, ...]]:
         """As `reasons`, of rows whose features come by name."""
-        return self._explainer.of(self.model.encoder.rows(values))
+        return self._explainer.explain(self.model.encoder.rows(values))
 
-    def require_same(self) -> None:
+    def self_test(self) -> None:
         """Score the recorded rows once more, and give reasons for some of them.
 
         Raises
@@ -247,10 +248,10 @@ class Scorer:
         """
         if not self.recorded.rows:
             return
-        self.require_recorded_scores()
-        self._explainer.of(self.recorded.matrix[:5])
+        self.require_same_scores()
+        self._explainer.explain(self.recorded.matrix[:5])
 
-    def require_recorded_scores(self) -> None:
+    def require_same_scores(self) -> None:
         """Score the recorded rows once more.
 
         Raises
@@ -334,13 +335,13 @@ class Scorer:
         """
         read = bundle.read(folder)
         try:
-            parts = bundle_parts.assembled(read.files, read.catalogue)
+            parts = bundle_parts.assemble(read.files, read.catalogue)
         except ScorerError as error:
             raise ScorerError(f"{folder}: makes no scorer ({error.message})", hint=error.hint) from error
         except InvalidPartError as error:
             raise ScorerError(f"{folder}: makes no scorer ({error})", hint=_AGAIN) from error
         loaded = cls(**parts._asdict(), version=version or folder.name)
-        loaded.require_recorded_scores()
+        loaded.require_same_scores()
         return loaded
 
     def _members(self) -> dict[str, bytes]:
@@ -358,16 +359,16 @@ class Scorer:
             "calibrator": self.calibrator.to_dict(),
             "policy": self.policy.to_dict(),
             "typical": self.typical.to_dict(),
-            "recorded": (self.recorded if self.recorded.rows else self._recorded_anew()).to_dict(),
+            "recorded": (self.recorded if self.recorded.rows else self._default_self_test_rows()).to_dict(),
             "facts": self.facts,
         }
 
-    def _recorded_anew(self) -> SelfTestRows:
+    def _default_self_test_rows(self) -> SelfTestRows:
         """Rows around what is typical, for a scorer that was put together without validation rows."""
-        matrix = self_test_rows.around(self.typical.values[name] for name in self.model.encoder.columns)
+        matrix = self_test_rows.rows_around(self.typical.values[name] for name in self.model.encoder.columns)
         coded = [name in self.model.encoder.categories for name in self.model.encoder.columns]
         matrix[1:, coded] = matrix[0, coded]
-        return SelfTestRows.of(matrix, self.calibrator.probability(self.model.log_odds_of(matrix)))
+        return SelfTestRows.from_matrix(matrix, self.calibrator.probability(self.model.log_odds_of(matrix)))
 
 
 def _json(content: dict[str, Any]) -> bytes:

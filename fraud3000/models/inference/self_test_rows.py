@@ -14,18 +14,18 @@ from fraud3000.models.inference.encoder import Floats
 ROWS = 50
 
 
-def places(n_rows: int) -> list[int]:
+def row_indices(n_rows: int) -> list[int]:
     """Which of so many rows to record: some, evenly spread.
 
     Examples
     --------
-    >>> places(3), len(places(1_000))
+    >>> row_indices(3), len(row_indices(1_000))
     ([0, 1, 2], 50)
     """
     return sorted(set(np.linspace(0, n_rows - 1, min(ROWS, n_rows)).astype(int).tolist()))
 
 
-def around(usual: Iterable[float]) -> Floats:
+def rows_around(usual: Iterable[float]) -> Floats:
     """Make rows around a usual one, the same whenever it is: the row itself, one without values, and some that differ.
 
     Returns
@@ -35,7 +35,7 @@ def around(usual: Iterable[float]) -> Floats:
 
     Examples
     --------
-    >>> around([2.0, math.nan])[:2]
+    >>> rows_around([2.0, math.nan])[:2]
     array([[ 2., nan],
            [nan, nan]])
     """
@@ -62,7 +62,7 @@ class SelfTestRows:
     scores: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, matrix: Floats, scores: Floats) -> SelfTestRows:
+    def from_matrix(cls, matrix: Floats, scores: Floats) -> SelfTestRows:
         """Keep rows of shape (n_rows, n_columns) with their scores, of shape (n_rows,)."""
         return cls(tuple(map(tuple, matrix.tolist())), tuple(scores.tolist()))
 

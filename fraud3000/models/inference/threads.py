@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from threadpoolctl import threadpool_limits
 
 
-def one_for_sums() -> AbstractContextManager[object]:
+def single_blas_thread() -> AbstractContextManager[object]:
     """Let linear algebra use one thread in the block.
 
     It cuts sums among its threads, so that the last digits, and what a solver makes of them, would hang on how many

@@ -88,9 +88,9 @@ class Trees:
         matrix
             ndarray of shape (n_rows, n_columns), NaN where missing.
         """
-        return self.of_sums(self.sums(matrix))
+        return self.log_odds_from_sums(self.sums(matrix))
 
-    def of_sums(self, sums: Floats) -> Floats:
+    def log_odds_from_sums(self, sums: Floats) -> Floats:
         """Log-odds where the trees add up to these: the same, but for a forest's shares."""
         if not self.forest:
             return sums
@@ -103,7 +103,7 @@ class Trees:
         _in_slices(lambda part: tree_predict.add(rows[part], *self._walked, total[part]), len(rows), _SLICE)
         return total / len(self.roots) if self.forest else total
 
-    def sums_explained(self, matrix: Floats) -> tuple[float, Floats]:
+    def explain_sums(self, matrix: Floats) -> tuple[float, Floats]:
         """Take the sums apart by column.
 
         Returns
@@ -143,8 +143,8 @@ class Trees:
         return nodes
 
     @cached_property
-    def _ways(self) -> treeshap.Ways:
-        return treeshap.Ways.of(self.roots, self._nodes, self.cover)
+    def _ways(self) -> treeshap.TreePaths:
+        return treeshap.TreePaths.from_nodes(self.roots, self._nodes, self.cover)
 
     def dumps(self) -> bytes:
         """The arrays as a file of numpy's, the same bytes whenever they are the same."""

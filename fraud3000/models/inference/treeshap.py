@@ -35,7 +35,7 @@ column (-1 for none), and the share of rows that all the path's steps by this co
 
 
 @dataclass(frozen=True, eq=False)
-class Ways:
+class TreePaths:
     """What explains trees and depends on no row.
 
     Attributes
@@ -56,7 +56,7 @@ class Ways:
     rules: Floats
 
     @classmethod
-    def of(cls, roots: Ints, nodes: Records, cover: Floats) -> Ways:
+    def from_nodes(cls, roots: Ints, nodes: Records, cover: Floats) -> TreePaths:
         """Follow every path once.
 
         Parameters
@@ -76,7 +76,7 @@ class Ways:
         return cls(ways, points, base, _rules(int(points.max())))
 
 
-def add(rows: Floats, roots: Ints, nodes: Records, ways: Ways, values: Floats) -> None:
+def add(rows: Floats, roots: Ints, nodes: Records, ways: TreePaths, values: Floats) -> None:
     """Add to each row's values what each column adds to its sum of the trees; `ways.base` and all of them make it up.
 
     Parameters

@@ -46,7 +46,7 @@ class Norm:
     inverse: bool = False
     owner: str = ""
 
-    def of(self, row: Floats) -> float:
+    def value_in(self, row: Floats) -> float:
         """The norm in an encoded row; NaN where unknown."""
         if self.source is None:
             return self.factor
@@ -70,7 +70,7 @@ def norms(features: Sequence[Feature]) -> list[Norm | None]:
     Examples
     --------
     >>> short, long = norms([Window("card_id", "1d", "count"), Window("card_id", "30d", "count")])
-    >>> short.of([3.0, 15.0]), long
+    >>> short.value_in([3.0, 15.0]), long
     (0.5, None)
     """
     return [_norm(feature, features) for feature in features]

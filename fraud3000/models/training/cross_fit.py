@@ -26,7 +26,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Outside:
+class CrossFitResult:
     """What the rows outside the fit gave.
 
     Attributes
@@ -44,7 +44,7 @@ class Outside:
     log_odds: Floats
 
 
-def settle(
+def calibrate_and_set_threshold(
     model: Model,
     train: TrainingRows,
     valid: TrainingRows,
@@ -52,7 +52,7 @@ def settle(
     boundaries: Boundaries,
     params: TrainModelParams,
     policy: PolicyParams,
-) -> Outside:
+) -> CrossFitResult:
     """Calibrate on validation, and set the threshold on the same rows, cross-fitted.
 
     Validation is cut into halves: of its time, at midnight UTC, or by a hash of the id in data without
@@ -85,7 +85,7 @@ def settle(
         fewest = f"(a half of validation knows {scarce} frauds)"
         calibrated_on, how = _said(f"training rows, cross-fitted {fewest}", train_labels), ""
     threshold = choose_threshold(valid.featured.with_columns(score=pl.Series(scores)), policy)
-    return Outside(calibrator, threshold, calibrated_on, f"validation: {len(scores):,} rows{how}", log_odds)
+    return CrossFitResult(calibrator, threshold, calibrated_on, f"validation: {len(scores):,} rows{how}", log_odds)
 
 
 def _across_halves(method: str, log_odds: Floats, is_fraud: Labels, known: Mask, first: Mask) -> Floats:
@@ -97,7 +97,7 @@ def _across_halves(method: str, log_odds: Floats, is_fraud: Labels, known: Mask,
     return scores
 
 
-def metrics(valid: TrainingRows, log_odds: Floats) -> dict[str, float]:
+def validation_metrics(valid: TrainingRows, log_odds: Floats) -> dict[str, float]:
     """Average precision and AUC on the validation rows with a known label; empty where these are all the same."""
     known = valid.is_fraud.is_not_null().to_numpy()
     is_fraud, known_log_odds = valid.is_fraud.drop_nulls().to_numpy(), log_odds[known]

@@ -168,12 +168,12 @@ def check_monotone(monotone: Mapping[str, int], features: Mapping[str, str]) -> 
             )
 
 
-def used(params: TrainModelParams) -> dict[str, Any]:
+def effective_params(params: TrainModelParams) -> dict[str, Any]:
     """The train params as in a file, with those of each learner that no file states.
 
     Examples
     --------
-    >>> used(TrainModelParams(estimator="logistic_regression", estimator_params={"C": 0.5}))["estimator_params"]
+    >>> effective_params(TrainModelParams(estimator="logistic_regression", estimator_params={"C": 0.5}))["estimator_params"]
     {'C': 0.5, 'max_iter': 1000}
     """
     content = params.model_dump(mode="json")
@@ -190,12 +190,12 @@ _DRAWING = {
 """Params by which a learner that usually draws nothing by chance may come to."""
 
 
-def draws(params: TrainModelParams) -> bool:
+def is_random(params: TrainModelParams) -> bool:
     """Whether chance has a part in what is fitted, so that another seed may give another model.
 
     Examples
     --------
-    >>> draws(TrainModelParams()), draws(TrainModelParams(estimator_params={"max_features": 0.5})), draws(TrainModelParams(bags=3))
+    >>> is_random(TrainModelParams()), is_random(TrainModelParams(estimator_params={"max_features": 0.5})), is_random(TrainModelParams(bags=3))
     (False, True, True)
     """
     return any(
@@ -207,14 +207,14 @@ def draws(params: TrainModelParams) -> bool:
     )
 
 
-def words(params: TrainModelParams) -> str:
+def describe(params: TrainModelParams) -> str:
     """Say what is fitted.
 
     Examples
     --------
     >>> from fraud3000.params import MemberParams
     >>> forest, line = MemberParams(estimator="random_forest", bags=3), MemberParams(estimator="logistic_regression")
-    >>> words(TrainModelParams(estimator="average", members=(forest, line)))
+    >>> describe(TrainModelParams(estimator="average", members=(forest, line)))
     'average of random_forest (3 bags) and logistic_regression'
     """
     told = [one.estimator + (f" ({one.bags} bags)" if one.bags > 1 else "") for one in params.learners]
@@ -224,7 +224,7 @@ def words(params: TrainModelParams) -> str:
 FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
 
 
-def refusals() -> tuple[type[Exception], ...]:
+def fit_errors() -> tuple[type[Exception], ...]:
     """What a learner raises where its params do not go together."""
     library = sys.modules.get("lightgbm")
     return (ValueError,) if library is None else (ValueError, library.basic.LightGBMError)
@@ -259,7 +259,7 @@ def log_odds(pipeline: Pipeline, matrix: Floats) -> Floats:
     return cast(Floats, estimator.booster_.predict(matrix, raw_score=True))
 
 
-def sources(pipeline: Pipeline) -> list[int]:
+def source_columns(pipeline: Pipeline) -> list[int]:
     """Of each column that a fitted logistic regression makes for itself the place of the one it is made of."""
     places: list[int] = []
     for name, made, taken in pipeline["columns"].transformers_:

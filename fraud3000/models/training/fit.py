@@ -21,7 +21,7 @@ from fraud3000.models.inference import contributions, predictors
 from fraud3000.models.inference.contributions import Contributions
 from fraud3000.models.inference.encoder import Encoder, Floats
 from fraud3000.models.inference.predictors import Predictor
-from fraud3000.models.inference.threads import one_for_sums
+from fraud3000.models.inference.threads import single_blas_thread
 from fraud3000.models.training import estimators
 from fraud3000.params import MemberParams, TrainModelParams
 
@@ -60,7 +60,7 @@ class Member:
 
     def contributions(self, matrix: Floats) -> Contributions:
         """What each column adds to the log-odds of encoded rows."""
-        return contributions.of(self.predictor, matrix).shifted(self.shift)
+        return contributions.from_predictor(self.predictor, matrix).shift(self.shift)
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ class Model:
         """What each column adds to the log-odds of rows already encoded.
 
         Of an average each member's contributions count as far as it moves the mean probability, and the mean as far as
-        it moves its log-odds (see `Contributions.carried`).
+        it moves its log-odds (see `Contributions.rescale`).
         """
         parts = [member.contributions(matrix) for member in self.members]
         if len(parts) == 1:
             return parts[0]
         each = [member.log_odds(matrix) for member in self.members]
-        chance = contributions.averaged(parts, each, [member.weight for member in self.members])
+        chance = contributions.average(parts, each, [member.weight for member in self.members])
         return contributions.as_log_odds(chance, self.log_odds_of(matrix))
 
     @property
@@ -244,15 +244,17 @@ def _member(
     )
     try:
         _fit(pipeline, matrix if at is None else matrix[at], labels if at is None else labels[at], draw.weights)
-    except estimators.refusals() as error:
+    except estimators.fit_errors() as error:
         if not learner.estimator_params:
             raise
         raise ParamsError(
             f"train.estimator_params: {learner.estimator} cannot be fitted with these ({str(error).splitlines()[0]})",
             hint="Correct them, or leave them out for their defaults.",
         ) from error
-    predictor = predictors.deployed(pipeline, matrix)
-    contributions.of(predictor, matrix[:: max(1, len(matrix) // _ROWS_EXPLAINED)])  # refuses what does not add up
+    predictor = predictors.deploy(pipeline, matrix)
+    contributions.from_predictor(
+        predictor, matrix[:: max(1, len(matrix) // _ROWS_EXPLAINED)]
+    )  # refuses what does not add up
     return Member(predictor, draw.shift, learner.weight, _converged(pipeline))
 
 
@@ -266,7 +268,7 @@ def _fit(pipeline: Pipeline, matrix: Floats, is_fraud: Labels, weights: Floats |
     forest = isinstance(estimator, estimators.FORESTS)
     if forest:
         estimator.set_params(n_jobs=2)
-    with one_for_sums(), warnings.catch_warnings():
+    with single_blas_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # told through Model.converged
         pipeline.fit(matrix, is_fraud, estimator__sample_weight=weights)
     if forest:

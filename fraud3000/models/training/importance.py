@@ -24,7 +24,9 @@ MOST_FRAUDS, HIGHEST, MOST_OTHERS = 1_000, 800, 1_200
 DRAWS = 2
 
 
-def permutation(model: Model, featured: pl.DataFrame, is_fraud: Labels, score: Floats, *, seed: int) -> pl.DataFrame:
+def permutation_importance(
+    model: Model, featured: pl.DataFrame, is_fraud: Labels, score: Floats, *, seed: int
+) -> pl.DataFrame:
     """Measure by how much the average precision falls when a feature has the values of other rows.
 
     A few thousand rows stand for all, each with the weight of those that it stands for: the
@@ -91,4 +93,4 @@ def _without(model: Model, matrix: Floats, place: int, fraud: Floats, weight: Fl
 def _average_precision(score: Floats, fraud: Floats, weight: Floats) -> float:
     order = np.argsort(-score, kind="stable")
     ends = corners(score[order], fraud[order])
-    return Curve.sorted(ends, fraud[order], weight[order]).average_precision()
+    return Curve.from_sorted(ends, fraud[order], weight[order]).average_precision()

@@ -46,7 +46,7 @@ SPACES: dict[str, dict[str, RangeParams]] = {
 }
 
 
-def space_of(train: TrainModelParams, given: Space) -> dict[str, RangeParams]:
+def resolve_space(train: TrainModelParams, given: Space) -> dict[str, RangeParams]:
     """The space that the params state; without, that of the learner, or of every member and its weight.
 
     Raises
@@ -72,13 +72,13 @@ def _usual(train: TrainModelParams) -> dict[str, RangeParams]:
     return {**ranges, **weights}
 
 
-def point(train: TrainModelParams, chosen: Mapping[str, Any]) -> TrainModelParams:
+def apply_values(train: TrainModelParams, chosen: Mapping[str, Any]) -> TrainModelParams:
     """Put chosen values in their places.
 
     Examples
     --------
     >>> train = TrainModelParams(estimator="random_forest", estimator_params={"max_depth": 4})
-    >>> point(train, {"estimator_params.max_depth": 9, "imbalance": "balanced"}).model_dump(exclude_defaults=True)
+    >>> apply_values(train, {"estimator_params.max_depth": 9, "imbalance": "balanced"}).model_dump(exclude_defaults=True)
     {'estimator': 'random_forest', 'estimator_params': {'max_depth': 9}, 'imbalance': 'balanced'}
     """
     content = copy.deepcopy(train.model_dump(mode="json", exclude_unset=True))

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from fraud3000.features.spec.declarations import Catalogue
-from fraud3000.metrics.report import values
+from fraud3000.metrics.report import metric_values
 from fraud3000.models.inference import calibrate
 from fraud3000.models.policy import choose_threshold
 from fraud3000.models.training import estimators, fit
@@ -70,7 +70,7 @@ def measure(
     train, valid
         Rows of the two splits, labels as known on the day.
     """
-    if not estimators.draws(params):
+    if not estimators.is_random(params):
         return SeedNoise(dict.fromkeys(MEASURES, 0.0), reason="the learner draws nothing by chance")
     rows, labels = train.known
     some = _drawn(len(labels), params.seed)
@@ -122,5 +122,7 @@ def _measured(model: Model, judged: pl.DataFrame, params: TrainModelParams, poli
     scored = judged.with_columns(score=pl.Series(calibrator.probability(log_odds)))
     threshold = choose_threshold(scored, policy)
     alert = threshold.policy.alerts(scored["score"].to_numpy(), scored["amount"].to_numpy())
-    found = values(scored.with_columns(alert=pl.Series(alert)), policy=policy, evaluate=EvaluateModelParams(top_k=()))
+    found = metric_values(
+        scored.with_columns(alert=pl.Series(alert)), policy=policy, evaluate=EvaluateModelParams(top_k=())
+    )
     return {name: np.nan if found[name]["value"] is None else float(found[name]["value"]) for name in MEASURES}

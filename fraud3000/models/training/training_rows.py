@@ -46,7 +46,7 @@ class TrainingRows:
         return self.featured.filter(mask), self.is_fraud.filter(mask).to_numpy().astype(np.int8)
 
 
-def usable(
+def select_rows(
     split: pl.DataFrame, ledger: pl.DataFrame, catalogue: Catalogue, boundaries: Boundaries, *, burn_in: bool
 ) -> TrainingRows:
     """The rows of a split that are no refunds, with their labels as known on the day.

@@ -17,7 +17,7 @@ _INFINITY = 1e300
 """As which LightGBM writes an infinite cut, that tells gaps from values."""
 
 
-def of(estimator: Any) -> Trees:
+def from_estimator(estimator: Any) -> Trees:
     """Take a fitted estimator of scikit-learn's or LightGBM's trees apart."""
     kinds: dict[str, Callable[[Any], Trees]] = {
         "HistGradientBoostingClassifier": _of_boosting,

@@ -48,7 +48,7 @@ class Decider:
         if not undecided:
             return []
         values = [self.named(one) for one in undecided]
-        judged = self.scorer.judge(values, [one.transaction["amount"] for one in undecided])
+        judged = self.scorer.decide_rows(values, [one.transaction["amount"] for one in undecided])
         told = [asked or one.alert for one, asked in zip(judged, explained, strict=True)]
         to_explain = [row for row, tell in zip(values, told, strict=True) if tell]
         why = iter(self.scorer.reasons_for(to_explain) if to_explain else ())

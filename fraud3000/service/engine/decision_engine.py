@@ -113,7 +113,7 @@ class DecisionEngine:
         """Do once what a first transaction would have to wait for: code is compiled where it is first run."""
         nobody = {"transaction_id": "", "ts": self._newest or 0, "card_id": "", "terminal_id": "", "amount": 0}
         features = self.store.features_for({**nobody, "status": "approved"})
-        self.judge.scorer.judge([features], [0])
+        self.judge.scorer.decide_rows([features], [0])
 
     def listen(self, to: Callable[[TransactionEntry], None]) -> None:
         """Call with every transaction that is decided, once, and before that is kept."""

@@ -179,7 +179,7 @@ class Shadow:
             The journal cannot be read, or the book not written.
         """
         scorer = Scorer.load(bundled, version=version)
-        scorer.require_same()
+        scorer.self_test()
         journal = SqliteJournal(root / "journal.db", key=key, create=False)
         book = ShadowStore(root, version, bundle.fingerprint(bundled))
         until = since if book.seen is None else book.seen
@@ -222,7 +222,7 @@ class Shadow:
             return None
         between = time.perf_counter_ns()
         named = dict(zip(self.scorer.catalogue.names, features, strict=True))
-        (judged,) = self.scorer.judge([named], [entry.transaction["amount"]])
+        (judged,) = self.scorer.decide_rows([named], [entry.transaction["amount"]])
         end = time.perf_counter_ns()
         return Opinion(entry.number, *judged, (between - begin) / 1e3, (end - between) / 1e3)
 

@@ -265,7 +265,7 @@ class Maintenance:
                 f"version {version}: takes other transactions than version {present.scorer.version}",
                 hint="Start the service anew: clients will have to send other fields.",
             )
-        scorer.require_same()
+        scorer.self_test()
         judge = Decider(scorer, fingerprint, present.fallback)
         recent = [one for one in self._journal.recent(_RECENT) if one.catalogue == judge.catalogue]
         judge.decided(recent, [True] * len(recent))

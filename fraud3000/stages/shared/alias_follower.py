@@ -28,13 +28,13 @@ class AliasFollower:
 
     Attributes
     ----------
-    unasked
+    registry_error
         Why the registry could not be asked the last time; None where it was, or was not to be.
     """
 
     def __init__(self, params: Params, model: str) -> None:
-        self.unasked: UnavailableError | None = None
-        self._registry, self._workspace, self._model = params.registry, Workspace.of(params), model
+        self.registry_error: UnavailableError | None = None
+        self._registry, self._workspace, self._model = params.registry, Workspace.from_params(params), model
         self._asks = not model.isdecimal() and registry.is_server() and registry.is_installed()
 
     def __call__(self) -> tuple[str, Path]:
@@ -51,25 +51,25 @@ class AliasFollower:
         """
         if self._asks:
             self._ask()
-        found = model_pointer.exported(self._workspace, self._model)
+        found = model_pointer.exported_model(self._workspace, self._model)
         return found or registry.resolve(self._model, self._registry, self._workspace.root)
 
     def _ask(self) -> None:
         try:
             self._export()
         except UnavailableError as error:
-            if self.unasked is None:
+            if self.registry_error is None:
                 logger.warning("{}; what was exported last goes on to serve", error.message)
-            self.unasked = error
+            self.registry_error = error
         else:
-            self.unasked = None
+            self.registry_error = None
 
     def _export(self) -> None:
-        standing = history.standing(self._registry)
-        if self._model not in standing.aliases:
+        state = history.alias_state(self._registry)
+        if self._model not in state.aliases:
             return
         version, folder = registry.resolve(self._model, self._registry, self._workspace.root)
-        if not model_pointer.agrees(self._workspace, standing, self._model, folder):
+        if not model_pointer.matches_registry(self._workspace, state, self._model, folder):
             model_pointer.require_usable(version, folder, self._registry)
             with file_lock.only_one(self._workspace.models, doing="promotion"):
-                model_pointer.export(self._workspace, standing, self._model, folder)
+                model_pointer.export(self._workspace, state, self._model, folder)

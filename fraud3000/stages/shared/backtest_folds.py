@@ -16,9 +16,9 @@ from fraud3000.evaluation.rolling_backtest import FittedFold, Fold
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.labels import splits, visibility
 from fraud3000.metrics.scored_arrays import counted
-from fraud3000.models.training.training_rows import TrainingRows, usable
+from fraud3000.models.training.training_rows import TrainingRows, select_rows
 from fraud3000.params import Params, Span
-from fraud3000.stages.shared.evaluation_rows import KEPT, declared, label_date
+from fraud3000.stages.shared.evaluation_rows import KEPT, label_date, read_json
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
 
@@ -51,13 +51,13 @@ class BacktestData:
         ParamsError
             The data has no time.
         """
-        split = declared(workspace.boundaries, splits.Boundaries.from_dict)
+        split = read_json(workspace.boundaries, splits.Boundaries.from_dict)
         if split.test is None:
             raise ParamsError(
                 "backtest: the data has no time, so nothing comes before anything else",
                 hint="Map a time under prepare.mapping.columns.ts, or judge the random split by `fraud3000 evaluate`.",
             )
-        catalogue = declared(workspace.catalogue, Catalogue.from_dict)
+        catalogue = read_json(workspace.catalogue, Catalogue.from_dict)
         scan(workspace.features, made_by="featurize")
         transactions = read(workspace.transactions, made_by="prepare")
         ledger = read(workspace.labels, made_by="prepare")
@@ -81,7 +81,7 @@ class BacktestData:
         assert self.split.test is not None
         delay = self.params.prepare.label_delay
         first, last = self.split.test
-        return rolling_backtest.plan(self.params.backtest, (first, min(last, self.at - delay)), self.begin, delay)
+        return rolling_backtest.plan_folds(self.params.backtest, (first, min(last, self.at - delay)), self.begin, delay)
 
     def featured(self, span: Span) -> pl.DataFrame:
         """FEATURED rows of a span of time."""
@@ -110,7 +110,7 @@ class FoldRows:
     def _usable(self, span: Span) -> TrainingRows:
         ground = self.ground
         boundaries = self.fold.boundaries(ground.split.burn_in)
-        return usable(ground.featured(span), ground.ledger, ground.catalogue, boundaries, burn_in=True)
+        return select_rows(ground.featured(span), ground.ledger, ground.catalogue, boundaries, burn_in=True)
 
     @cached_property
     def test(self) -> pl.DataFrame:
@@ -178,8 +178,8 @@ class SeedRun:
         made_for, fitted, learnt_from = self._fitted(rows)
         seconds = time.perf_counter() - start
         scored = as_scored(test, fitted)
-        measured = rolling_backtest.measured(
-            scored, self._params.policy, self._params.evaluate, decided=fitted.outside is not None
+        measured = rolling_backtest.measure_fold(
+            scored, self._params.policy, self._params.evaluate, decided=fitted.cross_fit_result is not None
         )
         judged = scored.filter(counted(scored))
         facts = {
@@ -201,7 +201,7 @@ class SeedRun:
     def _fitted(self, rows: FoldRows) -> tuple[Fold, FittedFold, dict[str, int]]:
         if self._kept is None or self._params.backtest.refit:
             ground = rows.ground
-            fitted = rolling_backtest.learn(
+            fitted = rolling_backtest.fit_fold(
                 rows.fold,
                 rows.train,
                 rows.valid,

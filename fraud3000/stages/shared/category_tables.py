@@ -65,5 +65,5 @@ def jump_warnings(scorer: Scorer, found: Mapping[str, CategoryCounts]) -> Iterat
     for name, counts in found.items():
         column = scorer.trained_categories.get(name)
         for what in ("unknown", "missing"):
-            if column is not None and category_counts.jumped(counts, column.expected, what):
-                yield category_counts.warning(name, counts, column.expected, what)
+            if column is not None and category_counts.has_jumped(counts, column.expected, what):
+                yield category_counts.jump_warning(name, counts, column.expected, what)

@@ -51,7 +51,7 @@ class EvaluationRows:
         return hashlib.sha256(rows.write_csv().encode()).hexdigest()
 
 
-def judged_rows(workspace: Workspace, params: Params) -> EvaluationRows:
+def read_evaluation_rows(workspace: Workspace, params: Params) -> EvaluationRows:
     """Read the test split and the labels as known on the evaluation's label date.
 
     Raises
@@ -76,10 +76,10 @@ def judged_rows(workspace: Workspace, params: Params) -> EvaluationRows:
 
 
 def _boundaries(workspace: Workspace) -> splits.Boundaries:
-    return declared(workspace.boundaries, splits.Boundaries.from_dict)
+    return read_json(workspace.boundaries, splits.Boundaries.from_dict)
 
 
-def declared(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> Declared:
+def read_json(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> Declared:
     """Read what featurize wrote beside the features.
 
     Raises
@@ -96,9 +96,9 @@ def declared(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> Dec
         raise DataError(f"{path}: cannot be read ({type(error).__name__}: {error})", hint=hint) from error
 
 
-def require_its_features(scorer: Scorer, workspace: Workspace) -> None:
+def require_same_features(scorer: Scorer, workspace: Workspace) -> None:
     """Refuse features that bear the names of the model's own and were declared or set otherwise."""
-    here, its_own = declared(workspace.catalogue, Catalogue.from_dict), scorer.catalogue
+    here, its_own = read_json(workspace.catalogue, Catalogue.from_dict), scorer.catalogue
     read = [feature for feature in its_own.features if feature.name in scorer.model.encoder.columns]
     other = [feature.name for feature in read if feature.name in here.names and feature not in here.features]
     settings = ("label_delay", "late_horizon", "zone", "precedence")
@@ -132,7 +132,7 @@ def score(scorer: Scorer, judged: EvaluationRows) -> pl.DataFrame:
     polars.DataFrame
         The columns of `KEPT` that the data has, then score, threshold, alert, model_version, decision, is_fraud and evaluated.
     """
-    answers = scorer.answer(judged.test).select("score", "threshold", "alert", "model_version", "decision")
+    answers = scorer.decide(judged.test).select("score", "threshold", "alert", "model_version", "decision")
     return judged.test.select(name for name in KEPT if name in judged.test.columns).with_columns(
         answers, is_fraud=judged.is_fraud, evaluated=judged.counted
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.catalogue import display_name
 from fraud3000.report.verdict import FLOORS, best_floor
 from fraud3000.stages.shared.summary import Table
 
@@ -48,11 +48,11 @@ def warnings(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _row(name: str, metric: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[str, ...]:
     if metric["value"] is None:
-        return words(name), "–", "", "", metric["reason"]
+        return display_name(name), "–", "", "", metric["reason"]
     interval = f"{_number(metric['low'])} – {_number(metric['high'])}" if metric["low"] is not None else ""
     said = [f"by {metric['by']}" if "by" in metric else metric.get("reason", "")]
     said += [f"ceiling {_number(metric['ceiling'])}"] if "ceiling" in metric else []
-    return words(name), _number(metric["value"]), interval, _floor(name, report), ", ".join(said)
+    return display_name(name), _number(metric["value"]), interval, _floor(name, report), ", ".join(said)
 
 
 def _floor(name: str, report: Mapping[str, Any]) -> str:

@@ -36,7 +36,7 @@ class History:
         TRANSACTIONS, in order of time where there is time; None where there are none.
     ledger
         LEDGER.
-    told
+    source
         Where they come from.
     warnings
         What was found in its columns when it was read.
@@ -44,32 +44,32 @@ class History:
 
     transactions: pl.LazyFrame | None
     ledger: pl.LazyFrame
-    told: str
+    source: str
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of_nothing(cls) -> History:
+    def empty(cls) -> History:
         """No history at all."""
         return cls(None, pl.LazyFrame(schema=LEDGER), "none")
 
     @classmethod
-    def given(cls, taken: Intake, *, told: str) -> History:
+    def from_intake(cls, taken: Intake, *, source: str) -> History:
         """The history that the user names."""
         warnings = tuple(f"history: {text}" for text in quality.column_warnings(taken.transactions, taken.lost))
-        return cls(taken.transactions, taken.ledger.rows, f"{told}, {taken.kept:,} rows", warnings)
+        return cls(taken.transactions, taken.ledger.rows, f"{source}, {taken.kept:,} rows", warnings)
 
     @classmethod
-    def of(cls, workspace: Workspace, folder: Path) -> History:
+    def from_workspace(cls, workspace: Workspace, folder: Path) -> History:
         """The workspace's own, where prepare has run; put in order in a folder should it not be."""
         if not workspace.transactions.exists():
-            return cls.of_nothing()
+            return cls.empty()
         transactions = scan(workspace.transactions, made_by="prepare")
         rows = transactions.select(pl.len()).collect().item()
         ledger = scan(workspace.labels, made_by="prepare")
-        return cls(cls.in_time(transactions, rows, folder), ledger, f"{workspace.transactions}, {rows:,} rows")
+        return cls(cls.sort_by_time(transactions, rows, folder), ledger, f"{workspace.transactions}, {rows:,} rows")
 
     @staticmethod
-    def in_time(transactions: pl.LazyFrame, rows: int, folder: Path) -> pl.LazyFrame:
+    def sort_by_time(transactions: pl.LazyFrame, rows: int, folder: Path) -> pl.LazyFrame:
         """Transactions in order of time, which those that prepare wrote already are."""
         if "ts" not in transactions.collect_schema() or _sorted(transactions):
             return transactions
@@ -79,7 +79,7 @@ class History:
             ordered.add(piece)
         return ordered.rows
 
-    def joined_by(self, incoming: Intake, mapping: ColumnMapping, folder: Path) -> Stream:
+    def join_input(self, incoming: Intake, mapping: ColumnMapping, folder: Path) -> Stream:
         """History and input as one stream and one ledger; an id that is in both counts once, as the input has it.
 
         Parameters
@@ -108,7 +108,7 @@ class History:
         return stream
 
 
-def doubts(stream: Stream, mapping: ColumnMapping) -> tuple[str, ...]:
+def mismatch_warnings(stream: Stream, mapping: ColumnMapping) -> tuple[str, ...]:
     """What makes it doubtful that history and input speak of the same cards and rows."""
     if stream.before is None:
         return ()

@@ -21,7 +21,7 @@ _FIELDS = ("alias", "version", "bundle_sha256")
 _AGAIN = "Run `fraud3000 promote` again, or copy the whole models folder."
 
 
-def pointer(alias: str, version: str, folder: Path) -> str:
+def pointer_text(alias: str, version: str, folder: Path) -> str:
     """The file that says which version an alias means, with the hash of its bundle; signed if a signing key is set."""
     content = {"alias": alias, "version": version, "bundle_sha256": bundle.fingerprint(folder)}
     keys = signing.keys_from(os.environ)
@@ -45,10 +45,10 @@ def require_usable(version: str, folder: Path, names: RegistryParams) -> None:
         The registry cannot be reached.
     """
     registry.require_registered(version, folder, names)
-    Scorer.load(folder, version=version).require_same()
+    Scorer.load(folder, version=version).self_test()
 
 
-def export(workspace: Workspace, standing: AliasState, alias: str, folder: Path) -> None:
+def export(workspace: Workspace, state: AliasState, alias: str, folder: Path) -> None:
     """Write an alias's pointer and the history as the registry has it, both or neither.
 
     Parameters
@@ -63,23 +63,23 @@ def export(workspace: Workspace, standing: AliasState, alias: str, folder: Path)
     UnavailableError
         The files cannot be written.
     """
-    require_same_history(workspace, standing)
+    require_same_history(workspace, state)
     with atomic_write.whole(workspace.pointer(alias), workspace.promotions) as (told, history):
-        told.write_text(pointer(alias, standing.aliases[alias], folder), encoding="utf-8")
-        history.write_text("".join(f"{entry.line}\n" for entry in standing.history), encoding="utf-8")
+        told.write_text(pointer_text(alias, state.aliases[alias], folder), encoding="utf-8")
+        history.write_text("".join(f"{entry.line}\n" for entry in state.history), encoding="utf-8")
 
 
-def agrees(workspace: Workspace, standing: AliasState, alias: str, folder: Path) -> bool:
+def matches_registry(workspace: Workspace, state: AliasState, alias: str, folder: Path) -> bool:
     """Tell whether the files say what the registry says; they do not where another machine moved the alias."""
     told, history = workspace.pointer(alias), workspace.promotions
     if not (told.is_file() and history.is_file()):
         return False
     lines = history.read_text(encoding="utf-8").splitlines()
-    same = lines == [entry.line for entry in standing.history]
-    return same and told.read_text(encoding="utf-8") == pointer(alias, standing.aliases[alias], folder)
+    same = lines == [entry.line for entry in state.history]
+    return same and told.read_text(encoding="utf-8") == pointer_text(alias, state.aliases[alias], folder)
 
 
-def require_same_history(workspace: Workspace, standing: AliasState) -> None:
+def require_same_history(workspace: Workspace, state: AliasState) -> None:
     """Refuse to go on where the workspace's history and the registry's do not agree.
 
     Raises
@@ -91,14 +91,14 @@ def require_same_history(workspace: Workspace, standing: AliasState) -> None:
     if not path.exists():
         return
     here = history(path.read_text(encoding="utf-8").splitlines(), thing=str(path))
-    if here != standing.history[: len(here)]:
+    if here != state.history[: len(here)]:
         raise CheckFailed(
             f"{path}: not the history that the registry has; neither is changed any more",
             hint="Find out which was changed. Move the file away to have it written anew from the registry.",
         )
 
 
-def exported(workspace: Workspace, alias: str) -> tuple[str, Path] | None:
+def exported_model(workspace: Workspace, alias: str) -> tuple[str, Path] | None:
     """Find the version and the bundle of an alias without the registry; None where it was not exported.
 
     Raises
@@ -166,7 +166,7 @@ def load(model: str = "champion", *, workspace: str | Path = "data") -> Scorer:
     Hint: Run `fraud3000 train`, and `fraud3000 promote` for a champion, or name another workspace.
     """
     place = Workspace(Path(workspace))
-    found = _of_version(place, model) if model.isdecimal() else exported(place, model)
+    found = _of_version(place, model) if model.isdecimal() else exported_model(place, model)
     if found is None:
         raise ScorerError(
             f"{place.models}: no {model} there",

@@ -28,7 +28,7 @@ def track(blocks: Iterable[pl.DataFrame], doing: str, *, rows: int) -> Iterator[
 
 
 @contextmanager
-def doing(what: str) -> Iterator[None]:
+def show_status(what: str) -> Iterator[None]:
     """Say what takes its time while it does."""
     if not sys.stderr.isatty():
         yield

@@ -40,7 +40,7 @@ class PromotionResult:
     ----------
     times
         How many verdicts these rows have been used for, this one included; None where no row was asked.
-    not_judged
+    skipped_segments
         Segments with too few frauds.
     """
 
@@ -48,12 +48,12 @@ class PromotionResult:
     figures: dict[str, Any] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     times: int | None = None
-    not_judged: tuple[str, ...] = ()
+    skipped_segments: tuple[str, ...] = ()
 
     def warnings(self) -> Iterator[str]:
         """Say what a reader of the verdict should not overlook."""
-        if self.not_judged:
-            yield f"segments with too few frauds to be judged: {', '.join(self.not_judged)}"
+        if self.skipped_segments:
+            yield f"segments with too few frauds to be judged: {', '.join(self.skipped_segments)}"
         if self.times is not None and self.times > OFTEN:
             yield (
                 f"these rows have decided {self.times} verdicts: the best of many looks better than it is; "
@@ -61,7 +61,7 @@ class PromotionResult:
             )
 
 
-def judge(version: str, folder: Path, params: Params, workspace: Workspace, seen: AliasState) -> PromotionResult:
+def run_checks(version: str, folder: Path, params: Params, workspace: Workspace, seen: AliasState) -> PromotionResult:
     """Run every check, the cheap ones first; one that leaves nothing to ask ends the list. The verdict is recorded.
 
     Parameters
@@ -95,19 +95,19 @@ def judge(version: str, folder: Path, params: Params, workspace: Workspace, seen
         "verdicts_on_these_rows": times,
         **({"against_champion": found.figures} if found else {}),
     }
-    return PromotionResult(Verdict(results), figures, _hashes(report), times, found.not_judged if found else ())
+    return PromotionResult(Verdict(results), figures, _hashes(report), times, found.skipped_segments if found else ())
 
 
 def _of_recipe(scorer: Scorer, params: Params, workspace: Workspace, seen: AliasState) -> PromotionResult:
     """Judge a model of all that is known: no row is left to judge it by, so its recipe must have passed."""
     recipe = scorer.facts.get("recipe_sha256")
-    version = verdict_log.judged_as(verdict_log.recorded(params.registry), recipe, seen.champion)
+    version = verdict_log.accepted_version(verdict_log.read_verdicts(params.registry), recipe, seen.champion)
     found = "no verdict on it holds today" if version is None else f"as version {version}"
     against = f"version {seen.champion} or its recipe" if seen.champion else "no champion"
-    rows = _featured_for(scorer, evaluation_rows.judged_rows(workspace, params), workspace)
+    rows = _featured_for(scorer, evaluation_rows.read_evaluation_rows(workspace, params), workspace)
     results = (
         Check("recipe judged", found, f"accepted against {against}", passed=version is not None),
-        checks.quick(milliseconds(scorer, rows.test), params.promote),
+        checks.fast_enough(milliseconds(scorer, rows.test), params.promote),
     )
     _record(scorer.version, seen.champion, None, scorer, results, params)
     hashes = {"data": scorer.facts["data_fingerprint"], "catalogue": scorer.catalogue.hash, "recipe": str(recipe)}
@@ -118,7 +118,7 @@ def _record(
     version: str, champion: str | None, rows: str | None, scorer: Scorer, results: tuple[Check, ...], params: Params
 ) -> int:
     """Add the verdict to all others; how many there are on its rows."""
-    every = verdict_log.record(
+    every = verdict_log.append_verdict(
         params.registry,
         version=version,
         champion=champion,
@@ -142,14 +142,14 @@ class _Trial:
 
     def checks(self) -> Iterator[Check]:
         asked, report = self.params.promote, self.report
-        yield checks.unseen(report)
-        enough = checks.enough(report, asked)
+        yield checks.evaluated_after_cutoff(report)
+        enough = checks.enough_frauds(report, asked)
         yield enough
         if not enough.passed:
             return
-        yield from checks.above_floors(report)
+        yield from checks.above_baselines(report)
         yield from checks.calibrated(report, asked)
-        rows = evaluation_rows.judged_rows(self.workspace, self.params)
+        rows = evaluation_rows.read_evaluation_rows(self.workspace, self.params)
         same = report["rows_sha256"] == rows.fingerprint
         yield Check("evaluated on the rows at hand", "the same" if same else "others", "rows of the workspace", same)
         if same:
@@ -163,7 +163,7 @@ class _Trial:
                 "the candidate can score these rows", error.message, "the columns it was trained on", passed=False
             )
             return
-        yield checks.quick(milliseconds(self.scorer, ours.test), self.params.promote)
+        yield checks.fast_enough(milliseconds(self.scorer, ours.test), self.params.promote)
         if self.champion is not None:
             yield from self._against(self.champion, rows, ours)
 
@@ -185,7 +185,7 @@ class _Trial:
             )
             return
         scored = evaluation_rows.score(self.scorer, ours)
-        self.found = statistical_gate.judge(
+        self.found = statistical_gate.run_gate(
             scored,
             evaluation_rows.score(champion, seen_by_champion),
             policy=self.params.policy,
@@ -230,7 +230,7 @@ def _seconds(scorer: Scorer, row: pl.DataFrame) -> float:
 
 def _featured_for(scorer: Scorer, rows: EvaluationRows, workspace: Workspace) -> EvaluationRows:
     """The same rows with the features that a model of another catalogue reads."""
-    if evaluation_rows.declared(workspace.catalogue, Catalogue.from_dict).hash == scorer.catalogue.hash:
+    if evaluation_rows.read_json(workspace.catalogue, Catalogue.from_dict).hash == scorer.catalogue.hash:
         return rows
     transactions = read(workspace.transactions, made_by="prepare")
     ledger = read(workspace.labels, made_by="prepare")

@@ -14,8 +14,8 @@ from fraud3000.errors import DataError
 from fraud3000.features.spec.declarations import Column
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.inference.scorer import Scorer
-from fraud3000.models.training.importance import permutation
-from fraud3000.models.training.training_rows import LATER, usable
+from fraud3000.models.training.importance import permutation_importance
+from fraud3000.models.training.training_rows import LATER, select_rows
 from fraud3000.params import Params
 from fraud3000.report import html_page, model_card, weekly
 from fraud3000.report.evidence import Evidence
@@ -53,12 +53,12 @@ class ReportTexts:
                 section.data.write_csv(plots / f"{section.name}.csv")
 
 
-def places(workspace: Workspace, version: str) -> tuple[Path, Path, Path, Path]:
+def output_paths(workspace: Workspace, version: str) -> tuple[Path, Path, Path, Path]:
     """Say where `ReportTexts.write` puts its files in the end."""
     return workspace.report, workspace.plots, workspace.card, workspace.bundle_card(version)
 
 
-def gather(
+def collect_evidence(
     workspace: Workspace,
     params: Params,
     scorer: Scorer,
@@ -74,7 +74,9 @@ def gather(
     return Evidence(
         metrics=metrics,
         scored=scored.with_columns(judged.test[name] for name in passed if name in judged.test.columns),
-        importance=permutation(scorer.model, judged.test.filter(counted), labels, score, seed=params.evaluate.seed),
+        importance=permutation_importance(
+            scorer.model, judged.test.filter(counted), labels, score, seed=params.evaluate.seed
+        ),
         scorer=scorer,
         params=params,
         boundaries=judged.boundaries,
@@ -93,7 +95,7 @@ def _reported_later(workspace: Workspace, scorer: Scorer, boundaries: Boundaries
         rows = scan(workspace.split("train"), made_by="featurize")
         train = rows.select("transaction_id", "ts", "status", "labelled", "history_days").collect()
     ledger = read(workspace.labels, made_by="prepare")
-    return usable(train, ledger, scorer.catalogue, boundaries, burn_in=True).counts[LATER]
+    return select_rows(train, ledger, scorer.catalogue, boundaries, burn_in=True).counts[LATER]
 
 
 def _backtest(workspace: Workspace, scorer: Scorer) -> Mapping[str, Any] | str | None:
@@ -117,7 +119,7 @@ def _counts(path: Path, column: str, *, made_by: str) -> dict[str, int]:
     return dict(counted.iter_rows())
 
 
-def tell(evidence: Evidence) -> ReportTexts:
+def render(evidence: Evidence) -> ReportTexts:
     """Make the page and the card."""
     told = sections(evidence)
     return ReportTexts(

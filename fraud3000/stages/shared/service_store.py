@@ -21,7 +21,7 @@ from fraud3000.stages.shared.workspace import Workspace
 
 def service_folder(params: Params) -> Path:
     """Where the service keeps what it knows."""
-    return Path(params.serve.store or Workspace.of(params).root / "service")
+    return Path(params.serve.store or Workspace.from_params(params).root / "service")
 
 
 def journal_of(params: Params) -> SqliteJournal:

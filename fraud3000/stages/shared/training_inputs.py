@@ -17,9 +17,9 @@ from fraud3000.errors import ParamsError
 from fraud3000.features.spec.declarations import Catalogue
 from fraud3000.labels import splits
 from fraud3000.labels.splits import Boundaries
-from fraud3000.models.training.training_rows import TrainingRows, usable
+from fraud3000.models.training.training_rows import TrainingRows, select_rows
 from fraud3000.params import Params, Span
-from fraud3000.stages.shared.evaluation_rows import declared, label_date
+from fraud3000.stages.shared.evaluation_rows import label_date, read_json
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
 _NOT_LEARNED = {"seq", "split", "history_days", "labelled"}
@@ -44,7 +44,7 @@ class TrainingInputs:
     fingerprint: str
 
 
-def of_split(workspace: Workspace) -> TrainingInputs:
+def from_split(workspace: Workspace) -> TrainingInputs:
     """Read the train and validation splits.
 
     Raises
@@ -52,12 +52,12 @@ def of_split(workspace: Workspace) -> TrainingInputs:
     DataError
         A file of prepare or featurize is missing or cannot be read.
     """
-    boundaries = declared(workspace.boundaries, Boundaries.from_dict)
+    boundaries = read_json(workspace.boundaries, Boundaries.from_dict)
     split = {name: read(workspace.split(name), made_by="featurize") for name in ("train", "valid")}
     return _inputs(workspace, boundaries, split)
 
 
-def up_to_now(workspace: Workspace, params: Params) -> TrainingInputs:
+def from_known_labels(workspace: Workspace, params: Params) -> TrainingInputs:
     """Read all rows whose label is known today, cut as `splits.final` says.
 
     Raises
@@ -67,7 +67,7 @@ def up_to_now(workspace: Workspace, params: Params) -> TrainingInputs:
     ParamsError
         The data has no time, or nothing in it is newer than the split's training.
     """
-    split = declared(workspace.boundaries, Boundaries.from_dict)
+    split = read_json(workspace.boundaries, Boundaries.from_dict)
     ledger = read(workspace.labels, made_by="prepare")
     at = label_date(params, read(workspace.transactions, made_by="prepare"), ledger)
     if at is None:
@@ -83,9 +83,9 @@ def up_to_now(workspace: Workspace, params: Params) -> TrainingInputs:
 
 def _inputs(workspace: Workspace, boundaries: Boundaries, split: dict[str, pl.DataFrame]) -> TrainingInputs:
     ledger = read(workspace.labels, made_by="prepare")
-    catalogue = declared(workspace.catalogue, Catalogue.from_dict)
-    train = usable(split["train"], ledger, catalogue, boundaries, burn_in=True)
-    valid = usable(split["valid"], ledger, catalogue, boundaries, burn_in=False)
+    catalogue = read_json(workspace.catalogue, Catalogue.from_dict)
+    train = select_rows(split["train"], ledger, catalogue, boundaries, burn_in=True)
+    valid = select_rows(split["valid"], ledger, catalogue, boundaries, burn_in=False)
     return TrainingInputs(train, valid, catalogue, boundaries, _fingerprint(train, valid, catalogue, boundaries))
 
 

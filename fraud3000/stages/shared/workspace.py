@@ -23,7 +23,7 @@ class Workspace:
     root: Path
 
     @classmethod
-    def of(cls, params: Params) -> Workspace:
+    def from_params(cls, params: Params) -> Workspace:
         return cls(Path(params.workspace))
 
     @property
