@@ -40,7 +40,7 @@ def test_money_is_judged_by_the_best_measure_that_the_data_allows() -> None:
 def test_a_floor_that_cannot_be_known_is_no_obstacle() -> None:
     unknown = report(0.5, 0.1)
     unknown["floors"] = {name: figures(average_precision=None, recall=None) for name in checks.FLOORS}
-    assert [check.needed for check in checks.above_baselines(unknown)] == ["no floor known"] * 2
+    assert [check.needed for check in checks.above_baselines(unknown)] == ["no baseline known"] * 2
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,7 @@ def test_a_manifest_that_is_none_is_refused(folder, content):
 
 def test_types_that_no_model_of_ours_has_are_not_opened(folder):
     replace_file(folder, "model-0.skops", skops.io.dumps(FunctionTransformer(subprocess.run)))
-    with pytest.raises(ScorerError, match=r"types that no model of ours has .*subprocess.run.*; it was not opened"):
+    with pytest.raises(ScorerError, match=r"types that no fraud3000 model has .*subprocess.run.*; it was not opened"):
         Scorer.load(folder)
 
 
@@ -266,7 +266,7 @@ def test_types_that_no_model_of_ours_has_are_not_opened(folder):
 )
 def test_a_forged_bundle_that_makes_no_scorer_is_told_as_one(folder, name, content):
     replace_file(folder, name, content)
-    with pytest.raises(ScorerError, match="makes no scorer"):
+    with pytest.raises(ScorerError, match="not a valid scorer"):
         Scorer.load(folder)
 
 
@@ -282,7 +282,7 @@ def test_a_forged_catalogue_that_could_not_be_declared_is_told_as_a_bundle(chang
     catalogue = json.loads((folder / "catalogue.json").read_text())
     change(catalogue)
     replace_file(folder, "catalogue.json", json.dumps(catalogue).encode())
-    with pytest.raises(ScorerError, match="7: makes no scorer") as caught:
+    with pytest.raises(ScorerError, match="7: not a valid scorer") as caught:
         Scorer.load(folder)
     assert caught.value.exit_code == 5
 

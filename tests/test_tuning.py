@@ -112,7 +112,7 @@ def test_no_trial_begins_once_the_time_is_used_up(tmp_path):
 
 def test_a_storage_that_cannot_be_used_is_told(tmp_path):
     (tmp_path / "trials.db").write_text("no database at all, but text that is long enough to be looked at" * 100)
-    with pytest.raises(UnavailableError, match=r"trials.db: the search cannot be kept there"):
+    with pytest.raises(UnavailableError, match=r"trials.db: the search cannot be stored"):
         search(tmp_path)
 
 
@@ -165,7 +165,7 @@ def test_an_average_is_searched_member_by_member():
     "key", ["max_depth", "estimator_params", "estimator_params.a.b", "members.0.weight", "seed", "estimator"]
 )
 def test_a_space_that_leads_nowhere_is_refused(key):
-    with pytest.raises(ParamsError, match=rf"tune.space.{key}: leads to nothing that can be searched"):
+    with pytest.raises(ParamsError, match=rf"tune.space.{key}: not a param that can be searched"):
         resolve_space(BASE, {key: SPACE["estimator_params.max_depth"]})
 
 

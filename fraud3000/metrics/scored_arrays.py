@@ -1,4 +1,4 @@
-"""SCORED rows as arrays, ready to be measured again and again under other weights."""
+"""SCORED rows as arrays sorted by score, for metrics under many weights."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ NEEDED = ("score", "is_fraud", "amount", "alert")
 
 @dataclass(frozen=True, eq=False)
 class ScoredArrays:
-    """The rows that are measured, highest score first.
+    """The measured rows, highest score first.
 
     Attributes
     ----------
     score, fraud, amount
         Arrays of shape (n,): any finite number; 0 or 1; minor units, at least 0.
     alert, decline
-        Whether the policy alerted the row, to be reviewed or declined, and whether it declined it; shape (n,).
+        Whether the policy alerted the row (review or decline), and whether it declined the row; shape (n,).
     time_rank
-        Order of time, shape (n,): the row's rank by (ts, seq), or its time_rank in the frame.
+        Order of time, shape (n,): the row's rank by (ts, seq), or its index in the frame.
     keys
-        Codes of ``card`` and ``terminal``, shape (n,), for each of the two that the data has.
-        Codes follow the order of the ids; a row without an id is one of its own.
+        Codes of ``card`` and ``terminal``, shape (n,), if the data has them.
+        Codes follow the order of the ids; each row without an id has its own code.
     day
         Codes of the UTC days, in order of time; None for data without time.
     """
@@ -49,12 +49,12 @@ class ScoredArrays:
 
     @classmethod
     def from_frame(cls, scored: pl.DataFrame) -> ScoredArrays:
-        """Take the rows that count from a SCORED frame; see `counted`.
+        """Build from the measured rows of a SCORED frame; see `counted`.
 
         Raises
         ------
         SchemaError
-            A needed column is missing.
+            A required column is missing.
         DataError
             A score is null, NaN or infinite.
         """
@@ -66,7 +66,7 @@ class ScoredArrays:
         if unusable:
             raise DataError(
                 f"the scored rows: {unusable} of {rows.height} scores are null, NaN or infinite",
-                hint="A metric of such scores would mislead; mend what made them.",
+                hint="Correct the scores: metrics of such scores would mislead.",
             )
         keys = {key: codes(rows[f"{key}_id"]) for key in ("card", "terminal") if f"{key}_id" in rows.columns}
         return cls(
@@ -81,7 +81,7 @@ class ScoredArrays:
         ).sort_by_score()
 
     def with_scores(self, score: FloatArray, alert: BoolArray) -> ScoredArrays:
-        """Give the same rows with another score, and reviewed where alerted; arrays in this sample's order."""
+        """Return the same rows with other scores and alerts, none declined; arrays in this sample's order."""
         none = np.zeros(self.rows, dtype=np.bool_)
         return ScoredArrays(
             score, self.fraud, self.amount, alert, none, self.time_rank, self.keys, self.day
@@ -101,7 +101,7 @@ class ScoredArrays:
         return 0 if self.day is None or not len(self.day) else int(self.day.max()) + 1
 
     def sort_by_score(self) -> ScoredArrays:
-        """Give the rows by score, the highest first, ties in order of time."""
+        """Return the rows sorted by score, highest first, ties in order of time."""
         order = np.lexsort((self.time_rank, -self.score))
         return ScoredArrays(
             self.score[order],
@@ -116,7 +116,7 @@ class ScoredArrays:
 
 
 def counted(scored: pl.DataFrame) -> pl.Series:
-    """Say which rows count: the label is known, no refund, and not set aside by ``evaluated``.
+    """Return which rows are measured: known label, not a refund, and not left out by ``evaluated``.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def counted(scored: pl.DataFrame) -> pl.Series:
 
 
 def codes(values: pl.Series) -> IntArray:
-    """Number the distinct values 0, 1, … in their order; each null gets a number of its own.
+    """Number the distinct values 0, 1, … in sorted order; each null gets its own number.
 
     Examples
     --------
@@ -142,15 +142,15 @@ def codes(values: pl.Series) -> IntArray:
     """
     distinct = values.drop_nulls().unique().sort()
     known = pl.DataFrame({"value": distinct}).with_row_index("code")
-    found = pl.DataFrame({"value": values}).join(known, on="value", how="left", maintain_order="left")["code"]
-    alone = found.is_null().to_numpy()
-    filled: NDArray[Any] = found.fill_null(0).cast(pl.Int64).to_numpy().copy()
-    filled[alone] = np.arange(len(distinct), len(distinct) + int(alone.sum()))
+    matched = pl.DataFrame({"value": values}).join(known, on="value", how="left", maintain_order="left")["code"]
+    null = matched.is_null().to_numpy()
+    filled: NDArray[Any] = matched.fill_null(0).cast(pl.Int64).to_numpy().copy()
+    filled[null] = np.arange(len(distinct), len(distinct) + int(null.sum()))
     return filled
 
 
 def _declined(rows: pl.DataFrame) -> BoolArray:
-    """Where a frame holds decisions, the declines; else nothing is declined, and alerts are reviews."""
+    """Return the declined rows; without a column of decisions none is declined, and all alerts are reviews."""
     if "decision" not in rows.columns:
         return np.zeros(rows.height, dtype=np.bool_)
     return (rows["decision"] == DECLINE).to_numpy()

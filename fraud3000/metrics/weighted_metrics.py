@@ -1,4 +1,4 @@
-"""Every metric of one sample, under any weights."""
+"""All metrics of one sample under any weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WeightedMetrics:
     policy
         Costs and the alert budget.
     evaluate
-        The k, rates and FPRs asked for.
+        The k, rates and FPRs to compute.
     """
 
     def __init__(self, sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams) -> None:
@@ -46,35 +46,39 @@ class WeightedMetrics:
         return Probabilities(self.sample) if NEEDS["probabilities"][0](self.sample) else None
 
     def values(self) -> dict[str, float]:
-        """Give every metric of the rows as they are; NaN where they do not determine it."""
-        return self(self._as_is())
+        """Return every metric of the unweighted rows; NaN if they do not determine it."""
+        return self(self._unweighted_draw())
 
     def __call__(self, draw: Draw) -> dict[str, float]:
-        """Give every metric of a bootstrap replicate."""
+        """Return every metric of a bootstrap replicate."""
         if not self.sample.rows:
             return {}
         totals = self._totals(draw)
         return {**self._without_calibration(draw, totals), **self._calibration(draw, totals)}
 
     def without_calibration(self) -> dict[str, float]:
-        """Give the metrics of ranking, queue and alerts, which a floor has too."""
-        return self._without_calibration(self._as_is(), self._totals(self._as_is())) if self.sample.rows else {}
+        """Return the metrics of ranking, queue and alerts, which baselines have too."""
+        return (
+            self._without_calibration(self._unweighted_draw(), self._totals(self._unweighted_draw()))
+            if self.sample.rows
+            else {}
+        )
 
     def alert_metrics(self) -> dict[str, float]:
-        """Give what the alerts catch and save."""
-        return self._alert_metrics(self._totals(self._as_is()))
+        """Return the metrics of alerts: recall, precision, value detection, savings."""
+        return self._alert_metrics(self._totals(self._unweighted_draw()))
 
     def ceilings(self) -> dict[str, float]:
-        """Give the highest card precision that anyone could reach, by metric."""
+        """Return the highest reachable card precision, by metric."""
         if self._card_days is None or not self._card_days.has_cards:
             return {}
         return {f"card_precision_at_{k}": self._card_days.ceiling(k) for k in self._evaluate.top_k}
 
-    def _as_is(self) -> Draw:
+    def _unweighted_draw(self) -> Draw:
         return Draw("row", np.ones(self.sample.rows), np.ones(self.sample.rows))
 
     def _columns(self) -> dict[str, FloatArray]:
-        """Give what is only ever summed over rows."""
+        """Return the columns that metrics need only as sums."""
         sample, alert = self.sample, self.sample.alert.astype(np.float64)
         costs = Costs.from_rows(sample.fraud, sample.amount, self._policy)
         expected_money = sample.score * sample.amount

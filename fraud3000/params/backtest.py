@@ -22,7 +22,7 @@ class BacktestParams(Section):
     step: Duration = timedelta(days=7)  # from the start of one test to the next
     test: Duration = timedelta(days=7)  # that a fold scores
     delay: Duration | None = None  # from the end of training to the test; default: prepare.label_delay
-    window: Duration | None = None  # of training; default: all rows with history enough
+    window: Duration | None = None  # of training; default: all rows with enough history
     valid: Duration | None = None  # that sets calibration and threshold, a label delay before training; default: none
     refit: Flag = True  # false: the model of the first fold scores them all
     compromised_cards: Literal["keep", "remove"] = "keep"  # remove: cards whose fraud is known before the day

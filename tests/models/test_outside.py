@@ -12,7 +12,7 @@ from fraud3000.labels.splits import Boundaries
 from fraud3000.models.inference import calibrate
 from fraud3000.models.policy import choose_threshold
 from fraud3000.models.training import cross_fit
-from fraud3000.models.training.fit import cross_fitted, fit
+from fraud3000.models.training.fit import cross_fitted_log_odds, fit
 from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import PolicyParams, TrainModelParams
 
@@ -51,8 +51,8 @@ def test_no_row_sets_the_threshold_by_a_calibrator_that_saw_its_label(parts, sma
     model, _, valid = parts
     log_odds, first = model.log_odds(valid.featured), np.arange(1_000) < 500
     is_fraud, known = valid.is_fraud.to_numpy(), np.ones(1_000, dtype=bool)
-    scores = cross_fit._across_halves("beta", log_odds, is_fraud, known, first)
-    turned = cross_fit._across_halves("beta", log_odds, np.where(first, 1 - is_fraud, is_fraud), known, first)
+    scores = cross_fit._cross_calibrated_scores("beta", log_odds, is_fraud, known, first)
+    turned = cross_fit._cross_calibrated_scores("beta", log_odds, np.where(first, 1 - is_fraud, is_fraud), known, first)
     np.testing.assert_array_equal(scores[first], turned[first])
     assert (scores[~first] != turned[~first]).any()
 
@@ -71,9 +71,9 @@ def test_with_few_frauds_calibration_is_cross_fitted_on_training_rows(parts, sma
     barren = TrainingRows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
     settled = cross_fit.calibrate_and_set_threshold(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     labels = train.is_fraud.to_numpy()
-    across = cross_fitted(train.featured, labels, small_catalogue.features, PARAMS)
+    across = cross_fitted_log_odds(train.featured, labels, small_catalogue.features, PARAMS)
     assert settled.calibrator == calibrate.fit("platt", across, labels)
-    assert settled.calibrated_on.startswith("training rows, cross-fitted (a half of validation knows 0 frauds)")
+    assert settled.calibrated_on.startswith("training rows, cross-fitted (a half of validation has 0 frauds)")
     assert settled.threshold_on == "validation: 1,000 rows"
 
 

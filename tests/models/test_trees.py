@@ -157,7 +157,7 @@ def test_trees_that_lead_out_of_themselves_are_refused(small):
     ]
     assert Trees.loads(forged(small), COLUMNS).dumps() == small.dumps()
     for change in wrong:
-        with pytest.raises(ScorerError, match="the model's trees are not sound"):
+        with pytest.raises(ScorerError, match="the model's trees are invalid"):
             Trees.loads(forged(small, **change), COLUMNS)
     with pytest.raises(ScorerError, match="not sound"):
         Trees.loads(small.dumps(), 1)

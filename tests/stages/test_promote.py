@@ -133,7 +133,7 @@ def test_worse_is_refused_better_gets_in_and_a_rollback_goes_back(world: Workspa
     back = promote(params(), rollback=True, why="for the test")
     assert back.facts["verdict"] == "version 1 is the champion again"
     assert json.loads(world.pointer("champion").read_text())["version"] == A_STUMP
-    with pytest.raises(ScorerError, match="no earlier champion to go back to: version 1 is the first"):
+    with pytest.raises(ScorerError, match="no earlier champion to roll back to: version 1 is the first"):
         promote(params(), rollback=True)
     entries = [json.loads(line) for line in world.promotions.read_text().splitlines()]
     assert [(one["action"], one["before"], one["version"]) for one in entries] == [
@@ -301,7 +301,7 @@ def test_a_bundle_changed_while_it_is_judged_is_not_promoted(world: Workspace, m
 
     monkeypatch.setattr("fraud3000.stages.promote.run_checks", check_then_change)
     before = history.alias_state(params().registry)
-    with pytest.raises(ScorerError, match="a sound bundle, but not the one registered as version 2"):
+    with pytest.raises(ScorerError, match="a valid bundle, but not the one registered as version 2"):
         promote(params(), version=A_FOREST)
     assert history.alias_state(params().registry) == before
     assert not world.pointer("champion").exists()
@@ -383,7 +383,7 @@ def test_what_there_is_not_is_said(world: Workspace) -> None:
         promote(other)
     with pytest.raises(ScorerError, match="no version 9"):
         promote(params(), version="9")
-    with pytest.raises(ScorerError, match="no earlier champion to go back to: there is none at all"):
+    with pytest.raises(ScorerError, match="no earlier champion to roll back to: there is no champion"):
         promote(params(), rollback=True)
     with pytest.raises(ParamsError, match="--rollback goes to the champion before"):
         promote(params(), rollback=True, version="1")

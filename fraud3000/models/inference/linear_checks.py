@@ -1,4 +1,4 @@
-"""Checks that a pipeline is the logistic regression that a training fits, each fault by its attribute's name."""
+"""Validate a loaded pipeline: a fitted logistic regression with finite, consistent attributes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from fraud3000.strict_json import InvalidPartError
 
 
-def require_sound(pipeline: Any, columns: int) -> None:
-    """Refuse a pipeline of other steps, or with numbers that no fit gives.
+def require_valid(pipeline: Any, columns: int) -> None:
+    """Refuse a pipeline with other steps, or with values that a fit cannot produce.
 
     Parameters
     ----------
@@ -31,64 +31,64 @@ def require_sound(pipeline: Any, columns: int) -> None:
     try:
         faults = list(_faults(pipeline, columns))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise InvalidPartError(f"no fitted logistic regression ({type(error).__name__}: {error})") from error
+        raise InvalidPartError(f"not a fitted logistic regression ({type(error).__name__}: {error})") from error
     if faults:
         raise InvalidPartError("; ".join(faults))
 
 
 def _faults(pipeline: Any, columns: int) -> Iterator[str]:
-    if not _steps(pipeline, {"columns": ColumnTransformer, "estimator": LogisticRegression}):
+    if not _has_steps(pipeline, {"columns": ColumnTransformer, "estimator": LogisticRegression}):
         yield "steps: not those of a logistic regression"
         return
-    made, places = 0, []
-    for name, step, taken in pipeline["columns"].transformers_:
-        places += taken
-        faults, width = _numbers(step) if name == "numbers" else _categories(step)
+    total_width, sources = 0, []
+    for name, step, indices in pipeline["columns"].transformers_:
+        sources += indices
+        faults, width = _number_faults(step) if name == "numbers" else _category_faults(step)
         yield from faults
-        made += width
-    if sorted(places) != list(range(columns)):
+        total_width += width
+    if sorted(sources) != list(range(columns)):
         yield f"columns: not the {columns} of the encoder"
     estimator = pipeline["estimator"]
-    yield from _array("coef_", estimator.coef_, (1, made))
-    yield from _array("intercept_", estimator.intercept_, (1,))
+    yield from _array_faults("coef_", estimator.coef_, (1, total_width))
+    yield from _array_faults("intercept_", estimator.intercept_, (1,))
     if np.asarray(estimator.classes_).tolist() != [0, 1]:
         yield "classes_: not 0 and 1"
 
 
-def _numbers(step: Any) -> tuple[list[str], int]:
-    if not _steps(step, {"fill": SimpleImputer, "scale": StandardScaler}):
+def _number_faults(step: Any) -> tuple[list[str], int]:
+    if not _has_steps(step, {"fill": SimpleImputer, "scale": StandardScaler}):
         return ["numbers: not the steps that fill gaps and scale"], 0
     fill, scale = step["fill"], step["scale"]
     known = np.asarray(fill.statistics_)[~np.isnan(fill.statistics_)]
     width = len(known) + len(fill.indicator_.features_)
-    faults = [*_array("statistics_", known, (len(known),)), *_array("mean_", scale.mean_, (width,))]
-    faults += _array("scale_", scale.scale_, (width,))
+    faults = [*_array_faults("statistics_", known, (len(known),)), *_array_faults("mean_", scale.mean_, (width,))]
+    faults += _array_faults("scale_", scale.scale_, (width,))
     if not faults and not (scale.scale_ > 0).all():
         faults.append("scale_: not above 0")
     return faults, width
 
 
-def _categories(step: Any) -> tuple[list[str], int]:
+def _category_faults(step: Any) -> tuple[list[str], int]:
     if type(step) is not OneHotEncoder:
         return ["categories: not a one-hot encoder"], 0
-    faults = [fault for found in step.categories_ for fault in _codes(np.asarray(found))]
-    return faults, sum(len(found) for found in step.categories_)
+    faults = [fault for codes in step.categories_ for fault in _code_faults(np.asarray(codes))]
+    return faults, sum(len(codes) for codes in step.categories_)
 
 
-def _codes(found: Any) -> Iterator[str]:
-    """Codes rise; the last may be NaN, which stands for a missing category."""
-    if found.dtype != np.float64 or found.ndim != 1:
-        yield f"categories_: {found.dtype} of shape {found.shape}"
-    elif not (np.diff(found[~np.isnan(found)]) > 0).all() or np.isnan(found[:-1]).any() or np.isinf(found).any():
+def _code_faults(codes: Any) -> Iterator[str]:
+    """Check that codes rise; the last may be NaN, the missing category."""
+    if codes.dtype != np.float64 or codes.ndim != 1:
+        yield f"categories_: {codes.dtype} of shape {codes.shape}"
+    elif not (np.diff(codes[~np.isnan(codes)]) > 0).all() or np.isnan(codes[:-1]).any() or np.isinf(codes).any():
         yield "categories_: not in order, or not finite"
 
 
-def _array(name: str, found: Any, shape: tuple[int, ...]) -> list[str]:
-    array = np.asarray(found)
+def _array_faults(name: str, values: Any, shape: tuple[int, ...]) -> list[str]:
+    array = np.asarray(values)
     if array.dtype != np.float64 or array.shape != shape:
         return [f"{name}: {array.dtype} of shape {array.shape} instead of float64 of {shape}"]
     return [] if np.isfinite(array).all() else [f"{name}: not finite"]
 
 
-def _steps(pipeline: Any, expected: dict[str, type]) -> bool:
+def _has_steps(pipeline: Any, expected: dict[str, type]) -> bool:
     return type(pipeline) is Pipeline and {name: type(step) for name, step in pipeline.steps} == expected

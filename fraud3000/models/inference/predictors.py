@@ -1,4 +1,4 @@
-"""What a fitted learner becomes when it is deployed: trees as arrays, or a linear pipeline."""
+"""Deployed form of a fitted learner: trees as arrays, or a linear pipeline."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from fraud3000.models.inference.encoder import Floats
 from fraud3000.models.inference.trees import AGREE, Trees
 from fraud3000.models.training import estimators, tree_import
 
-_ROWS_CHECKED = 10_000
+_ROWS_COMPARED = 10_000
 
 
 class Predictor(Protocol):
-    """Gives log-odds of fraud; a row's answer does not depend on the rows beside it."""
+    """Compute log-odds of fraud; the result of a row does not depend on other rows."""
 
     def log_odds(self, matrix: Floats) -> Floats:
-        """Of encoded rows, ndarray of shape (n_rows, n_columns), to shape (n_rows,)."""
+        """Return the log-odds, shape (n_rows,), of encoded rows, ndarray of shape (n_rows, n_columns)."""
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A logistic regression with the columns that it makes for itself."""
+    """Logistic regression with its own column preprocessing."""
 
     pipeline: Pipeline
 
@@ -38,41 +38,41 @@ class Linear:
 
 
 def deploy(pipeline: Pipeline, matrix: Floats) -> Predictor:
-    """Give the form in which a fitted pipeline scores from now on.
+    """Convert a fitted pipeline to its deployed form, and check that both give the same scores.
 
     Parameters
     ----------
     matrix
-        Rows of the fit, on which both forms are held against each other.
+        Rows of the fit, on which both forms are compared.
 
     Raises
     ------
     ScorerError
-        They differ by more than `AGREE`.
+        The log-odds of the two forms differ by more than `AGREE`.
     """
     if isinstance(pipeline[-1], LogisticRegression):
         return Linear(pipeline)
-    made = tree_import.from_estimator(pipeline[-1])
-    rows = matrix[:: max(1, len(matrix) // _ROWS_CHECKED)]
-    difference = float(np.abs(made.log_odds(rows) - estimators.log_odds(pipeline, rows)).max())
+    trees = tree_import.from_estimator(pipeline[-1])
+    rows = matrix[:: max(1, len(matrix) // _ROWS_COMPARED)]
+    difference = float(np.abs(trees.log_odds(rows) - estimators.log_odds(pipeline, rows)).max())
     if not difference <= AGREE:
         raise ScorerError(
-            f"training: the trees as they would be deployed score up to {difference:.2g} (log-odds) off their estimator",
+            f"training: log-odds of the deployed trees differ from their estimator's by up to {difference:.2g}",
             hint="Nothing was registered. Please report it, with the versions of scikit-learn and LightGBM.",
         )
-    return made
+    return trees
 
 
 def dumps(predictor: Predictor) -> tuple[str, bytes]:
-    """Give the ending of a predictor's file, and its content."""
+    """Serialize a predictor; return the suffix of its file and the content."""
     if isinstance(predictor, Trees):
         return "npz", predictor.dumps()
     assert isinstance(predictor, Linear)
     return "skops", skops_io.dumps(predictor.pipeline)
 
 
-def loads(ending: str, content: bytes, columns: int) -> Predictor:
-    """Read what `dumps` gave.
+def loads(suffix: str, content: bytes, columns: int) -> Predictor:
+    """Read what `dumps` wrote.
 
     Parameters
     ----------
@@ -82,18 +82,18 @@ def loads(ending: str, content: bytes, columns: int) -> Predictor:
     Raises
     ------
     InvalidPartError
-        It cannot be read, or is no fitted logistic regression.
+        It cannot be read, or is not a fitted logistic regression.
     ScorerError
-        It holds types that no model of ours has, or arrays that are no trees.
+        It holds types that no fraud3000 model has, or arrays that are not valid trees.
     """
-    if ending == "npz":
+    if suffix == "npz":
         return Trees.loads(content, columns)
     pipeline = skops_io.loads(content)
-    linear_checks.require_sound(pipeline, columns)
+    linear_checks.require_valid(pipeline, columns)
     return Linear(pipeline)
 
 
 def checksums(content: bytes) -> dict[str, str]:
-    """SHA-256 of each member of a predictor's file, however they are compressed."""
+    """Return the SHA-256 of each uncompressed member of a predictor's file."""
     unpacked = BoundedZip(content)
     return {name: hashlib.sha256(unpacked.read(name)).hexdigest() for name in unpacked.names}

@@ -1,4 +1,4 @@
-"""Scores that a model gave when it was made, kept with it, so that wherever it is loaded it can show that it is the same."""
+"""Self-test of a model: rows stored with their scores, which are compared whenever the model is loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS = 50
 
 
 def row_indices(n_rows: int) -> list[int]:
-    """Which of so many rows to record: some, evenly spread.
+    """Return the indices of at most 50 rows, evenly spread.
 
     Examples
     --------
@@ -26,7 +26,7 @@ def row_indices(n_rows: int) -> list[int]:
 
 
 def rows_around(usual: Iterable[float]) -> Floats:
-    """Make rows around a usual one, the same whenever it is: the row itself, one without values, and some that differ.
+    """Return rows around a usual one, deterministically: the row itself, a row without values, and random variations.
 
     Returns
     -------
@@ -48,14 +48,14 @@ def rows_around(usual: Iterable[float]) -> Floats:
 
 @dataclass(frozen=True)
 class SelfTestRows:
-    """Rows as the model takes them, and what it said of them.
+    """Encoded rows with the scores that the model gave them.
 
     Attributes
     ----------
     rows
-        Encoded, NaN where missing; each as long as the encoder has columns.
+        Encoded rows, NaN where missing; one value per column of the encoder.
     scores
-        Calibrated probabilities, one of each row.
+        Calibrated probabilities, one per row.
     """
 
     rows: tuple[tuple[float, ...], ...] = ()
@@ -63,16 +63,16 @@ class SelfTestRows:
 
     @classmethod
     def from_matrix(cls, matrix: Floats, scores: Floats) -> SelfTestRows:
-        """Keep rows of shape (n_rows, n_columns) with their scores, of shape (n_rows,)."""
+        """Build from rows of shape (n_rows, n_columns) with their scores, of shape (n_rows,)."""
         return cls(tuple(map(tuple, matrix.tolist())), tuple(scores.tolist()))
 
     @property
     def matrix(self) -> Floats:
-        """Of shape (n_rows, n_columns)."""
+        """The rows as an ndarray of shape (n_rows, n_columns)."""
         return np.array(self.rows, dtype=np.float64)
 
     def difference(self, scores: Floats) -> float:
-        """The largest difference from what was said then; 0 where nothing was recorded."""
+        """Return the largest difference from the recorded scores; 0 if there are no rows."""
         return float(np.max(np.abs(scores - np.array(self.scores)), initial=0.0))
 
     def to_dict(self) -> dict[str, Any]:

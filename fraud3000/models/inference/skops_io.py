@@ -1,4 +1,4 @@
-"""A fitted pipeline as bytes: skops with a fixed list of types, never pickle."""
+"""Serialize a fitted pipeline with skops and a fixed list of types; no pickle."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _KNOWN_TYPES = {
     "CachedNode", "DTypeNode", "DictNode", "JsonNode", "ListNode", "NdArrayNode", "ObjectNode", "SliceNode",
     "TupleNode", "TypeNode",
 }  # fmt: skip
-"""Types of a fitted logistic regression's schema, and the names of skops' readers for them."""
+"""Types in the schema of a fitted logistic regression, and the names of skops' readers for them."""
 
 
 def dumps(pipeline: Any) -> bytes:
-    """The pipeline as an archive whose bytes are the same whenever it is."""
+    """Return the pipeline as an archive; equal pipelines give equal bytes."""
     numbers: dict[str, int] = {}
     with zipfile.ZipFile(BytesIO(skops.io.dumps(pipeline))) as raw:
-        schema = _renumbered(json.loads(raw.read(_SCHEMA)), numbers)
+        schema = _renumber(json.loads(raw.read(_SCHEMA)), numbers)
         arrays = {name: raw.read(name) for name in raw.namelist() if name != _SCHEMA}
-    files = {_renamed(name, numbers): content for name, content in arrays.items()}
-    return _packed({**files, _SCHEMA: json.dumps(schema).encode()}, zipfile.ZIP_DEFLATED)
+    files = {_rename(name, numbers): content for name, content in arrays.items()}
+    return _pack({**files, _SCHEMA: json.dumps(schema).encode()}, zipfile.ZIP_DEFLATED)
 
 
 def loads(content: bytes) -> Any:
@@ -46,22 +46,22 @@ def loads(content: bytes) -> Any:
     Raises
     ------
     InvalidPartError
-        It cannot be read, or unpacks to more than a model of ours could.
+        It cannot be read, or unpacks to more than any fraud3000 model.
     ScorerError
-        It holds types that no model of ours has.
+        It holds types that no fraud3000 model has.
     """
     archive = BoundedZip(content)
     members = {name: bytes(archive.read(name)) for name in archive.names}
     for name in archive.names:
         if name != _SCHEMA:
             _require_array(archive, name)
-    strange = sorted(_types(decode(members.get(_SCHEMA, b"{}"))) - _KNOWN_TYPES)
-    if strange:
+    unknown = sorted(_types(decode(members.get(_SCHEMA, b"{}"))) - _KNOWN_TYPES)
+    if unknown:
         raise ScorerError(
-            f"{_SCHEMA}: the model holds types that no model of ours has ({', '.join(strange)}); it was not opened",
+            f"{_SCHEMA}: the model holds types that no fraud3000 model has ({', '.join(unknown)}); it was not opened",
             hint="Do not use this bundle; train again.",
         )
-    return _opened(_packed(members, zipfile.ZIP_STORED))
+    return _load(_pack(members, zipfile.ZIP_STORED))
 
 
 def _require_array(archive: BoundedZip, name: str) -> None:
@@ -71,7 +71,7 @@ def _require_array(archive: BoundedZip, name: str) -> None:
 
 
 def _types(schema: Any) -> set[str]:
-    """Names of all types that reading a schema would make, and of all that would make them."""
+    """Return the names of all types in a schema, and of the readers that would construct them."""
     names, rest = set(), [schema]
     while rest:
         node = rest.pop()
@@ -85,14 +85,16 @@ def _types(schema: Any) -> set[str]:
     return names
 
 
-def _opened(content: bytes) -> Any:
+def _load(content: bytes) -> Any:
     try:
         return skops.io.loads(content, trusted=list(TRUSTED_TYPES))
-    except Exception as error:  # what skops raises depends on what it is given
-        raise InvalidPartError(f"{_SCHEMA}: no fitted pipeline ({type(error).__name__}: {str(error)[:200]})") from error
+    except Exception as error:  # the error type depends on the content
+        raise InvalidPartError(
+            f"{_SCHEMA}: not a fitted pipeline ({type(error).__name__}: {str(error)[:200]})"
+        ) from error
 
 
-def _packed(files: Mapping[str, bytes], compression: int) -> bytes:
+def _pack(files: Mapping[str, bytes], compression: int) -> bytes:
     out = BytesIO()
     with zipfile.ZipFile(out, "w", compression) as archive:
         for name, content in sorted(files.items()):
@@ -100,10 +102,10 @@ def _packed(files: Mapping[str, bytes], compression: int) -> bytes:
     return out.getvalue()
 
 
-def _renumbered(node: Any, numbers: dict[str, int]) -> Any:
-    """Memory addresses, which skops uses as ids and file names, replaced by their place of first use."""
+def _renumber(node: Any, numbers: dict[str, int]) -> Any:
+    """Replace memory addresses, which skops uses as ids and file names, by their order of first use."""
     if isinstance(node, list):
-        return [_renumbered(item, numbers) for item in node]
+        return [_renumber(item, numbers) for item in node]
     if not isinstance(node, dict):
         return node
     renumbered: dict[str, Any] = {}
@@ -111,12 +113,12 @@ def _renumbered(node: Any, numbers: dict[str, int]) -> Any:
         if key == "__id__":
             renumbered[key] = numbers.setdefault(str(value), len(numbers))
         elif key == "file" and isinstance(value, str):
-            renumbered[key] = _renamed(value, numbers)
+            renumbered[key] = _rename(value, numbers)
         else:
-            renumbered[key] = _renumbered(value, numbers)
+            renumbered[key] = _renumber(value, numbers)
     return renumbered
 
 
-def _renamed(name: str, numbers: dict[str, int]) -> str:
+def _rename(name: str, numbers: dict[str, int]) -> str:
     address, dot, ending = name.partition(".")
     return f"{numbers.setdefault(address, len(numbers))}{dot}{ending}"
