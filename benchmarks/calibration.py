@@ -24,7 +24,7 @@ from fraud3000.models.training import cross_fit
 from fraud3000.params import Params
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
-from fraud3000.stages.shared.backtest_folds import BacktestData, FoldRows, as_scored
+from fraud3000.stages.shared.backtest_folds import BacktestData, FoldRows, score_test
 from fraud3000.stages.shared.workspace import Workspace
 
 ROWS = {
@@ -78,7 +78,7 @@ def _by_method(params: Params) -> Figures:
 
 
 def _fold(rows: FoldRows, params: Params) -> dict[str, dict[str, Any]]:
-    ground, fold, valid = rows.ground, rows.fold, rows.valid
+    ground, fold, valid = rows.data, rows.fold, rows.valid
     assert valid is not None
     learnt = rolling_backtest.fit_fold(
         fold, rows.train, None, ground.catalogue, ground.split.burn_in, params.train, params.policy
@@ -99,7 +99,7 @@ def _fold(rows: FoldRows, params: Params) -> dict[str, dict[str, Any]]:
             settled = cross_fit.CrossFitResult(
                 calibrate.Platt(1.0, 0.0), settled.threshold, "", settled.threshold_on, settled.log_odds
             )
-        scored = as_scored(rows.test, FittedFold(learnt.model, settled))
+        scored = score_test(rows.test, FittedFold(learnt.model, settled))
         found[method] = rolling_backtest.measure_fold(scored, params.policy, params.evaluate, decided=True)
     return found
 

@@ -32,9 +32,9 @@ def test_a_model_must_beat_the_best_floor(ranking: float | None, passed: bool) -
 def test_money_is_judged_by_the_best_measure_that_the_data_allows() -> None:
     known = report(0.5, 0.1)
     known["metrics"] |= figures(value_detection_rate=0.6, value_detection_rate_at_alert_budget=None)
-    assert checks.above_baselines(known)[1].name == "value detection rate above the floors"
+    assert checks.above_baselines(known)[1].title == "value detection rate above the baselines"
     known["metrics"] |= figures(value_detection_rate_at_alert_budget=0.6)
-    assert checks.above_baselines(known)[1].name == "value detection at budget above the floors"
+    assert checks.above_baselines(known)[1].title == "value detection at budget above the baselines"
 
 
 def test_a_floor_that_cannot_be_known_is_no_obstacle() -> None:

@@ -63,12 +63,12 @@ def backtest(params: Params) -> Summary:
         if section.picture:
             (folder / "weeks.svg").write_text(section.picture.svg, encoding="utf-8")
             (folder / "weeks.png").write_bytes(section.picture.png)
-    registry.log_run_tree(_logged(params, content), params.registry)
+    registry.log_run_tree(_run_tree(params, content), params.registry)
     return _summary(data, planned, results, content)
 
 
 def _run_seeds(runs: list[SeedRun], rows: FoldRows) -> list[FoldResult]:
-    return [run.do(rows) for run in runs]
+    return [run.run(rows) for run in runs]
 
 
 def _scored_name(seed: int, seeds: tuple[int, ...]) -> str:
@@ -94,7 +94,7 @@ def _content(
     }
 
 
-def _logged(params: Params, content: Mapping[str, Any]) -> registry.RunTree:
+def _run_tree(params: Params, content: Mapping[str, Any]) -> registry.RunTree:
     means = {name: entry["mean"] for name, entry in content["metrics"].items() if entry["mean"] is not None}
     return registry.RunTree(
         name="backtest",

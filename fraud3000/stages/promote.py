@@ -147,7 +147,7 @@ class _Mover:
         return Summary(
             command="promote",
             facts={
-                "verdict": self._outcome(f"version {version} is already the champion; its files were exported again")
+                "verdict": self._outcome(f"version {version} is the champion already; its files were exported again")
             },
             outputs={} if self.dry_run else self._files(CHAMPION),
             next_step="fraud3000 serve",

@@ -270,7 +270,7 @@ def the(step: str, among: list[dict[str, Any]] = DEPLOY) -> dict[str, Any]:
     ("code", "says", "verdict"),
     [
         (0, "info    |   champion  data/models/champion.json", "promoted"),
-        (0, "version 3 is the champion already; it was exported anew; data/models/champion.json", "unchanged"),
+        (0, "version 3 is the champion already; its files were exported again; data/models/champion.json", "unchanged"),
         (0, "info    |   challenger  data/models/challenger.json", "staged"),
         (0, "warning its log could not be read: denied", "unknown"),
         (6, "version 3 is not promoted: better: +0.001", "refused"),

@@ -36,7 +36,7 @@ def test_slope_and_intercept_equal_an_unpenalised_logistic_regression(drawn):
 
 def test_narrow_groups_give_the_fit_of_the_rows(drawn):
     odds, fraud = drawn
-    starts, middle = calibration.grouped(odds)
+    starts, middle = calibration.group_odds(odds)
     rows, frauds = (np.add.reduceat(part, starts) for part in (np.ones(len(odds)), fraud))
     assert len(starts) < len(odds)
     exact = calibration.slope_intercept(odds, fraud, np.ones(len(odds)))

@@ -44,7 +44,7 @@ def test_the_weights_of_the_draw_give_the_average_precision_of_all_rows(told, mo
     _, _, labels, score = told
     monkeypatch.setattr(importance, "HIGHEST", 600)
     monkeypatch.setattr(importance, "MOST_OTHERS", 300)
-    rows, weight = importance._drawn(labels, score, 1)
+    rows, weight = importance._sample(labels, score, 1)
     assert weight.sum() == pytest.approx(len(labels))
     drawn = importance._average_precision(score[rows], labels[rows].astype(float), weight)
     assert drawn == pytest.approx(average_precision(score, labels.astype(float)), abs=0.02)

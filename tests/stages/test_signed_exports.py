@@ -79,7 +79,7 @@ def test_an_unsigned_export_is_refused_while_a_key_is_set(
 ) -> None:
     write(workspace)
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", KEY)
-    with pytest.raises(ScorerError, match="not signed, and there is a key in FRAUD3000_SIGNING_KEY") as caught:
+    with pytest.raises(ScorerError, match="not signed, and a key is set in FRAUD3000_SIGNING_KEY") as caught:
         model_pointer.exported_model(workspace, "champion")
     assert caught.value.exit_code == 5
     assert "promote --stage production --version 1" in caught.value.hint
@@ -97,7 +97,7 @@ def test_an_export_that_was_changed_is_refused(
     write(workspace)
     path = workspace.pointer("champion")
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(ScorerError, match="its signature is not by the key in FRAUD3000_SIGNING_KEY"):
+    with pytest.raises(ScorerError, match="its signature was not made by the key in FRAUD3000_SIGNING_KEY"):
         model_pointer.exported_model(workspace, "champion")
 
 
@@ -105,7 +105,7 @@ def test_the_challengers_export_is_not_the_champions(workspace: Workspace, monke
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", KEY)
     write(workspace, "challenger", "2")
     workspace.pointer("champion").write_text(workspace.pointer("challenger").read_text())
-    with pytest.raises(ScorerError, match="says that 'challenger' is version '2'"):
+    with pytest.raises(ScorerError, match="names alias 'challenger' and version '2'"):
         model_pointer.exported_model(workspace, "champion")
 
 

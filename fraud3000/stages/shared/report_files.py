@@ -1,4 +1,4 @@
-"""An evaluation's report, plots and model card: gathered, told, written."""
+"""Create the report, plots and model card of an evaluation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
 @dataclass(frozen=True, eq=False)
 class ReportTexts:
-    """What there is to write, and what the registry shows of the version."""
+    """Contents of the report, the model card and the version's description in the registry."""
 
     page: str
     card: str
@@ -36,11 +36,11 @@ class ReportTexts:
 
     @property
     def artifacts(self) -> dict[str, str]:
-        """The files that the registry keeps too."""
+        """Files that are also stored in the registry."""
         return {"reports/report.html": self.page, "reports/model-card.md": self.card}
 
     def write(self, report: Path, plots: Path, own_card: Path, bundle_card: Path) -> None:
-        """Write the page, the model card twice, and of each picture SVG, PNG and the numbers as CSV."""
+        """Write the report, both copies of the model card, and each plot as SVG, PNG and CSV."""
         report.write_text(self.page, encoding="utf-8")
         for path in (own_card, bundle_card):
             path.write_text(self.card, encoding="utf-8")
@@ -54,7 +54,7 @@ class ReportTexts:
 
 
 def output_paths(workspace: Workspace, version: str) -> tuple[Path, Path, Path, Path]:
-    """Say where `ReportTexts.write` puts its files in the end."""
+    """Return the final paths of the files that `ReportTexts.write` writes."""
     return workspace.report, workspace.plots, workspace.card, workspace.bundle_card(version)
 
 
@@ -62,33 +62,33 @@ def collect_evidence(
     workspace: Workspace,
     params: Params,
     scorer: Scorer,
-    judged: EvaluationRows,
+    rows: EvaluationRows,
     scored: pl.DataFrame,
     metrics: Mapping[str, Any],
 ) -> Evidence:
-    """Bring together what the report is made from; the importance of features is measured here."""
-    counted = judged.counted
-    labels, score = judged.is_fraud.filter(counted).to_numpy(), scored["score"].filter(counted).to_numpy()
+    """Collect the data of the report; measures the importance of features."""
+    counted = rows.counted
+    labels, score = rows.is_fraud.filter(counted).to_numpy(), scored["score"].filter(counted).to_numpy()
     features = scorer.catalogue.features
-    passed = [one.column for one in features if isinstance(one, Column) and one.categorical]
+    categorical = [f.column for f in features if isinstance(f, Column) and f.categorical]
     return Evidence(
         metrics=metrics,
-        scored=scored.with_columns(judged.test[name] for name in passed if name in judged.test.columns),
+        scored=scored.with_columns(rows.test[name] for name in categorical if name in rows.test.columns),
         importance=permutation_importance(
-            scorer.model, judged.test.filter(counted), labels, score, seed=params.evaluate.seed
+            scorer.model, rows.test.filter(counted), labels, score, seed=params.evaluate.seed
         ),
         scorer=scorer,
         params=params,
-        boundaries=judged.boundaries,
+        boundaries=rows.boundaries,
         split_rows=_counts(workspace.features, "split", made_by="featurize"),
         refused=_counts(workspace.quarantine, "reason", made_by="prepare"),
         backtest=_backtest(workspace, scorer),
-        reported_later=_reported_later(workspace, scorer, judged.boundaries),
+        reported_later=_reported_later(workspace, scorer, rows.boundaries),
     )
 
 
 def _reported_later(workspace: Workspace, scorer: Scorer, boundaries: Boundaries) -> int:
-    """Count the training rows that turned out to be fraud; none where the model learned from other rows than the split's."""
+    """Count training rows reported as fraud after training; 0 if the model was not trained on this split."""
     if boundaries.as_of is None or scorer.facts.get("as_of") != boundaries.as_of.isoformat():
         return 0
     with readable(workspace.split("train"), made_by="featurize"):
@@ -99,7 +99,7 @@ def _reported_later(workspace: Workspace, scorer: Scorer, boundaries: Boundaries
 
 
 def _backtest(workspace: Workspace, scorer: Scorer) -> Mapping[str, Any] | str | None:
-    """Read the last backtest, if it was of the recipe that made this model."""
+    """Read the last backtest if it used this model's recipe; otherwise return how the recipes differ."""
     path = workspace.backtest / "metrics.json"
     if not path.is_file():
         return None
@@ -111,7 +111,7 @@ def _backtest(workspace: Workspace, scorer: Scorer) -> Mapping[str, Any] | str |
 
 
 def _counts(path: Path, column: str, *, made_by: str) -> dict[str, int]:
-    """Count the values of a column, in the order in which they come; nothing where there is no such file."""
+    """Count the values of a column, in order of appearance; empty if the file does not exist."""
     if not path.is_file():
         return {}
     with readable(path, made_by=made_by):
@@ -120,8 +120,8 @@ def _counts(path: Path, column: str, *, made_by: str) -> dict[str, int]:
 
 
 def render(evidence: Evidence) -> ReportTexts:
-    """Make the page and the card."""
-    told = sections(evidence)
+    """Render the report and the model card."""
+    parts = sections(evidence)
     return ReportTexts(
-        html_page.page(evidence, told), model_card.card(evidence, told), told, model_card.summary(evidence)
+        html_page.page(evidence, parts), model_card.card(evidence, parts), parts, model_card.summary(evidence)
     )
