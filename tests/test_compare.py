@@ -18,14 +18,14 @@ def figures(**values: float | None) -> dict[str, Any]:
     return {name: {"value": value, "reason": "no known fraud"} for name, value in values.items()}
 
 
-def report(ranking: float | None, floor: float, **facts: Any) -> dict[str, Any]:
-    both = figures(average_precision=floor, recall=0.1)
+def report(ranking: float | None, baseline: float, **facts: Any) -> dict[str, Any]:
+    both = figures(average_precision=baseline, recall=0.1)
     metrics = figures(average_precision=ranking, recall=0.9)
     return {"metrics": metrics, "floors": {"random": both, "largest_amount": both}, **facts}
 
 
 @pytest.mark.parametrize(("ranking", "passed"), [(0.31, True), (0.3, False), (0.2, False), (None, False)])
-def test_a_model_must_beat_the_best_floor(ranking: float | None, passed: bool) -> None:
+def test_a_model_must_beat_the_best_baseline(ranking: float | None, passed: bool) -> None:
     assert [check.passed for check in checks.above_baselines(report(ranking, 0.3))] == [passed, True]
 
 
@@ -37,9 +37,9 @@ def test_money_is_judged_by_the_best_measure_that_the_data_allows() -> None:
     assert checks.above_baselines(known)[1].title == "value detection at budget above the baselines"
 
 
-def test_a_floor_that_cannot_be_known_is_no_obstacle() -> None:
+def test_an_unknown_baseline_is_no_obstacle() -> None:
     unknown = report(0.5, 0.1)
-    unknown["floors"] = {name: figures(average_precision=None, recall=None) for name in checks.FLOORS}
+    unknown["floors"] = {name: figures(average_precision=None, recall=None) for name in checks.BASELINES}
     assert [check.needed for check in checks.above_baselines(unknown)] == ["no baseline known"] * 2
 
 

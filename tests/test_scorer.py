@@ -136,7 +136,7 @@ def test_contributions_sum_to_the_raw_score_in_a_frame_of_the_models_features(
 def test_a_feature_of_the_name_of_the_base_cannot_be_told_apart_from_it(scorer, small_featured):
     renamed = replace(scorer.model.encoder, columns=("base", *scorer.model.encoder.columns[1:]))
     other = replace(scorer, model=replace(scorer.model, encoder=renamed))
-    with pytest.raises(SchemaError, match="a feature is called 'base'"):
+    with pytest.raises(SchemaError, match="a feature is named 'base'"):
         other.contributions(small_featured)
 
 

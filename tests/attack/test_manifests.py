@@ -252,9 +252,9 @@ def fault_of(sound: Bundle, case: Case, folder: Path) -> str | None:
 
 
 def names(error: ScorerError, case: Case) -> bool:
-    """Whether a message names the field or a part it is in, or the recorded rows that it makes score otherwise."""
+    """Whether a message names the field or a part it is in, or the self-test rows whose scores it changes."""
     file, path, _ = case
-    if "recorded rows" in error.message or (file.endswith(".skops") and file in error.message):
+    if "self-test rows" in error.message or (file.endswith(".skops") and file in error.message):
         return True
     return any(str(part).partition(".")[0] in error.message for part in path if isinstance(part, str))
 
@@ -333,7 +333,7 @@ def negated(sound: Bundle) -> dict[str, bytes]:
 
 def test_negated_models_are_found_by_the_recorded_rows(sound: Bundle, tmp_path: Path) -> None:
     changes = negated(sound)
-    assert "scores its recorded rows otherwise" in refused(sound, tmp_path / "7", changes)
+    assert "scores its self-test rows differently" in refused(sound, tmp_path / "7", changes)
     parts = json.loads(sound.files["scorer.json"])
     without = changed(parts, ("recorded",), MISSING)
     assert "recorded: missing" in refused(sound, tmp_path / "7", {**changes, "scorer.json": without})

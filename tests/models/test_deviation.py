@@ -1,4 +1,4 @@
-"""How far measures move by the seed alone."""
+"""Standard deviation of metrics over random seeds."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_a_start_with_a_model_that_scores_otherwise_is_refused_and_leaves_the_po
 ) -> None:
     """So a new image on which a model does not score the same never gets ready, and its deployment is rolled back."""
     publish(given, "2", lambda scorer: replace(scorer, recorded=wrong(scorer.recorded)))
-    with pytest.raises(ScorerError, match="scores its recorded rows otherwise"):
+    with pytest.raises(ScorerError, match="scores its self-test rows differently"):
         reopen()
     promote(given, "1")
     with closing(reopen()) as service:
@@ -141,7 +141,7 @@ def test_promotion_rollback_and_a_broken_model_under_load(
         publish(given, "3", lambda scorer: replace(scorer, recorded=wrong(scorer.recorded)))
         refused = await client.post("/admin/reload")
         assert refused.status_code == 409
-        assert "scores its recorded rows otherwise" in refused.json()["error"]["message"]
+        assert "scores its self-test rows differently" in refused.json()["error"]["message"]
         (Path(given.workspace) / "models" / "3" / "scorer.json").write_text("{}")
         with pytest.raises(ScorerError):
             await upkeep.reload()

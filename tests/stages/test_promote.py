@@ -145,7 +145,7 @@ def test_worse_is_refused_better_gets_in_and_a_rollback_goes_back(world: Workspa
     assert all(one["by"] for one in entries)
 
 
-def test_a_model_no_better_than_the_floors_is_refused(world: Workspace) -> None:
+def test_a_model_no_better_than_the_baselines_is_refused(world: Workspace) -> None:
     refused = promote(params(), version=A_BLIND_ONE).refused
     assert refused is not None
     assert "average precision above the baselines" in refused
@@ -256,7 +256,7 @@ def test_a_champion_whose_bundle_is_gone_is_told(world: Workspace) -> None:
 def test_a_final_model_is_promoted_on_its_recipes_verdict_and_stands_aside_when_others_are_judged(
     world: Workspace,
 ) -> None:
-    with pytest.raises(CheckFailed, match="no accepted verdict on this recipe .* as a first champion"):
+    with pytest.raises(CheckFailed, match=r"no accepted verdict on this recipe .* as a first champion"):
         train(params(train=STUMP), final=True)
     promote(params(), version=A_STUMP)
     done = train_and_promote(params(train=STUMP), partial(train, final=True), final=True)
@@ -270,7 +270,7 @@ def test_a_final_model_is_promoted_on_its_recipes_verdict_and_stands_aside_when_
     better = promote(params(), version=A_FOREST)
     assert better.refused is None
     assert "average precision better than version 1" in [row[0] for row in better.tables[0].rows]
-    with pytest.raises(CheckFailed, match="no accepted verdict on this recipe .* against version 2"):
+    with pytest.raises(CheckFailed, match=r"no accepted verdict on this recipe .* against version 2"):
         train(params(train=STUMP), final=True)
 
 
@@ -385,7 +385,7 @@ def test_what_there_is_not_is_said(world: Workspace) -> None:
         promote(params(), version="9")
     with pytest.raises(ScorerError, match="no earlier champion to roll back to: there is no champion"):
         promote(params(), rollback=True)
-    with pytest.raises(ParamsError, match="--rollback goes to the champion before"):
+    with pytest.raises(ParamsError, match="--rollback restores the previous champion"):
         promote(params(), rollback=True, version="1")
 
 

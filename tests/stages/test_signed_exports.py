@@ -83,7 +83,7 @@ def test_an_unsigned_export_is_refused_while_a_key_is_set(
         model_pointer.exported_model(workspace, "champion")
     assert caught.value.exit_code == 5
     assert "promote --stage production --version 1" in caught.value.hint
-    with pytest.raises(ScorerError, match="so nothing signs it"):
+    with pytest.raises(ScorerError, match="not signed because no alias points to it"):
         model_pointer.load("2", workspace=workspace.root)
     with pytest.raises(ScorerError, match="not signed"):
         model_pointer.load("1", workspace=workspace.root)
@@ -113,7 +113,7 @@ def test_a_key_is_rotated_with_the_old_one_beside_it(workspace: Workspace, monke
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", OTHER)
     write(workspace)
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", KEY)
-    with pytest.raises(ScorerError, match="not by the key in") as caught:
+    with pytest.raises(ScorerError, match="not made by the key in") as caught:
         model_pointer.exported_model(workspace, "champion")
     assert "FRAUD3000_SIGNING_KEY_OLD" in caught.value.hint
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY_OLD", OTHER)
