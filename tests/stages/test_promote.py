@@ -239,7 +239,7 @@ def test_verdicts_that_were_changed_are_noticed(world: Workspace) -> None:
         store.execute(
             "update registered_model_tags set value = replace(value, 'false', 'true') where key = 'verdict.000001'"
         )
-    with pytest.raises(CheckFailed, match="entry 2 is not as it was written"):
+    with pytest.raises(CheckFailed, match="entry 2 was changed"):
         promote(params(), version=A_FOREST)
 
 
@@ -249,7 +249,7 @@ def test_a_champion_whose_bundle_is_gone_is_told(world: Workspace) -> None:
     with sqlite3.connect("mlflow.db") as store:
         store.execute("update logged_models set artifact_location = 'file:///nowhere/at/all'")
         store.execute("update model_versions set storage_location = 'file:///nowhere/at/all'")
-    with pytest.raises(ScorerError, match="the bundle of version 1 is gone"):
+    with pytest.raises(ScorerError, match="the bundle of version 1 is missing"):
         promote(params(), version=A_FOREST)
 
 
@@ -322,7 +322,7 @@ def test_a_history_that_was_changed_stops_everything(world: Workspace) -> None:
     world.promotions.unlink()
     with sqlite3.connect("mlflow.db") as store:
         store.execute("update registered_model_tags set value = replace(value, '\"number\": 1', '\"number\": 2')")
-    with pytest.raises(CheckFailed, match="entry 1 is not as it was written"):
+    with pytest.raises(CheckFailed, match="entry 1 was changed"):
         promote(params(), dry_run=True)
 
 
