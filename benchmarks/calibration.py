@@ -24,7 +24,7 @@ from fraud3000.models.training import cross_fit
 from fraud3000.params import Params
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
-from fraud3000.stages.shared.backtest_folds import BacktestData, FoldRows, as_scored
+from fraud3000.stages.shared.backtest_folds import BacktestData, FoldRows, score_test
 from fraud3000.stages.shared.workspace import Workspace
 
 ROWS = {
@@ -66,7 +66,7 @@ def _params(learner: str) -> Params:
 
 
 def _by_method(params: Params) -> Figures:
-    ground = BacktestData.read(Workspace.of(params), params)
+    ground = BacktestData.read(Workspace.from_params(params), params)
     folds = [_fold(FoldRows(ground, fold), params) for fold in ground.plan()]
     return {
         method: {
@@ -78,15 +78,15 @@ def _by_method(params: Params) -> Figures:
 
 
 def _fold(rows: FoldRows, params: Params) -> dict[str, dict[str, Any]]:
-    ground, fold, valid = rows.ground, rows.fold, rows.valid
+    ground, fold, valid = rows.data, rows.fold, rows.valid
     assert valid is not None
-    learnt = rolling_backtest.learn(
+    learnt = rolling_backtest.fit_fold(
         fold, rows.train, None, ground.catalogue, ground.split.burn_in, params.train, params.policy
     )
     found = {}
     for method in METHODS:
         told = params.train.model_copy(update={"calibration": "platt" if method == "none" else method})
-        settled = cross_fit.settle(
+        settled = cross_fit.calibrate_and_set_threshold(
             learnt.model,
             rows.train,
             valid,
@@ -96,11 +96,11 @@ def _fold(rows: FoldRows, params: Params) -> dict[str, dict[str, Any]]:
             params.policy,
         )
         if method == "none":
-            settled = cross_fit.Outside(
+            settled = cross_fit.CrossFitResult(
                 calibrate.Platt(1.0, 0.0), settled.threshold, "", settled.threshold_on, settled.log_odds
             )
-        scored = as_scored(rows.test, FittedFold(learnt.model, settled))
-        found[method] = rolling_backtest.measured(scored, params.policy, params.evaluate, decided=True)
+        scored = score_test(rows.test, FittedFold(learnt.model, settled))
+        found[method] = rolling_backtest.measure_fold(scored, params.policy, params.evaluate, decided=True)
     return found
 
 

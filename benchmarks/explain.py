@@ -28,7 +28,7 @@ from fraud3000.models.inference.encoder import Encoder, Floats
 from fraud3000.models.training import predictor_import
 from fraud3000.models.training.estimators import build
 from fraud3000.models.training.fit import Labels
-from fraud3000.models.training.training_rows import usable
+from fraud3000.models.training.training_rows import select_rows
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
 from fraud3000.stages.shared.workspace import Workspace, read
@@ -67,11 +67,11 @@ def _world() -> tuple[Encoder, Floats, Labels, Floats]:
         simulate(params, None)
         prepare(params)
         featurize(params)
-        workspace = Workspace.of(params)
+        workspace = Workspace.from_params(params)
         catalogue = Catalogue.from_dict(json.loads(workspace.catalogue.read_bytes()))
         boundaries = Boundaries.from_dict(json.loads(workspace.boundaries.read_bytes()))
         ledger = read(workspace.labels, made_by="prepare")
-        train, labels = usable(
+        train, labels = select_rows(
             pl.read_parquet(workspace.split("train")), ledger, catalogue, boundaries, burn_in=True
         ).known
         test = pl.read_parquet(workspace.split("test")).head(_EXPLAINED)
@@ -83,7 +83,7 @@ def _row(name: str, encoder: Encoder, matrix: Floats, labels: Labels, rows: Floa
     learner, params = _MADE[name]
     pipeline = build(learner, params, encoder, seed=1).fit(matrix, labels)
     predictor = predictor_import.from_pipeline(pipeline, matrix)
-    explain = partial(contributions.of, predictor)
+    explain = partial(contributions.from_predictor, predictor)
     told = explain(rows)
     calls: dict[str, Callable[[Floats], Any]] = {"explained": explain, "predicted": predictor.log_odds}
     figures = {

@@ -49,7 +49,7 @@ def measure(wanted: str | None) -> Figures:
 
 def _row(name: str, matrix: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> dict[str, float]:
     estimator = _MADE[name]().fit(matrix, labels)
-    made, own = tree_import.of(estimator), _own(estimator)
+    made, own = tree_import.from_estimator(estimator), _own(estimator)
     difference = float(np.abs(made.log_odds(matrix) - own(matrix)).max())
     ours, theirs = _in_turns(made.log_odds, own, matrix)
     one, one_theirs = _in_turns(made.log_odds, own, matrix[:1], repeat=200)

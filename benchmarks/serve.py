@@ -117,7 +117,7 @@ def _prepared() -> None:
     given = params_files.parse(_WORLD)
     for stage in (simulate, prepare, featurize, train):
         stage(given)
-    champion = model_pointer.pointer(
+    champion = model_pointer.pointer_text(
         "champion", "1", Path("data/models/1")
     )  # served as a promoted model is, by its files
     Path("data/models/champion.json").write_text(champion, encoding="utf-8")

@@ -18,7 +18,7 @@ from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.inference.encoder import Encoder, Floats
 from fraud3000.models.training import estimators
-from fraud3000.models.training.training_rows import usable
+from fraud3000.models.training.training_rows import select_rows
 from fraud3000.params import Params, TrainModelParams
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.prepare import prepare
@@ -77,11 +77,11 @@ def _params(learner: dict[str, Any]) -> Params:
 
 
 def _fitted_on(params: Params) -> tuple[Floats, Any, Encoder]:
-    workspace = Workspace.of(params)
+    workspace = Workspace.from_params(params)
     catalogue = Catalogue.from_dict(json.loads(workspace.catalogue.read_bytes()))
     boundaries = Boundaries.from_dict(json.loads(workspace.boundaries.read_bytes()))
     split, ledger = pl.read_parquet(workspace.split("train")), pl.read_parquet(workspace.labels)
-    rows, labels = usable(split, ledger, catalogue, boundaries, burn_in=True).known
+    rows, labels = select_rows(split, ledger, catalogue, boundaries, burn_in=True).known
     encoder = Encoder.learn(rows, catalogue.features)
     return encoder.matrix(rows), labels, encoder
 

@@ -11,7 +11,7 @@ service that runs elsewhere.
 >>> params = fraud3000.parse_params({"policy": {"cards_per_day": 50}})
 >>> params.policy.cards_per_day, params.train.estimator
 (50, 'hist_gradient_boosting')
->>> fraud3000.Workspace.of(params).scored.as_posix()
+>>> fraud3000.Workspace.from_params(params).scored.as_posix()
 'data/processed/scored.parquet'
 """
 

@@ -18,29 +18,29 @@ def figures(**values: float | None) -> dict[str, Any]:
     return {name: {"value": value, "reason": "no known fraud"} for name, value in values.items()}
 
 
-def report(ranking: float | None, floor: float, **facts: Any) -> dict[str, Any]:
-    both = figures(average_precision=floor, recall=0.1)
+def report(ranking: float | None, baseline: float, **facts: Any) -> dict[str, Any]:
+    both = figures(average_precision=baseline, recall=0.1)
     metrics = figures(average_precision=ranking, recall=0.9)
     return {"metrics": metrics, "floors": {"random": both, "largest_amount": both}, **facts}
 
 
 @pytest.mark.parametrize(("ranking", "passed"), [(0.31, True), (0.3, False), (0.2, False), (None, False)])
-def test_a_model_must_beat_the_best_floor(ranking: float | None, passed: bool) -> None:
-    assert [check.passed for check in checks.above_floors(report(ranking, 0.3))] == [passed, True]
+def test_a_model_must_beat_the_best_baseline(ranking: float | None, passed: bool) -> None:
+    assert [check.passed for check in checks.above_baselines(report(ranking, 0.3))] == [passed, True]
 
 
 def test_money_is_judged_by_the_best_measure_that_the_data_allows() -> None:
     known = report(0.5, 0.1)
     known["metrics"] |= figures(value_detection_rate=0.6, value_detection_rate_at_alert_budget=None)
-    assert checks.above_floors(known)[1].name == "value detection rate above the floors"
+    assert checks.above_baselines(known)[1].title == "value detection rate above the baselines"
     known["metrics"] |= figures(value_detection_rate_at_alert_budget=0.6)
-    assert checks.above_floors(known)[1].name == "value detection at budget above the floors"
+    assert checks.above_baselines(known)[1].title == "value detection at budget above the baselines"
 
 
-def test_a_floor_that_cannot_be_known_is_no_obstacle() -> None:
+def test_an_unknown_baseline_is_no_obstacle() -> None:
     unknown = report(0.5, 0.1)
-    unknown["floors"] = {name: figures(average_precision=None, recall=None) for name in checks.FLOORS}
-    assert [check.needed for check in checks.above_floors(unknown)] == ["no floor known"] * 2
+    unknown["floors"] = {name: figures(average_precision=None, recall=None) for name in checks.BASELINES}
+    assert [check.needed for check in checks.above_baselines(unknown)] == ["no baseline known"] * 2
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_model_with_time_does_not_compare_with_one_without() -> None:
 
 @pytest.mark.parametrize(("frauds", "passed"), [(49, False), (50, True)])
 def test_too_few_frauds_are_no_evidence(frauds: int, passed: bool) -> None:
-    check = checks.enough({"frauds": frauds}, PromoteParams())
+    check = checks.enough_frauds({"frauds": frauds}, PromoteParams())
     assert check.passed == passed
     assert ("not enough evidence" in check.found) != passed
 
@@ -79,13 +79,13 @@ def test_calibration_must_lie_within_its_bounds(top: float | None, slope: float 
 
 @pytest.mark.parametrize(("milliseconds", "passed"), [(1.0, True), (50.0, True), (50.1, False)])
 def test_a_row_must_be_scored_in_time(milliseconds: float, passed: bool) -> None:
-    assert checks.quick(milliseconds, PromoteParams()).passed == passed
+    assert checks.fast_enough(milliseconds, PromoteParams()).passed == passed
 
 
 def test_an_evaluation_on_rows_that_the_model_knew_does_not_count() -> None:
     early = {"test_span": ["2018-08-01T00:00:00+00:00", "x"], "model_as_of": "2018-08-02T00:00:00+00:00"}
-    assert not checks.unseen(early).passed
-    assert checks.unseen({"test_span": None, "model_as_of": None}).passed
+    assert not checks.evaluated_after_cutoff(early).passed
+    assert checks.evaluated_after_cutoff({"test_span": None, "model_as_of": None}).passed
 
 
 def test_one_failed_check_refuses_and_says_why() -> None:

@@ -45,7 +45,7 @@ def test_each_stage_depends_on_what_earlier_ones_make_and_on_params_that_there_a
 
 
 def test_its_files_are_those_of_the_workspace() -> None:
-    workspace = Workspace.of(params_files.load(ROOT / "params.yaml"))
+    workspace = Workspace.from_params(params_files.load(ROOT / "params.yaml"))
     declared = set().union(*(made(stage) for stage in STAGES))
     known = [
         workspace.raw, workspace.transactions, workspace.quarantine, workspace.labels, workspace.features, workspace.boundaries,

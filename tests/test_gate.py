@@ -21,7 +21,7 @@ REPLICATES = 400
 
 
 def ask(challenger: pl.DataFrame, champion: pl.DataFrame, **params: object) -> GateResult:
-    return statistical_gate.judge(
+    return statistical_gate.run_gate(
         challenger,
         champion,
         policy=PolicyParams(),
@@ -97,7 +97,7 @@ def test_a_better_model_passes_and_its_numbers_are_kept(rows: pl.DataFrame) -> N
     assert told["low"] <= told["difference"] <= told["high"]
     assert told["low"] > told["needed"] == 0.01
     assert told["by"] in {"card", "terminal"}
-    assert set(found.figures["segments"]) == set(segments(rows)) - set(found.not_judged)
+    assert set(found.figures["segments"]) == set(segments(rows)) - set(found.skipped_segments)
 
 
 def test_ranking_is_not_bought_with_money(rows: pl.DataFrame) -> None:
@@ -125,7 +125,7 @@ def test_a_part_of_the_rows_shown_to_be_worse_refuses(rows: pl.DataFrame) -> Non
 
 
 def test_what_the_seed_alone_moves_is_asked_twice(rows: pl.DataFrame) -> None:
-    found = statistical_gate.judge(
+    found = statistical_gate.run_gate(
         scored(rows, "good"),
         scored(rows, "poor"),
         policy=PolicyParams(),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.evaluation import rolling_backtest
-from fraud3000.metrics.report import measure, values
+from fraud3000.metrics.report import measure, metric_values
 from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import BacktestParams, EvaluateModelParams, PolicyParams, TrainModelParams
 
@@ -22,7 +22,7 @@ TEST = (datetime(2018, 8, 8, tzinfo=UTC), datetime(2018, 9, 5, tzinfo=UTC))
 
 
 def plan(span=TEST, begin=BEGIN, **told):
-    return rolling_backtest.plan(BacktestParams(**told), span, begin, WEEK)
+    return rolling_backtest.plan_folds(BacktestParams(**told), span, begin, WEEK)
 
 
 def test_the_folds_of_the_handbook():
@@ -87,7 +87,7 @@ def test_errors_name_their_fold(small_featured, small_catalogue):
     counts = {"rows": 9, "history too short": 0, "refunds": 0, "label unknown": 0, "legitimate": 9, "fraud": 0}
     rows = TrainingRows(small_featured.head(9), pl.Series([0] * 9, dtype=pl.Int8), counts)
     with pytest.raises(DataError, match="fold 2018-08-08: training: all 9 known labels are legitimate"):
-        rolling_backtest.learn(fold, rows, None, small_catalogue, timedelta(0), TrainModelParams(), PolicyParams())
+        rolling_backtest.fit_fold(fold, rows, None, small_catalogue, timedelta(0), TrainModelParams(), PolicyParams())
 
 
 def fold(name, seed, **metrics):
@@ -101,7 +101,7 @@ def test_means_are_over_seeds_of_means_over_folds():
         fold("a", 2, auc_roc={"value": 0.72}, p={"value": 0.1, "ceiling": 0.4}),
         fold("b", 2, auc_roc={"value": 0.94}, p={"value": 0.3, "ceiling": 0.6}),
     ]
-    over = rolling_backtest.over_folds(told)
+    over = rolling_backtest.summarize_folds(told)
     assert over["auc_roc"]["mean"] == pytest.approx(0.815)
     assert over["auc_roc"]["sd_seeds"] == pytest.approx(np.std([0.8, 0.83], ddof=1))
     assert over["auc_roc"]["sd_folds"] == pytest.approx(np.std([0.71, 0.92], ddof=1))
@@ -112,7 +112,7 @@ def test_means_are_over_seeds_of_means_over_folds():
 def test_folds_that_do_not_determine_a_metric_are_left_out_and_counted():
     nothing = {"value": None, "reason": "no known fraud"}
     told = [fold("a", 1, auc_roc=nothing, p=nothing), fold("b", 1, auc_roc={"value": 0.8}, p=nothing)]
-    over = rolling_backtest.over_folds(told)
+    over = rolling_backtest.summarize_folds(told)
     assert over["auc_roc"] == {"mean": 0.8, "sd_folds": None, "sd_seeds": None, "folds": 1}
     assert over["p"] == {"mean": None, "reason": "no known fraud", "folds": 0}
 
@@ -120,11 +120,11 @@ def test_folds_that_do_not_determine_a_metric_are_left_out_and_counted():
 def test_a_metric_of_alerts_needs_a_threshold():
     scored = pl.DataFrame({"score": [0.9, 0.2, 0.3], "alert": False, "is_fraud": [1, 0, 1], "amount": [500, 100, 300]})
     told = EvaluateModelParams(replicates=20)
-    without = rolling_backtest.measured(scored, PolicyParams(), told, decided=False)
+    without = rolling_backtest.measure_fold(scored, PolicyParams(), told, decided=False)
     assert not {"savings", "recall", "precision", "value_detection_rate", "brier_skill"} & set(without)
     assert {"average_precision", "auc_roc", "recall_at_fpr_0.01"} <= set(without)
     assert {"savings", "recall", "brier_skill"} <= set(
-        rolling_backtest.measured(scored, PolicyParams(), told, decided=True)
+        rolling_backtest.measure_fold(scored, PolicyParams(), told, decided=True)
     )
 
 
@@ -143,6 +143,6 @@ def test_values_are_those_of_the_measure_with_intervals():
     )
     told = EvaluateModelParams(replicates=20, top_k=(3,))
     whole = measure(scored, policy=PolicyParams(), evaluate=told)["metrics"]
-    alone = values(scored, policy=PolicyParams(), evaluate=told)
+    alone = metric_values(scored, policy=PolicyParams(), evaluate=told)
     assert {name: entry["value"] for name, entry in whole.items()} == {n: entry["value"] for n, entry in alone.items()}
     assert alone["card_precision_at_3"]["ceiling"] == whole["card_precision_at_3"]["ceiling"]

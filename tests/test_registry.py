@@ -95,7 +95,7 @@ def test_a_copy_that_is_not_what_was_registered_is_refused(own_store, training):
     manifest = folder / bundle.MANIFEST
     sound = manifest.read_text()
     manifest.write_text(sound + "\n")
-    with pytest.raises(ScorerError, match="a sound bundle, but not the one registered as version 1"):
+    with pytest.raises(ScorerError, match="a valid bundle, but not the one registered as version 1"):
         resolve("challenger", NAMES, own_store / "data")
     manifest.write_text(sound.replace('"contract": 1', '"contract": 2'))
     with pytest.raises(ScorerError, match="contract version 2 is unknown"):
@@ -123,7 +123,9 @@ def test_a_fetched_bundle_that_is_not_the_registered_one_is_refused(own_store, t
     log_training(training, NAMES)
     tampered(in_artifacts())
     assert Scorer.load(in_artifacts()).policy.value == 0.99, "by itself it is a sound bundle"
-    with pytest.raises(ScorerError, match="files of version 1 hold another bundle than was registered") as caught:
+    with pytest.raises(
+        ScorerError, match="files of version 1 hold a different bundle than the registered one"
+    ) as caught:
         resolve("challenger", NAMES, own_store / "data")
     assert caught.value.exit_code == 5
     assert not (own_store / "data" / "models" / "1").exists()
@@ -168,7 +170,7 @@ def test_what_is_exported_is_compared_once_more_and_loaded(own_store, training):
     version, folder = resolve("1", NAMES, own_store / "data")
     model_pointer.require_usable(version, folder, NAMES)
     tampered(folder)
-    with pytest.raises(ScorerError, match="a sound bundle, but not the one registered as version 1"):
+    with pytest.raises(ScorerError, match="a valid bundle, but not the one registered as version 1"):
         model_pointer.require_usable(version, folder, NAMES)
 
 
@@ -286,5 +288,5 @@ def test_before_any_training_there_is_no_model(named, tmp_path, monkeypatch):
 def test_a_store_not_made_yet_is_not_made_by_asking(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    registry.require(NAMES)
+    registry.require_writable(NAMES)
     assert not list(tmp_path.iterdir())

@@ -103,18 +103,18 @@ def test_rows_by_name_are_judged_as_in_a_frame(name, small_featured, small_catal
     rows = small_featured.to_dicts()
     amounts = small_featured["amount"].to_list()
     np.testing.assert_array_equal(scorer.model.encoder.rows(rows), scorer.model.encoder.matrix(small_featured))
-    answered = scorer.answer(small_featured)
-    judged = scorer.judge(rows, amounts)
+    answered = scorer.decide(small_featured)
+    judged = scorer.decide_rows(rows, amounts)
     assert [one[:3] for one in judged] == answered.select("score", "threshold", "decision").rows()
     fee = scorer.policy.fee
     assert [one.expected_loss for one in judged] == [
         one.score * (max(a, 0) + fee) for one, a in zip(judged, amounts, strict=True)
     ]
-    assert [one.alert for one in scorer.judge(rows[:9], amounts[:9])] == answered["alert"].head(9).to_list()
-    assert scorer.judge([], []) == []
+    assert [one.alert for one in scorer.decide_rows(rows[:9], amounts[:9])] == answered["alert"].head(9).to_list()
+    assert scorer.decide_rows([], []) == []
     assert scorer.reasons_for(rows[:9]) == scorer.reasons(small_featured.head(9))
     with pytest.raises(SchemaError, match="features: column 'amount' is missing"):
-        scorer.judge([{name: value for name, value in rows[0].items() if name != "amount"}], [1])
+        scorer.decide_rows([{name: value for name, value in rows[0].items() if name != "amount"}], [1])
 
 
 @pytest.mark.parametrize("name", TRAIN)
@@ -136,7 +136,7 @@ def test_contributions_sum_to_the_raw_score_in_a_frame_of_the_models_features(
 def test_a_feature_of_the_name_of_the_base_cannot_be_told_apart_from_it(scorer, small_featured):
     renamed = replace(scorer.model.encoder, columns=("base", *scorer.model.encoder.columns[1:]))
     other = replace(scorer, model=replace(scorer.model, encoder=renamed))
-    with pytest.raises(SchemaError, match="a feature is called 'base'"):
+    with pytest.raises(SchemaError, match="a feature is named 'base'"):
         other.contributions(small_featured)
 
 
@@ -250,7 +250,7 @@ def test_a_manifest_that_is_none_is_refused(folder, content):
 )
 def test_a_forged_bundle_that_makes_no_scorer_is_told_as_one(folder, name, content):
     replace_file(folder, name, content)
-    with pytest.raises(ScorerError, match="makes no scorer"):
+    with pytest.raises(ScorerError, match="not a valid scorer"):
         Scorer.load(folder)
 
 
@@ -266,7 +266,7 @@ def test_a_forged_catalogue_that_could_not_be_declared_is_told_as_a_bundle(chang
     catalogue = json.loads((folder / "catalogue.json").read_text())
     change(catalogue)
     replace_file(folder, "catalogue.json", json.dumps(catalogue).encode())
-    with pytest.raises(ScorerError, match="7: makes no scorer") as caught:
+    with pytest.raises(ScorerError, match="7: not a valid scorer") as caught:
         Scorer.load(folder)
     assert caught.value.exit_code == 5
 

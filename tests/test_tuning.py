@@ -10,12 +10,12 @@ import pytest
 
 from fraud3000.errors import EmptyDataError, LeakageError, ParamsError, UnavailableError
 from fraud3000.evaluation import hyperparameter_search
-from fraud3000.evaluation.rolling_backtest import plan
-from fraud3000.models.training.search_space import SPACES, point, space_of
+from fraud3000.evaluation.rolling_backtest import plan_folds
+from fraud3000.models.training.search_space import SPACES, apply_values, resolve_space
 from fraud3000.params import BacktestParams, TrainModelParams, TuneParams, parse
 
 BASE = TrainModelParams(estimator="random_forest", estimator_params={"n_estimators": 20})
-SPACE = space_of(BASE, {})
+SPACE = resolve_space(BASE, {})
 TRIALS = 16
 
 
@@ -112,7 +112,7 @@ def test_no_trial_begins_once_the_time_is_used_up(tmp_path):
 
 def test_a_storage_that_cannot_be_used_is_told(tmp_path):
     (tmp_path / "trials.db").write_text("no database at all, but text that is long enough to be looked at" * 100)
-    with pytest.raises(UnavailableError, match=r"trials.db: the search cannot be kept there"):
+    with pytest.raises(UnavailableError, match=r"trials.db: the search cannot be stored"):
         search(tmp_path)
 
 
@@ -128,7 +128,7 @@ def test_a_fold_whose_labels_come_in_the_test_weeks_is_refused():
     begin = datetime(2018, 5, 8, tzinfo=UTC)
 
     def folds(first):
-        return plan(BacktestParams(first=first, folds=4), (test, test + week), begin, week)
+        return plan_folds(BacktestParams(first=first, folds=4), (test, test + week), begin, week)
 
     hyperparameter_search.require_before(folds(datetime(2018, 7, 4, tzinfo=UTC)), test, week)
     with pytest.raises(
@@ -151,11 +151,11 @@ def test_every_learner_has_a_space_that_it_takes():
 def test_an_average_is_searched_member_by_member():
     members = ({"estimator": "random_forest"}, {"estimator": "logistic_regression"})
     train = TrainModelParams(estimator="average", members=members)
-    space = space_of(train, {})
+    space = resolve_space(train, {})
     assert "members.0.estimator_params.max_depth" in space
     assert "members.1.weight" in space
     assert "members.0.weight" not in space
-    chosen = point(train, {"members.1.estimator_params.C": 0.5, "members.1.weight": 2.0})
+    chosen = apply_values(train, {"members.1.estimator_params.C": 0.5, "members.1.weight": 2.0})
     assert chosen.members[1].estimator_params == {"C": 0.5}
     assert chosen.members[1].weight == 2
     assert chosen.members[0] == train.members[0]
@@ -165,8 +165,8 @@ def test_an_average_is_searched_member_by_member():
     "key", ["max_depth", "estimator_params", "estimator_params.a.b", "members.0.weight", "seed", "estimator"]
 )
 def test_a_space_that_leads_nowhere_is_refused(key):
-    with pytest.raises(ParamsError, match=rf"tune.space.{key}: leads to nothing that can be searched"):
-        space_of(BASE, {key: SPACE["estimator_params.max_depth"]})
+    with pytest.raises(ParamsError, match=rf"tune.space.{key}: not a param that can be searched"):
+        resolve_space(BASE, {key: SPACE["estimator_params.max_depth"]})
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_whole_numbers_and_choices_stay_what_they_are(tmp_path):
     found = hyperparameter_search.search(
         lambda recipe: iter([float(recipe.bags)] * 2),
         BASE,
-        space_of(BASE, told.space),
+        resolve_space(BASE, told.space),
         told.model_copy(update={"trials": 6}),
         folds=2,
         storage=tmp_path / "trials.db",

@@ -43,8 +43,10 @@ def train(
     from fraud3000.stages.tune import tune_and_train
 
     if tune and final:
-        raise typer.BadParameter("--final refits a recipe that was judged, and --tune searches another; leave out one")
-    make: Train = partial(tune_and_train, given=params_file) if tune else partial(stage.train, final=final)
+        raise typer.BadParameter(
+            "--final refits an accepted recipe and --tune searches a new one; leave out one of them"
+        )
+    make: Train = partial(tune_and_train, params_file=params_file) if tune else partial(stage.train, final=final)
     return gate.train_and_promote(params, make, final=final) if promote else make(params)
 
 

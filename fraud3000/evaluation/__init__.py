@@ -1,4 +1,4 @@
-"""Evaluation of a recipe rather than of one model: rolling backtest, hyperparameter search, segments.
+"""Evaluation of recipes (all train params) rather than of one model: rolling backtest, hyperparameter search, segments.
 
 Start with `rolling_backtest.py`.
 """

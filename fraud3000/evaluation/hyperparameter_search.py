@@ -1,9 +1,9 @@
-"""A search for a recipe's params: seeded, resumable, each trial given up once it is plainly worse.
+"""Hyperparameter search with Optuna: seeded, resumable, with pruning of weak trials.
 
-Trials are proposed by a tree-structured Parzen estimator. Each is judged fold after fold, and given up where
-its mean so far lies below the median of the finished trials at that fold. The proposals follow from the seed and
-from the trials that have ended, so a search that was killed and taken up again finds what it would have
-found. It never sees a test week: `require_before` refuses folds whose labels are known only once the test has begun.
+A tree-structured Parzen estimator proposes trials. Each trial is measured fold by fold, and pruned if its mean so far is
+below the median of the finished trials at that fold. Proposals depend only on the seed and on the finished trials, so a
+resumed search gives the same result as an uninterrupted one. The search uses no test week: `require_before` refuses folds
+whose labels are not known before the test begins.
 
 References
 ----------
@@ -30,26 +30,28 @@ import numpy as np
 from fraud3000 import extras
 from fraud3000.errors import EmptyDataError, LeakageError, UnavailableError
 from fraud3000.evaluation.rolling_backtest import Fold
-from fraud3000.models.training.search_space import Space, point
+from fraud3000.models.training.search_space import Space, apply_values
 from fraud3000.params import RangeParams, TrainModelParams, TuneParams
 
-Judge = Callable[[TrainModelParams], Iterable[float]]
-"""Gives the objective fold after fold; the larger the better."""
+Objective = Callable[[TrainModelParams], Iterable[float]]
+"""Yields the objective of each fold; larger is better."""
 
 _RANDOM_TRIALS = 10
-"""Trials at random before any is proposed from those before; none of them is given up."""
+"""Random trials before the first proposal; none of them is pruned."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial that has ended.
+    """One finished or pruned trial.
 
     Attributes
     ----------
     chosen
-        By key below ``train``.
+        Values of the searched params, by key below ``train``.
     values
-        The objective of each fold that was judged.
+        The objective of each measured fold.
+    given_up
+        Whether the trial was pruned.
     """
 
     number: int
@@ -64,16 +66,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search came to.
+    """Result of a search.
 
     Attributes
     ----------
     train
-        The base with the best trial's values.
+        The base params with the best trial's values.
     trials
-        Every trial that has ended, in order.
+        All finished and pruned trials, in order.
     resumed
-        How many of them an earlier run had made.
+        Number of trials of an earlier, interrupted run.
     """
 
     train: TrainModelParams
@@ -83,12 +85,12 @@ class SearchResult:
 
 
 def require_before(folds: Sequence[Fold], test: datetime, label_delay: timedelta) -> None:
-    """Refuse folds whose test rows have labels that become known only when the test weeks have begun.
+    """Refuse folds whose test labels are not all known before the test weeks begin.
 
     Parameters
     ----------
     test
-        When the first test week begins: the split's own, or the backtest's.
+        Start of the first test week of the split or of the backtest.
 
     Raises
     ------
@@ -100,12 +102,12 @@ def require_before(folds: Sequence[Fold], test: datetime, label_delay: timedelta
             raise LeakageError(
                 f"tune: the fold of {fold.name} ends {fold.test[1]:%Y-%m-%d %H:%M}, so its labels are not known before "
                 f"the test weeks begin, {test:%Y-%m-%d %H:%M}",
-                hint="Set an earlier tune.first, or fewer tune.folds: params chosen on test weeks flatter themselves there.",
+                hint="Set an earlier tune.first, or fewer tune.folds: params chosen on test weeks overstate their result there.",
             )
 
 
 def search(
-    judge: Judge,
+    objective: Objective,
     base: TrainModelParams,
     space: Space,
     params: TuneParams,
@@ -115,27 +117,27 @@ def search(
     identity: str,
     ended: Callable[[Trial, int], None] = lambda _trial, _of: None,
 ) -> SearchResult:
-    """Try params until the trials, or the time, are used up.
+    """Run trials until their number or the time budget is used up.
 
     Parameters
     ----------
-    judge
-        Fits and measures a recipe, fold after fold.
+    objective
+        Fits and measures a recipe, fold by fold.
     base
-        What a trial's values are put into.
+        The params that the values of a trial are applied to.
     folds
-        How many the judge gives.
+        Number of folds that the objective yields.
     storage
-        Where trials are kept as they end; a search that is found there is taken up.
+        File of the finished trials; a search in it is resumed.
     identity
-        Of data, folds and base: a search kept under another one is not taken up.
+        Identity of data, folds and base; a search with another identity is not resumed.
     ended
-        Told each trial, and how many there are to be.
+        Called with each finished trial and the total number of trials.
 
     Raises
     ------
     EmptyDataError
-        The time was used up before a trial ended.
+        The time budget was used up before a trial finished.
     ParamsError
         Optuna is not installed.
     UnavailableError
@@ -144,17 +146,17 @@ def search(
     optuna = _optuna()
     begin = time.monotonic()
     budget = math.inf if params.time_budget is None else params.time_budget.total_seconds()
-    with _kept(optuna, storage):
+    with _storage_errors(optuna, storage):
         study = _Study(optuna, storage, _name(space, params, identity), params.seed)
         resumed = len(study.trials())
         while len(study.trials()) < params.trials and time.monotonic() - begin <= budget:
-            ended(study.run(judge, base, space, folds), params.trials)
+            ended(study.run(objective, base, space, folds), params.trials)
         trials = study.trials()
-    whole = [trial for trial in trials if not trial.given_up]
-    if not whole:
+    finished = [trial for trial in trials if not trial.given_up]
+    if not finished:
         raise EmptyDataError("tune: no trial ended within tune.time_budget", hint="Give the search more time.")
-    best = max(whole, key=lambda trial: (trial.mean, -trial.number))
-    return SearchResult(point(base, best.chosen), best, tuple(trials), resumed)
+    best = max(finished, key=lambda trial: (trial.mean, -trial.number))
+    return SearchResult(apply_values(base, best.chosen), best, tuple(trials), resumed)
 
 
 def _optuna() -> Any:
@@ -164,28 +166,28 @@ def _optuna() -> Any:
 
 
 @contextmanager
-def _kept(optuna: Any, storage: Path) -> Iterator[None]:
-    """Tell of a storage that cannot be made, read or written; what the judge raises passes through."""
+def _storage_errors(optuna: Any, storage: Path) -> Iterator[None]:
+    """Raise errors of the storage as UnavailableError; errors of the objective pass through."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
         raise UnavailableError(
-            f"{storage}: the search cannot be kept there ({str(error).splitlines()[0]})",
+            f"{storage}: the search cannot be stored ({str(error).splitlines()[0]})",
             hint="Move the file away, or free space; then run the command again.",
         ) from error
 
 
 def _name(space: Space, params: TuneParams, identity: str) -> str:
-    """A search is another one where data, folds, base, objective, space or seed are others."""
-    ranges = {key: one.model_dump(mode="json") for key, one in space.items()}
-    told = {"space": ranges, "objective": params.objective, "seed": params.seed, "identity": identity}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    """Return the name of a search: a hash of data, folds, base, objective, space and seed."""
+    ranges = {key: values.model_dump(mode="json") for key, values in space.items()}
+    content = {"space": ranges, "objective": params.objective, "seed": params.seed, "identity": identity}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class _Study:
-    """Optuna's study, made so that what it proposes follows from the trials that have ended."""
+    """Optuna study whose proposals depend only on the seed and the finished trials."""
 
     def __init__(self, optuna: Any, storage: Path, name: str, seed: int) -> None:
         self._optuna, self._seed = optuna, seed
@@ -200,22 +202,24 @@ class _Study:
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=_RANDOM_TRIALS),
             )
         for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # cut off when it was killed
+            self._study.tell(
+                trial.number, state=optuna.trial.TrialState.FAIL
+            )  # interrupted when an earlier run was killed
 
     def trials(self) -> list[Trial]:
         states = self._optuna.trial.TrialState
         ended = self._study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
         return [
-            Trial(place, _rounded(trial.params), tuple(trial.user_attrs["folds"]), trial.state == states.PRUNED)
-            for place, trial in enumerate(ended)
+            Trial(number, _round_values(trial.params), tuple(trial.user_attrs["folds"]), trial.state == states.PRUNED)
+            for number, trial in enumerate(ended)
         ]
 
-    def run(self, judge: Judge, base: TrainModelParams, space: Space, folds: int) -> Trial:
+    def run(self, objective: Objective, base: TrainModelParams, space: Space, folds: int) -> Trial:
         states = self._optuna.trial.TrialState
         trial = self._ask(space)
         values: list[float] = []
         try:
-            for value in judge(point(base, _rounded(trial.params))):
+            for value in objective(apply_values(base, _round_values(trial.params))):
                 values.append(value)
                 trial.report(float(np.mean(values)), step=len(values))
                 if len(values) < folds and trial.should_prune():
@@ -231,27 +235,27 @@ class _Study:
         return self.trials()[-1]
 
     def _ask(self, space: Space) -> Any:
-        """A trial with its proposal, by a sampler that knows nothing but the seed and the trials that have ended."""
+        """Propose a trial with a sampler that depends only on the seed and the finished trials."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a multivariate proposal is said to be experimental
+            warnings.simplefilter("ignore")  # Optuna warns that multivariate proposals are experimental
             self._study.sampler = self._optuna.samplers.TPESampler(
                 seed=self._seed + len(self.trials()), n_startup_trials=_RANDOM_TRIALS, multivariate=True
             )
             trial = self._study.ask()
-            for key, one in space.items():
-                _suggest(trial, key, one)
+            for key, values in space.items():
+                _suggest(trial, key, values)
         return trial
 
 
-def _suggest(trial: Any, key: str, one: RangeParams) -> None:
-    if one.choices:
-        trial.suggest_categorical(key, list(one.choices))
-    elif isinstance(one.low, int) and isinstance(one.high, int):
-        trial.suggest_int(key, one.low, one.high, log=one.log)
+def _suggest(trial: Any, key: str, values: RangeParams) -> None:
+    if values.choices:
+        trial.suggest_categorical(key, list(values.choices))
+    elif isinstance(values.low, int) and isinstance(values.high, int):
+        trial.suggest_int(key, values.low, values.high, log=values.log)
     else:
-        trial.suggest_float(key, one.low, one.high, log=one.log)
+        trial.suggest_float(key, values.low, values.high, log=values.log)
 
 
-def _rounded(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as a reader would write them: four digits are enough."""
+def _round_values(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Round values to four significant digits, so that the params file is readable."""
     return {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in chosen.items()}

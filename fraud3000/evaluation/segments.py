@@ -1,4 +1,4 @@
-"""Parts of the rows in which a model could fail while it does well over all."""
+"""Segments of the rows (amount, time of day, new cards, categories) in which a model could be worse."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from fraud3000.metrics.scored_arrays import counted
 NEW_CARD_DAYS = 30
 """A card is new until this many days after its first transaction."""
 NIGHT_UNTIL = 6
-"""The last hour of the night, as the catalogue has it."""
+"""Last hour of the night, as in the feature catalogue."""
 MOST_VALUES = 20
-"""A category with more values has no segments."""
+"""A categorical column with more values has no segments."""
 _QUARTERS = ("smallest", "second", "third", "largest")
 
 
 def segments(scored: pl.DataFrame, *, zone: str = "UTC", categories: Iterable[str] = ()) -> dict[str, pl.Series]:
-    """Cut rows by amount, by time of day, by the age of the card and by category, as far as the data has these.
+    """Divide rows into segments by amount, time of day, age of the card and category, if the data has them.
 
     Parameters
     ----------
     scored
-        is_fraud Int8 and amount Int64 in minor units; ts, first_seen Datetime (when the card was seen first; null
-        for no card), status and evaluated where there are such.
+        is_fraud Int8 and amount Int64 in minor units; ts, first_seen Datetime (first transaction of the card; null
+        without a card), status and evaluated if the data has them.
     zone
-        In which hours are told.
+        Time zone of the hours.
     categories
-        Columns of text, a segment for each value.
+        Text columns; each value is a segment.
 
     Returns
     -------
-    By name, which rows are of the segment: Boolean, in the order of the rows.
+    By name, which rows belong to the segment: Boolean, in the order of the rows.
 
     Examples
     --------
     >>> from datetime import UTC, datetime
     >>> hours = [datetime(2024, 1, 1, hour, tzinfo=UTC) for hour in (3, 12)]
-    >>> found = segments(pl.DataFrame({"is_fraud": [0, 1], "amount": [100, 900], "ts": hours}))
-    >>> found["night"].to_list(), found["smallest quarter of amounts"].to_list()
+    >>> parts = segments(pl.DataFrame({"is_fraud": [0, 1], "amount": [100, 900], "ts": hours}))
+    >>> parts["night"].to_list(), parts["smallest quarter of amounts"].to_list()
     ([True, False], [True, False])
     """
-    named = {**_by_amount(scored), **_by_time(scored, zone)}
+    rules = {**_by_amount(scored), **_by_time(scored, zone)}
     for column in categories:
         values = scored[column].unique().sort().to_list() if column in scored.columns else []
         if len(values) <= MOST_VALUES:
-            named |= {
+            rules |= {
                 f"{column.replace('_', ' ')} {'none' if value is None else value}": pl.col(column).eq_missing(value)
                 for value in values
             }
-    return {name: scored.select(rule.alias(name)).to_series() for name, rule in named.items()}
+    return {name: scored.select(rule.alias(name)).to_series() for name, rule in rules.items()}
 
 
 def _by_amount(scored: pl.DataFrame) -> dict[str, pl.Expr]:
-    """Quarters of the legitimate amounts that count."""
-    honest = scored.filter(counted(scored) & (scored["is_fraud"] == 0))["amount"]
-    if honest.is_empty():
+    """Divide rows by the quartiles of the measured legitimate amounts."""
+    legitimate = scored.filter(counted(scored) & (scored["is_fraud"] == 0))["amount"]
+    if legitimate.is_empty():
         return {}
-    bounds = [-np.inf, *np.quantile(honest.to_numpy(), [0.25, 0.5, 0.75]).tolist(), np.inf]
+    bounds = [-np.inf, *np.quantile(legitimate.to_numpy(), [0.25, 0.5, 0.75]).tolist(), np.inf]
     return {
         f"{name} quarter of amounts": pl.col("amount").is_between(low, high, closed="right")
         for name, (low, high) in zip(_QUARTERS, pairwise(bounds), strict=True)

@@ -1,4 +1,4 @@
-"""SCORED rows in, figures out: ranking, card precision, money, calibration, confidence intervals, baselines.
+"""Metrics of scored rows: ranking, card precision, money, calibration, confidence intervals, baselines.
 
 Start with `catalogue.py`, the list of metrics, and `report.py`, which computes metrics.json.
 """

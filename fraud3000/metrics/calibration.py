@@ -1,8 +1,8 @@
-"""Whether a score of 0.1 means one fraud in ten.
+"""Calibration metrics: whether a score of 0.1 means one fraud in ten.
 
-Judged by the slope and intercept of the labels on the scores' log-odds, by frauds and money
-observed over expected where it matters, and by the Brier skill against the prevalence. The
-expected calibration error is for show: with few frauds a constant score wins it.
+They are the slope and intercept of a logistic regression of the labels on the scores' log-odds, observed over
+expected frauds and money among the highest scores, and the Brier skill against the prevalence. The expected
+calibration error is for information only: with few frauds a constant score has the best one.
 
 References
 ----------
@@ -18,19 +18,19 @@ from fraud3000.metrics.ranking import top_rows
 from fraud3000.metrics.scored_arrays import FloatArray, IntArray, ScoredArrays
 
 EDGE = 1e-12
-"""Probabilities are kept this far from 0 and 1 before their log-odds are taken."""
+"""Probabilities are clipped to this distance from 0 and 1 before their log-odds are taken."""
 STEPS = 50
 TOLERANCE = 1e-8
 FLAT = 1e-10
-"""Below this share of its diagonal the information has no direction left to tell a slope from."""
+"""If the determinant of the information matrix is below this share of its diagonal, no slope can be fitted."""
 TOP = 0.01
-"""The share of highest scores in which calibration is judged."""
+"""Share of highest scores in which calibration is measured."""
 BINS = 10
 GROUPS = 4096
 
 
 def log_odds(score: FloatArray) -> FloatArray:
-    """Give log(p / (1 − p)) of probabilities, shape (n,), 0 and 1 moved inside by `EDGE`."""
+    """Return log(p / (1 − p)) of probabilities, shape (n,), clipped by `EDGE`."""
     inside = np.clip(score, EDGE, 1 - EDGE)
     odds: FloatArray = np.log(inside) - np.log1p(-inside)
     return odds
@@ -39,10 +39,10 @@ def log_odds(score: FloatArray) -> FloatArray:
 def slope_intercept(
     odds: FloatArray, frauds: FloatArray, rows: FloatArray, start: tuple[float, float] = (1.0, 0.0)
 ) -> tuple[float, float]:
-    """Fit the labels to the log-odds by logistic regression without a penalty, by Newton's method.
+    """Fit an unpenalised logistic regression of the labels on the log-odds by Newton's method.
 
-    A slope below 1 says that the scores are too extreme, above 1 too timid; with slope 1, an
-    intercept above 0 says that they are too low.
+    A slope below 1 means that the scores are too extreme, above 1 too moderate; with slope 1, an
+    intercept above 0 means that they are too low.
 
     Parameters
     ----------
@@ -53,16 +53,16 @@ def slope_intercept(
 
     Returns
     -------
-    Slope and intercept; both NaN where the rows do not determine them: one class, one score, or
-    classes that a score divides.
+    Slope and intercept; both NaN if the rows do not determine them: one class, one score, or
+    classes that the score separates perfectly.
     """
-    found = _newton(odds, frauds, rows, *start)
-    if np.isfinite(found[0]):
-        return found
-    one, other = float(frauds.sum()), float((rows - frauds).sum())
-    if one <= 0 or other <= 0:
+    fitted = _newton(odds, frauds, rows, *start)
+    if np.isfinite(fitted[0]):
+        return fitted
+    fraud, legitimate = float(frauds.sum()), float((rows - frauds).sum())
+    if fraud <= 0 or legitimate <= 0:
         return np.nan, np.nan
-    return _newton(odds, frauds, rows, 0.0, float(np.log(one / other)))
+    return _newton(odds, frauds, rows, 0.0, float(np.log(fraud / legitimate)))
 
 
 def _newton(
@@ -70,26 +70,26 @@ def _newton(
 ) -> tuple[float, float]:
     for _ in range(STEPS):
         p = 1 / (1 + np.exp(-np.clip(intercept + slope * odds, -700, 700)))
-        pull, heft = frauds - rows * p, rows * p * (1 - p)
-        g0, g1 = float(pull.sum()), float(pull @ odds)
-        h0, h1, h2 = float(heft.sum()), float(heft @ odds), float((heft * odds) @ odds)
+        residual, curvature = frauds - rows * p, rows * p * (1 - p)
+        g0, g1 = float(residual.sum()), float(residual @ odds)
+        h0, h1, h2 = float(curvature.sum()), float(curvature @ odds), float((curvature * odds) @ odds)
         determinant = h0 * h2 - h1 * h1
         if not determinant > FLAT * h0 * h2:
             break
-        down, across = (h2 * g0 - h1 * g1) / determinant, (h0 * g1 - h1 * g0) / determinant
-        intercept, slope = intercept + down, slope + across
-        if abs(down) + abs(across) < TOLERANCE:
+        intercept_step, slope_step = (h2 * g0 - h1 * g1) / determinant, (h0 * g1 - h1 * g0) / determinant
+        intercept, slope = intercept + intercept_step, slope + slope_step
+        if abs(intercept_step) + abs(slope_step) < TOLERANCE:
             return slope, intercept
     return np.nan, np.nan
 
 
-def grouped(odds: FloatArray, groups: int = GROUPS) -> tuple[IntArray, FloatArray]:
-    """Cut sorted log-odds into narrow groups, so that a fit need not see each row.
+def group_odds(odds: FloatArray, groups: int = GROUPS) -> tuple[IntArray, FloatArray]:
+    """Bin sorted log-odds into narrow groups, so that a fit does not need every row.
 
     Parameters
     ----------
     odds
-        Shape (n,), sorted either way.
+        Shape (n,), ascending or descending.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def grouped(odds: FloatArray, groups: int = GROUPS) -> tuple[IntArray, FloatArra
 
 
 def brier_skill(squared: float, frauds: float, rows: float) -> float:
-    """Give 1 − Brier score / that of the prevalence; NaN with one class.
+    """Return 1 − Brier score / Brier score of the prevalence; NaN with one class.
 
     Parameters
     ----------
@@ -122,23 +122,23 @@ def brier_skill(squared: float, frauds: float, rows: float) -> float:
 
 
 def calibration_error(gap: FloatArray, weight: FloatArray, bins: int = BINS) -> float:
-    """Give the mean gap between score and fraud rate over bins of equal count.
+    """Return the mean absolute difference between score and fraud rate over bins of equal count.
 
     Parameters
     ----------
     gap, weight
-        Score − label, and weight, of rows sorted by score either way, shape (n,).
+        Score − label, and weight, of rows sorted by score (ascending or descending), shape (n,).
     """
-    so_far = np.cumsum(weight)
-    if not len(so_far) or so_far[-1] <= 0:
+    cumulative = np.cumsum(weight)
+    if not len(cumulative) or cumulative[-1] <= 0:
         return np.nan
-    middles = np.searchsorted(so_far, np.arange(1, bins) * so_far[-1] / bins)
+    middles = np.searchsorted(cumulative, np.arange(1, bins) * cumulative[-1] / bins)
     edges = np.unique(np.append(0, middles))
-    return float(np.abs(np.add.reduceat(weight * gap, edges)).sum() / so_far[-1])
+    return float(np.abs(np.add.reduceat(weight * gap, edges)).sum() / cumulative[-1])
 
 
 class Probabilities:
-    """The calibration figures of one sample of probabilities that need more than sums.
+    """Calibration metrics of one sample of probabilities that are not functions of sums.
 
     Parameters
     ----------
@@ -151,13 +151,13 @@ class Probabilities:
         self._gap = sample.score - sample.fraud
         self._falling = -sample.score
         odds = log_odds(sample.score)
-        self._starts, self._odds = grouped(odds)
-        self._some = np.flatnonzero(sample.fraud)
-        self._group = np.searchsorted(self._starts, self._some, side="right") - 1
+        self._starts, self._odds = group_odds(odds)
+        self._fraud_rows = np.flatnonzero(sample.fraud)
+        self._group = np.searchsorted(self._starts, self._fraud_rows, side="right") - 1
         self._exact = slope_intercept(odds, sample.fraud, np.ones(sample.rows)) if sample.rows else (np.nan, np.nan)
 
     def __call__(self, weight: FloatArray) -> dict[str, float]:
-        """Give slope and intercept, observed over expected in the top scores, and the calibration error."""
+        """Return slope, intercept, observed over expected among the highest scores, and the calibration error."""
         slope, intercept = self._line(weight)
         return {
             "calibration_slope": slope,
@@ -167,22 +167,22 @@ class Probabilities:
         }
 
     def _line(self, weight: FloatArray) -> tuple[float, float]:
-        """Fit the rows themselves where none is weighted; replicates over narrow groups of log-odds."""
+        """Fit the rows themselves if all weights are 1, and narrow groups of log-odds for replicates."""
         if not np.isfinite(self._exact[0]) or bool((weight == 1).all()):
             return self._exact
         rows = np.add.reduceat(weight, self._starts)
-        frauds = np.bincount(self._group, weight[self._some], minlength=len(rows)).astype(np.float64)
+        frauds = np.bincount(self._group, weight[self._fraud_rows], minlength=len(rows)).astype(np.float64)
         return slope_intercept(self._odds, frauds, rows, self._exact)
 
     def _top(self, weight: FloatArray) -> dict[str, float]:
-        """Give observed over expected in the top of the scores; the last score's rows in proportion."""
-        sample, so_far = self._sample, np.cumsum(weight)
-        wanted = top_rows(float(so_far[-1]), TOP)
-        edge = sample.score[min(int(np.searchsorted(so_far, wanted)), sample.rows - 1)]
+        """Return observed over expected among the highest scores; rows tied at the limit count in proportion."""
+        sample, cumulative = self._sample, np.cumsum(weight)
+        target = top_rows(float(cumulative[-1]), TOP)
+        edge = sample.score[min(int(np.searchsorted(cumulative, target)), sample.rows - 1)]
         first, last = (int(np.searchsorted(self._falling, -edge, side=side)) for side in ("left", "right"))
         part = weight[:last].copy()
         tied = float(part[first:].sum())
-        part[first:] *= (wanted - float(part[:first].sum())) / tied if tied else 0.0
+        part[first:] *= (target - float(part[:first].sum())) / tied if tied else 0.0
         fraud, score, amount = sample.fraud[:last], sample.score[:last], sample.amount[:last]
         name = "observed_over_expected"
         return {

@@ -1,7 +1,7 @@
-"""The reviewers' day: which cards stand in the queue, and which of them are compromised.
+"""Daily review queue: the cards of each day by score, and card precision at k.
 
-Cards queue by their best score of the day, ties by card id. A sample may be weighted: by copies of
-cards (a card drawn twice stands in the queue twice) or of rows.
+Cards are ranked by their best score of the day, ties by card id. A sample may be weighted: by copies of
+cards (a card drawn twice is in the queue twice) or of rows.
 
 References
 ----------
@@ -22,14 +22,14 @@ from fraud3000.metrics.scored_arrays import FloatArray, IntArray, ScoredArrays
 
 @dataclass(frozen=True, eq=False)
 class Queue:
-    """Cards of each day in the order in which they would be reviewed.
+    """Cards of each day in the order of review.
 
     Attributes
     ----------
     card_day
-        Codes of card and day together, shape (places in the queue,).
+        Codes of card and day together, shape (queue entries,).
     card, day, copies, compromised, best
-        The card, the day, how many copies of the card stand there, whether a fraud of the card lies
+        The card, the day, the number of copies of the card, whether the card has a fraud
         on that day, and its best score; same shape.
     days
         Number of days.
@@ -44,32 +44,35 @@ class Queue:
     days: int
 
     def precision_at(self, k: int) -> float:
-        """Give the mean over days of (compromised cards among the first k) / k; found cards leave for good."""
+        """Return the mean over days of (compromised cards among the first k) / k; a card is counted once found, on one day only."""
         if not self.days:
             return np.nan
-        found = np.zeros(int(self.card.max(initial=-1)) + 1)
+        caught = np.zeros(int(self.card.max(initial=-1)) + 1)
         hits = 0.0
         edges = np.searchsorted(self.day, np.arange(self.days + 1))
         for first, last in pairwise(edges.tolist()):
             card = self.card[first:last]
-            left = np.maximum(self.copies[first:last] - found[card], 0.0)
-            taken = _first(left, np.cumsum(left) - left, k) * self.compromised[first:last]
-            found[card] += taken
-            hits += float(taken.sum())
+            left = np.maximum(self.copies[first:last] - caught[card], 0.0)
+            hit = _copies_within(left, np.cumsum(left) - left, k) * self.compromised[first:last]
+            caught[card] += hit
+            hits += float(hit.sum())
         return hits / (k * self.days)
 
-    def taken(self, per_day: int) -> FloatArray:
-        """Give the share of each place's copies that fits a day's budget; nobody leaves for good."""
+    def share_reviewed(self, per_day: int) -> FloatArray:
+        """Return the share of each entry's copies within the daily budget; cards are not removed once reviewed."""
         before = np.cumsum(self.copies) - self.copies
         edges = np.searchsorted(self.day, np.arange(self.days))
         before = before - np.append(before, 0.0)[edges][self.day]
         return np.divide(
-            _first(self.copies, before, per_day), self.copies, out=np.zeros(len(self.copies)), where=self.copies > 0
+            _copies_within(self.copies, before, per_day),
+            self.copies,
+            out=np.zeros(len(self.copies)),
+            where=self.copies > 0,
         )
 
 
 class CardDays:
-    """The cards of each day of a sample with time; rows stand for cards where there are none.
+    """Cards of each day of a sample with time; if the data has no cards, each row is a card.
 
     Parameters
     ----------
@@ -84,44 +87,48 @@ class CardDays:
         self._frauds, self._days = np.flatnonzero(sample.fraud), sample.days
         self.has_cards = "card" in sample.keys
         card = sample.keys.get("card", np.arange(sample.rows))
-        # Rows by (day, best score, card): a row's rank here is its claim to a place in the queue.
+        # Rows by (day, best score, card): the rank of a card's best row is the card's position in the queue.
         ranked = np.lexsort((card, -sample.score, sample.day))
         rank = np.empty(sample.rows, dtype=np.int64)
         rank[ranked] = np.arange(sample.rows)
         self._grouped = np.lexsort((rank, card, sample.day))
-        day, held = sample.day[self._grouped], card[self._grouped]
-        new = np.append(True, (np.diff(day) != 0) | (np.diff(held) != 0)) if sample.rows else np.empty(0, dtype=bool)
+        day, cards_by_row = sample.day[self._grouped], card[self._grouped]
+        new = (
+            np.append(True, (np.diff(day) != 0) | (np.diff(cards_by_row) != 0))
+            if sample.rows
+            else np.empty(0, dtype=bool)
+        )
         self._starts = np.flatnonzero(new)
         self._rank = rank[self._grouped]
-        self.day, self.card = day[self._starts], held[self._starts]
+        self.day, self.card = day[self._starts], cards_by_row[self._starts]
         self._of_row = np.empty(sample.rows, dtype=np.int64)
         self._of_row[self._grouped] = np.cumsum(new) - 1
         self._ranked = ranked
-        self._whole = self._line(np.ones(sample.rows), np.ones(len(self._starts)))
+        self._unweighted = self._build_queue(np.ones(sample.rows), np.ones(len(self._starts)))
 
     def queue(self, weight: FloatArray, copies: FloatArray | None) -> Queue:
-        """Line up the cards of each day.
+        """Build the queue of each day.
 
         Parameters
         ----------
         weight
-            Copies of each row of the sample, shape (n,); a row of weight 0 is not there.
+            Copies of each row of the sample, shape (n,); rows of weight 0 are absent.
         copies
-            Copies of each card, by its code, where whole cards were drawn; None where not.
+            Copies of each card, by its code, if whole cards were drawn; else None.
         """
         if copies is not None and self.has_cards:
-            return replace(self._whole, copies=copies[self._whole.card])
+            return replace(self._unweighted, copies=copies[self._unweighted.card])
         each = np.ones(len(self._starts)) if self.has_cards else weight[self._grouped]
-        return self._line(weight, each)
+        return self._build_queue(weight, each)
 
-    def alerted(self, queue: Queue, per_day: int) -> FloatArray:
-        """Give the share of each row that a daily budget of cards alerts, shape (m,), m ≤ n.
+    def alerted_share(self, queue: Queue, per_day: int) -> FloatArray:
+        """Return the share of each row that a daily budget of cards alerts, shape (m,), m ≤ n.
 
-        The rows of the day's first cards that score at least as much as the last of them does at
-        its best: what a threshold set for that day alone would alert. Rows from m on, which score
-        less than any alerted row, are left out.
+        Alerted are the rows of the day's first cards that score at least the best score of the last of
+        these cards, as under a threshold set for that day alone. Rows from m on score
+        less than any alerted row and are left out.
         """
-        taken = queue.taken(per_day)
+        taken = queue.share_reviewed(per_day)
         inside = taken > 0
         share = np.zeros(len(self._starts))
         share[queue.card_day[inside]] = taken[inside]
@@ -132,20 +139,22 @@ class CardDays:
         return share[card_day] * (self._score[:reach] >= edge[self.day[card_day]])
 
     def ceiling(self, k: int) -> float:
-        """Give the highest precision at k that anyone could reach by the same rule."""
+        """Return the highest precision at k that any ranking could reach."""
         if not self._days:
             return np.nan
-        return most_found(self._whole.card, self._whole.day, self._whole.compromised, k) / (k * self._days)
+        return max_cards_found(self._unweighted.card, self._unweighted.day, self._unweighted.compromised, k) / (
+            k * self._days
+        )
 
-    def _line(self, weight: FloatArray, copies: FloatArray) -> Queue:
+    def _build_queue(self, weight: FloatArray, copies: FloatArray) -> Queue:
         if not len(self._starts):
             none = np.empty(0, dtype=np.int64)
             return Queue(none, none, none, np.empty(0), np.empty(0), np.empty(0), self._days)
-        there = weight[self._grouped] > 0
-        claim = np.minimum.reduceat(np.where(there, self._rank, len(there)), self._starts)
-        stands = np.zeros(len(there) + 1, dtype=bool)
-        stands[claim] = True
-        best = self._ranked[np.flatnonzero(stands[:-1])]
+        present = weight[self._grouped] > 0
+        best_rank = np.minimum.reduceat(np.where(present, self._rank, len(present)), self._starts)
+        is_best = np.zeros(len(present) + 1, dtype=bool)
+        is_best[best_rank] = True
+        best = self._ranked[np.flatnonzero(is_best[:-1])]
         line = self._of_row[best]
         compromised = np.zeros(len(self._starts))
         compromised[self._of_row[self._frauds[weight[self._frauds] > 0]]] = 1.0
@@ -154,11 +163,11 @@ class CardDays:
         )
 
 
-def most_found(card: IntArray, day: IntArray, compromised: FloatArray, k: int) -> int:
-    """Count the cards that an oracle finds when each day has k places and a card is found once.
+def max_cards_found(card: IntArray, day: IntArray, compromised: FloatArray, k: int) -> int:
+    """Return how many cards a perfect ranking finds if k cards are reviewed each day and a card is found once.
 
     A card may be found on any day it is compromised, so the count is a maximum matching of cards to
-    places; it grows by augmenting paths over days. Days from which none leads on stay closed.
+    review slots, built by augmenting paths over days. Days without an augmenting path are not searched again.
 
     Parameters
     ----------
@@ -167,43 +176,43 @@ def most_found(card: IntArray, day: IntArray, compromised: FloatArray, k: int) -
 
     Examples
     --------
-    >>> most_found(np.array([0, 1, 0]), np.array([0, 0, 1]), np.array([1.0, 1.0, 1.0]), k=1)
+    >>> max_cards_found(np.array([0, 1, 0]), np.array([0, 0, 1]), np.array([1.0, 1.0, 1.0]), k=1)
     2
     """
-    chances: dict[int, list[int]] = defaultdict(list)
-    for one, on in zip(card[compromised > 0].tolist(), day[compromised > 0].tolist(), strict=True):
-        chances[one].append(on)
-    placed: dict[int, set[int]] = defaultdict(set)
+    days_of: dict[int, list[int]] = defaultdict(list)
+    for code, on in zip(card[compromised > 0].tolist(), day[compromised > 0].tolist(), strict=True):
+        days_of[code].append(on)
+    assigned: dict[int, set[int]] = defaultdict(set)
     closed: set[int] = set()
-    return sum(_place(one, chances, placed, closed, k) for one in chances)
+    return sum(_assign(code, days_of, assigned, closed, k) for code in days_of)
 
 
-def _place(card: int, chances: dict[int, list[int]], placed: dict[int, set[int]], closed: set[int], k: int) -> bool:
-    """Find the card a place, if need be by moving others to another of their days."""
-    came: dict[int, tuple[int, int | None]] = {on: (card, None) for on in chances[card] if on not in closed}
-    reached = list(came)
+def _assign(card: int, days_of: dict[int, list[int]], assigned: dict[int, set[int]], closed: set[int], k: int) -> bool:
+    """Assign the card to one of its days, moving other cards to other days if necessary; return whether it succeeds."""
+    moves: dict[int, tuple[int, int | None]] = {on: (card, None) for on in days_of[card] if on not in closed}
+    reached = list(moves)
     for on in reached:
-        if len(placed[on]) < k:
-            _shift(on, came, placed)
+        if len(assigned[on]) < k:
+            _apply_moves(on, moves, assigned)
             return True
-        for other in placed[on]:
-            for elsewhere in chances[other]:
-                if elsewhere not in came and elsewhere not in closed:
-                    came[elsewhere] = (other, on)
+        for other in assigned[on]:
+            for elsewhere in days_of[other]:
+                if elsewhere not in moves and elsewhere not in closed:
+                    moves[elsewhere] = (other, on)
                     reached.append(elsewhere)
     closed.update(reached)
     return False
 
 
-def _shift(on: int, came: dict[int, tuple[int, int | None]], placed: dict[int, set[int]]) -> None:
-    mover, origin = came[on]
-    placed[on].add(mover)
+def _apply_moves(on: int, moves: dict[int, tuple[int, int | None]], assigned: dict[int, set[int]]) -> None:
+    mover, origin = moves[on]
+    assigned[on].add(mover)
     while origin is not None:
-        placed[origin].remove(mover)
+        assigned[origin].remove(mover)
         target = origin
-        mover, origin = came[target]
-        placed[target].add(mover)
+        mover, origin = moves[target]
+        assigned[target].add(mover)
 
 
-def _first(copies: FloatArray, before: FloatArray, k: int) -> FloatArray:
+def _copies_within(copies: FloatArray, before: FloatArray, k: int) -> FloatArray:
     return np.clip(k - before, 0.0, copies)

@@ -1,4 +1,4 @@
-"""Which metrics there are, and what each one needs of the data."""
+"""List of metrics, and what each metric requires of the data."""
 
 from __future__ import annotations
 
@@ -21,31 +21,32 @@ NEEDS: dict[str, tuple[Callable[[ScoredArrays], bool], str]] = {
     "money": (lambda sample: float(sample.fraud @ sample.amount) > 0, "no fraud carries money"),
     "alerts": (lambda sample: bool(sample.alert.any()), "no row is alerted"),
 }
-"""What a metric may need of a sample, and what is said where that is missing."""
+"""Requirements of metrics on a sample, and the reason reported if one is not met."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric's name in metrics.json, its name for people, and what it needs.
+    """A metric: its name in metrics.json, its display name, and its requirements.
 
-    ``calibration`` marks what a floor has not, ``queue`` what depends on the reviewers' daily queue, ``alerts`` what
-    depends on the model's own alerts.
+    ``calibration`` marks metrics that baselines lack, ``queue`` those of the daily review queue, ``alerts`` those of
+    the model's own alerts.
     """
 
     name: str
-    words: str
+    title: str
     needs: tuple[str, ...]
     calibration: bool = False
     queue: bool = False
     alerts: bool = False
 
     def missing(self, sample: ScoredArrays) -> str | None:
-        """Say why the sample cannot give this metric; None where nothing is missing."""
-        return next((reason for need in self.needs for met, reason in [NEEDS[need]] if not met(sample)), None)
+        """Return why the sample does not determine this metric; None if it does."""
+        needs = (NEEDS[need] for need in self.needs)
+        return next((reason for is_met, reason in needs if not is_met(sample)), None)
 
 
 def metrics_of(evaluate: EvaluateModelParams) -> tuple[Metric, ...]:
-    """Give the metrics that the params ask for, in the order to print."""
+    """Return the metrics that the params request, in print order."""
     both, budget = ("rows", "frauds", "legitimate"), ("rows", "time", "frauds")
     return (
         Metric("average_precision", "average precision", ("rows", "frauds")),
@@ -76,15 +77,15 @@ def metrics_of(evaluate: EvaluateModelParams) -> tuple[Metric, ...]:
     )
 
 
-def words(name: str) -> str:
-    """Give the words for a metric's name, whatever its k or rate.
+def display_name(name: str) -> str:
+    """Return the display name of a metric, for any k or rate.
 
     Examples
     --------
-    >>> words("recall_at_fpr_0.01"), words("card_precision_at_100"), words("auc_roc")
+    >>> display_name("recall_at_fpr_0.01"), display_name("card_precision_at_100"), display_name("auc_roc")
     ('recall at 0.01 FPR', 'card precision@100', 'AUC ROC')
     """
-    known = {metric.name: metric.words for metric in metrics_of(EvaluateModelParams())}
+    known = {metric.name: metric.title for metric in metrics_of(EvaluateModelParams())}
     if name in known:
         return known[name]
     stem, _, number = name.rpartition("_")
@@ -92,19 +93,19 @@ def words(name: str) -> str:
     return shape.get(stem, "recall at {} alert rate").format(number)
 
 
-def _judged(name: str, words: str, *needs: str) -> Metric:
-    return Metric(name, words, ("rows", "probabilities", *needs), calibration=True)
+def _calibration(name: str, title: str, *needs: str) -> Metric:
+    return Metric(name, title, ("rows", "probabilities", *needs), calibration=True)
 
 
 _CALIBRATION = (
-    _judged("calibration_slope", "calibration slope", "frauds", "legitimate"),
-    _judged("calibration_intercept", "calibration intercept", "frauds", "legitimate"),
-    _judged("observed_over_expected_frauds", "frauds observed/expected"),
-    _judged("observed_over_expected_money", "money observed/expected", "money"),
-    _judged("observed_over_expected_frauds_top_0.01", "  frauds, top 1 % of scores"),
-    _judged("observed_over_expected_money_top_0.01", "  money, top 1 % of scores", "money"),
-    _judged("observed_over_expected_frauds_at_threshold", "  frauds, alerted rows", "alerts"),
-    _judged("observed_over_expected_money_at_threshold", "  money, alerted rows", "alerts", "money"),
-    _judged("brier_skill", "Brier skill", "frauds", "legitimate"),
-    _judged("calibration_error", "calibration error (10 bins)"),
+    _calibration("calibration_slope", "calibration slope", "frauds", "legitimate"),
+    _calibration("calibration_intercept", "calibration intercept", "frauds", "legitimate"),
+    _calibration("observed_over_expected_frauds", "frauds observed/expected"),
+    _calibration("observed_over_expected_money", "money observed/expected", "money"),
+    _calibration("observed_over_expected_frauds_top_0.01", "  frauds, top 1 % of scores"),
+    _calibration("observed_over_expected_money_top_0.01", "  money, top 1 % of scores", "money"),
+    _calibration("observed_over_expected_frauds_at_threshold", "  frauds, alerted rows", "alerts"),
+    _calibration("observed_over_expected_money_at_threshold", "  money, alerted rows", "alerts", "money"),
+    _calibration("brier_skill", "Brier skill", "frauds", "legitimate"),
+    _calibration("calibration_error", "calibration error (10 bins)"),
 )

@@ -1,8 +1,8 @@
-"""What decisions are worth in money: fraud money caught and savings.
+"""Costs of decisions in money: fraud money caught, and savings.
 
-Costs are those of the policy, each transaction on its own. An approved fraud loses ``L = max(amount, 0) + fee``. A
-review costs its work; on a fraud the share that a review does not stop is still lost, and on a legitimate row the
-customer is bothered. A declined fraud costs nothing, a declined legitimate row the sale.
+Costs are those of the policy, per transaction. An approved fraud loses ``L = max(amount, 0) + fee``. A
+review has a fixed cost; for a fraud, the share that a review does not stop is still lost, and for a legitimate row the
+customer is inconvenienced (friction). A declined fraud costs nothing, a declined legitimate row the sale.
 
 References
 ----------
@@ -21,7 +21,7 @@ from fraud3000.metrics.scored_arrays import BoolArray, FloatArray, ScoredArrays
 
 
 class Prices(Protocol):
-    """What things cost, in minor units; see `PolicyParams`."""
+    """Cost parameters in minor units; see `PolicyParams`."""
 
     @property
     def review_cost(self) -> int: ...
@@ -39,14 +39,14 @@ class Prices(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Costs:
-    """What each row costs under each decision; minor units, shape (n,).
+    """Cost of each row under each decision; minor units, shape (n,).
 
-    With labels for `fraud` these are the costs that arose, with probabilities those that are expected.
+    Computed from labels these are actual costs, from probabilities expected costs.
 
     Attributes
     ----------
     reviewed, approved, declined
-        Declining costs infinitely much where the policy declines nothing.
+        Declining costs infinity if the policy declines nothing.
     """
 
     reviewed: FloatArray
@@ -54,8 +54,8 @@ class Costs:
     declined: FloatArray
 
     @classmethod
-    def of(cls, fraud: FloatArray, amount: FloatArray, prices: Prices) -> Costs:
-        """Give the costs of rows.
+    def from_rows(cls, fraud: FloatArray, amount: FloatArray, prices: Prices) -> Costs:
+        """Compute the costs of rows.
 
         Parameters
         ----------
@@ -64,28 +64,28 @@ class Costs:
         amount
             Minor units, shape (n,).
         """
-        paid, honest = np.maximum(amount, 0.0), 1 - fraud
+        paid, legitimate = np.maximum(amount, 0.0), 1 - fraud
         loss = fraud * (paid + prices.fee)
         if prices.lost_sale is None:
             declined = np.full(len(paid), np.inf)
         else:
-            declined = honest * (prices.lost_sale + prices.lost_margin * paid)
-        reviewed = prices.review_cost + (1 - prices.review_stops) * loss + honest * prices.friction
+            declined = legitimate * (prices.lost_sale + prices.lost_margin * paid)
+        reviewed = prices.review_cost + (1 - prices.review_stops) * loss + legitimate * prices.friction
         return cls(reviewed=reviewed, approved=loss, declined=declined)
 
     def paid(self, alert: BoolArray, decline: BoolArray) -> FloatArray:
-        """Give what each row costs under these decisions; what is alerted and not declined is reviewed.
+        """Return the cost of each row under these decisions; a row alerted and not declined is reviewed.
 
-        A declined row whose sale has no price costs NaN: nobody can say.
+        A declined row costs NaN if lost sales have no price.
         """
         declined = np.where(np.isinf(self.declined), np.nan, self.declined)
         return np.where(decline, declined, np.where(alert, self.reviewed, self.approved))
 
 
 def savings(cost: float, alert_all: float, alert_none: float) -> float:
-    """Give 1 − cost / min(cost of alerting all, cost of alerting none); NaN where that is 0, or a row is declined whose sale has no price.
+    """Return 1 − cost / min(cost of alerting all, cost of alerting none); NaN if the minimum is 0 or the cost is NaN.
 
-    1 is all that could be lost, saved at no cost; 0 is no better than the better of the two; below
+    1 means that every loss is avoided at no cost; 0 means no better than alerting all or none; below
     0 the alerts cost more than they save.
 
     Examples
@@ -98,22 +98,22 @@ def savings(cost: float, alert_all: float, alert_none: float) -> float:
 
 
 def share(part: float, whole: float) -> float:
-    """Give the share of a whole that a part is; NaN where the whole is 0.
+    """Return part / whole; NaN if the whole is 0.
 
-    With frauds as the whole and alerted frauds as the part this is recall; with fraud money, the
-    value detection rate; with alerts as the whole, precision.
+    Alerted frauds of frauds is recall, alerted fraud money of fraud money the value detection rate, alerted
+    frauds of alerts precision.
     """
     return part / whole if whole > 0 else np.nan
 
 
 def from_first_caught(sample: ScoredArrays) -> BoolArray:
-    """Say which rows come at or after the first alerted fraud of their card, shape (n,).
+    """Return which rows are at or after the first alerted fraud of their card, shape (n,).
 
-    The card view of value detection: a confirmed alert blocks the card, so what it would lose from
-    there on is saved. A false alert blocks nothing.
+    For value detection by card: a confirmed alert blocks the card, so its later losses are
+    avoided. A false alert blocks nothing.
     """
     card = sample.keys["card"]
     caught = sample.alert & (sample.fraud > 0)
     first = np.full(int(card.max(initial=-1)) + 1, sample.rows)
-    np.minimum.at(first, card[caught], sample.place[caught])
-    return np.asarray(sample.place >= first[card])
+    np.minimum.at(first, card[caught], sample.time_rank[caught])
+    return np.asarray(sample.time_rank >= first[card])

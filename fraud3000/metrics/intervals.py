@@ -1,6 +1,6 @@
-"""How far a metric could lie off: intervals by a clustered bootstrap.
+"""Confidence intervals of metrics by a cluster bootstrap.
 
-Transactions of one card, or at one terminal, stand or fall together, so whole cards and whole
+Transactions of one card, or at one terminal, are correlated, so whole cards and whole
 terminals are drawn with replacement. Rows are never copied: a replicate is an array of weights.
 
 References
@@ -18,22 +18,22 @@ import numpy as np
 from fraud3000.metrics.scored_arrays import FloatArray, IntArray
 
 FEWEST_CLUSTERS = 20
-"""With fewer cards or terminals than this, drawing among them says little: the key is not used."""
+"""A key with fewer cards or terminals than this is not used for drawing."""
 COVERAGE = 0.95
 FEWEST_FINITE = 0.8
-"""The least share of replicates that must have a value; below it there is no interval."""
+"""Least share of replicates with a value that an interval requires."""
 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """One bootstrap replicate: what was drawn (``card``, ``terminal``, ``row``) and how often.
+    """One bootstrap replicate: the cluster key (``card``, ``terminal``, ``row``) and the number of copies.
 
     Attributes
     ----------
     copies
-        By code of the cluster.
+        Copies by code of the cluster.
     weight
-        By row, shape (n,).
+        Copies by row, shape (n,).
     """
 
     by: str
@@ -43,7 +43,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval and the cluster that it was drawn by."""
+    """A percentile interval and the cluster key that it was drawn by."""
 
     low: float
     high: float
@@ -58,25 +58,25 @@ Statistics = Callable[[Draw], Mapping[str, float]]
 
 
 def draws(clusters: Mapping[str, IntArray], rows: int, *, replicates: int, seed: int) -> Iterator[Draw]:
-    """Draw clusters with replacement, as many as there are, replicate by replicate.
+    """Yield bootstrap replicates: as many clusters as there are, drawn with replacement.
 
     Parameters
     ----------
     clusters
-        Codes by row, shape (n,), for each key; of a key with fewer than `FEWEST_CLUSTERS` clusters
-        nothing is drawn. Where no key is left, rows are drawn.
+        Codes by row, shape (n,), for each key; a key with fewer than `FEWEST_CLUSTERS` clusters
+        is not used. If no key is left, rows are drawn.
     rows
         Number of rows.
     seed
-        The same seed gives the same draws, for each key whatever other keys there are.
+        The same seed gives the same draws for a key, whatever the other keys.
     """
-    codes = usable(clusters, rows)
-    for by, copies in drawn(codes, replicates=replicates, seed=seed):
+    codes = usable_keys(clusters, rows)
+    for by, copies in draw_clusters(codes, replicates=replicates, seed=seed):
         yield Draw(by, copies, copies[codes[by]])
 
 
-def drawn(codes: Mapping[str, IntArray], *, replicates: int, seed: int) -> Iterator[tuple[str, FloatArray]]:
-    """Draw clusters as `draws` does, of keys that are known to have enough; how often each was drawn, by its code."""
+def draw_clusters(codes: Mapping[str, IntArray], *, replicates: int, seed: int) -> Iterator[tuple[str, FloatArray]]:
+    """Draw clusters as `draws` does, without checking their number; yield the key and the copies by code."""
     for by, code in codes.items():
         size = int(code.max(initial=-1)) + 1
         source = np.random.default_rng([seed, *by.encode()])
@@ -84,8 +84,8 @@ def drawn(codes: Mapping[str, IntArray], *, replicates: int, seed: int) -> Itera
             yield by, np.bincount(source.integers(size, size=size), minlength=size).astype(np.float64)
 
 
-def usable(clusters: Mapping[str, IntArray], rows: int) -> dict[str, IntArray]:
-    """Give the keys with enough clusters to draw from; else the rows themselves."""
+def usable_keys(clusters: Mapping[str, IntArray], rows: int) -> dict[str, IntArray]:
+    """Return the keys with enough clusters to draw from, or the rows as clusters if there are none."""
     enough = {by: code for by, code in clusters.items() if int(code.max(initial=-1)) + 1 >= FEWEST_CLUSTERS}
     return enough or {"row": np.arange(rows)}
 
@@ -99,30 +99,30 @@ def bootstrap(
     seed: int,
     centres: Mapping[tuple[str, str], float] | None = None,
 ) -> dict[str, Interval]:
-    """Give each metric's 95 % interval, the widest over the keys.
+    """Return each metric's 95 % interval, the widest over the keys.
 
     Parameters
     ----------
     statistics
-        Takes a draw, gives each metric by name; NaN where the draw does not determine it.
+        Returns each metric by name for a draw; NaN if the draw does not determine it.
     clusters, rows, seed
         As for `draws`.
     replicates
         Draws for each key.
     centres
-        By metric and key: a share whose replicates lie off the value by design, and the value. Their
-        spread is kept and their median moved to the value, within 0 to 1.
+        By metric and key: the value of a share whose replicates are biased by design. The interval is
+        shifted so that their median equals the value, within 0 to 1.
 
     Returns
     -------
-    Intervals by name. A metric that most draws do not determine has none.
+    Intervals by name; none for a metric that too few draws determine.
 
     Examples
     --------
     >>> fraud = np.array([0.0, 1.0] * 50)
     >>> rate = lambda draw: {"rate": float(draw.weight @ fraud / draw.weight.sum())}
-    >>> found = bootstrap(rate, {}, 100, replicates=200, seed=1)["rate"]
-    >>> found.by, 0.35 < found.low < 0.45, 0.55 < found.high < 0.65
+    >>> interval = bootstrap(rate, {}, 100, replicates=200, seed=1)["rate"]
+    >>> interval.by, 0.35 < interval.low < 0.45, 0.55 < interval.high < 0.65
     ('row', True, True)
     """
     values: dict[tuple[str, str], list[float]] = {}

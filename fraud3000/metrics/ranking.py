@@ -1,8 +1,8 @@
-"""How well scores rank: average precision, ROC and recall at a rate.
+"""Ranking metrics: average precision, ROC AUC and recall at a rate.
 
-Every number is a function of two running sums, highest score first: rows and frauds so far. Rows
-carry weights, so that a bootstrap replicate is one pass over rows that were sorted once; and only
-the corners of the curve, where frauds come in, are kept.
+Every metric is a function of two cumulative sums, highest score first: rows and frauds. Rows
+have weights, so a bootstrap replicate is one pass over rows that are sorted once; only
+the corners of the curve, next to frauds, are stored.
 """
 
 from __future__ import annotations
@@ -16,63 +16,63 @@ from fraud3000.metrics.scored_arrays import FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Rows and frauds so far at each corner, from the highest score down.
+    """Cumulative rows and frauds at each corner, from the highest score down.
 
     Attributes
     ----------
     rows, frauds
-        Running sums of weights, shape (corners,); between two corners both grow evenly.
+        Cumulative weights, shape (corners,); both are linear between two corners.
     """
 
     rows: FloatArray
     frauds: FloatArray
 
     @classmethod
-    def of(cls, score: FloatArray, fraud: FloatArray) -> Curve:
+    def from_rows(cls, score: FloatArray, fraud: FloatArray) -> Curve:
         """Sort the rows and build their curve; both arrays of shape (n,)."""
         order = np.argsort(-score, kind="stable")
-        return cls.sorted(corners(score[order], fraud[order]), fraud[order], np.ones(len(score)))
+        return cls.from_sorted(corners(score[order], fraud[order]), fraud[order], np.ones(len(score)))
 
     @classmethod
-    def sorted(cls, ends: IntArray, fraud: FloatArray, weight: FloatArray) -> Curve:
-        """Build the curve of rows already in order; ``ends`` is what `corners` gives for them."""
+    def from_sorted(cls, ends: IntArray, fraud: FloatArray, weight: FloatArray) -> Curve:
+        """Build the curve of rows sorted by score, highest first; ``ends`` are their `corners`."""
         if not len(ends):
             return cls(np.empty(0), np.empty(0))
         starts = np.append(0, ends[:-1] + 1)
-        some = np.flatnonzero(fraud)
-        frauds = np.bincount(np.searchsorted(ends, some), weight[some] * fraud[some], minlength=len(ends))
+        positive = np.flatnonzero(fraud)
+        frauds = np.bincount(np.searchsorted(ends, positive), weight[positive] * fraud[positive], minlength=len(ends))
         return cls(np.cumsum(np.add.reduceat(weight, starts)), np.cumsum(frauds))
 
     def average_precision(self) -> float:
-        """Give Σ (Rₙ − Rₙ₋₁) Pₙ, as scikit-learn does; NaN without a fraud. Its baseline is the prevalence."""
+        """Return Σ (Rₙ − Rₙ₋₁) Pₙ, as scikit-learn does; NaN without a fraud. Its baseline is the prevalence."""
         gained = np.diff(self.frauds, prepend=0.0)
-        some = np.flatnonzero(gained > 0)
-        if not len(some):
+        positive = np.flatnonzero(gained > 0)
+        if not len(positive):
             return np.nan
-        return float((gained[some] * (self.frauds[some] / self.rows[some])).sum() / self.frauds[-1])
+        return float((gained[positive] * (self.frauds[positive] / self.rows[positive])).sum() / self.frauds[-1])
 
     def auc_roc(self) -> float:
-        """Give the chance that a fraud scores above a legitimate row, ties half; NaN with one class."""
+        """Return the probability that a fraud scores above a legitimate row, ties half; NaN with one class."""
         if self._one_class():
             return np.nan
-        honest = self.rows - self.frauds
+        legitimate = self.rows - self.frauds
         below = self.frauds - np.diff(self.frauds, prepend=0.0) / 2
-        area = (np.diff(honest, prepend=0.0) * below).sum()
-        return float(area / (honest[-1] * self.frauds[-1]))
+        area = (np.diff(legitimate, prepend=0.0) * below).sum()
+        return float(area / (legitimate[-1] * self.frauds[-1]))
 
     def recall_at_fpr(self, rate: float) -> float:
-        """Give the recall where this share of legitimate rows is alerted, linear between scores; NaN with one class."""
+        """Return the recall at this false-positive rate, linear between scores; NaN with one class."""
         if self._one_class():
             return np.nan
-        honest = np.concatenate([[0.0], self.rows - self.frauds])
+        legitimate = np.concatenate([[0.0], self.rows - self.frauds])
         recall = np.concatenate([[0.0], self.frauds / self.frauds[-1]])
-        return float(np.interp(rate, honest / honest[-1], recall))
+        return float(np.interp(rate, legitimate / legitimate[-1], recall))
 
     def recall_at_alert_rate(self, rate: float) -> float:
-        """Give the share of frauds in the top ⌈rate·n⌉ rows; NaN without a fraud.
+        """Return the share of frauds in the top ⌈rate·n⌉ rows; NaN without a fraud.
 
-        Where the edge falls among equal scores, their frauds count in proportion: what a random
-        order of the ties gives on average, so the order of rows does not matter.
+        If the limit falls among equal scores, their frauds count in proportion: the mean over random
+        orders of the ties, so the order of rows does not matter.
         """
         if not len(self.frauds) or self.frauds[-1] <= 0:
             return np.nan
@@ -83,9 +83,9 @@ class Curve:
 
 
 def corners(score: FloatArray, fraud: FloatArray) -> IntArray:
-    """Give the last index of each run of equal scores that holds a fraud, and of the run before it.
+    """Return the last index of each run of equal scores with a fraud, and of the run before it.
 
-    Between these the curve has no fraud, so it is straight. The last row is always a corner.
+    Between corners there is no fraud, so the curve is linear. The last row is always a corner.
 
     Parameters
     ----------
@@ -106,18 +106,18 @@ def corners(score: FloatArray, fraud: FloatArray) -> IntArray:
 
 
 def top_rows(total: float, rate: float) -> float:
-    """Give ⌈rate·total⌉, safe against rounding (1 % of 300 is 3, not 4)."""
+    """Return ⌈rate·total⌉, safe against rounding (1 % of 300 is 3, not 4)."""
     return float(np.ceil(round(rate * total, 9)))
 
 
 def at_rate(rows: FloatArray, sums: FloatArray, rate: float) -> float:
-    """Read a running sum at the top ⌈rate·n⌉ rows, even between two entries."""
-    wanted = top_rows(float(rows[-1]), rate)
-    return float(np.interp(wanted, np.concatenate([[0.0], rows]), np.concatenate([[0.0], sums])))
+    """Return a cumulative sum at the top ⌈rate·n⌉ rows, interpolated between entries."""
+    target = top_rows(float(rows[-1]), rate)
+    return float(np.interp(target, np.concatenate([[0.0], rows]), np.concatenate([[0.0], sums])))
 
 
 def average_precision(score: FloatArray, fraud: FloatArray) -> float:
-    """Give the average precision of unsorted rows.
+    """Return the average precision of unsorted rows.
 
     Parameters
     ----------
@@ -133,15 +133,15 @@ def average_precision(score: FloatArray, fraud: FloatArray) -> float:
     >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([1.0, 0.0, 1.0])).__round__(4)
     0.8333
     """
-    return Curve.of(score, fraud).average_precision()
+    return Curve.from_rows(score, fraud).average_precision()
 
 
 def auc_roc(score: FloatArray, fraud: FloatArray) -> float:
-    """Give the area under the ROC curve of unsorted rows, shape (n,); NaN with one class.
+    """Return the area under the ROC curve of unsorted rows, shape (n,); NaN with one class.
 
     Examples
     --------
     >>> auc_roc(np.array([0.9, 0.8, 0.7]), np.array([1.0, 0.0, 1.0]))
     0.5
     """
-    return Curve.of(score, fraud).auc_roc()
+    return Curve.from_rows(score, fraud).auc_roc()

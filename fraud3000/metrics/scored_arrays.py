@@ -1,4 +1,4 @@
-"""SCORED rows as arrays, ready to be measured again and again under other weights."""
+"""SCORED rows as arrays sorted by score, for metrics under many weights."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ NEEDED = ("score", "is_fraud", "amount", "alert")
 
 @dataclass(frozen=True, eq=False)
 class ScoredArrays:
-    """The rows that are measured, highest score first.
+    """The measured rows, highest score first.
 
     Attributes
     ----------
     score, fraud, amount
         Arrays of shape (n,): any finite number; 0 or 1; minor units, at least 0.
     alert, decline
-        Whether the policy alerted the row, to be reviewed or declined, and whether it declined it; shape (n,).
-    place
-        Order of time, shape (n,): the row's rank by (ts, seq), or its place in the frame.
+        Whether the policy alerted the row (review or decline), and whether it declined the row; shape (n,).
+    time_rank
+        Order of time, shape (n,): the row's rank by (ts, seq), or its index in the frame.
     keys
-        Codes of ``card`` and ``terminal``, shape (n,), for each of the two that the data has.
-        Codes follow the order of the ids; a row without an id is one of its own.
+        Codes of ``card`` and ``terminal``, shape (n,), if the data has them.
+        Codes follow the order of the ids; each row without an id has its own code.
     day
         Codes of the UTC days, in order of time; None for data without time.
     """
@@ -43,18 +43,18 @@ class ScoredArrays:
     amount: FloatArray
     alert: BoolArray
     decline: BoolArray
-    place: IntArray
+    time_rank: IntArray
     keys: dict[str, IntArray]
     day: IntArray | None
 
     @classmethod
-    def of(cls, scored: pl.DataFrame) -> ScoredArrays:
-        """Take the rows that count from a SCORED frame; see `counted`.
+    def from_frame(cls, scored: pl.DataFrame) -> ScoredArrays:
+        """Build from the measured rows of a SCORED frame; see `counted`.
 
         Raises
         ------
         SchemaError
-            A needed column is missing.
+            A required column is missing.
         DataError
             A score is null, NaN or infinite.
         """
@@ -66,7 +66,7 @@ class ScoredArrays:
         if unusable:
             raise DataError(
                 f"the scored rows: {unusable} of {rows.height} scores are null, NaN or infinite",
-                hint="A metric of such scores would mislead; mend what made them.",
+                hint="Correct the scores: metrics of such scores would mislead.",
             )
         keys = {key: codes(rows[f"{key}_id"]) for key in ("card", "terminal") if f"{key}_id" in rows.columns}
         return cls(
@@ -75,15 +75,17 @@ class ScoredArrays:
             amount=rows["amount"].clip(lower_bound=0).cast(pl.Float64).to_numpy(),
             alert=rows["alert"].to_numpy(),
             decline=_declined(rows),
-            place=_place(rows),
+            time_rank=_time_rank(rows),
             keys=keys,
             day=codes(rows["ts"].dt.date()) if "ts" in rows.columns else None,
-        ).ranked()
+        ).sort_by_score()
 
-    def rescored(self, score: FloatArray, alert: BoolArray) -> ScoredArrays:
-        """Give the same rows with another score, and reviewed where alerted; arrays in this sample's order."""
+    def with_scores(self, score: FloatArray, alert: BoolArray) -> ScoredArrays:
+        """Return the same rows with other scores and alerts, none declined; arrays in this sample's order."""
         none = np.zeros(self.rows, dtype=np.bool_)
-        return ScoredArrays(score, self.fraud, self.amount, alert, none, self.place, self.keys, self.day).ranked()
+        return ScoredArrays(
+            score, self.fraud, self.amount, alert, none, self.time_rank, self.keys, self.day
+        ).sort_by_score()
 
     @property
     def rows(self) -> int:
@@ -98,23 +100,23 @@ class ScoredArrays:
         """Number of days that have rows; 0 for data without time."""
         return 0 if self.day is None or not len(self.day) else int(self.day.max()) + 1
 
-    def ranked(self) -> ScoredArrays:
-        """Give the rows by score, the highest first, ties in order of time."""
-        order = np.lexsort((self.place, -self.score))
+    def sort_by_score(self) -> ScoredArrays:
+        """Return the rows sorted by score, highest first, ties in order of time."""
+        order = np.lexsort((self.time_rank, -self.score))
         return ScoredArrays(
             self.score[order],
             self.fraud[order],
             self.amount[order],
             self.alert[order],
             self.decline[order],
-            self.place[order],
+            self.time_rank[order],
             {key: code[order] for key, code in self.keys.items()},
             None if self.day is None else self.day[order],
         )
 
 
 def counted(scored: pl.DataFrame) -> pl.Series:
-    """Say which rows count: the label is known, no refund, and not set aside by ``evaluated``.
+    """Return which rows are measured: known label, not a refund, and not left out by ``evaluated``.
 
     Examples
     --------
@@ -131,7 +133,7 @@ def counted(scored: pl.DataFrame) -> pl.Series:
 
 
 def codes(values: pl.Series) -> IntArray:
-    """Number the distinct values 0, 1, … in their order; each null gets a number of its own.
+    """Number the distinct values 0, 1, … in sorted order; each null gets its own number.
 
     Examples
     --------
@@ -140,24 +142,24 @@ def codes(values: pl.Series) -> IntArray:
     """
     distinct = values.drop_nulls().unique().sort()
     known = pl.DataFrame({"value": distinct}).with_row_index("code")
-    found = pl.DataFrame({"value": values}).join(known, on="value", how="left", maintain_order="left")["code"]
-    alone = found.is_null().to_numpy()
-    filled: NDArray[Any] = found.fill_null(0).cast(pl.Int64).to_numpy().copy()
-    filled[alone] = np.arange(len(distinct), len(distinct) + int(alone.sum()))
+    matched = pl.DataFrame({"value": values}).join(known, on="value", how="left", maintain_order="left")["code"]
+    null = matched.is_null().to_numpy()
+    filled: NDArray[Any] = matched.fill_null(0).cast(pl.Int64).to_numpy().copy()
+    filled[null] = np.arange(len(distinct), len(distinct) + int(null.sum()))
     return filled
 
 
 def _declined(rows: pl.DataFrame) -> BoolArray:
-    """Where a frame holds decisions, the declines; else nothing is declined, and alerts are reviews."""
+    """Return the declined rows; without a column of decisions none is declined, and all alerts are reviews."""
     if "decision" not in rows.columns:
         return np.zeros(rows.height, dtype=np.bool_)
     return (rows["decision"] == DECLINE).to_numpy()
 
 
-def _place(rows: pl.DataFrame) -> IntArray:
+def _time_rank(rows: pl.DataFrame) -> IntArray:
     by = [name for name in ("ts", "seq") if name in rows.columns]
-    place = np.arange(rows.height, dtype=np.int64)
+    time_rank = np.arange(rows.height, dtype=np.int64)
     if by:
         order = rows.select(pl.arg_sort_by(by, maintain_order=True)).to_series().to_numpy()
-        place[order] = np.arange(rows.height)
-    return place
+        time_rank[order] = np.arange(rows.height)
+    return time_rank

@@ -1,4 +1,4 @@
-"""Sums over rows, under the weights of any draw."""
+"""Weighted sums over rows for any bootstrap draw."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fraud3000.metrics.scored_arrays import FloatArray, ScoredArrays
 
 
 class Totals:
-    """Columns that are only ever summed, kept as one sum for each card and terminal once asked for.
+    """Weighted column sums, with cached sums per card and terminal.
 
     Parameters
     ----------
@@ -23,7 +23,9 @@ class Totals:
 
     Examples
     --------
-    >>> sample = Sample(np.ones(3), np.ones(3), np.ones(3), np.ones(3, bool), np.zeros(3, bool), np.arange(3), {"card": np.array([0, 1, 1])}, None)
+    >>> ones, index = np.ones(3), np.arange(3)
+    >>> keys = {"card": np.array([0, 1, 1])}
+    >>> sample = ScoredArrays(ones, ones, ones, ones > 0, ones < 0, index, keys, None)
     >>> copies = np.array([0.0, 2.0])
     >>> Totals(sample, {"money": np.array([1.0, 10.0, 100.0])})(Draw("card", copies, copies[[0, 1, 1]]))
     {'money': 220.0}
@@ -35,10 +37,10 @@ class Totals:
         self._sums: dict[str, NDArray[np.float64]] = {}
 
     def __call__(self, draw: Draw) -> dict[str, float]:
-        """Give the weighted sum of each column."""
+        """Return the weighted sum of each column."""
         if draw.by not in self._sums:
-            self._sums[draw.by] = np.stack([self._by(draw.by, column) for column in self._columns.values()])
+            self._sums[draw.by] = np.stack([self._cluster_sums(draw.by, column) for column in self._columns.values()])
         return dict(zip(self._columns, (self._sums[draw.by] @ draw.copies).tolist(), strict=True))
 
-    def _by(self, key: str, column: FloatArray) -> FloatArray:
+    def _cluster_sums(self, key: str, column: FloatArray) -> FloatArray:
         return np.bincount(self._keys[key], column).astype(np.float64) if key in self._keys else column

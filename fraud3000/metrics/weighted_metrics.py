@@ -1,4 +1,4 @@
-"""Every metric of one sample, under any weights."""
+"""All metrics of one sample under any weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fraud3000.metrics.totals import Totals
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
 
-class Measures:
+class WeightedMetrics:
     """The metrics of one sample as functions of its weights.
 
     Parameters
@@ -28,7 +28,7 @@ class Measures:
     policy
         Costs and the alert budget.
     evaluate
-        The k, rates and FPRs asked for.
+        The k, rates and FPRs to compute.
     """
 
     def __init__(self, sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams) -> None:
@@ -46,37 +46,41 @@ class Measures:
         return Probabilities(self.sample) if NEEDS["probabilities"][0](self.sample) else None
 
     def values(self) -> dict[str, float]:
-        """Give every metric of the rows as they are; NaN where they do not determine it."""
-        return self(self._as_is())
+        """Return every metric of the unweighted rows; NaN if they do not determine it."""
+        return self(self._unweighted_draw())
 
     def __call__(self, draw: Draw) -> dict[str, float]:
-        """Give every metric of a bootstrap replicate."""
+        """Return every metric of a bootstrap replicate."""
         if not self.sample.rows:
             return {}
         totals = self._totals(draw)
-        return {**self._decisive(draw, totals), **self._calibration(draw, totals)}
+        return {**self._without_calibration(draw, totals), **self._calibration(draw, totals)}
 
-    def decisive(self) -> dict[str, float]:
-        """Give the metrics of ranking, queue and alerts, which a floor has too."""
-        return self._decisive(self._as_is(), self._totals(self._as_is())) if self.sample.rows else {}
+    def without_calibration(self) -> dict[str, float]:
+        """Return the metrics of ranking, queue and alerts, which baselines have too."""
+        return (
+            self._without_calibration(self._unweighted_draw(), self._totals(self._unweighted_draw()))
+            if self.sample.rows
+            else {}
+        )
 
-    def caught(self) -> dict[str, float]:
-        """Give what the alerts catch and save."""
-        return self._caught(self._totals(self._as_is()))
+    def alert_metrics(self) -> dict[str, float]:
+        """Return the metrics of alerts: recall, precision, value detection, savings."""
+        return self._alert_metrics(self._totals(self._unweighted_draw()))
 
     def ceilings(self) -> dict[str, float]:
-        """Give the highest card precision that anyone could reach, by metric."""
+        """Return the highest reachable card precision, by metric."""
         if self._card_days is None or not self._card_days.has_cards:
             return {}
         return {f"card_precision_at_{k}": self._card_days.ceiling(k) for k in self._evaluate.top_k}
 
-    def _as_is(self) -> Draw:
+    def _unweighted_draw(self) -> Draw:
         return Draw("row", np.ones(self.sample.rows), np.ones(self.sample.rows))
 
     def _columns(self) -> dict[str, FloatArray]:
-        """Give what is only ever summed over rows."""
+        """Return the columns that metrics need only as sums."""
         sample, alert = self.sample, self.sample.alert.astype(np.float64)
-        costs = Costs.of(sample.fraud, sample.amount, self._policy)
+        costs = Costs.from_rows(sample.fraud, sample.amount, self._policy)
         expected_money = sample.score * sample.amount
         saved = {"saved": self._money * from_first_caught(sample)} if "card" in sample.keys else {}
         return {
@@ -97,10 +101,10 @@ class Measures:
             "squared": (sample.score - sample.fraud) ** 2,
         }
 
-    def _decisive(self, draw: Draw, totals: Mapping[str, float]) -> dict[str, float]:
-        return {**self._ranking(draw), **self._queue(draw, totals), **self._caught(totals)}
+    def _without_calibration(self, draw: Draw, totals: Mapping[str, float]) -> dict[str, float]:
+        return {**self._ranking(draw), **self._queue(draw, totals), **self._alert_metrics(totals)}
 
-    def _caught(self, totals: Mapping[str, float]) -> dict[str, float]:
+    def _alert_metrics(self, totals: Mapping[str, float]) -> dict[str, float]:
         return {
             "recall": share(totals["frauds_alerted"], totals["frauds"]),
             "precision": share(totals["frauds_alerted"], totals["alerts"]),
@@ -110,7 +114,7 @@ class Measures:
         }
 
     def _ranking(self, draw: Draw) -> dict[str, float]:
-        curve = Curve.sorted(self._corners, self.sample.fraud, draw.weight)
+        curve = Curve.from_sorted(self._corners, self.sample.fraud, draw.weight)
         return {
             "average_precision": curve.average_precision(),
             "auc_roc": curve.auc_roc(),
@@ -122,7 +126,7 @@ class Measures:
         if self._card_days is None:
             return {}
         queue = self._card_days.queue(draw.weight, draw.copies if draw.by == "card" else None)
-        alert = self._card_days.alerted(queue, self._policy.cards_per_day)
+        alert = self._card_days.alerted_share(queue, self._policy.cards_per_day)
         alert = alert * draw.weight[: len(alert)]
         frauds, money = (float(alert @ what[: len(alert)]) for what in (self.sample.fraud, self._money))
         precision = {f"card_precision_at_{k}": queue.precision_at(k) for k in self._evaluate.top_k}

@@ -1,10 +1,9 @@
-"""From a probability to a decision: approve, review or decline, by capacity or by cost.
+"""Decision policy: turn a probability into approve, review or decline, by review capacity or by expected cost.
 
-Every threshold is fixed before the day it is used on, from validation rows. Capacity: one threshold at which as many
-cards a day are reviewed on average as reviewers can handle, and no more. Cost: of the three decisions
-the one that is expected to cost least, so thresholds fall with the amount; where more cards would be
-reviewed than there is capacity for, a review bears a price on top of its cost, the same for
-every row, that brings them down to it.
+Every threshold is set on validation rows, before the day it is used on. A capacity policy has one threshold, at which the
+mean number of cards reviewed a day is at most what reviewers can handle. A cost policy takes the decision with the least
+expected cost, so its thresholds fall with the amount. If it would review more cards than there is capacity for, a uniform
+shadow price is added to each review until demand meets capacity.
 """
 
 from __future__ import annotations
@@ -26,27 +25,27 @@ from fraud3000.schema import APPROVE, DECLINE, REFUND, REVIEW
 FloatArray = NDArray[np.float64]
 
 NEVER = float(np.nextafter(1.0, 2.0))
-"""A threshold that no probability reaches; finite, so that JSON can hold it."""
+"""Threshold above every probability; finite, because JSON has no infinity."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How to decide: decline from one score on, review from a lower one, approve below.
+    """Decision thresholds: decline from one score on, review from a lower one, approve below.
 
     Attributes
     ----------
     kind
-        ``capacity``: ``value`` is the threshold from which rows are reviewed. ``cost``: it follows from the costs.
+        ``capacity``: rows are reviewed from the threshold ``value`` on. ``cost``: the threshold follows from the costs.
     value
         The threshold of a capacity policy; None for a cost policy.
     review_cost, fee, friction, lost_sale
-        In minor units; without `lost_sale` nothing is declined.
+        In minor units; if `lost_sale` is None, nothing is declined.
     review_stops
         Share of fraud that a review stops.
     lost_margin
-        Share of the amount that is lost with an honest transaction that is declined.
+        Share of the amount that is lost if a legitimate transaction is declined.
     price
-        What a review costs on top, by cost, since reviewers are few; minor units.
+        Shadow price added to each review of a cost policy so that demand meets capacity; minor units.
 
     Examples
     --------
@@ -70,11 +69,11 @@ class Policy:
     price: float = 0.0
 
     def thresholds(self, amounts: NDArray[Any]) -> FloatArray:
-        """Give the score from which each row is alerted: reviewed or declined.
+        """Return the score from which each row is alerted (reviewed or declined).
 
-        By cost, a review is worth it iff ``p·L > c + λ + p·(1 − r)·L + (1 − p)·f`` with the loss ``L = max(amount, 0)
-        + fee`` and the price ``λ``, so iff p is above ``(c + λ + f) / (r·L + f)``; to decline iff ``p·L > (1 − p)·s``.
-        Ties approve: the threshold is the next number above that. Where no probability suffices it is ``NEVER``.
+        Under a cost policy, a review pays iff ``p·L > c + λ + p·(1 − r)·L + (1 − p)·f`` with the loss ``L = max(amount, 0)
+        + fee`` and the price ``λ``, so iff p is above ``(c + λ + f) / (r·L + f)``; declining pays iff ``p·L > (1 − p)·s``.
+        Ties approve: the threshold is the next number above that. If no probability suffices, it is ``NEVER``.
 
         Parameters
         ----------
@@ -88,62 +87,62 @@ class Policy:
         if self.value is not None:
             return np.full(len(amounts), self.value)
         loss = self._loss(amounts)
-        review = _above(np.full(len(loss), self._work), self.review_stops * loss + self.friction)
+        review = _least_above(np.full(len(loss), self._review_work), self.review_stops * loss + self.friction)
         return np.minimum(review, self._decline_over_approve(loss, amounts))
 
     def decline_thresholds(self, amounts: NDArray[Any]) -> FloatArray:
-        """Give the score from which each row is declined, at or above that of an alert; ``NEVER`` without `lost_sale`.
+        """Return the score from which each row is declined, at least its alert threshold; ``NEVER`` without `lost_sale`.
 
-        To decline costs less than to review iff ``(1 − p)·s < c + λ + p·(1 − r)·L + (1 − p)·f``. Ties review.
+        Declining costs less than reviewing iff ``(1 − p)·s < c + λ + p·(1 − r)·L + (1 − p)·f``. Ties review.
         """
         loss = self._loss(amounts)
         if self.lost_sale is None:
             return np.full(len(loss), NEVER)
-        sale = self._sale(amounts)
-        gain = sale - self._work
-        over_review = np.where(gain < 0, 0.0, _above(gain, (1 - self.review_stops) * loss + sale - self.friction))
+        sale = self._sale_loss(amounts)
+        gain = sale - self._review_work
+        over_review = np.where(gain < 0, 0.0, _least_above(gain, (1 - self.review_stops) * loss + sale - self.friction))
         decline = np.maximum(over_review, self._decline_over_approve(loss, amounts))
         return np.maximum(decline, 0.0 if self.value is None else self.value)
 
     @property
-    def _work(self) -> float:
-        """What reviewing an honest transaction costs."""
+    def _review_work(self) -> float:
+        """Cost of reviewing a legitimate transaction."""
         return self.review_cost + self.price + self.friction
 
     def _loss(self, amounts: NDArray[Any]) -> FloatArray:
         return np.maximum(np.asarray(amounts, dtype=np.float64), 0.0) + self.fee
 
-    def _sale(self, amounts: NDArray[Any]) -> FloatArray:
-        """What declining an honest transaction costs."""
+    def _sale_loss(self, amounts: NDArray[Any]) -> FloatArray:
+        """Cost of declining each transaction if it is legitimate."""
         return (self.lost_sale or 0) + self.lost_margin * np.maximum(np.asarray(amounts, dtype=np.float64), 0.0)
 
     def _decline_over_approve(self, loss: FloatArray, amounts: NDArray[Any]) -> FloatArray:
         if self.lost_sale is None:
             return np.full(len(loss), NEVER)
-        sale = self._sale(amounts)
-        return _above(sale, loss + sale)
+        sale = self._sale_loss(amounts)
+        return _least_above(sale, loss + sale)
 
     def alerts(self, scores: FloatArray, amounts: NDArray[Any]) -> NDArray[np.bool_]:
-        """Say which rows are alerted: reviewed or declined; arrays of shape (n,), amounts in minor units."""
+        """Return which rows are alerted (reviewed or declined); arrays of shape (n,), amounts in minor units."""
         return np.asarray(scores >= self.thresholds(amounts))
 
     def declines(self, scores: FloatArray, amounts: NDArray[Any]) -> NDArray[np.bool_]:
-        """Say which rows are declined; arrays of shape (n,), amounts in minor units."""
+        """Return which rows are declined; arrays of shape (n,), amounts in minor units."""
         return np.asarray(scores >= self.decline_thresholds(amounts))
 
     def decisions(self, scores: FloatArray, amounts: NDArray[Any]) -> pl.Series:
         """Decide each row: approve, review or decline; arrays of shape (n,), amounts in minor units."""
-        return pl.Series("decision", self.named(scores, amounts), dtype=pl.String)
+        return pl.Series("decision", self.decision_array(scores, amounts), dtype=pl.String)
 
-    def named(self, scores: FloatArray, amounts: NDArray[Any]) -> NDArray[np.object_]:
-        """As `decisions`, as an array of shape (n,)."""
+    def decision_array(self, scores: FloatArray, amounts: NDArray[Any]) -> NDArray[np.object_]:
+        """Return `decisions` as an array of shape (n,)."""
         names = np.full(len(scores), APPROVE, dtype=object)
         names[self.alerts(scores, amounts)] = REVIEW
         names[self.declines(scores, amounts)] = DECLINE
         return names
 
     def expected_losses(self, scores: FloatArray, amounts: NDArray[Any]) -> FloatArray:
-        """What each row is expected to lose if it is approved; minor units, arrays of shape (n,)."""
+        """Return the expected loss of each row if it is approved; minor units, arrays of shape (n,)."""
         return scores * self._loss(amounts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,23 +155,23 @@ class Policy:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A policy and what it did on the validation rows that set it.
+    """A policy with its effect on the validation rows that it was set on.
 
     Attributes
     ----------
     value
-        The threshold of a capacity policy; None where it depends on the amount.
+        The threshold of a capacity policy; None if it depends on the amount.
     unit
-        What is counted a day: ``cards``, or ``rows`` in data without cards.
+        What is counted per day: ``cards``, or ``rows`` in data without cards.
     expected_per_day, daily_spread
-        Mean and standard deviation over days of the number reviewed a day; None without time (the
-        spread also with a single day).
+        Mean and standard deviation over days of the number reviewed; None for data without time (the
+        deviation also for a single day).
     declined_per_day
-        Mean number of rows declined a day; None without time.
+        Mean number of rows declined a day; None for data without time.
     binding
-        False where the capacity leaves out nothing: all, or by cost all that is worth it, can be reviewed.
+        False if the capacity suffices for all rows (cost policy: for all rows whose review pays).
     rows, days
-        Size of the validation part; refunds are not in it.
+        Size of the validation part without refunds.
     """
 
     policy: Policy
@@ -191,7 +190,7 @@ class Threshold:
         return self.policy.value
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the facts as JSON-ready values, the policy under its own key."""
+        """Return JSON-ready values, the policy nested under its own key."""
         content = asdict(self)
         return {**content, **{key: content[key] and content[key].isoformat() for key in ("first", "last")}}
 
@@ -202,11 +201,11 @@ class Threshold:
 
 
 def choose_threshold(scored: pl.DataFrame, params: PolicyParams) -> Threshold:
-    """Set the policy on validation rows, whose labels play no part in it.
+    """Set the policy on validation rows, without their labels.
 
-    Capacity counts distinct reviewed cards (rows where there are no cards) on each UTC day that has
-    rows. Cards that tie at the edge are left out together when all of them would be too many. Data without time has
-    no days: a cost policy reviews there whatever is worth it.
+    Capacity counts distinct reviewed cards (rows if the data has no cards) on each UTC day that has
+    rows. Cards that tie at the threshold are all left out if together they exceed the capacity. Data without time has
+    no days: there a cost policy reviews every row whose review pays.
 
     Parameters
     ----------
@@ -219,11 +218,11 @@ def choose_threshold(scored: pl.DataFrame, params: PolicyParams) -> Threshold:
     Raises
     ------
     EmptyDataError
-        No row to set it on.
+        There is no row.
     DataError
-        A score that is no probability.
+        A score is not a probability.
     ParamsError
-        A capacity is wanted of data without time, where there are no days.
+        A capacity policy for data without time, which has no days.
 
     Examples
     --------
@@ -243,42 +242,42 @@ def choose_threshold(scored: pl.DataFrame, params: PolicyParams) -> Threshold:
             hint="Calibrate the scores before a policy reads them.",
         )
     scores, amounts = rows["score"].to_numpy(), rows["amount"].to_numpy()
-    policy = _by_capacity(rows, params) if params.threshold == "capacity" else _by_cost(rows, params)
+    policy = _capacity_policy(rows, params) if params.threshold == "capacity" else _cost_policy(rows, params)
     alert, decline = policy.alerts(scores, amounts), policy.declines(scores, amounts)
     binding = policy.price > 0 if policy.kind == "cost" else not alert.all()
     return _threshold(rows, alert & ~decline, decline, policy, binding=binding)
 
 
-def _by_capacity(rows: pl.DataFrame, params: PolicyParams) -> Policy:
-    """The threshold on the score from which as many cards are reviewed as there is capacity for."""
+def _capacity_policy(rows: pl.DataFrame, params: PolicyParams) -> Policy:
+    """Return the capacity policy: the threshold at which the number of reviewed cards fits the capacity."""
     costs = _costs(params)
     declined = Policy("capacity", 0.0, **costs).declines(rows["score"].to_numpy(), rows["amount"].to_numpy())
-    best = _daily_best(rows.filter(~pl.Series(declined)))
-    edge = 0.0 if best.is_empty() else _edge(best, _allowed(rows, params), beyond=1.0)
-    return Policy("capacity", edge, **costs)
+    best = _best_daily_scores(rows.filter(~pl.Series(declined)))
+    cutoff = 0.0 if best.is_empty() else _cutoff(best, _capacity(rows, params), beyond=1.0)
+    return Policy("capacity", cutoff, **costs)
 
 
-def _by_cost(rows: pl.DataFrame, params: PolicyParams) -> Policy:
-    """Least cost, with the price of a review at which no more cards are reviewed than there is capacity for."""
+def _cost_policy(rows: pl.DataFrame, params: PolicyParams) -> Policy:
+    """Return the cost policy, with the shadow price at which the number of reviewed cards fits the capacity."""
     costs = _costs(params)
     if "ts" not in rows.columns:
         return Policy("cost", None, **costs)
-    expected = Costs.of(rows["score"].to_numpy(), rows["amount"].to_numpy().astype(np.float64), params)
-    worth = np.minimum(expected.approved, expected.declined) - expected.reviewed
-    best = _daily_best(rows.with_columns(score=pl.Series(worth)))
-    price = _edge(best, _allowed(rows, params), beyond=float(worth.max()) + 1.0)
+    expected = Costs.from_rows(rows["score"].to_numpy(), rows["amount"].to_numpy().astype(np.float64), params)
+    gain = np.minimum(expected.approved, expected.declined) - expected.reviewed
+    best = _best_daily_scores(rows.with_columns(score=pl.Series(gain)))
+    price = _cutoff(best, _capacity(rows, params), beyond=float(gain.max()) + 1.0)
     return Policy("cost", None, **costs, price=max(price, 0.0))
 
 
 def require_rows(rows: pl.DataFrame, params: PolicyParams) -> None:
-    """Refuse validation rows that no policy of this kind can be set on, before a model is fitted for it.
+    """Refuse validation rows that the policy cannot be set on, before a model is fitted.
 
     Raises
     ------
     EmptyDataError
-        There are none.
+        There is no row.
     ParamsError
-        A capacity is wanted of data without time, where there are no days.
+        A capacity policy for data without time, which has no days.
     """
     if rows.is_empty():
         raise EmptyDataError(
@@ -288,12 +287,12 @@ def require_rows(rows: pl.DataFrame, params: PolicyParams) -> None:
 
 
 def require_columns(columns: Collection[str], params: PolicyParams) -> None:
-    """Refuse a policy that data with these columns cannot have, as soon as the columns are known.
+    """Refuse a policy that is impossible for data with these columns.
 
     Raises
     ------
     ParamsError
-        A capacity is wanted of data without time, where there are no days.
+        A capacity policy for data without time, which has no days.
     """
     if params.threshold == "capacity" and "ts" not in columns:
         raise ParamsError(
@@ -303,25 +302,25 @@ def require_columns(columns: Collection[str], params: PolicyParams) -> None:
 
 
 def _costs(params: PolicyParams) -> dict[str, Any]:
-    named = ("review_cost", "fee", "review_stops", "friction", "lost_sale", "lost_margin")
-    return {name: getattr(params, name) for name in named}
+    fields = ("review_cost", "fee", "review_stops", "friction", "lost_sale", "lost_margin")
+    return {name: getattr(params, name) for name in fields}
 
 
-def _above(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """The least probability above part / whole; `NEVER` where there is none."""
-    found = np.full(len(whole), np.inf)
-    np.divide(part, whole, out=found, where=whole > 0)
-    least: FloatArray = np.minimum(np.nextafter(found, np.inf), NEVER)
+def _least_above(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Return the least probability above part / whole; `NEVER` if there is none."""
+    ratio = np.full(len(whole), np.inf)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    least: FloatArray = np.minimum(np.nextafter(ratio, np.inf), NEVER)
     return least
 
 
-def _allowed(rows: pl.DataFrame, params: PolicyParams) -> int:
-    """How many cards may be reviewed on all days together."""
+def _capacity(rows: pl.DataFrame, params: PolicyParams) -> int:
+    """Return how many cards may be reviewed on all days together."""
     return params.cards_per_day * rows["ts"].dt.date().n_unique()
 
 
-def _daily_best(rows: pl.DataFrame) -> pl.DataFrame:
-    """Best score of each card on each day; of each row where there are no cards."""
+def _best_daily_scores(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the best score of each card on each day, or the score of each row if there are no cards."""
     if "ts" not in rows.columns:
         return rows.select("score")
     day = pl.col("ts").dt.date().alias("day")
@@ -330,20 +329,20 @@ def _daily_best(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by(day, "card_id").agg(pl.col("score").max()).select("day", "score")
 
 
-def _edge(best: pl.DataFrame, allowed: int, *, beyond: float) -> float:
-    """Halfway between the last score that fits and the first that does not: safe against rounding of scores.
+def _cutoff(best: pl.DataFrame, capacity: int, *, beyond: float) -> float:
+    """Return the midpoint between the lowest score that fits and the highest that does not: robust to rounding.
 
     Parameters
     ----------
     beyond
-        A score above all, for the last that fits where none does.
+        A value above all scores, used as the lowest score that fits if none does.
     """
     scores = best["score"].sort(descending=True).to_numpy()
-    if len(scores) <= allowed:
+    if len(scores) <= capacity:
         return 0.0
-    above = scores[scores > scores[allowed]]
+    above = scores[scores > scores[capacity]]
     lowest_in = float(above[-1]) if len(above) else beyond
-    highest_out = float(scores[allowed])
+    highest_out = float(scores[capacity])
     middle = (lowest_in + highest_out) / 2
     return middle if highest_out < middle else float(np.nextafter(highest_out, np.inf))
 
@@ -357,7 +356,7 @@ def _threshold(
     reviewed = pl.col("card_id").filter("review").n_unique() if unit == "cards" else pl.col("review").sum()
     decided = rows.with_columns(review=pl.Series(review), decline=pl.Series(decline))
     by_day = decided.group_by(pl.col("ts").dt.date()).agg(reviewed.alias("reviewed"), pl.col("decline").sum())
-    daily = by_day["reviewed"].sort().to_numpy()  # sums of an order of their own would differ in the last bit
+    daily = by_day["reviewed"].sort().to_numpy()  # another order of summation would differ in the last bit
     first, last = (rows.select(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last"))).row(0)
     return Threshold(
         policy,

@@ -1,4 +1,4 @@
-"""What if the policy were another: money, alerts, precision and friction at each operating point."""
+"""Simulate other policies on scored rows: money, alerts, precision and friction at each operating point."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from fraud3000.params import PolicyParams
 from fraud3000.schema import APPROVE, DECLINE, REVIEW
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Of the present alert budget, where no budgets are asked for."""
+"""Multiples of the present alert budget that are simulated by default."""
 
 
-def budgets(params: PolicyParams, asked: Sequence[int] = ()) -> list[int]:
-    """The alert budgets to look at, ascending; the present one is always among them.
+def budgets(params: PolicyParams, cards_per_day: Sequence[int] = ()) -> list[int]:
+    """Return the alert budgets to simulate, ascending, with the present one among them.
 
     Examples
     --------
     >>> budgets(PolicyParams(cards_per_day=10)), budgets(PolicyParams(cards_per_day=10), [50])
     ([2, 5, 10, 20, 40], [10, 50])
     """
-    around = asked or [max(1, round(params.cards_per_day * factor)) for factor in FACTORS]
+    around = cards_per_day or [max(1, round(params.cards_per_day * factor)) for factor in FACTORS]
     return sorted({params.cards_per_day, *around})
 
 
 def operating_points(scored: pl.DataFrame, params: PolicyParams, cards_per_day: Sequence[int]) -> pl.DataFrame:
-    """Set a policy for each budget by capacity and by cost, and tell what each would have done on the same rows.
+    """Set a capacity and a cost policy for each budget and measure each of them on the same rows.
 
-    Policies are set by all rows, whose labels play no part in that; measured are the rows whose label is known.
-    Data without time has no days: there only the cost policy is told, and over all rows.
+    Policies are set on all rows, without their labels; only rows with a known label are measured.
+    Data without time has no days: there only the cost policy is measured, over all rows.
 
     Parameters
     ----------
     scored
         score (calibrated), amount Int64 in minor units, is_fraud Int8 nullable, and ts, card_id, status
-        where the data has them.
+        if the data has them.
 
     Returns
     -------
     polars.DataFrame
-        A row for each point: threshold String (capacity or cost), cards_per_day Int64, price and score Float64 (of a
-        review, minor units; from which is reviewed), then per day of the rows, or over all of them: reviewed, reviewed_sd,
+        A row for each point: threshold String (capacity or cost), cards_per_day Int64, price Float64 (of a review,
+        minor units), score Float64 (the review threshold), then per day, or over all rows without time: reviewed, reviewed_sd,
         declined, alerts (rows), precision, recall, money_caught, money_lost, review_cost, honest (rows reviewed or
-        declined), friction, cost, saved (against approving all); and savings. Money in minor units. What the rows do not
-        determine is null.
+        declined), friction, cost, saved (against approving all); and savings. Money in minor units. Values that the rows do not
+        determine are null.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def operating_points(scored: pl.DataFrame, params: PolicyParams, cards_per_day: 
         No row.
     """
     points = [("cost", params.cards_per_day)] if "ts" not in scored.columns else []
-    points = points or [(kind, one) for kind in ("capacity", "cost") for one in cards_per_day]
+    points = points or [(kind, budget) for kind in ("capacity", "cost") for budget in cards_per_day]
     rows = [_point(scored, params.model_copy(update={"threshold": k, "cards_per_day": n})) for k, n in points]
     return pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.selectors.float().fill_nan(None))
 
@@ -81,7 +81,7 @@ def _outcome(rows: pl.DataFrame, policy: Policy, params: PolicyParams, days: int
     decision = policy.decisions(rows["score"].to_numpy(), rows["amount"].to_numpy())
     alert, decline = (decision != APPROVE).to_numpy(), (decision == DECLINE).to_numpy()
     review = (decision == REVIEW).to_numpy()
-    costs = Costs.of(fraud, amount, params)
+    costs = Costs.from_rows(fraud, amount, params)
     money, honest = fraud * np.maximum(amount, 0.0), 1 - fraud
     paid, nothing = float(costs.paid(alert, decline).sum()), float(costs.approved.sum())
     friction = np.where(decline, costs.declined, review * params.friction) * (alert * honest)

@@ -1,7 +1,6 @@
-"""Whether a model is good enough for production at all, and whether it may be held against another.
+"""Promotion checks on one model: baselines, calibration, latency, and whether two models may be compared.
 
-Every check reads the figures of an evaluation. Whether one model is better than another by more than
-chance is asked by `gate`.
+Every check reads the metrics of an evaluation. `statistical_gate` compares the candidate with the champion.
 """
 
 from __future__ import annotations
@@ -14,24 +13,28 @@ from typing import Any
 from fraud3000.params import PromoteParams
 
 Report = Mapping[str, Any]
-"""An evaluation as `metrics.report.measure` gives it, with the facts of the model that was judged."""
+"""Content of metrics.json: the result of `metrics.report.measure`, with facts of the evaluated model."""
+
+_RECORDED_BASELINES = "above the floors"
 
 RANKING = "average_precision"
 TOP = "observed_over_expected_frauds_top_0.01"
 MONEY = ("value_detection_rate_at_alert_budget", "value_detection_rate", "recall_at_alert_budget", "recall")
-"""What alerts catch, the best measure that the data allows first."""
-FLOORS = {"random": "random rows", "largest_amount": "largest amounts"}
-"""Naive rules that alert as many rows as the model does, and what they are called."""
+"""Metrics of what alerts catch, in order of preference; the first that the data determines is used."""
+BASELINES = {"random": "random rows", "largest_amount": "largest amounts"}
+"""Naive baselines that alert as many rows as the model, and their display names."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One condition: what was found, what it was held against, and whether it holds.
+    """Result of one check: the value found, the value needed, and whether the check passed.
 
     Attributes
     ----------
+    name
+        Name in the promotion history and the verdict log, where it never changes.
     found, needed
-        In words, as they stand in a table.
+        Texts, as shown in a table.
     """
 
     name: str
@@ -40,14 +43,19 @@ class Check:
     passed: bool
 
     @property
+    def title(self) -> str:
+        """Name for readers; recorded names say floors for baselines."""
+        return self.name.replace(_RECORDED_BASELINES, "above the baselines")
+
+    @property
     def reason(self) -> str:
-        """Say why the check failed."""
-        return f"{self.name}: {self.found}, needed {self.needed}"
+        """Why the check failed, as a text."""
+        return f"{self.title}: {self.found}, needed {self.needed}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """All checks of a candidate; it is accepted where every one of them holds."""
+    """All checks of a candidate, which is accepted if every check passed."""
 
     checks: tuple[Check, ...]
 
@@ -57,34 +65,34 @@ class Verdict:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Say why the candidate is refused; empty where it is not."""
+        """Why the candidate is refused; empty if it is accepted."""
         return tuple(check.reason for check in self.checks if not check.passed)
 
     def to_dict(self) -> dict[str, Any]:
         return {"accept": self.accept, "checks": [asdict(check) for check in self.checks]}
 
 
-def above_floors(report: Report) -> tuple[Check, ...]:
-    """Hold a model against the naive rules, in ranking and in what its alerts catch.
+def above_baselines(report: Report) -> tuple[Check, ...]:
+    """Check that a model beats the naive baselines in ranking and in what its alerts catch.
 
     Examples
     --------
     >>> figures = {"average_precision": {"value": 0.4}, "recall": {"value": 0.7}}
-    >>> floor = {"average_precision": {"value": 0.1}, "recall": {"value": 0.8}}
-    >>> report = {"metrics": figures, "floors": {"random": floor, "largest_amount": floor}}
-    >>> [(check.name, check.passed) for check in above_floors(report)]
-    [('average precision above the floors', True), ('recall above the floors', False)]
+    >>> baseline = {"average_precision": {"value": 0.1}, "recall": {"value": 0.8}}
+    >>> report = {"metrics": figures, "floors": {"random": baseline, "largest_amount": baseline}}
+    >>> [(check.title, check.passed) for check in above_baselines(report)]
+    [('average precision above the baselines', True), ('recall above the baselines', False)]
     """
-    return tuple(_above_floor(name, report) for name in (RANKING, _money(report)))
+    return tuple(_above_baseline(name, report) for name in (RANKING, _money(report)))
 
 
-def unseen(report: Report) -> Check:
-    """Ask whether a model was evaluated on rows after its own label cut-off; see `comparable`.
+def evaluated_after_cutoff(report: Report) -> Check:
+    """Check that a model was evaluated on rows after its label cut-off; see `comparable`.
 
     Examples
     --------
     >>> span, as_of = ["2018-08-08T00:00:00+00:00", "2018-08-15T00:00:00+00:00"], "2018-08-01T00:00:00+00:00"
-    >>> unseen({"test_span": span, "model_as_of": as_of}).passed
+    >>> evaluated_after_cutoff({"test_span": span, "model_as_of": as_of}).passed
     True
     """
     name, span, as_of = "evaluated after its label cut-off", report["test_span"], report["model_as_of"]
@@ -95,16 +103,16 @@ def unseen(report: Report) -> Check:
 
 
 def comparable(candidate: Report, champion: Report, first: datetime | None) -> Check:
-    """Ask whether both models may be judged by these rows: neither may have known any of their labels.
+    """Check that neither model could have used a label of these rows.
 
-    Fit, calibration and threshold of a model rest on what was known at its ``model_as_of``, so every
-    row must lie after that of both. Models of data without time may be compared where they were
-    trained on the same rows, since then the test rows are outside the fit of both.
+    Fit, calibration and threshold of a model use labels known at its ``model_as_of``, so every
+    row must be later than that of both models. Models of data without time may be compared if they were
+    trained on the same rows: then the test rows are held out for both.
 
     Parameters
     ----------
     first
-        Time of the first row that is measured; None for data without time.
+        Time of the first measured row; None for data without time.
     """
     name = "rows after both label cut-offs"
     cuts = [report["model_as_of"] for report in (candidate, champion)]
@@ -115,12 +123,12 @@ def comparable(candidate: Report, champion: Report, first: datetime | None) -> C
     return Check(name, _minute(first), f"≥ {_minute(cut)}", first >= cut)
 
 
-def enough(report: Report, params: PromoteParams) -> Check:
-    """Ask whether there are frauds enough for any verdict.
+def enough_frauds(report: Report, params: PromoteParams) -> Check:
+    """Check that there are enough frauds for a decision.
 
     Examples
     --------
-    >>> enough({"frauds": 12}, PromoteParams()).reason
+    >>> enough_frauds({"frauds": 12}, PromoteParams()).reason
     'enough matured frauds: 12, not enough evidence, needed ≥ 50'
     """
     frauds, needed = report["frauds"], params.least_frauds
@@ -129,7 +137,7 @@ def enough(report: Report, params: PromoteParams) -> Check:
 
 
 def calibrated(report: Report, params: PromoteParams) -> tuple[Check, ...]:
-    """Ask whether scores may be read as probabilities: where alerts are made, and over all.
+    """Check that scores are calibrated, among the highest scores and overall.
 
     Examples
     --------
@@ -143,8 +151,8 @@ def calibrated(report: Report, params: PromoteParams) -> tuple[Check, ...]:
     )
 
 
-def quick(milliseconds: float, params: PromoteParams) -> Check:
-    """Ask whether one row is scored in time; it is what of 100 rows the slowest five take longer than."""
+def fast_enough(milliseconds: float, params: PromoteParams) -> Check:
+    """Check the time to score one row, given as the 95th percentile over single rows."""
     needed = params.milliseconds
     return Check("ms to score one row", f"{milliseconds:.1f}", f"≤ {needed:g}", milliseconds <= needed)
 
@@ -158,17 +166,17 @@ def _within(title: str, name: str, report: Report, bounds: tuple[float, float]) 
     return Check(title, f"{value:.3f}", needed, bounds[0] <= value <= bounds[1])
 
 
-def _above_floor(name: str, report: Report) -> Check:
-    title = f"{_words(name)} above the floors"
+def _above_baseline(name: str, report: Report) -> Check:
+    title = f"{_display_name(name)} {_RECORDED_BASELINES}"
     value = _value(report["metrics"], name)
-    floors = {floor: _value(report["floors"][floor], name) for floor in FLOORS}
-    known = {floor: worth for floor, worth in floors.items() if worth is not None}
+    baselines = {baseline: _value(report["floors"][baseline], name) for baseline in BASELINES}
+    known = {baseline: result for baseline, result in baselines.items() if result is not None}
     if value is None:
         return Check(title, f"unknown ({report['metrics'][name]['reason']})", "a value", passed=False)
     if not known:
-        return Check(title, f"{value:.3f}", "no floor known", passed=True)
-    best = max(known, key=lambda floor: known[floor])
-    return Check(title, f"{value:.3f}", f"> {known[best]:.3f}, {FLOORS[best]}", value > known[best])
+        return Check(title, f"{value:.3f}", "no baseline known", passed=True)
+    best = max(known, key=lambda baseline: known[baseline])
+    return Check(title, f"{value:.3f}", f"> {known[best]:.3f}, {BASELINES[best]}", value > known[best])
 
 
 def _money(report: Report) -> str:
@@ -180,10 +188,10 @@ def _value(metrics: Mapping[str, Any], name: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _words(name: str) -> str:
-    from fraud3000.metrics.catalogue import words
+def _display_name(name: str) -> str:
+    from fraud3000.metrics.catalogue import display_name
 
-    return words(name)
+    return display_name(name)
 
 
 def _minute(at: datetime) -> str:

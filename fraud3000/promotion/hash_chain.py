@@ -1,4 +1,4 @@
-"""A log that only grows: numbered entries, each with the hash of the one before, so that a changed or missing one shows."""
+"""Append-only log as a hash chain: each numbered entry has the hash of the previous one, which reveals any change."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from typing import Any, TypeVar
 from fraud3000.errors import CheckFailed
 
 START = "0" * 64
-"""The parent of a first entry."""
+"""Parent hash of the first entry."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """What every entry has.
+    """Fields of every entry.
 
     Attributes
     ----------
     number
-        From 1 on, without gaps.
+        Consecutive, from 1.
     at
         UTC, ISO 8601.
     by
         Name of the user who ran the command.
     parent
-        SHA-256 of the entry before.
+        SHA-256 of the previous entry.
     """
 
     number: int
@@ -52,7 +52,7 @@ Entry = TypeVar("Entry", bound=Link)
 
 
 def next_after(before: Sequence[Link]) -> dict[str, Any]:
-    """Give what makes an entry the next one: number, time, user and parent."""
+    """Return the link fields of the next entry: number, time, user and parent."""
     return {
         "number": len(before) + 1,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -62,37 +62,35 @@ def next_after(before: Sequence[Link]) -> dict[str, Any]:
 
 
 def read(lines: Sequence[str], make: Callable[..., Entry], *, thing: str, hint: str) -> tuple[Entry, ...]:
-    """Read entries and follow their hashes from the first to the last.
+    """Read entries and verify their hash chain.
 
     Parameters
     ----------
     make
-        From the fields of a line to an entry.
+        Builds an entry from the fields of a line.
     thing, hint
-        What the lines are, and what to do where they are not as they were written.
+        Name of the log, and what to do if it was changed.
 
     Raises
     ------
     CheckFailed
-        An entry was changed, or one is missing.
+        An entry was changed or is missing.
     """
-    found: list[Entry] = []
+    entries: list[Entry] = []
     for number, line in enumerate(lines, start=1):
-        changed = CheckFailed(
-            f"{thing}: entry {number} is not as it was written, or one before it is missing", hint=hint
-        )
+        changed = CheckFailed(f"{thing}: entry {number} was changed, or an earlier entry is missing", hint=hint)
         try:
             entry = make(**json.loads(line))
         except (ValueError, TypeError, KeyError) as error:
             raise changed from error
-        if (entry.number, entry.parent) != (number, found[-1].sha256 if found else START):
+        if (entry.number, entry.parent) != (number, entries[-1].sha256 if entries else START):
             raise changed
-        found.append(entry)
-    return tuple(found)
+        entries.append(entry)
+    return tuple(entries)
 
 
 def user() -> str:
-    """Name who runs the command."""
+    """Return the name of the user who runs the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

@@ -1,7 +1,7 @@
-"""Which version is in production, and how it came to be: aliases in the registry, with a history that only grows.
+"""Aliases of the registered model (champion, challenger) and the append-only history of their moves.
 
-MLflow moves an alias without a trace. Here each move is an entry of the registered model's tags,
-and they make a chain.
+MLflow keeps no record of alias moves. Here each move is an entry in the registered model's tags,
+and the entries form a hash chain.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class AliasMove(hash_chain.Link):
     Attributes
     ----------
     version, before
-        Where the alias points to now, and where it did; None for the first.
+        Version that the alias points to from now on, and the previous one; None for the first move.
     figures, hashes
-        What the decision rests on: metrics of the verdict; bundle, data, catalogue and rows.
+        Evidence for the decision: its metrics; hashes of bundle, data, catalogue and rows.
     """
 
     action: Action
@@ -43,7 +43,7 @@ class AliasMove(hash_chain.Link):
 
 @dataclass(frozen=True)
 class AliasState:
-    """Where the aliases of a registered model point to, and every move that led there."""
+    """Current aliases of a registered model, and the history of their moves."""
 
     aliases: dict[str, str]
     history: tuple[AliasMove, ...]
@@ -57,43 +57,43 @@ class AliasState:
         return self.aliases.get(CHALLENGER)
 
     def earlier_champion(self) -> str:
-        """Give the version that was champion before the present one.
+        """Return the version that was champion before the current one.
 
-        A rollback takes the last promotion back, so a second one goes a step further.
+        A rollback undoes the last promotion, so a second rollback undoes the promotion before it.
 
         Raises
         ------
         ScorerError
-            There was none.
+            There is no earlier champion.
         """
         stack: list[str] = []
         for entry in self.history:
             if entry.alias == CHAMPION:
                 stack = stack[:-1] if entry.action == "rollback" else [*stack, entry.version]
         if len(stack) < 2:
-            now = f"version {self.champion} is the first" if self.champion else "there is none at all"
-            raise ScorerError(f"no earlier champion to go back to: {now}", hint="Promote another version instead.")
+            now = f"version {self.champion} is the first" if self.champion else "there is no champion"
+            raise ScorerError(f"no earlier champion to roll back to: {now}", hint="Promote another version instead.")
         return stack[-2]
 
 
-def standing(registry: RegistryParams) -> AliasState:
-    """Read the aliases and their history.
+def alias_state(registry: RegistryParams) -> AliasState:
+    """Read the current aliases and their history.
 
     Raises
     ------
     ScorerError
         Nothing is registered under this name.
     CheckFailed
-        The history is not as it was written.
+        The history was changed.
     UnavailableError
         The store cannot be reached.
     """
     require_trained(f"model '{registry.name}'")
     with store(write=False) as client:
-        return _standing(client, registry.name)
+        return _alias_state(client, registry.name)
 
 
-def move(
+def move_alias(
     action: Action,
     alias: str,
     version: str,
@@ -104,31 +104,31 @@ def move(
     figures: dict[str, Any] | None = None,
     hashes: dict[str, str] | None = None,
 ) -> AliasState:
-    """Point an alias to a version and write the entry for it; both or neither.
+    """Point an alias to a version and append the move to the history, atomically.
 
     Parameters
     ----------
     seen
-        The standing that the decision rests on.
+        The alias state that the decision is based on.
 
     Returns
     -------
-    Standing
-        As it is now.
+    AliasState
+        The new state.
 
     Raises
     ------
     ScorerError
         There is no such version.
     UnavailableError
-        Another move came between, or the store cannot be written.
+        The aliases were moved in the meantime, or the store cannot be written.
     """
     with store(write=True) as client:
-        now = _standing(client, registry.name)
+        now = _alias_state(client, registry.name)
         if now != seen:
             raise UnavailableError(
                 f"the champion or challenger of '{registry.name}' changed while this command ran",
-                hint="Run the command again: it will judge by the models as they are now.",
+                hint="Run the command again: it will compare with the current champion.",
             )
         registered = version_of(client, version, registry.name)
         entry = AliasMove(
@@ -146,7 +146,7 @@ def move(
 
 
 def _write(client: Any, name: str, entry: AliasMove) -> None:
-    """Entry first, then the alias; where that fails the entry is taken away again."""
+    """Write the entry, then the alias; remove the entry again if moving the alias fails."""
     tag = f"{_TAG}{entry.number:06}"
     client.set_registered_model_tag(name, tag, entry.line)
     try:
@@ -156,7 +156,7 @@ def _write(client: Any, name: str, entry: AliasMove) -> None:
         raise
 
 
-def _standing(client: Any, name: str) -> AliasState:
+def _alias_state(client: Any, name: str) -> AliasState:
     model = registered_model(client, name)
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
     lines = [model.tags[tag] for tag in sorted(model.tags) if tag.startswith(_TAG)]
@@ -164,12 +164,12 @@ def _standing(client: Any, name: str) -> AliasState:
 
 
 def history(lines: Sequence[str], *, thing: str) -> tuple[AliasMove, ...]:
-    """Read the moves of aliases, the first one first.
+    """Read the history of alias moves, oldest first.
 
     Raises
     ------
     CheckFailed
-        An entry was changed, or one is missing.
+        An entry was changed or is missing.
     """
     hint = "Find out who changed it; compare the registry's tags with models/history.jsonl."
     return hash_chain.read(lines, AliasMove, thing=thing, hint=hint)

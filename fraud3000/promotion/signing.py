@@ -1,4 +1,4 @@
-"""Signs the files that say which model serves, and checks the signatures, by a key from the environment."""
+"""Sign model pointer files and verify their signatures with a key from the environment (HMAC-SHA-256)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PREFIX = "hmac-sha256:"
 
 @dataclass(frozen=True)
 class SigningKeys:
-    """The key that signs, and an older one whose signatures are still accepted.
+    """Current signing key, and an old key whose signatures are still accepted.
 
     Attributes
     ----------
     current
-        Signs, and checks signatures.
+        Signs and verifies.
     old
-        Only checks signatures, while the key is rotated; None otherwise.
+        Only verifies, during key rotation; otherwise None.
 
     Examples
     --------
@@ -41,23 +41,23 @@ class SigningKeys:
     old: bytes | None
 
     def sign(self, content: Mapping[str, str]) -> str:
-        """Compute the signature of a file's fields: HMAC-SHA-256 over their names and values, in order of the names."""
+        """Return the HMAC-SHA-256 signature of a file's fields, sorted by name."""
         return _signature(self.current, content)
 
     def accepts(self, signature: object, content: Mapping[str, str]) -> bool:
-        """Whether a signature is that of the fields, by the current or the old key; compared in constant time."""
+        """Return whether the current or the old key made the signature of the fields; constant-time comparison."""
         keys = [key for key in (self.current, self.old) if key is not None]
         text = signature.encode() if isinstance(signature, str) else b""
         return any(hmac.compare_digest(text, _signature(key, content).encode()) for key in keys)
 
 
 def keys_from(environ: Mapping[str, str]) -> SigningKeys | None:
-    """Read the signing keys from variables, or from the files that they name; None if no key is set.
+    """Read the signing keys from environment variables, or from the files they name; None if no key is set.
 
     Raises
     ------
     ParamsError
-        A key is too short, or there is only an old one.
+        A key is too short, or only the old key is set.
 
     Examples
     --------

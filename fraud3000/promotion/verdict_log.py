@@ -1,7 +1,7 @@
-"""Every verdict of the gate, accepted or not, in a dry run or not: how often rows were asked, and which recipes passed.
+"""Append-only log of all promotion verdicts, dry runs included: how often rows were used, and which recipes passed.
 
-A level holds for one verdict. Of many on the same rows the best looks better than it is, so their number is kept: as
-tags of the registered model, a chain like the moves of an alias.
+A significance level holds for one verdict. Repeated verdicts on the same rows inflate the best result, so the log counts
+them. It is stored in the registered model's tags as a hash chain, like the alias moves.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _TAG = "verdict."
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedVerdict(hash_chain.Link):
-    """One verdict.
+    """Log entry of one verdict.
 
     Attributes
     ----------
     version, champion
-        Who was judged, and against which champion; None where there was none.
+        The candidate, and the champion it was compared with; None if there was no champion.
     rows
-        SHA-256 of the rows and labels that it rests on; None where a recipe was recognised and no row was asked.
+        SHA-256 of the rows and labels used; None if the recipe had been accepted before and no row was used.
     recipe
-        SHA-256 of how the version was made; None for versions of earlier releases.
+        SHA-256 of the recipe of the version; None for versions of earlier releases.
     failed
-        The checks that did not hold.
+        Names of the failed checks.
     """
 
     version: str
@@ -41,44 +41,44 @@ class LoggedVerdict(hash_chain.Link):
     failed: tuple[str, ...]
 
     @classmethod
-    def of(cls, **told: Any) -> LoggedVerdict:
-        """Make one of the fields of a line of JSON."""
-        return cls(**told | {"failed": tuple(told["failed"])})
+    def from_fields(cls, **fields: Any) -> LoggedVerdict:
+        """Build an entry from the fields of a JSON line."""
+        return cls(**fields | {"failed": tuple(fields["failed"])})
 
 
-def recorded(registry: RegistryParams) -> tuple[LoggedVerdict, ...]:
-    """Read every verdict, the first one first.
+def read_verdicts(registry: RegistryParams) -> tuple[LoggedVerdict, ...]:
+    """Read all verdicts, oldest first.
 
     Raises
     ------
     ScorerError
         Nothing is registered under this name.
     CheckFailed
-        They are not as they were written.
+        The log was changed.
     UnavailableError
         The store cannot be reached.
     """
     with store(write=False) as client:
-        return _recorded(client, registry.name)
+        return _read_verdicts(client, registry.name)
 
 
-def judged_as(every: Sequence[LoggedVerdict], recipe: str | None, champion: str | None) -> str | None:
-    """Name the version by which a recipe was judged, where that still says something; None where it does not.
+def accepted_version(verdicts: Sequence[LoggedVerdict], recipe: str | None, champion: str | None) -> str | None:
+    """Return the version whose accepted verdict on a recipe is still valid; None if there is none.
 
-    It does where the champion is of this recipe, or was what the recipe was accepted against.
+    A verdict is valid if the current champion has this recipe, or is the champion that the recipe was accepted against.
 
     Parameters
     ----------
     champion
-        The version that is champion now.
+        The current champion.
     """
-    accepted = [one for one in every if one.accept and one.recipe == recipe and recipe is not None]
-    if not any(champion in (one.version, one.champion) for one in accepted):
+    accepted = [verdict for verdict in verdicts if verdict.accept and verdict.recipe == recipe and recipe is not None]
+    if not any(champion in (verdict.version, verdict.champion) for verdict in accepted):
         return None
-    return next(one.version for one in reversed(accepted) if one.rows is not None)
+    return next(verdict.version for verdict in reversed(accepted) if verdict.rows is not None)
 
 
-def record(
+def append_verdict(
     registry: RegistryParams,
     *,
     version: str,
@@ -87,21 +87,21 @@ def record(
     recipe: str | None,
     failed: tuple[str, ...],
 ) -> tuple[LoggedVerdict, ...]:
-    """Add a verdict; it accepts where no check failed.
+    """Append a verdict; it accepts the version if no check failed.
 
     Returns
     -------
-    Every verdict, this one last.
+    All verdicts, the new one last.
 
     Raises
     ------
     CheckFailed
-        Those before are not as they were written.
+        The log was changed.
     UnavailableError
         The store cannot be written.
     """
     with store(write=True) as client:
-        before = _recorded(client, registry.name)
+        before = _read_verdicts(client, registry.name)
         verdict = LoggedVerdict(
             **hash_chain.next_after(before),
             version=version,
@@ -115,11 +115,11 @@ def record(
     return (*before, verdict)
 
 
-def _recorded(client: Any, name: str) -> tuple[LoggedVerdict, ...]:
+def _read_verdicts(client: Any, name: str) -> tuple[LoggedVerdict, ...]:
     tags = registered_model(client, name).tags
     return hash_chain.read(
         [tags[tag] for tag in sorted(tags) if tag.startswith(_TAG)],
-        LoggedVerdict.of,
+        LoggedVerdict.from_fields,
         thing=f"the verdicts on '{name}'",
-        hint="Find out who changed the registry's tags; how often rows were asked can no longer be told.",
+        hint="Find out who changed the registry's tags; how often the rows were used is no longer known.",
     )

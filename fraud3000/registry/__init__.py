@@ -4,7 +4,7 @@ The only package that imports MLflow. `connection.py` opens the store, `models.p
 records trainings and evaluations.
 """
 
-from fraud3000.registry.connection import STORE, is_installed, is_server, require, require_trained, store
+from fraud3000.registry.connection import STORE, is_installed, is_server, require_trained, require_writable, store
 from fraud3000.registry.models import (
     BUNDLE_TAG,
     CHALLENGER,
@@ -20,7 +20,7 @@ from fraud3000.registry.runs import (
     RunTree,
     TrainingRun,
     log_evaluation,
-    log_family,
+    log_run_tree,
     log_training,
     logged_evaluation,
 )
@@ -37,13 +37,13 @@ __all__ = [
     "is_installed",
     "is_server",
     "log_evaluation",
-    "log_family",
+    "log_run_tree",
     "log_training",
     "logged_evaluation",
     "registered_model",
-    "require",
     "require_registered",
     "require_trained",
+    "require_writable",
     "resolve",
     "store",
     "version_of",

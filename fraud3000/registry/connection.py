@@ -1,4 +1,4 @@
-"""Connection to the MLflow store: probed first, quiet, and its errors raised as ours."""
+"""Connect to the MLflow store: probe it first, silence it, and convert its errors."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _SECONDS_TO_WAIT = 5.0
 
 
 def is_server() -> bool:
-    """Whether the registry is a server, so that other machines may move its aliases."""
+    """Return whether the registry is a server, so that other machines may move its aliases."""
     return os.environ.get("MLFLOW_TRACKING_URI", "").startswith(("http://", "https://"))
 
 
 def is_installed() -> bool:
-    """Whether this installation can ask a registry at all: one that only serves has no MLflow."""
+    """Return whether MLflow is installed; an installation that only serves does not need it."""
     return importlib.util.find_spec("mlflow") is not None
 
 
-def require(registry: RegistryParams) -> None:
-    """Ask the store for an answer before work whose result it is to keep; a store not made yet is no fault.
+def require_writable(registry: RegistryParams) -> None:
+    """Check that the store is writable before long work; a store that does not exist yet is created later.
 
     Raises
     ------
@@ -55,28 +55,33 @@ def require(registry: RegistryParams) -> None:
         client.get_experiment_by_name(registry.experiment)
 
 
-def require_trained(wanted: str) -> None:
-    """Refuse where nothing was ever registered, before MLflow makes an empty store.
+def require_trained(model: str) -> None:
+    """Refuse if nothing was ever registered, before MLflow creates an empty store.
+
+    Parameters
+    ----------
+    model
+        Name of the requested model in the error.
 
     Raises
     ------
     ScorerError
-        Naming what is wanted.
+        The store does not exist.
     """
-    place = _store_file()
-    if place is not None and place.parent.is_dir() and not place.exists():
-        raise ScorerError(f"no {wanted}: nothing is registered here, there is no {place}", hint=TRAIN_HINT)
+    path = _store_file()
+    if path is not None and path.parent.is_dir() and not path.exists():
+        raise ScorerError(f"no {model}: nothing is registered here, there is no {path}", hint=TRAIN_HINT)
 
 
-_EXPORTED = "Put the models folder of a workspace here in which `fraud3000 promote` made a champion."
+_EXPORTED = "Copy the models folder of a workspace here in which `fraud3000 promote` promoted a champion."
 TRAIN_HINT = "Run `fraud3000 train` first, in the same folder."
 
 
 @contextlib.contextmanager
 def store(*, write: bool) -> Iterator[Any]:
-    """Give a client of the store, with MLflow kept quiet, impatient, and its errors told as ours."""
+    """Yield a client of the store; MLflow is silenced, its timeouts are short, and its errors are converted to ours."""
     if not is_installed():
-        raise ScorerError("the registry cannot be asked: MLflow is not installed here", hint=_EXPORTED)
+        raise ScorerError("the registry cannot be read: MLflow is not installed", hint=_EXPORTED)
     environment = {name: value for name, value in _SETTINGS.items() if name not in os.environ}
     if _default_store():
         environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path(STORE).resolve()}"
@@ -90,13 +95,14 @@ def store(*, write: bool) -> Iterator[Any]:
 
 
 def _client() -> Iterator[Any]:
+    importlib.import_module("skops.io")  # before MLflow, because it scans every loaded module
     import mlflow
     from sqlalchemy.exc import SQLAlchemyError
 
     for name in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():  # after the import, which sets filters of its own
+        with warnings.catch_warnings():  # after the import, which sets its own filters
             warnings.simplefilter("ignore")
             yield mlflow.MlflowClient()
     except (mlflow.MlflowException, SQLAlchemyError, OSError, ModuleNotFoundError) as error:
@@ -104,7 +110,7 @@ def _client() -> Iterator[Any]:
 
 
 def _store_file() -> Path | None:
-    """The SQLite file that holds the registry, or None where a server or another database does."""
+    """Return the SQLite file of the registry; None if the registry is a server or another database."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE}"
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
@@ -114,7 +120,7 @@ def _default_store() -> bool:
 
 
 def _probe(uri: str, *, write: bool) -> None:
-    """Find out at once what MLflow would retry for minutes: a SQLite file that is locked or cannot be opened."""
+    """Detect a locked or unreadable SQLite file at once, which MLflow would retry for minutes."""
     if not uri.startswith("sqlite:///"):
         return
     path = Path(uri.removeprefix("sqlite:///"))
@@ -131,9 +137,9 @@ _BUSY = "Wait until no other command uses it, or check MLFLOW_TRACKING_URI; then
 
 
 def _unreachable(reason: str, *, hint: str = _BUSY) -> UnavailableError:
-    place = re.sub(r"//[^/@\s]*@", "//", os.environ.get("MLFLOW_TRACKING_URI", STORE))
+    location = re.sub(r"//[^/@\s]*@", "//", os.environ.get("MLFLOW_TRACKING_URI", STORE))
     reason = re.sub(r"//[^/@\s]*@", "//", reason.strip().splitlines()[0] if reason.strip() else "no reason given")[:300]
     return UnavailableError(
-        f"the model registry at {place} cannot be used ({reason})",
+        f"the model registry at {location} cannot be used ({reason})",
         hint=hint,
     )

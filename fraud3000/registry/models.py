@@ -1,4 +1,4 @@
-"""Registered models: versions, aliases, and their bundles compared with what was registered."""
+"""Resolve registered versions and aliases to bundles, and verify the bundles against the registry."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ BUNDLE_TAG = "bundle_sha256"
 def resolve(model: str, registry: RegistryParams, workspace: Path) -> tuple[str, Path]:
     """Find a model's version and its bundle's folder.
 
-    The workspace's own copy under ``models/<version>`` is taken where it is what was registered;
-    where there is none it is fetched from the registry.
+    The workspace's copy under ``models/<version>`` is used if it is the registered bundle;
+    if there is no copy, it is fetched from the registry.
 
     Parameters
     ----------
@@ -33,25 +33,25 @@ def resolve(model: str, registry: RegistryParams, workspace: Path) -> tuple[str,
     Raises
     ------
     ScorerError
-        There is no such model, or the workspace's copy, or what was fetched, is not what was registered.
+        There is no such model, or the workspace's copy or the fetched bundle is not the registered one.
     UnavailableError
         The store cannot be reached.
     """
     if model not in (CHAMPION, CHALLENGER) and not model.isdecimal():
         raise ScorerError(f"no model '{model}'", hint="Name champion, challenger or the number of a version.")
-    require_trained(_said(model))
+    require_trained(_description(model))
     with store(write=False) as client:
-        found = version_of(client, model, registry.name)
-        folder, registered = workspace / "models" / str(found.version), _bundle_hash(found)
+        version = version_of(client, model, registry.name)
+        folder, registered = workspace / "models" / str(version.version), _bundle_hash(version)
         if folder.exists():
-            _check_copy(folder, str(found.version), registered)
+            _check_copy(folder, str(version.version), registered)
         else:
-            _fetch(f"models:/{registry.name}/{found.version}", folder, registered)
-    return str(found.version), folder
+            _fetch(f"models:/{registry.name}/{version.version}", folder, registered)
+    return str(version.version), folder
 
 
 def require_registered(version: str, folder: Path, registry: RegistryParams) -> None:
-    """Compare a folder with the bundle that was registered as a version, once more before others rely on it.
+    """Check that a folder holds the bundle registered as a version.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def version_of(client: Any, model: str, name: str) -> Any:
     Raises
     ------
     ScorerError
-        There is none.
+        There is no such version.
     """
     from mlflow.exceptions import MlflowException
 
@@ -85,15 +85,15 @@ def version_of(client: Any, model: str, name: str) -> Any:
             raise
         aliases = {}
     hint = "Name --model challenger to use the newest training." if CHALLENGER in aliases else TRAIN_HINT
-    raise ScorerError(f"no {_said(model)} is registered under the name '{name}'", hint=hint)
+    raise ScorerError(f"no {_description(model)} is registered under the name '{name}'", hint=hint)
 
 
-def _said(model: str) -> str:
+def _description(model: str) -> str:
     return f"version {model}" if model.isdecimal() else model
 
 
 def _bundle_hash(version: Any) -> str:
-    """SHA-256 of the bundle that a version was registered with."""
+    """Return the SHA-256 of the bundle that a version was registered with."""
     registered = version.tags.get(BUNDLE_TAG)
     if not registered:
         raise ScorerError(
@@ -106,20 +106,20 @@ def _bundle_hash(version: Any) -> str:
 def _check_copy(folder: Path, version: str, registered: str) -> None:
     if bundle.fingerprint(folder) == registered:
         return
-    bundle.read(folder)  # tells what is wrong with it, where that can be told
+    bundle.read(folder)  # raises a precise error if the bundle is invalid
     raise ScorerError(
-        f"{folder}: a sound bundle, but not the one registered as version {version}",
+        f"{folder}: a valid bundle, but not the one registered as version {version}",
         hint="Move the folder away to have the registered one fetched, or name another model.",
     )
 
 
 def _fetch(source: str, folder: Path, registered: str) -> None:
-    """Download a bundle, and move it to its folder once it is found to be the one that was registered."""
-    with tempfile.TemporaryDirectory() as place, atomic_outputs(folder) as (part,):
-        downloaded = _downloaded(source, Path(place), folder)
+    """Download a bundle, check that it is the registered one, and move it to its folder."""
+    with tempfile.TemporaryDirectory() as temporary, atomic_outputs(folder) as (part,):
+        downloaded = _download(source, Path(temporary), folder)
         if bundle.fingerprint(downloaded) != registered:
             raise ScorerError(
-                f"the registry's files of version {folder.name} hold another bundle than was registered "
+                f"the registry's files of version {folder.name} hold a different bundle than the registered one "
                 f"(SHA-256 {bundle.fingerprint(downloaded)[:12] or 'missing'} instead of {registered[:12]})",
                 hint="Find out who changed the artifacts. Restore them, name another version, or train again.",
             )
@@ -127,30 +127,30 @@ def _fetch(source: str, folder: Path, registered: str) -> None:
         shutil.copytree(downloaded, part)
 
 
-def _downloaded(source: str, place: Path, folder: Path) -> Path:
+def _download(source: str, target: Path, folder: Path) -> Path:
     import mlflow
 
     try:
-        fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{source}/artifacts", dst_path=str(place)))
+        fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{source}/artifacts", dst_path=str(target)))
         (only,) = fetched.iterdir()
     except (OSError, ValueError, mlflow.MlflowException) as error:
-        if not _says_gone(error):
+        if not _is_missing(error):
             raise
         raise ScorerError(
-            f"the bundle of version {folder.name} is gone: neither {folder} nor the registry's files have it",
+            f"the bundle of version {folder.name} is missing: neither {folder} nor the registry's files have it",
             hint="Copy the folder back, name another version, or `fraud3000 promote --rollback` if it is the champion.",
         ) from error
     return only
 
 
-def _says_gone(error: Exception) -> bool:
-    """Whether files are not there, other than that a store cannot be reached."""
+def _is_missing(error: Exception) -> bool:
+    """Return whether an error means missing files, not an unreachable store."""
     absent = getattr(error, "error_code", None) == NOT_FOUND
     return absent or type(error) in {OSError, ValueError, FileNotFoundError, NotADirectoryError}
 
 
 def registered_model(client: Any, name: str) -> Any:
-    """Find a registered model: its aliases, and its tags.
+    """Return a registered model with its aliases and tags.
 
     Raises
     ------

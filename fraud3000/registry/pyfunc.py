@@ -1,4 +1,4 @@
-"""The registered model as MLflow loads it, from this code and the bundle beside it: no pickle."""
+"""MLflow pyfunc model: loads the scorer from this code and the logged bundle; no pickle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fraud3000.registry import BUNDLE_TAG
 
 
 class ScorerModel(PythonModel):
-    """Scores a table of features through MLflow's own interface."""
+    """Score a table of features through MLflow's model interface."""
 
     _skip_type_hint_validation = True  # the signature checks the columns; MLflow cannot read our annotations
 
@@ -30,12 +30,12 @@ class ScorerModel(PythonModel):
         self.scorer = Scorer.load(folder)
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, ARG002
-        """Calibrated probability of fraud for each row of a pandas frame with the model's columns."""
+        """Return the calibrated probability of fraud for each row of a pandas frame with the model's columns."""
         return self.scorer.score(pl.from_pandas(model_input))
 
 
 def _logged_hash(model: Path) -> Any:
-    """SHA-256 of the bundle that the model of a folder was logged with."""
+    """Return the SHA-256 of the bundle that a logged model refers to."""
     return (Model.load(str(model)).metadata or {}).get(BUNDLE_TAG)
 
 

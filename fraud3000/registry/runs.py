@@ -1,4 +1,4 @@
-"""MLflow runs: trainings, backtests, searches, and evaluations added to a training's run."""
+"""Log MLflow runs: trainings, backtests, searches, and evaluations in a training's run."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from fraud3000.registry.models import BUNDLE_TAG, CHALLENGER, version_of
 
 ARTIFACTS = "mlartifacts"
 LONGEST_DESCRIPTION = 5_000
-"""What MLflow's stores hold of a version's description."""
+"""Longest version description that MLflow's stores accept."""
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a training has to tell the registry.
+    """Content of a training run.
 
     Attributes
     ----------
     bundle
-        The folder that the scorer was saved to.
+        Folder of the saved scorer.
     params
         The params, nested as in the file.
     metrics
-        On validation rows.
+        Metrics on validation rows.
     tags
-        Facts to find it by: fingerprint of the data, hash of the catalogue.
+        Tags to find the run by: fingerprint of the data, hash of the catalogue.
     columns
-        The model's inputs with their kinds: integer, numeric, boolean or categorical.
+        The model's input columns with their kinds: integer, numeric, boolean or categorical.
     """
 
     bundle: Path
@@ -46,35 +46,35 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class RunTree:
-    """A run with others below it: a backtest and its folds, a search and its trials.
+    """A run with child runs: a backtest and its folds, a search and its trials.
 
     Attributes
     ----------
     name
-        Of the run, and of the folder of its report.
+        Name of the run and of the folder of its report.
     params
         Nested as in the file.
     below
-        By the name of each run below it: its params, and its metrics.
+        Params and metrics of each child run, by its name.
     report
-        All there is to know, JSON-ready.
+        The full report, JSON-ready.
     """
 
     name: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
-    below: Mapping[str, tuple[Mapping[str, Any], Mapping[str, float]]]
+    children: Mapping[str, tuple[Mapping[str, Any], Mapping[str, float]]]
     report: Mapping[str, Any]
 
 
 def log_training(training: TrainingRun, registry: RegistryParams) -> str:
-    """Record a training and register its bundle as a new version, the challenger from now on.
+    """Log a training and register its bundle as a new version with the alias challenger.
 
     Returns
     -------
     str
-        The version. Where the recording fails or is interrupted, nothing stays registered.
+        The version. If logging fails or is interrupted, nothing stays registered.
 
     Raises
     ------
@@ -92,8 +92,8 @@ def log_training(training: TrainingRun, registry: RegistryParams) -> str:
             return _register(client, registry.name, logged, run.info.run_id, tags)
 
 
-def log_family(family: RunTree, registry: RegistryParams) -> None:
-    """Record a run and those below it.
+def log_run_tree(run_tree: RunTree, registry: RegistryParams) -> None:
+    """Log a run with its child runs.
 
     Raises
     ------
@@ -104,11 +104,11 @@ def log_family(family: RunTree, registry: RegistryParams) -> None:
         import mlflow
 
         experiment = _experiment(client, registry.experiment)
-        with mlflow.start_run(experiment_id=experiment, run_name=family.name, tags=dict(family.tags)) as run:
-            mlflow.log_params(_flat(family.params))
-            mlflow.log_metrics(dict(family.metrics))
-            client.log_dict(run.info.run_id, dict(family.report), f"{family.name}/metrics.json")
-            for name, (params, metrics) in family.below.items():
+        with mlflow.start_run(experiment_id=experiment, run_name=run_tree.name, tags=dict(run_tree.tags)) as run:
+            mlflow.log_params(_flat(run_tree.params))
+            mlflow.log_metrics(dict(run_tree.metrics))
+            client.log_dict(run.info.run_id, dict(run_tree.report), f"{run_tree.name}/metrics.json")
+            for name, (params, metrics) in run_tree.children.items():
                 with mlflow.start_run(experiment_id=experiment, run_name=name, nested=True):
                     mlflow.log_params(_flat(params))
                     mlflow.log_metrics(dict(metrics))
@@ -123,14 +123,14 @@ def log_evaluation(
     texts: Mapping[str, str] | None = None,
     description: str | None = None,
 ) -> None:
-    """Add an evaluation's metrics (those that could be computed) and its report to the version's run.
+    """Log an evaluation's metrics (if they could be computed) and its report in the version's run.
 
     Parameters
     ----------
     texts
-        Further files by their path among the run's artifacts.
+        Further text artifacts by their path in the run.
     description
-        What the registry shows beside the version; cut at `LONGEST_DESCRIPTION` characters.
+        Description of the version; truncated to `LONGEST_DESCRIPTION` characters.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def _ensure_name(client: Any, name: str) -> None:
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested keys joined by dots.
+    """Flatten nested keys, joined by dots.
 
     Examples
     --------
@@ -223,11 +223,11 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 _EVALUATION = "reports/metrics.json"
-_TOLD = {"metrics", "floors", "test_span", "model_as_of", "rows_sha256", "data_fingerprint", "catalogue_hash"}
+_REQUIRED_KEYS = {"metrics", "floors", "test_span", "model_as_of", "rows_sha256", "data_fingerprint", "catalogue_hash"}
 
 
 def logged_evaluation(version: str, registry: RegistryParams) -> dict[str, Any] | None:
-    """Read what `evaluate` found of a version; None where it was never evaluated, or by one that told less.
+    """Read the logged report of `evaluate` on a version; None if there is none, or one of an older format.
 
     Raises
     ------
@@ -245,4 +245,4 @@ def logged_evaluation(version: str, registry: RegistryParams) -> dict[str, Any] 
         if _EVALUATION not in [file.path for file in client.list_artifacts(run_id, folder)]:
             return None
         report = dict(mlflow.artifacts.load_dict(f"runs:/{run_id}/{_EVALUATION}"))
-        return report if set(report) >= _TOLD else None
+        return report if set(report) >= _REQUIRED_KEYS else None

@@ -37,7 +37,7 @@ class Evidence:
     scored
         SCORED rows of the test split, with the categorical columns of the data beside them.
     importance
-        As `fraud3000.models.training.importance.permutation` gives it.
+        As `fraud3000.models.training.importance.permutation_importance` gives it.
     scorer
         The model.
     params

@@ -13,7 +13,7 @@ import polars as pl
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from fraud3000.metrics.calibration import log_odds
-from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.catalogue import display_name
 from fraud3000.report import strokes
 from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, Picture, Sheet
 from fraud3000.report.formatting import GAP, day, number, per_day, percent
@@ -256,7 +256,7 @@ def folds(table: pl.DataFrame, metrics: list[str], title: str) -> Picture:
             if f"{name}_ceiling" in table.columns:
                 for where, most in zip(place, table[f"{name}_ceiling"].to_numpy(), strict=True):
                     axes.plot([where - 0.36, where + 0.36], [most, most], color=FLOOR, linewidth=3)
-            axes.set_title(words(name), fontsize="medium", color=INK, loc="left", fontweight="bold")
+            axes.set_title(display_name(name), fontsize="medium", color=INK, loc="left", fontweight="bold")
             axes.set_xlim(-0.6, table.height - 0.4)
             axes.set_ylim(0, 1)
             axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))

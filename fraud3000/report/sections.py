@@ -213,17 +213,17 @@ def _scores(evidence: Evidence) -> Section:
 
 def figures(evidence: Evidence) -> Shown:
     """Lay out every metric with its interval and its best floor."""
-    from fraud3000.metrics.catalogue import words
+    from fraud3000.metrics.catalogue import display_name
 
     rows = []
     for name, entry in evidence.metrics["metrics"].items():
         if entry["value"] is None:
-            rows.append((words(name).strip(), "–", "", "", entry["reason"]))
+            rows.append((display_name(name).strip(), "–", "", "", entry["reason"]))
             continue
         ends = f"{number(entry['low'])} – {number(entry['high'])}" if entry.get("low") is not None else ""
         floor = best_floor(evidence.metrics, name)
         notes = [f"by {entry['by']}" if "by" in entry else entry.get("reason", "")]
         notes += [f"ceiling {number(entry['ceiling'])}"] if "ceiling" in entry else []
         said = f"{number(floor[1])} {FLOORS[floor[0]]}" if floor else ""
-        rows.append((words(name).strip(), number(entry["value"]), ends, said, ", ".join(notes)))
+        rows.append((display_name(name).strip(), number(entry["value"]), ends, said, ", ".join(notes)))
     return Shown(("metric", "value", "95 % interval", "best floor", "note"), tuple(rows))

@@ -40,7 +40,7 @@ def missing(scored: pl.DataFrame, *needs: str) -> str | None:
     >>> missing(rows, "rows", "frauds")
     'no known fraud'
     """
-    sample = ScoredArrays.of(scored)
+    sample = ScoredArrays.from_frame(scored)
     return next((reason for need in needs for met, reason in [NEEDS[need]] if not met(sample)), None)
 
 
@@ -60,21 +60,21 @@ def precision_recall(scored: pl.DataFrame, evaluate: EvaluateModelParams) -> pl.
     >>> curve.select("recall", "precision").row(-1), curve["precision"][0]
     ((1.0, 0.6666666666666666), 1.0)
     """
-    sample = ScoredArrays.of(scored)
+    sample = ScoredArrays.from_frame(scored)
     recall = np.arange(1, POINTS + 1) / POINTS
     ends = corners(sample.score, sample.fraud)
 
     def precision(draw: Draw) -> FloatArray:
-        return precision_at(Curve.sorted(ends, sample.fraud, draw.weight), recall)
+        return precision_at(Curve.from_sorted(ends, sample.fraud, draw.weight), recall)
 
     low, high = _bands(precision, sample, evaluate)
     return pl.DataFrame(
         {
             "recall": recall,
-            "precision": precision_at(Curve.of(sample.score, sample.fraud), recall),
+            "precision": precision_at(Curve.from_rows(sample.score, sample.fraud), recall),
             "low": low,
             "high": high,
-            "largest_amount": precision_at(Curve.of(sample.amount, sample.fraud), recall),
+            "largest_amount": precision_at(Curve.from_rows(sample.amount, sample.fraud), recall),
             "random": np.full(POINTS, sample.frauds / sample.rows),
         },
         nan_to_null=True,
@@ -86,7 +86,7 @@ def precision_at(curve: Curve, recall: FloatArray) -> FloatArray:
 
     Examples
     --------
-    >>> curve = Curve.of(np.array([0.9, 0.8, 0.7]), np.array([1.0, 0.0, 1.0]))
+    >>> curve = Curve.from_rows(np.array([0.9, 0.8, 0.7]), np.array([1.0, 0.0, 1.0]))
     >>> precision_at(curve, np.array([0.5, 1.0])).round(3).tolist()
     [1.0, 0.667]
     """
@@ -132,7 +132,7 @@ def workload(scored: pl.DataFrame, evaluate: EvaluateModelParams, *, marks: Sequ
     >>> workload(scored, EvaluateModelParams(replicates=20), marks=[250]).filter(alerts=250).select("frauds", "money").row(0)
     (0.5, 0.75)
     """
-    sample, rows = ScoredArrays.of(scored), _acted_on(scored)
+    sample, rows = ScoredArrays.from_frame(scored), _acted_on(scored)
     alerts = _grid(rows, marks)
     found = np.flatnonzero(sample.fraud)
     columns: dict[str, FloatArray] = {"alerts": alerts, "threshold": _thresholds(rows, "score", alerts)}
@@ -216,7 +216,7 @@ def calibration(scored: pl.DataFrame) -> pl.DataFrame:
     >>> calibration(scored).select("rows", "frauds", pl.col("observed").round(3)).rows()
     [(90, 10, 0.111), (20, 18, 0.9)]
     """
-    sample = ScoredArrays.of(scored)
+    sample = ScoredArrays.from_frame(scored)
     bins = min(BINS, int(min(sample.frauds, sample.score.sum()) // FEWEST_EXPECTED))
     ordered = pl.DataFrame({"score": sample.score, "fraud": sample.fraud.astype(np.int64)}).reverse()
     before = (pl.col("score").cum_sum() - pl.col("score")) / pl.col("score").sum()
@@ -265,7 +265,7 @@ def distribution(scored: pl.DataFrame, bins: int = 40) -> pl.DataFrame:
     >>> distribution(scored, bins=2).select("frauds", "legitimate_share").rows()
     [(0, 1.0), (1, 0.0)]
     """
-    sample = ScoredArrays.of(scored)
+    sample = ScoredArrays.from_frame(scored)
     odds = log_odds(sample.score)
     first, last = float(odds.min()), float(odds.max())
     edges = np.linspace(first, last if last > first else first + 1, bins + 1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.catalogue import display_name
 from fraud3000.report import plots
 from fraud3000.report.formatting import day, number, span
 from fraud3000.report.section import Section, Shown, without
@@ -103,4 +103,4 @@ def _shown(content: Mapping[str, Any], data: pl.DataFrame) -> Shown:
         found = [content["metrics"][name][what] for name in names]
         if any(value is not None for value in found):
             rows.append((label, "", "", *("–" if value is None else number(value) for value in found)))
-    return Shown(("test from", "transactions", "frauds", *map(words, names)), tuple(rows))
+    return Shown(("test from", "transactions", "frauds", *map(display_name, names)), tuple(rows))

@@ -30,7 +30,7 @@ from fraud3000.service.journal.operator_entries import AcknowledgementEntry, Rep
 from fraud3000.service.journal.repair import Corrections, find_wrong_times, newest_transaction_time
 from fraud3000.signals import uninterrupted
 from fraud3000.stages.keys import card_names_loader
-from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.service_store import checkpoint_file, open_journal, service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
@@ -54,7 +54,7 @@ def verify(params: Params) -> Summary:
     root = service_folder(params)
     if not (root / "journal.db").exists():
         return _verify_without_journal(params, checkpoints)
-    with closing(open_journal(params)) as journal, doing("verifying seals"):
+    with closing(open_journal(params)) as journal, show_status("verifying seals"):
         problems = [f"{checkpoint_file(params).path}: line {line} was altered" for line in checkpoints.damaged]
         problems += [_missing_journal(lost) for lost in missing_journals(journal, checkpoints, journal.mark.read())]
         claims = journal_claims(journal, checkpoints)
@@ -117,7 +117,7 @@ def acknowledge(params: Params, reason: str) -> Summary:
     checkpoints = checkpoint_file(params)
     if not root.exists() and not checkpoints.read().verified:
         raise DataError(f"{root}: has no service journal", hint="Check serve.store in the params file.")
-    with closing(DataDir(root, checkpoints)) as folder, uninterrupted(), doing("acknowledging the loss"):
+    with closing(DataDir(root, checkpoints)) as folder, uninterrupted(), show_status("acknowledging the loss"):
         now = microseconds(datetime.now(UTC))
         entry = folder.acknowledge(mask(reason.strip()), user(), now, key=hash_chain.audit_key(os.environ))
         if entry is None:
@@ -158,7 +158,7 @@ def repair(params: Params, reason: str) -> Summary:
     with (
         closing(DataDir(root, checkpoint_file(params))) as folder,
         uninterrupted(),
-        doing("repairing"),
+        show_status("repairing"),
         closing(folder.journal(key=key)) as journal,
     ):
         before = Corrections.from_journal(journal)
@@ -251,9 +251,9 @@ def erase(params: Params, card: str) -> Summary:
     """
     root = service_folder(params)
     open_journal(params).close()  # raises if there is none
-    card_names = CardNameStore(Workspace.of(params).card_names)
+    card_names = CardNameStore(Workspace.from_params(params).card_names)
     name = _first_name(card, params)
-    with closing(DataDir(root, checkpoint_file(params))) as folder, uninterrupted(), doing("erasing"):
+    with closing(DataDir(root, checkpoint_file(params))) as folder, uninterrupted(), show_status("erasing"):
         pending = root / "erasing.json"
         names = json.loads(pending.read_text(encoding="utf-8")) if pending.exists() else {}
         names.setdefault(name, f"erased-{secrets.token_hex(12)}")
@@ -280,7 +280,7 @@ def _first_name(card: str, params: Params) -> str:
     """Return the first name of a card, by its number or by a later name."""
     if mask(card) != card:
         return str(card_names_loader(params)().names(pl.Series([card]))[0])
-    return CardNameStore(Workspace.of(params).card_names).first_names([card]).get(card, card)
+    return CardNameStore(Workspace.from_params(params).card_names).first_names([card]).get(card, card)
 
 
 def _warnings(*, keyed: bool, checkpointed: bool, marked: bool, listed: int) -> tuple[str, ...]:

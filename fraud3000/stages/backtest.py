@@ -1,4 +1,4 @@
-"""Featured rows to a model for each fold, its scores, and what they are worth week by week."""
+"""`backtest`: train and score a model for each fold, and report metrics by fold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fraud3000 import durations, registry
 from fraud3000.data.storage import atomic_write
 from fraud3000.evaluation import rolling_backtest
 from fraud3000.evaluation.rolling_backtest import Fold
-from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.catalogue import display_name
 from fraud3000.models.training import estimators
 from fraud3000.models.training.training_rows import LATER
 from fraud3000.params import Params
@@ -29,82 +29,84 @@ _SHORT = {
     "value_detection_rate": "money",
     "savings": "savings",
 }
-"""The metrics shown by fold, as narrow columns; card precisions stand among them."""
+"""Short names of the metrics in the table by fold; card precisions are shown too."""
 
 
 def backtest(params: Params) -> Summary:
-    """Fit, score and measure fold after fold; write scores, metrics and a picture, all or nothing.
+    """Fit, score and measure each fold; write scores, metrics and a plot atomically.
 
     Raises
     ------
     DataError
-        The features are missing or have no time, or a fold has nothing to learn from or to score.
+        The features are missing or have no time, or a fold has no rows to train on or to score.
     ParamsError
-        Params that the estimator does not take, or folds that have no time to train.
+        The estimator does not take the params, or a fold has no training span.
     UnavailableError
         The registry or the workspace cannot be written.
     """
     estimators.check(params.train)
-    workspace = Workspace.of(params)
-    ground = BacktestData.read(workspace, params)
-    registry.require(params.registry)
-    planned = ground.plan()
+    workspace = Workspace.from_params(params)
+    data = BacktestData.read(workspace, params)
+    registry.require_writable(params.registry)
+    planned = data.plan()
     seeds = params.backtest.seeds or (params.train.seed,)
     runs = [SeedRun(params, seed) for seed in seeds]
-    done = [one for fold in steps(planned, "folds") for one in _each(runs, FoldRows(ground, fold))]
-    content = _content(ground, params, planned, done)
+    results = [result for fold in steps(planned, "folds") for result in _run_seeds(runs, FoldRows(data, fold))]
+    content = _content(data, params, planned, results)
     section = weekly.section(content)
     with atomic_write.atomic_outputs(workspace.backtest) as (folder,):
         folder.mkdir()
         for seed in seeds:
-            scored = pl.concat([one.scored for one in done if one.seed == seed])
+            scored = pl.concat([result.scored for result in results if result.seed == seed])
             scored.write_parquet(folder / _scored_name(seed, seeds))
         (folder / "metrics.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         if section.picture:
             (folder / "weeks.svg").write_text(section.picture.svg, encoding="utf-8")
             (folder / "weeks.png").write_bytes(section.picture.png)
-    registry.log_family(_logged(params, content), params.registry)
-    return _summary(ground, planned, done, content)
+    registry.log_run_tree(_run_tree(params, content), params.registry)
+    return _summary(data, planned, results, content)
 
 
-def _each(runs: list[SeedRun], rows: FoldRows) -> list[FoldResult]:
-    return [run.do(rows) for run in runs]
+def _run_seeds(runs: list[SeedRun], rows: FoldRows) -> list[FoldResult]:
+    return [run.run(rows) for run in runs]
 
 
 def _scored_name(seed: int, seeds: tuple[int, ...]) -> str:
     return "scored.parquet" if seed == seeds[0] else f"scored-{seed}.parquet"
 
 
-def _content(ground: BacktestData, params: Params, planned: tuple[Fold, ...], done: list[FoldResult]) -> dict[str, Any]:
-    """The content of metrics.json; equal runs give equal bytes."""
-    facts = [one.facts for one in done]
+def _content(
+    data: BacktestData, params: Params, planned: tuple[Fold, ...], results: list[FoldResult]
+) -> dict[str, Any]:
+    """Return the content of metrics.json; equal runs give equal bytes."""
+    facts = [result.facts for result in results]
     return {
-        "recipe": rolling_backtest.recipe(params.train, ground.catalogue.hash),
-        "label_date": ground.at.isoformat(),
+        "recipe": rolling_backtest.recipe(params.train, data.catalogue.hash),
+        "label_date": data.label_date.isoformat(),
         "training_labels": "as known when the test begins",
         "compromised_cards": params.backtest.compromised_cards,
         "refit": params.backtest.refit,
         "calibrated": params.backtest.valid is not None,
         "days": params.backtest.test / timedelta(days=1),
         "test_span": as_text((planned[0].test[0], planned[-1].test[1])),
-        "metrics": rolling_backtest.over_folds(facts),
+        "metrics": rolling_backtest.summarize_folds(facts),
         "folds": facts,
     }
 
 
-def _logged(params: Params, content: Mapping[str, Any]) -> registry.RunTree:
+def _run_tree(params: Params, content: Mapping[str, Any]) -> registry.RunTree:
     means = {name: entry["mean"] for name, entry in content["metrics"].items() if entry["mean"] is not None}
     return registry.RunTree(
         name="backtest",
         params={name: part for name, part in params.model_dump(mode="json").items() if name in _PARTS},
         metrics=means,
         tags={"catalogue_hash": content["recipe"]["catalogue_hash"], "label_date": content["label_date"]},
-        below={
-            f"{one['fold']} seed {one['seed']}": (
-                {"seed": one["seed"]},
-                {name: entry["value"] for name, entry in one["metrics"].items() if entry["value"] is not None},
+        children={
+            f"{fold['fold']} seed {fold['seed']}": (
+                {"seed": fold["seed"]},
+                {name: entry["value"] for name, entry in fold["metrics"].items() if entry["value"] is not None},
             )
-            for one in content["folds"]
+            for fold in content["folds"]
         },
         report=content,
     )
@@ -114,29 +116,29 @@ _PARTS = ("prepare", "featurize", "train", "evaluate", "backtest", "policy")
 
 
 def _summary(
-    ground: BacktestData, planned: tuple[Fold, ...], done: list[FoldResult], content: Mapping[str, Any]
+    data: BacktestData, planned: tuple[Fold, ...], results: list[FoldResult], content: Mapping[str, Any]
 ) -> Summary:
-    params, workspace = ground.params, ground.workspace
-    told = params.backtest
-    seeds = told.seeds or (params.train.seed,)
+    params, workspace = data.params, data.workspace
+    section = params.backtest
+    seeds = section.seeds or (params.train.seed,)
     first, last = content["test_span"]
     facts = {
-        "folds": f"{len(planned)} of {_said(told.test)}, {first[:10]} to {last[:10]}",
-        "estimator": estimators.words(params.train),
-        "features": len(ground.catalogue.names),
+        "folds": f"{len(planned)} of {_duration(section.test)}, {first[:10]} to {last[:10]}",
+        "estimator": estimators.describe(params.train),
+        "features": len(data.catalogue.names),
         "training": _training(params),
         "labels in training": content["training_labels"],
         "labels in the tests": f"as known at {content['label_date']}",
-        "calibration and threshold": "none: the order of scores is judged"
-        if told.valid is None
-        else f"set on {_said(told.valid)} before training",
-        "compromised cards": told.compromised_cards,
+        "calibration and threshold": "none: only rankings are measured"
+        if section.valid is None
+        else f"set on {_duration(section.valid)} before training",
+        "compromised cards": section.compromised_cards,
         "seeds": ", ".join(map(str, seeds)),
     }
     return Summary(
         command="backtest",
         facts=facts,
-        tables=(_by_fold(planned, done), _over(content)),
+        tables=(_fold_table(planned, results), _metric_table(content)),
         outputs={
             "scores": str(workspace.backtest / "scored.parquet"),
             "metrics": str(workspace.backtest / "metrics.json"),
@@ -147,35 +149,37 @@ def _summary(
 
 
 def _training(params: Params) -> str:
-    told = params.backtest
-    span = "all rows with history enough" if told.window is None else f"{_said(told.window)}"
-    delay = params.prepare.label_delay if told.delay is None else told.delay
-    again = "anew for each fold" if told.refit else "once, for the first fold"
-    return f"{again}, on {span}, up to {_said(delay)} before the test"
+    section = params.backtest
+    span = "all rows with enough history" if section.window is None else f"{_duration(section.window)}"
+    delay = params.prepare.label_delay if section.delay is None else section.delay
+    refit = "for each fold" if section.refit else "once, for the first fold"
+    return f"{refit}, on {span}, up to {_duration(delay)} before the test"
 
 
-def _said(span: timedelta) -> str:
+def _duration(span: timedelta) -> str:
     return durations.text(int(span.total_seconds()))
 
 
-def _by_fold(planned: tuple[Fold, ...], done: list[FoldResult]) -> Table:
-    shown = {name: short for name in done[0].facts["metrics"] if (short := _short(name))}
+def _fold_table(planned: tuple[Fold, ...], results: list[FoldResult]) -> Table:
+    shown = {name: short for name in results[0].facts["metrics"] if (short := _short(name))}
     lines = []
     for fold in planned:
-        own = [one for one in done if one.fold is fold]
-        facts, learnt = own[0].facts, own[0].facts["training_rows"]
+        own = [result for result in results if result.fold is fold]
+        facts, trained_on = own[0].facts, own[0].facts["training_rows"]
         lines.append(
             (
                 fold.name,
-                f"{learnt['legitimate'] + learnt['fraud']:,}",
-                f"{learnt['fraud']:,}",
+                f"{trained_on['legitimate'] + trained_on['fraud']:,}",
+                f"{trained_on['fraud']:,}",
                 f"{facts['rows']:,}",
                 f"{facts['frauds']:,}",
-                *(_mean([one.facts["metrics"][name]["value"] for one in own]) for name in shown),
-                f"{sum(one.seconds for one in own) / len(own):.1f}",
+                *(_mean([result.facts["metrics"][name]["value"] for result in own]) for name in shown),
+                f"{sum(result.seconds for result in own) / len(own):.1f}",
             )
         )
-    title = "By fold, rows with known labels" + (", mean over seeds" if len({one.seed for one in done}) > 1 else "")
+    title = "By fold, rows with known labels" + (
+        ", mean over seeds" if len({result.seed for result in results}) > 1 else ""
+    )
     columns = ("test from", "train", "frauds", "test", "frauds", *shown.values(), "made in s")
     return Table(title, columns, tuple(lines))
 
@@ -185,36 +189,38 @@ def _short(name: str) -> str | None:
     return f"CP@{k}" if stem == "card_precision_at" else _SHORT.get(name)
 
 
-def _mean(found: list[float | None]) -> str:
-    told = [value for value in found if value is not None]
-    return f"{sum(told) / len(told):.4f}" if told else "–"
+def _mean(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):.4f}" if known else "–"
 
 
-def _over(content: Mapping[str, Any]) -> Table:
+def _metric_table(content: Mapping[str, Any]) -> Table:
     lines: list[tuple[str, ...]] = []
     for name, entry in content["metrics"].items():
         if entry["mean"] is None:
-            lines.append((words(name), "–", "", "", entry["reason"]))
+            lines.append((display_name(name), "–", "", "", entry["reason"]))
             continue
         notes = [f"ceiling {entry['ceiling']:.3f}"] if "ceiling" in entry else []
         notes += (
-            [f"{entry['folds']} folds only"] if entry["folds"] < len({one["fold"] for one in content["folds"]}) else []
+            [f"{entry['folds']} folds only"]
+            if entry["folds"] < len({fold["fold"] for fold in content["folds"]})
+            else []
         )
         spread = ["" if entry[sd] is None else f"{entry[sd]:.4f}" for sd in ("sd_folds", "sd_seeds")]
-        lines.append((words(name), f"{entry['mean']:.4f}", *spread, ", ".join(notes)))
+        lines.append((display_name(name), f"{entry['mean']:.4f}", *spread, ", ".join(notes)))
     columns = ("metric", "mean", "± from fold to fold", "± from seed to seed", "note")
     return Table("Over all folds", columns, tuple(lines))
 
 
 def _warnings(content: Mapping[str, Any]) -> Iterator[str]:
-    silent = sorted({one["fold"] for one in content["folds"] if not one["frauds"]})
-    if silent:
-        yield f"no known fraud in the test of {', '.join(silent)}: most metrics leave these folds out"
-    later = sum(one["training_rows"][LATER] for one in content["folds"])
+    empty = sorted({fold["fold"] for fold in content["folds"] if not fold["frauds"]})
+    if empty:
+        yield f"no known fraud in the test of {', '.join(empty)}: most metrics leave these folds out"
+    later = sum(fold["training_rows"][LATER] for fold in content["folds"])
     if later:
         yield f"{later:,} training rows, over all folds, count as legitimate although they were reported as fraud later"
     if (
         content["metrics"]["average_precision"]["mean"] is not None
         and content["metrics"]["average_precision"]["mean"] > 0.85
     ):
-        yield "an average precision above .85 on delayed labels is more likely a leak than a success"
+        yield "an average precision above .85 on delayed labels is more likely caused by leakage than by a good model"

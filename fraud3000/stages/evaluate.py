@@ -1,4 +1,4 @@
-"""Test rows and a registered model to scores, metrics, a report and a model card."""
+"""`evaluate`: score the test rows with a registered model; write metrics, report and model card."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
 from fraud3000.stages.shared import evaluation_text, report_files
-from fraud3000.stages.shared.evaluation_rows import EvaluationRows, judged_rows, require_its_features, score
-from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.evaluation_rows import EvaluationRows, read_evaluation_rows, require_same_features, score
+from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace
 
 
 def evaluate(params: Params, *, model: str = "challenger") -> Summary:
-    """Score the test split, mature or not, and measure the rows whose label is known.
+    """Score all rows of the test split, and compute metrics on the rows whose label is known.
 
     Parameters
     ----------
     params
-        ``evaluate`` and ``policy`` say what is measured.
+        The sections ``evaluate`` and ``policy`` set the metrics and costs.
     model
         ``champion``, ``challenger`` or a version.
 
@@ -35,32 +35,32 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
     DataError
         The features are missing.
     ScorerError
-        There is no such model, its bundle cannot be trusted, or it reads other features than there are.
+        There is no such model, its bundle failed verification, or its features differ from those of the workspace.
     UnavailableError
         The registry or the workspace cannot be written.
     """
-    workspace = Workspace.of(params)
-    judged = judged_rows(workspace, params)
+    workspace = Workspace.from_params(params)
+    evaluated = read_evaluation_rows(workspace, params)
     version, folder = registry.resolve(model, params.registry, workspace.root)
     scorer = Scorer.load(folder, version=version)
-    require_its_features(scorer, workspace)
-    scored = score(scorer, judged)
+    require_same_features(scorer, workspace)
+    scored = score(scorer, evaluated)
     report = {
         **measure(scored, policy=params.policy, evaluate=params.evaluate, split="test"),
-        **_facts(scorer, judged, params),
+        **_facts(scorer, evaluated, params),
         "bundle_sha256": bundle.fingerprint(folder),
     }
-    with doing("drawing the report"):
-        told = report_files.tell(report_files.gather(workspace, params, scorer, judged, scored, report))
+    with show_status("drawing the report"):
+        texts = report_files.render(report_files.collect_evidence(workspace, params, scorer, evaluated, scored, report))
     values = {name: metric["value"] for name, metric in report["metrics"].items()}
-    places = (workspace.scored, workspace.metrics, workspace.figures, *report_files.places(workspace, version))
-    with atomic_write.atomic_outputs(*places) as (rows, metrics, figures, *others):
+    paths = (workspace.scored, workspace.metrics, workspace.figures, *report_files.output_paths(workspace, version))
+    with atomic_write.atomic_outputs(*paths) as (rows, metrics, figures, *others):
         scored.write_parquet(rows)
         metrics.write_text(_json(report), encoding="utf-8")
         figures.write_text(_json(values), encoding="utf-8")
-        told.write(*others)
+        texts.write(*others)
     registry.log_evaluation(
-        version, values, report, params.registry, texts=told.artifacts, description=told.description
+        version, values, report, params.registry, texts=texts.artifacts, description=texts.description
     )
     return Summary(
         command="evaluate",
@@ -73,7 +73,7 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
             "plots": str(workspace.plots),
             "model card": str(workspace.card),
         },
-        warnings=(*evaluation_text.warnings(report), *_warnings(scorer, judged)),
+        warnings=(*evaluation_text.warnings(report), *_warnings(scorer, evaluated)),
         next_step="fraud3000 promote" if model == registry.CHALLENGER else f"fraud3000 score-file FILE --model {model}",
     )
 
@@ -82,18 +82,18 @@ def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def _facts(scorer: Scorer, judged: EvaluationRows, params: Params) -> dict[str, Any]:
-    test = judged.boundaries.test
+def _facts(scorer: Scorer, evaluated: EvaluationRows, params: Params) -> dict[str, Any]:
+    test = evaluated.boundaries.test
     return {
         "model_version": scorer.version,
         "model_as_of": scorer.facts.get("as_of"),
         "data_fingerprint": scorer.facts.get("data_fingerprint"),
         "catalogue_hash": scorer.catalogue.hash,
-        "rows_sha256": judged.fingerprint,
-        "label_date": judged.label_date.isoformat() if judged.label_date else None,
+        "rows_sha256": evaluated.fingerprint,
+        "label_date": evaluated.label_date.isoformat() if evaluated.label_date else None,
         "test_span": [at.isoformat() for at in test] if test else None,
         "split_by": "time" if test else "random",
-        "compromised_cards": _compromised(params, int(judged.removed.sum())),
+        "compromised_cards": _compromised(params, int(evaluated.removed.sum())),
         "policy": {**params.policy.model_dump(mode="json"), "model": scorer.policy.to_dict()},
         "decimals": scorer.mapping.amount.decimals,
     }
@@ -105,10 +105,10 @@ def _compromised(params: Params, rows: int) -> dict[str, Any]:
     return {"rule": params.evaluate.compromised_cards, "rows": rows, **stated}
 
 
-def _warnings(scorer: Scorer, judged: EvaluationRows) -> Iterator[str]:
-    if judged.boundaries.test is None:
-        yield "the split is random, which flatters every model: the data has no time"
+def _warnings(scorer: Scorer, evaluated: EvaluationRows) -> Iterator[str]:
+    if evaluated.boundaries.test is None:
+        yield "the split is random because the data has no time; metrics on a random split are too optimistic"
         return
-    as_of, begin = scorer.facts.get("as_of"), judged.boundaries.test[0]
+    as_of, begin = scorer.facts.get("as_of"), evaluated.boundaries.test[0]
     if as_of and datetime.fromisoformat(as_of) > begin:
-        yield f"the model was made with labels known at {as_of}, after the test split begins ({begin.isoformat()})"
+        yield f"the model was trained with labels known at {as_of}, after the start of the test split ({begin.isoformat()})"

@@ -50,7 +50,7 @@ def _load_decider(params: Params, entry: TransactionEntry) -> tuple[Decider | No
     if entry.answer is None:
         return None, None
     try:
-        return load_deciders(Workspace.of(params), [entry])[entry.answer.fingerprint], None
+        return load_deciders(Workspace.from_params(params), [entry])[entry.answer.fingerprint], None
     except ScorerError as error:
         return None, error.message
 

@@ -24,7 +24,7 @@ from fraud3000.schema import REQUIRED, TRANSACTIONS, check
 from fraud3000.stages.shared import preflight
 from fraud3000.stages.shared.catalogues import build_catalogue
 from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
-from fraud3000.stages.shared.progress import doing, track
+from fraud3000.stages.shared.progress import show_status, track
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
@@ -44,7 +44,7 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
     ParamsError
         The features, policy or estimator of the params do not fit the data.
     """
-    workspace = Workspace.of(params)
+    workspace = Workspace.from_params(params)
     transactions = scan(workspace.transactions, made_by="prepare")
     ledger = scan(workspace.labels, made_by="prepare")
     with readable(workspace.labels, made_by="prepare"):
@@ -72,7 +72,7 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
         declared.write_text(json.dumps(catalogue.to_dict(), indent=2), encoding="utf-8")
         atomic_write.write_pieces(_featured(workspace, ledger, catalogue, split, folder), features)
         for path, part in zip(parts, splits.PARTS, strict=True):
-            with doing(f"writing {part}"):
+            with show_status(f"writing {part}"):
                 atomic_write.write_parquet(pl.scan_parquet(features).filter(pl.col("split") == part), path)
     return _summary(columns, catalogue, split, workspace, leak_facts)
 

@@ -30,7 +30,7 @@ def pan() -> str:
 
 def card_names_loader(params: Params) -> Callable[[], CardNames]:
     """Return a function that loads the card names of the environment's key and the workspace, on its first call only."""
-    return cache(partial(card_names.load, os.environ, Workspace.of(params).card_names))
+    return cache(partial(card_names.load, os.environ, Workspace.from_params(params).card_names))
 
 
 def api_keys_file(params: Params) -> Path:

@@ -65,7 +65,7 @@ def status(
         command="labels status",
         facts={**source.facts, **texts.facts},
         tables=(_by_source(source.ledger), *texts.tables),
-        outputs=_write(Workspace.of(params), texts),
+        outputs=_write(Workspace.from_params(params), texts),
         warnings=tuple(texts.warnings()),
     )
 
@@ -92,7 +92,7 @@ class _LedgerSource:
 
 
 def _read(params: Params, location: str | None) -> _LedgerSource:
-    workspace, root = Workspace.of(params), service_folder(params)
+    workspace, root = Workspace.from_params(params), service_folder(params)
     if location is not None:
         known = scan(workspace.transactions, made_by="prepare") if workspace.transactions.exists() else None
         with locations.fetch(location) as files:

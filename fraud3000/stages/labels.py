@@ -76,7 +76,7 @@ def import_labels(params: Params, location: str) -> Summary:
     summary = _record(params, _label_inputs(labels.ledger), command="labels import")
     if labels.quarantine.is_empty():
         return summary
-    path = Workspace.of(params).refused_labels
+    path = Workspace.from_params(params).refused_labels
     with atomic_write.atomic_outputs(path) as (part,):
         labels.quarantine.write_parquet(part)
     facts = {"rows quarantined": labels.quarantine.height, **summary.facts}

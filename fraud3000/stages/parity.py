@@ -19,7 +19,7 @@ from fraud3000.params import Params
 from fraud3000.schema import LEDGER
 from fraud3000.stages.prepare import read_separate_labels
 from fraud3000.stages.shared.catalogues import build_catalogue
-from fraud3000.stages.shared.progress import doing, track
+from fraud3000.stages.shared.progress import show_status, track
 from fraud3000.stages.shared.summary import Summary, Table
 
 ROWS, SEED = 20_000, 2018
@@ -45,7 +45,7 @@ def parity(params: Params, source: str | None = None, *, rows: int | None = None
     """
     if source is not None and (rows is not None or seed is not None):
         raise ParamsError("--rows and --seed apply to the built-in stream only", hint="Omit them, or omit FILE.")
-    with doing("reading" if source else "generating the stream"):
+    with show_status("reading" if source else "generating the stream"):
         transactions, ledger, catalogue, facts, holds = _file(params, source) if source else _stream(params, rows, seed)
     result = compare(
         transactions, ledger, catalogue, progress=partial(track, doing="comparing", rows=transactions.height)

@@ -1,4 +1,4 @@
-"""A registered model and rows whose labels are known to what other policies would have done."""
+"""`policy what-if`: simulate other decision policies on rows with known labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fraud3000.report import html_page, what_if
 from fraud3000.report.evidence import SOURCES
 from fraud3000.report.formatting import span
 from fraud3000.report.section import Section
-from fraud3000.stages.shared.evaluation_rows import KEPT, label_date, require_its_features
+from fraud3000.stages.shared.evaluation_rows import ROW_COLUMNS, label_date, require_same_features
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace, read
 
@@ -29,40 +29,40 @@ Split = Literal["valid", "test"]
 def what_ifs(
     params: Params, *, model: str = "challenger", rows: Split = "valid", cards_per_day: Sequence[int] = ()
 ) -> Summary:
-    """Print and picture money, alerts, precision and friction at each operating point; nothing is changed.
+    """Report money, alerts, precision and friction at each operating point, with a plot; nothing is changed.
 
     Parameters
     ----------
     model
         ``champion``, ``challenger`` or a version.
     rows
-        The split to look at: choose a policy on ``valid``, the validation rows that set the thresholds.
+        The split to simulate on: choose a policy on ``valid``, the validation rows that set the thresholds.
     cards_per_day
-        Alert budgets; default: around that of the params.
+        Alert budgets; by default multiples of that of the params.
 
     Raises
     ------
     DataError
         The features are missing, or no label of these rows is known.
     ScorerError
-        There is no such model, its bundle cannot be trusted, or it reads other features than there are.
+        There is no such model, its bundle failed verification, or its features differ from those of the workspace.
     """
-    workspace = Workspace.of(params)
+    workspace = Workspace.from_params(params)
     version, folder = registry.resolve(model, params.registry, workspace.root)
     scorer = Scorer.load(folder, version=version)
-    require_its_features(scorer, workspace)
+    require_same_features(scorer, workspace)
     scored, at = _scored(params, workspace, scorer, rows)
     points = policy_simulation.operating_points(
         scored, params.policy, policy_simulation.budgets(params.policy, cards_per_day)
     )
     decimals = scorer.mapping.amount.decimals
-    told = what_if.section(points, decimals=decimals, currency=scorer.mapping.amount.currency)
+    section = what_if.section(points, decimals=decimals, currency=scorer.mapping.amount.currency)
     basis = _basis(scored, rows, at)
-    page = html_page.what_if(told, version=version, source=SOURCES[params.prepare.source], basis=basis)
-    _write(workspace, page, told)
+    page = html_page.what_if(section, version=version, source=SOURCES[params.prepare.source], basis=basis)
+    _write(workspace, page, section)
     return Summary(
         command="policy what-if",
-        facts={"model version": version, "measured on": basis, "finding": told.finding},
+        facts={"model version": version, "measured on": basis, "finding": section.finding},
         tables=(_table(scored, what_if.rows(points, decimals)),),
         outputs={"page": str(workspace.what_if), "points": str(workspace.what_if.with_suffix(".csv"))},
         next_step="set policy.threshold and policy.cards_per_day in the params, then fraud3000 train",
@@ -79,10 +79,10 @@ def _scored(params: Params, workspace: Workspace, scorer: Scorer, split: Split) 
     if known.is_null().all():
         raise EmptyDataError(
             f"policy what-if: no label of the {split} split is known",
-            hint="Its labels mature after prepare.label_delay; take another split, or a later evaluate.label_date.",
+            hint="Labels are known after prepare.label_delay; use another split, or a later evaluate.label_date.",
         )
-    kept = featured.select(name for name in KEPT if name in featured.columns)
-    return kept.with_columns(score=pl.Series(scorer.score(featured)), is_fraud=known), at
+    columns = featured.select(name for name in ROW_COLUMNS if name in featured.columns)
+    return columns.with_columns(score=pl.Series(scorer.score(featured)), is_fraud=known), at
 
 
 def _basis(scored: pl.DataFrame, split: Split, at: datetime | None) -> str:
@@ -94,15 +94,15 @@ def _basis(scored: pl.DataFrame, split: Split, at: datetime | None) -> str:
 
 def _table(scored: pl.DataFrame, rows: Sequence[Sequence[str]]) -> Table:
     title = "Operating points, for a day" if "ts" in scored.columns else "Operating points, over all rows"
-    columns, *shown = (tuple(row[place] for place in what_if.NARROW) for row in (what_if.COLUMNS, *rows))
+    columns, *shown = (tuple(row[index] for index in what_if.NARROW) for row in (what_if.COLUMNS, *rows))
     return Table(title, columns, tuple(shown))
 
 
-def _write(workspace: Workspace, page: str, told: Section) -> None:
-    assert told.picture is not None
-    places = [workspace.what_if.with_suffix(ending) for ending in (".html", ".svg", ".png", ".csv")]
-    with atomic_write.atomic_outputs(*places) as (html_file, svg, png, csv):
+def _write(workspace: Workspace, page: str, section: Section) -> None:
+    assert section.picture is not None
+    paths = [workspace.what_if.with_suffix(ending) for ending in (".html", ".svg", ".png", ".csv")]
+    with atomic_write.atomic_outputs(*paths) as (html_file, svg, png, csv):
         html_file.write_text(page, encoding="utf-8")
-        svg.write_text(told.picture.svg, encoding="utf-8")
-        png.write_bytes(told.picture.png)
-        told.data.write_csv(csv)
+        svg.write_text(section.picture.svg, encoding="utf-8")
+        png.write_bytes(section.picture.png)
+        section.data.write_csv(csv)

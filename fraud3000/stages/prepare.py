@@ -32,7 +32,7 @@ def prepare(params: Params) -> Summary:
     UnavailableError
         The workspace, or the prefix of prepare.publish, cannot be written.
     """
-    workspace, rules = Workspace.of(params), _rules(params)
+    workspace, rules = Workspace.from_params(params), _rules(params)
     written = (workspace.transactions, workspace.quarantine, workspace.labels)
     published = _published(params.prepare.publish, written)
     locations.require_writable(*published)

@@ -1,4 +1,4 @@
-"""A trained version into production, if it has shown that it is better; and back again."""
+"""`promote`: run the promotion checks on a version and make it the champion, or roll back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fraud3000 import registry
 from fraud3000.data.storage import file_lock
 from fraud3000.errors import ParamsError, ScorerError
-from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.catalogue import display_name
 from fraud3000.metrics.paired_bootstrap import MEASURES
 from fraud3000.params import Params
 from fraud3000.promotion import history
@@ -20,7 +20,7 @@ from fraud3000.promotion.history import Action, AliasState
 from fraud3000.registry import CHALLENGER, CHAMPION
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.shared import model_pointer
-from fraud3000.stages.shared.promotion_checks import PromotionResult, judge
+from fraud3000.stages.shared.promotion_checks import PromotionResult, run_checks
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
@@ -38,25 +38,25 @@ def promote(
     rollback: bool = False,
     why: str = "",
 ) -> Summary:
-    """Judge a version and, where every check holds, make it the champion.
+    """Run the promotion checks on a version and, if all pass, make it the champion.
 
     Parameters
     ----------
     stage
-        ``staging`` names a challenger, which is not judged; ``production`` the champion.
+        ``staging`` sets the challenger without checks; ``production`` sets the champion.
     version
-        The candidate; without, the challenger.
+        The candidate; by default the challenger.
     dry_run
-        Judge only, move nothing; the verdict counts all the same.
+        Run the checks without moving an alias; the verdict is logged all the same.
     rollback
-        Make the champion before the present one the champion again.
+        Make the previous champion the champion again.
     why
-        For the history.
+        Reason recorded in the history.
 
     Returns
     -------
     Summary
-        With ``refused`` set where a check did not hold.
+        With ``refused`` set if a check failed.
 
     Raises
     ------
@@ -65,14 +65,14 @@ def promote(
     CheckFailed
         The history was changed.
     UnavailableError
-        Another promotion is under way, or registry or workspace cannot be used.
+        Another promotion is running, or registry or workspace cannot be used.
     """
     if rollback and version is not None:
         raise ParamsError(
-            "--rollback goes to the champion before, and takes no --version", hint="Leave out one of them."
+            "--rollback restores the previous champion and takes no --version", hint="Leave out one of them."
         )
-    workspace = Workspace.of(params)
-    seen = history.standing(params.registry)
+    workspace = Workspace.from_params(params)
+    seen = history.alias_state(params.registry)
     with file_lock.exclusive_lock(workspace.models, operation="promotion"):
         model_pointer.require_same_history(workspace, seen)
         mover = _Mover(params, workspace, seen, why, dry_run)
@@ -81,29 +81,31 @@ def promote(
         candidate = version or seen.challenger
         if candidate is None:
             raise ScorerError("no challenger to promote", hint="Run `fraud3000 train` first, or name a --version.")
-        found, folder = registry.resolve(candidate, params.registry, workspace.root)
-        return mover.to_staging(found, folder) if stage == "staging" else mover.to_production(found, folder)
+        resolved, folder = registry.resolve(candidate, params.registry, workspace.root)
+        return mover.to_staging(resolved, folder) if stage == "staging" else mover.to_production(resolved, folder)
 
 
-def train_and_promote(params: Params, make: Callable[[Params], Summary] = train, *, final: bool = False) -> Summary:
-    """Train, evaluate what was trained, and ask the gate: the summaries of all three as one.
+def train_and_promote(
+    params: Params, run_training: Callable[[Params], Summary] = train, *, final: bool = False
+) -> Summary:
+    """Train, evaluate the result and run the promotion checks; return one summary of all three.
 
     Parameters
     ----------
-    make
-        Trains; `train`, or a search before it.
+    run_training
+        `train`, or a search followed by a training.
     final
-        Whether it trains on all that is known, which leaves no row to evaluate it by.
+        Whether training uses all known labels, so that no row is left to evaluate on.
     """
-    trained = make(params)
-    version = history.standing(params.registry).challenger
-    judged = trained if final else trained.then(evaluate(params, model=str(version)))
-    return judged.then(promote(params, version=version))
+    trained = run_training(params)
+    version = history.alias_state(params.registry).challenger
+    evaluated = trained if final else trained.then(evaluate(params, model=str(version)))
+    return evaluated.then(promote(params, version=version))
 
 
 @dataclass(frozen=True)
 class _Mover:
-    """Moves aliases, or in a dry run only says what would be moved."""
+    """Move aliases, or in a dry run only report what would be moved."""
 
     params: Params
     workspace: Workspace
@@ -112,37 +114,41 @@ class _Mover:
     dry_run: bool
 
     def to_production(self, version: str, folder: Path) -> Summary:
-        if version == self.seen.champion and not model_pointer.agrees(self.workspace, self.seen, CHAMPION, folder):
-            return self._again(version, folder)
-        judgement = judge(version, folder, self.params, self.workspace, self.seen)
-        verdict, champion = judgement.verdict, self.seen.champion
+        if version == self.seen.champion and not model_pointer.matches_registry(
+            self.workspace, self.seen, CHAMPION, folder
+        ):
+            return self._export_again(version, folder)
+        result = run_checks(version, folder, self.params, self.workspace, self.seen)
+        verdict, champion = result.verdict, self.seen.champion
         outputs: dict[str, str] = {}
         if verdict.accept:
             reason = self.why or "; ".join(f"{check.name}: {check.found}" for check in verdict.checks)
-            outputs = self._point("promote", CHAMPION, version, folder, reason, judgement)
+            outputs = self._point("promote", CHAMPION, version, folder, reason, result)
         return Summary(
             command="promote",
             facts={
                 "candidate": f"version {version}",
                 "champion so far": f"version {champion}" if champion else None,
-                "verdict": self._said(f"version {version} is the champion") if verdict.accept else "refused",
-                **({} if judgement.times is None else {"these rows have decided": _verdicts(judgement.times)}),
+                "verdict": self._outcome(f"version {version} is the champion") if verdict.accept else "refused",
+                **({} if result.times is None else {"these rows have decided": _verdicts(result.times)}),
             },
-            tables=(_table(verdict), *_differences(judgement.figures)),
+            tables=(_table(verdict), *_differences(result.figures)),
             outputs=outputs,
-            warnings=tuple(judgement.warnings()),
+            warnings=tuple(result.warnings()),
             next_step="fraud3000 serve" if verdict.accept else None,
             refused=None if verdict.accept else f"version {version} is not promoted: " + "; ".join(verdict.reasons),
         )
 
-    def _again(self, version: str, folder: Path) -> Summary:
-        """Export what is the champion already, but not, or not wholly, in this workspace."""
+    def _export_again(self, version: str, folder: Path) -> Summary:
+        """Export the current champion again because this workspace lacks its files or has older ones."""
         if not self.dry_run:
             model_pointer.require_usable(version, folder, self.params.registry)
             model_pointer.export(self.workspace, self.seen, CHAMPION, folder)
         return Summary(
             command="promote",
-            facts={"verdict": self._said(f"version {version} is the champion already; it was exported anew")},
+            facts={
+                "verdict": self._outcome(f"version {version} is the champion already; its files were exported again")
+            },
             outputs={} if self.dry_run else self._files(CHAMPION),
             next_step="fraud3000 serve",
         )
@@ -153,7 +159,7 @@ class _Mover:
             outputs=self._point("stage", CHALLENGER, version, folder, self.why),
             facts={
                 "challenger so far": f"version {self.seen.challenger}" if self.seen.challenger else None,
-                "verdict": self._said(f"version {version} is the challenger"),
+                "verdict": self._outcome(f"version {version} is the challenger"),
             },
             next_step="fraud3000 evaluate, then fraud3000 promote",
         )
@@ -164,26 +170,26 @@ class _Mover:
             outputs=self._point("rollback", CHAMPION, version, folder, self.why),
             facts={
                 "champion so far": f"version {self.seen.champion}",
-                "verdict": self._said(f"version {version} is the champion again"),
+                "verdict": self._outcome(f"version {version} is the champion again"),
             },
             next_step="fraud3000 serve",
         )
 
     def _point(
-        self, action: Action, alias: str, version: str, folder: Path, why: str, judgement: PromotionResult | None = None
+        self, action: Action, alias: str, version: str, folder: Path, why: str, result: PromotionResult | None = None
     ) -> dict[str, str]:
         model_pointer.require_usable(version, folder, self.params.registry)
         if self.dry_run:
             return {}
-        now = history.move(
+        now = history.move_alias(
             action,
             alias,
             version,
             self.params.registry,
             seen=self.seen,
             why=why,
-            figures=judgement.figures if judgement else {},
-            hashes=judgement.hashes if judgement else {},
+            figures=result.figures if result else {},
+            hashes=result.hashes if result else {},
         )
         model_pointer.export(self.workspace, now, alias, folder)
         return self._files(alias)
@@ -191,7 +197,7 @@ class _Mover:
     def _files(self, alias: str) -> dict[str, str]:
         return {alias: str(self.workspace.pointer(alias)), "history": str(self.workspace.promotions)}
 
-    def _said(self, done: str) -> str:
+    def _outcome(self, done: str) -> str:
         return f"{done} (dry run: no alias was moved)" if self.dry_run else done
 
 
@@ -200,20 +206,24 @@ def _verdicts(number: int) -> str:
 
 
 def _differences(figures: Mapping[str, Any]) -> tuple[Table, ...]:
-    """What was found against the champion, as far as it was asked."""
-    found = figures.get("against_champion")
-    if found is None:
+    """Return a table of the comparison with the champion, if there was one."""
+    compared = figures.get("against_champion")
+    if compared is None:
         return ()
     rows = tuple(
-        (words(name), *(_number(found[name].get(key)) for key in ("challenger", "champion")), *_bounds(found[name]))
+        (
+            display_name(name),
+            *(_number(compared[name].get(key)) for key in ("challenger", "champion")),
+            *_bounds(compared[name]),
+        )
         for name in MEASURES
     )
     columns = ("measure", "challenger", "champion", "difference", "low", "high", "by")
-    return (Table(f"Against the champion, each bound with {found['level']:.1%}", columns, rows),)
+    return (Table(f"Against the champion, each bound with {compared['level']:.1%}", columns, rows),)
 
 
-def _bounds(one: Mapping[str, Any]) -> tuple[str, ...]:
-    return *(_number(one.get(key), sign="+") for key in ("difference", "low", "high")), one.get("by", "")
+def _bounds(metric: Mapping[str, Any]) -> tuple[str, ...]:
+    return *(_number(metric.get(key), sign="+") for key in ("difference", "low", "high")), metric.get("by", "")
 
 
 def _number(value: float | None, sign: str = "") -> str:
@@ -221,5 +231,5 @@ def _number(value: float | None, sign: str = "") -> str:
 
 
 def _table(verdict: Verdict) -> Table:
-    rows = tuple((c.name, c.found, c.needed, "yes" if c.passed else "NO") for c in verdict.checks)
+    rows = tuple((c.title, c.found, c.needed, "yes" if c.passed else "NO") for c in verdict.checks)
     return Table("Verdict", ("check", "found", "needed", "holds"), rows)

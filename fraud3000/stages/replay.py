@@ -18,7 +18,7 @@ from fraud3000.service.journal.holes import count
 from fraud3000.service.journal.operator_entries import RepairEntry
 from fraud3000.service.journal.repair import Corrections
 from fraud3000.service.journal.sqlite import SqliteJournal
-from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.service_store import find_decision, load_deciders, open_journal, service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
@@ -48,10 +48,10 @@ def replay(params: Params, ids: Sequence[str] = ()) -> Summary:
     ScorerError
         The bundle of a model is missing.
     """
-    with closing(open_journal(params)) as journal, doing("replaying"):
+    with closing(open_journal(params)) as journal, show_status("replaying"):
         first_pass = _FirstPass.from_entries(journal.after(0))
         selected = {find_decision(journal, id_).number for id_ in ids}
-        deciders = load_deciders(Workspace.of(params), first_pass.models.values())
+        deciders = load_deciders(Workspace.from_params(params), first_pass.models.values())
         root = service_folder(params)
         result = _Replay(
             deciders, {decider.catalogue: from_seed(root, decider.scorer.catalogue) for decider in deciders.values()}

@@ -1,7 +1,7 @@
-"""All steps from raw transactions to a judged model, in one go, for a schedule: stops where one says no, goes on where one broke.
+"""`retrain`: run prepare, featurize, train, evaluate and promote on a schedule; the next run resumes an interrupted one.
 
-How far a run came is on the disk after each step. A run that ended in an error, or was ended, is gone on with by the
-next one; a run that a check stopped is over.
+Progress is saved after each step. A run that failed or was interrupted is resumed by the next run; a run that was
+refused by a check is finished.
 """
 
 from __future__ import annotations
@@ -31,49 +31,49 @@ from fraud3000.stages.train import train
 
 Step = Callable[[Params], Summary]
 
-_KEPT = 100  # runs that the history tells of
+_RUNS_LOGGED = 100  # the log has at most this many runs
 
 
-def _evaluated(params: Params) -> Summary:
+def _evaluate_challenger(params: Params) -> Summary:
     return evaluate(params, model=_challenger(params))
 
 
-def _judged(params: Params) -> Summary:
+def _promote_challenger(params: Params) -> Summary:
     return promote(params, version=_challenger(params), why="retrain")
 
 
 def _challenger(params: Params) -> str:
-    return str(history.standing(params.registry).challenger)
+    return str(history.alias_state(params.registry).challenger)
 
 
 STEPS: Mapping[str, Step] = {
     "prepare": prepare,
     "featurize": featurize,
     "train": train,
-    "evaluate": _evaluated,
-    "promote": _judged,
+    "evaluate": _evaluate_challenger,
+    "promote": _promote_challenger,
 }
-"""In their order."""
+"""Steps by name, in order."""
 
 
 @dataclass(frozen=True)
 class RetrainRun:
-    """How far a run came.
+    """Progress of a run, as stored in current.json and runs.jsonl.
 
     Attributes
     ----------
     began
-        ISO 8601.
+        Start time, ISO 8601.
     params
-        Hash of the params that it began with.
+        Hash of the params at the start.
     seconds
-        Of each step that is done.
+        Duration of each finished step.
     status
-        ``running``, or how it ended: ``promoted``, ``refused`` or ``failed``.
+        ``running``, or the outcome: ``promoted``, ``refused`` or ``failed``.
     step, why
-        Where it ended otherwise than well, and why.
+        The step that failed or refused, and the reason.
     champion
-        The version that is champion at the end.
+        The champion at the end of the run.
     """
 
     began: str
@@ -85,18 +85,18 @@ class RetrainRun:
     champion: str | None = None
 
     @classmethod
-    def of(cls, params: Params) -> RetrainRun:
+    def start(cls, params: Params) -> RetrainRun:
         return cls(datetime.now(UTC).isoformat(timespec="seconds"), _hash(params))
 
-    def may_go_on(self, params: Params) -> bool:
-        """Whether the same params ask for it, soon enough for its data to be today's."""
+    def can_resume(self, params: Params) -> bool:
+        """Return whether the params are the same and the run is recent enough to be resumed."""
         age = datetime.now(UTC) - datetime.fromisoformat(self.began)
         return self.params == _hash(params) and age <= params.retrain.resume_within
 
-    def done(self, step: str, seconds: float) -> RetrainRun:
+    def with_step(self, step: str, seconds: float) -> RetrainRun:
         return replace(self, seconds={**self.seconds, step: round(seconds, 1)}, status="running", step=None, why=None)
 
-    def ended(self, status: str, step: str, why: str | None) -> RetrainRun:
+    def with_outcome(self, status: str, step: str, why: str | None) -> RetrainRun:
         return replace(self, status=status, step=step, why=why)
 
 
@@ -106,76 +106,76 @@ def retrain(params: Params, *, restart: bool = False, steps: Mapping[str, Step] 
     Parameters
     ----------
     restart
-        Begin with the first step although the last run broke off.
+        Start with the first step even if the last run was interrupted.
     steps
-        What is done, by name, in order; the last one decides.
+        The steps by name, in order; the last one decides.
 
     Returns
     -------
     Summary
-        Of all steps; with ``refused`` set where one of them said no.
+        Summary of all steps; with ``refused`` set if a check failed.
 
     Raises
     ------
     FraudError
-        Of the step that failed, as it raised it. What was done before stands, and the next run goes on from there.
+        The error of the failed step. Results of earlier steps remain, and the next run resumes there.
     UnavailableError
-        Another run is under way, or the workspace cannot be written.
+        Another run is in progress, or the workspace cannot be written.
     """
-    book = _RunLog(Workspace.of(params).retraining)
-    with file_lock.exclusive_lock(book.folder, operation="retraining"):
-        before = book.unfinished()
-        resumes = before is not None and not restart and before.may_go_on(params)
-        run = before if before is not None and resumes else RetrainRun.of(params)
-        run, told = _walked(run, params, steps, book)
-    facts = {"began": run.began, "went on after": _last(before) if resumes and before else None, **told.facts}
+    log = _RunLog(Workspace.from_params(params).retraining)
+    with file_lock.exclusive_lock(log.folder, operation="retraining"):
+        before = log.unfinished()
+        resumes = before is not None and not restart and before.can_resume(params)
+        run = before if before is not None and resumes else RetrainRun.start(params)
+        run, summary = _run_steps(run, params, steps, log)
+    facts = {"began": run.began, "went on after": _last_step(before) if resumes and before else None, **summary.facts}
     table = Table("Steps", ("step", "seconds"), tuple((name, f"{took:,.1f}") for name, took in run.seconds.items()))
-    kept = {"run": str(book.runs)}
-    return replace(told, command="retrain", facts=facts, tables=(table, *told.tables), outputs={**told.outputs, **kept})
+    outputs = {**summary.outputs, "run": str(log.runs)}
+    return replace(summary, command="retrain", facts=facts, tables=(table, *summary.tables), outputs=outputs)
 
 
-def _walked(run: RetrainRun, params: Params, steps: Mapping[str, Step], book: _RunLog) -> tuple[RetrainRun, Summary]:
-    """Do what is left of a run, and say how it ended, on the disk and to the webhook."""
-    told = Summary(command="retrain", facts={})
+def _run_steps(run: RetrainRun, params: Params, steps: Mapping[str, Step], log: _RunLog) -> tuple[RetrainRun, Summary]:
+    """Run the remaining steps, and report the outcome to the log and the webhook."""
+    summary = Summary(command="retrain", facts={})
     for name, step in steps.items():
         if name in run.seconds:
             continue
-        book.keep(run)
+        log.save(run)
         begin = time.perf_counter()
         try:
-            told = told.then(step(params)) if told.facts else step(params)
+            summary = summary.then(step(params)) if summary.facts else step(params)
         except Exception as error:
             why = error.message if isinstance(error, FraudError) else type(error).__name__
-            _end(run.ended("failed", name, why), params, book)
+            _finish(run.with_outcome("failed", name, why), params, log)
             raise
-        run = run.done(name, time.perf_counter() - begin)
+        run = run.with_step(name, time.perf_counter() - begin)
         logger.info("retrain step={} seconds={}", name, run.seconds[name])
-        if told.refused:
-            return _end(run.ended("refused", name, told.refused), params, book), told
-    return _end(run.ended("promoted", name, None), params, book), told
+        if summary.refused:
+            return _finish(run.with_outcome("refused", name, summary.refused), params, log), summary
+    return _finish(run.with_outcome("promoted", name, None), params, log), summary
 
 
-def _end(run: RetrainRun, params: Params, book: _RunLog) -> RetrainRun:
+def _finish(run: RetrainRun, params: Params, log: _RunLog) -> RetrainRun:
     if run.status != "failed":
-        run = replace(run, champion=history.standing(params.registry).champion)
-    book.end(run)
+        run = replace(run, champion=history.alias_state(params.registry).champion)
+    log.finish(run)
     if params.retrain.webhook is not None:
         webhook.post_json(params.retrain.webhook, {"command": "retrain", **asdict(run)})
     return run
 
 
-def _last(run: RetrainRun) -> str:
+def _last_step(run: RetrainRun) -> str:
     return list(run.seconds)[-1] if run.seconds else "nothing"
 
 
 def _hash(params: Params) -> str:
-    kept = params.model_dump(mode="json", exclude={"retrain", "serve"})
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    content = params.model_dump(mode="json", exclude={"retrain", "serve"})
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class _RunLog:
-    """The runs of a workspace on the disk: one that is not over, and those that are."""
+    """Stored runs of a workspace: the unfinished run, and the log of finished runs."""
 
     folder: Path
 
@@ -188,23 +188,23 @@ class _RunLog:
         return self.folder / "current.json"
 
     def unfinished(self) -> RetrainRun | None:
-        """The run that broke off; None where the last one is over, or what is told of it cannot be read."""
+        """Return the interrupted run; None if the last run is finished or its file cannot be read."""
         try:
             return RetrainRun(**json.loads(self._current.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
-    def keep(self, run: RetrainRun) -> None:
+    def save(self, run: RetrainRun) -> None:
         with atomic_write.atomic_outputs(self._current) as (part,):
             part.write_text(json.dumps(asdict(run), indent=2) + "\n", encoding="utf-8")
 
-    def end(self, run: RetrainRun) -> None:
-        """Tell of a run among those that ended; one that failed may be gone on with."""
+    def finish(self, run: RetrainRun) -> None:
+        """Append a run to the log; a failed run can still be resumed."""
         before = self.runs.read_text(encoding="utf-8").splitlines() if self.runs.exists() else []
         with atomic_write.atomic_outputs(self.runs) as (part,):
-            lines = [*before, json.dumps(asdict(run))][-_KEPT:]
+            lines = [*before, json.dumps(asdict(run))][-_RUNS_LOGGED:]
             part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         if run.status == "failed":
-            self.keep(run)
+            self.save(run)
         else:
             self._current.unlink(missing_ok=True)

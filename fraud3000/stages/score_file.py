@@ -1,4 +1,4 @@
-"""A file of transactions to a file of scores, by the scorer that the service uses."""
+"""`score-file`: score a file of transactions with the scorer that the service uses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fraud3000.stages.keys import card_names_loader
 from fraud3000.stages.shared import category_tables
 from fraud3000.stages.shared.alias_follower import AliasFollower
 from fraud3000.stages.shared.answer_spool import AnswerSpool
-from fraud3000.stages.shared.history import History, doubts, require_span
+from fraud3000.stages.shared.history import History, mismatch_warnings, require_span
 from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
 from fraud3000.stages.shared.progress import track
 from fraud3000.stages.shared.stream import Stream
@@ -37,7 +37,7 @@ from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
 
 BLOCK = 200_000
-"""Rows scored at a time; a score does not depend on the rows beside it."""
+"""Rows scored at a time; the score of a row does not depend on other rows."""
 
 _REASONS = ("reason_1", "reason_2", "reason_3")
 
@@ -52,22 +52,22 @@ def score_file(
     model: str = registry.CHAMPION,
     reasons: str = "alerts",
 ) -> Summary:
-    """Score every accepted row of a file, answered in input order.
+    """Score every accepted row of a file, in input order.
 
-    The input's own faults are told before a missing model's.
+    Errors of the input are reported before a missing model.
 
     Parameters
     ----------
     params
-        Whose mapping to read the input with; without, the mapping in the bundle.
+        Params whose mapping is used to read the input; by default the mapping in the bundle.
     source
         A file, glob or folder, here or in S3, raw or already TRANSACTIONS.
     out
-        Parquet or CSV; refused rows go to `<stem>.rejected.parquet` beside it.
+        Parquet or CSV; rejected rows go to `<stem>.rejected.parquet` beside it.
     history
-        Transactions before those of the input; without, those of the workspace.
+        Earlier transactions; by default those of the workspace.
     cold_start
-        Score although history is shorter than the longest window.
+        Score even if the history is shorter than the longest window.
     reasons
         `alerts`, `all` or `none`.
 
@@ -76,7 +76,7 @@ def score_file(
     DataError
         The input cannot be read, or its history is too short.
     ScorerError
-        There is no such model, or its bundle cannot be trusted.
+        There is no such model, or its bundle failed verification.
     UnavailableError
         The output cannot be written.
     """
@@ -93,65 +93,63 @@ def score_file(
             if scorer is None:
                 raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
             past = _past(past_raw, history, mapping, settings, scorer, folder / "history")
-            stream = past.joined_by(incoming, mapping, folder / "both")
+            stream = past.join_input(incoming, mapping, folder / "both")
             if not cold_start:
                 require_span(stream, scorer.catalogue)
-            scored, categories = _answered(scorer, stream, incoming, folder / "answers", reasons)
+            scored, categories = _score_stream(scorer, stream, incoming, folder / "answers", reasons)
             with locations.atomic_outputs(*destinations) as (scored_part, rejected_part):
                 atomic_write.write(scored.rows, scored_part, destinations[0].suffix)
                 atomic_write.write_parquet(incoming.quarantine.rows, rejected_part)
-            written = {name: str(one) for name, one in zip(("scored", "rejected"), destinations, strict=True)}
-            return _summary(scorer, incoming, past, scored, categories, written, doubts(stream, mapping))
+            written = {name: str(path) for name, path in zip(("scored", "rejected"), destinations, strict=True)}
+            return _summary(scorer, incoming, past, scored, categories, written, mismatch_warnings(stream, mapping))
 
 
-def _answered(
+def _score_stream(
     scorer: Scorer, stream: Stream, incoming: clean.Intake, folder: Path, reasons: str
 ) -> tuple[Spill, dict[str, CategoryCounts]]:
-    """The answers in input order, and how many category values the model does not know."""
-    answers = AnswerSpool(incoming, folder)
+    """Return scored rows in input order, and counts of unknown category values."""
+    spool = AnswerSpool(incoming, folder)
     counts: dict[str, CategoryCounts] = {}
     for block in track(_featured(stream, scorer.catalogue, folder / "features"), "scoring", rows=incoming.kept):
-        answers.add(block["place"], _score(scorer, block, reasons))
+        spool.add(block["place"], _score(scorer, block, reasons))
         for name, count in category_counts.count(scorer.model.encoder, block).items():
             counts[name] = counts.get(name, category_counts.NONE) + count
-    return answers.in_input_order(), counts
+    return spool.in_input_order(), counts
 
 
 def _own_history(settings: Params) -> list[Location]:
-    workspace = Workspace.of(settings)
+    workspace = Workspace.from_params(settings)
     return [workspace.transactions, workspace.labels]
 
 
 def _destinations(source: str, read_from: list[DataFile], out: Path | str | None) -> tuple[Location, Location]:
-    scored = _beside(source, read_from) if out is None else locations.parse(out)
+    scored = _default_destination(source, read_from) if out is None else locations.parse(out)
     if scored.suffix not in (".parquet", ".csv"):
         raise ParamsError(f"--out {scored}: '{scored.suffix}' cannot be written", hint="Use .parquet or .csv.")
     return scored, scored.with_name(f"{scored.stem}.rejected.parquet")
 
 
-def _beside(source: str, read_from: list[DataFile]) -> Location:
-    """Where scores go if nothing is said: beside the file or folder, under its name."""
-    given = locations.parse(source)
-    if isinstance(given, Address):
-        return _beside_object(given, is_file=[source] == [str(one) for one in read_from])
-    if not given.exists():
-        raise _homeless(source)
-    given = given.resolve() if given.name in ("", "..") else given
-    return given.with_name(f"{given.name if given.is_dir() else files.stem(given)}.scored.parquet")
+def _default_destination(source: str, read_from: list[DataFile]) -> Location:
+    """Return the default output path: beside the input file or folder, under its name."""
+    path = locations.parse(source)
+    if isinstance(path, Address):
+        return _default_object(path, is_file=[source] == [str(file) for file in read_from])
+    if not path.exists():
+        raise _no_default(source)
+    path = path.resolve() if path.name in ("", "..") else path
+    return path.with_name(f"{path.name if path.is_dir() else files.stem(path)}.scored.parquet")
 
 
-def _beside_object(given: Address, *, is_file: bool) -> Address:
-    folder = Address(given.bucket, given.key.rstrip("/"))
-    if not folder.name or (not is_file and any(sign in given.key for sign in files.GLOB)):
-        raise _homeless(str(given))
-    stem = files.stem(PurePosixPath(given.name)) if is_file else folder.name
+def _default_object(address: Address, *, is_file: bool) -> Address:
+    folder = Address(address.bucket, address.key.rstrip("/"))
+    if not folder.name or (not is_file and any(sign in address.key for sign in files.GLOB)):
+        raise _no_default(str(address))
+    stem = files.stem(PurePosixPath(address.name)) if is_file else folder.name
     return folder.with_name(f"{stem}.scored.parquet")
 
 
-def _homeless(source: str) -> ParamsError:
-    return ParamsError(
-        f"{source}: a glob or a whole bucket has no place of its own for the scores", hint="Name one with --out."
-    )
+def _no_default(source: str) -> ParamsError:
+    return ParamsError(f"{source}: a glob or a whole bucket has no default output path", hint="Name one with --out.")
 
 
 def _find(model: str, settings: Params) -> tuple[Scorer | None, ScorerError | UnavailableError | None]:
@@ -163,7 +161,7 @@ def _find(model: str, settings: Params) -> tuple[Scorer | None, ScorerError | Un
 
 
 def _mapping(scorer: Scorer | None, params: Params | None, settings: Params) -> ColumnMapping:
-    """The mapping of the params, else the bundle's; few rows do not tell card numbers, so training's finding holds."""
+    """Return the mapping of the params, else of the bundle; card numbers are detected as in training, which had more rows."""
     if scorer and params is None:
         return scorer.mapping
     mapping = sources.resolve(settings.prepare)
@@ -189,12 +187,12 @@ def _past(
     raw: list[DataFile], history: str | None, mapping: ColumnMapping, settings: Params, scorer: Scorer, folder: Path
 ) -> History:
     if not raw:
-        return History.of(Workspace.of(settings), folder)
-    return History.given(_intake(raw, mapping, settings, scorer, folder), told=str(history))
+        return History.from_workspace(Workspace.from_params(settings), folder)
+    return History.from_intake(_intake(raw, mapping, settings, scorer, folder), source=str(history))
 
 
 def _featured(stream: Stream, catalogue: Catalogue, folder: Path) -> Iterator[pl.DataFrame]:
-    """Blocks of the input's rows with their features, in order of time."""
+    """Yield blocks of the input's rows with their features, in order of time."""
     height = stream.height(catalogue)
     features = PartitionedFeatures(catalogue, stream.ledger, ("transaction_id", "amount", "place"), height, folder)
     for rows in track(stream.slices(catalogue, SLICE), "reading", rows=height):
@@ -203,13 +201,13 @@ def _featured(stream: Stream, catalogue: Catalogue, folder: Path) -> Iterator[pl
 
 
 def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:
-    answers = scorer.answer(block)
-    wanted = {"alerts": pl.col("alert"), "all": pl.lit(value=True), "none": pl.lit(value=False)}[reasons]
-    explained = block.filter(answers.select(wanted & pl.col("transaction_id").is_not_null()).to_series())
-    told = [[reason.text for reason in row] for row in scorer.reasons(explained)] if explained.height else []
-    texts = {name: [row[n] if n < len(row) else None for row in told] for n, name in enumerate(_REASONS)}
+    scored = scorer.decide(block)
+    selected = {"alerts": pl.col("alert"), "all": pl.lit(value=True), "none": pl.lit(value=False)}[reasons]
+    explained = block.filter(scored.select(selected & pl.col("transaction_id").is_not_null()).to_series())
+    reason_texts = [[reason.text for reason in row] for row in scorer.reasons(explained)] if explained.height else []
+    texts = {name: [row[n] if n < len(row) else None for row in reason_texts] for n, name in enumerate(_REASONS)}
     why = explained.select("transaction_id").with_columns(pl.Series(n, t, dtype=pl.String) for n, t in texts.items())
-    return answers.join(why, on="transaction_id", how="left", maintain_order="left")
+    return scored.join(why, on="transaction_id", how="left", maintain_order="left")
 
 
 def _summary(
@@ -238,7 +236,7 @@ def _summary(
             "rows refused": incoming.quarantine.height,
             "alerts": alerts,
             **({"of them declined": declined} if declined else {}),
-            "history": past.told,
+            "history": past.source,
         },
         tables=(*tables, *category_tables.scored(scorer, categories)),
         outputs=written,

@@ -111,13 +111,13 @@ class Service:
         host, port = host or params.serve.host, params.serve.port if port is None else port
         keys = api_keys.ApiKeys(api_keys_file(params), api_keys.master_key(os.environ))
         api_keys.require(keys, host)
-        workspace = Workspace.of(params)
+        workspace = Workspace.from_params(params)
         with ExitStack() as resources:
             bound = resources.enter_context(closing(_bind(host, port)))
             follower = AliasFollower(params, model)
             version, bundled = follower()
             scorer = Scorer.load(bundled, version=version)
-            scorer.require_same()
+            scorer.self_test()
             checkpoints = checkpoint_file(params)
             data_dir = resources.enter_context(closing(DataDir(service_folder(params), checkpoints)))
             history_warnings: tuple[str, ...] = ()
@@ -166,7 +166,7 @@ class Service:
             warnings = (
                 *history_warnings,
                 *_recovery_warning(contents),
-                *_registry_warning(scorer, follower.unasked),
+                *_registry_warning(scorer, follower.registry_error),
                 *_card_key_warning(data_dir, scorer, card_key),
             )
             summary = _summary(scorer, data_dir, contents, bound, keyed=keys.required, warnings=warnings)

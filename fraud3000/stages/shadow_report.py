@@ -22,7 +22,7 @@ from fraud3000.service.engine.shadow import Opinion, ShadowStore
 from fraud3000.service.journal import hash_chain, history_frames
 from fraud3000.service.journal.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
-from fraud3000.stages.shared.progress import doing
+from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.service_store import load_deciders, open_journal, service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
@@ -49,7 +49,7 @@ def shadow_report(params: Params, version: str | None = None) -> Summary:
         There is no shadow, or no transaction that both models decided.
     """
     root = service_folder(params)
-    with ExitStack() as stack, doing("comparing"):
+    with ExitStack() as stack, show_status("comparing"):
         journal = stack.enter_context(closing(open_journal(params)))
         shadows = [stack.enter_context(closing(shadow)) for shadow in ShadowStore.all(root)]
         shadow = next((shadow for shadow in shadows if version in (None, shadow.version)), None)
@@ -138,7 +138,7 @@ def _frame(pairs: Iterable[Pair], last: deque[TransactionEntry]) -> pl.DataFrame
 def _policy(params: Params, last: TransactionEntry) -> tuple[Policy | None, str]:
     """Return the policy of the latest serving model; or the reason why it cannot be loaded."""
     try:
-        (decider,) = load_deciders(Workspace.of(params), [last]).values()
+        (decider,) = load_deciders(Workspace.from_params(params), [last]).values()
     except ScorerError as error:
         return None, error.message
     return decider.scorer.policy, ""
@@ -175,8 +175,8 @@ def _money(decided: pl.DataFrame, is_fraud: pl.Series, policy: Policy) -> Table:
     for model, prefix in (("answered", ""), ("shadow", "shadow_")):
         decisions = decided[f"{prefix}decision"]
         alert, decline = (decisions != APPROVE).to_numpy(), (decisions == DECLINE).to_numpy()
-        expected = Costs.of(decided[f"{prefix}score"].to_numpy(), amounts, policy).paid(alert, decline)
-        paid = Costs.of(truth, amounts, policy).paid(alert, decline)[known]
+        expected = Costs.from_rows(decided[f"{prefix}score"].to_numpy(), amounts, policy).paid(alert, decline)
+        paid = Costs.from_rows(truth, amounts, policy).paid(alert, decline)[known]
         caught = float((truth * alert)[known].sum())
         frauds, alerts = float(truth[known].sum()), int(alert[known].sum())
         rows.append(
@@ -216,7 +216,7 @@ def _mean(values: pl.Series) -> float:
 
 def _recompute_times(params: Params, entries: list[TransactionEntry]) -> list[float]:
     try:
-        deciders = load_deciders(Workspace.of(params), entries)
+        deciders = load_deciders(Workspace.from_params(params), entries)
     except ScorerError:
         return []
     times: list[float] = []
@@ -225,7 +225,7 @@ def _recompute_times(params: Params, entries: list[TransactionEntry]) -> list[fl
         decider = deciders[entry.answer.fingerprint]
         features, amount = decider.features_by_name(entry), entry.transaction["amount"]
         begin = time.perf_counter_ns()
-        decider.scorer.judge([features], [amount])
+        decider.scorer.decide_rows([features], [amount])
         times.append((time.perf_counter_ns() - begin) / 1e3)
     return times
 

@@ -33,7 +33,7 @@ def simulate(params: Params, out: Path | str | None = None) -> Summary:
     UnavailableError
         The file cannot be written.
     """
-    path = locations.parse(out or Workspace.of(params).raw)
+    path = locations.parse(out or Workspace.from_params(params).raw)
     if not path.name.endswith(_SUFFIXES):
         raise ParamsError(
             f"{path}: this file type cannot be written", hint=f"Use one of the endings {', '.join(_SUFFIXES)}."

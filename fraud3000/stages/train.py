@@ -1,4 +1,4 @@
-"""FEATURED to a registered scorer: fit, calibrate, set the threshold, write the bundle."""
+"""`train`: fit, calibrate, set the threshold, write the bundle, and register it as challenger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fraud3000.data.storage import atomic_write
 from fraud3000.errors import CheckFailed, UnavailableError
 from fraud3000.evaluation import rolling_backtest
 from fraud3000.labels.splits import Boundaries
-from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.catalogue import display_name
 from fraud3000.models import policy
 from fraud3000.models.inference import bundle, category_counts, self_test_rows
 from fraud3000.models.inference.explain import UsualValues
@@ -26,50 +26,50 @@ from fraud3000.models.inference.model import Model
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.models.training import cross_fit, estimators, fit, seed_noise
-from fraud3000.models.training.cross_fit import Outside
+from fraud3000.models.training.cross_fit import CrossFitResult
 from fraud3000.models.training.training_rows import LATER, require_both_classes
 from fraud3000.params import ColumnMapping, Params, Span
 from fraud3000.promotion import history, verdict_log
 from fraud3000.stages.shared import category_tables, model_pointer
 from fraud3000.stages.shared.summary import Summary, Table
-from fraud3000.stages.shared.training_inputs import TrainingInputs, of_split, up_to_now
+from fraud3000.stages.shared.training_inputs import TrainingInputs, from_known_labels, from_split
 from fraud3000.stages.shared.workspace import Workspace
 
 
 def train(params: Params, *, final: bool = False) -> Summary:
-    """Train on the train split, settle on validation, register the result as the challenger.
+    """Train on the train split, calibrate and set the threshold on validation, and register the result as challenger.
 
     Parameters
     ----------
     final
-        Train on all rows whose label is known today, by a recipe that the gate has accepted.
+        Train on all rows whose label is known today, with a recipe that the promotion checks have accepted.
 
     Raises
     ------
     CheckFailed
-        A final model is asked for, and no accepted verdict on its recipe holds today.
+        A final model is requested, and no accepted verdict on its recipe is valid today.
     DataError
-        The features are missing, or no model can learn from their labels.
+        The features are missing, or a model cannot be trained on their labels.
     ParamsError
-        Params that the estimator does not take, or a policy that the data has no days for.
+        The estimator does not take the params, or the policy needs days and the data has no time.
     UnavailableError
-        The registry or the workspace cannot be written; nothing is registered then.
+        The registry or the workspace cannot be written; nothing is registered.
     """
     estimators.check(params.train)
-    workspace = Workspace.of(params)
-    inputs = up_to_now(workspace, params) if final else of_split(workspace)
-    origin = _judged_as(params, inputs.catalogue.hash) if final else {}
+    workspace = Workspace.from_params(params)
+    inputs = from_known_labels(workspace, params) if final else from_split(workspace)
+    origin = _final_facts(params, inputs.catalogue.hash) if final else {}
     require_both_classes(inputs.train)
     policy.require_rows(inputs.valid.featured, params.policy)
-    registry.require(params.registry)
+    registry.require_writable(params.registry)
     rows, is_fraud = inputs.train.known
     model = fit.fit(rows, is_fraud, inputs.catalogue.features, params.train)
-    settled = cross_fit.settle(
+    settled = cross_fit.calibrate_and_set_threshold(
         model, inputs.train, inputs.valid, inputs.catalogue, inputs.boundaries, params.train, params.policy
     )
     spread = seed_noise.measure(model, inputs.train, inputs.valid, inputs.catalogue, params.train, params.policy)
     typical = UsualValues.learn(model.encoder, rows.filter(pl.Series(is_fraud == 0)), inputs.catalogue.features)
-    columns = category_counts.trained(model.encoder, inputs.catalogue.features, rows, inputs.valid.featured)
+    columns = category_counts.count_training(model.encoder, inputs.catalogue.features, rows, inputs.valid.featured)
     scorer = Scorer(
         catalogue=inputs.catalogue,
         mapping=_mapping(params, inputs.train.known[0]),
@@ -77,7 +77,7 @@ def train(params: Params, *, final: bool = False) -> Summary:
         calibrator=settled.calibrator,
         policy=settled.threshold.policy,
         typical=typical,
-        recorded=_recorded(model, settled, inputs.valid.featured),
+        recorded=_self_test_rows(model, settled, inputs.valid.featured),
         facts={
             **_facts(inputs, params),
             "categories": {name: column.to_dict() for name, column in columns.items()},
@@ -85,22 +85,22 @@ def train(params: Params, *, final: bool = False) -> Summary:
             **origin,
         },
     )
-    told = {f"seed_deviation_{name}": value for name, value in spread.values.items()}
-    metrics = {**cross_fit.metrics(inputs.valid, settled.log_odds), **told}
-    version = _keep(scorer, params, metrics, workspace)
+    deviations = {f"seed_deviation_{name}": value for name, value in spread.values.items()}
+    metrics = {**cross_fit.validation_metrics(inputs.valid, settled.log_odds), **deviations}
+    version = _register(scorer, params, metrics, workspace)
     return _summary(version, scorer, inputs, settled, metrics, workspace)
 
 
-def _recorded(model: Model, settled: Outside, valid: pl.DataFrame) -> SelfTestRows:
-    """Rows of validation as the model takes them, with the scores of its deployed form."""
-    places = self_test_rows.places(valid.height)
-    return SelfTestRows.of(
-        model.encoder.matrix(valid[places]), settled.calibrator.probability(settled.log_odds[places])
+def _self_test_rows(model: Model, settled: CrossFitResult, valid: pl.DataFrame) -> SelfTestRows:
+    """Return encoded validation rows with the scores of the deployed model."""
+    indices = self_test_rows.row_indices(valid.height)
+    return SelfTestRows.from_matrix(
+        model.encoder.matrix(valid[indices]), settled.calibrator.probability(settled.log_odds[indices])
     )
 
 
 def _mapping(params: Params, rows: pl.DataFrame) -> ColumnMapping:
-    """How raw files are read from now on: what was found in the card column once holds for every later file."""
+    """Return the mapping to read later raw files with; what was detected in the card column applies to all of them."""
     mapping = sources.resolve(params.prepare)
     mapping = mapping.model_copy(update={"card_like_ids": sensitive.card_like_roles(rows, mapping)})
     if mapping.card_numbers != "detect" or "card_id" not in rows.columns:
@@ -111,14 +111,14 @@ def _mapping(params: Params, rows: pl.DataFrame) -> ColumnMapping:
 
 
 def _facts(inputs: TrainingInputs, params: Params) -> dict[str, Any]:
-    """Where the model comes from: nothing that was not known on its day, so that it can be made again to the byte."""
+    """Return the origin of the model, limited to what was known on its cut-off date: retraining gives the same bytes."""
     as_of = inputs.boundaries.as_of
     return {
-        "estimator": estimators.words(params.train),
-        "imbalance": ", ".join(dict.fromkeys(one.imbalance for one in params.train.learners)),
+        "estimator": estimators.describe(params.train),
+        "imbalance": ", ".join(dict.fromkeys(learner.imbalance for learner in params.train.learners)),
         "calibration": params.train.calibration,
         "recipe": rolling_backtest.recipe(params.train, inputs.catalogue.hash),
-        "recipe_sha256": _recipe(params, inputs.catalogue.hash),
+        "recipe_sha256": _recipe_sha256(params, inputs.catalogue.hash),
         "data_fingerprint": inputs.fingerprint,
         "as_of": as_of.isoformat() if as_of else None,
         "split": "time" if as_of else "random",
@@ -126,8 +126,8 @@ def _facts(inputs: TrainingInputs, params: Params) -> dict[str, Any]:
     }
 
 
-def _recipe(params: Params, catalogue_hash: str) -> str:
-    """SHA-256 of all that makes a model but data and seed: the learner, the features and the policy."""
+def _recipe_sha256(params: Params, catalogue_hash: str) -> str:
+    """Return the SHA-256 of the recipe: the train params except the seed, the features and the policy."""
     content = {
         **rolling_backtest.recipe(params.train, catalogue_hash),
         "policy": params.policy.model_dump(mode="json"),
@@ -135,34 +135,34 @@ def _recipe(params: Params, catalogue_hash: str) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _judged_as(params: Params, catalogue_hash: str) -> dict[str, Any]:
-    """The facts of a final model; refused before the fit where its recipe was not judged."""
-    every, champion = verdict_log.recorded(params.registry), history.standing(params.registry).champion
-    version = verdict_log.judged_as(every, _recipe(params, catalogue_hash), champion)
+def _final_facts(params: Params, catalogue_hash: str) -> dict[str, Any]:
+    """Return the facts of a final model; refuse before the fit if there is no valid verdict on its recipe."""
+    verdicts, champion = verdict_log.read_verdicts(params.registry), history.alias_state(params.registry).champion
+    version = verdict_log.accepted_version(verdicts, _recipe_sha256(params, catalogue_hash), champion)
     if version is None:
         against = f"against version {champion}" if champion else "as a first champion"
         raise CheckFailed(
-            f"train --final: no accepted verdict on this recipe {against}; train, features and policy make a recipe",
-            hint="Train, evaluate and promote it first (--dry-run will do), or give the params of a version that was.",
+            f"train --final: no accepted verdict on this recipe (train, features and policy params) {against}",
+            hint="Train, evaluate and promote it first (--dry-run is enough), or use the params of an accepted version.",
         )
     return {"final": True, "judged_as": version}
 
 
-def _keep(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: Workspace) -> str:
-    """Write the bundle beside its future place, register it, then give it the version's name."""
+def _register(scorer: Scorer, params: Params, metrics: dict[str, float], workspace: Workspace) -> str:
+    """Write the bundle to a temporary folder, register it, then move it to the version's folder."""
     models = workspace.bundle("")
     try:
         models.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=models, prefix=".candidate-") as place:
-            saved = Path(place) / "bundle"
+        with tempfile.TemporaryDirectory(dir=models, prefix=".candidate-") as temporary:
+            saved = Path(temporary) / "bundle"
             scorer.save(saved)
             version = registry.log_training(_training(saved, scorer, params, metrics), params.registry)
-            told = model_pointer.pointer(registry.CHALLENGER, version, saved)
-            places = (workspace.bundle(version), workspace.pointer(registry.CHALLENGER), workspace.trained)
-            with atomic_write.atomic_outputs(*places) as (part, *pointers):
+            pointer_text = model_pointer.pointer_text(registry.CHALLENGER, version, saved)
+            paths = (workspace.bundle(version), workspace.pointer(registry.CHALLENGER), workspace.trained)
+            with atomic_write.atomic_outputs(*paths) as (part, *pointers):
                 saved.replace(part)
                 for pointer in pointers:
-                    pointer.write_text(told, encoding="utf-8")
+                    pointer.write_text(pointer_text, encoding="utf-8")
     except OSError as error:
         raise UnavailableError(
             f"{models}: cannot be written ({error.strerror})", hint="Free space, or set another workspace."
@@ -175,37 +175,37 @@ def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, fl
     kinds["amount"] = "integer"
     return registry.TrainingRun(
         bundle=saved,
-        params=_used(params),
+        params=_effective_params(params),
         metrics=metrics,
         tags={
             "data_fingerprint": scorer.facts["data_fingerprint"],
             "catalogue_hash": scorer.catalogue.hash,
             "labels_as_of": scorer.facts["as_of"] or "no time",
-            **_code(),
+            **_git_tags(),
         },
         columns={name: kinds[name] for name in scorer.model.encoder.columns},
     )
 
 
-def _used(params: Params) -> dict[str, Any]:
-    """The params with those of the estimator that no file states."""
-    return {**params.model_dump(mode="json"), "train": estimators.used(params.train)}
+def _effective_params(params: Params) -> dict[str, Any]:
+    """Return the params with the estimator's defaults filled in."""
+    return {**params.model_dump(mode="json"), "train": estimators.effective_params(params.train)}
 
 
-def _code() -> dict[str, str]:
-    """The commit of the repository we stand in, where there is one."""
+def _git_tags() -> dict[str, str]:
+    """Return the git commit of the current folder, if it is a repository."""
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607
+        result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607
     except (OSError, subprocess.TimeoutExpired):
         return {}
-    return {"git_commit": found.stdout.strip()} if found.returncode == 0 else {}
+    return {"git_commit": result.stdout.strip()} if result.returncode == 0 else {}
 
 
 def _summary(
     version: str,
     scorer: Scorer,
     inputs: TrainingInputs,
-    settled: Outside,
+    settled: CrossFitResult,
     metrics: dict[str, float],
     workspace: Workspace,
 ) -> Summary:
@@ -239,17 +239,17 @@ def _summary(
     )
 
 
-def _spread(found: dict[str, Any]) -> str:
-    """Say how far the measures move by the seed alone."""
-    if not found["values"]:
-        return f"not measured: {found['reason'] or 'the rows do not determine the measures'}"
-    told = ", ".join(f"{words(name)} ±{value:.4f}" for name, value in found["values"].items())
-    seen = found["reason"] or f"{found['seeds']} seeds on {found['rows']:,} rows"
-    return f"{told}; {seen}"
+def _spread(noise: dict[str, Any]) -> str:
+    """Describe the standard deviation of the metrics over seeds."""
+    if not noise["values"]:
+        return f"not measured: {noise['reason'] or 'the rows do not determine the metrics'}"
+    deviations = ", ".join(f"{display_name(name)} ±{value:.4f}" for name, value in noise["values"].items())
+    basis = f"{noise['seeds']} seeds on {noise['rows']:,} rows" if noise["seeds"] else "deterministic learner"
+    return f"{deviations}; {basis}"
 
 
 def _validation(boundaries: Boundaries) -> str:
-    """Say which rows outside the fit there are, and on which side of it."""
+    """Describe the span of the validation rows, and whether it is before or after training."""
     if boundaries.valid is None or boundaries.train is None:
         return _span(None)
     side = "before" if boundaries.valid[1] <= boundaries.train[0] else "after"
@@ -260,7 +260,7 @@ def _span(span: Span | None) -> str:
     return f"{span[0]:%Y-%m-%d %H:%M} to {span[1]:%Y-%m-%d %H:%M} UTC" if span else "random rows"
 
 
-def _threshold_facts(settled: Outside) -> dict[str, Any]:
+def _threshold_facts(settled: CrossFitResult) -> dict[str, Any]:
     threshold = settled.threshold
     facts: dict[str, Any] = {"threshold": "by cost, for each amount" if threshold.value is None else threshold.value}
     if threshold.expected_per_day is not None:
@@ -276,10 +276,12 @@ def _threshold_facts(settled: Outside) -> dict[str, Any]:
 def _rows_table(inputs: TrainingInputs) -> Table:
     counts = {"train": inputs.train.counts, "valid": inputs.valid.counts}
     rows = tuple((name, *(f"{split[name]:,}" for split in counts.values())) for name in inputs.train.counts)
-    return Table("Rows, labels as known on that day", ("", *counts), rows)
+    return Table("Rows, labels as known on the cut-off date", ("", *counts), rows)
 
 
-def _warnings(scorer: Scorer, inputs: TrainingInputs, settled: Outside, metrics: dict[str, float]) -> Iterator[str]:
+def _warnings(
+    scorer: Scorer, inputs: TrainingInputs, settled: CrossFitResult, metrics: dict[str, float]
+) -> Iterator[str]:
     if scorer.model.encoder.dropped:
         left_out = ", ".join(f"{name} ({why})" for name, why in scorer.model.encoder.dropped.items())
         yield f"features left out: {left_out}"
@@ -287,14 +289,14 @@ def _warnings(scorer: Scorer, inputs: TrainingInputs, settled: Outside, metrics:
     if not scorer.model.converged:
         yield "the solver stopped before it converged; raise train.estimator_params.max_iter"
     if inputs.boundaries.as_of is None:
-        yield "the split is random, which flatters every model: the data has no time"
+        yield "the split is random because the data has no time; metrics on a random split are too optimistic"
     later = inputs.train.counts[LATER]
     if later:
-        yield f"{later:,} training rows count as legitimate although they were reported as fraud after that day"
-    wanted = scorer.facts["calibration"]
-    if scorer.calibrator.method != wanted:
-        yield f"too few frauds for {wanted} calibration: {scorer.calibrator.method} was fitted instead"
+        yield f"{later:,} training rows count as legitimate although they were reported as fraud after the cut-off date"
+    method = scorer.facts["calibration"]
+    if scorer.calibrator.method != method:
+        yield f"too few frauds for {method} calibration: {scorer.calibrator.method} was fitted instead"
     if settled.threshold.value == 0:
         yield "every row can be reviewed within the capacity: the threshold is 0"
     if "valid_average_precision" not in metrics:
-        yield "no validation metrics: the known labels of validation are all the same"
+        yield "no validation metrics: all known validation labels are the same"

@@ -60,5 +60,5 @@ for forest in (False, True):
     model = Model(encoder, (Member(trees, 0.0), Member(trees, 0.1)))
     for calibrator in (calibrate.Platt(1.0, 0.0), calibrate.Beta(1.0, 1.0, 0.0)):
         scorer = Scorer(catalogue, ColumnMapping(), model, calibrator, Policy("capacity", 0.5), UsualValues({}))
-        scorer.judge(rows, [100] * len(rows))
+        scorer.decide_rows(rows, [100] * len(rows))
         scorer.contributions(featured.head(100))

@@ -96,7 +96,7 @@ def make(featured: pl.DataFrame, catalogue: Any, params: TrainModelParams) -> Sc
         calibrator=calibrator,
         policy=Policy("capacity", 0.25, review_cost=500, fee=100, lost_sale=2_000),
         typical=UsualValues.learn(model.encoder, featured.filter(pl.col("is_fraud") == 0), catalogue.features),
-        recorded=SelfTestRows.of(model.encoder.matrix(featured[rows]), calibrator.probability(log_odds[rows])),
+        recorded=SelfTestRows.from_matrix(model.encoder.matrix(featured[rows]), calibrator.probability(log_odds[rows])),
         facts={"estimator": "of a test", "as_of": "2018-08-01T00:00:00", "rows": {"fraud": 3}},
     )
 
@@ -109,7 +109,7 @@ class Bundle:
         self.folder, self.featured = folder, featured.head(500)
         self.files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != bundle.MANIFEST}
         self.manifest = json.loads((folder / bundle.MANIFEST).read_bytes())
-        self.answers = scorer.answer(self.featured).drop("model_version")
+        self.answers = scorer.decide(self.featured).drop("model_version")
         self.reasons = scorer.reasons(self.featured.head(20))
 
     def forge(self, folder: Path, changes: dict[str, bytes], *, checksums: bool) -> Path:
@@ -129,7 +129,7 @@ class Bundle:
         return folder
 
     def same_answers(self, scorer: Scorer) -> bool:
-        return bool(scorer.answer(self.featured).drop("model_version").equals(self.answers))
+        return bool(scorer.decide(self.featured).drop("model_version").equals(self.answers))
 
 
 def _catalogue_hash(files: dict[str, bytes], otherwise: str) -> str:
@@ -329,7 +329,7 @@ def negated(sound: Bundle) -> dict[str, bytes]:
 
 def test_negated_models_are_detected_by_the_self_test_rows(sound: Bundle, tmp_path: Path) -> None:
     changes = negated(sound)
-    assert "scores its recorded rows otherwise" in refused(sound, tmp_path / "7", changes)
+    assert "scores its self-test rows differently" in refused(sound, tmp_path / "7", changes)
     parts = json.loads(sound.files["scorer.json"])
     without = changed(parts, ("recorded",), MISSING)
     assert "recorded: missing" in refused(sound, tmp_path / "7", {**changes, "scorer.json": without})

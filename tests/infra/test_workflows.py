@@ -278,7 +278,7 @@ def the(step: str, among: list[dict[str, Any]] = DEPLOY) -> dict[str, Any]:
     ("code", "says", "verdict"),
     [
         (0, "info    |   champion  data/models/champion.json", "promoted"),
-        (0, "version 3 is the champion already; it was exported anew; data/models/champion.json", "unchanged"),
+        (0, "version 3 is the champion already; its files were exported again; data/models/champion.json", "unchanged"),
         (0, "info    |   challenger  data/models/challenger.json", "staged"),
         (0, "warning its log could not be read: denied", "unknown"),
         (6, "version 3 is not promoted: better: +0.001", "refused"),
@@ -372,7 +372,7 @@ def test_what_the_real_status_says_is_understood(runner: Runner, account: Any) -
 def test_the_log_of_a_promotion_holds_what_its_verdict_is_told_by() -> None:
     source = (ROOT / "fraud3000" / "stages" / "promote.py").read_text(encoding="utf-8")
     assert "is the champion already" in source
-    workspace = Workspace.of(Params())
+    workspace = Workspace.from_params(Params())
     assert str(workspace.pointer("champion")).endswith("/champion.json")
     assert str(workspace.pointer("challenger")).endswith("/challenger.json")
 

@@ -22,7 +22,7 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
 def sample_of(score: np.ndarray, fraud: np.ndarray, amount: np.ndarray | None = None) -> ScoredArrays:
     amount = np.ones(len(score)) if amount is None else amount
     place = np.arange(len(score))
-    return ScoredArrays(score, fraud, amount, score > 0.5, score > 1, place, {}, None).ranked()
+    return ScoredArrays(score, fraud, amount, score > 0.5, score > 1, place, {}, None).sort_by_score()
 
 
 def test_slope_and_intercept_equal_an_unpenalised_logistic_regression(drawn):
@@ -36,7 +36,7 @@ def test_slope_and_intercept_equal_an_unpenalised_logistic_regression(drawn):
 
 def test_narrow_groups_give_the_fit_of_the_rows(drawn):
     odds, fraud = drawn
-    starts, middle = calibration.grouped(odds)
+    starts, middle = calibration.group_odds(odds)
     rows, frauds = (np.add.reduceat(part, starts) for part in (np.ones(len(odds)), fraud))
     assert len(starts) < len(odds)
     exact = calibration.slope_intercept(odds, fraud, np.ones(len(odds)))

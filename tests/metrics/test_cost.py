@@ -13,7 +13,7 @@ from fraud3000.params import PolicyParams
 
 def test_costs_by_hand():
     prices = PolicyParams(review_cost=500, fee=100, review_stops=0.75, friction=50, lost_sale=300, lost_margin=0.1)
-    costs = Costs.of(np.array([1.0, 1.0, 0.0]), np.array([10_000.0, 0.0, 4_000.0]), prices)
+    costs = Costs.from_rows(np.array([1.0, 1.0, 0.0]), np.array([10_000.0, 0.0, 4_000.0]), prices)
     assert costs.approved.tolist() == [10_100, 100, 0]
     assert costs.reviewed.tolist() == [500 + 2_525, 500 + 25, 550]
     assert costs.declined.tolist() == [0, 0, 300 + 400]
@@ -22,21 +22,21 @@ def test_costs_by_hand():
 
 
 def test_where_nothing_is_declined_declining_costs_infinitely_much():
-    costs = Costs.of(np.array([1.0, 0.0]), np.array([100.0, 100.0]), PolicyParams())
+    costs = Costs.from_rows(np.array([1.0, 0.0]), np.array([100.0, 100.0]), PolicyParams())
     assert costs.declined.tolist() == [np.inf, np.inf]
     assert costs.paid(np.array([False, True]), np.zeros(2, dtype=bool)).tolist() == [100, 500]
 
 
 def test_declines_without_a_price_of_the_sale_leave_savings_undetermined():
     """A model may decline by a policy of its own, while the params that measure it have no price for that."""
-    costs = Costs.of(np.array([0.0, 1.0]), np.array([100.0, 100.0]), PolicyParams())
+    costs = Costs.from_rows(np.array([0.0, 1.0]), np.array([100.0, 100.0]), PolicyParams())
     paid = costs.paid(np.array([True, False]), np.array([True, False]))
     assert np.isnan(paid).tolist() == [True, False]
     assert np.isnan(savings(cost=float(paid.sum()), alert_all=200, alert_none=100))
 
 
 def test_a_refund_loses_no_more_than_the_fee():
-    assert Costs.of(np.ones(1), np.array([-900.0]), PolicyParams(fee=100)).approved.tolist() == [100]
+    assert Costs.from_rows(np.ones(1), np.array([-900.0]), PolicyParams(fee=100)).approved.tolist() == [100]
 
 
 def test_savings_compare_with_the_better_of_all_and_none():
@@ -60,6 +60,6 @@ def test_the_card_view_counts_from_the_first_alerted_fraud():
             "amount": [100] * 6,
         }
     )
-    sample = ScoredArrays.of(scored)
-    saved = from_first_caught(sample)[np.argsort(sample.place)]
+    sample = ScoredArrays.from_frame(scored)
+    saved = from_first_caught(sample)[np.argsort(sample.time_rank)]
     assert saved.tolist() == [False, False, True, False, True, False]

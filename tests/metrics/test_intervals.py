@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraud3000.metrics.intervals import FEWEST_CLUSTERS, Draw, bootstrap, draws, usable
+from fraud3000.metrics.intervals import FEWEST_CLUSTERS, Draw, bootstrap, draws, usable_keys
 from fraud3000.metrics.scored_arrays import ScoredArrays
-from fraud3000.metrics.weighted_metrics import Measures
+from fraud3000.metrics.weighted_metrics import WeightedMetrics
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
 POLICY = PolicyParams(cards_per_day=3, review_cost=50)
@@ -58,11 +58,11 @@ def resampled(scored: pl.DataFrame, key: str, copies: np.ndarray) -> pl.DataFram
 
 @pytest.mark.parametrize("key", ["card", "terminal"])
 def test_a_weighted_replicate_equals_measuring_resampled_rows(scored, key):
-    sample = ScoredArrays.of(scored)
-    measures = Measures(sample, POLICY, EVALUATE)
+    sample = ScoredArrays.from_frame(scored)
+    measures = WeightedMetrics(sample, POLICY, EVALUATE)
     for draw in draws({key: sample.keys[key]}, sample.rows, replicates=4, seed=5):
         drawn = measures(draw)
-        naive = Measures(ScoredArrays.of(resampled(scored, key, draw.copies)), POLICY, EVALUATE).values()
+        naive = WeightedMetrics(ScoredArrays.from_frame(resampled(scored, key, draw.copies)), POLICY, EVALUATE).values()
         fixed_by_design = {"value_detection_rate_by_card"} if key == "terminal" else set()
         assert drawn.keys() == naive.keys()
         for name in drawn.keys() - APPROXIMATE - fixed_by_design:
@@ -116,8 +116,8 @@ def test_a_seed_gives_the_same_draws():
 
 def test_few_clusters_are_not_drawn():
     few, enough = np.arange(200) % (FEWEST_CLUSTERS - 1), np.arange(200) % FEWEST_CLUSTERS
-    assert list(usable({"card": few, "terminal": enough}, 200)) == ["terminal"]
-    assert list(usable({"card": few}, 200)) == ["row"]
+    assert list(usable_keys({"card": few, "terminal": enough}, 200)) == ["terminal"]
+    assert list(usable_keys({"card": few}, 200)) == ["row"]
 
 
 def test_replicates_that_do_not_determine_a_metric():

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from fraud3000.errors import DataError
 from fraud3000.metrics.intervals import draws
-from fraud3000.metrics.paired_bootstrap import holm, paired
+from fraud3000.metrics.paired_bootstrap import holm, paired_bootstrap
 from fraud3000.metrics.scored_arrays import ScoredArrays
-from fraud3000.metrics.weighted_metrics import Measures
+from fraud3000.metrics.weighted_metrics import WeightedMetrics
 from fraud3000.params import EvaluateModelParams, PolicyParams
 
 POLICY, REPLICATES, SEED = PolicyParams(review_cost=300), 100, 7
@@ -40,8 +40,8 @@ def scored(
 
 
 def measured(rows: pl.DataFrame, measure: str) -> list[float]:
-    sample = ScoredArrays.of(rows)
-    by_draw = Measures(sample, POLICY, EvaluateModelParams(top_k=()))
+    sample = ScoredArrays.from_frame(rows)
+    by_draw = WeightedMetrics(sample, POLICY, EvaluateModelParams(top_k=()))
     return [by_draw(draw)[measure] for draw in draws(sample.keys, sample.rows, replicates=REPLICATES, seed=SEED)]
 
 
@@ -50,7 +50,7 @@ def measured(rows: pl.DataFrame, measure: str) -> list[float]:
 @pytest.mark.parametrize("measure", ["average_precision", "savings"])
 def test_each_draw_is_that_of_the_evaluation(measure: str, one: int, other: int, decimals: int) -> None:
     ours, theirs = scored(one, decimals=decimals), scored(other, decimals=decimals)
-    found = paired(ours, theirs, policy=POLICY, replicates=REPLICATES, seed=SEED)[measure]
+    found = paired_bootstrap(ours, theirs, policy=POLICY, replicates=REPLICATES, seed=SEED)[measure]
     expected = np.subtract(measured(ours, measure), measured(theirs, measure))
     together = np.concatenate([found.draws["card"], found.draws["terminal"]])
     np.testing.assert_allclose(together, expected, atol=1e-12)
@@ -59,7 +59,8 @@ def test_each_draw_is_that_of_the_evaluation(measure: str, one: int, other: int,
 def test_models_that_change_places_change_the_sign() -> None:
     ours, theirs = scored(1), scored(2)
     forth, back = (
-        paired(*two, policy=POLICY, replicates=REPLICATES, seed=SEED) for two in ((ours, theirs), (theirs, ours))
+        paired_bootstrap(*two, policy=POLICY, replicates=REPLICATES, seed=SEED)
+        for two in ((ours, theirs), (theirs, ours))
     )
     for name, found in forth.items():
         assert found.difference == -back[name].difference
@@ -67,7 +68,7 @@ def test_models_that_change_places_change_the_sign() -> None:
 
 
 def test_data_without_keys_is_drawn_by_row() -> None:
-    found = paired(scored(1, keys=()), scored(2, keys=()), policy=POLICY, replicates=REPLICATES, seed=SEED)
+    found = paired_bootstrap(scored(1, keys=()), scored(2, keys=()), policy=POLICY, replicates=REPLICATES, seed=SEED)
     assert found["savings"].interval(0.9).by == "row"
 
 
@@ -75,8 +76,8 @@ def test_a_segment_is_measured_among_its_own_rows() -> None:
     ours, theirs = scored(1), scored(2)
     some = pl.Series(np.arange(ours.height) % 2 == 0)
     asked = {"policy": POLICY, "replicates": REPLICATES, "seed": SEED}
-    within = paired(ours, theirs, segments={"even rows": some}, **asked)["even rows"]
-    alone = paired(ours.filter(some), theirs.filter(some), **asked)["average_precision"]
+    within = paired_bootstrap(ours, theirs, segments={"even rows": some}, **asked)["even rows"]
+    alone = paired_bootstrap(ours.filter(some), theirs.filter(some), **asked)["average_precision"]
     assert within.difference == pytest.approx(alone.difference)
 
 
@@ -86,8 +87,8 @@ def test_rows_that_do_not_count_play_no_part() -> None:
     more = [pl.concat([rows, unknown], how="vertical_relaxed") for rows in (ours, theirs)]
     asked = {"policy": POLICY, "replicates": REPLICATES, "seed": SEED}
     some = pl.Series(np.arange(ours.height + 1) % 3 > 0)
-    with_it = paired(*more, segments={"some": some}, **asked)
-    without = paired(ours, theirs, segments={"some": some.head(ours.height)}, **asked)
+    with_it = paired_bootstrap(*more, segments={"some": some}, **asked)
+    without = paired_bootstrap(ours, theirs, segments={"some": some.head(ours.height)}, **asked)
     assert {name: one.difference for name, one in with_it.items()} == {
         name: one.difference for name, one in without.items()
     }
@@ -97,7 +98,9 @@ def test_rows_that_do_not_count_play_no_part() -> None:
 def test_other_rows_are_refused(column: str) -> None:
     ours = scored(1)
     with pytest.raises(DataError, match=f"differ in {column}"):
-        paired(ours, ours.with_columns(pl.col(column).reverse()), policy=POLICY, replicates=REPLICATES, seed=SEED)
+        paired_bootstrap(
+            ours, ours.with_columns(pl.col(column).reverse()), policy=POLICY, replicates=REPLICATES, seed=SEED
+        )
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraud3000.metrics.card_precision import CardDays, most_found
+from fraud3000.metrics.card_precision import CardDays, max_cards_found
 from fraud3000.metrics.scored_arrays import ScoredArrays
 
 START = datetime(2018, 8, 8, tzinfo=UTC)
@@ -33,7 +33,7 @@ def scored(rows: list[tuple[int, str, float, int]]) -> pl.DataFrame:
 
 
 def precision(rows: pl.DataFrame, k: int) -> float:
-    sample = ScoredArrays.of(rows)
+    sample = ScoredArrays.from_frame(rows)
     return CardDays(sample).queue(np.ones(sample.rows), None).precision_at(k)
 
 
@@ -82,7 +82,7 @@ def test_card_precision_equals_the_rule_as_told(rows, k):
 @given(ROWS, st.lists(st.integers(0, 3), min_size=6, max_size=6), st.integers(1, 4))
 def test_a_card_drawn_twice_stands_there_twice(rows, copies, k):
     frame = scored(rows)
-    sample = ScoredArrays.of(frame)
+    sample = ScoredArrays.from_frame(frame)
     cards = sorted(frame["card_id"].unique())
     times = dict(zip(cards, copies, strict=False))
     drawn = np.array([times[card] for card in cards], dtype=float)
@@ -111,22 +111,22 @@ def test_the_ceiling_is_what_the_best_assignment_finds(card_days, k):
         taken = [on for on in choice if on is not None]
         if all(taken.count(on) <= k for on in taken):
             best = max(best, len(taken))
-    assert most_found(card, day, np.ones(len(card)), k) == best
+    assert max_cards_found(card, day, np.ones(len(card)), k) == best
 
 
 def test_the_ceiling_does_not_count_a_card_twice():
     rows = scored([(0, "a", 0.1, 1), (1, "a", 0.1, 1), (1, "b", 0.9, 0)])
-    sample = ScoredArrays.of(rows)
+    sample = ScoredArrays.from_frame(rows)
     assert CardDays(sample).ceiling(2) == pytest.approx(1 / 4)
 
 
 def budget(rows: pl.DataFrame, per_day: int) -> list[float]:
-    sample = ScoredArrays.of(rows)
+    sample = ScoredArrays.from_frame(rows)
     days = CardDays(sample)
-    alerted = days.alerted(days.queue(np.ones(sample.rows), None), per_day)
+    alerted = days.alerted_share(days.queue(np.ones(sample.rows), None), per_day)
     shares = np.zeros(sample.rows)
     shares[: len(alerted)] = alerted
-    return shares[np.argsort(sample.place)].tolist()
+    return shares[np.argsort(sample.time_rank)].tolist()
 
 
 def test_a_budget_alerts_the_rows_of_the_first_cards_down_to_the_last_ones_best():
@@ -144,15 +144,15 @@ def test_each_day_has_a_budget_of_its_own():
 def test_without_cards_rows_queue_and_copies_take_places():
     rows = scored([(0, "", 0.9, 1), (0, "", 0.8, 0), (0, "", 0.7, 1)]).drop("card_id")
     assert budget(rows, 2) == [1, 1, 0]
-    sample = ScoredArrays.of(rows)
+    sample = ScoredArrays.from_frame(rows)
     days = CardDays(sample)
     assert not days.has_cards
     weight = np.array([1.0, 3.0, 1.0])
-    assert days.alerted(days.queue(weight, None), 2).tolist() == pytest.approx([1, 1 / 3])
+    assert days.alerted_share(days.queue(weight, None), 2).tolist() == pytest.approx([1, 1 / 3])
 
 
 def test_a_sample_without_rows_has_an_empty_queue():
-    sample = ScoredArrays.of(scored([(0, "a", 0.9, 1)]).clear())
+    sample = ScoredArrays.from_frame(scored([(0, "a", 0.9, 1)]).clear())
     days = CardDays(sample)
     assert np.isnan(days.queue(np.ones(0), None).precision_at(3))
     assert np.isnan(days.ceiling(3))
@@ -160,4 +160,4 @@ def test_a_sample_without_rows_has_an_empty_queue():
 
 def test_days_are_needed():
     with pytest.raises(ValueError, match="time"):
-        CardDays(ScoredArrays.of(scored([(0, "a", 0.9, 1)]).drop("ts")))
+        CardDays(ScoredArrays.from_frame(scored([(0, "a", 0.9, 1)]).drop("ts")))

@@ -23,7 +23,7 @@ def arrays(rows: list[tuple[int, bool, int]]) -> tuple[np.ndarray, np.ndarray, n
 
 def weighted(score: np.ndarray, fraud: np.ndarray, weight: np.ndarray) -> Curve:
     order = np.argsort(-score, kind="stable")
-    return Curve.sorted(corners(score[order], fraud[order]), fraud[order], weight[order])
+    return Curve.from_sorted(corners(score[order], fraud[order]), fraud[order], weight[order])
 
 
 @given(ROWS)
@@ -49,7 +49,7 @@ def test_weights_count_as_copies_of_rows(rows):
     copies = weight.astype(int)
     drawn, copied = (
         weighted(score, fraud, weight),
-        Curve.of(np.repeat(score, copies), np.repeat(fraud, copies)),
+        Curve.from_rows(np.repeat(score, copies), np.repeat(fraud, copies)),
     )
     for metric in (Curve.average_precision, Curve.auc_roc, lambda curve: curve.recall_at_alert_rate(0.3)):
         assert metric(drawn) == pytest.approx(metric(copied), abs=1e-12)
@@ -60,7 +60,7 @@ def test_hand_computed_literals():
     fraud = np.array([1.0, 0.0, 1.0, 0.0, 0.0])
     assert average_precision(score, fraud) == pytest.approx((1 / 1 + 2 / 3) / 2)
     assert auc_roc(score, fraud) == pytest.approx(5 / 6)
-    curve = Curve.of(score, fraud)
+    curve = Curve.from_rows(score, fraud)
     assert curve.recall_at_fpr(0.2) == pytest.approx(0.5)
     assert curve.recall_at_alert_rate(0.2) == pytest.approx(0.5)
     assert curve.recall_at_alert_rate(0.41) == pytest.approx(1.0)  # ⌈2.05⌉ = 3 rows
@@ -69,7 +69,7 @@ def test_hand_computed_literals():
 def test_recall_at_alert_rate_takes_the_rows_rounded_up():
     score, fraud = np.arange(300.0), np.zeros(300)
     fraud[-4:] = 1
-    assert Curve.of(score, fraud).recall_at_alert_rate(0.01) == pytest.approx(3 / 4)
+    assert Curve.from_rows(score, fraud).recall_at_alert_rate(0.01) == pytest.approx(3 / 4)
     assert top_rows(300, 0.01) == 3
     assert top_rows(301, 0.01) == 4
 
@@ -77,7 +77,7 @@ def test_recall_at_alert_rate_takes_the_rows_rounded_up():
 def test_equal_scores_count_in_proportion_whatever_their_order():
     fraud = np.array([1.0, 0.0, 0.0, 0.0])
     for order in (fraud, fraud[::-1]):
-        curve = Curve.of(np.full(4, 0.3), order)
+        curve = Curve.from_rows(np.full(4, 0.3), order)
         assert curve.recall_at_alert_rate(0.25) == pytest.approx(0.25)
         assert curve.average_precision() == pytest.approx(0.25)
         assert curve.auc_roc() == pytest.approx(0.5)
@@ -85,13 +85,13 @@ def test_equal_scores_count_in_proportion_whatever_their_order():
 
 @pytest.mark.parametrize("fraud", [[], [0.0, 0.0]])
 def test_without_a_fraud_nothing_is_determined(fraud):
-    curve = Curve.of(np.linspace(0, 1, len(fraud)), np.array(fraud))
+    curve = Curve.from_rows(np.linspace(0, 1, len(fraud)), np.array(fraud))
     assert np.isnan([curve.average_precision(), curve.auc_roc(), curve.recall_at_fpr(0.1)]).all()
     assert np.isnan(curve.recall_at_alert_rate(0.1))
 
 
 def test_with_frauds_only_there_is_no_roc_curve():
-    curve = Curve.of(np.array([0.1, 0.2]), np.ones(2))
+    curve = Curve.from_rows(np.array([0.1, 0.2]), np.ones(2))
     assert curve.average_precision() == 1.0
     assert np.isnan([curve.auc_roc(), curve.recall_at_fpr(0.1)]).all()
 

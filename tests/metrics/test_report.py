@@ -1,4 +1,4 @@
-"""metrics.json: its form, what is null and why, floors, and what is left out."""
+"""metrics.json: its form, what is null and why, baselines, and what is left out."""
 
 from __future__ import annotations
 
@@ -90,24 +90,24 @@ def test_the_order_of_rows_does_not_matter(scored):
         assert shuffled["metrics"][name]["value"] == pytest.approx(metric["value"], rel=1e-9), name
 
 
-def test_floors_stand_beside_the_metrics(scored):
+def test_baselines_are_reported_with_the_metrics(scored):
     report = measured(scored)
-    floors, prevalence = report["floors"], report["prevalence"]
-    assert list(floors) == ["random", "largest_amount", "always", "never"]
-    assert floors["random"]["average_precision"]["value"] == pytest.approx(prevalence, abs=0.03)
-    assert floors["random"]["auc_roc"]["value"] == pytest.approx(0.5, abs=0.05)
-    assert floors["random"]["recall"]["value"] == pytest.approx(scored["alert"].mean(), abs=0.05)
-    assert floors["always"]["recall"]["value"] == 1.0
-    assert floors["always"]["precision"]["value"] == pytest.approx(prevalence)
-    assert floors["never"]["savings"]["value"] <= 0
-    assert floors["never"]["precision"] == {"value": None, "reason": "no row is alerted"}
-    assert max(floors["always"]["savings"]["value"], floors["never"]["savings"]["value"]) == pytest.approx(0)
+    baselines, prevalence = report["floors"], report["prevalence"]
+    assert list(baselines) == ["random", "largest_amount", "always", "never"]
+    assert baselines["random"]["average_precision"]["value"] == pytest.approx(prevalence, abs=0.03)
+    assert baselines["random"]["auc_roc"]["value"] == pytest.approx(0.5, abs=0.05)
+    assert baselines["random"]["recall"]["value"] == pytest.approx(scored["alert"].mean(), abs=0.05)
+    assert baselines["always"]["recall"]["value"] == 1.0
+    assert baselines["always"]["precision"]["value"] == pytest.approx(prevalence)
+    assert baselines["never"]["savings"]["value"] <= 0
+    assert baselines["never"]["precision"] == {"value": None, "reason": "no row is alerted"}
+    assert max(baselines["always"]["savings"]["value"], baselines["never"]["savings"]["value"]) == pytest.approx(0)
     largest = scored.sort("amount", descending=True).head(int(scored["alert"].sum()))
     money = largest.filter(pl.col("is_fraud") == 1)["amount"].sum()
     total = scored.filter(pl.col("is_fraud") == 1)["amount"].sum()
-    assert floors["largest_amount"]["value_detection_rate"]["value"] == pytest.approx(money / total, abs=0.02)
-    assert "average_precision" not in floors["always"]
-    assert "calibration_slope" not in floors["random"]
+    assert baselines["largest_amount"]["value_detection_rate"]["value"] == pytest.approx(money / total, abs=0.02)
+    assert "average_precision" not in baselines["always"]
+    assert "calibration_slope" not in baselines["random"]
 
 
 def test_card_precision_has_its_ceiling(scored):
@@ -233,6 +233,6 @@ def test_the_input_is_not_changed(scored):
 
 
 def test_rows_without_a_card_are_each_their_own(scored):
-    sample = ScoredArrays.of(scored.head(4).with_columns(card_id=pl.Series(["b", None, "a", None])))
+    sample = ScoredArrays.from_frame(scored.head(4).with_columns(card_id=pl.Series(["b", None, "a", None])))
     assert sorted(sample.keys["card"].tolist()) == [0, 1, 2, 3]
     assert codes(pl.Series([], dtype=pl.String)).tolist() == []

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from fraud3000.errors import ScorerError
-from fraud3000.metrics.report import values
+from fraud3000.metrics.report import metric_values
 from fraud3000.models.inference import calibrate
 from fraud3000.models.inference.calibrate import Beta, Isotonic, Platt
 from fraud3000.models.training import calibration
@@ -150,7 +150,7 @@ def test_ranking_and_card_precision_are_those_of_the_raw_scores(method):
     assert len(np.unique(probability)) == len(np.unique(log_odds))
     told = EvaluateModelParams(replicates=20)
     raw, calibrated = (
-        values(rows.with_columns(score=score), policy=PolicyParams(), evaluate=told)
+        metric_values(rows.with_columns(score=score), policy=PolicyParams(), evaluate=told)
         for score in (log_odds, probability)
     )
     for name in ("average_precision", "auc_roc", "card_precision_at_100", "recall_at_alert_budget"):

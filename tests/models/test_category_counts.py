@@ -21,7 +21,7 @@ def trained() -> dict[str, TrainedColumn]:
     train = pl.DataFrame({"shop": [*shops, None], "rare": [f"r{row}" for row in range(len(shops))] + [None]})
     valid = pl.DataFrame({"shop": ["s000", "new", None], "rare": ["r1", "r2", None]})
     encoder = Encoder.learn(train, FEATURES)
-    return category_counts.trained(encoder, FEATURES, train, valid)
+    return category_counts.count_training(encoder, FEATURES, train, valid)
 
 
 def test_values_that_are_not_kept_are_counted() -> None:
@@ -55,4 +55,4 @@ def test_counts_survive_the_bundle() -> None:
     ],
 )
 def test_a_jump(found: CategoryCounts, expected: CategoryCounts, jump: bool) -> None:
-    assert category_counts.jumped(found, expected, "unknown") is jump
+    assert category_counts.has_jumped(found, expected, "unknown") is jump

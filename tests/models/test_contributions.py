@@ -103,7 +103,7 @@ def test_they_are_those_of_lightgbm():
     for rows in (matrix, holes):
         estimator = lightgbm.LGBMClassifier(n_estimators=40, num_leaves=31, verbosity=-1).fit(rows, labels)
         theirs = estimator.booster_.predict(rows, pred_contrib=True)
-        ours = contributions.of(tree_import.of(estimator), rows)
+        ours = contributions.from_predictor(tree_import.from_estimator(estimator), rows)
         np.testing.assert_allclose(ours.values, theirs[:, :-1], rtol=0, atol=1e-10)
         np.testing.assert_allclose(ours.base, theirs[:, -1], rtol=0, atol=1e-10)
 
@@ -151,9 +151,9 @@ def test_they_are_the_shapley_values_of_the_definition(seed, columns, forest):
         if forest
         else HistGradientBoostingClassifier(max_iter=2, max_leaf_nodes=9, min_samples_leaf=3)
     )
-    trees = tree_import.of(estimator.fit(matrix, labels))
+    trees = tree_import.from_estimator(estimator.fit(matrix, labels))
     rows = gappy(matrix[:4], seed).astype(np.float32).astype(np.float64)
-    _, values = trees.sums_explained(rows)
+    _, values = trees.explain_sums(rows)
     share = len(trees.roots) if forest else 1
     for row, told in zip(rows, values, strict=True):
         np.testing.assert_allclose(told * share, shapley(trees, row), rtol=0, atol=1e-12)
@@ -161,7 +161,7 @@ def test_they_are_the_shapley_values_of_the_definition(seed, columns, forest):
 
 def test_an_average_shares_out_what_each_member_does_to_the_mean():
     small, large = Contributions(-4.0, np.array([[1.0, 0.0]])), Contributions(-2.0, np.array([[0.0, 3.0]]))
-    chance = contributions.averaged([small, large], [small.totals, large.totals], [1.0, 3.0])
+    chance = contributions.average([small, large], [small.totals, large.totals], [1.0, 3.0])
     moved = (expit(-3.0) - expit(-4.0)) / 4, 3 * (expit(1.0) - expit(-2.0)) / 4
     np.testing.assert_allclose(chance.values, [moved])
     assert chance.base == pytest.approx((expit(-4.0) + 3 * expit(-2.0)) / 4)
@@ -169,20 +169,20 @@ def test_an_average_shares_out_what_each_member_does_to_the_mean():
 
 def test_where_the_sum_is_the_base_the_slope_decides():
     even = Contributions(-1.0, np.array([[2.0, -2.0], [0.1 + 0.2, -0.3], [0.0, 0.0]]))
-    told = even.carried(0.5, np.array([0.5, 0.5, 0.5]), slope=0.25)
+    told = even.rescale(0.5, np.array([0.5, 0.5, 0.5]), slope=0.25)
     np.testing.assert_allclose(told.values, [[0.5, -0.5], [0.075, -0.075], [0.0, 0.0]])
 
 
 def test_what_does_not_add_up_is_refused(monkeypatch, small_featured, small_catalogue):
-    right = tree_import.of
+    right = tree_import.from_estimator
 
     def off(estimator):
         made = right(estimator)
-        found = made.sums_explained
-        object.__setattr__(made, "sums_explained", lambda rows: (found(rows)[0] + 2e-6, found(rows)[1]))
+        found = made.explain_sums
+        object.__setattr__(made, "explain_sums", lambda rows: (found(rows)[0] + 2e-6, found(rows)[1]))
         return made
 
-    monkeypatch.setattr(tree_import, "of", off)
+    monkeypatch.setattr(tree_import, "from_estimator", off)
     labels = small_featured["is_fraud"].to_numpy()
     with pytest.raises(ScorerError, match=r"the features' contributions miss the raw score by up to 2e-06"):
         fit(small_featured, labels, small_catalogue.features, MODELS["hist_gradient_boosting"])
@@ -192,11 +192,13 @@ def test_paths_that_meet_a_column_many_times_and_deep_trees_stay_exact():
     source = np.random.default_rng(4)
     matrix = source.normal(size=(3_000, 40))
     labels = matrix @ source.normal(size=40) + source.normal(size=3_000) > 0
-    made = tree_import.of(RandomForestClassifier(3, max_depth=None, max_features=1, random_state=1).fit(matrix, labels))
-    told = contributions.of(made, matrix[:200])
+    made = tree_import.from_estimator(
+        RandomForestClassifier(3, max_depth=None, max_features=1, random_state=1).fit(matrix, labels)
+    )
+    told = contributions.from_predictor(made, matrix[:200])
     np.testing.assert_allclose(told.totals, made.log_odds(matrix[:200]), rtol=0, atol=1e-9)
     one_column = replace(made, column=np.where(made.column == LEAF, LEAF, 0).astype(np.int32))
-    _, values = one_column.sums_explained(matrix[:50])
-    base, sums = one_column.sums_explained(matrix[:1])[0], one_column.sums(matrix[:50])
+    _, values = one_column.explain_sums(matrix[:50])
+    base, sums = one_column.explain_sums(matrix[:1])[0], one_column.sums(matrix[:50])
     np.testing.assert_allclose(values[:, 0], sums - base, rtol=0, atol=1e-12)
     assert (values[:, 1:] == 0).all()

@@ -1,4 +1,4 @@
-"""How far measures move by the seed alone."""
+"""Standard deviation of metrics over random seeds."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_too_few_frauds_are_told(part: str, said: str, small_featured, small_cat
 def test_a_learner_that_is_said_to_draw_nothing_draws_nothing(learner: str, small_featured, small_catalogue) -> None:
     train, valid = rows(small_featured.head(2_000)), small_featured.tail(1_000)
     params = TrainModelParams(estimator=learner)  # type: ignore[arg-type]
-    assert not estimators.draws(params)
+    assert not estimators.is_random(params)
     one, other = (
         fit.fit(*train.known, small_catalogue.features, params.model_copy(update={"seed": seed})).log_odds(valid)
         for seed in (1, 2)

@@ -11,7 +11,7 @@ import pytest
 
 from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, Window
 from fraud3000.models.inference.explain import Explainer, Reason, UsualValues
-from fraud3000.models.inference.value_text import value_in_words
+from fraud3000.models.inference.value_text import format_value
 from fraud3000.models.training.fit import fit
 from fraud3000.params import TrainModelParams
 
@@ -19,7 +19,7 @@ LOGISTIC = TrainModelParams(estimator="logistic_regression")
 
 
 def reasons(model, typical, features, featured):
-    return Explainer(model, typical, features).of(model.encoder.matrix(featured))
+    return Explainer(model, typical, features).explain(model.encoder.matrix(featured))
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +181,8 @@ def test_what_is_usual_survives_json(trained):
     ],
 )
 def test_numbers_are_written_with_their_unit(value, unit, said):
-    assert value_in_words(value, unit) == said
+    assert format_value(value, unit) == said
 
 
 def test_money_follows_the_currencys_decimals():
-    assert value_in_words(1234.0, "money", decimals=0) == "1,234"
+    assert format_value(1234.0, "money", decimals=0) == "1,234"

@@ -15,7 +15,7 @@ from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.features.spec.kinds import Column
 from fraud3000.models.inference import predictors
 from fraud3000.models.training import calibration, estimators
-from fraud3000.models.training.fit import cross_fitted, fit
+from fraud3000.models.training.fit import cross_fitted_log_odds, fit
 from fraud3000.params import TrainModelParams
 
 SMALL = {
@@ -126,7 +126,7 @@ def test_cross_fitting_never_asks_a_model_about_its_own_rows():
     noise = (source.random(600) < 0.2).astype(np.int8)
     params = TrainModelParams(estimator="random_forest", estimator_params={"n_estimators": 20, "min_samples_leaf": 1})
     inside = fit(rows, noise, [Column("x")], params).log_odds(rows)
-    across = cross_fitted(rows, noise, [Column("x")], params)
+    across = cross_fitted_log_odds(rows, noise, [Column("x")], params)
     assert roc_auc_score(noise, inside) > 0.95
     assert abs(roc_auc_score(noise, across) - 0.5) < 0.1
 

@@ -9,7 +9,7 @@ import pytest
 from fraud3000.metrics.ranking import average_precision
 from fraud3000.models.training import importance
 from fraud3000.models.training.fit import fit
-from fraud3000.models.training.importance import permutation
+from fraud3000.models.training.importance import permutation_importance
 from fraud3000.params import TrainModelParams
 
 
@@ -21,7 +21,7 @@ def told(small_featured, small_catalogue):
 
 
 def test_the_features_that_make_fraud_come_first(told):
-    table = permutation(*told, seed=1)
+    table = permutation_importance(*told, seed=1)
     assert table["feature"][0] == "amount"
     assert set(table["feature"]) == set(told[0].encoder.columns)
     assert table["fall"].is_sorted(descending=True)
@@ -32,10 +32,10 @@ def test_the_features_that_make_fraud_come_first(told):
 
 
 def test_a_few_rows_stand_for_all(told, monkeypatch):
-    whole = permutation(*told, seed=1)["fall"][0]
+    whole = permutation_importance(*told, seed=1)["fall"][0]
     for name, most in (("MOST_FRAUDS", 300), ("HIGHEST", 200), ("MOST_OTHERS", 400)):
         monkeypatch.setattr(importance, name, most)
-    part = permutation(*told, seed=1)
+    part = permutation_importance(*told, seed=1)
     assert part["feature"][0] == "amount"
     assert part["fall"][0] == pytest.approx(whole, abs=0.1)
 
@@ -44,18 +44,18 @@ def test_the_weights_of_the_draw_give_the_average_precision_of_all_rows(told, mo
     _, _, labels, score = told
     monkeypatch.setattr(importance, "HIGHEST", 600)
     monkeypatch.setattr(importance, "MOST_OTHERS", 300)
-    rows, weight = importance._drawn(labels, score, 1)
+    rows, weight = importance._sample(labels, score, 1)
     assert weight.sum() == pytest.approx(len(labels))
     drawn = importance._average_precision(score[rows], labels[rows].astype(float), weight)
     assert drawn == pytest.approx(average_precision(score, labels.astype(float)), abs=0.02)
 
 
 def test_the_same_seed_gives_the_same_table(told):
-    assert permutation(*told, seed=4).equals(permutation(*told, seed=4))
+    assert permutation_importance(*told, seed=4).equals(permutation_importance(*told, seed=4))
 
 
 def test_without_a_fraud_there_is_nothing_to_tell(told):
     model, featured, labels, score = told
-    table = permutation(model, featured, np.zeros_like(labels), score, seed=1)
+    table = permutation_importance(model, featured, np.zeros_like(labels), score, seed=1)
     assert table.is_empty()
     assert table.schema["fall"] == pl.Float64

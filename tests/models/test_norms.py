@@ -18,7 +18,7 @@ ABROAD = Condition("country", "is", ("abroad",))
 def of(feature, others, values):
     """The norm of a feature that stands before others in a row with their values."""
     (norm, *_) = norms([feature, *others])
-    return None if norm is None else norm.of(np.array([7.0, *values]))
+    return None if norm is None else norm.value_in(np.array([7.0, *values]))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_the_longest_window_counts_and_the_card_before_others():
         Window(key, length, "mean") for key, length in (("terminal_id", "90d"), ("card_id", "7d"), ("card_id", "30d"))
     ]
     features = [Column("amount"), *means]
-    assert norms(features)[0].of(np.array([0.0, 1.0, 2.0, 3.0])) == 3.0
+    assert norms(features)[0].value_in(np.array([0.0, 1.0, 2.0, 3.0])) == 3.0
     assert norms(features)[0].owner == "this card"
     assert norms(features[:2])[0].owner == "this terminal"
 
@@ -92,4 +92,4 @@ def test_every_default_feature_has_a_norm_or_none_and_each_norm_reads_the_row():
     row = np.full(len(features), 2.0)
     told = [norm for norm in norms(features) if norm is not None]
     assert len(told) > len(features) / 2
-    assert all(norm.of(row) >= 0 for norm in told)
+    assert all(norm.value_in(row) >= 0 for norm in told)

@@ -12,7 +12,7 @@ from fraud3000.labels.splits import Boundaries
 from fraud3000.models.inference import calibrate
 from fraud3000.models.policy import choose_threshold
 from fraud3000.models.training import calibration, cross_fit
-from fraud3000.models.training.fit import cross_fitted, fit
+from fraud3000.models.training.fit import cross_fitted_log_odds, fit
 from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import PolicyParams, TrainModelParams
 
@@ -34,7 +34,7 @@ def parts(small_featured, small_catalogue):
 
 def test_all_of_validation_calibrates_and_each_half_sets_the_threshold_by_the_other(parts, small_catalogue):
     model, train, valid = parts
-    settled = cross_fit.settle(model, train, valid, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.calibrate_and_set_threshold(model, train, valid, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     log_odds, labels = model.log_odds(valid.featured), valid.is_fraud.to_numpy()
     assert settled.calibrator == calibration.fit("platt", log_odds, labels)
     halves = (slice(0, 500), slice(500, 1_000))
@@ -51,8 +51,8 @@ def test_no_row_sets_the_threshold_by_a_calibrator_that_saw_its_label(parts, sma
     model, _, valid = parts
     log_odds, first = model.log_odds(valid.featured), np.arange(1_000) < 500
     is_fraud, known = valid.is_fraud.to_numpy(), np.ones(1_000, dtype=bool)
-    scores = cross_fit._across_halves("beta", log_odds, is_fraud, known, first)
-    turned = cross_fit._across_halves("beta", log_odds, np.where(first, 1 - is_fraud, is_fraud), known, first)
+    scores = cross_fit._cross_calibrated_scores("beta", log_odds, is_fraud, known, first)
+    turned = cross_fit._cross_calibrated_scores("beta", log_odds, np.where(first, 1 - is_fraud, is_fraud), known, first)
     np.testing.assert_array_equal(scores[first], turned[first])
     assert (scores[~first] != turned[~first]).any()
 
@@ -61,7 +61,7 @@ def test_rows_of_unknown_label_count_for_the_threshold_but_not_for_calibration(p
     model, train, valid = parts
     some = pl.Series(np.arange(1_000) % 4 == 0)
     masked = TrainingRows(valid.featured, valid.is_fraud.set(some, None), {})
-    settled = cross_fit.settle(model, train, masked, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.calibrate_and_set_threshold(model, train, masked, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     assert "750 rows" in settled.calibrated_on
     assert settled.threshold.rows == 1_000
 
@@ -69,9 +69,9 @@ def test_rows_of_unknown_label_count_for_the_threshold_but_not_for_calibration(p
 def test_with_few_frauds_calibration_is_cross_fitted_on_training_rows(parts, small_catalogue):
     model, train, valid = parts
     barren = TrainingRows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
-    settled = cross_fit.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.calibrate_and_set_threshold(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     labels = train.is_fraud.to_numpy()
-    across = cross_fitted(train.featured, labels, small_catalogue.features, PARAMS)
+    across = cross_fitted_log_odds(train.featured, labels, small_catalogue.features, PARAMS)
     assert settled.calibrator == calibration.fit("platt", across, labels)
     assert settled.calibrated_on.startswith("training rows, cross-fitted (a half of validation knows 0 frauds)")
     assert settled.threshold_on == "validation: 1,000 rows"
@@ -84,7 +84,7 @@ def test_with_few_frauds_anywhere_nothing_is_pretended(parts, small_catalogue):
     )
     train = TrainingRows(train.featured, few.to_series().cast(pl.Int8), {})
     barren = TrainingRows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
-    settled = cross_fit.settle(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
+    settled = cross_fit.calibrate_and_set_threshold(model, train, barren, small_catalogue, BOUNDARIES, PARAMS, POLICY)
     assert settled.calibrator == calibrate.Platt(1.0, 0.0)
 
 
@@ -105,7 +105,7 @@ def test_halves_are_cut_at_midnight_where_there_is_more_than_a_day():
 
 def test_validation_metrics_need_both_classes(parts):
     model, _, valid = parts
-    found = cross_fit.metrics(valid, model.log_odds(valid.featured))
+    found = cross_fit.validation_metrics(valid, model.log_odds(valid.featured))
     assert found["valid_average_precision"] > 3 * found["valid_prevalence"]
     barren = TrainingRows(valid.featured, pl.zeros(1_000, pl.Int8, eager=True), {})
-    assert cross_fit.metrics(barren, model.log_odds(valid.featured)) == {}
+    assert cross_fit.validation_metrics(barren, model.log_odds(valid.featured)) == {}

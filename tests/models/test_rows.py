@@ -11,7 +11,7 @@ from fraud3000.errors import DataError, EmptyDataError
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import Column
 from fraud3000.labels.splits import Boundaries
-from fraud3000.models.training.training_rows import require_both_classes, usable
+from fraud3000.models.training.training_rows import require_both_classes, select_rows
 from fraud3000.schema import LEDGER
 
 CATALOGUE = Catalogue(features=(Column("amount"),), label_delay=7 * 86_400)
@@ -43,7 +43,7 @@ def test_every_row_is_accounted_for():
         history_days=[1.0, 8.0, 8.0, 8.0, 8.0, 8.0, 32.0],
     )
     ledger = ledger_of((day(16), "fraud", 1), (day(60), "late", 1))
-    rows = usable(split, ledger, CATALOGUE, BOUNDARIES, burn_in=True)
+    rows = select_rows(split, ledger, CATALOGUE, BOUNDARIES, burn_in=True)
     assert rows.counts == {
         "rows": 7,
         "history too short": 1,
@@ -60,10 +60,10 @@ def test_every_row_is_accounted_for():
 
 def test_burn_in_and_time_may_be_absent():
     split = split_of(transaction_id=["a", "b"], history_days=[0.0, 9.0], ts=[day(1), day(9)])
-    assert usable(split, ledger_of(), CATALOGUE, BOUNDARIES, burn_in=False).featured.height == 2
+    assert select_rows(split, ledger_of(), CATALOGUE, BOUNDARIES, burn_in=False).featured.height == 2
     timeless = split.drop("ts", "history_days")
     ledger = ledger_of((None, "a", 1))
-    rows = usable(timeless, ledger, CATALOGUE, Boundaries(), burn_in=True)
+    rows = select_rows(timeless, ledger, CATALOGUE, Boundaries(), burn_in=True)
     assert rows.is_fraud.to_list() == [1, 0]
     assert rows.counts["reported as fraud later"] == 0
     assert rows.counts["presumed legitimate"] == 1
@@ -81,4 +81,4 @@ def test_burn_in_and_time_may_be_absent():
 def test_rows_no_model_can_learn_from_are_refused(changes, records, kind, said):
     split = split_of(transaction_id=["a", "b"], ts=[day(9), day(9)], **changes)
     with pytest.raises(kind, match=said):
-        require_both_classes(usable(split, ledger_of(*records), CATALOGUE, BOUNDARIES, burn_in=True))
+        require_both_classes(select_rows(split, ledger_of(*records), CATALOGUE, BOUNDARIES, burn_in=True))

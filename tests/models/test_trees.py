@@ -56,7 +56,7 @@ def taken(request):
     matrix = rows(gaps=gaps)
     signal = np.nan_to_num(matrix[:, 0] + matrix[:, 1] * matrix[:, 3]) + (matrix[:, 4] == 2)
     estimator = MADE[name]().fit(matrix, signal + np.random.default_rng(1).normal(size=len(signal)) > 1.5)
-    return estimator, tree_import.of(estimator)
+    return estimator, tree_import.from_estimator(estimator)
 
 
 def test_scores_are_the_estimators_own_to_the_last_bit(taken):
@@ -122,7 +122,7 @@ def forged(made, **changes):
 @pytest.fixture(scope="module")
 def small():
     matrix = rows(500)
-    return tree_import.of(MADE["boosting"]().fit(matrix, matrix[:, 5] > 0))
+    return tree_import.from_estimator(MADE["boosting"]().fit(matrix, matrix[:, 5] > 0))
 
 
 def test_trees_that_lead_out_of_themselves_are_refused(small):
@@ -157,9 +157,9 @@ def test_trees_that_lead_out_of_themselves_are_refused(small):
     ]
     assert Trees.loads(forged(small), COLUMNS).dumps() == small.dumps()
     for change in wrong:
-        with pytest.raises(ScorerError, match="the model's trees are not sound"):
+        with pytest.raises(ScorerError, match="the model's trees are invalid"):
             Trees.loads(forged(small, **change), COLUMNS)
-    with pytest.raises(ScorerError, match="not sound"):
+    with pytest.raises(ScorerError, match="are invalid"):
         Trees.loads(small.dumps(), 1)
 
 

@@ -53,7 +53,7 @@ def plain(row, roots, column, cut, left, right, gap_left, value):
 @given(grown_trees(), arrays.arrays(np.float64, st.tuples(st.integers(0, 9), st.just(COLUMNS)), elements=VALUES))
 def test_every_row_comes_to_the_leaves_that_its_values_lead_to(nodes, rows):
     total = np.zeros(len(rows))
-    tree_predict.add(rows, *tree_predict.laid_out(*nodes), total)
+    tree_predict.add(rows, *tree_predict.lay_out(*nodes), total)
     np.testing.assert_array_equal(total, [plain(row, *nodes) for row in rows])
 
 

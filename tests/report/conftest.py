@@ -18,7 +18,7 @@ from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.models.training import calibration
 from fraud3000.models.training.fit import fit
-from fraud3000.models.training.importance import permutation
+from fraud3000.models.training.importance import permutation_importance
 from fraud3000.params import ColumnMapping, Params, TrainModelParams, parse
 from fraud3000.report.evidence import Evidence
 from fraud3000.schema import TIME
@@ -75,7 +75,7 @@ def scored(small_featured: pl.DataFrame, scorer: Scorer) -> pl.DataFrame:
 @pytest.fixture(scope="session")
 def make(scorer: Scorer, scored: pl.DataFrame, small_featured: pl.DataFrame) -> Make:
     """Evidence of some scored rows, the small evaluation's own where none are given."""
-    importance = permutation(
+    importance = permutation_importance(
         scorer.model, small_featured, small_featured["is_fraud"].to_numpy(), scored["score"].to_numpy(), seed=1
     )
 

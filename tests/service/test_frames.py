@@ -59,7 +59,7 @@ def test_training_reads_the_services_transactions_and_its_late_chargebacks(
     say(client, old, is_fraud=False, at=AT + timedelta(days=9))
     again, *_ = exported(given, tmp_path)  # beside the running service
     told = prepare(again)
-    workspace = Workspace.of(again)
+    workspace = Workspace.from_params(again)
     whole = pl.read_parquet("data/interim/transactions.parquet")
     rows = pl.read_parquet(workspace.transactions)
     content = [name for name in whole.columns if name not in {"is_fraud", "reported_at", "labelled", "seq"}]
@@ -85,7 +85,11 @@ def test_the_export_of_an_unused_service_equals_prepare(given: Params, opened: S
     )
     prepare(twice)
     before = pl.read_parquet("data/interim/labels.parquet")
-    assert pl.read_parquet(Workspace.of(twice).labels).sort("transaction_id").equals(before.sort("transaction_id"))
+    assert (
+        pl.read_parquet(Workspace.from_params(twice).labels)
+        .sort("transaction_id")
+        .equals(before.sort("transaction_id"))
+    )
 
 
 def test_declined_transactions_are_not_labelled(

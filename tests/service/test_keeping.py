@@ -188,7 +188,7 @@ def test_a_retry_decides_an_undecided_transaction(
     later = {**one, "transaction_id": "later", "ts": items(newest)[30]["ts"]}
     with closing(reopen()) as service:
         with monkeypatch.context() as patch:
-            patch.setattr(Scorer, "judge", lambda *_: 1 / 0)
+            patch.setattr(Scorer, "decide_rows", lambda *_: 1 / 0)
             broken = asked(service, one)
         assert (broken.status_code, broken.json()["error"]["code"]) == (500, "internal")
         assert asked(service, later).status_code == 200

@@ -112,7 +112,7 @@ def test_a_start_with_a_model_that_scores_differently_is_refused_and_frees_the_p
 ) -> None:
     """A new image on which the model scores differently never becomes ready, so its deployment is rolled back."""
     publish(given, "2", lambda scorer: replace(scorer, recorded=wrong(scorer.recorded)))
-    with pytest.raises(ScorerError, match="scores its recorded rows otherwise"):
+    with pytest.raises(ScorerError, match="scores its self-test rows differently"):
         reopen()
     promote(given, "1")
     with closing(reopen()) as service:
@@ -144,7 +144,7 @@ def test_promotion_rollback_and_a_broken_model_under_load(
         publish(given, "3", lambda scorer: replace(scorer, recorded=wrong(scorer.recorded)))
         refused = await client.post("/admin/reload")
         assert refused.status_code == 409
-        assert "scores its recorded rows otherwise" in refused.json()["error"]["message"]
+        assert "scores its self-test rows differently" in refused.json()["error"]["message"]
         (Path(given.workspace) / "models" / "3" / "scorer.json").write_text("{}")
         with pytest.raises(ScorerError):
             await upkeep.reload()

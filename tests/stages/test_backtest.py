@@ -43,7 +43,7 @@ def backtested(trained, tmp_path_factory):
 def there(backtested, monkeypatch):
     monkeypatch.chdir(backtested[0])
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Workspace.of(p.load())
+    return Workspace.from_params(p.load())
 
 
 @pytest.fixture

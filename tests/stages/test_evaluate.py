@@ -74,7 +74,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[p.Params]:
         patch.chdir(place)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         params = p.parse({**PARAMS, "workspace": str(place / "data")})
-        workspace = Workspace.of(params)
+        workspace = Workspace.from_params(params)
         workspace.transactions.parent.mkdir(parents=True)
         rows = transactions()
         rows.write_parquet(workspace.transactions)
@@ -90,7 +90,7 @@ def timeless(world: p.Params, tmp_path_factory: pytest.TempPathFactory) -> p.Par
     changes = {"featurize": {"split": {"by": "random"}}, "policy": {"threshold": "cost"}}
     place = str(tmp_path_factory.mktemp("timeless"))
     params = p.parse({**PARAMS, **changes, "workspace": place, "registry": {"name": "timeless"}})
-    workspace = Workspace.of(params)
+    workspace = Workspace.from_params(params)
     workspace.transactions.parent.mkdir(parents=True)
     rows = transactions().drop("ts", "card_id", "terminal_id")
     rows.write_parquet(workspace.transactions)
@@ -117,13 +117,13 @@ def with_evaluate(params: p.Params, **changes: object) -> p.Params:
 
 
 def report_of(params: p.Params) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(Workspace.of(params).metrics.read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads(Workspace.from_params(params).metrics.read_text(encoding="utf-8"))
     return content
 
 
 def test_every_test_row_is_scored_and_the_known_ones_are_measured(world):
     evaluated(world)
-    workspace = Workspace.of(world)
+    workspace = Workspace.from_params(world)
     scored, test = pl.read_parquet(workspace.scored), pl.read_parquet(workspace.split("test"))
     assert scored["transaction_id"].to_list() == test["transaction_id"].to_list()
     assert scored.schema == {
@@ -156,7 +156,7 @@ def test_every_test_row_is_scored_and_the_known_ones_are_measured(world):
 
 def test_the_label_date_is_just_after_all_that_is_on_record(world):
     evaluated(world)
-    workspace = Workspace.of(world)
+    workspace = Workspace.from_params(world)
     newest = max(
         pl.read_parquet(workspace.transactions)["ts"].max(), pl.read_parquet(workspace.labels)["recorded_at"].max()
     )
@@ -164,10 +164,12 @@ def test_the_label_date_is_just_after_all_that_is_on_record(world):
 
 
 def test_labels_are_read_as_known_at_the_stated_date(world):
-    begin = Boundaries.from_dict(json.loads(Workspace.of(world).boundaries.read_text(encoding="utf-8"))).test[0]
+    begin = Boundaries.from_dict(json.loads(Workspace.from_params(world).boundaries.read_text(encoding="utf-8"))).test[
+        0
+    ]
     stated = begin + DELAY + timedelta(days=3)
     evaluated(with_evaluate(world, label_date=stated.replace(tzinfo=None)))
-    scored = pl.read_parquet(Workspace.of(world).scored)
+    scored = pl.read_parquet(Workspace.from_params(world).scored)
     known = scored["is_fraud"].is_not_null()
     assert scored.filter(known)["ts"].max() + DELAY < stated
     assert scored.filter(~known & (scored["ts"] + DELAY < stated))["status"].unique().to_list() == ["declined"]
@@ -182,9 +184,11 @@ def test_known_compromised_cards_are_removed_where_params_say_so(world):
     assert kept["compromised_cards"] == {"rule": "keep", "rows": 0}
     assert removed["compromised_cards"]["rule"] == "remove"
     assert removed["excluded"]["set_aside"] == kept["rows"] - removed["rows"] > 0
-    scored = pl.read_parquet(Workspace.of(world).scored)
+    scored = pl.read_parquet(Workspace.from_params(world).scored)
     rows = transactions().filter(pl.col("is_fraud") == 1)
-    first, last = Boundaries.from_dict(json.loads(Workspace.of(world).boundaries.read_text(encoding="utf-8"))).train
+    first, last = Boundaries.from_dict(
+        json.loads(Workspace.from_params(world).boundaries.read_text(encoding="utf-8"))
+    ).train
     measured = scored.filter("evaluated")
     in_train = rows.filter(pl.col("ts").is_between(first, last, closed="left"))["card_id"]
     assert measured.filter(pl.col("card_id").is_in(in_train.implode())).is_empty()
@@ -200,7 +204,9 @@ def test_known_compromised_cards_are_removed_where_params_say_so(world):
 def test_frauds_before_a_stated_day_leave_their_cards_in(world):
     evaluated(with_evaluate(world, compromised_cards="remove"))
     all_since_training = report_of(world)["compromised_cards"]["rows"]
-    begin = Boundaries.from_dict(json.loads(Workspace.of(world).boundaries.read_text(encoding="utf-8"))).test[0]
+    begin = Boundaries.from_dict(json.loads(Workspace.from_params(world).boundaries.read_text(encoding="utf-8"))).test[
+        0
+    ]
     evaluated(with_evaluate(world, compromised_cards="remove", compromised_since=begin - DELAY))
     told = report_of(world)["compromised_cards"]
     assert 0 < told["rows"] < all_since_training
@@ -255,7 +261,7 @@ def test_input_is_looked_at_before_a_model(world, tmp_path):
 
 
 def test_a_broken_boundaries_file_is_named(world):
-    path = Workspace.of(world).boundaries
+    path = Workspace.from_params(world).boundaries
     content = path.read_bytes()
     try:
         path.write_text("{}")
@@ -270,7 +276,7 @@ def test_a_broken_boundaries_file_is_named(world):
 
 @pytest.mark.parametrize("changes", [{"zone": "Asia/Tokyo"}, {"late_horizon": 3_600, "precedence": ["analyst"]}])
 def test_features_made_otherwise_than_the_models_own_are_refused(world, changes):
-    path = Workspace.of(world).catalogue
+    path = Workspace.from_params(world).catalogue
     content = path.read_bytes()
     try:
         path.write_text(json.dumps({**json.loads(content), **changes}))
@@ -283,7 +289,7 @@ def test_features_made_otherwise_than_the_models_own_are_refused(world, changes)
 
 def test_a_missing_model_changes_nothing(world):
     evaluated(world)
-    workspace = Workspace.of(world)
+    workspace = Workspace.from_params(world)
     before = workspace.scored.read_bytes(), workspace.metrics.read_bytes()
     with pytest.raises(ScorerError, match="champion"):
         evaluate(world, model="champion")
@@ -291,7 +297,7 @@ def test_a_missing_model_changes_nothing(world):
 
 
 def test_an_evaluation_repeats_to_the_same_bytes(world):
-    workspace = Workspace.of(world)
+    workspace = Workspace.from_params(world)
     evaluate(world)
     written = [
         workspace.scored,
@@ -307,7 +313,7 @@ def test_an_evaluation_repeats_to_the_same_bytes(world):
 
 def test_the_report_its_plots_and_the_model_card_lie_beside_the_metrics(world):
     outcome = evaluated(world)
-    workspace, report = Workspace.of(world), report_of(world)
+    workspace, report = Workspace.from_params(world), report_of(world)
     assert outcome.outputs["report"] == str(workspace.report)
     page = workspace.report.read_text(encoding="utf-8")
     assert percent(report["metrics"]["recall"]["value"]) in page
@@ -324,7 +330,7 @@ def test_the_report_its_plots_and_the_model_card_lie_beside_the_metrics(world):
 
 def test_a_report_that_cannot_be_written_changes_nothing(world):
     evaluated(world)
-    workspace = Workspace.of(world)
+    workspace = Workspace.from_params(world)
     before = workspace.scored.read_bytes(), workspace.metrics.read_bytes()
     workspace.report.unlink()
     workspace.report.mkdir()
@@ -347,7 +353,7 @@ def test_data_without_time_has_no_days_and_says_that_its_split_is_random(timeles
     assert report["metrics"]["savings"]["value"] is not None
     assert any("random" in warning for warning in outcome.warnings)
     assert any("drawn by row" in warning for warning in outcome.warnings)
-    thresholds = pl.read_parquet(Workspace.of(timeless).scored).sort("amount")["threshold"]
+    thresholds = pl.read_parquet(Workspace.from_params(timeless).scored).sort("amount")["threshold"]
     assert thresholds.is_sorted(descending=True)
     assert thresholds.n_unique() > 1
 
@@ -359,7 +365,7 @@ def test_a_threshold_that_no_score_reaches_is_told():
 
 
 def test_what_other_policies_would_have_done_is_told_and_pictured(world):
-    valid = pl.read_parquet(Workspace.of(world).split("valid"))
+    valid = pl.read_parquet(Workspace.from_params(world).split("valid"))
     told = what_ifs(world, cards_per_day=[2])
     assert told.facts["measured on"].startswith(f"validation: {valid.height:,} rows, ")
     [table] = told.tables
@@ -368,7 +374,7 @@ def test_what_other_policies_would_have_done_is_told_and_pictured(world):
     assert table.rows[0][-1] in page.read_text(encoding="utf-8")
     assert page.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     points = pl.read_csv(told.outputs["points"])
-    scorer = Scorer.load(resolve("challenger", world.registry, Workspace.of(world).root)[1])
+    scorer = Scorer.load(resolve("challenger", world.registry, Workspace.from_params(world).root)[1])
     assert points.filter(threshold="capacity", cards_per_day=5)["score"].item() == pytest.approx(
         scorer.policy.value, rel=0.5
     )  # not the same: the threshold in use was set on scores of each half by a calibrator of the other

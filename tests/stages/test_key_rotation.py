@@ -68,7 +68,7 @@ def made(raw: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def there(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     with chdir(made):
         yield monkeypatch
-        Workspace.of(PARAMS).card_names.unlink(missing_ok=True)
+        Workspace.from_params(PARAMS).card_names.unlink(missing_ok=True)
 
 
 def under(keys: dict[str, str], patched: pytest.MonkeyPatch) -> None:
@@ -83,12 +83,14 @@ def test_what_is_prepared_for_training_is_the_same(there: pytest.MonkeyPatch) ->
     for keys in (ALONE, BOTH, AFTER):
         under(keys, there)
         prepare(PARAMS)
-        prepared.append(Workspace.of(PARAMS).transactions.read_bytes())
+        prepared.append(Workspace.from_params(PARAMS).transactions.read_bytes())
     assert prepared[1] == prepared[0]
     assert prepared[2] == prepared[0]
-    Workspace.of(PARAMS).card_names.unlink()
+    Workspace.from_params(PARAMS).card_names.unlink()
     prepare(PARAMS)
-    assert Workspace.of(PARAMS).transactions.read_bytes() != prepared[0], "without the other names all cards are new"
+    assert Workspace.from_params(PARAMS).transactions.read_bytes() != prepared[0], (
+        "without the other names all cards are new"
+    )
     under(ALONE, there)
     prepare(PARAMS)
 
@@ -163,4 +165,7 @@ def test_a_cardholder_is_erased_by_number_whatever_the_key(
     under(AFTER, there)
     told = erase(params, sent[0]["card_id"])
     assert told.facts["entries of the journal"] >= 1
-    assert OLD.names(pl.Series([sent[0]["card_id"]]))[0].encode() not in Workspace.of(PARAMS).card_names.read_bytes()
+    assert (
+        OLD.names(pl.Series([sent[0]["card_id"]]))[0].encode()
+        not in Workspace.from_params(PARAMS).card_names.read_bytes()
+    )

@@ -90,7 +90,7 @@ def test_a_file_is_scored_with_it_whatever_the_params_say_by_then(in_own: Path, 
         found[said] = pl.read_parquet(tmp_path / f"{said}.parquet").drop("model_version")
     assert found["own"].equals(found["default"])
     scorer = load("challenger")
-    again = scorer.answer(pl.read_parquet("data/processed/features.parquet"))
+    again = scorer.decide(pl.read_parquet("data/processed/features.parquet"))
     assert (
         found["own"]
         .select("transaction_id", "score")

@@ -27,7 +27,7 @@ from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.promote import promote, train_and_promote
 from fraud3000.stages.shared import model_pointer
-from fraud3000.stages.shared.promotion_checks import PromotionResult, judge
+from fraud3000.stages.shared.promotion_checks import PromotionResult, run_checks
 from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
 
@@ -114,7 +114,7 @@ def made(given: p.Params, **train_params: Any) -> str:
     """Train and evaluate; the version."""
     given = given.model_copy(update={"train": p.TrainModelParams(**train_params)})
     train(given)
-    version = history.standing(given.registry).challenger
+    version = history.alias_state(given.registry).challenger
     evaluate(given, model=str(version))
     return str(version)
 
@@ -125,15 +125,15 @@ def test_worse_is_refused_better_gets_in_and_a_rollback_goes_back(world: Workspa
         "version 1 is not promoted: another version: version 1 is the champion already, needed one that is not"
     )
     done = promote(params(), version=A_FOREST, why="a forest, not a stump")
-    assert (done.refused, history.standing(params().registry).champion) == (None, A_FOREST)
+    assert (done.refused, history.alias_state(params().registry).champion) == (None, A_FOREST)
     refused = promote(params(), version=A_STUMP).refused
     assert refused is not None
     assert "average precision better than version 2" in refused
-    assert history.standing(params().registry).champion == A_FOREST
+    assert history.alias_state(params().registry).champion == A_FOREST
     back = promote(params(), rollback=True, why="for the test")
     assert back.facts["verdict"] == "version 1 is the champion again"
     assert json.loads(world.pointer("champion").read_text())["version"] == A_STUMP
-    with pytest.raises(ScorerError, match="no earlier champion to go back to: version 1 is the first"):
+    with pytest.raises(ScorerError, match="no earlier champion to roll back to: version 1 is the first"):
         promote(params(), rollback=True)
     entries = [json.loads(line) for line in world.promotions.read_text().splitlines()]
     assert [(one["action"], one["before"], one["version"]) for one in entries] == [
@@ -145,10 +145,10 @@ def test_worse_is_refused_better_gets_in_and_a_rollback_goes_back(world: Workspa
     assert all(one["by"] for one in entries)
 
 
-def test_a_model_no_better_than_the_floors_is_refused(world: Workspace) -> None:
+def test_a_model_no_better_than_the_baselines_is_refused(world: Workspace) -> None:
     refused = promote(params(), version=A_BLIND_ONE).refused
     assert refused is not None
-    assert "average precision above the floors" in refused
+    assert "average precision above the baselines" in refused
     assert not world.pointer("champion").exists()
     assert not world.promotions.exists()
 
@@ -164,7 +164,7 @@ def test_a_dry_run_judges_and_changes_nothing(world: Workspace) -> None:
     dry = promote(params(), version=A_FOREST, dry_run=True)
     assert dry.facts["verdict"] == "version 2 is the champion (dry run: no alias was moved)"
     assert {row[3] for row in dry.tables[0].rows} == {"yes"}
-    assert history.standing(params().registry).champion is None
+    assert history.alias_state(params().registry).champion is None
     assert files() == before
     assert promote(params(), version=A_FOREST).facts["these rows have decided"] == "2 verdicts"
 
@@ -179,7 +179,7 @@ def test_a_champion_whose_labels_reach_into_the_rows_is_not_compared(world: Work
     featurize(late)
     made(late, **STUMP)
     assert promote(late).refused is None
-    assert history.standing(params().registry).champion == "5"
+    assert history.alias_state(params().registry).champion == "5"
     featurize(params())
     refused = promote(params(), version=A_FOREST).refused
     assert refused is not None
@@ -226,8 +226,8 @@ def test_every_verdict_on_the_same_rows_is_counted_and_many_are_warned_of(world:
     asked = [promote(params(), version=A_BLIND_ONE, dry_run=bool(number % 2)) for number in range(5)]
     assert [one.facts["these rows have decided"] for one in asked] == [f"{number} verdicts" for number in range(2, 7)]
     assert not any("these rows" in warning for warning in asked[3].warnings)
-    assert any("these rows have decided 6 verdicts" in warning for warning in asked[4].warnings)
-    every = verdict_log.recorded(params().registry)
+    assert any("used for 6 promotion decisions" in warning for warning in asked[4].warnings)
+    every = verdict_log.read_verdicts(params().registry)
     assert [(one.version, one.accept) for one in every] == [(A_STUMP, True)] + [(A_BLIND_ONE, False)] * 5
     assert "average precision above the floors" in every[-1].failed
 
@@ -239,7 +239,7 @@ def test_verdicts_that_were_changed_are_noticed(world: Workspace) -> None:
         store.execute(
             "update registered_model_tags set value = replace(value, 'false', 'true') where key = 'verdict.000001'"
         )
-    with pytest.raises(CheckFailed, match="entry 2 is not as it was written"):
+    with pytest.raises(CheckFailed, match="entry 2 was changed"):
         promote(params(), version=A_FOREST)
 
 
@@ -249,14 +249,14 @@ def test_a_champion_whose_bundle_is_gone_is_told(world: Workspace) -> None:
     with sqlite3.connect("mlflow.db") as store:
         store.execute("update logged_models set artifact_location = 'file:///nowhere/at/all'")
         store.execute("update model_versions set storage_location = 'file:///nowhere/at/all'")
-    with pytest.raises(ScorerError, match="the bundle of version 1 is gone"):
+    with pytest.raises(ScorerError, match="the bundle of version 1 is missing"):
         promote(params(), version=A_FOREST)
 
 
 def test_a_final_model_is_promoted_on_its_recipes_verdict_and_stands_aside_when_others_are_judged(
     world: Workspace,
 ) -> None:
-    with pytest.raises(CheckFailed, match="no accepted verdict on this recipe as a first champion"):
+    with pytest.raises(CheckFailed, match=r"no accepted verdict on this recipe .* as a first champion"):
         train(params(train=STUMP), final=True)
     promote(params(), version=A_STUMP)
     done = train_and_promote(params(train=STUMP), partial(train, final=True), final=True)
@@ -266,11 +266,11 @@ def test_a_final_model_is_promoted_on_its_recipes_verdict_and_stands_aside_when_
     assert (facts["final"], facts["judged_as"]) == (True, A_STUMP)
     assert datetime.fromisoformat(facts["as_of"]) > START + timedelta(days=DAYS) - timedelta(hours=1)
     assert facts["rows"]["rows"] > 1.2 * Scorer.load(world.bundle(A_STUMP)).facts["rows"]["rows"]
-    assert history.standing(params().registry).champion == "5"
+    assert history.alias_state(params().registry).champion == "5"
     better = promote(params(), version=A_FOREST)
     assert better.refused is None
     assert "average precision better than version 1" in [row[0] for row in better.tables[0].rows]
-    with pytest.raises(CheckFailed, match="no accepted verdict on this recipe against version 2"):
+    with pytest.raises(CheckFailed, match=r"no accepted verdict on this recipe .* against version 2"):
         train(params(train=STUMP), final=True)
 
 
@@ -286,24 +286,24 @@ def test_an_exported_bundle_that_was_changed_is_refused(world: Workspace) -> Non
     manifest = world.bundle(A_FOREST) / "manifest.json"
     manifest.write_text(manifest.read_text() + " ")
     with pytest.raises(ScorerError, match="not the bundle that"):
-        model_pointer.exported(world, "champion")
+        model_pointer.exported_model(world, "champion")
     world.pointer("champion").write_text("{}")
     with pytest.raises(ScorerError, match=r"cannot be read \(KeyError"):
-        model_pointer.exported(world, "champion")
+        model_pointer.exported_model(world, "champion")
 
 
 def test_a_bundle_changed_while_it_is_judged_is_not_promoted(world: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def judge_then_change(*arguments: object) -> PromotionResult:
-        judgement = judge(*arguments)
+    def check_then_change(*arguments: object) -> PromotionResult:
+        judgement = run_checks(*arguments)
         manifest = world.bundle(A_FOREST) / "manifest.json"
         manifest.write_text(manifest.read_text() + " ")
         return judgement
 
-    monkeypatch.setattr("fraud3000.stages.promote.judge", judge_then_change)
-    before = history.standing(params().registry)
-    with pytest.raises(ScorerError, match="a sound bundle, but not the one registered as version 2"):
+    monkeypatch.setattr("fraud3000.stages.promote.run_checks", check_then_change)
+    before = history.alias_state(params().registry)
+    with pytest.raises(ScorerError, match="a valid bundle, but not the one registered as version 2"):
         promote(params(), version=A_FOREST)
-    assert history.standing(params().registry) == before
+    assert history.alias_state(params().registry) == before
     assert not world.pointer("champion").exists()
 
 
@@ -317,12 +317,12 @@ def test_staging_names_the_challenger(world: Workspace) -> None:
 def test_a_history_that_was_changed_stops_everything(world: Workspace) -> None:
     promote(params(), version=A_FOREST, why="good")
     world.promotions.write_text(world.promotions.read_text().replace("good", "bad"))
-    with pytest.raises(CheckFailed, match="not the history that the registry has"):
+    with pytest.raises(CheckFailed, match="differs from the promotion history in the registry"):
         promote(params(), dry_run=True)
     world.promotions.unlink()
     with sqlite3.connect("mlflow.db") as store:
         store.execute("update registered_model_tags set value = replace(value, '\"number\": 1', '\"number\": 2')")
-    with pytest.raises(CheckFailed, match="entry 1 is not as it was written"):
+    with pytest.raises(CheckFailed, match="entry 1 was changed"):
         promote(params(), dry_run=True)
 
 
@@ -339,9 +339,9 @@ def test_a_champion_that_was_not_exported_here_is_exported_anew(world: Workspace
     assert promote(params(), version=A_FOREST, dry_run=True).refused is None
     assert not world.pointer("champion").exists()
     done = promote(params(), version=A_FOREST)
-    assert done.facts["verdict"] == "version 2 is the champion already; it was exported anew"
+    assert done.facts["verdict"] == "version 2 is the champion already; its files were exported again"
     assert model_pointer.load(workspace=world.root).version == A_FOREST
-    assert len(history.standing(params().registry).history) == 1
+    assert len(history.alias_state(params().registry).history) == 1
 
 
 def test_of_two_promotions_at_once_one_is_told_to_wait(world: Workspace) -> None:
@@ -353,24 +353,24 @@ def test_of_two_promotions_at_once_one_is_told_to_wait(world: Workspace) -> None
 
 
 def test_a_move_between_judging_and_moving_is_noticed(world: Workspace) -> None:
-    seen = history.standing(params().registry)
+    seen = history.alias_state(params().registry)
     promote(params(), stage="staging", version=A_STUMP)
     with pytest.raises(UnavailableError, match="changed while this command ran"):
-        history.move("promote", "champion", A_FOREST, params().registry, seen=seen, why="")
+        history.move_alias("promote", "champion", A_FOREST, params().registry, seen=seen, why="")
 
 
 def test_an_alias_that_cannot_be_moved_leaves_no_entry(world: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
-    seen = history.standing(params().registry)
+    seen = history.alias_state(params().registry)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(MlflowClient, "set_registered_model_alias", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        history.move("promote", "champion", A_FOREST, params().registry, seen=seen, why="")
-    assert history.standing(params().registry) == seen
+        history.move_alias("promote", "champion", A_FOREST, params().registry, seen=seen, why="")
+    assert history.alias_state(params().registry) == seen
 
 
 def test_an_evaluation_that_an_earlier_release_wrote_does_not_count(world: Workspace) -> None:
@@ -386,9 +386,9 @@ def test_what_there_is_not_is_said(world: Workspace) -> None:
         promote(other)
     with pytest.raises(ScorerError, match="no version 9"):
         promote(params(), version="9")
-    with pytest.raises(ScorerError, match="no earlier champion to go back to: there is none at all"):
+    with pytest.raises(ScorerError, match="no earlier champion to roll back to: there is no champion"):
         promote(params(), rollback=True)
-    with pytest.raises(ParamsError, match="--rollback goes to the champion before"):
+    with pytest.raises(ParamsError, match="--rollback restores the previous champion"):
         promote(params(), rollback=True, version="1")
 
 

@@ -107,14 +107,14 @@ def test_what_was_recorded_since_changes_nothing(own_store: Path) -> None:
     second = made(params, now, pl.concat([early, chargebacks, reversals]))
     assert chargebacks.height > 50
     assert reversals.height > 20
-    before, after = (Workspace.of(params).bundle(version) for version in ("1", "2"))
+    before, after = (Workspace.from_params(params).bundle(version) for version in ("1", "2"))
     assert content(before) == content(after)
     assert first.facts["bundle hash"] == second.facts["bundle hash"] == bundle.fingerprint(before)[:12]
     assert first.facts["data fingerprint"] == second.facts["data fingerprint"]
     later = [row[1] for row in second.tables[0].rows if row[0] == "reported as fraud later"]
     assert int(later[0]) > 30, "the summary tells what is known now"
     evaluate(params)
-    said = Workspace.of(params).card.read_text(encoding="utf-8")
+    said = Workspace.from_params(params).card.read_text(encoding="utf-8")
     assert f"{later[0]} training rows counted as legitimate and were reported as fraud" in said
 
 
@@ -133,9 +133,9 @@ def test_a_refit_as_of_a_stated_date_reads_what_was_known_then(own_store: Path) 
     then, now, nothing = raw(60), raw(80), pl.DataFrame(schema=LEDGER)
     some = records(then.head(3), is_fraud=1, at=AS_OF)
     made(params, then, some)
-    before = training_inputs.up_to_now(Workspace.of(params), params)
+    before = training_inputs.from_known_labels(Workspace.from_params(params), params)
     later = records(then.filter(pl.col("is_fraud") == 0)[::50], is_fraud=1, at=datetime(2024, 2, 28, tzinfo=UTC))
     made(params, now, pl.concat([nothing, some, later]))
-    after = training_inputs.up_to_now(Workspace.of(params), params)
+    after = training_inputs.from_known_labels(Workspace.from_params(params), params)
     assert before.fingerprint == after.fingerprint
     assert before.boundaries.as_of == datetime(2024, 2, 28, tzinfo=UTC)

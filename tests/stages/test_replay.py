@@ -46,7 +46,7 @@ def served(given: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         post(client, {"transactions": sent[100:120]}, params={"deadline_ms": 0})
         post(client, {"transactions": sent[120:140]}, params={"reasons": "all"})
         with monkeypatch.context() as patch:
-            patch.setattr(Scorer, "judge", lambda *_: 1 / 0)
+            patch.setattr(Scorer, "decide_rows", lambda *_: 1 / 0)
             assert post(client, sent[140]).status_code == 500
         post(client, {"transactions": sent[140:]})
         yield service

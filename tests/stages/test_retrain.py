@@ -70,7 +70,7 @@ def hook() -> Iterator[tuple[str, type[Told]]]:
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     standing = type("Standing", (), {"champion": "7", "challenger": "8"})
-    monkeypatch.setattr("fraud3000.promotion.history.standing", lambda _: standing)
+    monkeypatch.setattr("fraud3000.promotion.history.alias_state", lambda _: standing)
     return Params(workspace=str(tmp_path / "data"))
 
 
@@ -80,7 +80,7 @@ def steps() -> Steps:
 
 
 def runs(params: Params) -> list[dict[str, Any]]:
-    path = Workspace.of(params).retraining / "runs.jsonl"
+    path = Workspace.from_params(params).retraining / "runs.jsonl"
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -141,7 +141,7 @@ def test_it_begins_anew_if_asked_with_other_params_or_too_late(
 
 def test_another_run_at_the_same_time_is_refused(params: Params, steps: Steps) -> None:
     with (
-        file_lock.only_one(Workspace.of(params).retraining, doing="retraining"),
+        file_lock.exclusive_lock(Workspace.from_params(params).retraining, operation="retraining"),
         pytest.raises(UnavailableError, match="another retraining is running"),
     ):
         retrain(params, steps=steps)
@@ -217,7 +217,7 @@ def test_labels_that_came_between_two_runs_are_in_the_second(tmp_path: Path) -> 
     )
     known = []
     with chdir(tmp_path):
-        workspace = Workspace.of(params)
+        workspace = Workspace.from_params(params)
         for moment in (first, second):
             as_known_at(raw, moment).write_parquet("raw.parquet")
             told = retrain(params)

@@ -163,7 +163,7 @@ def test_a_place_of_arrival_in_history_and_input_is_refused(in_trained, tmp_path
     raw = pl.read_parquet(RAW).with_row_index("n")
     raw.head(18_000).write_parquet(tmp_path / "before.parquet")
     raw.tail(2_000).with_columns(n=pl.int_range(pl.len())).write_parquet(tmp_path / "new.parquet")
-    with pytest.raises(DataError, match="seq: 2,000 rows of the history arrived at places that rows of the input have"):
+    with pytest.raises(DataError, match="seq: 2,000 rows of the history have the same number as rows of the input"):
         run(tmp_path / "new.parquet", tmp_path, params=numbered, history=str(tmp_path / "before.parquet"))
 
 
@@ -172,7 +172,7 @@ def test_rows_without_ids_that_may_be_in_the_history_are_told(in_trained, tmp_pa
     pl.read_parquet(RAW).tail(100).write_parquet(tmp_path / "new.parquet")
     how = {"out": tmp_path / "scored.parquet", "model": "challenger"}
     (warning,) = score_file(nameless, str(tmp_path / "new.parquet"), **how).warnings
-    assert "100 rows of the history lie in their time" in warning
+    assert "100 rows of the history are in their time span" in warning
     pl.read_parquet(RAW).head(19_900).write_parquet(tmp_path / "before.parquet")
     history = str(tmp_path / "before.parquet")
     assert not score_file(nameless, str(tmp_path / "new.parquet"), history=history, **how).warnings

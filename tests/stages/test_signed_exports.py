@@ -41,7 +41,7 @@ def workspace(scorer: Scorer, tmp_path: Path) -> Workspace:
 
 
 def write(workspace: Workspace, alias: str = "champion", version: str = "1") -> None:
-    workspace.pointer(alias).write_text(model_pointer.pointer(alias, version, workspace.bundle(version)))
+    workspace.pointer(alias).write_text(model_pointer.pointer_text(alias, version, workspace.bundle(version)))
 
 
 def test_without_a_key_nothing_is_signed_or_asked_for(workspace: Workspace) -> None:
@@ -79,11 +79,11 @@ def test_an_unsigned_export_is_refused_while_a_key_is_set(
 ) -> None:
     write(workspace)
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", KEY)
-    with pytest.raises(ScorerError, match="not signed, and there is a key in FRAUD3000_SIGNING_KEY") as caught:
-        model_pointer.exported(workspace, "champion")
+    with pytest.raises(ScorerError, match="not signed, and a key is set in FRAUD3000_SIGNING_KEY") as caught:
+        model_pointer.exported_model(workspace, "champion")
     assert caught.value.exit_code == 5
     assert "promote --stage production --version 1" in caught.value.hint
-    with pytest.raises(ScorerError, match="so nothing signs it"):
+    with pytest.raises(ScorerError, match="not signed because no alias points to it"):
         model_pointer.load("2", workspace=workspace.root)
     with pytest.raises(ScorerError, match="not signed"):
         model_pointer.load("1", workspace=workspace.root)
@@ -97,37 +97,37 @@ def test_an_export_that_was_changed_is_refused(
     write(workspace)
     path = workspace.pointer("champion")
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(ScorerError, match="its signature is not by the key in FRAUD3000_SIGNING_KEY"):
-        model_pointer.exported(workspace, "champion")
+    with pytest.raises(ScorerError, match="its signature was not made by the key in FRAUD3000_SIGNING_KEY"):
+        model_pointer.exported_model(workspace, "champion")
 
 
 def test_the_challengers_export_is_not_the_champions(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", KEY)
     write(workspace, "challenger", "2")
     workspace.pointer("champion").write_text(workspace.pointer("challenger").read_text())
-    with pytest.raises(ScorerError, match="says that 'challenger' is version '2'"):
-        model_pointer.exported(workspace, "champion")
+    with pytest.raises(ScorerError, match="names alias 'challenger' and version '2'"):
+        model_pointer.exported_model(workspace, "champion")
 
 
 def test_a_key_is_rotated_with_the_old_one_beside_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", OTHER)
     write(workspace)
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", KEY)
-    with pytest.raises(ScorerError, match="not by the key in") as caught:
-        model_pointer.exported(workspace, "champion")
+    with pytest.raises(ScorerError, match="not made by the key in") as caught:
+        model_pointer.exported_model(workspace, "champion")
     assert "FRAUD3000_SIGNING_KEY_OLD" in caught.value.hint
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY_OLD", OTHER)
-    assert model_pointer.exported(workspace, "champion") is not None
+    assert model_pointer.exported_model(workspace, "champion") is not None
     write(workspace)
     monkeypatch.delenv("FRAUD3000_SIGNING_KEY_OLD")
-    assert model_pointer.exported(workspace, "champion") is not None
+    assert model_pointer.exported_model(workspace, "champion") is not None
 
 
 def test_an_old_key_alone_is_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     write(workspace)
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY_OLD", OTHER)
     with pytest.raises(ParamsError, match="FRAUD3000_SIGNING_KEY_OLD: set, but FRAUD3000_SIGNING_KEY is not"):
-        model_pointer.exported(workspace, "champion")
+        model_pointer.exported_model(workspace, "champion")
 
 
 def test_a_loaded_model_scores_as_the_saved_one(

@@ -133,7 +133,7 @@ class TestScoreFile:
 
     @pytest.mark.parametrize("source", ["s3://bank/", "s3://bank/in/n*.parquet"])
     def test_a_bucket_and_a_glob_need_an_out(self, new: Path, source: str) -> None:
-        with pytest.raises(ParamsError, match="no place of its own"):
+        with pytest.raises(ParamsError, match="no default output path"):
             score_file(None, source, model="challenger", cold_start=True)
 
     def test_inputs_are_not_written_over(self, new: Path) -> None:

@@ -123,8 +123,8 @@ def test_slices_of_any_size_give_the_same_features(events: list[dict[str, Any]],
         folder = Path(place)
         given_before = intake(before, folder, "before", **more) if before.height else None
         incoming = intake(new, folder, "new", **more)
-        past = History.of_nothing() if given_before is None else History.given(given_before, told="before")
-        stream = past.joined_by(incoming, mapped(**more), folder / "both")
+        past = History.empty() if given_before is None else History.from_intake(given_before, source="before")
+        stream = past.join_input(incoming, mapped(**more), folder / "both")
         ledgers = [part.ledger.rows.collect() for part in (given_before, incoming) if part is not None]
         earlier = given_before.transactions.collect() if given_before is not None else None
         expected = whole(earlier, incoming.transactions.collect(), ledgers, numbered=numbered)
@@ -147,7 +147,7 @@ def test_a_row_is_too_late_by_an_event_that_lies_after_it(tmp_path: Path, size: 
         }
     )
     incoming = intake(rows, tmp_path, "new", seq="arrived")
-    stream = History.of_nothing().joined_by(incoming, mapped(seq="arrived"), tmp_path / "both")
+    stream = History.empty().join_input(incoming, mapped(seq="arrived"), tmp_path / "both")
     found = sliced(stream, size, tmp_path / "features")
     assert found["card_amount_sum_3s"].to_list() == [0.0, 0.0, None, 0.0]
     assert found["terminal_count_5s"].to_list() == [0.0, 0.0, None, 1.0]
@@ -157,6 +157,6 @@ def test_history_that_is_not_in_order_of_time_is_put_so(tmp_path: Path) -> None:
     rows = [{"id": f"t{n}", "ts": n, "amount": 1, "card": "a", "shop": "x", "label": 0, "seen": None} for n in range(9)]
     taken = intake(pl.DataFrame(rows), tmp_path, "all")
     shuffled = taken.transactions.collect().sample(fraction=1, shuffle=True, seed=1)
-    ordered = History.in_time(shuffled.lazy(), shuffled.height, tmp_path).collect()
+    ordered = History.sort_by_time(shuffled.lazy(), shuffled.height, tmp_path).collect()
     assert ordered.equals(taken.transactions.collect())
     assert datetime(1970, 1, 1, tzinfo=UTC) == ordered["ts"][0]

@@ -58,7 +58,7 @@ def world(place, rows, **sections: Any) -> p.Params:
         "policy": {"cards_per_day": 4},
     }
     params = p.parse({**given, **sections, "workspace": str(place / "data")})
-    workspace = Workspace.of(params)
+    workspace = Workspace.from_params(params)
     workspace.transactions.parent.mkdir(parents=True)
     rows.write_parquet(workspace.transactions)
     visibility.ledger_from_rows(rows, params.prepare.label_delay).write_parquet(workspace.labels)
@@ -73,7 +73,7 @@ def files_of(folder):
 def test_a_training_ends_with_a_registered_challenger(own_store):
     params = world(own_store, transactions())
     outcome = train(params)
-    workspace = Workspace.of(params)
+    workspace = Workspace.from_params(params)
     assert outcome.facts["version"] == "1 (challenger)"
     assert registry.resolve("challenger", params.registry, workspace.root) == ("1", workspace.bundle("1"))
     scorer = Scorer.load(workspace.bundle("1"))
@@ -94,7 +94,7 @@ def test_every_row_of_the_splits_is_told(own_store):
     assert table.columns == ("", "train", "valid")
     parts = ("history too short", "refunds", "label unknown", "legitimate", "fraud")
     assert counts["rows"] == [sum(cells) for cells in zip(*(counts[part] for part in parts), strict=True)]
-    heights = [pl.read_parquet(Workspace.of(params).split(name)).height for name in ("train", "valid")]
+    heights = [pl.read_parquet(Workspace.from_params(params).split(name)).height for name in ("train", "valid")]
     assert counts["rows"] == heights
     assert counts["refunds"][0] > 0
 
@@ -129,7 +129,7 @@ def test_equal_trainings_give_equal_bundles(own_store):
     params = world(own_store, transactions())
     train(params)
     train(params)
-    first, second = (Workspace.of(params).bundle(version) for version in ("1", "2"))
+    first, second = (Workspace.from_params(params).bundle(version) for version in ("1", "2"))
     assert files_of(first) == files_of(second)
     assert all((first / name).read_bytes() == (second / name).read_bytes() for name in files_of(first))
 
@@ -163,7 +163,7 @@ def test_data_no_model_can_learn_from_is_refused(own_store, columns, kind, said)
     with pytest.raises(kind, match=said) as caught:
         train(params)
     assert caught.value.hint
-    assert not (Workspace.of(params).root / "models").exists()
+    assert not (Workspace.from_params(params).root / "models").exists()
 
 
 def test_wrong_estimator_params_come_before_missing_data(own_store):
@@ -177,7 +177,7 @@ def test_wrong_estimator_params_come_before_missing_data(own_store):
 
 def test_a_broken_split_file_is_told(own_store):
     params = world(own_store, transactions())
-    Workspace.of(params).boundaries.write_text("{")
+    Workspace.from_params(params).boundaries.write_text("{")
     with pytest.raises(DataError, match=r"split\.json: cannot be read"):
         train(params)
 

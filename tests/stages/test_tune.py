@@ -50,7 +50,7 @@ def tuned(trained, tmp_path_factory):
 def there(tuned, monkeypatch):
     monkeypatch.chdir(tuned[0])
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Workspace.of(p.load())
+    return Workspace.from_params(p.load())
 
 
 @pytest.fixture
@@ -167,14 +167,14 @@ def test_a_fold_without_fraud_is_named(there):
 @pytest.mark.parametrize("name", ["handbook-p1", "handbook-p2", "handbook-p2-7d"])
 def test_the_published_searches_end_before_august(name, monkeypatch):
     from fraud3000.evaluation.hyperparameter_search import require_before
-    from fraud3000.evaluation.rolling_backtest import plan
+    from fraud3000.evaluation.rolling_backtest import plan_folds
 
     monkeypatch.setenv("FRAUD3000_DATASETS", "/data")
     params = p.load(ROOT / "params" / f"{name}.yaml")
     test = datetime.fromisoformat("2018-08-08T00:00:00+00:00")
     week = timedelta(days=7)
     shape = params.backtest.model_copy(update={"first": params.tune.first, "folds": params.tune.folds})
-    folds = plan(shape, (test, test + week), datetime.fromisoformat("2018-05-08T00:00:00+00:00"), week)
+    folds = plan_folds(shape, (test, test + week), datetime.fromisoformat("2018-05-08T00:00:00+00:00"), week)
     assert len(folds) >= 4
     assert max(fold.test[1] for fold in folds) <= datetime.fromisoformat("2018-08-01T00:00:00+00:00")
     require_before(folds, test, week)

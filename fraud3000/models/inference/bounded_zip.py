@@ -1,4 +1,4 @@
-"""Reads ZIP archives of NumPy arrays in bounded memory: sizes are checked before anything is unpacked."""
+"""Read ZIP archives of NumPy arrays in bounded memory: sizes are checked before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import numpy.typing as npt
 from fraud3000.strict_json import InvalidPartError
 
 SMALL_BYTES = 16 * 2**20
-"""An archive may always unpack to this much."""
+"""Every archive may unpack to this size."""
 MOST_TIMES = 40
-"""And a larger one to so many times its own size; arrays of fitted trees are three times as large as their archive."""
+"""A larger archive may unpack to this multiple of its own size; arrays of fitted trees unpack to three times it."""
 _MOST_MEMBERS = 1_000
 _PIECE = 2**20
 _HEADER = re.compile(
@@ -32,7 +32,7 @@ _ENCRYPTED = 0x1
 
 
 class BoundedZip:
-    """A ZIP archive whose members are unpacked only as far as they declare, and refused where they declare too much.
+    """ZIP archive that limits how much its members unpack to.
 
     Parameters
     ----------
@@ -42,21 +42,21 @@ class BoundedZip:
     Raises
     ------
     InvalidPartError
-        It is no archive, has too many members, two of one name, or an encrypted one.
+        It is not an archive, has too many members, two members of one name, or an encrypted one.
     """
 
     def __init__(self, content: bytes) -> None:
         with _readable("the archive"):
             self._archive = zipfile.ZipFile(io.BytesIO(content))
         listed = self._archive.infolist()
-        self._members = {one.filename: one for one in listed}
+        self._members = {member.filename: member for member in listed}
         self._most = max(SMALL_BYTES, MOST_TIMES * len(content))
         self._unpacked: dict[str, int] = {}
         if len(listed) > _MOST_MEMBERS or len(self._members) < len(listed):
             raise InvalidPartError(f"the archive: {len(listed):,} members, {len(self._members):,} of them by name")
-        for one in listed:
-            if one.flag_bits & _ENCRYPTED or one.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise InvalidPartError(f"{one.filename}: encrypted, or compressed by an unknown method")
+        for member in listed:
+            if member.flag_bits & _ENCRYPTED or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise InvalidPartError(f"{member.filename}: encrypted, or compressed by an unknown method")
 
     @property
     def names(self) -> list[str]:
@@ -69,7 +69,7 @@ class BoundedZip:
         Raises
         ------
         InvalidPartError
-            There is none, it is damaged, or with the members unpacked before it takes too much memory.
+            It is missing or damaged, or all members unpacked so far take too much memory.
         """
         if name not in self._members:
             raise InvalidPartError(f"{name}: missing")
@@ -92,7 +92,7 @@ class BoundedZip:
         Raises
         ------
         InvalidPartError
-            As `read`; or it is no such array, holds Python objects, or its size is not the declared one.
+            As `read`; or it is not such an array, holds Python objects, or its size is not the declared one.
         """
         content = self.read(name)
         kind, shape, fortran, offset = _header(content, name)
@@ -105,7 +105,7 @@ class BoundedZip:
 
 
 def _header(content: bytearray, name: str) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
-    """Read an array's type, shape, order, and where its values begin."""
+    """Return an array's type, shape, order, and the offset of its values."""
     begin = len(_MAGIC) + 2
     if not content.startswith(_MAGIC) or len(content) < begin:
         raise InvalidPartError(f"{name}: not an array in NumPy's format 1.0")
@@ -127,7 +127,7 @@ def _kind(text: bytes) -> np.dtype[Any] | None:
 
 @contextmanager
 def _readable(thing: str) -> Iterator[None]:
-    """Report everything that a damaged archive makes `zipfile` raise."""
+    """Raise every error of `zipfile` on a damaged archive as InvalidPartError."""
     try:
         yield
     except (

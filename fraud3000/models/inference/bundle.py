@@ -1,6 +1,6 @@
-"""A bundle: a folder whose manifest names every file with its hash, and that holds no pickle.
+"""Read and write model bundles: a folder whose manifest lists every file with its SHA-256; no pickle.
 
-Nothing in a bundle is parsed before its bytes have been found to be those of the manifest.
+Every file is verified against the manifest before it is parsed.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ MOST_MODEL_BYTES = 2**31
 MANIFEST = "manifest.json"
 _PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill")
 _PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(1, 6))
-_AGAIN = "Train again, or take the bundle anew from the registry."
+_RETRAIN_HINT = "Train again, or fetch the bundle from the registry again."
 
 
 class FileJson(Strict):
-    """A file of the manifest."""
+    """Size and hash of a file in the manifest."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(ge=0)]
 
 
 class Manifest(Strict):
-    """All of `manifest.json`."""
+    """Content of `manifest.json`."""
 
     bundle: int
     contract: int
@@ -52,7 +52,7 @@ class Manifest(Strict):
 
 @dataclass(frozen=True)
 class Versions:
-    """What a bundle was written by and for."""
+    """Format versions of a bundle."""
 
     bundle: int
     contract: int
@@ -69,12 +69,12 @@ def write(folder: Path, files: Mapping[str, bytes], *, catalogue_hash: str) -> s
     Returns
     -------
     str
-        SHA-256 of the manifest, which stands for the whole bundle.
+        SHA-256 of the manifest, which identifies the whole bundle.
 
     Raises
     ------
     ScorerError
-        A file is larger than any that `read` takes.
+        A file is larger than `read` accepts.
     """
     listed = {name: {"sha256": _sha256(content), "bytes": len(content)} for name, content in sorted(files.items())}
     manifest = {**asdict(Versions.ours()), "catalogue": catalogue_hash, "files": listed}
@@ -89,12 +89,12 @@ def write(folder: Path, files: Mapping[str, bytes], *, catalogue_hash: str) -> s
 
 
 class Contents(NamedTuple):
-    """What a bundle holds.
+    """Verified content of a bundle.
 
     Attributes
     ----------
     files
-        The bytes of each file but the manifest, by name.
+        The bytes of each file except the manifest, by name.
     catalogue
         The hash that the manifest gives for the catalogue.
     """
@@ -104,7 +104,7 @@ class Contents(NamedTuple):
 
 
 def read(folder: Path) -> Contents:
-    """The bytes of every file, once they are known to be what the manifest says.
+    """Read every file of a bundle and verify it against the manifest.
 
     Raises
     ------
@@ -114,30 +114,32 @@ def read(folder: Path) -> Contents:
     """
     present = _regular_files(folder)
     _refuse_pickles(folder, present)
-    manifest = _manifest(folder)
+    manifest = _read_manifest(folder)
     _check_names(folder, present - {MANIFEST}, set(manifest.files))
-    files = {name: _verified(folder, name, expected) for name, expected in manifest.files.items()}
+    files = {name: _read_verified(folder, name, expected) for name, expected in manifest.files.items()}
     return Contents(files, manifest.catalogue)
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of the manifest, as the registry keeps it; empty where there is none.
+    """Return the SHA-256 of the manifest, as recorded in the registry; empty if there is no manifest.
 
     Raises
     ------
     ScorerError
-        The manifest is larger than any that `read` takes.
+        The manifest is larger than `read` accepts.
     """
     path = folder / MANIFEST
-    return _sha256(_bytes(path)) if path.is_file() else ""
+    return _sha256(_read_file(path)) if path.is_file() else ""
 
 
 def _regular_files(folder: Path) -> set[str]:
     if not folder.is_dir():
         raise ScorerError(f"{folder}: no bundle here", hint="Run `fraud3000 train` first, or name another model.")
-    odd = sorted(path.name for path in folder.iterdir() if path.is_symlink() or not path.is_file())
-    if odd:
-        raise ScorerError(f"{folder}: '{odd[0]}' is not a plain file, and a bundle holds nothing else", hint=_AGAIN)
+    irregular = sorted(path.name for path in folder.iterdir() if path.is_symlink() or not path.is_file())
+    if irregular:
+        raise ScorerError(
+            f"{folder}: '{irregular[0]}' is not a plain file, and a bundle holds nothing else", hint=_RETRAIN_HINT
+        )
     return {path.name for path in folder.iterdir()}
 
 
@@ -148,23 +150,23 @@ def _refuse_pickles(folder: Path, names: set[str]) -> None:
         if name.lower().endswith(_PICKLE_ENDINGS) or start in _PICKLE_STARTS:
             raise ScorerError(
                 f"{folder}: '{name}' is a pickle, which can run any code when it is read; nothing was read from it",
-                hint="Do not use this bundle. " + _AGAIN,
+                hint="Do not use this bundle. " + _RETRAIN_HINT,
             )
 
 
-def _manifest(folder: Path) -> Manifest:
-    """Read the manifest; its versions first, since another version's may have other keys."""
+def _read_manifest(folder: Path) -> Manifest:
+    """Read the manifest; check its versions first, because another version may have other keys."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise ScorerError(f"{folder}: {MANIFEST} is missing", hint=_AGAIN)
-    content = _bytes(path)
+        raise ScorerError(f"{folder}: {MANIFEST} is missing", hint=_RETRAIN_HINT)
+    content = _read_file(path)
     try:
         plain = strict_json.decode(content)
         if isinstance(plain, dict):
             _check_versions(folder, plain)
         return strict_json.parse(Manifest, content)[0]
     except InvalidPartError as error:
-        raise ScorerError(f"{path}: not a manifest ({error})", hint=_AGAIN) from None
+        raise ScorerError(f"{path}: not a manifest ({error})", hint=_RETRAIN_HINT) from None
 
 
 def _check_versions(folder: Path, manifest: dict[str, Any]) -> None:
@@ -173,33 +175,35 @@ def _check_versions(folder: Path, manifest: dict[str, Any]) -> None:
         known, found = getattr(ours, thing), manifest.get(thing)
         if type(found) is int and found != known:
             raise ScorerError(
-                f"{folder}: {thing} version {_short(found)} is unknown; this fraud3000 knows {known}",
+                f"{folder}: {thing} version {_shorten(found)} is unknown; this fraud3000 knows {known}",
                 hint="Install the fraud3000 that trained this model, or train again with this one.",
             )
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     return f"{value}"[:40]
 
 
 def _check_names(folder: Path, present: set[str], listed: set[str]) -> None:
     missing, unknown = sorted(listed - present), sorted(present - listed)
     if missing:
-        raise ScorerError(f"{folder}: {', '.join(missing)} is named in the manifest and missing", hint=_AGAIN)
+        raise ScorerError(f"{folder}: {', '.join(missing)} is named in the manifest and missing", hint=_RETRAIN_HINT)
     if unknown:
-        raise ScorerError(f"{folder}: {', '.join(unknown)} is not named in the manifest", hint=_AGAIN)
+        raise ScorerError(f"{folder}: {', '.join(unknown)} is not named in the manifest", hint=_RETRAIN_HINT)
 
 
-def _verified(folder: Path, name: str, expected: FileJson) -> bytes:
-    content = _bytes(folder / name)
+def _read_verified(folder: Path, name: str, expected: FileJson) -> bytes:
+    content = _read_file(folder / name)
     if len(content) != expected.bytes or _sha256(content) != expected.sha256:
-        raise ScorerError(f"{folder}: {name} is not what the manifest says; its bytes were changed or cut", hint=_AGAIN)
+        raise ScorerError(
+            f"{folder}: {name} is not what the manifest says; its bytes were changed or cut", hint=_RETRAIN_HINT
+        )
     return content
 
 
-def _bytes(path: Path) -> bytes:
+def _read_file(path: Path) -> bytes:
     """Read a file, unless it is too large."""
-    _require_size(path, path.stat().st_size, hint=_AGAIN)
+    _require_size(path, path.stat().st_size, hint=_RETRAIN_HINT)
     return path.read_bytes()
 
 

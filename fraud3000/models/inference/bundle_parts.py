@@ -1,4 +1,4 @@
-"""The parts of a scorer, read from a bundle's files: every value is checked before anything is built from it."""
+"""Build the parts of a scorer from a bundle's files; every value is validated first."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from fraud3000.strict_json import InvalidPartError
 _CHECKSUMMED = ("mapping", "encoder", "members", "calibrator", "policy", "typical", "recorded")
 
 
-class Parts(NamedTuple):
-    """What a scorer is made of, as `Scorer` names it."""
+class ScorerParts(NamedTuple):
+    """The fields of a `Scorer`."""
 
     catalogue: Catalogue
     mapping: params.ColumnMapping
@@ -38,39 +38,39 @@ class Parts(NamedTuple):
     facts: dict[str, Any]
 
 
-def assembled(files: Mapping[str, bytes], catalogue_hash: str) -> Parts:
-    """Check all files of a bundle, then make the parts of them.
+def assemble(files: Mapping[str, bytes], catalogue_hash: str) -> ScorerParts:
+    """Validate all files of a bundle, then build the parts of the scorer.
 
     Parameters
     ----------
     files
-        All but the manifest, by name.
+        All files except the manifest, by name.
     catalogue_hash
-        Which catalogue the manifest names.
+        The catalogue hash in the manifest.
 
     Raises
     ------
     InvalidPartError
         Naming the file and the field.
     ScorerError
-        A model's file holds types that no model of ours has, or no trees.
+        A model's file holds types that no fraud3000 model has, or invalid trees.
     """
-    with _of_file("catalogue.json"):
+    with _name_file("catalogue.json"):
         catalogue = schema.read(files.get("catalogue.json", b""))
         if catalogue.hash != catalogue_hash:
             raise InvalidPartError("not the catalogue that the manifest names")
-    with _of_file("scorer.json"):
+    with _name_file("scorer.json"):
         text, plain = strict_json.parse(ScorerJson, files.get("scorer.json", b""))
         bundle_schema.require_consistent(text, catalogue, set(files))
         _require_finite(plain["facts"])
     encoder = Encoder.from_dict(text.encoder.model_dump())
     members = []
-    for one in text.members:
-        with _of_file(one.file):
-            predictor = predictors.loads(_ending(one.file), files[one.file], len(encoder.columns))
-        members.append(Member(predictor, one.shift, one.weight))
+    for member in text.members:
+        with _name_file(member.file):
+            predictor = predictors.loads(_ending(member.file), files[member.file], len(encoder.columns))
+        members.append(Member(predictor, member.shift, member.weight))
     _require_checksums(plain, files)
-    return Parts(
+    return ScorerParts(
         catalogue=catalogue,
         mapping=text.mapping,
         model=Model(encoder, tuple(members)),
@@ -83,7 +83,7 @@ def assembled(files: Mapping[str, bytes], catalogue_hash: str) -> Parts:
 
 
 def checksums(parts: Mapping[str, Any], catalogue: bytes, members: Mapping[str, bytes]) -> dict[str, str]:
-    """SHA-256 of each part that answers depend on, by its name, so that a part changed on its own is found.
+    """Return the SHA-256 of each part that scores depend on, by name, so that a change of one part is detected.
 
     Parameters
     ----------
@@ -94,17 +94,17 @@ def checksums(parts: Mapping[str, Any], catalogue: bytes, members: Mapping[str, 
     members
         The models' files.
     """
-    found = {name: _sha256(parts[name]) for name in _CHECKSUMMED}
-    found |= {f"catalogue.json/{key}": _sha256(value) for key, value in json.loads(catalogue).items()}
+    hashes = {name: _sha256(parts[name]) for name in _CHECKSUMMED}
+    hashes |= {f"catalogue.json/{key}": _sha256(value) for key, value in json.loads(catalogue).items()}
     for file, content in members.items():
-        found |= {f"{file}/{name}": one for name, one in predictors.checksums(_ending(file), content).items()}
-    return found
+        hashes |= {f"{file}/{name}": sha256 for name, sha256 in predictors.checksums(_ending(file), content).items()}
+    return hashes
 
 
 def _require_checksums(parts: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
-    members = {one["file"]: files[one["file"]] for one in parts["members"]}
-    expected, found = parts["checksums"], checksums(parts, files["catalogue.json"], members)
-    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    members = {member["file"]: files[member["file"]] for member in parts["members"]}
+    expected, actual = parts["checksums"], checksums(parts, files["catalogue.json"], members)
+    wrong = sorted(name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name))
     if wrong:
         raise InvalidPartError(f"{', '.join(wrong)}: not what scorer.json was written with, by its checksums")
 
@@ -126,8 +126,8 @@ def _require_finite(facts: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _of_file(name: str) -> Iterator[None]:
-    """Name the file in which a part is wrong."""
+def _name_file(name: str) -> Iterator[None]:
+    """Prefix errors in the block with the file's name."""
     try:
         yield
     except InvalidPartError as error:

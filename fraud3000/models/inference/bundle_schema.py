@@ -1,4 +1,4 @@
-"""The models of `scorer.json`: every field of a bundle's parts, with the values that it may have."""
+"""Schema of `scorer.json`: every field of a bundle's parts with its allowed values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fraud3000.params import ColumnMapping
 from fraud3000.strict_json import InvalidPartError, Strict
 
 MOST_ROWS = 1_000
-"""Of the rows that are recorded with their scores."""
+"""Largest number of self-test rows."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -24,35 +24,35 @@ Above0 = Annotated[float, Field(gt=0)]
 Row = tuple[float | None, ...]
 
 
-def _rising(found: tuple[float, ...]) -> tuple[float, ...]:
-    if any(later < earlier for earlier, later in pairwise(found)):
+def _require_rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later < earlier for earlier, later in pairwise(values)):
         raise ValueError("the values must not fall")
-    return found
+    return values
 
 
-def _a_time(text: str) -> str:
+def _require_time(text: str) -> str:
     datetime.fromisoformat(text)
     return text
 
 
 class EncoderJson(Strict):
-    """Columns of the model's matrix, and the codes of their categories."""
+    """Columns of the model's matrix, and their categories in order of their codes."""
 
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     categories: dict[str, tuple[str, ...]]
     dropped: dict[str, str]
 
 
-class MemberText(Strict):
-    """One learner: its file, and what is done with its log-odds."""
+class MemberJson(Strict):
+    """One learner: its file, and the shift and weight of its log-odds."""
 
     file: Annotated[str, Field(pattern=r"^model-\d{1,4}\.(npz|json)$")]
     shift: float
     weight: Annotated[float, Field(gt=0, le=1e100)]
 
 
-class PlattText(Strict):
-    """A logistic calibration."""
+class PlattJson(Strict):
+    """Logistic (Platt) calibration."""
 
     method: Literal["platt"]
     slope: Above0
@@ -60,7 +60,7 @@ class PlattText(Strict):
 
 
 class BetaJson(Strict):
-    """A beta calibration."""
+    """Beta calibration."""
 
     method: Literal["beta"]
     a: Above0
@@ -69,21 +69,21 @@ class BetaJson(Strict):
 
 
 class IsotonicJson(Strict):
-    """Straight lines between points."""
+    """Isotonic calibration: linear interpolation between points."""
 
     method: Literal["isotonic"]
-    centres: Annotated[tuple[float, ...], Field(min_length=1), AfterValidator(_rising)]
-    rates: Annotated[tuple[Share, ...], AfterValidator(_rising)]
+    centres: Annotated[tuple[float, ...], Field(min_length=1), AfterValidator(_require_rising)]
+    rates: Annotated[tuple[Share, ...], AfterValidator(_require_rising)]
 
     @model_validator(mode="after")
-    def _a_rate_for_each_centre(self) -> IsotonicJson:
+    def _require_rate_per_centre(self) -> IsotonicJson:
         if len(self.rates) != len(self.centres):
             raise ValueError(f"{len(self.rates)} rates for {len(self.centres)} centres")
         return self
 
 
-class PolicyText(Strict):
-    """From a probability to a decision; costs in minor units."""
+class PolicyJson(Strict):
+    """Decision policy; costs in minor units."""
 
     kind: Literal["capacity", "cost"]
     value: Annotated[float, Field(ge=0, le=NEVER)] | None
@@ -96,33 +96,33 @@ class PolicyText(Strict):
     price: Annotated[float, Field(ge=0)]
 
     @model_validator(mode="after")
-    def _a_threshold_for_capacity(self) -> PolicyText:
+    def _require_threshold_by_kind(self) -> PolicyJson:
         if (self.kind == "capacity") != (self.value is not None):
             raise ValueError("value: a capacity policy has a threshold, a cost policy has none")
         return self
 
 
 class UsualValuesJson(Strict):
-    """What is usual among legitimate transactions, by column."""
+    """Usual value among legitimate transactions, by column."""
 
     values: dict[str, float | None]
 
 
 class SelfTestRowsJson(Strict):
-    """Rows of the model's matrix with the scores they had when the model was made."""
+    """Rows of the model's matrix with the scores that the model gave them after training."""
 
     rows: Annotated[tuple[Row, ...], Field(min_length=1, max_length=MOST_ROWS)]
     scores: tuple[Share, ...]
 
     @model_validator(mode="after")
-    def _a_score_for_each_row(self) -> SelfTestRowsJson:
+    def _require_score_per_row(self) -> SelfTestRowsJson:
         if len(self.scores) != len(self.rows):
             raise ValueError(f"{len(self.scores)} scores for {len(self.rows)} rows")
         return self
 
 
 class SeedNoiseJson(Strict):
-    """How far measures move by the seed alone."""
+    """Standard deviation of each metric over seeds."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -130,7 +130,7 @@ class SeedNoiseJson(Strict):
 
 
 class FactsJson(Strict):
-    """Where a model comes from; what other commands read is typed, the rest is free."""
+    """Origin of a model; fields that other commands read are typed, further fields are allowed."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -139,7 +139,7 @@ class FactsJson(Strict):
     recipe: dict[str, Any] = Field(default_factory=dict)
     recipe_sha256: Sha256 = ""
     data_fingerprint: str = ""
-    as_of: Annotated[str, AfterValidator(_a_time)] | None = None
+    as_of: Annotated[str, AfterValidator(_require_time)] | None = None
     split: Literal["time", "random"] = "time"
     rows: dict[str, int] = Field(default_factory=dict)
     seed_deviation: SeedNoiseJson | None = None
@@ -148,13 +148,13 @@ class FactsJson(Strict):
 
 
 class ScorerJson(Strict):
-    """All of `scorer.json`."""
+    """Content of `scorer.json`."""
 
     mapping: ColumnMapping
     encoder: EncoderJson
-    members: Annotated[tuple[MemberText, ...], Field(min_length=1)]
-    calibrator: Annotated[PlattText | BetaJson | IsotonicJson, Field(discriminator="method")]
-    policy: PolicyText
+    members: Annotated[tuple[MemberJson, ...], Field(min_length=1)]
+    calibrator: Annotated[PlattJson | BetaJson | IsotonicJson, Field(discriminator="method")]
+    policy: PolicyJson
     typical: UsualValuesJson
     recorded: SelfTestRowsJson
     facts: FactsJson
@@ -162,7 +162,7 @@ class ScorerJson(Strict):
 
 
 def require_consistent(text: ScorerJson, catalogue: Catalogue, files: set[str]) -> None:
-    """Refuse parts that do not belong to one another.
+    """Refuse parts that are inconsistent with each other.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def require_consistent(text: ScorerJson, catalogue: Catalogue, files: set[str]) 
         Naming the field.
     """
     for fault in (*_encoder_faults(text, catalogue), *_member_faults(text, files)):
-        raise InvalidPartError(fault)  # each check relies on those before it
+        raise InvalidPartError(fault)  # the checks below rely on these
     for fault in (*_typical_faults(text), *_recorded_faults(text)):
         raise InvalidPartError(fault)
 
@@ -200,11 +200,11 @@ def _encoder_faults(text: ScorerJson, catalogue: Catalogue) -> Iterator[str]:
 
 
 def _member_faults(text: ScorerJson, files: set[str]) -> Iterator[str]:
-    named = [member.file for member in text.members]
-    for place, name in enumerate(named):
-        if name.partition(".")[0] != f"model-{place}":
-            yield f"members.{place}.file: '{name}' instead of model-{place}"
-    unknown = sorted(files.symmetric_difference({"catalogue.json", "scorer.json", *named}))
+    listed = [member.file for member in text.members]
+    for index, name in enumerate(listed):
+        if name.partition(".")[0] != f"model-{index}":
+            yield f"members.{index}.file: '{name}' instead of model-{index}"
+    unknown = sorted(files.symmetric_difference({"catalogue.json", "scorer.json", *listed}))
     if unknown:
         yield f"members: '{unknown[0]}' is in the bundle and in no member, or the other way round"
 
@@ -220,12 +220,12 @@ def _typical_faults(text: ScorerJson) -> Iterator[str]:
 
 def _recorded_faults(text: ScorerJson) -> Iterator[str]:
     columns = text.encoder.columns
-    for place, row in enumerate(text.recorded.rows):
+    for index, row in enumerate(text.recorded.rows):
         if len(row) != len(columns):
-            yield f"recorded.rows.{place}: {len(row)} values for {len(columns)} columns"
+            yield f"recorded.rows.{index}: {len(row)} values for {len(columns)} columns"
             return
         for name, value in zip(columns, row, strict=True):
-            yield from _code_faults(text.encoder, name, value, f"recorded.rows.{place}.{name}")
+            yield from _code_faults(text.encoder, name, value, f"recorded.rows.{index}.{name}")
 
 
 def _code_faults(encoder: EncoderJson, name: str, value: float | None, field: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Calibration that keeps the order of scores: from log-odds to the probability of fraud.
+"""Calibrate log-odds to probabilities of fraud by strictly increasing functions.
 
 Every calibrator here is strictly increasing, so rankings, and with them average precision, are
 those of the model itself. `training.calibration` fits them.
@@ -26,15 +26,15 @@ class Calibrator(Protocol):
     method: ClassVar[str]
 
     def probability(self, log_odds: Floats) -> Floats:
-        """Probabilities in the open interval (0, 1), ndarray of shape (n_rows,)."""
+        """Return probabilities in the open interval (0, 1), ndarray of shape (n_rows,)."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, floats exact."""
+        """Return JSON-ready values; floats are exact."""
 
 
 @dataclass(frozen=True)
 class Platt:
-    """logit p = slope · z + intercept.
+    """Platt calibration: logit p = slope · z + intercept.
 
     References
     ----------
@@ -46,7 +46,7 @@ class Platt:
     method: ClassVar[str] = "platt"
 
     def probability(self, log_odds: Floats) -> Floats:
-        return _tilted(expit(self.slope * log_odds + self.intercept), log_odds)
+        return _tilt(expit(self.slope * log_odds + self.intercept), log_odds)
 
     def to_dict(self) -> dict[str, Any]:
         return {"method": self.method, **asdict(self)}
@@ -54,7 +54,7 @@ class Platt:
 
 @dataclass(frozen=True)
 class Beta:
-    """logit p = a · ln s − b · ln(1 − s) + c, with s the uncalibrated probability.
+    """Beta calibration: logit p = a · ln s − b · ln(1 − s) + c, with s the uncalibrated probability.
 
     References
     ----------
@@ -69,7 +69,7 @@ class Beta:
 
     def probability(self, log_odds: Floats) -> Floats:
         low, high = beta_terms(log_odds)
-        return _tilted(expit(self.a * low + self.b * high + self.c), log_odds)
+        return _tilt(expit(self.a * low + self.b * high + self.c), log_odds)
 
     def to_dict(self) -> dict[str, Any]:
         return {"method": self.method, **asdict(self)}
@@ -77,14 +77,14 @@ class Beta:
 
 @dataclass(frozen=True)
 class Isotonic:
-    """Straight lines between the centres of the blocks of an isotonic regression."""
+    """Isotonic calibration: linear interpolation between the centres of the blocks of an isotonic regression."""
 
     centres: tuple[float, ...]
     rates: tuple[float, ...]
     method: ClassVar[str] = "isotonic"
 
     def probability(self, log_odds: Floats) -> Floats:
-        return _tilted(np.interp(log_odds, self.centres, self.rates), log_odds)
+        return _tilt(np.interp(log_odds, self.centres, self.rates), log_odds)
 
     def to_dict(self) -> dict[str, Any]:
         return {"method": self.method, "centres": list(self.centres), "rates": list(self.rates)}
@@ -96,7 +96,7 @@ def from_dict(content: dict[str, Any]) -> Calibrator:
     Raises
     ------
     ScorerError
-        A method that this version does not know.
+        The method is unknown to this release.
     """
     values = {name: value for name, value in content.items() if name != "method"}
     if content["method"] == "isotonic":
@@ -109,7 +109,7 @@ def from_dict(content: dict[str, Any]) -> Calibrator:
     return known[content["method"]](**values)
 
 
-def _tilted(probability: Floats, log_odds: Floats) -> Floats:
+def _tilt(probability: Floats, log_odds: Floats) -> Floats:
     rising = 0.5 + 0.5 * log_odds / (1 + np.abs(log_odds))
     tilted: Floats = (1 - _TILT) * probability + _TILT * rising
     return tilted

@@ -1,7 +1,7 @@
-"""How many category values a model knows, does not know or finds missing, by column.
+"""Count the known, unknown and missing category values of a model's columns.
 
-An unknown value reads as missing, so a model whose categories are suddenly unknown still scores, and scores badly. These
-counts make that visible: in training, in files and in the service.
+The model treats an unknown value as missing, so it still scores (badly) if the categories of a column change. These counts
+reveal that in training, in files and in the service.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from fraud3000.models.inference.encoder import Encoder
 
 _FEWEST = 3
 _LARGER, _MORE_OFTEN, _DEVIATIONS = 0.05, 2.0, 4.0
-"""A share jumped if it grew by this much, by this factor, and by this many standard deviations."""
+"""A share has jumped if it grew by this difference, this factor and this many standard deviations."""
 
 
 @dataclass(frozen=True)
 class CategoryCounts:
-    """Values of one categorical column.
+    """Counts of the values of one categorical column.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class CategoryCounts:
     missing
         Values that are null.
     unknown
-        Other values that are not among the model's categories.
+        Values that are neither null nor among the model's categories.
     """
 
     rows: int
@@ -44,7 +44,7 @@ class CategoryCounts:
         return CategoryCounts(self.rows + other.rows, self.missing + other.missing, self.unknown + other.unknown)
 
     def share(self, what: str) -> float:
-        """Share of the rows whose value is ``missing`` or ``unknown``."""
+        """Return the share of the rows whose value is ``missing`` or ``unknown``."""
         return float(getattr(self, what)) / self.rows if self.rows else 0.0
 
 
@@ -53,16 +53,16 @@ NONE = CategoryCounts(0, 0, 0)
 
 @dataclass(frozen=True)
 class TrainedColumn:
-    """What training saw of one categorical column.
+    """Counts of one categorical column in training.
 
     Attributes
     ----------
     values
         Different values in the rows of the fit.
     kept
-        Values that became categories; all others read as missing.
+        Values that became categories; all others are treated as missing.
     train, valid
-        Counts in the rows of the fit, where unknown means too rare to be kept, and in the rows of validation.
+        Counts in the rows of the fit (unknown: too rare for a category), and in the rows of validation.
     """
 
     values: int
@@ -72,7 +72,7 @@ class TrainedColumn:
 
     @property
     def expected(self) -> CategoryCounts:
-        """Counts to compare later data with: those of rows outside the fit, where there are any."""
+        """Counts to compare later data with: those of validation, or of training if validation has no rows."""
         return self.valid if self.valid.rows else self.train
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,10 +103,10 @@ def count(encoder: Encoder, featured: pl.DataFrame) -> dict[str, CategoryCounts]
     }
 
 
-def trained(
+def count_training(
     encoder: Encoder, features: Iterable[Feature], train: pl.DataFrame, valid: pl.DataFrame
 ) -> dict[str, TrainedColumn]:
-    """Count what training saw, also of columns that were dropped since none of their values was frequent enough.
+    """Count the categorical columns of training, including columns dropped for want of a frequent value.
 
     Parameters
     ----------
@@ -127,29 +127,29 @@ def trained(
     }
 
 
-def jumped(found: CategoryCounts, expected: CategoryCounts, what: str) -> bool:
-    """Return whether values are ``missing`` or ``unknown`` far more often than expected, beyond chance.
+def has_jumped(counts: CategoryCounts, expected: CategoryCounts, what: str) -> bool:
+    """Return whether values are ``missing`` or ``unknown`` far more often than expected and than chance explains.
 
     Examples
     --------
     >>> expected = CategoryCounts(rows=1000, missing=0, unknown=10)
-    >>> [jumped(CategoryCounts(10, 0, unknown), expected, "unknown") for unknown in (0, 2, 10)]
+    >>> [has_jumped(CategoryCounts(10, 0, unknown), expected, "unknown") for unknown in (0, 2, 10)]
     [False, False, True]
     """
-    share = found.share(what)
-    number = share * found.rows
+    share = counts.share(what)
+    number = share * counts.rows
     before = (expected.share(what) * expected.rows + 1) / (expected.rows + 2)
     if number < _FEWEST - 0.5 or share < before + _LARGER:
         return False
     far = share >= _MORE_OFTEN * before or (1 - before) >= _MORE_OFTEN * (1 - share)
-    return far and number - found.rows * before >= _DEVIATIONS * math.sqrt(found.rows * before * (1 - before))
+    return far and number - counts.rows * before >= _DEVIATIONS * math.sqrt(counts.rows * before * (1 - before))
 
 
-def warning(name: str, found: CategoryCounts, expected: CategoryCounts, what: str) -> str:
-    """Say that a share jumped."""
-    said = "are not known to the model" if what == "unknown" else "are missing"
+def jump_warning(name: str, counts: CategoryCounts, expected: CategoryCounts, what: str) -> str:
+    """Return the warning text for a share that has jumped."""
+    problem = "are not known to the model" if what == "unknown" else "are missing"
     return (
-        f"column {name}: {getattr(found, what):,} of {found.rows:,} values ({found.share(what):.1%}) {said},"
+        f"column {name}: {getattr(counts, what):,} of {counts.rows:,} values ({counts.share(what):.1%}) {problem},"
         f" {expected.share(what):.1%} in training; the model reads both as missing. Compare the column with the"
         " training data."
     )

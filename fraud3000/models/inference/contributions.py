@@ -1,4 +1,4 @@
-"""What each column adds to the log-odds of a row, exactly: a base and contributions that sum to the raw score."""
+"""Exact feature contributions: a base and one value per column that sum to the raw score (log-odds) of a row."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from fraud3000.models.inference.predictors import Predictor
 from fraud3000.models.inference.trees import SQUEEZE, Trees
 
 ADD_UP = 1e-6
-"""By how much a base and its contributions may miss what they explain."""
+"""Largest allowed difference between a raw score and the sum of its base and contributions."""
 
 _NO_CHANGE = 1e-12
-"""Of the contributions' sizes: a sum no larger than this says nothing but how numbers are rounded."""
+"""Relative to the contributions' sizes: a sum no larger than this is rounding error."""
 
 
 @dataclass(frozen=True)
 class Contributions:
-    """A sum taken apart by column.
+    """Contributions of columns to a sum.
 
     Attributes
     ----------
     base
-        What is expected of a transaction of which nothing is known.
+        The sum expected for a transaction of which nothing is known.
     values
-        What each column adds, ndarray of shape (n_rows, n_columns).
+        Contribution of each column, ndarray of shape (n_rows, n_columns).
     """
 
     base: float
@@ -39,20 +39,20 @@ class Contributions:
 
     @property
     def totals(self) -> Floats:
-        """What they add up to, shape (n_rows,)."""
+        """Sum of base and contributions of each row, shape (n_rows,)."""
         return cast(Floats, self.base + self.values.sum(axis=1))
 
-    def shifted(self, shift: float) -> Contributions:
-        """The same where something is added to every row's sum."""
+    def shift(self, shift: float) -> Contributions:
+        """Return the contributions to the sums plus a constant."""
         return Contributions(self.base + shift, self.values)
 
-    def carried(self, base: float, totals: Floats, slope: float) -> Contributions:
-        """The same after a function of the sum, each row's change shared out as the sum's was.
+    def rescale(self, base: float, totals: Floats, slope: float) -> Contributions:
+        """Return the contributions to a function of the sum, in each row proportional to those to the sum.
 
         Parameters
         ----------
         base, totals
-            The function of the base and of the sums.
+            Values of the function at the base and at the sums.
         slope
             Its derivative at the base, for rows whose sum is the base.
 
@@ -64,19 +64,19 @@ class Contributions:
         Examples
         --------
         >>> halves = Contributions(1.0, np.array([[1.0, 1.0], [2.0, -2.0]]))
-        >>> halves.carried(1.0, np.array([9.0, 1.0]), slope=2.0)  # squares
+        >>> halves.rescale(1.0, np.array([9.0, 1.0]), slope=2.0)  # squares
         Contributions(base=1.0, values=array([[ 4.,  4.], [ 4., -4.]]))
         """
         change = self.values.sum(axis=1)
-        still = np.abs(change) <= _NO_CHANGE * np.abs(self.values).sum(axis=1)
-        factor = np.where(still, slope, (totals - base) / np.where(still, 1.0, change))
+        unchanged = np.abs(change) <= _NO_CHANGE * np.abs(self.values).sum(axis=1)
+        factor = np.where(unchanged, slope, (totals - base) / np.where(unchanged, 1.0, change))
         return Contributions(base, self.values * factor[:, None])
 
 
-def of(predictor: Predictor, matrix: Floats) -> Contributions:
-    """Take the log-odds that a predictor gives to encoded rows apart.
+def from_predictor(predictor: Predictor, matrix: Floats) -> Contributions:
+    """Compute the contributions of columns to a predictor's log-odds of encoded rows.
 
-    Of trees these are Shapley values (see `treeshap`), of a logistic regression coefficients times values.
+    For trees these are Shapley values (see `treeshap`), for a logistic regression coefficients times values.
 
     Parameters
     ----------
@@ -86,66 +86,68 @@ def of(predictor: Predictor, matrix: Floats) -> Contributions:
     Raises
     ------
     ScorerError
-        They miss the predictor's own sums by more than `ADD_UP`, so that they would explain something else.
+        They do not add up to the predictor's own sums within `ADD_UP`.
     """
     if isinstance(predictor, Linear):
-        return _checked(Contributions(predictor.intercept, predictor.contributions(matrix)), predictor.log_odds(matrix))
+        return _require_sums(
+            Contributions(predictor.intercept, predictor.contributions(matrix)), predictor.log_odds(matrix)
+        )
     assert isinstance(predictor, Trees)
     sums = predictor.sums(matrix)
-    told = _checked(Contributions(*predictor.sums_explained(matrix)), sums)
+    explained = _require_sums(Contributions(*predictor.explain_sums(matrix)), sums)
     if not predictor.forest:
-        return told
-    return told.carried(*_squeezed(predictor, told.base, sums))
+        return explained
+    return explained.rescale(*_forest_log_odds(predictor, explained.base, sums))
 
 
-def averaged(parts: Sequence[Contributions], log_odds: Sequence[Floats], weights: Sequence[float]) -> Contributions:
-    """Take the mean of several members' probabilities apart.
+def average(parts: Sequence[Contributions], log_odds: Sequence[Floats], weights: Sequence[float]) -> Contributions:
+    """Compute the contributions to the mean of several members' probabilities.
 
     Parameters
     ----------
     parts, log_odds
-        Of each member, its log-odds taken apart and whole.
+        For each member, the contributions to its log-odds, and its log-odds.
 
     Returns
     -------
     Contributions
-        To the mean probability.
+        Contributions to the mean probability.
 
     Examples
     --------
-    >>> one = Contributions(0.0, np.array([[0.0, np.log(4.0)]]))
-    >>> other = Contributions(0.0, np.array([[np.log(1.5), 0.0]]))
-    >>> averaged([one, other], [one.totals, other.totals], [1.0, 1.0]).values.round(3)
+    >>> first = Contributions(0.0, np.array([[0.0, np.log(4.0)]]))
+    >>> second = Contributions(0.0, np.array([[np.log(1.5), 0.0]]))
+    >>> average([first, second], [first.totals, second.totals], [1.0, 1.0]).values.round(3)
     array([[0.05, 0.15]])
     """
-    chances = []
+    probabilities = []
     for part, whole in zip(parts, log_odds, strict=True):
         base = float(expit(np.array([part.base]))[0])
-        chances.append(part.carried(base, expit(whole), base * (1 - base)))
+        probabilities.append(part.rescale(base, expit(whole), base * (1 - base)))
     shares = np.array(weights) / sum(weights)
-    base = sum(share * one.base for share, one in zip(shares, chances, strict=True))
-    values = sum(share * one.values for share, one in zip(shares, chances, strict=True))
+    base = sum(share * part.base for share, part in zip(shares, probabilities, strict=True))
+    values = sum(share * part.values for share, part in zip(shares, probabilities, strict=True))
     return Contributions(float(base), cast(Floats, values))
 
 
-def as_log_odds(chance: Contributions, log_odds: Floats) -> Contributions:
-    """Carry what adds up to probabilities over to their log-odds."""
-    base = chance.base
-    return chance.carried(float(logit(np.array([base]))[0]), log_odds, 1 / (base * (1 - base)))
+def as_log_odds(probability: Contributions, log_odds: Floats) -> Contributions:
+    """Convert contributions to probabilities into contributions to their log-odds."""
+    base = probability.base
+    return probability.rescale(float(logit(np.array([base]))[0]), log_odds, 1 / (base * (1 - base)))
 
 
-def _squeezed(forest: Trees, base: float, shares: Floats) -> tuple[float, Floats, float]:
-    """Log-odds of a forest's base and shares, and the slope at the base."""
+def _forest_log_odds(forest: Trees, base: float, shares: Floats) -> tuple[float, Floats, float]:
+    """Return the log-odds of a forest's base and shares, and the slope at the base."""
     before = SQUEEZE + (1 - 2 * SQUEEZE) * base
     slope = (1 - 2 * SQUEEZE) / (before * (1 - before))
-    return float(forest.of_sums(np.array([base]))[0]), forest.of_sums(shares), slope
+    return float(forest.log_odds_from_sums(np.array([base]))[0]), forest.log_odds_from_sums(shares), slope
 
 
-def _checked(told: Contributions, totals: Floats) -> Contributions:
-    off = float(np.abs(told.totals - totals).max(initial=0.0))
-    if not off <= ADD_UP:
+def _require_sums(explained: Contributions, totals: Floats) -> Contributions:
+    difference = float(np.abs(explained.totals - totals).max(initial=0.0))
+    if not difference <= ADD_UP:
         raise ScorerError(
-            f"explanation: the features' contributions miss the raw score by up to {off:.2g}",
-            hint="Nothing was explained by them. Please report it, with the versions of scikit-learn and LightGBM.",
+            f"explanation: the features' contributions miss the raw score by up to {difference:.2g}",
+            hint="No explanation was written. Please report it, with the versions of scikit-learn and LightGBM.",
         )
-    return told
+    return explained

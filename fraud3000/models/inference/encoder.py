@@ -1,4 +1,4 @@
-"""From FEATURED to the matrix of numbers that an estimator takes."""
+"""Encode FEATURED rows as the numeric matrix that an estimator takes."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ Floats = npt.NDArray[np.float64]
 
 MOST_CATEGORIES = 250
 FEWEST_ROWS = 10
-"""A category seen in fewer rows of the fit reads as missing."""
+"""A category in fewer rows of the fit is treated as missing."""
 SCARCEST = 10_000
-"""A column needs a value in one of this many rows, lest the sample that boosting cuts its bins from holds none."""
+"""A column needs a value in one of this many rows; otherwise the sample that boosting bins by may hold none."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """The columns of one model and the codes of their categories, learnt on the rows of the fit only.
+    """Columns of one model and codes of their categories, learned from the rows of the fit only.
 
     Attributes
     ----------
     columns
         The columns of the matrix, in order.
     categories
-        Of each categorical column its categories, the most frequent first; the place is the code.
+        The categories of each categorical column, the most frequent first; the index is the code.
     dropped
-        Features left out because they say nothing in the rows of the fit, with the reason.
+        Features left out because they carry no information in the rows of the fit, with the reason.
     """
 
     columns: tuple[str, ...]
@@ -44,7 +44,7 @@ class Encoder:
 
     @classmethod
     def learn(cls, featured: pl.DataFrame, features: Iterable[Feature]) -> Encoder:
-        """Learn categories, and which features say anything at all.
+        """Learn categories, and which features carry information.
 
         Parameters
         ----------
@@ -63,31 +63,31 @@ class Encoder:
         categories = {f.name: _categories(featured[f.name]) for f in listed if f.kind == "categorical"}
         names = tuple(feature.name for feature in listed)
         everything = cls(columns=names, categories=categories, dropped={}).frame(featured)
-        dropped = {name: reason for name in names if (reason := _useless(everything[name]))}
+        dropped = {name: reason for name in names if (reason := _drop_reason(everything[name]))}
         rare = [name for name in dropped if not categories.get(name, True) and featured[name].count()]
         dropped |= dict.fromkeys(rare, f"no value in {FEWEST_ROWS} rows")
-        kept = tuple(name for name in names if name not in dropped)
-        return cls(kept, {name: codes for name, codes in categories.items() if name in kept}, dropped)
+        remaining = tuple(name for name in names if name not in dropped)
+        return cls(remaining, {name: codes for name, codes in categories.items() if name in remaining}, dropped)
 
     def without(self, names: Iterable[str], reason: str) -> Encoder:
-        """The same less some columns, which are listed as dropped for the reason."""
-        gone = set(names)
-        kept = tuple(name for name in self.columns if name not in gone)
-        categories = {name: codes for name, codes in self.categories.items() if name not in gone}
-        return Encoder(kept, categories, {**self.dropped, **{n: reason for n in self.columns if n in gone}})
+        """Return the encoder without some columns, which are listed as dropped for the reason."""
+        removed = set(names)
+        remaining = tuple(name for name in self.columns if name not in removed)
+        categories = {name: codes for name, codes in self.categories.items() if name not in removed}
+        return Encoder(remaining, categories, {**self.dropped, **{n: reason for n in self.columns if n in removed}})
 
     def frame(self, featured: pl.DataFrame) -> pl.DataFrame:
-        """The model's columns as Float64; missing, infinite, unknown and rare values as null."""
+        """Return the model's columns as Float64; missing, infinite, unknown and rare values are null."""
         _require(self.columns, featured.columns)
-        return featured.select(self._number(name, featured.schema[name]) for name in self.columns)
+        return featured.select(self._number_expr(name, featured.schema[name]) for name in self.columns)
 
     def matrix(self, featured: pl.DataFrame) -> Floats:
-        """The model's input, ndarray of shape (n_rows, n_columns), NaN where missing.
+        """Return the model's input, ndarray of shape (n_rows, n_columns), NaN where missing.
 
         Raises
         ------
         SchemaError
-            A column is missing, or holds text where numbers belong.
+            A column is missing, or holds text instead of numbers.
         """
         columns = self.frame(featured)
         return np.ascontiguousarray(columns.to_numpy(order="c"), dtype=np.float64).reshape(
@@ -95,12 +95,12 @@ class Encoder:
         )
 
     def rows(self, values: Sequence[Mapping[str, Any]]) -> Floats:
-        """The same of rows whose features come by name, as a feature store gives them.
+        """Return the model's input for rows given as feature values by name, as from a feature store.
 
         Raises
         ------
         SchemaError
-            A column is missing, or holds text where numbers belong.
+            A column is missing, or holds text instead of numbers.
 
         Examples
         --------
@@ -111,41 +111,41 @@ class Encoder:
         """
         try:
             numbers = [[row[name] for name in self.columns] for row in values]
-            for place, codes in self._codes:
+            for index, codes in self._codes:
                 for row in numbers:
-                    value = row[place]
-                    row[place] = codes.get(value if isinstance(value, str) else category_text.canonical(value))
+                    value = row[index]
+                    row[index] = codes.get(value if isinstance(value, str) else category_text.canonical(value))
             matrix = np.array(numbers, dtype=np.float64).reshape(len(values), len(self.columns))
         except KeyError:
             _require(self.columns, min(values, key=len))
             raise
         except ValueError as error:
             raise SchemaError(
-                f"features: a value is no number ({error})", hint="Featurize with the catalogue of the model."
+                f"features: a value is not a number ({error})", hint="Featurize with the catalogue of the model."
             ) from error
         matrix[~np.isfinite(matrix)] = np.nan
         return matrix
 
     def known(self, name: str) -> frozenset[str | None]:
-        """Texts of a categorical column that have a code."""
-        return frozenset(_codes_of(self.categories[name]))
+        """Return the texts of a categorical column that have a code."""
+        return frozenset(_codes_by_text(self.categories[name]))
 
     @cached_property
     def _codes(self) -> list[tuple[int, dict[str | None, float]]]:
-        """For each categorical column, its index and the code of each category."""
+        """Index and category codes of each categorical column."""
         return [
-            (place, _codes_of(self.categories[name]))
-            for place, name in enumerate(self.columns)
+            (index, _codes_by_text(self.categories[name]))
+            for index, name in enumerate(self.columns)
             if name in self.categories
         ]
 
-    def _number(self, name: str, kind: pl.DataType) -> pl.Expr:
+    def _number_expr(self, name: str, kind: pl.DataType) -> pl.Expr:
         if name in self.categories:
-            codes = _codes_of(self.categories[name])
+            codes = _codes_by_text(self.categories[name])
             text = pl.col(name)
             if kind != pl.String:
                 text = text.map_batches(passthrough.canonical, return_dtype=pl.String)
-            return text.replace_strict(codes, default=None, return_dtype=pl.Float64) if codes else _nothing(name)
+            return text.replace_strict(codes, default=None, return_dtype=pl.Float64) if codes else _null_column(name)
         if not (kind.is_numeric() or kind in (pl.Boolean(), pl.Null())):
             raise SchemaError(
                 f"features: column '{name}' is {kind}, not a number", hint="Run `fraud3000 featurize` again."
@@ -163,8 +163,8 @@ class Encoder:
         return cls(tuple(content["columns"]), categories, dict(content["dropped"]))
 
 
-def _codes_of(known: Sequence[str]) -> dict[str | None, float]:
-    """The code of each category, also by its canonical text: models of earlier releases know 7995 as "7995.0"."""
+def _codes_by_text(known: Sequence[str]) -> dict[str | None, float]:
+    """Return the code of each category, also by its canonical text: models of earlier releases have "7995.0" for 7995."""
     codes: dict[str | None, float] = {category: float(code) for code, category in enumerate(known)}
     for category, code in list(codes.items()):
         codes.setdefault(category_text.canonical(category), code)
@@ -172,14 +172,14 @@ def _codes_of(known: Sequence[str]) -> dict[str | None, float]:
     return codes
 
 
-def _require(names: Iterable[str], given: Collection[str]) -> None:
-    missing = [name for name in names if name not in given]
+def _require(names: Iterable[str], columns: Collection[str]) -> None:
+    missing = [name for name in names if name not in columns]
     if missing:
-        hint = "Featurize with the catalogue of the model that is to score."
-        raise SchemaError.missing_columns("features", missing, given, hint=hint)
+        hint = "Featurize with the catalogue of the model."
+        raise SchemaError.missing_columns("features", missing, columns, hint=hint)
 
 
-def _nothing(name: str) -> pl.Expr:
+def _null_column(name: str) -> pl.Expr:
     return pl.lit(None, pl.Float64).alias(name)
 
 
@@ -189,7 +189,7 @@ def _categories(values: pl.Series) -> tuple[str, ...]:
     return tuple(frequent["category"].head(MOST_CATEGORIES).to_list())
 
 
-def _useless(values: pl.Series) -> str | None:
+def _drop_reason(values: pl.Series) -> str | None:
     if values.null_count() == len(values):
         return "no values"
     if (len(values) - values.null_count()) * SCARCEST < len(values):

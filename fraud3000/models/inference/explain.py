@@ -1,4 +1,4 @@
-"""Why a transaction scores high, in words: what adds most to its score, and what would be usual."""
+"""Reason texts for a score: the feature families that raise it most, with the value and the usual value."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fraud3000.features.spec.describe import describe
 from fraud3000.models.inference.encoder import Encoder, Floats
 from fraud3000.models.inference.model import Model
 from fraud3000.models.inference.usual_values import norms
-from fraud3000.models.inference.value_text import value_in_words
+from fraud3000.models.inference.value_text import format_value
 
 MOST_REASONS = 3
 _LEAST_SHARE = 0.1
-"""Of the strongest family's effect, for another to be worth telling."""
+"""A family is reported if it adds at least this share of what the strongest family adds."""
 _ROWS_AT_ONCE = 10_000
 
 
@@ -33,8 +33,8 @@ class Reason:
     code
         The family of features, such as CARD_AMOUNTS.
     text
-        The feature of the family that adds most to the score, its value, and what is usual for its key
-        or, where that is not known, typical of legitimate transactions.
+        The feature of the family that adds most to the score, its value, and the usual value for its key
+        or, if that is unknown, the typical value of legitimate transactions.
     """
 
     code: str
@@ -43,22 +43,22 @@ class Reason:
 
 @dataclass(frozen=True)
 class UsualValues:
-    """What is usual among legitimate transactions of the fit, in the encoder's numbers.
+    """Usual value of each column among legitimate transactions of the fit, encoded.
 
     Attributes
     ----------
     values
-        Of each column the median, or the most frequent code or flag; NaN where it is always missing.
+        The median of each column, or its most frequent code or flag; NaN if it is always missing.
     """
 
     values: dict[str, float]
 
     @classmethod
     def learn(cls, encoder: Encoder, legitimate: pl.DataFrame, features: Iterable[Feature]) -> UsualValues:
-        """Learn from FEATURED, legitimate rows of the fit."""
-        counted = {feature.name for feature in features if feature.kind != "numeric"}
+        """Learn from legitimate rows of the fit (FEATURED)."""
+        discrete = {feature.name for feature in features if feature.kind != "numeric"}
         columns = encoder.frame(legitimate)
-        return cls({name: _usual(columns[name], counted=name in counted) for name in encoder.columns})
+        return cls({name: _usual(columns[name], discrete=name in discrete) for name in encoder.columns})
 
     def to_dict(self) -> dict[str, Any]:
         return {"values": {name: None if math.isnan(value) else value for name, value in self.values.items()}}
@@ -69,95 +69,95 @@ class UsualValues:
 
 
 class Explainer:
-    """Tells the families of features that raise a row's score most, at most three, the strongest first.
+    """Explain scores by the feature families that raise them most: at most three, the strongest first.
 
-    A family counts by the sum of its features' contributions to the log-odds; one that adds less than a tenth of what
-    the strongest adds is not told.
+    Families are ranked by the sum of their features' contributions to the log-odds; a family that adds less than a tenth
+    of what the strongest adds is left out.
 
     Parameters
     ----------
     features
         The catalogue's features.
     decimals
-        Of the currency: how many digits of an amount are minor units.
+        Number of minor-unit digits of the currency.
     """
 
     def __init__(self, model: Model, typical: UsualValues, features: Iterable[Feature], *, decimals: int = 2) -> None:
         self._model = model
-        self._teller = _Teller(model.encoder, typical, features, decimals)
+        self._writer = _ReasonWriter(model.encoder, typical, features, decimals)
 
-    def of(self, matrix: Floats) -> list[tuple[Reason, ...]]:
-        """The reasons of each row of the model's input.
+    def explain(self, matrix: Floats) -> list[tuple[Reason, ...]]:
+        """Return the reasons of each row of the model's input.
 
         Raises
         ------
         ScorerError
             The contributions do not add up to the score.
         """
-        found: list[tuple[Reason, ...]] = []
+        reasons: list[tuple[Reason, ...]] = []
         for first in range(0, len(matrix), _ROWS_AT_ONCE):
             part = matrix[first : first + _ROWS_AT_ONCE]
             values = self._model.contributions_of(part).values
-            found.extend(self._teller.reasons(row, added) for row, added in zip(part, values, strict=True))
-        return found
+            reasons.extend(self._writer.reasons(row, added) for row, added in zip(part, values, strict=True))
+        return reasons
 
 
-class _Teller:
-    """Puts a row's strongest families into words."""
+class _ReasonWriter:
+    """Write the texts of a row's strongest families."""
 
     def __init__(self, encoder: Encoder, typical: UsualValues, features: Iterable[Feature], decimals: int) -> None:
         by_name = {feature.name: feature for feature in features}
         self.encoder = encoder
         self.features = [by_name[name] for name in encoder.columns]
-        self.told = [describe(feature, decimals=decimals) for feature in self.features]
+        self.descriptions = [describe(feature, decimals=decimals) for feature in self.features]
         self.decimals = decimals
         self.typical = [typical.values[name] for name in encoder.columns]
         self.norms = norms(self.features)
         self.families: dict[str, list[int]] = {}
-        for place, told in enumerate(self.told):
-            self.families.setdefault(told.family, []).append(place)
+        for index, description in enumerate(self.descriptions):
+            self.families.setdefault(description.family, []).append(index)
 
     def reasons(self, row: Floats, added: Floats) -> tuple[Reason, ...]:
         names = list(self.families)
-        sums = np.array([added[places].sum() for places in self.families.values()])
+        sums = np.array([added[indices].sum() for indices in self.families.values()])
         enough = max(float(sums.max()) * _LEAST_SHARE, np.finfo(np.float64).tiny)
-        strongest = [place for place in np.argsort(-sums, kind="stable")[:MOST_REASONS] if sums[place] >= enough]
+        strongest = [index for index in np.argsort(-sums, kind="stable")[:MOST_REASONS] if sums[index] >= enough]
         return tuple(
-            Reason(_code(names[place]), self._text(row, added, self.families[names[place]])) for place in strongest
+            Reason(_code(names[index]), self._text(row, added, self.families[names[index]])) for index in strongest
         )
 
     def _text(self, row: Floats, added: Floats, family: list[int]) -> str:
-        place = family[int(np.argmax(added[family]))]
-        told = self.told[place]
-        if told.unit == "flag" and row[place] == 1:
-            return told.words
-        return f"{told.words}: {self._value(place, float(row[place]))}; {self._usual(place, row)}"
+        index = family[int(np.argmax(added[family]))]
+        description = self.descriptions[index]
+        if description.unit == "flag" and row[index] == 1:
+            return description.words
+        return f"{description.words}: {self._value(index, float(row[index]))}; {self._usual(index, row)}"
 
-    def _usual(self, place: int, row: Floats) -> str:
-        norm = self.norms[place]
-        usual = math.nan if norm is None else norm.of(row)
+    def _usual(self, index: int, row: Floats) -> str:
+        norm = self.norms[index]
+        usual = math.nan if norm is None else norm.value_in(row)
         if norm is None or math.isnan(usual):
-            return f"typically {self._value(place, self.typical[place])}"
-        return f"usual {f'for {norm.owner} ' if norm.owner else ''}{self._value(place, usual)}"
+            return f"typically {self._value(index, self.typical[index])}"
+        return f"usual {f'for {norm.owner} ' if norm.owner else ''}{self._value(index, usual)}"
 
-    def _value(self, place: int, number: float) -> str:
+    def _value(self, index: int, number: float) -> str:
         if math.isnan(number):
             return "unknown"
-        name, unit = self.encoder.columns[place], self.told[place].unit
+        name, unit = self.encoder.columns[index], self.descriptions[index].unit
         if unit == "flag":
             return "yes" if number == 1 else "no"
         if unit == "category":
             return self.encoder.categories[name][int(number)]
-        return value_in_words(number, unit, decimals=self.decimals)
+        return format_value(number, unit, decimals=self.decimals)
 
 
 def _code(group: str) -> str:
     return re.sub(r"[^A-Z0-9]+", "_", group.upper()).strip("_")
 
 
-def _usual(values: pl.Series, *, counted: bool) -> float:
+def _usual(values: pl.Series, *, discrete: bool) -> float:
     present = values.drop_nulls()
     if present.is_empty():
         return math.nan
-    usual = present.mode().min() if counted else present.median()
+    usual = present.mode().min() if discrete else present.median()
     return float(usual)  # type: ignore[arg-type]

@@ -19,17 +19,17 @@ _NEAREST_TO_ONE = 1 - 2**-53
 
 @dataclass(frozen=True)
 class Member:
-    """One fitted learner as it is deployed, and the correction after it.
+    """A fitted learner in its deployed form, with the correction of its log-odds.
 
     Attributes
     ----------
     shift
-        Added to the predictor's log-odds so that they speak of the prevalence in the data, whatever
-        was done about imbalance.
+        Added to the predictor's log-odds so that they refer to the prevalence in the data, whatever
+        the treatment of class imbalance.
     weight
-        In the average of several members.
+        Weight in the average of several members.
     converged
-        Whether an iterative solver came to its end; true for learners that have none.
+        Whether the iterative solver converged; true for learners without one.
     """
 
     predictor: Predictor
@@ -38,27 +38,27 @@ class Member:
     converged: bool = True
 
     def log_odds(self, matrix: Floats) -> Floats:
-        """Log-odds of fraud for encoded rows, shape (n_rows,)."""
+        """Return log-odds of fraud for encoded rows, shape (n_rows,)."""
         return self.predictor.log_odds(matrix) + self.shift
 
     def contributions(self, matrix: Floats) -> Contributions:
-        """What each column adds to the log-odds of encoded rows."""
-        return contributions.of(self.predictor, matrix).shifted(self.shift)
+        """Return the contributions of columns to the log-odds of encoded rows."""
+        return contributions.from_predictor(self.predictor, matrix).shift(self.shift)
 
 
 @dataclass(frozen=True)
 class Model:
-    """An encoder and one fitted member, or several whose probabilities are averaged."""
+    """Encoder with one fitted member, or several members whose probabilities are averaged."""
 
     encoder: Encoder
     members: tuple[Member, ...]
 
     def log_odds(self, featured: pl.DataFrame) -> Floats:
-        """Log-odds of fraud, one for each row of FEATURED, not yet calibrated."""
+        """Return uncalibrated log-odds of fraud for rows of FEATURED, shape (n_rows,)."""
         return self.log_odds_of(self.encoder.matrix(featured))
 
     def log_odds_of(self, matrix: Floats) -> Floats:
-        """Log-odds of fraud for rows already encoded."""
+        """Return uncalibrated log-odds of fraud for encoded rows, shape (n_rows,)."""
         if len(self.members) == 1:
             return self.members[0].log_odds(matrix)
         mean = np.zeros(len(matrix))
@@ -68,19 +68,19 @@ class Model:
         return logit(np.clip(mean, np.finfo(np.float64).tiny, _NEAREST_TO_ONE))
 
     def contributions_of(self, matrix: Floats) -> Contributions:
-        """What each column adds to the log-odds of rows already encoded.
+        """Return the contributions of columns to the log-odds of encoded rows.
 
-        Of an average each member's contributions count as far as it moves the mean probability, and the mean as far as
-        it moves its log-odds (see `Contributions.carried`).
+        For an average, each member's contributions are rescaled to the mean probability, and these to its log-odds
+        (see `Contributions.rescale`).
         """
         parts = [member.contributions(matrix) for member in self.members]
         if len(parts) == 1:
             return parts[0]
         each = [member.log_odds(matrix) for member in self.members]
-        chance = contributions.averaged(parts, each, [member.weight for member in self.members])
-        return contributions.as_log_odds(chance, self.log_odds_of(matrix))
+        probability = contributions.average(parts, each, [member.weight for member in self.members])
+        return contributions.as_log_odds(probability, self.log_odds_of(matrix))
 
     @property
     def converged(self) -> bool:
-        """Whether every iterative solver came to its end."""
+        """Whether every iterative solver converged."""
         return all(member.converged for member in self.members)

@@ -15,7 +15,7 @@ class Predictor(Protocol):
     """Log-odds of fraud from encoded rows; a row's result does not depend on the rows beside it."""
 
     def log_odds(self, matrix: Floats) -> Floats:
-        """Of encoded rows, ndarray of shape (n_rows, n_columns), to shape (n_rows,)."""
+        """Return the log-odds, shape (n_rows,), of encoded rows, ndarray of shape (n_rows, n_columns)."""
 
 
 def dumps(predictor: Predictor) -> tuple[str, bytes]:

@@ -1,4 +1,4 @@
-"""The Scorer: everything needed to turn FEATURED into scores, alerts and reasons."""
+"""Scorer: turn FEATURED rows into scores, decisions and reasons."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from fraud3000.schema import APPROVE, LEDGER
 from fraud3000.strict_json import InvalidPartError
 
 UNREGISTERED = "unregistered"
-_AGAIN = "Take the bundle anew from the registry, or train again with this fraud3000."
+_RETRAIN_HINT = "Fetch the bundle from the registry again, or train again with this release."
 
 SAME = 1e-9
-"""How far a score may lie from what was recorded: other processors round otherwise."""
+"""Largest allowed difference between a score and its recorded value: processors round differently."""
 
 
 class ScoredRow(NamedTuple):
-    """What the model says of one row.
+    """Score and decision of one row.
 
     Attributes
     ----------
     score
         Calibrated probability of fraud.
     threshold
-        The score from which on there is an alert.
+        The score from which the row is alerted.
     decision
         approve, review or decline.
     expected_loss
-        If it is approved, in minor units.
+        Expected loss if the row is approved, in minor units.
     """
 
     score: float
@@ -67,23 +67,23 @@ class Scorer:
     Attributes
     ----------
     catalogue
-        The features it is scored by; carries zone, label delay and late horizon.
+        The features that the model reads, with zone, label delay and late horizon.
     mapping
-        How a raw file of its data set becomes TRANSACTIONS.
+        How raw files of its data set are read.
     model, calibrator, policy
-        From FEATURED to log-odds, to a probability, to an alert.
+        The three steps from FEATURED to log-odds, to a probability, to a decision.
     typical
-        What is usual among legitimate transactions; reasons compare with it.
+        Usual values of legitimate transactions; reasons compare with them.
     recorded
-        Some rows of validation with their scores, by which it is known again.
+        Self-test rows: validation rows with the scores that they got after training.
     facts
-        Where it comes from: data fingerprint, the date its labels were known at, the estimator.
+        Origin of the model: data fingerprint, label cut-off date, estimator.
     version
-        Of the registry; not part of the bundle's bytes.
+        Version in the registry; not part of the bundle.
 
     Examples
     --------
-    A model of one feature, put together by hand; `fraud3000.load` gives a trained one.
+    A model of one feature, built by hand; `fraud3000.load` loads a trained one.
 
     >>> import numpy as np
     >>> from fraud3000.features.spec.kinds import Column
@@ -98,7 +98,7 @@ class Scorer:
     >>> from fraud3000.models.inference import calibrate
     >>> scorer = Scorer(catalogue, ColumnMapping(), model, calibrate.Platt(1.0, 0.0), policy, UsualValues({}), version="7")
     >>> featured = scorer.featurize(rows)
-    >>> scorer.answer(featured).select("transaction_id", "alert", "model_version").rows()
+    >>> scorer.decide(featured).select("transaction_id", "alert", "model_version").rows()
     [('a', False, '7'), ('b', False, '7'), ('c', True, '7'), ('d', True, '7')]
     """
 
@@ -114,24 +114,24 @@ class Scorer:
 
     @cached_property
     def trained_categories(self) -> dict[str, TrainedColumn]:
-        """What training saw of each categorical column; empty for a model that does not record it."""
+        """Counts of each categorical column in training; empty for a model without a record of them."""
         recorded = self.facts.get("categories", {})
         return {name: TrainedColumn.from_dict(column) for name, column in recorded.items()}
 
     def featurize(self, transactions: pl.DataFrame, ledger: pl.DataFrame | None = None) -> pl.DataFrame:
-        """Compute the model's own features of every transaction, each as of its time.
+        """Compute the model's features of every transaction as of the time it happened.
 
         Parameters
         ----------
         transactions
-            TRANSACTIONS: those to score with all that came before them, as `prepare` writes them.
+            TRANSACTIONS as `prepare` writes them: those to score and all earlier ones.
         ledger
-            LEDGER: what was reported about them; None where nothing was.
+            LEDGER: label records of the transactions; None if there are none.
 
         Returns
         -------
         polars.DataFrame
-            FEATURED, one row for each of `transactions` in their order.
+            FEATURED, one row per transaction, in the same order.
 
         Raises
         ------
@@ -142,7 +142,7 @@ class Scorer:
             transactions, pl.DataFrame(schema=LEDGER) if ledger is None else ledger, self.catalogue
         )
 
-    def answer(self, featured: pl.DataFrame) -> pl.DataFrame:
+    def decide(self, featured: pl.DataFrame) -> pl.DataFrame:
         """Score rows and decide them by the policy.
 
         Parameters
@@ -166,7 +166,7 @@ class Scorer:
         )
 
     def score(self, featured: pl.DataFrame) -> Floats:
-        """Calibrated probability of fraud, each row's independent of the rows beside it.
+        """Return calibrated probabilities of fraud; the score of a row does not depend on other rows.
 
         Parameters
         ----------
@@ -181,38 +181,38 @@ class Scorer:
         Raises
         ------
         SchemaError
-            Columns are missing or hold text where numbers belong.
+            Columns are missing or hold text instead of numbers.
         """
         return self.calibrator.probability(self.model.log_odds(featured))
 
     def thresholds(self, amounts: npt.NDArray[Any]) -> Floats:
-        """The score from which a row is alerted, for amounts in minor units; of shape (n_rows,)."""
+        """Return the score from which each row is alerted, for amounts in minor units; shape (n_rows,)."""
         return self.policy.thresholds(amounts)
 
     def decisions(self, scores: Floats, amounts: npt.NDArray[Any]) -> pl.Series:
-        """Approve, review or decline each row; of length n_rows."""
+        """Return approve, review or decline for each row; length n_rows."""
         return self.policy.decisions(scores, amounts)
 
     def reasons(self, featured: pl.DataFrame) -> list[tuple[Reason, ...]]:
-        """At most three reasons for each row's score, the strongest first.
+        """Return at most three reasons for each row's score, the strongest first.
 
-        Costs some fifty predictions of each row: meant for alerts.
+        Takes as long as some fifty predictions of each row: use it for alerts.
 
         Raises
         ------
         SchemaError
-            Columns are missing or hold text where numbers belong.
+            Columns are missing or hold text instead of numbers.
         ScorerError
-            The contributions behind them do not add up to the raw score.
+            The contributions do not add up to the raw score.
         """
-        return self._explainer.of(self.model.encoder.matrix(featured))
+        return self._explainer.explain(self.model.encoder.matrix(featured))
 
     @cached_property
     def _explainer(self) -> Explainer:
         return Explainer(self.model, self.typical, self.catalogue.features, decimals=self.mapping.amount.decimals)
 
-    def judge(self, values: Sequence[dict[str, Any]], amounts: Sequence[int]) -> list[ScoredRow]:
-        """Score and decide rows whose features come by name, as a feature store gives them; the same as of FEATURED.
+    def decide_rows(self, values: Sequence[dict[str, Any]], amounts: Sequence[int]) -> list[ScoredRow]:
+        """Score and decide rows given as feature values by name, as from a feature store; equal to `decide`.
 
         Parameters
         ----------
@@ -229,51 +229,51 @@ class Scorer:
         scores = self.calibrator.probability(self.model.log_odds_of(self.model.encoder.rows(values)))
         minor = np.array(amounts, dtype=np.int64)
         losses = self.policy.expected_losses(scores, minor)
-        decisions = self.policy.named(scores, minor).tolist()
-        told = (scores.tolist(), self.thresholds(minor).tolist(), decisions, losses.tolist())
-        return [ScoredRow(*one) for one in zip(*told, strict=True)]
+        decisions = self.policy.decision_array(scores, minor).tolist()
+        columns = (scores.tolist(), self.thresholds(minor).tolist(), decisions, losses.tolist())
+        return [ScoredRow(*row) for row in zip(*columns, strict=True)]
 
     def reasons_for(self, values: Sequence[dict[str, Any]]) -> list[tuple[Reason, ...]]:
-        """As `reasons`, of rows whose features come by name."""
-        return self._explainer.of(self.model.encoder.rows(values))
+        """Return `reasons` for rows given as feature values by name."""
+        return self._explainer.explain(self.model.encoder.rows(values))
 
-    def require_same(self) -> None:
-        """Score the recorded rows once more, and give reasons for some of them.
+    def self_test(self) -> None:
+        """Check that the self-test rows score as recorded, and that some of them can be explained.
 
         Raises
         ------
         ScorerError
-            A score is not what it was when the model was made.
+            A score differs from the recorded one.
         """
         if not self.recorded.rows:
             return
-        self.require_recorded_scores()
-        self._explainer.of(self.recorded.matrix[:5])
+        self.require_same_scores()
+        self._explainer.explain(self.recorded.matrix[:5])
 
-    def require_recorded_scores(self) -> None:
-        """Score the recorded rows once more.
+    def require_same_scores(self) -> None:
+        """Check that the self-test rows score as recorded.
 
         Raises
         ------
         ScorerError
-            A score is not what it was when the model was made, or there is none.
+            A score differs from the recorded one, or cannot be computed.
         """
         try:
             scores = self.calibrator.probability(self.model.log_odds_of(self.recorded.matrix))
-        except Exception as error:  # what a library raises depends on what the bundle made of its objects
+        except Exception as error:  # the error type depends on which object of the bundle is broken
             raise ScorerError(
-                f"version {self.version}: cannot score its recorded rows ({type(error).__name__}: {str(error)[:200]})",
+                f"version {self.version}: cannot score its self-test rows ({type(error).__name__}: {str(error)[:200]})",
                 hint="Do not use this bundle; train again.",
             ) from error
-        off = self.recorded.difference(scores)
-        if not off <= SAME:
+        difference = self.recorded.difference(scores)
+        if not difference <= SAME:
             raise ScorerError(
-                f"version {self.version}: scores its recorded rows otherwise than when it was made (by up to {off:.3g})",
+                f"version {self.version}: scores its self-test rows differently than after training (by up to {difference:.3g})",
                 hint="Do not use it here: compare numpy, numba and processor with those of the machine that trained it.",
             )
 
     def contributions(self, featured: pl.DataFrame) -> pl.DataFrame:
-        """What each feature adds to the raw score of each row: log-odds, before calibration.
+        """Return what each feature adds to the raw score of each row (log-odds, before calibration).
 
         Parameters
         ----------
@@ -283,33 +283,33 @@ class Scorer:
         Returns
         -------
         polars.DataFrame
-            `transaction_id`, `base`, and a column for each feature of the model, in the order of the rows. A row's sum of
-            all but the id is `model.log_odds` of it.
+            `transaction_id`, `base`, and a column for each feature of the model, in the order of the rows. The sum of a
+            row's values is its `model.log_odds`.
 
         Raises
         ------
         SchemaError
-            Columns are missing or hold text where numbers belong, or a feature is called `base` itself.
+            Columns are missing or hold text instead of numbers, or a feature is named `base`.
         ScorerError
             The contributions do not add up to the raw score.
         """
         columns = self.model.encoder.columns
         if "base" in columns:
             raise SchemaError(
-                "contributions: a feature is called 'base', as the column is that they are added to",
+                "contributions: a feature is named 'base', which is the name of the base column",
                 hint="Rename it in the data, and train again.",
             )
-        told = self.model.contributions_of(self.model.encoder.matrix(featured))
-        values = pl.DataFrame(told.values, schema=dict.fromkeys(columns, pl.Float64), orient="row")
-        return featured.select("transaction_id", pl.lit(told.base, pl.Float64).alias("base")).hstack(values)
+        explained = self.model.contributions_of(self.model.encoder.matrix(featured))
+        values = pl.DataFrame(explained.values, schema=dict.fromkeys(columns, pl.Float64), orient="row")
+        return featured.select("transaction_id", pl.lit(explained.base, pl.Float64).alias("base")).hstack(values)
 
     def save(self, folder: Path) -> str:
-        """Write the bundle, all or nothing; equal scorers give equal bytes.
+        """Write the bundle atomically; equal scorers give equal bytes.
 
         Returns
         -------
         str
-            SHA-256 that stands for the whole bundle.
+            SHA-256 that identifies the whole bundle.
         """
         catalogue, members = _json(self.catalogue.to_dict()), self._members()
         parts = self._parts(list(members))
@@ -319,55 +319,55 @@ class Scorer:
 
     @classmethod
     def load(cls, folder: Path, *, version: str | None = None) -> Scorer:
-        """Read a bundle: every file checked against its hash, every value checked, and its recorded rows scored.
+        """Load a bundle; verify every file's hash, validate every value, and score its self-test rows.
 
         Parameters
         ----------
         version
-            By which answers name the model; the folder's own name where it is not given.
+            Version reported with each score; by default the folder's name.
 
         Raises
         ------
         ScorerError
-            Missing, changed, of an unknown version, holding types or values that no model of ours has, or scoring its
-            recorded rows otherwise than when it was made.
+            The bundle is missing, changed or of an unknown version, holds types or values that no fraud3000 model has, or
+            scores its self-test rows differently than after training.
         """
         read = bundle.read(folder)
         try:
-            parts = bundle_parts.assembled(read.files, read.catalogue)
+            parts = bundle_parts.assemble(read.files, read.catalogue)
         except ScorerError as error:
-            raise ScorerError(f"{folder}: makes no scorer ({error.message})", hint=error.hint) from error
+            raise ScorerError(f"{folder}: not a valid scorer ({error.message})", hint=error.hint) from error
         except InvalidPartError as error:
-            raise ScorerError(f"{folder}: makes no scorer ({error})", hint=_AGAIN) from error
+            raise ScorerError(f"{folder}: not a valid scorer ({error})", hint=_RETRAIN_HINT) from error
         loaded = cls(**parts._asdict(), version=version or folder.name)
-        loaded.require_recorded_scores()
+        loaded.require_same_scores()
         return loaded
 
     def _members(self) -> dict[str, bytes]:
-        dumped = [predictors.dumps(one.predictor) for one in self.model.members]
-        return {f"model-{place}.{ending}": content for place, (ending, content) in enumerate(dumped)}
+        dumped = [predictors.dumps(member.predictor) for member in self.model.members]
+        return {f"model-{index}.{suffix}": content for index, (suffix, content) in enumerate(dumped)}
 
     def _parts(self, files: Sequence[str]) -> dict[str, Any]:
         return {
             "mapping": self.mapping.model_dump(mode="json"),
             "encoder": self.model.encoder.to_dict(),
             "members": [
-                {"file": file, "shift": one.shift, "weight": one.weight}
-                for file, one in zip(files, self.model.members, strict=True)
+                {"file": file, "shift": member.shift, "weight": member.weight}
+                for file, member in zip(files, self.model.members, strict=True)
             ],
             "calibrator": self.calibrator.to_dict(),
             "policy": self.policy.to_dict(),
             "typical": self.typical.to_dict(),
-            "recorded": (self.recorded if self.recorded.rows else self._recorded_anew()).to_dict(),
+            "recorded": (self.recorded if self.recorded.rows else self._default_self_test_rows()).to_dict(),
             "facts": self.facts,
         }
 
-    def _recorded_anew(self) -> SelfTestRows:
-        """Rows around what is typical, for a scorer that was put together without validation rows."""
-        matrix = self_test_rows.around(self.typical.values[name] for name in self.model.encoder.columns)
+    def _default_self_test_rows(self) -> SelfTestRows:
+        """Make self-test rows around the usual values, for a scorer built without validation rows."""
+        matrix = self_test_rows.rows_around(self.typical.values[name] for name in self.model.encoder.columns)
         coded = [name in self.model.encoder.categories for name in self.model.encoder.columns]
         matrix[1:, coded] = matrix[0, coded]
-        return SelfTestRows.of(matrix, self.calibrator.probability(self.model.log_odds_of(matrix)))
+        return SelfTestRows.from_matrix(matrix, self.calibrator.probability(self.model.log_odds_of(matrix)))
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Scores that a model gave when it was made, kept with it, so that wherever it is loaded it can show that it is the same."""
+"""Self-test of a model: rows stored with their scores, which are compared whenever the model is loaded."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from fraud3000.models.inference.encoder import Floats
 ROWS = 50
 
 
-def places(n_rows: int) -> list[int]:
-    """Which of so many rows to record: some, evenly spread.
+def row_indices(n_rows: int) -> list[int]:
+    """Return the indices of at most 50 rows, evenly spread.
 
     Examples
     --------
-    >>> places(3), len(places(1_000))
+    >>> row_indices(3), len(row_indices(1_000))
     ([0, 1, 2], 50)
     """
     return sorted(set(np.linspace(0, n_rows - 1, min(ROWS, n_rows)).astype(int).tolist()))
 
 
-def around(usual: Iterable[float]) -> Floats:
-    """Make rows around a usual one, the same whenever it is: the row itself, one without values, and some that differ.
+def rows_around(usual: Iterable[float]) -> Floats:
+    """Return rows around a usual one, deterministically: the row itself, a row without values, and random variations.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def around(usual: Iterable[float]) -> Floats:
 
     Examples
     --------
-    >>> around([2.0, math.nan])[:2]
+    >>> rows_around([2.0, math.nan])[:2]
     array([[ 2., nan],
            [nan, nan]])
     """
@@ -48,31 +48,31 @@ def around(usual: Iterable[float]) -> Floats:
 
 @dataclass(frozen=True)
 class SelfTestRows:
-    """Rows as the model takes them, and what it said of them.
+    """Encoded rows with the scores that the model gave them.
 
     Attributes
     ----------
     rows
-        Encoded, NaN where missing; each as long as the encoder has columns.
+        Encoded rows, NaN where missing; one value per column of the encoder.
     scores
-        Calibrated probabilities, one of each row.
+        Calibrated probabilities, one per row.
     """
 
     rows: tuple[tuple[float, ...], ...] = ()
     scores: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, matrix: Floats, scores: Floats) -> SelfTestRows:
-        """Keep rows of shape (n_rows, n_columns) with their scores, of shape (n_rows,)."""
+    def from_matrix(cls, matrix: Floats, scores: Floats) -> SelfTestRows:
+        """Build from rows of shape (n_rows, n_columns) with their scores, of shape (n_rows,)."""
         return cls(tuple(map(tuple, matrix.tolist())), tuple(scores.tolist()))
 
     @property
     def matrix(self) -> Floats:
-        """Of shape (n_rows, n_columns)."""
+        """The rows as an ndarray of shape (n_rows, n_columns)."""
         return np.array(self.rows, dtype=np.float64)
 
     def difference(self, scores: Floats) -> float:
-        """The largest difference from what was said then; 0 where nothing was recorded."""
+        """Return the largest difference from the recorded scores; 0 if there are no rows."""
         return float(np.max(np.abs(scores - np.array(self.scores)), initial=0.0))
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checks that arrays are trees: everything that the loops over their nodes rely on, each fault by its array's name."""
+"""Validate the arrays of trees: everything that the compiled loops over their nodes rely on."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ LEAF = -1
 """In `column`: the node is a leaf."""
 
 _COVERS_AGREE = 1e-6
-"""By how much of itself a node's cover may differ from its children's: sums of weights are rounded."""
+"""Largest relative difference between a node's cover and the sum of its children's: sums of weights are rounded."""
 _ROUNDED = 1e-9
 _LARGEST = 1e100
-"""Values of leaves beyond this would add up to infinity."""
+"""Largest absolute value of a leaf; larger values could sum to infinity."""
 _KINDS = {"roots": np.int32, "column": np.int32, "cut": np.float64, "left": np.int32, "right": np.int32,
           "gap_left": np.bool_, "value": np.float64, "cover": np.float64, "base": np.float64,
           "forest": np.bool_}  # fmt: skip
 _SCALARS = ("base", "forest")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-Places = npt.NDArray[np.int64]
+NodeIndices = npt.NDArray[np.int64]
 
 
-def require_sound(arrays: Arrays, columns: int) -> None:
-    """Refuse arrays that are no trees.
+def require_valid(arrays: Arrays, columns: int) -> None:
+    """Refuse arrays that are not valid trees.
 
     Parameters
     ----------
     arrays
-        By the names of `Trees`.
+        Arrays by the field names of `Trees`.
     columns
         How many columns the encoder has.
 
     Raises
     ------
     InvalidPartError
-        Naming the array: a type or length is wrong, a node leads out of its tree, backwards, to a column that does not
-        exist or to a node that another one leads to; a value, cut or cover is none.
+        Names the array: a type or length is wrong, a child is outside the tree, before its parent or shared by two parents,
+        a column does not exist, or a value, cut or cover is not a valid number.
     """
-    for check in (_kinds, _values, _links, _families, _covers):
+    for check in (_kinds, _values, _links, _parents, _covers):
         for fault in check(arrays, columns):  # each check relies on those before it
             raise InvalidPartError(fault)
 
@@ -80,7 +80,7 @@ def _values(arrays: Arrays, columns: int) -> Iterator[str]:
 
 
 def _links(arrays: Arrays, _: int) -> Iterator[str]:
-    """Children come after their parents, so every walk ends."""
+    """Check that children come after their parents, so that every traversal ends."""
     inner = np.flatnonzero(arrays["column"] != LEAF)
     for side in ("left", "right"):
         to = arrays[side][inner]
@@ -89,14 +89,14 @@ def _links(arrays: Arrays, _: int) -> Iterator[str]:
             yield f"{side}, column: node {inner[wrong][0]} is no leaf and leads to {to[wrong][0]}, which is no node after it"
 
 
-def _families(arrays: Arrays, _: int) -> Iterator[str]:
-    """The nodes of a tree stand together, its root first, and each other node is the child of one."""
+def _parents(arrays: Arrays, _: int) -> Iterator[str]:
+    """Check that the nodes of a tree are contiguous, its root first, and that every other node has one parent."""
     roots, nodes = arrays["roots"], arrays["column"].size
     if roots[0] != 0 or (np.diff(roots) <= 0).any() or roots[-1] >= nodes:
         yield "roots: not in order from node 0 on, or beyond the last node"
         return
     inner = np.flatnonzero(arrays["column"] != LEAF)
-    parents: Places = np.tile(inner, 2)
+    parents: NodeIndices = np.tile(inner, 2)
     children = np.concatenate([arrays["left"][inner], arrays["right"][inner]])
     expected = np.ones(nodes, dtype=np.int64)
     expected[roots] = 0
@@ -108,7 +108,7 @@ def _families(arrays: Arrays, _: int) -> Iterator[str]:
 
 
 def _covers(arrays: Arrays, _: int) -> Iterator[str]:
-    """Rows came to every node, and what came to one went on to its children."""
+    """Check that every cover is positive and the sum of its children's."""
     inner, cover = np.flatnonzero(arrays["column"] != LEAF), arrays["cover"]
     if not (np.isfinite(cover) & (cover > 0)).all():
         yield "cover: not finite, or not above 0"

@@ -1,4 +1,4 @@
-"""Values of features as a reviewer reads them."""
+"""Format feature values for reviewers."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
-def value_in_words(value: float, unit: str, *, decimals: int = 2) -> str:
-    """Write a number with its unit.
+def format_value(value: float, unit: str, *, decimals: int = 2) -> str:
+    """Format a number with its unit.
 
     Parameters
     ----------
     unit
         A feature's unit.
     decimals
-        Of the currency: how many digits of an amount are minor units.
+        Number of minor-unit digits of the currency.
 
     Examples
     --------
-    >>> value_in_words(0.123, "share"), value_in_words(123456.0, "money"), value_in_words(93_600, "seconds")
+    >>> format_value(0.123, "share"), format_value(123456.0, "money"), format_value(93_600, "seconds")
     ('12.3 %', '1,234.56', '1.1 d')
-    >>> value_in_words(1.2, "ratio"), value_in_words(3.0, "count"), value_in_words(2.0, "weekday")
+    >>> format_value(1.2, "ratio"), format_value(3.0, "count"), format_value(2.0, "weekday")
     ('1.2 times', '3', 'Wednesday')
-    >>> value_in_words(0.104, "count"), value_in_words(12.5, "count"), value_in_words(0.0000231, "count")
+    >>> format_value(0.104, "count"), format_value(12.5, "count"), format_value(0.0000231, "count")
     ('0.1', '12.5', '0.00002')
     """
     if unit == "money":
@@ -34,32 +34,32 @@ def value_in_words(value: float, unit: str, *, decimals: int = 2) -> str:
     return _WRITERS.get(unit, "{:.4g}".format)(value)
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     for size, name in _STEPS:
         if seconds >= size:
             return f"{seconds / size:.1f} {name}".replace(".0 ", " ")
     return f"{seconds:.0f} s"
 
 
-def _count(value: float) -> str:
-    """A count, or the mean of several."""
+def _format_count(value: float) -> str:
+    """Format a count, or a mean of counts."""
     if value == round(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 0.95 else np.format_float_positional(value, 1, fractional=False, trim="-")
 
 
-def _far(value: float) -> str:
+def _format_distance(value: float) -> str:
     return f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
 
 
 _WRITERS: dict[str, Callable[[float], str]] = {
     "share": lambda value: f"{100 * value:.1f} %",
-    "seconds": _duration,
-    "count": _count,
+    "seconds": _format_duration,
+    "count": _format_count,
     "hour": lambda value: f"{value:.0f} h",
     "weekday": lambda value: _WEEKDAYS[int(value) % 7],
     "ratio": lambda value: f"{value:.1f} times",
     "deviations": lambda value: f"{value:+.1f}" if value else "0",
-    "km": lambda value: f"{_far(value)} km",
-    "km/h": lambda value: f"{_far(value)} km/h",
+    "km": lambda value: f"{_format_distance(value)} km",
+    "km/h": lambda value: f"{_format_distance(value)} km/h",
 }

@@ -13,7 +13,7 @@ from sklearn.isotonic import isotonic_regression
 from fraud3000.models.inference.calibrate import Beta, Calibrator, Isotonic, Platt, beta_terms
 from fraud3000.models.inference.encoder import Floats
 from fraud3000.models.training.fit import Labels
-from fraud3000.models.training.threads import one_for_sums
+from fraud3000.models.training.threads import single_blas_thread
 
 FEWEST_FOR_SLOPE = 5
 FEWEST_FOR_SHAPE = 20
@@ -25,18 +25,18 @@ _PRIOR = 1.0
 
 
 def fit(method: str, log_odds: Floats, is_fraud: Labels) -> Calibrator:
-    """Fit the method named, or a simpler one where there are too few frauds for it.
+    """Fit the named method, or a simpler one if there are too few frauds for it.
 
     Below 5 frauds only a shift is fitted (`Platt` of slope 1), below 20 a slope and a shift; the
-    method of the result says which. Targets are smoothed as in Platt (1999), so that 0 frauds, or
-    nothing but frauds, give finite answers.
+    `method` of the result is the one fitted. Targets are smoothed as in Platt (1999), so that the result
+    is finite with 0 frauds or with frauds only.
 
     Parameters
     ----------
     method
         `platt`, `beta` or `isotonic`.
     log_odds, is_fraud
-        ndarrays of shape (n_rows,), rows outside the fit.
+        ndarrays of shape (n_rows,), of rows that the model was not fitted on.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def fit(method: str, log_odds: Floats, is_fraud: Labels) -> Calibrator:
     return _fit_beta(log_odds, is_fraud) if method == "beta" else _fit_isotonic(log_odds, is_fraud)
 
 
-def _smoothed(is_fraud: Labels) -> Floats:
+def _smooth_targets(is_fraud: Labels) -> Floats:
     frauds = int(is_fraud.sum())
     return np.where(is_fraud == 1, (frauds + 1) / (frauds + 2), 1 / (len(is_fraud) - frauds + 2))
 
@@ -59,16 +59,16 @@ def _smoothed(is_fraud: Labels) -> Floats:
 def _fit_shift(log_odds: Floats, is_fraud: Labels) -> Platt:
     if not len(is_fraud) or not is_fraud.any():
         return Platt(1.0, 0.0)
-    return Platt(1.0, *_logistic([], log_odds, _smoothed(is_fraud)))
+    return Platt(1.0, *_fit_logistic([], log_odds, _smooth_targets(is_fraud)))
 
 
 def _fit_platt(log_odds: Floats, is_fraud: Labels) -> Platt:
-    slope, intercept = _logistic([log_odds], np.zeros_like(log_odds), _smoothed(is_fraud))
+    slope, intercept = _fit_logistic([log_odds], np.zeros_like(log_odds), _smooth_targets(is_fraud))
     return Platt(slope, intercept)
 
 
 def _fit_beta(log_odds: Floats, is_fraud: Labels) -> Beta:
-    a, b, c = _logistic(beta_terms(log_odds), np.zeros_like(log_odds), _smoothed(is_fraud))
+    a, b, c = _fit_logistic(beta_terms(log_odds), np.zeros_like(log_odds), _smooth_targets(is_fraud))
     return Beta(a, b, c)
 
 
@@ -80,15 +80,15 @@ def _fit_isotonic(log_odds: Floats, is_fraud: Labels) -> Isotonic:
     _, block = np.unique(fitted, return_inverse=True)
     weight = np.bincount(block, weights=counts)
     centres = np.bincount(block, weights=values * counts) / weight
-    targets = _smoothed(is_fraud)
+    targets = _smooth_targets(is_fraud)
     blocks = np.clip(np.bincount(block, weights=fitted * counts) / weight, targets.min(), targets.max())
-    # Lines between centres run above the steps that they replace: bring the sum back to the frauds there are.
+    # Interpolation lies above the steps that it replaces: rescale so that probabilities sum to the number of frauds.
     excess = float(np.interp(log_odds, centres, blocks).sum()) / float(is_fraud.sum())
     return Isotonic(tuple(centres.tolist()), tuple(np.minimum(blocks / excess, targets.max()).tolist()))
 
 
-def _logistic(terms: Sequence[Floats], offset: Floats, targets: Floats) -> list[float]:
-    """Slopes of the terms (at least a small positive one) and the intercept, by penalised likelihood."""
+def _fit_logistic(terms: Sequence[Floats], offset: Floats, targets: Floats) -> list[float]:
+    """Fit the slopes of the terms (bounded below by a small positive one) and the intercept by penalised likelihood."""
     columns = [*terms, np.ones_like(offset)]
 
     def loss(weights: Floats) -> tuple[float, Floats]:
@@ -102,6 +102,6 @@ def _logistic(terms: Sequence[Floats], offset: Floats, targets: Floats) -> list[
     bounds = [(_LEAST_SLOPE, None)] * len(terms) + [(None, None)]
     start = np.array([1.0] * len(terms) + [0.0])
     options = {"maxiter": 500, "ftol": 1e-14}
-    with one_for_sums():
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return cast(list[float], found.x.tolist())
+    with single_blas_thread():
+        fitted = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return cast(list[float], fitted.x.tolist())

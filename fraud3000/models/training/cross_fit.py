@@ -1,4 +1,4 @@
-"""Calibration and threshold, on rows that the model was not fitted on; no row sets a threshold by a calibrator that saw it."""
+"""Cross-fitted calibration and threshold on held-out rows: no row sets the threshold with a calibrator fitted on it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Outside:
-    """What the rows outside the fit gave.
+class CrossFitResult:
+    """Calibrator and threshold fitted on held-out rows.
 
     Attributes
     ----------
     calibrated_on, threshold_on
-        Which rows, in words.
+        Description of the rows used.
     log_odds
-        Of every validation row, uncalibrated; ndarray of shape (n_valid,).
+        Uncalibrated log-odds of every validation row; ndarray of shape (n_valid,).
     """
 
     calibrator: Calibrator
@@ -45,7 +45,7 @@ class Outside:
     log_odds: Floats
 
 
-def settle(
+def calibrate_and_set_threshold(
     model: Model,
     train: TrainingRows,
     valid: TrainingRows,
@@ -53,44 +53,44 @@ def settle(
     boundaries: Boundaries,
     params: TrainModelParams,
     policy: PolicyParams,
-) -> Outside:
-    """Calibrate on validation, and set the threshold on the same rows, cross-fitted.
+) -> CrossFitResult:
+    """Fit the calibrator on validation rows, and set the threshold on the same rows by cross-fitting.
 
-    Validation is cut into halves: of its time, at midnight UTC, or by a hash of the id in data without
-    time. To set the threshold each half is scored by a calibrator that was fitted on the other;
-    the calibrator that is kept is fitted on both. Where a half knows fewer than 5 frauds, calibration is cross-fitted on
-    the training rows instead, and all of validation sets the threshold.
+    Validation is split into halves: by time, at midnight UTC, or by a hash of the id in data without
+    time. To set the threshold, each half is scored by a calibrator fitted on the other half;
+    the returned calibrator is fitted on both. If a half has fewer than 5 known frauds, the calibrator is cross-fitted on
+    the training rows instead, and all validation rows set the threshold.
 
     Parameters
     ----------
     model
         Fitted on the known rows of `train`.
     train, valid
-        Rows of the two splits, labels as known on the day.
+        Rows of the two splits, with labels as known on the model's cut-off date.
     """
     log_odds = model.log_odds(valid.featured)
     known = valid.is_fraud.is_not_null().to_numpy()
     is_fraud = (valid.is_fraud == 1).fill_null(value=False).to_numpy().astype(np.int8)
     first = _first_half(valid.featured, boundaries)
-    scarce = min(int(is_fraud[known & half].sum()) for half in (first, ~first))
+    fewest = min(int(is_fraud[known & half].sum()) for half in (first, ~first))
     train_rows, train_labels = train.known
-    if scarce >= FEWEST_FOR_SLOPE or train_labels.sum() < FEWEST_FOR_SLOPE:
+    if fewest >= FEWEST_FOR_SLOPE or train_labels.sum() < FEWEST_FOR_SLOPE:
         labels = is_fraud[known]
         calibrator = calibration.fit(params.calibration, log_odds[known], labels)
-        scores = _across_halves(params.calibration, log_odds, is_fraud, known, first)
-        calibrated_on, how = _said("validation", labels), ", each half calibrated on the other"
+        scores = _cross_calibrated_scores(params.calibration, log_odds, is_fraud, known, first)
+        calibrated_on, how = _description("validation", labels), ", each half calibrated on the other"
     else:
-        across = fit.cross_fitted(train_rows, train_labels, catalogue.features, params)
-        calibrator = calibration.fit(params.calibration, across, train_labels)
+        train_log_odds = fit.cross_fitted_log_odds(train_rows, train_labels, catalogue.features, params)
+        calibrator = calibration.fit(params.calibration, train_log_odds, train_labels)
         scores = calibrator.probability(log_odds)
-        fewest = f"(a half of validation knows {scarce} frauds)"
-        calibrated_on, how = _said(f"training rows, cross-fitted {fewest}", train_labels), ""
+        reason = f"(a half of validation has {fewest} known frauds)"
+        calibrated_on, how = _description(f"training rows, cross-fitted {reason}", train_labels), ""
     threshold = choose_threshold(valid.featured.with_columns(score=pl.Series(scores)), policy)
-    return Outside(calibrator, threshold, calibrated_on, f"validation: {len(scores):,} rows{how}", log_odds)
+    return CrossFitResult(calibrator, threshold, calibrated_on, f"validation: {len(scores):,} rows{how}", log_odds)
 
 
-def _across_halves(method: str, log_odds: Floats, is_fraud: Labels, known: Mask, first: Mask) -> Floats:
-    """Score each half by a calibrator of the other; one half of no rows leaves all rows to one calibrator."""
+def _cross_calibrated_scores(method: str, log_odds: Floats, is_fraud: Labels, known: Mask, first: Mask) -> Floats:
+    """Score each half by a calibrator fitted on the other; if one half is empty, one calibrator scores all rows."""
     scores = np.empty(len(log_odds))
     for half, other in ((first, ~first), (~first, first)):
         rows = known & (other if other.any() else half)
@@ -98,8 +98,8 @@ def _across_halves(method: str, log_odds: Floats, is_fraud: Labels, known: Mask,
     return scores
 
 
-def metrics(valid: TrainingRows, log_odds: Floats) -> dict[str, float]:
-    """Average precision and AUC on the validation rows with a known label; empty where these are all the same."""
+def validation_metrics(valid: TrainingRows, log_odds: Floats) -> dict[str, float]:
+    """Return average precision and AUC on validation rows with a known label; empty if all labels are the same."""
     known = valid.is_fraud.is_not_null().to_numpy()
     is_fraud, known_log_odds = valid.is_fraud.drop_nulls().to_numpy(), log_odds[known]
     if not 0 < is_fraud.sum() < len(is_fraud):
@@ -111,12 +111,12 @@ def metrics(valid: TrainingRows, log_odds: Floats) -> dict[str, float]:
     }
 
 
-def _said(rows: str, labels: Labels) -> str:
+def _description(rows: str, labels: Labels) -> str:
     return f"{rows}: {len(labels):,} rows, {labels.sum():,} frauds"
 
 
 def _first_half(featured: pl.DataFrame, boundaries: Boundaries) -> Mask:
-    """Which rows are of the first half."""
+    """Return which rows are in the first half."""
     if boundaries.valid is None:
         return np.array([hashlib.sha256(name.encode()).digest()[0] < 128 for name in featured["transaction_id"]], bool)
     first, last = boundaries.valid

@@ -1,4 +1,4 @@
-"""The learners a params file can name, each a scikit-learn pipeline over the encoder's matrix."""
+"""Learners that a params file can name, each a scikit-learn pipeline over the encoder's matrix."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from fraud3000.params import TrainModelParams
 
 
 @dataclass(frozen=True)
-class _Named:
-    """A learner: how its class is found, what it is built with, and what of it is not the user's to set."""
+class _Learner:
+    """A learner: its class, its defaults, and the params that users may not set."""
 
     find: Callable[[], type[Any]]
     defaults: dict[str, Any]
     reserved: tuple[str, ...]
-    more: tuple[str, ...] = ()  # that it takes beside the names of its signature
-    monotone: str | None = "monotonic_cst"  # the key of its constraints
+    more: tuple[str, ...] = ()  # params that are not in its signature
+    monotone: str | None = "monotonic_cst"  # the param of its monotone constraints
 
     @property
     def allowed(self) -> list[str]:
         accepted = inspect.signature(self.find()).parameters
-        kept = [name for name in accepted if name not in self.reserved and name not in ("kwargs", self.monotone)]
-        return [*kept, *self.more]
+        own = [name for name in accepted if name not in self.reserved and name not in ("kwargs", self.monotone)]
+        return [*own, *self.more]
 
 
 def _lightgbm() -> type[Any]:
@@ -55,30 +55,30 @@ def _lightgbm() -> type[Any]:
     silent = logging.getLogger("fraud3000.lightgbm")
     silent.addHandler(logging.NullHandler())
     silent.propagate = False
-    library.register_logger(silent)  # what it cannot do, it raises as well
+    library.register_logger(silent)  # its errors are raised too
     return cast(type[Any], library.LGBMClassifier)
 
 
 _SHARED = ("random_state", "class_weight", "n_jobs", "verbose", "warm_start")
 _FOREST = (*_SHARED, "oob_score")
 
-LEARNERS: dict[str, _Named] = {
-    "hist_gradient_boosting": _Named(
+LEARNERS: dict[str, _Learner] = {
+    "hist_gradient_boosting": _Learner(
         lambda: HistGradientBoostingClassifier,
         {"learning_rate": 0.05, "max_iter": 200, "max_leaf_nodes": 15, "min_samples_leaf": 50, "l2_regularization": 5.0,
          "early_stopping": False},
         (*_SHARED, "loss", "categorical_features", "scoring"),
     ),
-    "random_forest": _Named(
+    "random_forest": _Learner(
         lambda: RandomForestClassifier, {"n_estimators": 200, "max_depth": 16, "min_samples_leaf": 10}, _FOREST
     ),
-    "extra_trees": _Named(
+    "extra_trees": _Learner(
         lambda: ExtraTreesClassifier, {"n_estimators": 200, "max_depth": 20, "min_samples_leaf": 5}, _FOREST
     ),
-    "logistic_regression": _Named(
+    "logistic_regression": _Learner(
         lambda: LogisticRegression, {"C": 1.0, "max_iter": 1000}, (*_SHARED, "multi_class"), monotone=None
     ),
-    "lightgbm": _Named(
+    "lightgbm": _Learner(
         _lightgbm,
         {"learning_rate": 0.05, "n_estimators": 200, "num_leaves": 15, "min_child_samples": 50, "reg_lambda": 5.0},
         (*_SHARED, "objective", "importance_type"),
@@ -87,33 +87,33 @@ LEARNERS: dict[str, _Named] = {
     ),
 }  # fmt: skip
 
-_OURS: dict[str, dict[str, Any]] = {
+_FIXED: dict[str, dict[str, Any]] = {
     "lightgbm": {"objective": "binary", "deterministic": True, "force_row_wise": True, "n_jobs": 2, "verbosity": -1}
 }
-"""What a learner is always built with: the same model again on the same rows, and no chatter."""
+"""Params that users cannot change: deterministic training and no output."""
 
 
 def build(
     name: str, params: dict[str, Any], encoder: Encoder, *, seed: int, monotone: Mapping[str, int] | None = None
 ) -> Pipeline:
-    """An unfitted pipeline whose last step is the learner.
+    """Build an unfitted pipeline whose last step is the learner.
 
-    Trees take missing values as they are, and categories by their codes, the most frequent first.
-    Logistic regression takes medians with a mark for missing, scaled, and categories one by one.
+    Trees take missing values as they are, and categories as codes, the most frequent first.
+    Logistic regression takes scaled numbers with median imputation and missing indicators, and item-hot categories.
 
     Parameters
     ----------
     name
         One of `LEARNERS`.
     params
-        What differs from the defaults here.
+        Params that differ from the defaults in `LEARNERS`.
     monotone
-        By column of the encoder: 1 where the score must not fall as it grows, -1 where it must not rise.
+        By column of the encoder: 1 if the score must not fall as it grows, -1 if it must not rise.
 
     Raises
     ------
     ParamsError
-        A key that the learner does not take, or a value it refuses.
+        The learner does not take a key or a value.
     """
     estimator = _estimator(name, params, seed)
     key, signs = LEARNERS[name].monotone, [(monotone or {}).get(column, 0) for column in encoder.columns]
@@ -125,7 +125,7 @@ def build(
 
 
 def check(params: TrainModelParams) -> None:
-    """Refuse wrong params of the learners before any data is read.
+    """Refuse invalid params of the learners before any data is read.
 
     Examples
     --------
@@ -134,9 +134,9 @@ def check(params: TrainModelParams) -> None:
     fraud3000.errors.ParamsError: train.estimator_params.trees: logistic_regression takes no such key
     Hint: It takes ...C,...
     """
-    for place, learner in enumerate(params.learners):
-        where = f"train.members.{place}" if params.members else "train"
-        with _at(where):
+    for index, learner in enumerate(params.learners):
+        where = f"train.members.{index}" if params.members else "train"
+        with _located(where):
             _estimator(learner.estimator, learner.estimator_params, 0)
         if params.monotone and LEARNERS[learner.estimator].monotone is None:
             raise ParamsError(
@@ -146,7 +146,7 @@ def check(params: TrainModelParams) -> None:
 
 
 def check_monotone(monotone: Mapping[str, int], features: Mapping[str, str]) -> None:
-    """Refuse constraints on what no feature is, or on a category.
+    """Refuse monotone constraints on unknown or categorical features.
 
     Parameters
     ----------
@@ -165,73 +165,73 @@ def check_monotone(monotone: Mapping[str, int], features: Mapping[str, str]) -> 
             )
 
 
-def used(params: TrainModelParams) -> dict[str, Any]:
-    """The train params as in a file, with those of each learner that no file states.
+def effective_params(params: TrainModelParams) -> dict[str, Any]:
+    """Return the train params as in a file, with the learners' defaults filled in.
 
     Examples
     --------
-    >>> used(TrainModelParams(estimator="logistic_regression", estimator_params={"C": 0.5}))["estimator_params"]
+    >>> effective_params(TrainModelParams(estimator="logistic_regression", estimator_params={"C": 0.5}))["estimator_params"]
     {'C': 0.5, 'max_iter': 1000}
     """
     content = params.model_dump(mode="json")
-    for told in content["members"] or [content]:
-        told["estimator_params"] = {**LEARNERS[told["estimator"]].defaults, **told["estimator_params"]}
+    for learner in content["members"] or [content]:
+        learner["estimator_params"] = {**LEARNERS[learner["estimator"]].defaults, **learner["estimator_params"]}
     return content
 
 
-_DRAWING = {
+_RANDOM_PARAMS = {
     "hist_gradient_boosting": {"max_features", "early_stopping"},
     "logistic_regression": {"solver"},
     "lightgbm": {"subsample", "subsample_freq", "colsample_bytree", "feature_fraction_bynode", "extra_trees", "boosting_type"},
 }  # fmt: skip
-"""Params by which a learner that usually draws nothing by chance may come to."""
+"""Params that make an otherwise deterministic learner random."""
 
 
-def draws(params: TrainModelParams) -> bool:
-    """Whether chance has a part in what is fitted, so that another seed may give another model.
+def is_random(params: TrainModelParams) -> bool:
+    """Return whether training is random, so that another seed may give another model.
 
     Examples
     --------
-    >>> draws(TrainModelParams()), draws(TrainModelParams(estimator_params={"max_features": 0.5})), draws(TrainModelParams(bags=3))
+    >>> is_random(TrainModelParams()), is_random(TrainModelParams(estimator_params={"max_features": 0.5})), is_random(TrainModelParams(bags=3))
     (False, True, True)
     """
     return any(
-        one.bags > 1
-        or one.imbalance == "undersample"
-        or one.estimator not in _DRAWING
-        or bool(_DRAWING[one.estimator] & set(one.estimator_params))
-        for one in params.learners
+        item.bags > 1
+        or item.imbalance == "undersample"
+        or item.estimator not in _RANDOM_PARAMS
+        or bool(_RANDOM_PARAMS[item.estimator] & set(item.estimator_params))
+        for item in params.learners
     )
 
 
-def words(params: TrainModelParams) -> str:
-    """Say what is fitted.
+def describe(params: TrainModelParams) -> str:
+    """Describe the learners, such as "average of random_forest (3 bags) and logistic_regression".
 
     Examples
     --------
     >>> from fraud3000.params import MemberParams
     >>> forest, line = MemberParams(estimator="random_forest", bags=3), MemberParams(estimator="logistic_regression")
-    >>> words(TrainModelParams(estimator="average", members=(forest, line)))
+    >>> describe(TrainModelParams(estimator="average", members=(forest, line)))
     'average of random_forest (3 bags) and logistic_regression'
     """
-    told = [one.estimator + (f" ({one.bags} bags)" if one.bags > 1 else "") for one in params.learners]
-    return told[0] if len(told) == 1 else f"average of {', '.join(told[:-1])} and {told[-1]}"
+    names = [item.estimator + (f" ({item.bags} bags)" if item.bags > 1 else "") for item in params.learners]
+    return names[0] if len(names) == 1 else f"average of {', '.join(names[:-1])} and {names[-1]}"
 
 
 FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
 
 
-def refusals() -> tuple[type[Exception], ...]:
-    """What a learner raises where its params do not go together."""
+def fit_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that learners raise for inconsistent params."""
     library = sys.modules.get("lightgbm")
     return (ValueError,) if library is None else (ValueError, library.basic.LightGBMError)
 
 
 def log_odds(pipeline: Pipeline, matrix: Floats) -> Floats:
-    """What the fitted pipeline itself says of each row, as log-odds of fraud, finite.
+    """Return the fitted pipeline's own log-odds of fraud, finite.
 
-    A row's answer does not depend on the rows beside it, to the last bit: matrix products, whose
-    order of summation changes with their shape, are left out.
+    To the last bit, the result of a row does not depend on other rows: matrix products, whose
+    order of summation changes with their shape, are avoided.
 
     Parameters
     ----------
@@ -257,13 +257,14 @@ def log_odds(pipeline: Pipeline, matrix: Floats) -> Floats:
 
 
 def _estimator(name: str, params: dict[str, Any], seed: int) -> Any:
-    named = LEARNERS[name]
+    learner = LEARNERS[name]
     for key in params:
-        if key not in named.allowed:
+        if key not in learner.allowed:
             raise ParamsError(
-                f"train.estimator_params.{key}: {name} takes no such key", hint=f"It takes {', '.join(named.allowed)}."
+                f"train.estimator_params.{key}: {name} takes no such key",
+                hint=f"It takes {', '.join(learner.allowed)}.",
             )
-    estimator = named.find()(**named.defaults, **_OURS.get(name, {}), random_state=seed)
+    estimator = learner.find()(**learner.defaults, **_FIXED.get(name, {}), random_state=seed)
     _check_types(params, estimator.get_params())
     estimator = estimator.set_params(**params)
     try:
@@ -275,9 +276,9 @@ def _estimator(name: str, params: dict[str, Any], seed: int) -> Any:
 
 
 def _check_types(params: dict[str, Any], defaults: dict[str, Any]) -> None:
-    """Refuse true and false where a number belongs, which libraries take as 1 and 0, and numbers that are not finite."""
+    """Refuse booleans for numbers, which libraries would read as 1 and 0, and numbers that are not finite."""
     for key, value in params.items():
-        default = defaults.get(key, "")  # LightGBM takes keys that it does not list
+        default = defaults.get(key, "")  # LightGBM accepts params that it does not list
         number = default is None or (isinstance(default, int | float) and not isinstance(default, bool))
         if (isinstance(value, bool) and number) or (isinstance(value, float) and not math.isfinite(value)):
             raise ParamsError(
@@ -287,16 +288,16 @@ def _check_types(params: dict[str, Any], defaults: dict[str, Any]) -> None:
 
 
 def _check_values(estimator: Any) -> None:
-    """Have its library look at the values, before any data is read."""
+    """Let the estimator's library validate the values before any data is read."""
     if hasattr(estimator, "_parameter_constraints"):
-        estimator._validate_params()  # noqa: SLF001 - the check that a fit of scikit-learn begins with
+        estimator._validate_params()  # noqa: SLF001 - the validation at the start of every scikit-learn fit
         return
     from lightgbm.basic import LightGBMError
     from sklearn.base import clone
 
-    usual = {name: one.default for name, one in inspect.signature(type(estimator)).parameters.items()}
+    defaults = {name: item.default for name, item in inspect.signature(type(estimator)).parameters.items()}
     for name, value in estimator.get_params().items():
-        if isinstance(usual.get(name), int | float) and not isinstance(value, int | float):
+        if isinstance(defaults.get(name), int | float) and not isinstance(value, int | float):
             raise TypeError(f"{name} must be a number, found '{value}'")
     if estimator.n_estimators < 1:
         raise ValueError(f"n_estimators must be at least 1, found {estimator.n_estimators}")
@@ -307,8 +308,8 @@ def _check_values(estimator: Any) -> None:
 
 
 @contextmanager
-def _at(where: str) -> Iterator[None]:
-    """Say in which member a param is wrong."""
+def _located(where: str) -> Iterator[None]:
+    """Name the member in errors of the block."""
     try:
         yield
     except ParamsError as error:
@@ -316,8 +317,8 @@ def _at(where: str) -> Iterator[None]:
 
 
 def _dense(encoder: Encoder) -> ColumnTransformer:
-    coded = [place for place, name in enumerate(encoder.columns) if name in encoder.categories]
-    plain = [place for place in range(len(encoder.columns)) if place not in coded]
+    coded = [index for index, name in enumerate(encoder.columns) if name in encoder.categories]
+    plain = [index for index in range(len(encoder.columns)) if index not in coded]
     numbers = Pipeline([("fill", SimpleImputer(strategy="median", add_indicator=True)), ("scale", StandardScaler())])
     categories = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     parts = [("numbers", numbers, plain), ("categories", categories, coded)]
@@ -326,6 +327,6 @@ def _dense(encoder: Encoder) -> ColumnTransformer:
 
 def _weighted_sum(columns: Floats, estimator: LogisticRegression) -> Floats:
     total = np.full(len(columns), float(estimator.intercept_[0]))
-    for place, weight in enumerate(estimator.coef_[0]):
-        total += columns[:, place] * weight
+    for index, weight in enumerate(estimator.coef_[0]):
+        total += columns[:, index] * weight
     return total

@@ -1,4 +1,4 @@
-"""Which features a model leans on: what it loses when one says nothing of its row.
+"""Permutation importance of features: the fall of average precision when a feature is shuffled.
 
 References
 ----------
@@ -21,18 +21,20 @@ from fraud3000.models.training.fit import Labels
 Ints = npt.NDArray[np.int64]
 
 MOST_FRAUDS, HIGHEST, MOST_OTHERS = 1_000, 800, 1_200
-"""Rows that take part: frauds, the legitimate rows with the highest scores, a draw of the others."""
+"""Largest numbers of rows measured: frauds, legitimate rows with the highest scores, a sample of the others."""
 DRAWS = 2
 
 
-def permutation(model: Model, featured: pl.DataFrame, is_fraud: Labels, score: Floats, *, seed: int) -> pl.DataFrame:
-    """Measure by how much the average precision falls when a feature has the values of other rows.
+def permutation_importance(
+    model: Model, featured: pl.DataFrame, is_fraud: Labels, score: Floats, *, seed: int
+) -> pl.DataFrame:
+    """Measure by how much average precision falls when a feature takes the values of other rows.
 
-    A few thousand rows stand for all, each with the weight of those that it stands for: the
-    legitimate rows that score highest, since average precision hangs on them, and seeded draws of the frauds and
-    of the other legitimate rows. Values are drawn as they occur in all rows. Features that say the
-    same share their weight: a fall near 0 may mean that another feature says it too. Calibration
-    changes no order and is left out.
+    A few thousand weighted rows represent all rows: the legitimate rows with the highest scores, on which
+    average precision depends most, and seeded samples of the frauds and of the other legitimate rows.
+    Values are drawn from their distribution over all rows. Redundant features share their importance: a
+    fall near 0 may mean that another feature carries the same information. Calibration is left out because it
+    does not change the ranking.
 
     Parameters
     ----------
@@ -46,26 +48,26 @@ def permutation(model: Model, featured: pl.DataFrame, is_fraud: Labels, score: F
     Returns
     -------
     polars.DataFrame
-        feature String; fall, low, high Float64 (mean, least and most of `DRAWS` draws), the largest
-        fall first. Empty without a fraud.
+        feature String; fall, low, high Float64 (mean, minimum and maximum of `DRAWS` draws), the
+        largest fall first. Empty if there is no fraud.
     """
-    rows, weight = _drawn(is_fraud, score, seed)
+    rows, weight = _sample(is_fraud, score, seed)
     fraud = is_fraud[rows].astype(np.float64)
     if not fraud.any():
         return pl.DataFrame(schema={"feature": pl.String, "fall": pl.Float64, "low": pl.Float64, "high": pl.Float64})
     matrix = model.encoder.matrix(featured[rows])
     whole = _average_precision(model.log_odds_of(matrix), fraud, weight)
     falls = {
-        name: whole - _without(model, matrix, place, fraud, weight, seed)
-        for place, name in enumerate(model.encoder.columns)
+        name: whole - _shuffled(model, matrix, index, fraud, weight, seed)
+        for index, name in enumerate(model.encoder.columns)
     }
     table = {"feature": list(falls), "fall": [float(f.mean()) for f in falls.values()]}
     ends = {"low": [float(f.min()) for f in falls.values()], "high": [float(f.max()) for f in falls.values()]}
     return pl.DataFrame({**table, **ends}).sort("fall", "feature", descending=[True, False])
 
 
-def _drawn(is_fraud: Labels, score: Floats, seed: int) -> tuple[Ints, Floats]:
-    """Give the rows that take part, and how many rows each stands for."""
+def _sample(is_fraud: Labels, score: Floats, seed: int) -> tuple[Ints, Floats]:
+    """Return the sampled rows, and the weight of each: how many rows it represents."""
     source = np.random.default_rng([seed, len(is_fraud)])
     legitimate = np.flatnonzero(is_fraud == 0)
     falling = legitimate[np.argsort(-score[legitimate], kind="stable")]
@@ -74,22 +76,24 @@ def _drawn(is_fraud: Labels, score: Floats, seed: int) -> tuple[Ints, Floats]:
         (falling[:HIGHEST], HIGHEST),
         (falling[HIGHEST:], MOST_OTHERS),
     )
-    taken = [source.choice(rows, most, replace=False) if len(rows) > most else rows for rows, most in groups]
-    weight = [np.full(len(some), len(rows) / max(len(some), 1)) for some, (rows, _) in zip(taken, groups, strict=True)]
-    return np.concatenate(taken), np.concatenate(weight)
+    sampled = [source.choice(rows, most, replace=False) if len(rows) > most else rows for rows, most in groups]
+    weight = [
+        np.full(len(some), len(rows) / max(len(some), 1)) for some, (rows, _) in zip(sampled, groups, strict=True)
+    ]
+    return np.concatenate(sampled), np.concatenate(weight)
 
 
-def _without(model: Model, matrix: Floats, place: int, fraud: Floats, weight: Floats, seed: int) -> Floats:
-    """Average precision with one column drawn anew, once for each draw; ndarray of shape (DRAWS,)."""
-    source, changed = np.random.default_rng([seed, place]), matrix.copy()
-    found = np.empty(DRAWS)
+def _shuffled(model: Model, matrix: Floats, index: int, fraud: Floats, weight: Floats, seed: int) -> Floats:
+    """Return average precision with one column shuffled, for each draw; ndarray of shape (DRAWS,)."""
+    source, changed = np.random.default_rng([seed, index]), matrix.copy()
+    precision = np.empty(DRAWS)
     for turn in range(DRAWS):
-        changed[:, place] = source.choice(matrix[:, place], len(matrix), p=weight / weight.sum())
-        found[turn] = _average_precision(model.log_odds_of(changed), fraud, weight)
-    return found
+        changed[:, index] = source.choice(matrix[:, index], len(matrix), p=weight / weight.sum())
+        precision[turn] = _average_precision(model.log_odds_of(changed), fraud, weight)
+    return precision
 
 
 def _average_precision(score: Floats, fraud: Floats, weight: Floats) -> float:
     order = np.argsort(-score, kind="stable")
     ends = corners(score[order], fraud[order])
-    return Curve.sorted(ends, fraud[order], weight[order]).average_precision()
+    return Curve.from_sorted(ends, fraud[order], weight[order]).average_precision()

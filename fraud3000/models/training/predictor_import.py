@@ -29,7 +29,7 @@ def from_pipeline(pipeline: Pipeline, matrix: Floats) -> Predictor:
         Their log-odds differ by more than `AGREE`.
     """
     linear = isinstance(pipeline[-1], LogisticRegression)
-    predictor: Predictor = linear_import.from_pipeline(pipeline) if linear else tree_import.of(pipeline[-1])
+    predictor: Predictor = linear_import.from_pipeline(pipeline) if linear else tree_import.from_estimator(pipeline[-1])
     rows = matrix[:: max(1, len(matrix) // _ROWS_CHECKED)]
     difference = float(np.abs(predictor.log_odds(rows) - estimators.log_odds(pipeline, rows)).max())
     if not difference <= AGREE:

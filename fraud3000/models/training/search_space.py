@@ -1,4 +1,4 @@
-"""Where a search looks: ranges for the params of each learner, and how one point of them becomes params."""
+"""Search spaces of the learners, and how the values of a trial become params."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fraud3000.errors import ParamsError
 from fraud3000.params import RangeParams, TrainModelParams, validate
 
 Space = Mapping[str, RangeParams]
-"""By key below ``train``: what is tried for it."""
+"""Range of each searched param, by its key below ``train``."""
 
 
 def _range(low: float, high: float, *, log: bool = False) -> RangeParams:
@@ -46,60 +46,60 @@ SPACES: dict[str, dict[str, RangeParams]] = {
 }
 
 
-def space_of(train: TrainModelParams, given: Space) -> dict[str, RangeParams]:
-    """The space that the params state; without, that of the learner, or of every member and its weight.
+def resolve_space(train: TrainModelParams, declared: Space) -> dict[str, RangeParams]:
+    """Return the search space of the params, by default that of the learner, or of every member and its weight.
 
     Raises
     ------
     ParamsError
-        A key below which ``train`` has nothing of the kind.
+        A key is not a searchable param of ``train``.
     """
-    found = dict(given) or _usual(train)
-    for key in found:
-        _require_place(train, key)
-    return found
+    space = dict(declared) or _default_space(train)
+    for key in space:
+        _require_searchable(train, key)
+    return space
 
 
-def _usual(train: TrainModelParams) -> dict[str, RangeParams]:
+def _default_space(train: TrainModelParams) -> dict[str, RangeParams]:
     if not train.members:
-        return {f"estimator_params.{name}": one for name, one in SPACES[train.estimator].items()}
+        return {f"estimator_params.{name}": values for name, values in SPACES[train.estimator].items()}
     ranges = {
-        f"members.{place}.estimator_params.{name}": one
-        for place, member in enumerate(train.members)
-        for name, one in SPACES[member.estimator].items()
+        f"members.{index}.estimator_params.{name}": values
+        for index, member in enumerate(train.members)
+        for name, values in SPACES[member.estimator].items()
     }
-    weights = {f"members.{place}.weight": _range(0.1, 10.0, log=True) for place in range(1, len(train.members))}
+    weights = {f"members.{index}.weight": _range(0.1, 10.0, log=True) for index in range(1, len(train.members))}
     return {**ranges, **weights}
 
 
-def point(train: TrainModelParams, chosen: Mapping[str, Any]) -> TrainModelParams:
-    """Put chosen values in their places.
+def apply_values(train: TrainModelParams, chosen: Mapping[str, Any]) -> TrainModelParams:
+    """Return the train params with the values of a trial.
 
     Examples
     --------
     >>> train = TrainModelParams(estimator="random_forest", estimator_params={"max_depth": 4})
-    >>> point(train, {"estimator_params.max_depth": 9, "imbalance": "balanced"}).model_dump(exclude_defaults=True)
+    >>> apply_values(train, {"estimator_params.max_depth": 9, "imbalance": "balanced"}).model_dump(exclude_defaults=True)
     {'estimator': 'random_forest', 'estimator_params': {'max_depth': 9}, 'imbalance': 'balanced'}
     """
     content = copy.deepcopy(train.model_dump(mode="json", exclude_unset=True))
     for key, value in chosen.items():
         *path, last = key.split(".")
-        here: Any = content
+        node: Any = content
         for part in path:
-            here = here[int(part)] if isinstance(here, list) else here.setdefault(part, {})
-        here[last] = value
+            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+        node[last] = value
     return validate(TrainModelParams, content, thing="tune.space")
 
 
-def _require_place(train: TrainModelParams, key: str) -> None:
-    """Refuse a key that leads nowhere, before any trial."""
+def _require_searchable(train: TrainModelParams, key: str) -> None:
+    """Refuse a key that is not a searchable param, before any trial."""
     parts = key.split(".")
     member = parts[0] == "members" and len(parts) > 2 and parts[1].isdecimal() and int(parts[1]) < len(train.members)
     own = parts[2:] if member else parts
     fields = ("imbalance", "fraud_weight", "undersample_to", "bags", *(("weight",) if member else ("calibration",)))
     if not ((own[0] == "estimator_params" and len(own) == 2) or (len(own) == 1 and own[0] in fields)):
         raise ParamsError(
-            f"tune.space.{key}: leads to nothing that can be searched",
+            f"tune.space.{key}: not a param that can be searched",
             hint=f"Write estimator_params.NAME, or one of {', '.join(fields)}; of an average's first member, "
             "members.0.estimator_params.NAME or members.0.weight.",
         )

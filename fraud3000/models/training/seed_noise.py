@@ -1,4 +1,4 @@
-"""How far a measure moves when nothing but the seed changes: a difference below that says nothing about a recipe."""
+"""Standard deviation of metrics over random seeds: smaller differences between recipes are noise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from fraud3000.features.spec.catalogue import Catalogue
-from fraud3000.metrics.report import values
+from fraud3000.metrics.report import metric_values
 from fraud3000.models.inference.model import Model
 from fraud3000.models.policy import choose_threshold
 from fraud3000.models.training import calibration, estimators, fit
@@ -20,9 +20,9 @@ from fraud3000.params import EvaluateModelParams, PolicyParams, TrainModelParams
 
 SEEDS = 3
 MOST_ROWS = 50_000
-"""Training rows that are all fitted; and of validation rows how many, the newest, are measured."""
+"""Up to this many training rows all are fitted; and this many validation rows, the newest, are measured."""
 FEWEST_ROWS, PART = 20_000, 1 / 15
-"""Of more training rows this part is fitted, at least so many and at most `MOST_ROWS`: all seeds together cost a fifth of a fit."""
+"""Of more training rows this fraction is fitted, between `FEWEST_ROWS` and `MOST_ROWS`: all seeds cost a fifth of a fit."""
 FEWEST_FRAUDS = 5
 MEASURES = ("average_precision", "savings")
 
@@ -34,11 +34,11 @@ class SeedNoise:
     Attributes
     ----------
     values
-        By measure; empty where it could not be measured.
+        Standard deviation by metric; empty if it could not be measured.
     rows, seeds
-        Training rows that each fit saw, and how many fits there were.
+        Training rows of each fit, and the number of fits.
     reason
-        Why there are no values, or why nothing was fitted for them.
+        Why there are no values, or why no fit was needed.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
@@ -58,43 +58,45 @@ def measure(
     params: TrainModelParams,
     policy: PolicyParams,
 ) -> SeedNoise:
-    """Fit the recipe by several seeds and measure each on validation.
+    """Fit the recipe with several seeds and measure each fit on validation rows.
 
-    A learner that draws nothing by chance is not fitted again. Of many rows a part is fitted, drawn once for all
-    seeds; where there are few, the model that was trained is the first of them. Calibration and threshold are set on the same validation rows, for every seed alike.
+    A deterministic learner is not fitted again. Of many rows a sample is fitted, the same for all seeds; of few rows all
+    are fitted, and the trained model is the first fit. Calibration and threshold are set on the same validation rows for
+    every seed.
 
     Parameters
     ----------
     model
-        What was trained on the known rows of `train`.
+        The model trained on the known rows of `train`.
     train, valid
-        Rows of the two splits, labels as known on the day.
+        Rows of the two splits, with labels as known on the model's cut-off date.
     """
-    if not estimators.draws(params):
+    if not estimators.is_random(params):
         return SeedNoise(dict.fromkeys(MEASURES, 0.0), reason="the learner draws nothing by chance")
     rows, labels = train.known
-    some = _drawn(len(labels), params.seed)
+    some = _sample(len(labels), params.seed)
     known = valid.is_fraud.is_not_null()
-    judged = valid.featured.filter(known).with_columns(is_fraud=valid.is_fraud.filter(known)).tail(MOST_ROWS)
-    reason = _missing(labels[some], judged["is_fraud"])
+    measured = valid.featured.filter(known).with_columns(is_fraud=valid.is_fraud.filter(known)).tail(MOST_ROWS)
+    reason = _reason_to_skip(labels[some], measured["is_fraud"])
     if reason is not None:
         return SeedNoise(reason=reason)
     whole = len(some) == len(labels)
     models = _models(model if whole else None, rows if whole else rows[some], labels[some], catalogue, params)
-    found = [_measured(one, judged, params, policy) for one in models]
-    spread = {name: float(np.std([one[name] for one in found], ddof=1)) for name in MEASURES}
-    return SeedNoise({name: one for name, one in spread.items() if np.isfinite(one)}, len(some), len(found))
+    results = [_measure_model(fitted, measured, params, policy) for fitted in models]
+    spread = {name: float(np.std([result[name] for result in results], ddof=1)) for name in MEASURES}
+    finite = {name: deviation for name, deviation in spread.items() if np.isfinite(deviation)}
+    return SeedNoise(finite, len(some), len(results))
 
 
-def _drawn(rows: int, seed: int) -> fit.Places:
-    """Places of the rows that are fitted, in their order."""
+def _sample(rows: int, seed: int) -> fit.RowIndices:
+    """Return the indices of the rows to fit, in order."""
     if rows <= MOST_ROWS:
         return np.arange(rows)
     most = max(FEWEST_ROWS, min(MOST_ROWS, int(rows * PART)))
     return np.sort(np.random.default_rng([seed, SEEDS]).choice(rows, most, replace=False))
 
 
-def _missing(labels: Labels, is_fraud: pl.Series) -> str | None:
+def _reason_to_skip(labels: Labels, is_fraud: pl.Series) -> str | None:
     frauds, known = int(labels.sum()), int((is_fraud == 1).sum())
     if frauds < FEWEST_FRAUDS or frauds == len(labels):
         return f"{frauds} frauds among the {len(labels):,} rows to be fitted"
@@ -106,7 +108,7 @@ def _missing(labels: Labels, is_fraud: pl.Series) -> str | None:
 def _models(
     first: Model | None, rows: pl.DataFrame, labels: Labels, catalogue: Catalogue, params: TrainModelParams
 ) -> Iterator[Model]:
-    """One model after the other, so that only one is held; their bags' seeds do not meet."""
+    """Yield one model at a time, so that only one is in memory; the seeds of their bags are disjoint."""
     step = sum(learner.bags for learner in params.learners)
     for number in range(SEEDS):
         if number == 0 and first is not None:
@@ -116,11 +118,15 @@ def _models(
             yield fit.fit(rows, labels, catalogue.features, other)
 
 
-def _measured(model: Model, judged: pl.DataFrame, params: TrainModelParams, policy: PolicyParams) -> dict[str, float]:
-    log_odds = model.log_odds(judged)
-    calibrator = calibration.fit(params.calibration, log_odds, judged["is_fraud"].to_numpy().astype(np.int8))
-    scored = judged.with_columns(score=pl.Series(calibrator.probability(log_odds)))
+def _measure_model(
+    model: Model, rows: pl.DataFrame, params: TrainModelParams, policy: PolicyParams
+) -> dict[str, float]:
+    log_odds = model.log_odds(rows)
+    calibrator = calibration.fit(params.calibration, log_odds, rows["is_fraud"].to_numpy().astype(np.int8))
+    scored = rows.with_columns(score=pl.Series(calibrator.probability(log_odds)))
     threshold = choose_threshold(scored, policy)
     alert = threshold.policy.alerts(scored["score"].to_numpy(), scored["amount"].to_numpy())
-    found = values(scored.with_columns(alert=pl.Series(alert)), policy=policy, evaluate=EvaluateModelParams(top_k=()))
-    return {name: np.nan if found[name]["value"] is None else float(found[name]["value"]) for name in MEASURES}
+    metrics = metric_values(
+        scored.with_columns(alert=pl.Series(alert)), policy=policy, evaluate=EvaluateModelParams(top_k=())
+    )
+    return {name: np.nan if metrics[name]["value"] is None else float(metrics[name]["value"]) for name in MEASURES}

@@ -1,4 +1,4 @@
-"""Sums that are the same wherever they are made."""
+"""Limit BLAS to one thread for reproducible sums."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 from threadpoolctl import threadpool_limits
 
 
-def one_for_sums() -> AbstractContextManager[object]:
-    """Let linear algebra use one thread in the block.
+def single_blas_thread() -> AbstractContextManager[object]:
+    """Limit linear algebra to one thread in the block.
 
-    It cuts sums among its threads, so that the last digits, and what a solver makes of them, would hang on how many
-    processors a machine has.
+    BLAS splits sums among its threads, so the last digits, and the result of a solver, would otherwise depend on the
+    number of processors.
     """
     limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
     return limits

@@ -53,7 +53,7 @@ class _MonitoredColumn:
             self.unknown += 1
         if self.trained is not None and kind not in self.warned and self.rows >= _MIN_ROWS and self._jumped(kind):
             self.warned.add(kind)
-            logger.warning(category_counts.warning(self.name, self._counts, self.trained.expected, kind))
+            logger.warning(category_counts.jump_warning(self.name, self._counts, self.trained.expected, kind))
 
     @property
     def _counts(self) -> CategoryCounts:
@@ -61,7 +61,7 @@ class _MonitoredColumn:
         return CategoryCounts(self.rows, self.missing, self.unknown)
 
     def _jumped(self, kind: str) -> bool:
-        return self.trained is not None and category_counts.jumped(self._counts, self.trained.expected, kind)
+        return self.trained is not None and category_counts.has_jumped(self._counts, self.trained.expected, kind)
 
 
 class CategoryMonitor:

@@ -48,7 +48,7 @@ class Decider:
         if not undecided:
             return []
         rows = [self.features_by_name(entry) for entry in undecided]
-        scored = self.scorer.judge(rows, [entry.transaction["amount"] for entry in undecided])
+        scored = self.scorer.decide_rows(rows, [entry.transaction["amount"] for entry in undecided])
         with_reasons = [always or row.alert for row, always in zip(scored, explain, strict=True)]
         to_explain = [row for row, explained in zip(rows, with_reasons, strict=True) if explained]
         reasons = iter(self.scorer.reasons_for(to_explain) if to_explain else ())

@@ -114,7 +114,7 @@ class DecisionEngine:
         """Run features and model once, so that the first request does not wait for just-in-time compilation."""
         row = {"transaction_id": "", "ts": self._newest or 0, "card_id": "", "terminal_id": "", "amount": 0}
         features = self.store.peek({**row, "status": "approved"})
-        self.decider.scorer.judge([features], [0])
+        self.decider.scorer.decide_rows([features], [0])
 
     def listen(self, listener: Callable[[TransactionEntry], None]) -> None:
         """Call a function once with every decided transaction, before its entry is durable."""

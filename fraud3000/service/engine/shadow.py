@@ -183,7 +183,7 @@ class Shadow:
             The journal cannot be read, or the shadow store cannot be written.
         """
         scorer = Scorer.load(bundled, version=version)
-        scorer.require_same()
+        scorer.self_test()
         journal = SqliteJournal(root / "journal.db", key=key, create=False)
         opinions = ShadowStore(root, version, bundle.fingerprint(bundled))
         until = since if opinions.last_entry is None else opinions.last_entry
@@ -228,7 +228,7 @@ class Shadow:
             return None
         observed = time.perf_counter_ns()
         features_by_name = dict(zip(self.scorer.catalogue.names, features, strict=True))
-        (scored,) = self.scorer.judge([features_by_name], [entry.transaction["amount"]])
+        (scored,) = self.scorer.decide_rows([features_by_name], [entry.transaction["amount"]])
         end = time.perf_counter_ns()
         return Opinion(entry.number, *scored, (observed - begin) / 1e3, (end - observed) / 1e3)
 

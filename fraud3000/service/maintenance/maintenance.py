@@ -267,7 +267,7 @@ class Maintenance:
                 f"version {version}: reads other fields of a transaction than version {current.scorer.version}",
                 hint="Restart the service with this version; clients then have to send its fields.",
             )
-        scorer.require_same()
+        scorer.self_test()
         decider = Decider(scorer, fingerprint, current.amount_bands)
         recent = [entry for entry in self._journal.recent(_WARM_UP) if entry.catalogue == decider.catalogue]
         decider.decide_batch(recent, [True] * len(recent))

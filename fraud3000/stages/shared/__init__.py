@@ -1,4 +1,4 @@
-"""What several commands share: the workspace's paths, summaries, progress, model pointer, history.
+"""Code shared by several commands: the workspace's paths, summaries, progress, model pointer, history.
 
 Start with `workspace.py`.
 """

@@ -1,4 +1,4 @@
-"""Which version a name means by now: by the registry where that is a server, and without it by what was exported last."""
+"""Follow a model alias: resolve it in a registry server, or in the files exported last."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from fraud3000.stages.shared.workspace import Workspace
 
 
 class AliasFollower:
-    """A model's name, followed wherever it is moved.
+    """Resolve a model alias to its current version on every call.
 
-    A registry on a server may be moved by another machine, so it is asked each time, and what it says is exported to
-    the workspace. A registry in a file is moved by the commands of this workspace, which export it themselves.
+    Another machine may move an alias in a registry server, so the server is queried on every call, and its state is
+    exported to the workspace. In a registry file only the commands of this workspace move aliases, and they export
+    the state themselves.
 
     Parameters
     ----------
@@ -28,48 +29,48 @@ class AliasFollower:
 
     Attributes
     ----------
-    unasked
-        Why the registry could not be asked the last time; None where it was, or was not to be.
+    registry_error
+        Error of the last query of the registry server; None if it succeeded or there is no server.
     """
 
     def __init__(self, params: Params, model: str) -> None:
-        self.unasked: UnavailableError | None = None
-        self._registry, self._workspace, self._model = params.registry, Workspace.of(params), model
-        self._asks = not model.isdecimal() and registry.is_server() and registry.is_installed()
+        self.registry_error: UnavailableError | None = None
+        self._registry, self._workspace, self._model = params.registry, Workspace.from_params(params), model
+        self._queries_server = not model.isdecimal() and registry.is_server() and registry.is_installed()
 
     def __call__(self) -> tuple[str, Path]:
-        """Find the version and the folder of its bundle.
+        """Return the version and the folder of its bundle.
 
         Raises
         ------
         CheckFailed
-            The registry's history of promotions is not the one that the workspace has the beginning of.
+            The promotion histories of the registry and of the workspace differ.
         ScorerError
-            There is no such model, or its bundle cannot be trusted.
+            There is no such model, or its bundle failed verification.
         UnavailableError
-            Nothing was exported yet, and the registry cannot be reached.
+            The registry cannot be reached, and nothing was exported before.
         """
-        if self._asks:
-            self._ask()
-        found = model_pointer.exported(self._workspace, self._model)
-        return found or registry.resolve(self._model, self._registry, self._workspace.root)
+        if self._queries_server:
+            self._refresh()
+        exported = model_pointer.exported_model(self._workspace, self._model)
+        return exported or registry.resolve(self._model, self._registry, self._workspace.root)
 
-    def _ask(self) -> None:
+    def _refresh(self) -> None:
         try:
             self._export()
         except UnavailableError as error:
-            if self.unasked is None:
-                logger.warning("{}; what was exported last goes on to serve", error.message)
-            self.unasked = error
+            if self.registry_error is None:
+                logger.warning("{}; the model exported last continues to serve", error.message)
+            self.registry_error = error
         else:
-            self.unasked = None
+            self.registry_error = None
 
     def _export(self) -> None:
-        standing = history.standing(self._registry)
-        if self._model not in standing.aliases:
+        state = history.alias_state(self._registry)
+        if self._model not in state.aliases:
             return
         version, folder = registry.resolve(self._model, self._registry, self._workspace.root)
-        if not model_pointer.agrees(self._workspace, standing, self._model, folder):
+        if not model_pointer.matches_registry(self._workspace, state, self._model, folder):
             model_pointer.require_usable(version, folder, self._registry)
             with file_lock.exclusive_lock(self._workspace.models, operation="promotion"):
-                model_pointer.export(self._workspace, standing, self._model, folder)
+                model_pointer.export(self._workspace, state, self._model, folder)

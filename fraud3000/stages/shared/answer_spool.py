@@ -1,4 +1,4 @@
-"""Answers given in order of time, put in the order of the input."""
+"""Restore the input order of rows that were scored in order of time."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from fraud3000.schema import SCORED
 
 
 class AnswerSpool:
-    """SCORED rows of the input's transactions, kept on disk.
+    """SCORED rows of the input's transactions, on disk.
 
     Parameters
     ----------
     incoming
         The input.
     folder
-        Where answers are kept.
+        Folder for the rows.
     """
 
     def __init__(self, incoming: Intake, folder: Path) -> None:
         self._incoming, self._folder = incoming, folder
-        self._given = Spill(folder / "given")
+        self._scored = Spill(folder / "scored-by-time")
         self._repeated: list[pl.DataFrame] = []
 
-    def add(self, places: pl.Series, answers: pl.DataFrame) -> None:
-        """Take the answers of rows at some places of the input."""
-        self._given.add(answers.with_columns(places.alias("place")))
-        self._repeated.append(answers.filter(pl.col("transaction_id").is_in(self._incoming.repeated.implode())))
+    def add(self, indices: pl.Series, scored: pl.DataFrame) -> None:
+        """Add scored rows with their indices in the input."""
+        self._scored.add(scored.with_columns(indices.alias("place")))
+        self._repeated.append(scored.filter(pl.col("transaction_id").is_in(self._incoming.repeated.implode())))
 
     def in_input_order(self) -> Spill:
-        """One answer for each accepted row; a duplicate has that of the row it repeats."""
+        """Return one scored row per accepted row; a duplicate has the score of the row it repeats."""
         scored, repeated = Spill(self._folder / "scored", SCORED), pl.concat(self._repeated)
-        answers = sort_pieces(self._given.scans(), ["place"], SLICE, self._folder / "order")
-        for rows, mine in _side_by_side(self._incoming.outcomes(), answers):
+        in_input_order = sort_pieces(self._scored.scans(), ["place"], SLICE, self._folder / "order")
+        for rows, mine in _zip_slices(self._incoming.outcomes(), in_input_order):
             first = rows.filter(pl.col("outcome") == KEPT).select("place").join(mine, on="place", how="left")
             again = rows.filter(pl.col("outcome") == DUPLICATE).select("place", "transaction_id")
-            told = again.join(repeated, on="transaction_id", how="left")
-            scored.add(pl.concat([first, told], how="diagonal").sort("place").select(*SCORED))
+            duplicates = again.join(repeated, on="transaction_id", how="left")
+            scored.add(pl.concat([first, duplicates], how="diagonal").sort("place").select(*SCORED))
         return scored
 
 
-def _side_by_side(
-    outcomes: Iterator[pl.DataFrame], answers: Iterator[pl.DataFrame]
+def _zip_slices(
+    outcomes: Iterator[pl.DataFrame], scored: Iterator[pl.DataFrame]
 ) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Each slice of the input with the answers to its rows."""
-    ready = next(answers)
+    """Yield each slice of the input with the scored rows of that slice."""
+    ready = next(scored)
     for rows in outcomes:
-        places = rows["place"].drop_nulls()
-        last = places[-1] if len(places) else -1
+        indices = rows["place"].drop_nulls()
+        last = indices[-1] if len(indices) else -1
         while ready.is_empty() or ready["place"][-1] < last:
-            more = next(answers, None)
+            more = next(scored, None)
             if more is None:
                 break
             ready = pl.concat([ready, more])

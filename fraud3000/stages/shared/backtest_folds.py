@@ -1,4 +1,4 @@
-"""The folds of a backtest on the files of a workspace: read, fit, score, measure."""
+"""Read, fit, score and measure the folds of a backtest on the files of a workspace."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from fraud3000.evaluation.rolling_backtest import FittedFold, Fold
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels import splits, visibility
 from fraud3000.metrics.scored_arrays import counted
-from fraud3000.models.training.training_rows import TrainingRows, usable
+from fraud3000.models.training.training_rows import TrainingRows, select_rows
 from fraud3000.params import Params, Span
-from fraud3000.stages.shared.evaluation_rows import KEPT, declared, label_date
+from fraud3000.stages.shared.evaluation_rows import ROW_COLUMNS, read_json
+from fraud3000.stages.shared.evaluation_rows import label_date as default_label_date
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
 
 @dataclass(frozen=True, eq=False)
 class BacktestData:
-    """What all folds stand on."""
+    """Data that all folds use."""
 
     workspace: Workspace
     params: Params
@@ -32,37 +33,37 @@ class BacktestData:
     split: splits.Boundaries
     ledger: pl.DataFrame
     cards: pl.DataFrame  # transaction_id, ts, card_id of every transaction, with is_fraud as known at the label date
-    at: datetime
+    label_date: datetime
     begin: datetime
 
     @classmethod
-    def read(cls, workspace: Workspace, params: Params, *, at: datetime | None = None) -> BacktestData:
-        """Open what featurize wrote.
+    def read(cls, workspace: Workspace, params: Params, *, label_date: datetime | None = None) -> BacktestData:
+        """Read the files that featurize wrote.
 
         Parameters
         ----------
-        at
-            When the labels of the tests are read; by default on the evaluation's label date.
+        label_date
+            Time at which test labels are read; by default the evaluation's label date.
 
         Raises
         ------
         DataError
-            It is missing or cannot be read.
+            A file is missing or cannot be read.
         ParamsError
             The data has no time.
         """
-        split = declared(workspace.boundaries, splits.Boundaries.from_dict)
+        split = read_json(workspace.boundaries, splits.Boundaries.from_dict)
         if split.test is None:
             raise ParamsError(
-                "backtest: the data has no time, so nothing comes before anything else",
-                hint="Map a time under prepare.mapping.columns.ts, or judge the random split by `fraud3000 evaluate`.",
+                "backtest: the data has no time, so it cannot be divided into folds",
+                hint="Map a time under prepare.mapping.columns.ts, or use `fraud3000 evaluate` on the random split.",
             )
-        catalogue = declared(workspace.catalogue, Catalogue.from_dict)
+        catalogue = read_json(workspace.catalogue, Catalogue.from_dict)
         scan(workspace.features, made_by="featurize")
         transactions = read(workspace.transactions, made_by="prepare")
         ledger = read(workspace.labels, made_by="prepare")
-        at = at or label_date(params, transactions, ledger)
-        assert at is not None  # since there is time
+        at = label_date or default_label_date(params, transactions, ledger)
+        assert at is not None  # the data has time
         known = visibility.known_at(
             transactions,
             ledger,
@@ -70,21 +71,23 @@ class BacktestData:
             label_delay=params.prepare.label_delay,
             precedence=params.prepare.source_precedence,
         )
-        here = [name for name in ("transaction_id", "ts", "card_id") if name in transactions.columns]
+        columns = [name for name in ("transaction_id", "ts", "card_id") if name in transactions.columns]
         begin = transactions["ts"].min()
         assert isinstance(begin, datetime)
-        cards = transactions.select(here).with_columns(is_fraud=known)
+        cards = transactions.select(columns).with_columns(is_fraud=known)
         return cls(workspace, params, catalogue, split, ledger, cards, at, begin + split.burn_in)
 
     def plan(self) -> tuple[Fold, ...]:
-        """Lay out the folds that the params ask for; where they do not say how many, those whose labels are known."""
+        """Plan the folds of the params; without a number of folds, all folds whose labels are known."""
         assert self.split.test is not None
         delay = self.params.prepare.label_delay
         first, last = self.split.test
-        return rolling_backtest.plan(self.params.backtest, (first, min(last, self.at - delay)), self.begin, delay)
+        return rolling_backtest.plan_folds(
+            self.params.backtest, (first, min(last, self.label_date - delay)), self.begin, delay
+        )
 
     def featured(self, span: Span) -> pl.DataFrame:
-        """FEATURED rows of a span of time."""
+        """Return the FEATURED rows of a span of time."""
         with readable(self.workspace.features, made_by="featurize"):
             within = pl.col("ts").is_between(*span, closed="left")
             return scan(self.workspace.features, made_by="featurize").filter(within).collect()
@@ -92,37 +95,37 @@ class BacktestData:
 
 @dataclass(frozen=True, eq=False)
 class FoldRows:
-    """The rows of one fold, each part read when it is first asked for."""
+    """Rows of one fold; each part is read on first use."""
 
-    ground: BacktestData
+    data: BacktestData
     fold: Fold
 
     @cached_property
     def train(self) -> TrainingRows:
-        """What the model learns from, labels as known when the test begins."""
+        """Training rows, with labels as known when the test begins."""
         return self._usable(self.fold.train)
 
     @cached_property
     def valid(self) -> TrainingRows | None:
-        """What sets calibration and threshold."""
+        """Validation rows for calibration and threshold; None if the fold has none."""
         return None if self.fold.valid is None else self._usable(self.fold.valid)
 
     def _usable(self, span: Span) -> TrainingRows:
-        ground = self.ground
-        boundaries = self.fold.boundaries(ground.split.burn_in)
-        return usable(ground.featured(span), ground.ledger, ground.catalogue, boundaries, burn_in=True)
+        data = self.data
+        boundaries = self.fold.boundaries(data.split.burn_in)
+        return select_rows(data.featured(span), data.ledger, data.catalogue, boundaries, burn_in=True)
 
     @cached_property
     def test(self) -> pl.DataFrame:
-        """FEATURED rows with their labels at the label date, and whether they are measured.
+        """FEATURED test rows with their labels at the label date, and whether they are measured.
 
         Raises
         ------
         EmptyDataError
-            There are none.
+            There is no test row.
         """
-        ground, fold = self.ground, self.fold
-        test = ground.featured(fold.test)
+        data, fold = self.data, self.fold
+        test = data.featured(fold.test)
         if test.is_empty():
             raise EmptyDataError(
                 f"fold {fold.name}: no transactions in [{fold.test[0]:%Y-%m-%d %H:%M}, {fold.test[1]:%Y-%m-%d %H:%M})",
@@ -130,31 +133,31 @@ class FoldRows:
             )
         is_fraud = visibility.known_at(
             test,
-            ground.ledger,
-            ground.at,
-            label_delay=ground.params.prepare.label_delay,
-            precedence=ground.params.prepare.source_precedence,
+            data.ledger,
+            data.label_date,
+            label_delay=data.params.prepare.label_delay,
+            precedence=data.params.prepare.source_precedence,
         )
         return test.with_columns(is_fraud=is_fraud, evaluated=~self._compromised(test))
 
     def _compromised(self, test: pl.DataFrame) -> pl.Series:
-        ground, fold = self.ground, self.fold
-        told = ground.params.backtest
-        if told.compromised_cards == "keep" or "card_id" not in test.columns:
+        data, fold = self.data, self.fold
+        section = data.params.backtest
+        if section.compromised_cards == "keep" or "card_id" not in test.columns:
             return pl.repeat(value=False, n=test.height, eager=True)
-        window = told.compromised_window
+        window = section.compromised_window
         since = fold.train[0] if window is None else fold.train[1] - window
-        near = ground.cards.filter(pl.col("ts").is_between(since, fold.test[1], closed="left"))
-        boundaries = fold.boundaries(ground.split.burn_in)
+        near = data.cards.filter(pl.col("ts").is_between(since, fold.test[1], closed="left"))
+        boundaries = fold.boundaries(data.split.burn_in)
         known = splits.known_compromised(
-            near, near["is_fraud"], boundaries, ground.params.prepare.label_delay, since=since
+            near, near["is_fraud"], boundaries, data.params.prepare.label_delay, since=since
         )
         return test["transaction_id"].is_in(near.filter(known)["transaction_id"].implode())
 
 
 @dataclass(frozen=True, eq=False)
 class FoldResult:
-    """One fold by one seed."""
+    """Result of one fold with one seed."""
 
     fold: Fold
     seed: int
@@ -164,62 +167,62 @@ class FoldResult:
 
 
 class SeedRun:
-    """All folds by one seed; without refitting, the first fold's model scores them all."""
+    """All folds with one seed; without refitting, the first fold's model scores all of them."""
 
     def __init__(self, params: Params, seed: int) -> None:
         self._params, self._seed = params, seed
         self._train = params.train.model_copy(update={"seed": seed})
-        self._kept: tuple[Fold, FittedFold, dict[str, int]] | None = None
+        self._first: tuple[Fold, FittedFold, dict[str, int]] | None = None
 
-    def do(self, rows: FoldRows) -> FoldResult:
+    def run(self, rows: FoldRows) -> FoldResult:
         """Fit, score and measure a fold."""
         fold, test = rows.fold, rows.test
         start = time.perf_counter()
-        made_for, fitted, learnt_from = self._fitted(rows)
+        trained_for, fitted, training_rows = self._fitted(rows)
         seconds = time.perf_counter() - start
-        scored = as_scored(test, fitted)
-        measured = rolling_backtest.measured(
-            scored, self._params.policy, self._params.evaluate, decided=fitted.outside is not None
+        scored = score_test(test, fitted)
+        metrics = rolling_backtest.measure_fold(
+            scored, self._params.policy, self._params.evaluate, decided=fitted.cross_fit_result is not None
         )
-        judged = scored.filter(counted(scored))
+        measured = scored.filter(counted(scored))
         facts = {
             "fold": fold.name,
             "seed": self._seed,
-            "train": as_text(made_for.train),
-            "valid": None if made_for.valid is None else as_text(made_for.valid),
+            "train": as_text(trained_for.train),
+            "valid": None if trained_for.valid is None else as_text(trained_for.valid),
             "test": as_text(fold.test),
-            "labels_as_of": made_for.test[0].isoformat(),
-            "training_rows": learnt_from,
-            "rows": judged.height,
-            "frauds": int(judged["is_fraud"].sum()),
+            "labels_as_of": trained_for.test[0].isoformat(),
+            "training_rows": training_rows,
+            "rows": measured.height,
+            "frauds": int(measured["is_fraud"].sum()),
             "compromised_rows": int((~scored["evaluated"]).sum()),
-            "metrics": measured,
+            "metrics": metrics,
         }
         written = scored.select("transaction_id", fold=pl.lit(fold.name), score="score")
         return FoldResult(fold, self._seed, written, facts, seconds)
 
     def _fitted(self, rows: FoldRows) -> tuple[Fold, FittedFold, dict[str, int]]:
-        if self._kept is None or self._params.backtest.refit:
-            ground = rows.ground
-            fitted = rolling_backtest.learn(
+        if self._first is None or self._params.backtest.refit:
+            data = rows.data
+            fitted = rolling_backtest.fit_fold(
                 rows.fold,
                 rows.train,
                 rows.valid,
-                ground.catalogue,
-                ground.split.burn_in,
+                data.catalogue,
+                data.split.burn_in,
                 self._train,
                 self._params.policy,
             )
-            self._kept = rows.fold, fitted, rows.train.counts
-        return self._kept
+            self._first = rows.fold, fitted, rows.train.counts
+        return self._first
 
 
-def as_scored(test: pl.DataFrame, fitted: FittedFold) -> pl.DataFrame:
-    """SCORED rows of a fold's test."""
-    kept = [name for name in (*KEPT, "is_fraud", "evaluated") if name in test.columns]
-    return test.select(kept).with_columns(fitted.score(test).select("score", "alert", "decision"))
+def score_test(test: pl.DataFrame, fitted: FittedFold) -> pl.DataFrame:
+    """Score the test rows of a fold; return SCORED rows with their labels."""
+    columns = [name for name in (*ROW_COLUMNS, "is_fraud", "evaluated") if name in test.columns]
+    return test.select(columns).with_columns(fitted.score(test).select("score", "alert", "decision"))
 
 
 def as_text(span: Span) -> list[str]:
-    """Write a span for JSON."""
+    """Return a span as ISO 8601 texts for JSON."""
     return [at.isoformat() for at in span]

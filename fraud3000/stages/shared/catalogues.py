@@ -1,4 +1,4 @@
-"""The features of a data set: the default ones that it has the columns for, and those that the params declare."""
+"""Build the feature catalogue of a data set: default features that its columns allow, and features of the params."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fraud3000.schema import TRANSACTIONS
 
 
 def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
-    """The catalogue for what the data set has, with the features that the params declare.
+    """Build the catalogue for the columns of a data set, with the features that the params declare.
 
-    Passthrough columns are told by their type.
+    Passthrough columns are numeric or categorical by their type.
 
     Raises
     ------
@@ -42,12 +42,12 @@ def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
 
 
 def require_free_names(schema: Mapping[str, pl.DataType], label_delay: str) -> None:
-    """Refuse passthrough columns that have the name of a feature that the data has.
+    """Refuse passthrough columns that have the name of a feature.
 
     Parameters
     ----------
     schema
-        Of TRANSACTIONS.
+        Schema of TRANSACTIONS.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The test rows, what is known of their labels, and how a model scores them."""
+"""Read the test rows with their known labels, and score them with a model."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from fraud3000.stages.shared.workspace import Workspace, read
 
 Declared = TypeVar("Declared")
 
-KEPT = ("transaction_id", "ts", "card_id", "terminal_id", "amount", "status")
+ROW_COLUMNS = ("transaction_id", "ts", "card_id", "terminal_id", "amount", "status")
 
 
 @dataclass(frozen=True)
 class EvaluationRows:
-    """The test rows and all that is known of them.
+    """Test rows with their known labels.
 
-    ``label_date`` is None for data without time, ``removed`` says for each test row whether its card
-    was known to be compromised and is left out.
+    ``label_date`` is None for data without time; ``removed`` marks the test rows that are left out because their card
+    was known to be compromised.
     """
 
     test: pl.DataFrame
@@ -41,17 +41,17 @@ class EvaluationRows:
 
     @property
     def counted(self) -> pl.Series:
-        """Whether each row is measured: its label is known, it is no refund, and it was not left out."""
+        """Whether each row is measured: known label, not a refund, and not left out."""
         return self.is_fraud.is_not_null() & self.test["status"].ne_missing(REFUND) & ~self.removed
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the measured rows and their labels: equal where two models are judged by the same."""
+        """SHA-256 over the measured rows and their labels: equal if two models are measured on the same rows and labels."""
         rows = self.test.select("transaction_id", is_fraud=self.is_fraud).filter(self.counted).sort("transaction_id")
         return hashlib.sha256(rows.write_csv().encode()).hexdigest()
 
 
-def judged_rows(workspace: Workspace, params: Params) -> EvaluationRows:
+def read_evaluation_rows(workspace: Workspace, params: Params) -> EvaluationRows:
     """Read the test split and the labels as known on the evaluation's label date.
 
     Raises
@@ -76,16 +76,16 @@ def judged_rows(workspace: Workspace, params: Params) -> EvaluationRows:
 
 
 def _boundaries(workspace: Workspace) -> splits.Boundaries:
-    return declared(workspace.boundaries, splits.Boundaries.from_dict)
+    return read_json(workspace.boundaries, splits.Boundaries.from_dict)
 
 
-def declared(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> Declared:
-    """Read what featurize wrote beside the features.
+def read_json(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> Declared:
+    """Read a JSON file that featurize wrote (catalogue, split).
 
     Raises
     ------
     DataError
-        It is missing or cannot be read.
+        The file is missing or cannot be read.
     """
     hint = "Run `fraud3000 featurize` first, with the same params."
     if not path.exists():
@@ -96,13 +96,13 @@ def declared(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> Dec
         raise DataError(f"{path}: cannot be read ({type(error).__name__}: {error})", hint=hint) from error
 
 
-def require_its_features(scorer: Scorer, workspace: Workspace) -> None:
-    """Refuse features that bear the names of the model's own and were declared or set otherwise."""
-    here, its_own = declared(workspace.catalogue, Catalogue.from_dict), scorer.catalogue
-    read = [feature for feature in its_own.features if feature.name in scorer.model.encoder.columns]
-    other = [feature.name for feature in read if feature.name in here.names and feature not in here.features]
+def require_same_features(scorer: Scorer, workspace: Workspace) -> None:
+    """Refuse a workspace whose features have the names of the model's but other definitions or settings."""
+    here, own = read_json(workspace.catalogue, Catalogue.from_dict), scorer.catalogue
+    used = [feature for feature in own.features if feature.name in scorer.model.encoder.columns]
+    other = [feature.name for feature in used if feature.name in here.names and feature not in here.features]
     settings = ("label_delay", "late_horizon", "zone", "precedence")
-    other += [name for name in settings if getattr(here, name) != getattr(its_own, name)]
+    other += [name for name in settings if getattr(here, name) != getattr(own, name)]
     if other:
         raise ScorerError(
             f"model {scorer.version} reads other features than those in {workspace.root}: they differ in "
@@ -112,7 +112,7 @@ def require_its_features(scorer: Scorer, workspace: Workspace) -> None:
 
 
 def label_date(params: Params, transactions: pl.DataFrame, ledger: pl.DataFrame) -> datetime | None:
-    """Give the day on which labels are read: as told, or just after all that is on record."""
+    """Return the time at which labels are read: that of the params, by default just after the last record."""
     if "ts" not in transactions.columns:
         return None
     stated = params.evaluate.label_date
@@ -124,15 +124,15 @@ def label_date(params: Params, transactions: pl.DataFrame, ledger: pl.DataFrame)
     return newest + timedelta(microseconds=1)
 
 
-def score(scorer: Scorer, judged: EvaluationRows) -> pl.DataFrame:
+def score(scorer: Scorer, rows: EvaluationRows) -> pl.DataFrame:
     """Score every test row, measured or not.
 
     Returns
     -------
     polars.DataFrame
-        The columns of `KEPT` that the data has, then score, threshold, alert, model_version, decision, is_fraud and evaluated.
+        The columns of `ROW_COLUMNS` that the data has, then score, threshold, alert, model_version, decision, is_fraud and evaluated.
     """
-    answers = scorer.answer(judged.test).select("score", "threshold", "alert", "model_version", "decision")
-    return judged.test.select(name for name in KEPT if name in judged.test.columns).with_columns(
-        answers, is_fraud=judged.is_fraud, evaluated=judged.counted
+    scored = scorer.decide(rows.test).select("score", "threshold", "alert", "model_version", "decision")
+    return rows.test.select(name for name in ROW_COLUMNS if name in rows.test.columns).with_columns(
+        scored, is_fraud=rows.is_fraud, evaluated=rows.counted
     )

@@ -1,17 +1,17 @@
-"""What an evaluation says on the terminal: the verdict, then every metric beside its best floor."""
+"""Summary of an evaluation on the terminal: what is caught, and every metric with its best baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fraud3000.metrics.catalogue import words
+from fraud3000.metrics.catalogue import display_name
 from fraud3000.report.verdict import FLOORS, best_floor
 from fraud3000.stages.shared.summary import Table
 
 
 def facts(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Say what is caught, at how many alerts, on which rows; a metrics.json in, labelled values out."""
+    """Return the facts of the summary from metrics.json: what is caught, with how many alerts, on which rows."""
     rows, excluded, removed = report["rows"], report["excluded"], report["compromised_cards"]
     share = f" ({report['prevalence']:.2%})" if rows else ""
     return {
@@ -29,13 +29,13 @@ def facts(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table(report: Mapping[str, Any]) -> Table:
-    """Lay out every metric with its interval, the best floor and what else there is to say."""
+    """Return a table of every metric with its interval, best baseline and notes."""
     rows = tuple(_row(name, metric, report) for name, metric in report["metrics"].items())
-    return Table("What the scores are worth", ("metric", "value", "95 % interval", "best floor", "note"), rows)
+    return Table("What the scores are worth", ("metric", "value", "95 % interval", "best baseline", "note"), rows)
 
 
 def warnings(report: Mapping[str, Any]) -> Iterator[str]:
-    """Say what the reader should not overlook."""
+    """Yield warnings about the test rows and the alerts."""
     if not report["rows"]:
         yield "no test row has a known label yet: set a later evaluate.label_date, or an earlier test split"
     elif not report["frauds"]:
@@ -48,21 +48,21 @@ def warnings(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _row(name: str, metric: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[str, ...]:
     if metric["value"] is None:
-        return words(name), "–", "", "", metric["reason"]
+        return display_name(name), "–", "", "", metric["reason"]
     interval = f"{_number(metric['low'])} – {_number(metric['high'])}" if metric["low"] is not None else ""
-    said = [f"by {metric['by']}" if "by" in metric else metric.get("reason", "")]
-    said += [f"ceiling {_number(metric['ceiling'])}"] if "ceiling" in metric else []
-    return words(name), _number(metric["value"]), interval, _floor(name, report), ", ".join(said)
+    notes = [f"by {metric['by']}" if "by" in metric else metric.get("reason", "")]
+    notes += [f"ceiling {_number(metric['ceiling'])}"] if "ceiling" in metric else []
+    return display_name(name), _number(metric["value"]), interval, _baseline(name, report), ", ".join(notes)
 
 
-def _floor(name: str, report: Mapping[str, Any]) -> str:
-    found = best_floor(report, name)
-    return f"{_number(found[1])} {FLOORS[found[0]]}" if found else ""
+def _baseline(name: str, report: Mapping[str, Any]) -> str:
+    best = best_floor(report, name)
+    return f"{_number(best[1])} {FLOORS[best[0]]}" if best else ""
 
 
 def _caught(report: Mapping[str, Any], where: str) -> str:
-    found = report["metrics"] if where == "metrics" else report["floors"]["largest_amount"]
-    recall, money = found["recall"], found["value_detection_rate"]
+    metrics = report["metrics"] if where == "metrics" else report["floors"]["largest_amount"]
+    recall, money = metrics["recall"], metrics["value_detection_rate"]
     if recall["value"] is None:
         return f"unknown: {recall['reason']}"
     return f"{_percent(recall)} of frauds" + (

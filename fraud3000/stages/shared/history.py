@@ -1,4 +1,4 @@
-"""Transactions before those to be scored, and whether they fit them."""
+"""Earlier transactions of rows to be scored, and checks that both fit together."""
 
 from __future__ import annotations
 
@@ -23,54 +23,54 @@ from fraud3000.schema import LEDGER
 from fraud3000.stages.shared.stream import Stream, TimeOrderedRows
 from fraud3000.stages.shared.workspace import Workspace, scan
 
-_PARTS = 64  # of the ids of history and input, each compared at a time
+_PARTS = 64  # partitions of ids, compared one at a time
 
 
 @dataclass(frozen=True)
 class History:
-    """Earlier transactions with what was recorded about them.
+    """Earlier transactions with their label records.
 
     Attributes
     ----------
     transactions
-        TRANSACTIONS, in order of time where there is time; None where there are none.
+        TRANSACTIONS, in order of time if the data has time; None if there are none.
     ledger
         LEDGER.
-    told
-        Where they come from.
+    source
+        Description of their source.
     warnings
-        What was found in its columns when it was read.
+        Warnings about their columns.
     """
 
     transactions: pl.LazyFrame | None
     ledger: pl.LazyFrame
-    told: str
+    source: str
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of_nothing(cls) -> History:
-        """No history at all."""
+    def empty(cls) -> History:
+        """Return an empty history."""
         return cls(None, pl.LazyFrame(schema=LEDGER), "none")
 
     @classmethod
-    def given(cls, taken: Intake, *, told: str) -> History:
-        """The history that the user names."""
+    def from_intake(cls, taken: Intake, *, source: str) -> History:
+        """Return the history read from the files that the user names."""
         warnings = tuple(f"history: {text}" for text in quality.column_warnings(taken.transactions, taken.lost))
-        return cls(taken.transactions, taken.ledger.rows, f"{told}, {taken.kept:,} rows", warnings)
+        return cls(taken.transactions, taken.ledger.rows, f"{source}, {taken.kept:,} rows", warnings)
 
     @classmethod
-    def of(cls, workspace: Workspace, folder: Path) -> History:
-        """The workspace's own, where prepare has run; put in order in a folder should it not be."""
+    def from_workspace(cls, workspace: Workspace, folder: Path) -> History:
+        """Return the workspace's transactions, if prepare has run; `folder` is for sorting them if necessary."""
         if not workspace.transactions.exists():
-            return cls.of_nothing()
+            return cls.empty()
         transactions = scan(workspace.transactions, made_by="prepare")
         rows = transactions.select(pl.len()).collect().item()
         ledger = scan(workspace.labels, made_by="prepare")
-        return cls(cls.in_time(transactions, rows, folder), ledger, f"{workspace.transactions}, {rows:,} rows")
+        return cls(cls.sort_by_time(transactions, rows, folder), ledger, f"{workspace.transactions}, {rows:,} rows")
 
     @staticmethod
-    def in_time(transactions: pl.LazyFrame, rows: int, folder: Path) -> pl.LazyFrame:
-        """Transactions in order of time, which those that prepare wrote already are."""
+    def sort_by_time(transactions: pl.LazyFrame, rows: int, folder: Path) -> pl.LazyFrame:
+        """Return transactions in order of time; those that prepare wrote are already sorted."""
         if "ts" not in transactions.collect_schema() or _sorted(transactions):
             return transactions
         ordered = Spill(folder / "history")
@@ -79,18 +79,18 @@ class History:
             ordered.add(piece)
         return ordered.rows
 
-    def joined_by(self, incoming: Intake, mapping: ColumnMapping, folder: Path) -> Stream:
-        """History and input as one stream and one ledger; an id that is in both counts once, as the input has it.
+    def join_input(self, incoming: Intake, mapping: ColumnMapping, folder: Path) -> Stream:
+        """Join history and input into one stream with one ledger; of an id in both, only the input's row counts.
 
         Parameters
         ----------
         folder
-            Where ids are kept while they are compared.
+            Folder for ids while they are compared.
 
         Raises
         ------
         DataError
-            Both have rows that arrived at the same place.
+            History and input have rows with the same `seq`.
         """
         ledger = pl.concat([part.select(*LEDGER) for part in (self.ledger, incoming.ledger.rows)])
         new = TimeOrderedRows(incoming.placed.rows, np.ones(incoming.kept, dtype=np.bool_))
@@ -108,20 +108,23 @@ class History:
         return stream
 
 
-def doubts(stream: Stream, mapping: ColumnMapping) -> tuple[str, ...]:
-    """What makes it doubtful that history and input speak of the same cards and rows."""
+def mismatch_warnings(stream: Stream, mapping: ColumnMapping) -> tuple[str, ...]:
+    """Return warnings that history and input may not belong together."""
     if stream.before is None:
         return ()
-    return (*_perhaps_twice(stream.before, stream.new, mapping), *_other_keys(stream.before.rows, stream.new.rows))
+    return (
+        *_possible_duplicates(stream.before, stream.new, mapping),
+        *_key_mismatch(stream.before.rows, stream.new.rows),
+    )
 
 
 def require_span(stream: Stream, catalogue: Catalogue) -> None:
-    """Refuse input whose first row lies less than the longest window after the first row of all.
+    """Refuse input with less history than the longest window.
 
     Raises
     ------
     DataError
-        Saying how much history there is and how much is needed.
+        Names the length of the history and the length needed.
     """
     if not catalogue.lookback or not stream.timed:
         return
@@ -136,9 +139,9 @@ def require_span(stream: Stream, catalogue: Catalogue) -> None:
 
 
 def in_both(before: pl.LazyFrame, rows: pl.LazyFrame, folder: Path) -> Iterator[pl.DataFrame]:
-    """Which rows of the history the input has too, found part by part of the ids.
+    """Yield the rows of the history that the input has too, one partition of ids at a time.
 
-    A row that came without a label from its own source is not labelled by coming again without one.
+    A row that had no label in the history stays unlabelled if the input has no label either.
 
     Parameters
     ----------
@@ -147,12 +150,12 @@ def in_both(before: pl.LazyFrame, rows: pl.LazyFrame, folder: Path) -> Iterator[
     rows
         TRANSACTIONS with `place`.
     folder
-        Where ids are kept.
+        Folder for ids.
 
     Yields
     ------
     polars.DataFrame
-        `row` in the history, `place` in the input, and whether the row is `still_silent`.
+        `row` (index in the history), `place` (index in the input), and `still_silent` (still without a label).
     """
     theirs = _numbered(before.select("transaction_id", "labelled"))
     mine = read_slices(rows.select("transaction_id", "place", silent=pl.col("is_fraud").is_null()))
@@ -170,7 +173,7 @@ def _numbered(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 def _matched(
     left: Iterable[pl.DataFrame], right: Iterable[pl.DataFrame], on: str, folder: Path
 ) -> Iterator[pl.DataFrame]:
-    """Join rows by a column, both sides dealt out by its hash so that memory holds one part of them."""
+    """Join rows by a column; both sides are partitioned by its hash so that one partition is in memory at a time."""
     sides = [PartitionedSpill(folder / name) for name in ("left", "right")]
     for side, pieces in zip(sides, (left, right), strict=True):
         for piece in pieces:
@@ -198,25 +201,23 @@ def _check_arrivals(stream: Stream, folder: Path) -> None:
     shared = pl.concat([pl.DataFrame(schema={"seq": pl.Int64}), *found])["seq"]
     if len(shared):
         raise DataError(
-            f"seq: {len(shared):,} rows of the history arrived at places that rows of the input have too, "
+            f"seq: {len(shared):,} rows of the history have the same number as rows of the input, "
             f"such as {shared.sort()[0]}",
-            hint="Number arrivals on from the history, or give the history that belongs to the input with --history.",
+            hint="Continue the numbers of the history, or give the history of this input with --history.",
         )
 
 
-def _perhaps_twice(before: TimeOrderedRows, new: TimeOrderedRows, mapping: ColumnMapping) -> tuple[str, ...]:
-    """Warn where the input may be in the history already, but has no ids to tell it by."""
+def _possible_duplicates(before: TimeOrderedRows, new: TimeOrderedRows, mapping: ColumnMapping) -> tuple[str, ...]:
+    """Warn if rows of the input may be in the history too, but have no ids to match them by."""
     if mapping.columns.transaction_id is not None or "ts" not in new.rows.collect_schema():
         return ()
     within = int(before.counts[before.before([new.at(0)])[0] :].sum())
-    text = (
-        f"The rows have no ids, and {within:,} rows of the history lie in their time: any that are in both count twice."
-    )
+    text = f"The rows have no ids, and {within:,} rows of the history are in their time span: rows in both count twice."
     return (text,) if within else ()
 
 
-def _other_keys(before: pl.LazyFrame, new: pl.LazyFrame) -> tuple[str, ...]:
-    """Warn where no card of the input can be found in the history, since another key hashed its number."""
+def _key_mismatch(before: pl.LazyFrame, new: pl.LazyFrame) -> tuple[str, ...]:
+    """Warn if the card numbers of input and history were hashed with different keys, so that no card matches."""
     if any("card_id" not in rows.collect_schema() for rows in (before, new)):
         return ()
     distinct = pl.col("card_id").unique()

@@ -1,4 +1,4 @@
-"""What serving needs of the registry, as files: which version an alias means, and the history of its moves."""
+"""Export aliases and promotion history to files, so that serving does not need the registry."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fraud3000.registry import CHALLENGER, CHAMPION
 from fraud3000.stages.shared.workspace import Workspace
 
 _FIELDS = ("alias", "version", "bundle_sha256")
-_AGAIN = "Run `fraud3000 promote` again, or copy the whole models folder."
+_EXPORT_HINT = "Run `fraud3000 promote` again, or copy the whole models folder."
 
 
-def pointer(alias: str, version: str, folder: Path) -> str:
-    """The file that says which version an alias means, with the hash of its bundle; signed if a signing key is set."""
+def pointer_text(alias: str, version: str, folder: Path) -> str:
+    """Return the pointer file of an alias: its version, and the hash of the bundle; signed if a signing key is set."""
     content = {"alias": alias, "version": version, "bundle_sha256": bundle.fingerprint(folder)}
     keys = signing.keys_from(os.environ)
     signed = {} if keys is None else {"signature": keys.sign(content)}
@@ -30,26 +30,26 @@ def pointer(alias: str, version: str, folder: Path) -> str:
 
 
 def require_usable(version: str, folder: Path, names: RegistryParams) -> None:
-    """Refuse to export a bundle that is not the registered one, or that serving would refuse.
+    """Check that a bundle is the registered one, and that serving can load it.
 
     Parameters
     ----------
     names
-        Of the registry.
+        Names of the registry.
 
     Raises
     ------
     ScorerError
-        Saying what is wrong with it.
+        The bundle differs from the registered one, or fails its self-test.
     UnavailableError
         The registry cannot be reached.
     """
     registry.require_registered(version, folder, names)
-    Scorer.load(folder, version=version).require_same()
+    Scorer.load(folder, version=version).self_test()
 
 
-def export(workspace: Workspace, standing: AliasState, alias: str, folder: Path) -> None:
-    """Write an alias's pointer and the history as the registry has it, both or neither.
+def export(workspace: Workspace, state: AliasState, alias: str, folder: Path) -> None:
+    """Write an alias's pointer file and the registry's history, atomically.
 
     Parameters
     ----------
@@ -59,55 +59,55 @@ def export(workspace: Workspace, standing: AliasState, alias: str, folder: Path)
     Raises
     ------
     CheckFailed
-        The history that stands there is not the beginning of the registry's.
+        The workspace's history is not a prefix of the registry's.
     UnavailableError
         The files cannot be written.
     """
-    require_same_history(workspace, standing)
-    with atomic_write.atomic_outputs(workspace.pointer(alias), workspace.promotions) as (told, history):
-        told.write_text(pointer(alias, standing.aliases[alias], folder), encoding="utf-8")
-        history.write_text("".join(f"{entry.line}\n" for entry in standing.history), encoding="utf-8")
+    require_same_history(workspace, state)
+    with atomic_write.atomic_outputs(workspace.pointer(alias), workspace.promotions) as (pointer, history):
+        pointer.write_text(pointer_text(alias, state.aliases[alias], folder), encoding="utf-8")
+        history.write_text("".join(f"{entry.line}\n" for entry in state.history), encoding="utf-8")
 
 
-def agrees(workspace: Workspace, standing: AliasState, alias: str, folder: Path) -> bool:
-    """Tell whether the files say what the registry says; they do not where another machine moved the alias."""
-    told, history = workspace.pointer(alias), workspace.promotions
-    if not (told.is_file() and history.is_file()):
+def matches_registry(workspace: Workspace, state: AliasState, alias: str, folder: Path) -> bool:
+    """Return whether the files agree with the registry; they differ if another machine moved the alias."""
+    pointer, history = workspace.pointer(alias), workspace.promotions
+    if not (pointer.is_file() and history.is_file()):
         return False
     lines = history.read_text(encoding="utf-8").splitlines()
-    same = lines == [entry.line for entry in standing.history]
-    return same and told.read_text(encoding="utf-8") == pointer(alias, standing.aliases[alias], folder)
+    same = lines == [entry.line for entry in state.history]
+    return same and pointer.read_text(encoding="utf-8") == pointer_text(alias, state.aliases[alias], folder)
 
 
-def require_same_history(workspace: Workspace, standing: AliasState) -> None:
-    """Refuse to go on where the workspace's history and the registry's do not agree.
+def require_same_history(workspace: Workspace, state: AliasState) -> None:
+    """Check that the workspace's history is a prefix of the registry's.
 
     Raises
     ------
     CheckFailed
-        An entry differs, or the workspace has one that the registry lacks.
+        An entry differs, or the registry lacks an entry of the workspace.
     """
     path = workspace.promotions
     if not path.exists():
         return
     here = history(path.read_text(encoding="utf-8").splitlines(), thing=str(path))
-    if here != standing.history[: len(here)]:
+    if here != state.history[: len(here)]:
         raise CheckFailed(
-            f"{path}: not the history that the registry has; neither is changed any more",
-            hint="Find out which was changed. Move the file away to have it written anew from the registry.",
+            f"{path}: differs from the promotion history in the registry; nothing was changed",
+            hint="Find out which of the two was changed. Move the file away to write it again from the registry.",
         )
 
 
-def exported(workspace: Workspace, alias: str) -> tuple[str, Path] | None:
-    """Find the version and the bundle of an alias without the registry; None where it was not exported.
+def exported_model(workspace: Workspace, alias: str) -> tuple[str, Path] | None:
+    """Return the version and bundle folder of an alias from its pointer file; None if it was not exported.
 
     Raises
     ------
     ScorerError
-        The pointer cannot be read, has no valid signature while a signing key is set, or the bundle is not the one it means.
+        The pointer cannot be read, has no valid signature while a signing key is set, or the bundle is not the one it names.
     """
     path = workspace.pointer(alias)
-    return _verified(workspace, alias, _read(path)) if path.exists() else None
+    return _verify(workspace, alias, _read(path)) if path.exists() else None
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -115,17 +115,19 @@ def _read(path: Path) -> dict[str, str]:
         content = strict_json.decode(path.read_bytes())
         return {name: str(content[name]) for name in _FIELDS} | {"signature": str(content.get("signature", ""))}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ScorerError(f"{path}: cannot be read ({type(error).__name__}: {error})", hint=_AGAIN) from error
+        raise ScorerError(f"{path}: cannot be read ({type(error).__name__}: {error})", hint=_EXPORT_HINT) from error
 
 
-def _verified(workspace: Workspace, alias: str, content: dict[str, str]) -> tuple[str, Path]:
+def _verify(workspace: Workspace, alias: str, content: dict[str, str]) -> tuple[str, Path]:
     path, version = workspace.pointer(alias), content["version"]
     folder = workspace.bundle(version)
     _require_signature(path, content)
     if content["alias"] != alias or not version.isdecimal():
-        raise ScorerError(f"{path}: says that {content['alias'][:40]!r} is version {version[:40]!r}", hint=_AGAIN)
+        raise ScorerError(
+            f"{path}: names alias {content['alias'][:40]!r} and version {version[:40]!r}", hint=_EXPORT_HINT
+        )
     if bundle.fingerprint(folder) != content["bundle_sha256"]:
-        raise ScorerError(f"{folder}: not the bundle that {path} means", hint=_AGAIN)
+        raise ScorerError(f"{folder}: not the bundle that {path} names", hint=_EXPORT_HINT)
     return version, folder
 
 
@@ -134,12 +136,12 @@ def _require_signature(path: Path, content: dict[str, str]) -> None:
     keys = signing.keys_from(os.environ)
     if keys is None or keys.accepts(content["signature"], {name: content[name] for name in _FIELDS}):
         return
-    problem = "its signature is not by the key in" if content["signature"] else "not signed, and there is a key in"
+    problem = "its signature was not made by the key in" if content["signature"] else "not signed, and a key is set in"
     stage = "staging" if content["alias"] == CHALLENGER else "production"
     raise ScorerError(
         f"{path}: {problem} {signing.VARIABLE}",
         hint=f"If it is genuine, `fraud3000 promote --stage {stage} --version {content['version'][:9]}` under that key "
-        f"signs it anew; while the key is rotated, set {signing.OLD_VARIABLE} to the one before.",
+        f"signs it again; during key rotation, set {signing.OLD_VARIABLE} to the previous key.",
     )
 
 
@@ -149,14 +151,14 @@ def load(model: str = "champion", *, workspace: str | Path = "data") -> Scorer:
     Parameters
     ----------
     model
-        ``champion``, ``challenger`` or a version whose bundle lies there.
+        ``champion``, ``challenger`` or a version whose bundle is in the workspace.
     workspace
         The folder of all outputs.
 
     Raises
     ------
     ScorerError
-        There is none, or its bundle cannot be trusted.
+        There is no such model, or its bundle failed verification.
 
     Examples
     --------
@@ -165,28 +167,28 @@ def load(model: str = "champion", *, workspace: str | Path = "data") -> Scorer:
     fraud3000.errors.ScorerError: nowhere/models: no challenger there
     Hint: Run `fraud3000 train`, and `fraud3000 promote` for a champion, or name another workspace.
     """
-    place = Workspace(Path(workspace))
-    found = _of_version(place, model) if model.isdecimal() else exported(place, model)
-    if found is None:
+    files = Workspace(Path(workspace))
+    located = _bundle_of_version(files, model) if model.isdecimal() else exported_model(files, model)
+    if located is None:
         raise ScorerError(
-            f"{place.models}: no {model} there",
+            f"{files.models}: no {model} there",
             hint="Run `fraud3000 train`, and `fraud3000 promote` for a champion, or name another workspace.",
         )
-    version, folder = found
+    version, folder = located
     return Scorer.load(folder, version=version)
 
 
-def _of_version(workspace: Workspace, version: str) -> tuple[str, Path]:
-    """Find the bundle of a version, which must be the one of each alias that means this version."""
-    meant = []
+def _bundle_of_version(workspace: Workspace, version: str) -> tuple[str, Path]:
+    """Return the bundle of a version; verify it against each alias that points to this version."""
+    verified = []
     for alias in (CHAMPION, CHALLENGER):
         path = workspace.pointer(alias)
         content = _read(path) if path.exists() else {}
         if content.get("version") == version:
-            meant.append(_verified(workspace, alias, content))
-    if not meant and signing.keys_from(os.environ) is not None:
+            verified.append(_verify(workspace, alias, content))
+    if not verified and signing.keys_from(os.environ) is not None:
         raise ScorerError(
-            f"{workspace.bundle(version)}: no champion or challenger, so nothing signs it, and there is a key in "
+            f"{workspace.bundle(version)}: not signed because no alias points to it, and a key is set in "
             f"{signing.VARIABLE}",
             hint=f"`fraud3000 promote --stage staging --version {version}` exports and signs it.",
         )

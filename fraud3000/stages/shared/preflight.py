@@ -1,4 +1,4 @@
-"""Params that later stages cannot work with on the data at hand, reported before any feature is computed."""
+"""Check params of later stages against the data before any feature is computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fraud3000.params import Params
 
 
 def require_policy(columns: Mapping[str, object], params: Params) -> None:
-    """Refuse a policy that the data cannot have.
+    """Refuse a policy that is impossible for the data.
 
     Raises
     ------
@@ -24,21 +24,23 @@ def require_policy(columns: Mapping[str, object], params: Params) -> None:
 
 
 def require_learner(params: Params, features: Catalogue) -> None:
-    """Refuse params of `train` that no estimator takes, or that name features that there are not.
+    """Refuse invalid estimator params of `train`, and monotone constraints on unknown features.
 
     Raises
     ------
     ParamsError
         As `train` itself would raise.
     """
-    from fraud3000.models.training import estimators  # loads scikit-learn, which a faulty policy need not wait for
+    from fraud3000.models.training import (
+        estimators,
+    )  # slow import (scikit-learn); errors of the policy are reported first
 
     estimators.check(params.train)
-    estimators.check_monotone(params.train.monotone, {one.name: one.kind for one in features.features})
+    estimators.check_monotone(params.train.monotone, {feature.name: feature.kind for feature in features.features})
 
 
 def warnings(params: Params, schema: Mapping[str, pl.DataType]) -> Iterator[str]:
-    """Say what `featurize` will refuse although the transactions are fine."""
+    """Yield warnings about params that `featurize` will refuse for this data."""
     try:
         require_policy(schema, params)
     except FraudError as error:

@@ -1,4 +1,4 @@
-"""Progress of long work, on stderr and only where somebody watches."""
+"""Progress display on stderr, only if it is a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Step = TypeVar("Step")
 
 
 def track(blocks: Iterable[pl.DataFrame], doing: str, *, rows: int) -> Iterator[pl.DataFrame]:
-    """Hand out blocks of rows one by one and show how many rows are done."""
+    """Yield blocks of rows and show how many rows are done."""
     if not sys.stderr.isatty():
         yield from blocks
         return
@@ -28,24 +28,24 @@ def track(blocks: Iterable[pl.DataFrame], doing: str, *, rows: int) -> Iterator[
 
 
 @contextmanager
-def doing(what: str) -> Iterator[None]:
-    """Say what takes its time while it does."""
+def show_status(text: str) -> Iterator[None]:
+    """Show a status text while the block runs."""
     if not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(what):
+    with Console(stderr=True).status(text):
         yield
 
 
-def steps(all_of_them: Sequence[Step], doing: str) -> Iterator[Step]:
-    """Hand out steps one by one and show how many are done."""
+def steps(items: Sequence[Step], doing: str) -> Iterator[Step]:
+    """Yield items and show how many are done."""
     if not sys.stderr.isatty():
-        yield from all_of_them
+        yield from items
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        yield from progress.track(all_of_them, description=doing)
+        yield from progress.track(items, description=doing)

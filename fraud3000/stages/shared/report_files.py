@@ -1,4 +1,4 @@
-"""An evaluation's report, plots and model card: gathered, told, written."""
+"""Create the report, plots and model card of an evaluation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fraud3000.errors import DataError
 from fraud3000.features.spec.kinds import Column
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.inference.scorer import Scorer
-from fraud3000.models.training.importance import permutation
-from fraud3000.models.training.training_rows import LATER, usable
+from fraud3000.models.training.importance import permutation_importance
+from fraud3000.models.training.training_rows import LATER, select_rows
 from fraud3000.params import Params
 from fraud3000.report import html_page, model_card, weekly
 from fraud3000.report.evidence import Evidence
@@ -27,7 +27,7 @@ from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
 @dataclass(frozen=True, eq=False)
 class ReportTexts:
-    """What there is to write, and what the registry shows of the version."""
+    """Contents of the report, the model card and the version's description in the registry."""
 
     page: str
     card: str
@@ -36,11 +36,11 @@ class ReportTexts:
 
     @property
     def artifacts(self) -> dict[str, str]:
-        """The files that the registry keeps too."""
+        """Files that are also stored in the registry."""
         return {"reports/report.html": self.page, "reports/model-card.md": self.card}
 
     def write(self, report: Path, plots: Path, own_card: Path, bundle_card: Path) -> None:
-        """Write the page, the model card twice, and of each picture SVG, PNG and the numbers as CSV."""
+        """Write the report, both copies of the model card, and each plot as SVG, PNG and CSV."""
         report.write_text(self.page, encoding="utf-8")
         for path in (own_card, bundle_card):
             path.write_text(self.card, encoding="utf-8")
@@ -53,51 +53,53 @@ class ReportTexts:
                 section.data.write_csv(plots / f"{section.name}.csv")
 
 
-def places(workspace: Workspace, version: str) -> tuple[Path, Path, Path, Path]:
-    """Say where `ReportTexts.write` puts its files in the end."""
+def output_paths(workspace: Workspace, version: str) -> tuple[Path, Path, Path, Path]:
+    """Return the final paths of the files that `ReportTexts.write` writes."""
     return workspace.report, workspace.plots, workspace.card, workspace.bundle_card(version)
 
 
-def gather(
+def collect_evidence(
     workspace: Workspace,
     params: Params,
     scorer: Scorer,
-    judged: EvaluationRows,
+    rows: EvaluationRows,
     scored: pl.DataFrame,
     metrics: Mapping[str, Any],
 ) -> Evidence:
-    """Bring together what the report is made from; the importance of features is measured here."""
-    counted = judged.counted
-    labels, score = judged.is_fraud.filter(counted).to_numpy(), scored["score"].filter(counted).to_numpy()
+    """Collect the data of the report; measures the importance of features."""
+    counted = rows.counted
+    labels, score = rows.is_fraud.filter(counted).to_numpy(), scored["score"].filter(counted).to_numpy()
     features = scorer.catalogue.features
-    passed = [one.column for one in features if isinstance(one, Column) and one.categorical]
+    categorical = [f.column for f in features if isinstance(f, Column) and f.categorical]
     return Evidence(
         metrics=metrics,
-        scored=scored.with_columns(judged.test[name] for name in passed if name in judged.test.columns),
-        importance=permutation(scorer.model, judged.test.filter(counted), labels, score, seed=params.evaluate.seed),
+        scored=scored.with_columns(rows.test[name] for name in categorical if name in rows.test.columns),
+        importance=permutation_importance(
+            scorer.model, rows.test.filter(counted), labels, score, seed=params.evaluate.seed
+        ),
         scorer=scorer,
         params=params,
-        boundaries=judged.boundaries,
+        boundaries=rows.boundaries,
         split_rows=_counts(workspace.features, "split", made_by="featurize"),
         refused=_counts(workspace.quarantine, "reason", made_by="prepare"),
         backtest=_backtest(workspace, scorer),
-        reported_later=_reported_later(workspace, scorer, judged.boundaries),
+        reported_later=_reported_later(workspace, scorer, rows.boundaries),
     )
 
 
 def _reported_later(workspace: Workspace, scorer: Scorer, boundaries: Boundaries) -> int:
-    """Count the training rows that turned out to be fraud; none where the model learned from other rows than the split's."""
+    """Count training rows reported as fraud after training; 0 if the model was not trained on this split."""
     if boundaries.as_of is None or scorer.facts.get("as_of") != boundaries.as_of.isoformat():
         return 0
     with readable(workspace.split("train"), made_by="featurize"):
         rows = scan(workspace.split("train"), made_by="featurize")
         train = rows.select("transaction_id", "ts", "status", "labelled", "history_days").collect()
     ledger = read(workspace.labels, made_by="prepare")
-    return usable(train, ledger, scorer.catalogue, boundaries, burn_in=True).counts[LATER]
+    return select_rows(train, ledger, scorer.catalogue, boundaries, burn_in=True).counts[LATER]
 
 
 def _backtest(workspace: Workspace, scorer: Scorer) -> Mapping[str, Any] | str | None:
-    """Read the last backtest, if it was of the recipe that made this model."""
+    """Read the last backtest if it used this model's recipe; otherwise return how the recipes differ."""
     path = workspace.backtest / "metrics.json"
     if not path.is_file():
         return None
@@ -109,7 +111,7 @@ def _backtest(workspace: Workspace, scorer: Scorer) -> Mapping[str, Any] | str |
 
 
 def _counts(path: Path, column: str, *, made_by: str) -> dict[str, int]:
-    """Count the values of a column, in the order in which they come; nothing where there is no such file."""
+    """Count the values of a column, in order of appearance; empty if the file does not exist."""
     if not path.is_file():
         return {}
     with readable(path, made_by=made_by):
@@ -117,9 +119,9 @@ def _counts(path: Path, column: str, *, made_by: str) -> dict[str, int]:
     return dict(counted.iter_rows())
 
 
-def tell(evidence: Evidence) -> ReportTexts:
-    """Make the page and the card."""
-    told = sections(evidence)
+def render(evidence: Evidence) -> ReportTexts:
+    """Render the report and the model card."""
+    parts = sections(evidence)
     return ReportTexts(
-        html_page.page(evidence, told), model_card.card(evidence, told), told, model_card.summary(evidence)
+        html_page.page(evidence, parts), model_card.card(evidence, parts), parts, model_card.summary(evidence)
     )

@@ -21,7 +21,7 @@ from fraud3000.stages.shared.workspace import Workspace
 
 def service_folder(params: Params) -> Path:
     """Return the service's data folder."""
-    return Path(params.serve.store or Workspace.of(params).root / "service")
+    return Path(params.serve.store or Workspace.from_params(params).root / "service")
 
 
 def open_journal(params: Params) -> SqliteJournal:

@@ -1,4 +1,4 @@
-"""History and input as one stream of transactions, read one span of time after the other."""
+"""Merge history and input into one stream of transactions, read one span of time at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FOREVER = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class TimeOrderedRows:
-    """Rows on disk in order of time, of which some may not count.
+    """Rows on disk in order of time, with a mask of the rows that count.
 
     Attributes
     ----------
@@ -37,54 +37,54 @@ class TimeOrderedRows:
     counts: Bools
 
     def at(self, row: int) -> int:
-        """A row's event time in microseconds."""
+        """Return a row's event time in microseconds."""
         return int(_epoch(self.rows.slice(row, 1).select("ts").collect())[0])
 
     @property
     def first(self) -> int | None:
-        """The time of the first row that counts, in microseconds."""
+        """Time of the first row that counts, in microseconds."""
         return self.at(int(self.counts.argmax())) if self.counts.any() else None
 
     def every(self, size: int) -> list[int]:
-        """The times of so many rows, evenly spread."""
+        """Return the time of every `size`-th row, in microseconds."""
         return [self.at(row) for row in range(0, len(self.counts), size)]
 
-    def before(self, moments: Sequence[int]) -> Ints:
-        """How many rows lie before each of some moments, in microseconds."""
-        found = np.zeros(len(moments), dtype=np.int64)
+    def before(self, times: Sequence[int]) -> Ints:
+        """Return the number of rows before each of some times, in microseconds."""
+        counts = np.zeros(len(times), dtype=np.int64)
         for piece in read_slices(self.rows.select("ts")):
-            found += np.searchsorted(_epoch(piece), moments)
-        return found
+            counts += np.searchsorted(_epoch(piece), times)
+        return counts
 
     def column(self, name: str) -> Iterator[pl.DataFrame]:
-        """A column of the rows that count, piece by piece."""
+        """Yield a column of the rows that count, in pieces."""
         start = 0
         for piece in read_slices(self.rows.select(name)):
             yield piece.filter(pl.Series(self.counts[start : start + piece.height]))
             start += piece.height
 
     def between(self, first: int, last: int) -> pl.DataFrame:
-        """The rows that count, of those that stand at [first, last)."""
+        """Return the rows that count among rows first to last (exclusive)."""
         rows = self.rows.slice(first, last - first).collect()
         return rows.filter(pl.Series(self.counts[first:last]))
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Transactions before those to be scored, and these, with what was recorded about both.
+    """Earlier transactions and those to be scored, with the label records of both.
 
     Attributes
     ----------
     before
-        The history's rows; those whose id the input has too do not count.
+        Rows of the history; rows whose id is also in the input do not count.
     new
-        The input's rows, with `place`; all of them count.
+        Rows of the input, with `place` (index in the input); all of them count.
     unlabelled
-        By place: the row stays without a label, as it came before.
+        By index in the input: whether the row stays without a label, as in the history.
     ledger
-        LEDGER of both.
+        LEDGER of history and input.
     numbered
-        Whether seq is the recorded order of arrival; else it follows from ts and id.
+        Whether seq is the recorded order of arrival; otherwise it is derived from ts and id.
     """
 
     before: TimeOrderedRows | None
@@ -100,20 +100,20 @@ class Stream:
 
     @cached_property
     def first(self) -> int:
-        """When the input begins, in microseconds."""
+        """Time of the first row of the input, in microseconds."""
         return self.new.at(0)
 
     @property
     def earliest(self) -> int:
-        """When history or input begins, in microseconds."""
+        """Time of the first row of history and input, in microseconds."""
         first = self.before.first if self.before is not None else None
         return self.first if first is None else min(first, self.first)
 
     def slices(self, catalogue: Catalogue, size: int) -> Iterator[pl.DataFrame]:
-        """The input's rows, and as much of the history as their features depend on, in order of time.
+        """Yield the rows of the input, and the history that their features depend on, in order of time.
 
-        A window looks no further back than the catalogue's span. Where arrival is recorded, a row is
-        also too late by events that lie after it, so that all later ones are there too.
+        A window goes back no further than the catalogue's span. If arrival is recorded, lateness of a row
+        also depends on events after it, so all later rows are included too.
 
         Yields
         ------
@@ -121,22 +121,22 @@ class Stream:
             TRANSACTIONS with `place`, which is null for rows of the history; about `size` rows of either.
         """
         if not self.timed:
-            yield from (self._labelled(rows) for rows in read_slices(self.new.rows, size))
+            yield from (self._with_label_flags(rows) for rows in read_slices(self.new.rows, size))
             return
         parts = [part for part in (self.before, self.new) if part is not None]
         since, until = self._reach(catalogue)
-        inside = {moment for part in parts for moment in part.every(size) if since < moment < until}
-        moments = [since, *sorted(inside), until]
-        spans = [pairwise(part.before(moments).tolist()) for part in parts]
+        inside = {time for part in parts for time in part.every(size) if since < time < until}
+        times = [since, *sorted(inside), until]
+        spans = [pairwise(part.before(times).tolist()) for part in parts]
         number = 0
         for ends in zip(*spans, strict=True):
             read = [part.between(*end) for part, end in zip(parts, ends, strict=True)]
-            rows = self._together(read, number)
+            rows = self._merge(read, number)
             number += rows.height
             yield rows
 
     def height(self, catalogue: Catalogue) -> int:
-        """How many rows `slices` gives."""
+        """Return the number of rows that `slices` yields."""
         if not self.timed or self.before is None:
             return len(self.new.counts)
         first, last = self.before.before(self._reach(catalogue))
@@ -146,22 +146,22 @@ class Stream:
         ends = _FOREVER if self.numbered else self.new.at(len(self.new.counts) - 1) + 1
         return self.first - catalogue.retention * _SECOND, ends
 
-    def _together(self, read: Sequence[pl.DataFrame], number: int) -> pl.DataFrame:
-        """Rows of history and input, numbered on by time and id where arrival is not recorded."""
+    def _merge(self, read: Sequence[pl.DataFrame], number: int) -> pl.DataFrame:
+        """Combine rows of history and input; number them by time and id if arrival is not recorded."""
         *before, new = read
-        rows = self._labelled(new)
+        rows = self._with_label_flags(new)
         if not before:
             return rows
         shared = [name for name in rows.columns if name in before[0].columns]
-        together = pl.concat([before[0].select(shared), rows], how="diagonal")
+        merged = pl.concat([before[0].select(shared), rows], how="diagonal")
         if self.numbered:
-            return together
-        place = pl.int_range(number, number + together.height, dtype=pl.Int64)
-        return together.sort("ts", "transaction_id").with_columns(seq=place)
+            return merged
+        numbers = pl.int_range(number, number + merged.height, dtype=pl.Int64)
+        return merged.sort("ts", "transaction_id").with_columns(seq=numbers)
 
-    def _labelled(self, rows: pl.DataFrame) -> pl.DataFrame:
-        stay = pl.Series(self.unlabelled[rows["place"].to_numpy()])
-        return rows.with_columns(labelled=pl.col("labelled") & ~stay)
+    def _with_label_flags(self, rows: pl.DataFrame) -> pl.DataFrame:
+        unlabelled = pl.Series(self.unlabelled[rows["place"].to_numpy()])
+        return rows.with_columns(labelled=pl.col("labelled") & ~unlabelled)
 
 
 def _epoch(rows: pl.DataFrame) -> Ints:

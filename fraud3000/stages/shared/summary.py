@@ -1,4 +1,4 @@
-"""What a stage has to say when it is done."""
+"""Summary of a stage: facts, tables, output paths, warnings, next step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table; numbers are formatted by the stage, since it knows their units."""
+    """A titled table; the stage formats numbers because it knows their units."""
 
     title: str
     columns: tuple[str, ...]
@@ -24,15 +24,15 @@ class Summary:
     facts
         Label to value, in the order to print; values are JSON-ready.
     outputs
-        Name to path of what was written.
+        Path of each written output, by name.
     warnings
         Sentences the reader should act on.
     next_step
         One line: the command to run next.
     refused
-        Why a check said no; the command then ends with exit code 6.
+        Why a check failed; the command then exits with code 6.
     last_line
-        For scripts: the last line of what is printed.
+        Last line of the output, for scripts.
     """
 
     command: str
@@ -45,7 +45,7 @@ class Summary:
     last_line: str | None = None
 
     def then(self, later: Summary) -> Summary:
-        """Tell two stages that one command ran as one: what comes later adds to what came before."""
+        """Merge with the summary of a later stage of the same command."""
         return replace(
             later,
             command=self.command,

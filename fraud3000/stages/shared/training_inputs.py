@@ -1,7 +1,7 @@
-"""What a training reads: rows with the labels known on the day, and where the data was cut.
+"""Read the inputs of a training: rows with labels as known on the cut-off date, catalogue and split boundaries.
 
-All of it is as it was on that day, so what comes in later, be it label records or transactions, changes neither the rows nor
-their fingerprint, and the same training gives the same bundle.
+Later label records and transactions change neither the rows nor their fingerprint, so repeating a training gives the same
+bundle.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from fraud3000.errors import ParamsError
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels import splits
 from fraud3000.labels.splits import Boundaries
-from fraud3000.models.training.training_rows import TrainingRows, usable
+from fraud3000.models.training.training_rows import TrainingRows, select_rows
 from fraud3000.params import Params, Span
-from fraud3000.stages.shared.evaluation_rows import declared, label_date
+from fraud3000.stages.shared.evaluation_rows import label_date, read_json
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
 _NOT_LEARNED = {"seq", "split", "history_days", "labelled"}
-"""Columns of which nothing is learned; later rows may change them."""
+"""Columns that are not model inputs; later rows may change them."""
 
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """The rows of a training.
+    """Rows, catalogue and boundaries of a training.
 
     Attributes
     ----------
     fingerprint
-        SHA-256 over the rows with their labels as known on the day, the catalogue and the spans: what else is in the
-        files does not matter.
+        SHA-256 over the rows with their labels as known on the cut-off date, the catalogue and the spans; other
+        content of the files does not matter.
     """
 
     train: TrainingRows
@@ -44,7 +44,7 @@ class TrainingInputs:
     fingerprint: str
 
 
-def of_split(workspace: Workspace) -> TrainingInputs:
+def from_split(workspace: Workspace) -> TrainingInputs:
     """Read the train and validation splits.
 
     Raises
@@ -52,28 +52,28 @@ def of_split(workspace: Workspace) -> TrainingInputs:
     DataError
         A file of prepare or featurize is missing or cannot be read.
     """
-    boundaries = declared(workspace.boundaries, Boundaries.from_dict)
+    boundaries = read_json(workspace.boundaries, Boundaries.from_dict)
     split = {name: read(workspace.split(name), made_by="featurize") for name in ("train", "valid")}
     return _inputs(workspace, boundaries, split)
 
 
-def up_to_now(workspace: Workspace, params: Params) -> TrainingInputs:
-    """Read all rows whose label is known today, cut as `splits.final` says.
+def from_known_labels(workspace: Workspace, params: Params) -> TrainingInputs:
+    """Read all rows whose label is known today, split by `splits.final`.
 
     Raises
     ------
     DataError
         A file of prepare or featurize is missing or cannot be read.
     ParamsError
-        The data has no time, or nothing in it is newer than the split's training.
+        The data has no time, or no row is newer than the split's training rows.
     """
-    split = declared(workspace.boundaries, Boundaries.from_dict)
+    split = read_json(workspace.boundaries, Boundaries.from_dict)
     ledger = read(workspace.labels, made_by="prepare")
     at = label_date(params, read(workspace.transactions, made_by="prepare"), ledger)
     if at is None:
         raise ParamsError(
-            "train --final: the data has no time, so none of its rows is newer than others",
-            hint="Promote the version that was judged; map a time under prepare.mapping.columns.ts to refit it later.",
+            "train --final: the data has no time, so there are no newer rows to train on",
+            hint="Promote the version that was evaluated; map a time under prepare.mapping.columns.ts to refit it later.",
         )
     boundaries = splits.final_boundaries(split, at, params.prepare.label_delay)
     spans = {"train": boundaries.train, "valid": boundaries.valid}
@@ -83,9 +83,9 @@ def up_to_now(workspace: Workspace, params: Params) -> TrainingInputs:
 
 def _inputs(workspace: Workspace, boundaries: Boundaries, split: dict[str, pl.DataFrame]) -> TrainingInputs:
     ledger = read(workspace.labels, made_by="prepare")
-    catalogue = declared(workspace.catalogue, Catalogue.from_dict)
-    train = usable(split["train"], ledger, catalogue, boundaries, burn_in=True)
-    valid = usable(split["valid"], ledger, catalogue, boundaries, burn_in=False)
+    catalogue = read_json(workspace.catalogue, Catalogue.from_dict)
+    train = select_rows(split["train"], ledger, catalogue, boundaries, burn_in=True)
+    valid = select_rows(split["valid"], ledger, catalogue, boundaries, burn_in=False)
     return TrainingInputs(train, valid, catalogue, boundaries, _fingerprint(train, valid, catalogue, boundaries))
 
 
@@ -96,7 +96,7 @@ def _within(workspace: Workspace, span: Span) -> pl.DataFrame:
 
 
 def _fingerprint(train: TrainingRows, valid: TrainingRows, catalogue: Catalogue, boundaries: Boundaries) -> str:
-    spans = {name: told for name, told in boundaries.to_dict().items() if name != "test"}
+    spans = {name: span for name, span in boundaries.to_dict().items() if name != "test"}
     digest = hashlib.sha256(json.dumps({"catalogue": catalogue.hash, **spans}, sort_keys=True).encode())
     for rows in (train, valid):
         learned = [name for name in rows.featured.columns if name not in _NOT_LEARNED]
@@ -107,7 +107,7 @@ def _fingerprint(train: TrainingRows, valid: TrainingRows, catalogue: Catalogue,
 
 
 def _content(column: pl.Series) -> Iterator[bytes]:
-    """A column's name, its values and where it has none, whatever way it is held."""
+    """Yield a column's name, type, nulls and values as bytes, independent of its memory layout."""
     yield f"{column.name} {column.dtype} {len(column)}\n".encode()
     yield column.is_null().to_numpy().tobytes()
     if column.dtype == pl.String:

@@ -1,4 +1,4 @@
-"""Where the files of one data set lie."""
+"""Paths of the files of one workspace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Workspace:
     root: Path
 
     @classmethod
-    def of(cls, params: Params) -> Workspace:
+    def from_params(cls, params: Params) -> Workspace:
         return cls(Path(params.workspace))
 
     @property
@@ -44,7 +44,7 @@ class Workspace:
 
     @property
     def refused_labels(self) -> Path:
-        """What `labels import` refused last."""
+        """Rows that the last `labels import` rejected."""
         return self.root / "interim" / "labels.rejected.parquet"
 
     @property
@@ -64,17 +64,17 @@ class Workspace:
 
     @property
     def trained(self) -> Path:
-        """What the last training made, as its pointer says it: for DVC, which keeps the models folder as a whole."""
+        """Pointer file of the last training, as an output for DVC, which tracks the models folder as a whole."""
         return self.root / "processed" / "trained.json"
 
     @property
     def card_names(self) -> Path:
-        """Other names of cards, whose key was changed."""
+        """Database of card aliases after a key rotation."""
         return self.root / "card-names.db"
 
     @property
     def retraining(self) -> Path:
-        """The folder of what `retrain` did: how far a run came, and how the last ones ended."""
+        """Folder of `retrain`: progress of the current run, and the log of finished runs."""
         return self.root / "retraining"
 
     @property
@@ -87,22 +87,22 @@ class Workspace:
 
     @property
     def figures(self) -> Path:
-        """The metrics' values alone, for DVC to compare."""
+        """Metric values without intervals, for DVC to compare."""
         return self.root / "reports" / "figures.json"
 
     @property
     def backtest(self) -> Path:
-        """The folder of a backtest: scored.parquet, metrics.json and its picture."""
+        """Folder of a backtest: scored.parquet, metrics.json and a plot."""
         return self.root / "backtest"
 
     @property
     def trials(self) -> Path:
-        """Every trial of every search."""
+        """Database of all trials of all searches."""
         return self.root / "tune" / "trials.db"
 
     @property
     def tuned(self) -> Path:
-        """The params file that a search found, in a folder with its trials."""
+        """Folder with the best params file of a search and its trials."""
         return self.root / "tune" / "found"
 
     @property
@@ -140,7 +140,7 @@ class Workspace:
         return self.models / "history.jsonl"
 
     def bundle_card(self, version: str) -> Path:
-        """Beside the bundle, which holds nothing but what its manifest names."""
+        """Model card beside the bundle, which may hold only files of its manifest."""
         return self.models / f"{version}.card.md"
 
 
@@ -150,14 +150,14 @@ def read(path: Path, *, made_by: str) -> pl.DataFrame:
     Raises
     ------
     DataError
-        Naming the command that makes the file.
+        Names the command that writes the file.
     """
     with readable(path, made_by=made_by):
         return scan(path, made_by=made_by).collect()
 
 
 def scan(path: Path, *, made_by: str) -> pl.LazyFrame:
-    """Open a file that an earlier stage wrote, as `read` does, without reading its rows."""
+    """Open a file that an earlier stage wrote without reading its rows; errors as for `read`."""
     if not path.exists():
         raise DataError(f"{path}: not found", hint=f"Run `fraud3000 {made_by}` first, with the same params.")
     with readable(path, made_by=made_by):
@@ -168,17 +168,17 @@ def scan(path: Path, *, made_by: str) -> pl.LazyFrame:
 
 @contextmanager
 def readable(path: Path, *, made_by: str) -> Iterator[None]:
-    """Tell of a file that an earlier stage wrote and that cannot be read in the block.
+    """Raise read errors of the block, on a file that an earlier stage wrote, as DataError.
 
     Raises
     ------
     DataError
-        Naming the command that makes the file.
+        Names the command that writes the file.
     """
     try:
         yield
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
-            f"{path}: cannot be read ({reason})", hint=f"Run `fraud3000 {made_by}` again to write it anew."
+            f"{path}: cannot be read ({reason})", hint=f"Run `fraud3000 {made_by}` again to write it."
         ) from error
