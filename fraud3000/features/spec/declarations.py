@@ -423,6 +423,13 @@ class Catalogue:
             if times > 1:
                 raise ParamsError(f"features: '{name}' is declared twice", hint="Keep one, or rename the column.")
 
+    def __repr__(self) -> str:
+        kinds = Counter(type(feature).__name__ for feature in self.features)
+        counted = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())) or "none"
+        delay, horizon = durations.text(self.label_delay), durations.text(self.late_horizon)
+        settings = f"label delay {delay}, late horizon {horizon}, zone {self.zone}"
+        return f"<Catalogue of {len(self.features)} features: {counted}; {settings}>"
+
     @property
     def names(self) -> list[str]:
         return [feature.name for feature in self.features]

@@ -1,14 +1,16 @@
-"""What a stage has to say when it is done."""
+"""The summary of a stage: what a command prints and what a stage returns."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from fraud3000.stages.shared import summary_text
+
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table; numbers are formatted by the stage, since it knows their units."""
+    """A titled table; cells are text: the stage formats numbers, since it knows their units."""
 
     title: str
     columns: tuple[str, ...]
@@ -17,7 +19,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Summary:
-    """The outcome of one stage: printed as one aligned block, or as JSON.
+    """Result of one stage: facts, tables, files written, warnings and the next command.
+
+    ``print(summary)`` shows the table of the command line; notebooks display HTML tables.
 
     Attributes
     ----------
@@ -26,13 +30,25 @@ class Summary:
     outputs
         Name to path of what was written.
     warnings
-        Sentences the reader should act on.
+        Sentences that ask the reader to act.
     next_step
-        One line: the command to run next.
+        The command to run next.
     refused
-        Why a check said no; the command then ends with exit code 6.
+        Why a check failed; the command then exits with code 6.
     last_line
-        For scripts: the last line of what is printed.
+        Last line on stdout, for scripts to read.
+
+    Examples
+    --------
+    >>> done = Summary("prepare", {"rows read": 1754155}, outputs={"transactions": "data/interim/transactions.parquet"})
+    >>> done
+    <Summary of prepare: 1 fact, 0 tables, 1 output, 0 warnings>
+    >>> print(done)
+    prepare
+      rows read  1,754,155
+    <BLANKLINE>
+    written
+      transactions  data/interim/transactions.parquet
     """
 
     command: str
@@ -45,7 +61,7 @@ class Summary:
     last_line: str | None = None
 
     def then(self, later: Summary) -> Summary:
-        """Tell two stages that one command ran as one: what comes later adds to what came before."""
+        """Combine the summaries of two stages that one command ran; the later one wins where both have a value."""
         return replace(
             later,
             command=self.command,
@@ -56,4 +72,17 @@ class Summary:
         )
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the summary as ``--json`` prints it."""
         return asdict(self)
+
+    def __repr__(self) -> str:
+        parts = {"fact": self.facts, "table": self.tables, "output": self.outputs, "warning": self.warnings}
+        counts = (f"{len(part)} {name}{'' if len(part) == 1 else 's'}" for name, part in parts.items())
+        refused = "; a check failed" if self.refused else ""
+        return f"<Summary of {self.command}: {', '.join(counts)}{refused}>"
+
+    def __str__(self) -> str:
+        return "\n".join(line for line, _ in summary_text.lines(summary_text.masked(self)))
+
+    def _repr_html_(self) -> str:
+        return summary_text.html(summary_text.masked(self))
