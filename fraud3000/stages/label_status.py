@@ -18,7 +18,7 @@ from fraud3000.labels.delay_estimate import DelayCurve
 from fraud3000.params import Params
 from fraud3000.report import html_page, label_delays
 from fraud3000.report.formatting import percent, plain
-from fraud3000.report.section import Shown
+from fraud3000.report.section import TextTable
 from fraud3000.schema import LEDGER
 from fraud3000.service.journal import hash_chain, history_frames
 from fraud3000.stages.labels import labels_in
@@ -226,12 +226,12 @@ def _write(workspace: Workspace, shown: _Shown) -> dict[str, str]:
         found.by_source,
         found.weeks,
         days=SHOWN,
-        wanted=shown.share,
+        target_share=shown.share,
         proposed=shown.proposed,
         configured=configured,
     )
     basis = f"{found.curve.reports:,} frauds as known at {found.as_of:%Y-%m-%d %H:%M} UTC"
-    page = html_page.delays(section, Shown(label_delays.WEEKS, label_delays.weeks(found.weeks)), basis=basis)
+    page = html_page.delays(section, TextTable(label_delays.WEEKS, label_delays.weeks(found.weeks)), basis=basis)
     assert section.picture is not None
     endings = (".html", ".svg", ".png", ".csv")
     with atomic_write.whole(*(workspace.delays.with_suffix(ending) for ending in endings)) as (

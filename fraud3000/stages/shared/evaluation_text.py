@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fraud3000.metrics.catalogue import words
-from fraud3000.report.verdict import FLOORS, best_floor
+from fraud3000.report.verdict import BASELINES, best_baseline
 from fraud3000.stages.shared.summary import Table
 
 
@@ -56,8 +56,8 @@ def _row(name: str, metric: Mapping[str, Any], report: Mapping[str, Any]) -> tup
 
 
 def _floor(name: str, report: Mapping[str, Any]) -> str:
-    found = best_floor(report, name)
-    return f"{_number(found[1])} {FLOORS[found[0]]}" if found else ""
+    found = best_baseline(report, name)
+    return f"{_number(found[1])} {BASELINES[found[0]]}" if found else ""
 
 
 def _caught(report: Mapping[str, Any], where: str) -> str:
