@@ -133,7 +133,7 @@ def test_an_error_of_the_network_in_a_region_that_there_is_not(monkeypatch: pyte
     with pytest.raises(ParamsError, match=r"^AWS region 'eu-wset-1': unknown; nearest: 'eu-west-1'"):
         ask(away, "eu-wset-1")
     with pytest.raises(
-        UnavailableError, match="the cluster: the endpoint does not answer ecs:DescribeServices"
+        UnavailableError, match="the cluster: the endpoint does not respond to ecs:DescribeServices"
     ) as caught:
         ask(away, "eu-west-1")
     assert "secret" not in str(caught.value)
