@@ -1,7 +1,7 @@
-"""What each way to calibrate gives on weeks after it: the Handbook's simulated data, the four weeks from 2018-07-04.
+"""Compare calibration methods on later weeks: the Handbook's simulated data, the four weeks from 2018-07-04.
 
-Each fold is fitted once, and settled once by each method on a week that lies before its training. `none` is
-the model's own probability, freed of what under-sampling did to it. Means over the four weeks.
+Each fold is fitted once, and calibrated by each method on a week before its training. `none` is the model's own
+probability, corrected for under-sampling. Means over the four weeks.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Figures = dict[str, dict[str, Any]]
 
 
 def measure(wanted: str | None) -> Figures:
-    """Make the features, then fit, settle and measure fold by fold."""
+    """Compute the features, then fit, calibrate and evaluate each fold."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     with tempfile.TemporaryDirectory() as place, chdir(place):
         prepare(_params("extra_trees"))

@@ -1,7 +1,7 @@
-"""What it costs to explain a row: exact contributions of every feature, beside LightGBM's own and beside the prediction.
+"""Time of explaining a row: exact contributions of every feature, compared with LightGBM's own and with prediction.
 
-Features of simulated transactions as `featurize` makes them; 200 trees of 31 leaves, forests of depth 16; all cores. LightGBM's
-`pred_contrib` explains its own model, whose contributions ours must equal; the other models have none to hold against.
+Features of simulated transactions as `featurize` computes them; 200 trees of 31 leaves, forests of depth 16; all cores. LightGBM's
+`pred_contrib` explains its own model, which ours must equal; the other models have no reference.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def measure(wanted: str | None) -> Figures:
 
 
 def _world() -> tuple[Encoder, Floats, Labels, Floats]:
-    """Rows to fit on with their labels, and rows to explain."""
+    """Return training rows with their labels, and rows to explain."""
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
         Path("params.yaml").write_text(_WORLD, encoding="utf-8")
         params = params_files.load()
@@ -105,7 +105,7 @@ def _row(name: str, encoder: Encoder, matrix: Floats, labels: Labels, rows: Floa
 
 
 def _in_turns(calls: dict[str, Callable[[Floats], Any]], rows: Floats, repeat: int = 1) -> dict[str, float]:
-    """Median seconds of one call of each, all by turns."""
+    """Return the median seconds of one call of each, run alternately."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(_TURNS):
         for name, call in calls.items():

@@ -36,7 +36,7 @@ Figures = dict[str, dict[str, float]]
 
 
 def measure(wanted: str | None, place: Path) -> Figures:
-    """Run the commands on each size, each in a process of its own; files go when they have been used."""
+    """Run the commands on each size, each in its own process; files are deleted after use."""
     found: Figures = {name: {} for name in ROWS}
     sizes = [size for size in _SIZES if wanted != "score_file" or size != "80m"]
     for size in sizes:
@@ -82,7 +82,7 @@ def _growth(figures: dict[str, float]) -> dict[str, float]:
 
 
 def _run(place: Path, *arguments: str) -> tuple[float, float]:
-    """Seconds, and peak resident memory in GB."""
+    """Return seconds and peak resident memory in GB."""
     start = time.perf_counter()
     process = subprocess.Popen([_COMMAND, *arguments], cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None

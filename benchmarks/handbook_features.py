@@ -1,7 +1,7 @@
-"""Our features beside those of others on the Fraud Detection Handbook's 1.75 million transactions: same values, how fast.
+"""Compare our features with other implementations on the Fraud Detection Handbook's 1.75 million transactions: values, speed.
 
-Their windows are (t - w, t] and hold the current row; ours are [t - w, t) and do not. So ours plus the current row
-must equal theirs but where another event of the key stands at the same second (a tie) or exactly on an edge.
+Their windows are (t - w, t] and include the current row; ours are [t - w, t) and do not. So ours plus the current row
+must equal theirs, except if another event of the key is at the same second (a tie) or exactly on an edge.
 """
 
 from __future__ import annotations
@@ -66,15 +66,15 @@ TWELVE = CATALOGUE.without(f"card_amount_sum_{days}d" for days in DAYS)
 
 
 def published(transactions: pl.DataFrame) -> pl.DataFrame:
-    """The Handbook's 12 windows as it computes them: pandas, one customer after the other, then one terminal.
+    """Compute the Handbook's 12 windows in its own way: pandas, customer by customer, then terminal by terminal.
 
-    Each group is put in order of time, given its columns, and all groups are put together and in order again.
+    Each group is sorted by time and gets its columns; then all groups are concatenated and sorted again.
 
     References
     ----------
     Le Borgne et al., "Reproducible Machine Learning for Credit Card Fraud Detection" (2022), chapter 3.3.
     """
-    ids = pl.col("transaction_id", "card_id", "terminal_id").cast(pl.Int64)  # whole numbers, as in the published file
+    ids = pl.col("transaction_id", "card_id", "terminal_id").cast(pl.Int64)  # integers, as in the published file
     frame = transactions.select(ids, "ts", "amount", "is_fraud", "seq").to_pandas()
     for key, windows in (("card_id", _of_card), ("terminal_id", _of_terminal)):
         frame = frame.groupby(key)[list(frame.columns)].apply(windows)
@@ -108,7 +108,7 @@ def _of_terminal(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def derived(transactions: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
-    """The same windows from ours: the current row added to the card's, the terminal's as they are."""
+    """Derive the same windows from ours: add the current row to those of cards; those of terminals are the same."""
     ours = batch_engine.featurize(transactions, ledger, CATALOGUE).with_columns(transactions["amount"].alias("spent"))
     columns = []
     for days in DAYS:
@@ -125,7 +125,7 @@ def derived(transactions: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:
 
 
 def compare(transactions: pl.DataFrame, ledger: pl.DataFrame) -> dict[str, dict[str, int]]:
-    """For each window: rows, rows in a tie, other rows on an edge, rows that differ, and those that neither explains."""
+    """Count for each window: rows, rows in a tie, other rows on an edge, rows that differ, and unexplained differences."""
     theirs, ours = published(transactions), derived(transactions, ledger)
     found = {}
     for name in theirs.columns:
@@ -147,21 +147,21 @@ def compare(transactions: pl.DataFrame, ledger: pl.DataFrame) -> dict[str, dict[
 
 
 def _tied(transactions: pl.DataFrame) -> pl.Series:
-    """Rows with another row of their card at the same moment."""
+    """Select rows with another row of their card at the same time."""
     return transactions.select(pl.len().over("card_id", "ts") > 1).to_series()
 
 
 def _on_edge(transactions: pl.DataFrame, key: str, days: int) -> pl.Series:
-    """Rows with an event of their key exactly so many days before."""
+    """Select rows with an event of their key exactly the window's days before."""
     events = transactions.select(key, ts=pl.col("ts") + timedelta(days=days), on_edge=pl.lit(value=True)).unique()
     joined = transactions.select(key, "ts").join(events, on=[key, "ts"], how="left", maintain_order="left")
     return joined["on_edge"].fill_null(value=False)
 
 
 def speed(transactions: pl.DataFrame, ledger: pl.DataFrame, runs: int = 5) -> dict[str, float]:
-    """Median seconds of ours and of plain polars in turn, of DuckDB three times, and of pandas once.
+    """Measure median seconds of ours and of plain polars alternately, of DuckDB three times, and of pandas once.
 
-    The peers read keys that are whole numbers and labels that are columns; ours reads texts and the ledger.
+    The others read integer keys and label columns; ours reads text keys and the ledger.
     """
     plain = transactions.select(
         pl.col("card_id", "terminal_id").cast(pl.Int64),
@@ -170,7 +170,7 @@ def speed(transactions: pl.DataFrame, ledger: pl.DataFrame, runs: int = 5) -> di
         pl.col("is_fraud").cast(pl.Int64),
         one=pl.lit(1, dtype=pl.Int64),
     )
-    batch_engine.featurize(transactions, ledger, TWELVE)  # compiled, where no other run has done so
+    batch_engine.featurize(transactions, ledger, TWELVE)  # compiles the kernels, if no earlier run did
     ours, polars = [], []
     for _ in range(runs):
         ours.append(_seconds(lambda: batch_engine.featurize(transactions, ledger, TWELVE)))
@@ -193,7 +193,7 @@ def speed(transactions: pl.DataFrame, ledger: pl.DataFrame, runs: int = 5) -> di
 
 
 def by_polars(plain: pl.DataFrame) -> pl.DataFrame:
-    """The 12 windows as rolling expressions in one `with_columns`; a label counts as soon as its window has begun."""
+    """Compute the 12 windows as rolling expressions in one `with_columns`; labels count from the start of their window."""
 
     def rolling(column: str, days: int, key: str) -> pl.Expr:
         return pl.col(column).rolling_sum_by("ts", window_size=f"{days}d", closed="left").over(key)
@@ -211,7 +211,7 @@ def by_polars(plain: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_duckdb(plain: pl.DataFrame) -> pa.Table:
-    """The 12 windows in SQL, [t - days, t) and [t - delay - days, t - delay) to the microsecond."""
+    """Compute the 12 windows in SQL, [t - days, t) and [t - delay - days, t - delay) to the microsecond."""
     columns, windows = [], []
     for days in DAYS:
         columns += [
@@ -233,7 +233,7 @@ def by_duckdb(plain: pl.DataFrame) -> pa.Table:
 
 
 def catalogue(transactions: pl.DataFrame, ledger: pl.DataFrame, runs: int = 5) -> dict[str, float]:
-    """Median ratio of read + features + write to read + sort + write of a file of as many columns, run in turn."""
+    """Measure the median ratio of read + features + write to read + sort + write of equally many columns, run alternately."""
     declared = default(transactions.columns, label_delay=DELAY * 86_400)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "transactions.parquet", Path(folder) / "features.parquet"
@@ -268,7 +268,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def load(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The Handbook's file as TRANSACTIONS, with the labels its rows make."""
+    """Read the Handbook's file as TRANSACTIONS and LEDGER."""
     prepare = PrepareModelParams(source="handbook")
     ingested = clean.ingest(
         [path],

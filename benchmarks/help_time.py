@@ -1,4 +1,4 @@
-"""Time of `fraud3000 --help` beside that of importing what any such command line needs."""
+"""Time of `fraud3000 --help`, compared with importing typer and rich."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IMPORTS = [sys.executable, "-c", "import typer, rich.console"]
 
 
 def measure(pairs: int = 15) -> dict[str, float]:
-    """Run both in turn, after one run each that lets Python write its byte code."""
+    """Run both alternately, after one run each in which Python writes its byte code."""
     seconds = [(_seconds(_HELP), _seconds(_IMPORTS)) for _ in range(pairs + 1)][1:]
     return {
         "help_seconds": round(statistics.median(ours for ours, _ in seconds), 4),

@@ -1,7 +1,7 @@
-"""What a service takes after many decisions: memory, and the time of a start with snapshots and without any.
+"""Resources of a service after many decisions: memory, and time of a start with and without snapshots.
 
-Transactions of the same cards are decided by the service's own desk, a thousand at a time, each kept in the journal (flush:
-normal); no HTTP. The world is simulated: a model of 70 features.
+The service's decision engine decides transactions of the same cards, a thousand at a time, and writes each to the journal
+(flush: normal); without HTTP. The data is simulated, for a model of 70 features.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ Figures = dict[str, dict[str, float]]
 
 
 def measure(wanted: str | None) -> Figures:
-    """Decide and keep, and start on what was kept."""
+    """Decide and store transactions, then start on the stored ones."""
     with tempfile.TemporaryDirectory() as place, chdir(place):
         serve._prepared()  # noqa: SLF001
         Path("service.yaml").write_text("serve: {store: service, flush: normal}\n", encoding="utf-8")
         figures: Figures = {}
         if wanted in (None, "memory"):
-            cards = CARDS // 10  # by the first count each came ten times
+            cards = CARDS // 10  # at the first count each has ten transactions
             memory = asyncio.run(_decided("memory", ENTRIES // 2, cards))
             least, most = memory[ENTRIES // 10], memory[ENTRIES // 2]
             figures["keeping_memory"] = {
@@ -81,7 +81,7 @@ def measure(wanted: str | None) -> Figures:
 
 
 async def _decided(place: str, entries: int, cards: int) -> dict[int, int]:
-    """Decide so many transactions in a folder; resident bytes now and then. The snapshot lacks the newest entries."""
+    """Decide transactions in a folder and return resident bytes at intervals; the snapshot lacks the newest entries."""
     scorer = fraud3000.load("challenger")
     folder = DataDir(Path(place))
     folder.seed(None, None, {"history": None, "told": "none"})
@@ -125,7 +125,7 @@ def _resident() -> int:
 
 
 def _started() -> float:
-    """Seconds until the service tells that it listens; it is killed then, and writes no snapshot."""
+    """Return the seconds until the service listens; it is then killed, so that it writes no snapshot."""
     command = [serve.COMMAND, "serve", "--port", "0", "--model", "challenger", "--cold-start", "--json"]
     begin = time.perf_counter()
     running = subprocess.Popen([*command, "--params", "service.yaml"], stdout=subprocess.PIPE, text=True)

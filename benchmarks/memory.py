@@ -24,7 +24,7 @@ policy: {cards_per_day: 20}
 
 
 def measure(wanted: str | None, place: Path) -> dict[str, dict[str, float]]:
-    """Run both at both sizes; each command in a process of its own."""
+    """Run both commands at both sizes, each in its own process."""
     found: dict[str, dict[str, float]] = {}
     if wanted != "prepare":
         (place / "params.yaml").write_text(_MODEL, encoding="utf-8")
@@ -46,7 +46,7 @@ def measure(wanted: str | None, place: Path) -> dict[str, dict[str, float]]:
 
 
 def _world(place: Path, size: str, rows: int) -> tuple[str, str]:
-    """Five times the rows are five times the days of the same cards."""
+    """Simulate a world: five times the rows are five times the days of the same cards."""
     raw, params = f"{size}/raw.parquet", f"{size}.yaml"
     sizes = ["--rows", str(rows), "--days", str(rows // _A_DAY), "--cards", "20000", "--terminals", "8000"]
     _run(place, "simulate", *sizes, "--seed", "2018", "--out", raw)
@@ -59,7 +59,7 @@ def _figures(size: str, rows: int, seconds: float, peak: float) -> dict[str, flo
 
 
 def _run(place: Path, *arguments: str) -> tuple[float, float]:
-    """Seconds, and peak resident memory in GB."""
+    """Return seconds and peak resident memory in GB."""
     start = time.perf_counter()
     process = subprocess.Popen([_COMMAND, *arguments], cwd=place, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)

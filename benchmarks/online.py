@@ -1,4 +1,4 @@
-"""The online engine: how long a transaction takes, what a million cards take of memory, how fast a store is built anew."""
+"""Online feature engine: time per transaction, memory of a million cards, speed of rebuilding a store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DAY = 86_400_000_000
 DAYS = 90
 A_CARD = 30
 TERMINALS_A_CARD = 10
-A_TERMINAL = 50  # cards for each terminal there is
+A_TERMINAL = 50  # cards per terminal
 CARDS, HOT_CARDS = 1_000_000, 100_000
 HOT = 1_000_000
 SLICE = 250_000
@@ -49,9 +49,9 @@ Figures = dict[str, dict[str, float]]
 
 
 def slices(cards: int, *, hot: int = 0) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """A world's transactions in order, each slice with what was recorded in its time: one in 200 is a fraud, told after 7 days.
+    """Yield transactions in time order, each slice with the labels recorded in its time: 1 in 200 is a fraud, reported after 7 days.
 
-    Each card goes to a few terminals of its own; the hot terminal takes so many more rows in the last 30 days.
+    Each card uses a few terminals of its own; the hot terminal has additional rows in the last 30 days.
     """
     chance = np.random.default_rng(2018)
     rows, parts = cards * A_CARD, max(cards * A_CARD // SLICE, 1)
@@ -90,7 +90,7 @@ def _slice(
 
 
 def built(cards: int, *, hot: int = 0) -> tuple[FeatureStore, dict[str, float]]:
-    """A store of a world from Parquet, and the seconds it took, those of making the world left out."""
+    """Build a store from Parquet, and return it with the seconds, without those of the simulation."""
     store, seconds, own = FeatureStore(EVERY), 0.0, 0.0
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name for name in ("transactions.parquet", "labels.parquet")]
@@ -105,7 +105,7 @@ def built(cards: int, *, hot: int = 0) -> tuple[FeatureStore, dict[str, float]]:
 
 
 def rebuild(store: FeatureStore, seconds: dict[str, float]) -> dict[str, float]:
-    """How fast it was built; and that a sample is the same when it is observed row by row."""
+    """Measure the speed of building a store, and check a sample against row-by-row observation."""
     start = time.perf_counter()
     store.checksum()
     checked = time.perf_counter() - start
@@ -119,7 +119,7 @@ def rebuild(store: FeatureStore, seconds: dict[str, float]) -> dict[str, float]:
 
 
 def _observe_all(store: FeatureStore, transactions: pl.DataFrame, ledger: pl.DataFrame) -> None:
-    """Row by row, each record before the first transaction that may know it."""
+    """Observe row by row, each label record before the first transaction that may know it."""
     epoch = pl.col(pl.Datetime).dt.epoch("us")
     records = deque(ledger.sort("recorded_at", maintain_order=True).with_columns(epoch).rows(named=True))
     for row in transactions.sort("seq").with_columns(epoch).iter_rows(named=True):
@@ -131,7 +131,7 @@ def _observe_all(store: FeatureStore, transactions: pl.DataFrame, ledger: pl.Dat
 
 
 def memory(store: FeatureStore) -> dict[str, float]:
-    """What it takes, by part, in GB."""
+    """Measure memory by part, in GB."""
     parts = {name.replace(" ", "_"): round(size / 1e9, 3) for name, size in store.memory().items()}
     told = {"gb": round(sum(store.memory().values()) / 1e9, 2), "peak_gb": round(_peak(), 2)}
     return {**told, "bytes_a_card": round(sum(store.memory().values()) / CARDS), **parts}
@@ -142,13 +142,13 @@ def _peak() -> float:
 
 
 def observe(store: FeatureStore) -> dict[str, float]:
-    """Microseconds for a transaction of any card."""
+    """Measure microseconds for a transaction of any card."""
     seconds = [_timed(store, row) for row in _more(CARDS, "m%d")]
     return {"features": len(EVERY.features), **_quantiles(seconds)}
 
 
 def hot_terminal() -> dict[str, float]:
-    """Microseconds at a terminal of a million transactions, and at others, by turns."""
+    """Measure microseconds at a terminal with a million transactions and at others, alternately."""
     store, _ = built(HOT_CARDS, hot=HOT)
     others = list(_more(HOT_CARDS, "m%d"))
     hot = list(_more(HOT_CARDS, "m0"))
@@ -174,7 +174,7 @@ def _more(cards: int, terminal: str) -> Iterator[dict[str, Any]]:
 
 
 def _timed(store: FeatureStore, row: dict[str, Any]) -> tuple[float, float]:
-    """Seconds, and those of a core: other work on the machine shows in the first."""
+    """Return wall-clock and CPU seconds: other load on the machine affects only the first."""
     start, worked = time.perf_counter(), time.thread_time()
     store.observe(row)
     return time.perf_counter() - start, time.thread_time() - worked
@@ -187,7 +187,7 @@ def _quantiles(seconds: list[tuple[float, float]]) -> dict[str, float]:
 
 
 def replay() -> dict[str, float]:
-    """Rows a second through `observe`, each record before the first transaction that may know it."""
+    """Measure rows a second through `observe`, each label record before the first transaction that may know it."""
     transactions, ledger = load(Path(os.environ["FRAUD3000_DATASETS"]) / "handbook_transactions.parquet")
     told = [name for name in TRANSACTIONS if name in transactions.columns]
     store = FeatureStore(catalogue.default(told, label_delay=7 * 86_400))
@@ -198,7 +198,7 @@ def replay() -> dict[str, float]:
 
 
 def measure(wanted: str | None) -> Figures:
-    """The figures of one row, or of all that can be measured here."""
+    """Measure one row, or all rows that this machine can measure."""
     found: Figures = {}
     if wanted in {None, "rebuild", "memory", "observe"}:
         store, seconds = built(CARDS)

@@ -1,6 +1,6 @@
-"""The deployed form of tree models beside the estimators it was taken from: one row, and many; random numbers, all cores.
+"""Deployed tree models compared with the original estimators: one row, and many; random numbers, all cores.
 
-A forest of scikit-learn's adds up its votes in any order when it uses both cores; ours does not.
+A scikit-learn forest sums its trees in any order when it uses several cores; ours does not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Figures = dict[str, dict[str, float]]
 
 
 def measure(wanted: str | None) -> Figures:
-    """Fit on random numbers, of which some are missing, and predict them."""
+    """Fit on random numbers with missing values, and predict them."""
     source = np.random.default_rng(1)
     matrix = source.normal(size=(_SIZE, _COLUMNS))
     matrix[source.random(matrix.shape) < 0.05] = np.nan
@@ -74,7 +74,7 @@ def _own(estimator: Any) -> Callable[[np.ndarray[Any, Any]], Any]:
 
 
 def _in_turns(ours: Any, theirs: Any, rows: np.ndarray[Any, Any], repeat: int = 1) -> tuple[float, float]:
-    """Median seconds of one call of each, the two by turns."""
+    """Return the median seconds of one call of each, run alternately."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(_TURNS):
         for predict, kept in zip((ours, theirs), seconds, strict=True):

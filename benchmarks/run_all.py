@@ -1,8 +1,8 @@
-"""Run every benchmark of this folder, or those that are named; write results.json here and docs/benchmarks.md.
+"""Run every benchmark of this folder, or those given as arguments; write results.json and docs/benchmarks.md.
 
 `python benchmarks/run_all.py online growth` runs two of them and keeps the rows of the others. Each script prints one
-JSON object as its last line: the name of a row to its figures. A script that exits with another code than 0 keeps its
-old rows, and so does this one's exit code tell.
+JSON object as its last line: the name of a row to its figures. If a script fails, its old rows stay, and
+the exit code is 1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PACKAGES = ("polars", "numba", "numpy", "pandas", "duckdb", "scikit-learn")
 
 Rows = dict[str, dict[str, Any]]
 Results = dict[str, dict[str, Any]]
-"""By script: the machine it ran on, and its rows."""
+"""Machine and rows of each script."""
 
 HEAD = """# Benchmarks
 
@@ -36,7 +36,7 @@ Peers were measured in the same run, so the ratios compare where the seconds may
 
 
 def main(names: list[str]) -> int:
-    """Run them one after the other, so that none disturbs another."""
+    """Run them one after another, so that they do not disturb each other."""
     scripts = [path for path in sorted(HERE.glob("*.py")) if path != Path(__file__)]
     kept: Results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     failed = []
@@ -59,7 +59,7 @@ def _machine() -> str:
 
 
 def _told(script: Path, machine: str, rows: Rows) -> str:
-    """A script's method, row by row, and its figures."""
+    """Format a script's method, row by row, and its figures."""
     tree = ast.parse(script.read_text(encoding="utf-8"))
     methods = next(
         ast.literal_eval(node.value)

@@ -1,8 +1,8 @@
-"""The service under load from another process, beside bare endpoints that parse and answer the same messages.
+"""The service under load from another process, compared with bare endpoints that parse and return the same messages.
 
-Every server runs alone, one process on one core's worth of event loop; the load comes from a process of its own over loopback.
-Highest rates are those of 32 connections that each wait for their answer; times at a given rate are counted from when a request was due
-(open loop, Poisson). The world is simulated: a model of 70 features, and a state of so many cards.
+Servers run one at a time, as one process with one event loop; another process sends the load over loopback.
+Maximum rates are for 32 connections that each wait for their response; latencies at a fixed rate count from when a request was
+due (open loop, Poisson). The data is simulated, for a model of 70 features, with the state of many cards.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ Figures = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Server:
-    """A running server."""
+    """Running server process."""
 
     port: int
 
 
 def measure(wanted: str | None) -> Figures:
-    """Train a model, make a history of many cards, and load each server in turn."""
+    """Train a model, create a history of many cards, and load each server in turn."""
     with tempfile.TemporaryDirectory() as place, chdir(place):
         _prepared()
         _history(Path("history.parquet"))
@@ -119,13 +119,13 @@ def _prepared() -> None:
         stage(given)
     champion = model_pointer.pointer_text(
         "champion", "1", Path("data/models/1")
-    )  # served as a promoted model is, by its files
+    )  # served from its files, like a promoted model
     Path("data/models/champion.json").write_text(champion, encoding="utf-8")
     Path("params.yaml").write_text(yaml.safe_dump({"serve": {"store": "service"}}), encoding="utf-8")
 
 
 def _history(path: Path) -> None:
-    """The simulated rows, and two transactions of each of many cards in the last days."""
+    """Write the simulated rows, and two transactions of each of many cards in the last days."""
     raw = pl.read_parquet("data/raw/transactions.parquet").drop("is_fraud", "reported_at", "fraud_scenario")
     rows = raw.sample(2 * CARDS, with_replacement=True, seed=1).with_row_index("n")
     spread = pl.col("n").cast(pl.Int64) * (20 * 86_400_000_000 // (2 * CARDS))
@@ -139,7 +139,7 @@ def _history(path: Path) -> None:
 
 @contextmanager
 def _served() -> Iterator[Server]:
-    """The service on a new store; what lies beside an earlier one names it and would refuse the new one."""
+    """Start the service on a new store; files of an earlier store would reject it."""
     shutil.rmtree("service", ignore_errors=True)
     for beside in Path().glob("service.checkpoints.*"):
         beside.unlink()
@@ -163,7 +163,7 @@ def _bare(*, flushed: bool) -> Iterator[Server]:
 
 @contextmanager
 def _peer(name: str) -> Iterator[tuple[Server, str, str]]:
-    """A server that scores without state, the path it is asked at, and the file of what it is asked."""
+    """Start a server without state; return it with the path and the file of its requests."""
     port, row = _free(), pl.read_parquet("data/processed/valid.parquet").head(1)
     scorer = fraud3000.load("challenger")
     features = row.select(scorer.model.encoder.columns)
@@ -182,7 +182,7 @@ def _peer(name: str) -> Iterator[tuple[Server, str, str]]:
         }
     }
     Path("mlflow.json").write_text(json.dumps(asked), encoding="utf-8")
-    beside = Path(sys.executable).parent  # mlflow looks for uvicorn on the path
+    beside = Path(sys.executable).parent  # mlflow finds uvicorn on PATH
     environ = {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db", "PATH": f"{beside}:{os.environ['PATH']}"}
     command = [str(beside / "mlflow"), "models", "serve", "--model-uri", "models:/fraud3000/1"]
     with _process([*command, "--port", str(port), "--env-manager", "local", "--workers", "1"], **environ):
@@ -190,7 +190,7 @@ def _peer(name: str) -> Iterator[tuple[Server, str, str]]:
 
 
 def _fit(scorer: fraud3000.Scorer) -> None:
-    """The same estimator on the same matrix, as a notebook would keep it."""
+    """Fit the same estimator on the same matrix, and save it as a notebook would."""
     labels = pl.scan_parquet("data/raw/transactions.parquet").select("transaction_id", "is_fraud")
     known = pl.scan_parquet("data/processed/train.parquet").join(labels, on="transaction_id", maintain_order="left")
     train_rows = known.collect()
@@ -242,7 +242,7 @@ def _load(
     path: str = "/score",
     body: str | None = None,
 ) -> dict[str, float]:
-    """Load a server from another process: as fast as it answers, or at a rate."""
+    """Load a server from another process: as fast as possible, or at a fixed rate."""
     command = [
         sys.executable,
         str(HERE / "load.py"),

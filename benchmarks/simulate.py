@@ -17,7 +17,7 @@ _COMMAND = str(Path(sys.executable).with_name("fraud3000"))
 
 
 def measure(rows: int) -> dict[str, float]:
-    """Simulate into a temporary Parquet file, in a process of its own."""
+    """Simulate into a temporary Parquet file, in its own process."""
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "raw.parquet"
         sizes = ["--rows", str(rows), "--days", "240", "--cards", str(rows // 100), "--terminals", str(rows // 250)]

@@ -1,4 +1,4 @@
-"""What training adds to the bare fit of the same estimator on the same matrix: simulated data, after imports and migrations."""
+"""Time of training compared with the bare fit of the same estimator on the same matrix: simulated data, after imports and migrations."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ Figures = dict[str, dict[str, float]]
 
 
 def measure(wanted: str | None) -> Figures:
-    """Make a world, fit its training rows barely, then train on it as the command does."""
+    """Simulate data, fit the bare estimator, then train as the command does."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     with tempfile.TemporaryDirectory() as place, chdir(place):
         for stage in (simulate, prepare, featurize):
             stage(_params(_SHORT))
-        train(_params(_SHORT))  # imports, the registry's migrations, kernels
+        train(_params(_SHORT))  # runs imports, migrations of the registry, and compilation first
         matrix, labels, encoder = _fitted_on(_params(_SHORT))
         return {
             f"train_overhead_{name}": _overhead(_params(learner), matrix, labels, encoder)
@@ -89,7 +89,7 @@ def _fitted_on(params: Params) -> tuple[Floats, Any, Encoder]:
 def _bare(told: TrainModelParams, matrix: Floats, labels: np.ndarray[Any, Any], encoder: Encoder) -> None:
     pipeline = estimators.build(told.estimator, told.estimator_params, encoder, seed=told.seed)
     if isinstance(pipeline[-1], estimators.FORESTS):
-        pipeline[-1].set_params(n_jobs=2)  # as training does; boosting takes both cores by itself
+        pipeline[-1].set_params(n_jobs=2)  # as in training; boosting uses both cores by default
     pipeline.fit(matrix, labels)
 
 

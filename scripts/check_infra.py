@@ -1,6 +1,6 @@
-"""Try the infrastructure, one line for each step: its seconds, and ok, failed, or skipped with the reason.
+"""Test the infrastructure; prints a line per step: its seconds, and ok, failed, or skipped with the reason.
 
-The steps are the tests under tests/infra; their arguments may be given, such as `-k terraform`. Exit code 6 where one failed.
+The steps are the tests under tests/infra; arguments are passed to pytest, such as `-k terraform`. Exit code 6 if one fails.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 _WIDTH = 96
 
 
-class Told:
-    """Prints each step as it ends, and what those that failed said at the end."""
+class StepReporter:
+    """Pytest plugin that prints each step when it ends, and collects failures."""
 
     def __init__(self) -> None:
         self.failed: list[pytest.TestReport] = []
@@ -34,8 +34,8 @@ class Told:
             self._line(report, f"skipped: {report.longrepr[2].removeprefix('Skipped: ')}")  # type: ignore[index]
         elif report.when == "call":
             self.passed += 1
-            told = dict(report.user_properties).get("told")
-            self._line(report, f"ok ({told})" if told else "ok")
+            detail = dict(report.user_properties).get("told")
+            self._line(report, f"ok ({detail})" if detail else "ok")
 
     def _line(self, report: pytest.TestReport, outcome: str) -> None:
         file, _, name = report.nodeid.partition("::")
@@ -45,15 +45,15 @@ class Told:
 
 
 def main() -> int:
-    """Run every step and say how they ended."""
-    told, begin = Told(), time.perf_counter()
+    """Run every step, then print failures and totals."""
+    steps, begin = StepReporter(), time.perf_counter()
     quietly = ["-p", "no:terminalreporter", "-p", "no:cacheprovider", "-p", "no:warnings", "--no-cov", "-n0"]
-    code = pytest.main([str(ROOT / "tests" / "infra"), *quietly, "-m", "slow or not slow", *sys.argv[1:]], [told])
-    for report in told.failed:
+    code = pytest.main([str(ROOT / "tests" / "infra"), *quietly, "-m", "slow or not slow", *sys.argv[1:]], [steps])
+    for report in steps.failed:
         print(f"\n{report.nodeid}\n{report.longreprtext[-4_000:]}")
-    passed = f"{told.passed} ok, {told.skipped} skipped, {len(told.failed)} failed"
+    passed = f"{steps.passed} ok, {steps.skipped} skipped, {len(steps.failed)} failed"
     print(f"\ncheck-infra: {passed} in {time.perf_counter() - begin:.0f} s")
-    return 6 if told.failed or code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED} else 0
+    return 6 if steps.failed or code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED} else 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Ask whether the service answers as score-file does: `compare_serving.py RAW MODEL_PARAMS [--days N] [--model NAME]`.
+"""Compare the service with score-file: `compare_serving.py RAW MODEL_PARAMS [--days N] [--model NAME]`.
 
-The last days of a raw file are scored twice, with all that comes before them as history: once as a file, once sent
-to a running service in order of time. Every score, threshold, alert, decision and reason must be the same to the last bit.
-Exits with 6 where one differs.
+The last days of a raw file are scored twice, with all earlier rows as history: once as a file, once sent to a running
+service in time order. Every score, threshold, alert, decision and reason must be equal to the last bit.
+Exits with 6 if one differs.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ _NOT_SENT = ("is_fraud", "reported_at", "labelled", "seq")
 
 
 def main() -> int:
-    """Compare, and say how many rows differ."""
+    """Compare, and print how many rows differ."""
     asked = _arguments()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         asked.params = _with_own_store(asked.params, folder)
         history, newest = _cut(asked, folder)
         scored = _by_file(asked, newest, history, folder)
-        # A file's own labels are known to its later rows, so the service is told them beforehand, as a file's are known.
+        # Later rows of a file know its labels, so the service gets them beforehand.
         labels = [COMMAND, "labels", "import", str(newest), "--params", str(asked.params)]
         subprocess.run(labels, check=True, stdout=subprocess.DEVNULL)
         with _running(asked, history, folder) as port:
             start = time.perf_counter()
             served = _by_service(_transactions(asked, newest), port)
             seconds = time.perf_counter() - start
-    # Transactions that a file names twice are sent once.
+    # Duplicate transactions of a file are sent once.
     expected = scored.unique("transaction_id", keep="first").join(
         served.select("transaction_id"), on="transaction_id", how="semi"
     )
@@ -77,7 +77,7 @@ def _with_own_store(params: Path, folder: Path) -> Path:
 
 
 def _cut(asked: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
-    """The raw file cut where the last days begin."""
+    """Split the raw file at the beginning of the last days."""
     ts = sources.resolve(params_files.load(asked.params).prepare).columns.ts
     raw = pl.read_parquet(asked.raw)
     begin = raw[ts].dt.date().max() - timedelta(days=asked.days - 1)  # type: ignore[index]
@@ -125,7 +125,7 @@ def _running(asked: argparse.Namespace, history: Path, folder: Path) -> Iterator
 
 
 def _transactions(asked: argparse.Namespace, newest: Path) -> list[dict[str, Any]]:
-    """The newest rows as a sender has them: cleaned, in order of time."""
+    """Return the newest rows as a client sends them: cleaned, in time order."""
     params = params_files.load(asked.params)
     ingested = clean.ingest(
         [newest],

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From nothing to a champion and scored transactions, by the commands a user would type. `make demo` installs, then runs this.
+# Train and promote a model on simulated data and score transactions, with the commands a user would type.
+# `make demo` installs the project, then runs this.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +14,7 @@ step fraud3000 prepare
 step fraud3000 featurize
 step fraud3000 train
 step fraud3000 evaluate
-# A second demo with other params may well be refused; that is a verdict, not a fault.
+# A second demo with other params may fail the promotion checks (exit code 6); that is a result, not an error.
 step fraud3000 promote --why "make demo" || [ $? -eq 6 ]
 
 printf '\n# The newest two weeks of the raw file, as if they had just come in\n'

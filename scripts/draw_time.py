@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/concepts.md; with --check only tell whether they are fresh."""
+"""Draw the figures of docs/concepts.md; with --check only report whether they are up to date."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 PAPER, INK, GREY, PALE = "#fdfdfc", "#1f2328", "#6e7781", "#d8dce1"
 SEEN, FRAUD = "#1f6fb2", "#c2410c"
-"""One colour for what x sees and the model learns from, one for fraud; grey for the rest."""
+"""One colour for what x sees and what the model is trained on, one for fraud; grey for the rest."""
 SMALL, LARGE = 10, 12.5
 _LOOK: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -26,7 +26,7 @@ _LOOK: dict[Any, Any] = {
 
 
 def window() -> Figure:
-    """Which events of its key a transaction x at t sees, and what it knows of two frauds."""
+    """Draw which events of its key a transaction x at t sees, and which labels of two frauds it knows."""
     axes = _sheet("A transaction sees events that came before it and labels that were known by then", height=5.9)
     t, near, far = 10.0, 8.0, 3.0
     axes.axvline(t, ymin=0.04, ymax=0.88, color=INK, linewidth=1)
@@ -69,7 +69,7 @@ def window() -> Figure:
 
 
 def split() -> Figure:
-    """How a data set is cut by time, and which day's labels the model is made with."""
+    """Draw how a data set is split by time, and as of when the model knows labels."""
     axes = _sheet("A model is made with the labels of one day, before the test begins", height=3.6)
     bounds = [0.0, 1.9, 5.9, 6.9, 8.6, 9.6, 11.6]
     names = ["history", "train", "gap", "validation", "gap", "test"]
@@ -110,7 +110,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {"time.svg": window, "split.svg": sp
 
 
 def drawn(picture: Callable[[], Figure]) -> bytes:
-    """The picture as SVG, the same bytes each time."""
+    """Return a figure as SVG, with the same bytes each time."""
     with mpl.rc_context(_LOOK):
         file = io.BytesIO()
         picture().savefig(file, format="svg", facecolor=PAPER, metadata={"Date": None, "Creator": None})
@@ -141,7 +141,7 @@ def _span(axes: Axes, first: float, last: float, y: float, told: str, colour: st
 
 
 def _fraud(axes: Axes, y: float, *, at: float, mature: float, reported: float, t: float) -> None:
-    """A fraud's label through time: unknown, presumed legitimate, fraud; and what x reads at t."""
+    """Draw a fraud's label over time: unknown, presumed legitimate, fraud; and what x reads at t."""
     for first, last, colour, said in (
         (at, mature, PALE, "unknown"),
         (mature, reported, GREY, "presumed legitimate"),
@@ -157,7 +157,7 @@ def _fraud(axes: Axes, y: float, *, at: float, mature: float, reported: float, t
 
 
 def main() -> int:
-    """Write the pictures, or say which are stale."""
+    """Write the figures, or report which are stale."""
     IMAGES.mkdir(exist_ok=True)
     stale = 0
     for name, picture in PICTURES.items():

@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that are made from the code; with --check only tell whether they are fresh."""
+"""Generate the pages of docs/ that come from the code; with --check only report whether they are up to date."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from fraud3000.features.spec.kinds import KINDS
 ROOT = Path(__file__).parents[1]
 _TYPES = {schema.TIME: "Datetime, µs, UTC"}
 _CHECKED_AS = {"prepare.mapping": params.ColumnMapping}
-"""Keys that take any content and check it later."""
-_FEATURES = """What the model knows about a transaction x at time t. Features whose columns the data does not have are left out. Columns in
-`prepare.mapping.numeric` and `categorical` are features too, under their own names.
+"""Keys whose content is validated later."""
+_FEATURES = """What the model sees of a transaction x at time t. A feature whose columns the data does not have is left out; columns that
+`prepare.mapping` passes on as `numeric` or `categorical` are features too, under their own names.
 
 A window with a length and a delay contains the earlier transactions of the same key in [t − delay − length, t − delay) that
 arrived before x: see the [rules of time](concepts.md). Delays are those of the default `prepare.label_delay`. A value is null
@@ -61,19 +61,19 @@ _MADE = "<!-- Made by `make docs` from {source}; do not edit. -->\n"
 
 
 def cli_page() -> str:
-    """Every command's help, as it is printed."""
+    """Return the page with the help of every command."""
     helps = "\n".join(f"## {' '.join(path)}\n\n```\n{_help(path)}\n```\n" for path in _commands(get_command(app)))
     return f"# Command line\n\n{_MADE.format(source='`--help`')}\n{helps}"
 
 
 def schema_page() -> str:
-    """Every frame's columns, with the comments of the module as their meaning."""
+    """Return the page with the columns of every frame; their meanings are the comments of the module."""
     tables = "\n".join(_frame(name) for name in ("TRANSACTIONS", "LEDGER", "QUARANTINE", "SCORED"))
     return f"# Frames\n\n{_MADE.format(source='`fraud3000/schema.py`')}\n{schema.__doc__}\n{tables}"
 
 
 def features_page() -> str:
-    """Every feature of the default catalogue, by the key whose events it reads, then the kinds of features."""
+    """Return the page with every feature of the default catalogue by key, then the kinds of features."""
     label_delay = params.Params().prepare.label_delay
     groups: dict[str, list[Feature]] = {}
     for feature in catalogue.default_features(_plain(label_delay)):
@@ -85,7 +85,7 @@ def features_page() -> str:
 
 
 def params_page() -> str:
-    """Every key of a params file."""
+    """Return the page with every key of a params file."""
     sections = "\n".join(_section("", params.Params))
     return f"# Params file\n\n{_MADE.format(source='`fraud3000/params/`')}\n{_PARAMS}\n{sections}"
 
@@ -97,7 +97,7 @@ PAGES = {
 
 
 def main() -> int:
-    """Write the pages, or say which are stale."""
+    """Write the pages, or report which are stale."""
     if sys.argv[1:] != ["--check"]:
         for path, page in PAGES.items():
             path.write_text(page(), encoding="utf-8")
@@ -170,7 +170,7 @@ def _said(kind: type) -> str:
 
 
 def _section(path: str, model: type[BaseModel]) -> Iterator[str]:
-    """A section's own keys, then the sections below it."""
+    """Yield a section's own keys, then the sections below it."""
     said = _comments(model)
     keys = {f"{path}.{field.alias or name}".lstrip("."): (name, field) for name, field in model.model_fields.items()}
     below = {key: _CHECKED_AS.get(key) or _model(field.annotation) for key, (_, field) in keys.items()}
@@ -192,7 +192,7 @@ def _section(path: str, model: type[BaseModel]) -> Iterator[str]:
 
 
 def _comments(model: type[BaseModel]) -> dict[str, str]:
-    """What the comments behind a model's fields say."""
+    """Return the comments behind the fields of a model."""
     source = inspect.getsource(model)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
@@ -210,7 +210,7 @@ def _is_list(field: FieldInfo) -> bool:
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field holds, be it optional or several."""
+    """Return the section that a field holds, also if it is optional or a list."""
     kinds = [kind for kind in (get_args(annotation) or (annotation,)) if kind not in {NoneType, Ellipsis}]
     kind = kinds[0] if len(kinds) == 1 else None
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
@@ -232,7 +232,7 @@ _LENGTH = get_args(params.Length)[1]
 
 
 def _type(annotation: Any, limits: Sequence[Any] = ()) -> str:
-    """What may stand there, in words."""
+    """Describe the allowed values in words."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if _LENGTH in limits:
         found = "duration"

@@ -1,4 +1,4 @@
-"""Cut the newest two weeks off a raw file: `newest_weeks.py IN OUT`."""
+"""Write the newest two weeks of a raw file to another file: `newest_weeks.py IN OUT`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 
 
 def newest(transactions: pl.LazyFrame, span: timedelta = timedelta(days=14)) -> pl.DataFrame:
-    """Keep the rows of the last two weeks."""
+    """Return the rows of the last two weeks."""
     return transactions.filter(pl.col("ts") > pl.col("ts").max() - span).collect()
 
 

@@ -1,9 +1,9 @@
-"""Ask whether the service reads the features that batch computes: `parity_serving.py RAW MODEL_PARAMS [--days N] [--model NAME]`.
+"""Compare the service's features with the batch engine's: `parity_serving.py RAW MODEL_PARAMS [--days N] [--model NAME]`.
 
-The last days of a raw file are sent to a running service in disorder: each transaction up to two days late or early, a
-twentieth of them again later, in requests of every size, with all that comes before as history and the file's own labels
-imported beforehand. What the service then has, in its order of arrival, is computed by the batch engine; every feature of every
-transaction must be the same to the last bit. Exits with 6 where one differs.
+The last days of a raw file are sent to a running service out of order: each transaction up to two days late or early, 5 % of
+them twice, in requests of different sizes, with all earlier rows as history and the labels of the file imported beforehand.
+The batch engine then computes the features from the service's history in order of arrival; every feature of every transaction
+must be equal to the last bit. Exits with 6 if one differs.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.shared.alias_follower import AliasFollower
 
-_LATE = 2 * 86_400  # seconds that a transaction may come before or after its time
+_LATE = 2 * 86_400  # seconds by which a transaction may arrive early or late
 _AGAIN = 0.05
 _SIZES = (1, 3, 50, 2_000)
 
 
 def main() -> int:
-    """Send, compute, compare, and say how many cells differ."""
+    """Send, compute, compare, and print how many cells differ."""
     asked = serving._arguments()  # noqa: SLF001
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _in_disorder(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same rows, and some of them twice, each somewhere about its place."""
+    """Shuffle the rows within the lateness, and repeat some of them."""
     draw = random.Random(11)
     again = [row for row in rows if draw.random() < _AGAIN]
     times = {row["transaction_id"]: pl.Series([row["ts"]]).str.to_datetime(time_zone="UTC").item() for row in rows}
@@ -84,7 +84,7 @@ def _catalogue(asked: Any) -> Catalogue:
 
 
 def _served(root: Path, catalogue: Catalogue) -> pl.DataFrame:
-    """What the journal has of each transaction's features."""
+    """Read the features of each transaction from the journal."""
     with closing(SqliteJournal(root / "journal.db")) as journal:
         rows = [(one.transaction_id, *one.features) for one in journal.after(0) if isinstance(one, TransactionEntry)]
     return pl.DataFrame(rows, schema=["transaction_id", *catalogue.names], orient="row", infer_schema_length=None)

@@ -1,15 +1,15 @@
-"""Run the examples of a page and compare what they print; with --write put what they print into the page.
+"""Run the examples of a docs page and compare their output; with --write, update the page.
 
-A page is one bash session in a folder of its own, with the project's environment on PATH:
+A page is one bash session in its own folder, with the project's environment on PATH:
 
-- ```` ```console ````: lines that begin with ``$ `` are run (with an open quote or a backslash at the end they go on
-  in the next line); what follows is what they print, stderr included. ``...`` stands for anything, as in a doctest.
+- ```` ```console ````: lines that begin with ``$ `` are run (with an open quote or a backslash at the end they continue
+  in the next line); the lines after it are the expected output, including stderr. ``...`` matches anything, as in a doctest.
 - ```` ```yaml file=params.yaml ````, with any language: the block is written to that file before the next command.
 - ```` ```console notest reason="takes a day" ````: shown, not run. Without a reason it is refused.
 - ``<!-- files: params.yaml scripts -->``: files and folders of the project that the folder holds from the start.
 - ``<!-- slow -->``: the page is run by the slow tests.
 
-A command must succeed, unless the next one is ``echo $?``. What runs in the background is stopped with the page.
+A command must succeed, unless the next one is ``echo $?``. Background processes are stopped at the end of the page.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 1_800
-"""Seconds after which a page has hung."""
+"""Timeout of a page in seconds."""
 
 _FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILES = re.compile(r"^<!-- files: (.+?) -->$", re.MULTILINE)
 _END = "\x1e"
 _SETTINGS = ("FRAUD3000_", "MLFLOW_", "AWS_", "DVC_", "GIT_", "PYTHON")
-"""Variables of who runs the page, which a reader does not have."""
+"""Prefixes of environment variables that are removed, because a reader does not have them."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block.
+    """Fenced block of a page.
 
     Attributes
     ----------
     language, attributes
-        The words of its info string; an attribute without a value has the empty text.
+        Parts of its info string; an attribute without a value has an empty text.
     body
-        Its text.
+        Text of the block.
     start, end
-        Where the body stands in the page.
+        Offsets of the body in the page.
     """
 
     language: str
@@ -69,12 +69,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Example:
-    """A command of a page, what it should print, and once it ran what it printed.
+    """Command of a page, its expected output, and its output once it ran.
 
     Attributes
     ----------
     status
-        Its exit code; None where the session ended before.
+        Exit code; None if the session ended before.
     """
 
     command: str
@@ -112,7 +112,7 @@ def blocks(page: str) -> list[Block]:
 
 
 def examples(body: str) -> list[Example]:
-    r"""Cut a console block into commands and what they should print.
+    r"""Split a console block into commands and their expected outputs.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def examples(body: str) -> list[Example]:
 
 
 def run(page: str) -> list[Example]:
-    """Run the commands of a page, in order, and return them with what they printed."""
+    """Run the commands of a page in order, and return them with their outputs."""
     wanted = [example for block in blocks(page) if block.runs for example in examples(block.body)]
     if not wanted:
         return []
@@ -149,7 +149,7 @@ def run(page: str) -> list[Example]:
 
 
 def problems(ran: Sequence[Example]) -> Iterator[str]:
-    """Say which commands did not do what the page says."""
+    """Describe the commands whose output or exit code differs from the page."""
     for place, example in enumerate(ran):
         asked = place + 1 < len(ran) and ran[place + 1].command == "echo $?"
         if example.status is None:
@@ -161,7 +161,7 @@ def problems(ran: Sequence[Example]) -> Iterator[str]:
 
 
 def written(page: str, ran: Iterable[Example]) -> str:
-    """Put what commands printed into the page; text that still matches stays, with its ``...``."""
+    """Insert the outputs of commands into the page; text that still matches stays, with its ``...``."""
     results = iter(ran)
     parts, at = [], 0
     for block in blocks(page):
@@ -173,7 +173,7 @@ def written(page: str, ran: Iterable[Example]) -> str:
 
 
 def _whole(command: str, more: Iterator[str]) -> str:
-    """Take more lines while a quote is open or the last one ends with a backslash."""
+    """Append lines while a quote is open or the last line ends with a backslash."""
     while True:
         try:
             shlex.split(command, comments=True)
@@ -187,12 +187,12 @@ def _whole(command: str, more: Iterator[str]) -> str:
 
 
 def is_slow(page: str) -> bool:
-    """Whether the page asks to be run by the slow tests."""
+    """Return whether the page is run by the slow tests."""
     return bool(re.search(r"^<!-- slow -->$", page, re.MULTILINE))
 
 
 def _shown(example: Example) -> str:
-    """What is printed, where lines that match a line with ``...`` in it stay as that line."""
+    """Return the output; lines that match an expected line with ``...`` are replaced by it."""
     if example.matches:
         return example.expected
     elided = [line for line in example.expected.splitlines() if "..." in line and line.strip(". ")]
@@ -201,7 +201,7 @@ def _shown(example: Example) -> str:
 
 
 def _stripped(text: str) -> str:
-    """Lines without blanks at their ends, which no reader sees."""
+    """Strip trailing spaces of lines, which are invisible."""
     return "".join(line.rstrip() + "\n" for line in text.splitlines())
 
 
@@ -221,7 +221,7 @@ def _fill(folder: Path, page: str) -> None:
 
 
 def _script(found: Iterable[Block]) -> str:
-    """The whole page as one script that prints each command's exit code between two marks."""
+    """Return the page as one script that prints each command's exit code between two markers."""
     lines = ["page=$PWD"]
     for block in found:
         if block.runs:
@@ -235,7 +235,7 @@ def _script(found: Iterable[Block]) -> str:
 
 
 def _session(script: str, folder: Path) -> str:
-    """Run a script in a process group of its own, of which nothing is left afterwards."""
+    """Run a script in its own process group, and stop the group afterwards."""
     place = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
     place |= {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -264,7 +264,7 @@ def _session(script: str, folder: Path) -> str:
 
 
 def _stop(session: subprocess.Popen[bytes]) -> None:
-    """Ask what is left of a session to stop, then make it."""
+    """Terminate the remaining processes of a session, then kill them."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(session.pid, signal.SIGTERM)
         for _ in range(100):
@@ -276,9 +276,9 @@ def _stop(session: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> int:
-    """Check or write the pages that are named."""
+    """Check or update the pages given as arguments."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--write", action="store_true", help="Put what the commands print into the page.")
+    parser.add_argument("--write", action="store_true", help="Update the pages with the output of the commands.")
     parser.add_argument("pages", nargs="+", type=Path)
     asked = parser.parse_args()
     failed = 0

@@ -1,6 +1,6 @@
-"""Execute docs/notebook.ipynb: with --write keep what it prints, else say where that differs from what stands there.
+"""Execute docs/notebook.ipynb and compare its outputs with the stored ones; with --write, store them.
 
-What goes to stderr is left out: records with times in them.
+stderr is ignored, because log records contain times.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebook.ipynb"
 
 
 def main() -> int:
-    """Execute it, and write or compare."""
+    """Execute the notebook, and write or compare its outputs."""
     stored = nbformat.read(NOTEBOOK, as_version=4)
-    fresh = executed(stored)
+    fresh = execute(stored)
     if sys.argv[1:] == ["--write"]:
         nbformat.write(fresh, NOTEBOOK)
         return 0
-    differing = [new["source"] for old, new in zip(stored.cells, fresh.cells, strict=True) if shown(old) != shown(new)]
+    differing = [
+        new["source"]
+        for old, new in zip(stored.cells, fresh.cells, strict=True)
+        if output_texts(old) != output_texts(new)
+    ]
     for source in differing:
-        print(f"{NOTEBOOK.name} prints something else than it shows, in the cell:\n{source}\n", file=sys.stderr)
+        print(f"{NOTEBOOK.name}: the output differs from the stored one in the cell:\n{source}\n", file=sys.stderr)
     return 1 if differing else 0
 
 
-def executed(notebook: Any) -> Any:
-    """Run every cell in a kernel of this environment; an error in one is ours."""
+def execute(notebook: Any) -> Any:
+    """Run every cell in a kernel of this environment; raises the error of a cell."""
     fresh = nbformat.from_dict(notebook)
     NotebookClient(
         fresh, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOK.parent)}}
@@ -44,8 +48,8 @@ def executed(notebook: Any) -> Any:
     return fresh
 
 
-def shown(cell: Any) -> list[str]:
-    """What a cell shows as text; long numbers to nine digits, since processors differ in the last."""
+def output_texts(cell: Any) -> list[str]:
+    """Return the text outputs of a cell; long numbers with nine digits, because processors differ in the last digits."""
     outputs = cell.get("outputs", [])
     texts = [one["text"] if one["output_type"] == "stream" else one["data"].get("text/plain", "") for one in outputs]
     return [_LONG.sub(lambda number: f"{float(number[0]):.9g}", text) for text in texts]

@@ -1,4 +1,4 @@
-"""What the demo adds to the commands it runs."""
+"""Scripts that the demo runs besides the commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def script(name: str) -> dict[str, Any]:
     return runpy.run_path(str(SCRIPTS / name))
 
 
-def test_closing_words_tell_money_alerts_and_the_naive_rule() -> None:
+def test_closing_words_state_money_alerts_and_the_baseline() -> None:
     scored = pl.DataFrame(
         {
             "amount": [100_000, 50_000, 90_000, 70_000, 1_000],
@@ -30,9 +30,9 @@ def test_closing_words_tell_money_alerts_and_the_naive_rule() -> None:
         "alerts_a_day": {"unit": "cards", "mean": 98.7},
         "floors": {"largest_amount": {"value_detection_rate": {"value": 0.25}}},
     }
-    assert script("closing_words.py")["words"](metrics, scored) == (
-        "In the test weeks of the simulated data 2 frauds took 1,500.00. With 99 cards alerted a day the model catches 1,000.00 of it, "
-        "67 % (60 % to 72 %). As many alerts on the largest amounts would catch 25 %."
+    assert script("closing_words.py")["result_in_words"](metrics, scored) == (
+        "In the test weeks of the simulated data, 2 frauds cost 1,500.00. Alerting on 99 cards a day, the model would have "
+        "stopped 1,000.00: 67 % (60 % to 72 %). As many alerts on the largest amounts would have stopped 25 %."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fraud3000 import secrets
-from fraud3000.client.calls import authority
+from fraud3000.client.calls import auth_headers
 from fraud3000.data.cleaning import cards
 from fraud3000.errors import ParamsError
 from fraud3000.service.http import api_keys
@@ -28,7 +28,7 @@ def test_every_key_may_come_from_a_file(tmp_path):
     assert cards.load_key({"FRAUD3000_PAN_KEY_FILE": str(file)}) == card_key
     assert hash_chain.audit_key({"FRAUD3000_AUDIT_KEY_FILE": str(file)}) == card_key.text().encode()
     assert api_keys.master_key({"FRAUD3000_API_KEY_FILE": str(file)}) == card_key.text()
-    assert authority(None, {"FRAUD3000_API_KEY_FILE": str(file)}) == {"X-API-Key": card_key.text()}
+    assert auth_headers(None, {"FRAUD3000_API_KEY_FILE": str(file)}) == {"X-API-Key": card_key.text()}
 
 
 def test_one_that_is_set_twice_is_refused(tmp_path):

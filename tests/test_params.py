@@ -23,6 +23,18 @@ def test_the_default_file_says_what_the_defaults_are() -> None:
     assert params.load(ROOT / "params.yaml") == params.Params()
 
 
+def test_repr_lists_what_differs_from_the_defaults() -> None:
+    assert repr(params.Params()) == "Params()"
+    changed = params.parse({"train": {"estimator": "random_forest"}, "promote": {}, "workspace": "x" * 100})
+    assert repr(changed) == f"Params(workspace='{'x' * 58}…, train.estimator='random_forest')"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem)
+def test_repr_is_short(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FRAUD3000_DATASETS", str(tmp_path))
+    assert len(repr(params.load(path))) < 1_000
+
+
 def test_without_a_file_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert params.load() == params.Params()

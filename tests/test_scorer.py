@@ -60,6 +60,21 @@ def scorer(small_featured, small_catalogue):
     return make(small_featured, small_catalogue)
 
 
+def test_repr_is_short(scorer):
+    known = replace(scorer, version="7", facts={**scorer.facts, "as_of": "2024-02-20T00:00:00+00:00"})
+    expected = "estimator logistic_regression, features 5 of 7, calibration beta, policy capacity, threshold 0.25"
+    assert repr(scorer) == f"<Scorer: version unregistered, {expected}>"
+    assert repr(known) == f"<Scorer: version 7, {expected}, as of 2024-02-20>"
+    by_cost = replace(scorer, policy=Policy("cost", None, review_cost=500))
+    assert repr(by_cost).endswith("policy cost>")
+
+
+def test_notebooks_display_a_scorer_as_an_escaped_table(scorer):
+    html = replace(scorer, version="<script>")._repr_html_()
+    assert '<th scope="row">version</th><td>&lt;script&gt;</td>' in html
+    assert "<script" not in html
+
+
 @pytest.fixture
 def folder(scorer, tmp_path):
     scorer.save(tmp_path / "7")

@@ -1,6 +1,6 @@
-"""The least a service can do: a FastAPI endpoint that parses the messages of POST /score and answers as it does, from nothing.
+"""Minimal service: a FastAPI endpoint that parses the messages of POST /score and returns constant results.
 
-`bare.py PORT flushed` also writes each answer to a file and flushes it to the disk first, together with those that wait.
+`bare.py PORT flushed` also writes each result to a file and flushes it to disk first, several at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 
 class Transaction(BaseModel):
-    """What is sent."""
+    """Transaction of a request."""
 
     transaction_id: str
     ts: datetime
@@ -28,13 +28,13 @@ class Transaction(BaseModel):
 
 
 class Transactions(BaseModel):
-    """A request."""
+    """Body of a request."""
 
     transactions: list[Transaction]
 
 
 class Result(BaseModel):
-    """What is answered to one."""
+    """Result of one transaction."""
 
     transaction_id: str
     decision_id: str
@@ -47,17 +47,17 @@ class Result(BaseModel):
 
 
 class Results(BaseModel):
-    """The answer."""
+    """Body of a response."""
 
     model_version: str
     results: list[Result]
 
 
-BYTES = 1_400  # of an entry of the journal
+BYTES = 1_400  # size of a journal entry
 
 
 class Disk:
-    """Writes what waits together, beside the event loop."""
+    """Group commit: writes waiting entries together, outside the event loop."""
 
     def __init__(self) -> None:
         self._file = os.open(".", os.O_TMPFILE | os.O_RDWR)
@@ -66,7 +66,7 @@ class Disk:
         self._task: asyncio.Task[None] | None = None
 
     async def keep(self, content: bytes) -> None:
-        """Wait until it is on the disk."""
+        """Wait until an entry is on disk."""
         self._waiting.append(content)
         self._asked += 1
         mine = self._asked
@@ -86,7 +86,7 @@ class Disk:
 
 
 def app(*, flushed: bool) -> FastAPI:
-    """The endpoint; flushed: each answer is on the disk first."""
+    """Return the application; with `flushed`, each result is on disk before the response."""
     made = FastAPI()
     disk = Disk()
 

@@ -1,4 +1,4 @@
-"""Send transactions to POST /score and time the answers: as many connections as asked, each waiting for its answer, or at a rate."""
+"""Load generator for POST /score: several connections that wait for their responses (closed loop), or a fixed rate (open loop)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Messages:
-    """Requests, each with transactions of its own."""
+    """Requests, each with new transactions."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
         self._asked, self._count = asked, 0
@@ -26,7 +26,7 @@ class Messages:
             self._again = f"{head}\r\n\r\n".encode() + body
 
     def next(self) -> bytes:
-        """The next request, whole."""
+        """Return the bytes of the next request."""
         if self._asked.body:
             return self._again
         rows = [self._row() for _ in range(self._asked.size)]
@@ -51,18 +51,18 @@ class Messages:
 
 
 class Connection:
-    """One connection that is kept open."""
+    """Keep-alive connection."""
 
     def __init__(self, port: int) -> None:
         self._port = port
 
     async def open(self) -> Connection:
-        """Connect."""
+        """Open the connection."""
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         return self
 
     async def ask(self, request: bytes) -> None:
-        """Send a request and read its answer, which must be 200."""
+        """Send a request and read its response, which must have status 200."""
         self._writer.write(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
@@ -72,7 +72,7 @@ class Connection:
 
 
 async def closed(asked: argparse.Namespace, messages: Messages, connections: list[Connection]) -> dict[str, float]:
-    """How many requests a second are answered."""
+    """Measure requests a second (closed loop)."""
     end, answered = 0.0, 0
 
     async def go_on(connection: Connection) -> None:
@@ -88,7 +88,7 @@ async def closed(asked: argparse.Namespace, messages: Messages, connections: lis
 
 
 async def opened(asked: argparse.Namespace, messages: Messages, connections: list[Connection]) -> dict[str, float]:
-    """How long answers take, from when each request was due."""
+    """Measure latencies from when each request was due (open loop)."""
     idle: asyncio.Queue[Connection] = asyncio.Queue()
     for connection in connections:
         idle.put_nowait(connection)
@@ -105,7 +105,7 @@ async def opened(asked: argparse.Namespace, messages: Messages, connections: lis
     while (at := at + draw.expovariate(asked.rate)) < asked.seconds:
         coming.append((at, messages.next()))
     gc.collect()
-    gc.disable()  # whoever asks is not to be what is waited for
+    gc.disable()  # pauses of the load generator would count as latency
     begin, tasks = time.perf_counter(), []
     for after, request in coming:
         if (pause := begin + after - time.perf_counter()) > 0:
@@ -121,7 +121,7 @@ async def opened(asked: argparse.Namespace, messages: Messages, connections: lis
 
 
 async def main() -> None:
-    """Load a server, and print what was found."""
+    """Load a server, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("how", choices=("closed", "open"))

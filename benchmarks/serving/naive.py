@@ -1,4 +1,4 @@
-"""What a notebook becomes when it is served: features come with the request, and pandas and scikit-learn score them, without state.
+"""Notebook-style service: the request contains the features, and pandas and scikit-learn score them, without state.
 
 `naive.py PORT MODEL`.
 """
@@ -17,13 +17,13 @@ from pydantic import BaseModel
 
 
 class Asked(BaseModel):
-    """Features by name."""
+    """Request with features by name."""
 
     features: dict[str, Any]
 
 
 def app(path: Path) -> FastAPI:
-    """The endpoint."""
+    """Return the application."""
     made = FastAPI()
     model = joblib.load(path)
 

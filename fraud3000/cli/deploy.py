@@ -48,7 +48,7 @@ def deploy_redeploy(
         container=container,
         dry_run=dry_run,
         rollback=rollback,
-        pace=deploy.waiting(timeout),
+        pace=deploy.parse_timeout(timeout),
     )
 
 
@@ -91,6 +91,6 @@ def deploy_one(
     """
     from fraud3000.stages import deploy, deploy_run
 
-    network = deploy_run.Network.of(subnets, security_groups)
+    network = deploy_run.Network.from_options(subnets, security_groups)
     wanted = deploy_run.Task(task_definition, command, network=network, like=like_service, container=container)
-    return deploy_run.run(cluster, wanted, pace=deploy.waiting(timeout))
+    return deploy_run.run(cluster, wanted, pace=deploy.parse_timeout(timeout))

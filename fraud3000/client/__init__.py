@@ -1,4 +1,4 @@
-"""Client of the service: `Client` blocks, `AsyncClient` is for asyncio.
+"""HTTP client of the service: `Client` blocks, `AsyncClient` is for asyncio.
 
 Start with `clients.py`; `exchange.py` has the retry rules.
 """

@@ -1,4 +1,4 @@
-"""What can be asked of a service, each as the steps that lead to its answer; nothing is sent from here."""
+"""Requests of the client, one generator per method, independent of the HTTP library; `clients` sends them."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from urllib.parse import quote, urlsplit
 
 from fraud3000 import secrets
 from fraud3000.client import payloads
-from fraud3000.client.exchange import ELSEWHERE, Call, Limits, Steps, exchange, refusal
-from fraud3000.client.payloads import Item, Piece
+from fraud3000.client.exchange import OTHER_SERVICE, Call, Limits, Steps, error_from, exchange
+from fraud3000.client.payloads import Batch, Item
 from fraud3000.client.results import Alert, Decision, Fault, Record, Recorded, read
 from fraud3000.errors import DataError, ParamsError, UnavailableError
 from fraud3000.service.engine.fallback import Fallback
 
 VARIABLE, HEADER = "FRAUD3000_API_KEY", "X-API-Key"
 Reasons = Literal["alerts", "all", "none"]
-"""Transactions to give reasons for."""
+"""Transactions that get reasons."""
 
 Status = Literal["open", "closed", "all"]
-"""Alerts by whether a label record speaks of them."""
+"""Alerts without a label record, with one, or both."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlertQuery:
-    """Which alerts are asked for, as `Client.alerts` says.
+    """Query for alerts; see `Client.alerts`.
 
     Attributes
     ----------
     after
-        Where the page before ended.
+        Cursor returned with the previous page; None for the first page.
     """
 
     status: Status
@@ -42,14 +42,14 @@ class AlertQuery:
 
     @property
     def params(self) -> dict[str, str]:
-        given = {"decision": self.decision, "after": self.after}
-        told = {"status": self.status, "least": str(self.least), "limit": str(self.page)}
-        return told | {name: value for name, value in given.items() if value is not None}
+        optional = {"decision": self.decision, "after": self.after}
+        required = {"status": self.status, "least": str(self.least), "limit": str(self.page)}
+        return required | {name: value for name, value in optional.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of the alerts, and how to ask for those after them; None after the last."""
+    """One page of alerts, and the query for the next page; None after the last."""
 
     alerts: Sequence[Alert]
     next: AlertQuery | None
@@ -57,14 +57,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What can be asked of one service.
+    """Requests to one service.
 
     Attributes
     ----------
     url
-        Where it is; without a slash at the end.
+        URL of the service, without a trailing slash.
     fallback
-        Decides what is not answered; None for an error instead.
+        Decides if the service does not respond; None to raise an error instead.
     """
 
     url: str
@@ -72,61 +72,61 @@ class Calls:
     fallback: Fallback | None = None
 
     def score(
-        self, given: Item | Iterable[Item], reasons: Reasons, deadline_ms: float | None
+        self, transactions: Item | Iterable[Item], reasons: Reasons, deadline_ms: float | None
     ) -> Steps[Decision | list[Decision]]:
-        """Ask for decisions: one for one transaction, a list for several."""
+        """Request decisions: a single one for one transaction, a list for several."""
         params = {"reasons": reasons} | ({} if deadline_ms is None else {"deadline_ms": f"{deadline_ms:.15g}"})
-        if isinstance(given, Mapping):
-            decided = yield from self._decided([payloads.single("transactions", given)], params)
-            return _sound(decided[0])
-        return (yield from self._decided(payloads.pieces("transactions", given), params))
+        if isinstance(transactions, Mapping):
+            decisions = yield from self._score([payloads.single("transactions", transactions)], params)
+            return _raise_error(decisions[0])
+        return (yield from self._score(payloads.batches("transactions", transactions), params))
 
-    def label(self, given: Item) -> Steps[Recorded]:
+    def label(self, record: Item) -> Steps[Recorded]:
         """Record one label."""
-        call = self._post("/labels", payloads.single("labels", given).content)
-        told = yield from self._json(call)
-        with _understanding(call):
-            return read(Recorded, _results(told, 1)[0])
+        call = self._post("/labels", payloads.single("labels", record).content)
+        body = yield from self._json(call)
+        with _expecting_fields(call):
+            return read(Recorded, _results(body, 1)[0])
 
-    def labels(self, given: Iterable[Item]) -> Steps[list[Recorded]]:
-        """Record several."""
+    def labels(self, records: Iterable[Item]) -> Steps[list[Recorded]]:
+        """Record several labels."""
         recorded: list[Recorded] = []
-        for piece in payloads.pieces("labels", given):
-            call = self._post("/labels", piece.content)
-            told = yield from self._json(call)
-            with _understanding(call):
-                recorded += [read(Recorded, one) for one in _results(told, len(piece.items))]
+        for batch in payloads.batches("labels", records):
+            call = self._post("/labels", batch.content)
+            body = yield from self._json(call)
+            with _expecting_fields(call):
+                recorded += [read(Recorded, result) for result in _results(body, len(batch.items))]
         return recorded
 
     def decision(self, decision_id: str) -> Steps[Record]:
         """Read one decision."""
         call = self._get(f"/decisions/{quote(decision_id, safe='')}")
-        told = yield from self._json(call)
-        with _understanding(call):
-            return read(Record, told)
+        body = yield from self._json(call)
+        with _expecting_fields(call):
+            return read(Record, body)
 
     def alerts(self, query: AlertQuery) -> Steps[Page]:
-        """Read one page of the queue."""
+        """Read one page of alerts."""
         call = self._get("/alerts", query.params)
-        told = yield from self._json(call)
-        with _understanding(call):
-            found, after = [read(Alert, one) for one in told["alerts"]], told["next"]
-        return Page(found, None if after is None else replace(query, after=after))
+        body = yield from self._json(call)
+        with _expecting_fields(call):
+            alerts, after = [read(Alert, alert) for alert in body["alerts"]], body["next"]
+        return Page(alerts, None if after is None else replace(query, after=after))
 
     def model(self) -> Steps[dict[str, Any]]:
-        """Read what the service says of its model."""
+        """Read the description of the model."""
         return (yield from self._json(self._get("/model")))
 
     def metrics(self) -> Steps[str]:
-        """Read its counts."""
+        """Read the metrics in Prometheus format."""
         call = self._get("/metrics")
-        answer = yield from exchange(call, self.limits)
-        if not answer.succeeded:
-            raise refusal(call, answer)
-        return answer.content.decode()
+        response = yield from exchange(call, self.limits)
+        if not response.succeeded:
+            raise error_from(call, response)
+        return response.content.decode()
 
     def ready(self) -> Steps[bool]:
-        """Ask once whether it can score."""
+        """Check once whether the service is ready to score; does not retry."""
         call = self._get("/ready")
         try:
             yield from self._json(call, replace(self.limits, retries=0))
@@ -135,33 +135,36 @@ class Calls:
         return True
 
     def administer(self, what: Literal["reload", "snapshot"]) -> Steps[dict[str, Any]]:
-        """Have something done that takes its time: one attempt may have all of it."""
+        """Request a slow operation: one attempt may take all of the timeout."""
         call = self._post(f"/admin/{what}", None)
         return (yield from self._json(call, replace(self.limits, attempt=self.limits.timeout)))
 
-    def _decided(self, pieces: Sequence[Piece], params: Mapping[str, str]) -> Steps[list[Decision]]:
-        """Ask for each piece in turn. From one on that is not answered, the fallback decides: none overtakes another."""
-        decided: list[Decision] = []
-        for place, piece in enumerate(pieces):
-            call = self._post("/score", piece.content, params)
+    def _score(self, batches: Sequence[Batch], params: Mapping[str, str]) -> Steps[list[Decision]]:
+        """Send the batches in order; after the first one without a response, the fallback decides all that remain.
+
+        The remaining batches are not sent, because a retry of the failed batch would then arrive after them.
+        """
+        decisions: list[Decision] = []
+        for index, batch in enumerate(batches):
+            call = self._post("/score", batch.content, params)
             try:
-                told = yield from self._json(call)
+                body = yield from self._json(call)
             except UnavailableError:
                 if self.fallback is None:
                     raise
-                rest = (item for left in pieces[place:] for item in left.items)
-                return decided + [fallen_back(self.fallback, item) for item in rest]
-            with _understanding(call):
-                decided += [_decision(one, told) for one in _results(told, len(piece.items))]
-        return decided
+                remaining = (item for batch in batches[index:] for item in batch.items)
+                return decisions + [fallback_decision(self.fallback, item) for item in remaining]
+            with _expecting_fields(call):
+                decisions += [_decision(result, body) for result in _results(body, len(batch.items))]
+        return decisions
 
     def _json(self, call: Call, limits: Limits | None = None) -> Steps[dict[str, Any]]:
-        """What is answered; a list of results also where all of them are errors."""
-        answer = yield from exchange(call, limits or self.limits)
-        told = answer.told
-        if isinstance(told, dict) and (answer.succeeded or "results" in told):
-            return told
-        raise _strange(call) if answer.succeeded else refusal(call, answer)
+        """Return the JSON body of the response; results are returned even if all of them are errors."""
+        response = yield from exchange(call, limits or self.limits)
+        body = response.json
+        if isinstance(body, dict) and (response.succeeded or "results" in body):
+            return body
+        raise _unexpected_response(call) if response.succeeded else error_from(call, response)
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> Call:
         return Call("GET", self.url + path, params or {})
@@ -170,109 +173,113 @@ class Calls:
         return Call("POST", self.url + path, params or {}, content)
 
 
-def address(url: str) -> str:
-    """Check where a service is said to be.
+def checked_url(url: str) -> str:
+    """Validate the URL of a service, and remove a trailing slash.
 
     Raises
     ------
     ParamsError
-        It is no place that can be asked.
+        It is not an http or https URL, or has credentials, a query or a fragment.
 
     Examples
     --------
-    >>> address("https://fraud.example/live/")
+    >>> checked_url("https://fraud.example/live/")
     'https://fraud.example/live'
-    >>> address("localhost:8000")
+    >>> checked_url("localhost:8000")
     Traceback (most recent call last):
-    fraud3000.errors.ParamsError: url 'localhost:8000': is none of http or https
-    Hint: Give it as http://127.0.0.1:8000.
+    fraud3000.errors.ParamsError: url 'localhost:8000': not an http or https URL
+    Hint: Pass a URL such as http://127.0.0.1:8000.
     """
-    hint = "Give it as http://127.0.0.1:8000."
+    hint = "Pass a URL such as http://127.0.0.1:8000."
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise ParamsError(f"url: cannot be read ({error})", hint=hint) from error
+        raise ParamsError(f"url: invalid ({error})", hint=hint) from error
     if "@" in parts.netloc:
-        raise ParamsError("url: holds a name or a password", hint="Give the key as `key`, and the url without any.")
+        raise ParamsError(
+            "url: contains a user name or a password", hint="Pass the API key as `key`, and a URL without credentials."
+        )
     if parts.scheme not in ("http", "https") or not host:
-        raise ParamsError(f"url '{url}': is none of http or https", hint=hint)
+        raise ParamsError(f"url '{url}': not an http or https URL", hint=hint)
     if parts.query or parts.fragment:
-        raise ParamsError(f"url '{url}': goes on after its path", hint=hint)
+        raise ParamsError(f"url '{url}': has a query or a fragment", hint=hint)
     return url.rstrip("/")
 
 
-def authority(key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """Check the key that was given, else that of the environment, and make the header that brings it.
+def auth_headers(key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """Validate the API key, by default that of the environment, and return its header.
 
     Raises
     ------
     ParamsError
-        It cannot be one.
+        The key contains characters that no key contains.
 
     Examples
     --------
-    >>> authority("f3k_1", {}), authority(None, {})
+    >>> auth_headers("f3k_1", {}), auth_headers(None, {})
     ({'X-API-Key': 'f3k_1'}, {})
     """
     key = secrets.read_secret(environ, VARIABLE) if key is None else key
     if not key:
         return {}
     if not (key.isascii() and key.isprintable() and key == key.strip()):
-        raise ParamsError("key: holds what no key does", hint="Look for a line break or a space at its end.")
+        raise ParamsError(
+            "key: contains spaces or unprintable characters", hint="Remove the line break or space around it."
+        )
     return {HEADER: key}
 
 
-def labelled(transaction_id: str, is_fraud: bool, source: str, reported_at: Any, recorded_at: Any) -> Item:
-    """Make a label record; what is not given is not sent."""
+def label_record(transaction_id: str, is_fraud: bool, source: str, reported_at: Any, recorded_at: Any) -> Item:
+    """Return a label record without the times that are None."""
     times = {"reported_at": reported_at, "recorded_at": recorded_at}
     known = {name: at for name, at in times.items() if at is not None}
     return {"transaction_id": transaction_id, "is_fraud": is_fraud, "source": source, **known}
 
 
-def fallen_back(fallback: Fallback, item: Item) -> Decision:
-    """Decide as the service's own fallback does, by the amount alone.
+def fallback_decision(fallback: Fallback, item: Item) -> Decision:
+    """Decide by the amount, with the rule of the service's own fallback.
 
     Examples
     --------
-    >>> fallen_back(Fallback(), {"transaction_id": "1", "amount": 60_000}).decision
+    >>> fallback_decision(Fallback(), {"transaction_id": "1", "amount": 60_000}).decision
     'review'
     """
-    given = item.get("transaction_id")
-    named, amount = given if isinstance(given, str) else None, payloads.amount(item)
+    value = item.get("transaction_id")
+    id_, amount = value if isinstance(value, str) else None, payloads.amount(item)
     if amount is None:
-        fault = Fault("unavailable", "amount: no integer, and the service did not answer", "Send it again as it was.")
-        return Decision(transaction_id=named, error=fault)
+        message = "the service did not respond, and the fallback needs an integer amount"
+        return Decision(transaction_id=id_, error=Fault("unavailable", message, "Send the same transaction again."))
     decision = fallback.decision(-abs(amount) if item.get("status") == "refund" else amount)
-    return Decision(transaction_id=named, decision=decision, decision_source="fallback", alert=decision != "approve")
+    return Decision(transaction_id=id_, decision=decision, decision_source="fallback", alert=decision != "approve")
 
 
-def _decision(one: Mapping[str, Any], told: Mapping[str, Any]) -> Decision:
-    return read(Decision, one if "error" in one else {"model_version": told["model_version"], **one})
+def _decision(result: Mapping[str, Any], body: Mapping[str, Any]) -> Decision:
+    return read(Decision, result if "error" in result else {"model_version": body["model_version"], **result})
 
 
-def _results(told: Mapping[str, Any], sent: int) -> Sequence[Mapping[str, Any]]:
-    found: Sequence[Mapping[str, Any]] = told["results"]
-    if len(found) != sent:
-        raise ValueError(f"{len(found)} results for {sent}")
-    return found
+def _results(body: Mapping[str, Any], sent: int) -> Sequence[Mapping[str, Any]]:
+    results: Sequence[Mapping[str, Any]] = body["results"]
+    if len(results) != sent:
+        raise ValueError(f"{len(results)} results for {sent} items")
+    return results
 
 
-def _sound(decision: Decision) -> Decision:
-    """Raise what is wrong with the only one."""
+def _raise_error(decision: Decision) -> Decision:
+    """Raise the error of a single transaction, if it has one."""
     if decision.error is not None:
         raise DataError(decision.error.message, hint=decision.error.hint, code=decision.error.code)
     return decision
 
 
 @contextmanager
-def _understanding(call: Call) -> Iterator[None]:
-    """Tell an answer that is none of a service of ours from a bug of ours."""
+def _expecting_fields(call: Call) -> Iterator[None]:
+    """Report a response with missing or malformed fields as one of another service."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
-        raise _strange(call) from error
+        raise _unexpected_response(call) from error
 
 
-def _strange(call: Call) -> ParamsError:
-    return ParamsError(f"{call}: not answered as by a service of fraud3000", hint=ELSEWHERE)
+def _unexpected_response(call: Call) -> ParamsError:
+    return ParamsError(f"{call}: the response is not that of a fraud3000 service", hint=OTHER_SERVICE)

@@ -1,4 +1,4 @@
-"""Those who send: one that waits, and one that lets others go on. All that they know stands in `calls`."""
+"""`Client` and `AsyncClient`: send the requests that `calls` describes, with retries."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from typing import Any, Literal, Self, cast, overload
 
 import httpx2
 
-from fraud3000.client.calls import AlertQuery, Calls, Reasons, Status, address, authority, labelled
-from fraud3000.client.exchange import Answer, Attempt, Call, Found, Limits, Silence, Steps
+from fraud3000.client.calls import AlertQuery, Calls, Reasons, Status, auth_headers, checked_url, label_record
+from fraud3000.client.exchange import Attempt, Call, Limits, NoResponse, Response, Result, Steps
 from fraud3000.client.payloads import Item
 from fraud3000.client.results import Alert, Decision, Record, Recorded
 from fraud3000.service.engine.fallback import Fallback
 
-_BROKEN = (httpx2.TransportError, httpx2.DecodingError)
+_CONNECTION_ERRORS = (httpx2.TransportError, httpx2.DecodingError)
 _POOL = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=4)
-"""Idle connections go before the service, which waits five seconds, closes them."""
+"""Idle connections are closed before the service closes them, which is after five seconds."""
 
 
 class Client:
-    """Asks a service, and waits for its answers.
+    """Blocking client of the service.
 
-    One client may be used by many threads. It holds connections until it is closed, so it is made once, best by ``with``.
+    Threads may share one client. It keeps connections open until it is closed, so create it once, best with ``with``.
 
     Parameters
     ----------
     url
-        Of the service, such as ``https://fraud.example``.
+        URL of the service, such as ``https://fraud.example``.
     key
-        For the header X-API-Key; what the variable FRAUD3000_API_KEY holds, if not given.
+        API key, sent as X-API-Key; by default the value of FRAUD3000_API_KEY.
     timeout
-        Seconds that a request may take with all its attempts and the waits between them.
+        Seconds that a request may take, including all attempts and the waits between them.
     attempt_timeout
-        Seconds of one attempt; half of `timeout` if not given, so that there is time for another.
+        Seconds of one attempt; by default half of `timeout`, so that there is time for another.
     retries
-        Attempts after the first, where a connection fails, or nothing comes in time, or the status is 408, 429, 502, 503 or
-        504. What is sent is the same to the byte, so it counts once.
+        Attempts after the first, if the connection fails, there is no response in time, or the status is 408, 429, 502, 503
+        or 504. Every attempt sends the same bytes, so the request counts once.
     fallback
-        Decides in `score` by the amount alone what is not answered; without, that is an UnavailableError.
+        Decides in `score` by the amount if the service does not respond; None raises an UnavailableError.
     transport
-        Of httpx2, for certificates or a proxy of your own.
+        Transport of httpx2, for your own certificates or proxy.
 
     Raises
     ------
     DataError
-        By each method: what was sent is wrong, or there is no such thing.
+        From every method: the request is invalid, or the resource does not exist.
     ParamsError
-        By each method: the key is wrong, or what is at the url.
+        From every method: the API key is not accepted, or there is no fraud3000 service at the URL.
     UnavailableError
-        By each method: no answer came in time, or the service failed. What was sent may have been kept; sent again as it was,
-        it has the answer that it would have had.
+        From every method: no response in time, or the service failed. It may have recorded the transactions; the same
+        request, sent again, returns the decisions that were made.
 
     Examples
     --------
@@ -75,43 +75,43 @@ class Client:
         fallback: Fallback | None = None,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        self._calls = Calls(address(url), Limits.of(timeout, attempt_timeout, retries), fallback)
-        self._http = httpx2.Client(headers=authority(key, os.environ), transport=transport, limits=_POOL)
+        self._calls = Calls(checked_url(url), Limits.from_options(timeout, attempt_timeout, retries), fallback)
+        self._http = httpx2.Client(headers=auth_headers(key, os.environ), transport=transport, limits=_POOL)
 
     @overload
-    def score(self, given: Item, *, reasons: Reasons = ..., deadline_ms: float | None = ...) -> Decision: ...
+    def score(self, transactions: Item, *, reasons: Reasons = ..., deadline_ms: float | None = ...) -> Decision: ...
 
     @overload
     def score(
-        self, given: Iterable[Item], *, reasons: Reasons = ..., deadline_ms: float | None = ...
+        self, transactions: Iterable[Item], *, reasons: Reasons = ..., deadline_ms: float | None = ...
     ) -> list[Decision]: ...
 
     def score(
-        self, given: Item | Iterable[Item], *, reasons: Reasons = "alerts", deadline_ms: float | None = None
+        self, transactions: Item | Iterable[Item], *, reasons: Reasons = "alerts", deadline_ms: float | None = None
     ) -> Decision | list[Decision]:
-        """Decide one transaction, or several in their order.
+        """Decide one transaction, or several in the order of the list.
 
-        Of several, one that is wrong has its `error` in its place; one alone that is wrong is a DataError. More than 10,000 are
-        sent in several requests, one after the other, each with a `timeout` of its own: sort them by time, as nothing of a later
-        request is seen by an earlier one.
+        An invalid transaction of a list gets its own `error`; a single invalid transaction raises a DataError. More than
+        10,000 transactions are sent in several requests, one after the other, each with its own `timeout`. Sort them by time,
+        because a request does not see transactions of later requests.
 
         Parameters
         ----------
-        given
-            A transaction is a dict of the fields that `model` names: amounts as integers in minor units, times as text or
-            datetimes with an offset.
+        transactions
+            Each is a dict of the fields that `model` lists: amounts as integers in minor units, times as text or
+            datetimes with a UTC offset.
         reasons
-            For alerts, for ``all`` or for ``none``; each costs the service some fifty predictions.
+            Return reasons for ``alerts``, ``all`` or ``none``; each costs the service about fifty predictions.
         deadline_ms
-            Milliseconds after which the service decides by its own fallback.
+            Milliseconds after which the service decides with its own fallback.
 
         Notes
         -----
-        With a `fallback`, it decides from the first request on that is not answered; the rest is not sent. Such decisions are
-        `unanswered` and unknown to the service, but it may have kept the transactions. Send them again, as they were: then its
-        model decides, and each counts once.
+        If the service does not respond to a request, the `fallback` decides its transactions and all later ones, which are
+        not sent. These decisions are `unanswered`: the service does not know them, but it may have recorded the transactions.
+        Send the same transactions again: the model then decides them, and each counts once.
         """
-        return self._run(self._calls.score(given, reasons, deadline_ms))
+        return self._run(self._calls.score(transactions, reasons, deadline_ms))
 
     def label(
         self,
@@ -122,23 +122,23 @@ class Client:
         reported_at: datetime | str | None = None,
         recorded_at: datetime | str | None = None,
     ) -> Recorded:
-        """Record what a source says of a transaction: a chargeback, a verdict of an analyst, a reversal.
+        """Record the label of a transaction from a source: a chargeback, an analyst's decision, a reversal.
 
         Parameters
         ----------
         reported_at
-            When the source said so.
+            When the source reported it.
         recorded_at
-            Since when it is known; now, if not given.
+            From when on it is known; now by default.
         """
-        return self._run(self._calls.label(labelled(transaction_id, is_fraud, source, reported_at, recorded_at)))
+        return self._run(self._calls.label(label_record(transaction_id, is_fraud, source, reported_at, recorded_at)))
 
-    def labels(self, given: Iterable[Item]) -> list[Recorded]:
-        """Record several labels, dicts of what `label` takes; one that is wrong has its `error` in its place."""
-        return self._run(self._calls.labels(given))
+    def labels(self, records: Iterable[Item]) -> list[Recorded]:
+        """Record several labels, dicts of the parameters of `label`; an invalid one gets its own `error`."""
+        return self._run(self._calls.labels(records))
 
     def decision(self, decision_id: str) -> Record:
-        """Read a decision with all that it was made of."""
+        """Read a decision with its inputs: transaction, features and labels."""
         return self._run(self._calls.decision(decision_id))
 
     def alerts(
@@ -149,47 +149,47 @@ class Client:
         least: float = 0.0,
         page: int = 100,
     ) -> Iterator[Alert]:
-        """Read the queue of what is not approved, the largest expected loss first; requests are made as it is read.
+        """Iterate over alerts (decisions other than approve), largest expected loss first; pages are requested as needed.
 
         Parameters
         ----------
         status
-            ``open`` for what no label record speaks of yet, ``closed`` for the rest, or ``all``.
+            ``open`` for alerts without a label record, ``closed`` for those with one, or ``all``.
         decision
-            Only these.
+            Only alerts with this decision.
         least
-            Expected loss in minor units, at least.
+            Minimum expected loss in minor units.
         page
-            Alerts of one request, at most 500.
+            Alerts per request, at most 500.
         """
         query: AlertQuery | None = AlertQuery(status, decision, least, page)
         while query is not None:
-            found = self._run(self._calls.alerts(query))
-            yield from found.alerts
-            query = found.next
+            result = self._run(self._calls.alerts(query))
+            yield from result.alerts
+            query = result.next
 
     def model(self) -> dict[str, Any]:
-        """Read which model decides, what it was made of, and what it knows."""
+        """Read the description of the model that decides."""
         return self._run(self._calls.model())
 
     def metrics(self) -> str:
-        """Read the service's counts, as Prometheus does."""
+        """Read the metrics of the service in Prometheus format."""
         return self._run(self._calls.metrics())
 
     def ready(self) -> bool:
-        """Ask, once, whether the service can score; False where it does not answer."""
+        """Check once whether the service is ready to score; False if it does not respond."""
         return self._run(self._calls.ready())
 
     def reload(self) -> dict[str, Any]:
-        """Have the service look for another model; one attempt may take all of `timeout`."""
+        """Load the latest promoted model in the service; one attempt may take all of `timeout`."""
         return self._run(self._calls.administer("reload"))
 
     def snapshot(self) -> dict[str, Any]:
-        """Have the service write a snapshot; one attempt may take all of `timeout`."""
+        """Write a snapshot in the service; one attempt may take all of `timeout`."""
         return self._run(self._calls.administer("snapshot"))
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -198,29 +198,29 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, steps: Steps[Found]) -> Found:
-        outcome: Answer | Silence | None = None
+    def _run(self, steps: Steps[Result]) -> Result:
+        outcome: Response | NoResponse | None = None
         while True:
             try:
                 attempt = next(steps) if outcome is None else steps.send(outcome)
             except StopIteration as done:
-                return cast(Found, done.value)
-            time.sleep(attempt.after)
-            outcome = self._ask(attempt)
+                return cast(Result, done.value)
+            time.sleep(attempt.delay)
+            outcome = self._send(attempt)
 
-    def _ask(self, attempt: Attempt) -> Answer | Silence:
-        left = _Left(attempt.seconds)
-        request = self._http.build_request(**_sent(attempt.call), extensions={"timeout": left})
+    def _send(self, attempt: Attempt) -> Response | NoResponse:
+        remaining = _RemainingTime(attempt.seconds)
+        request = self._http.build_request(**_request_arguments(attempt.call), extensions={"timeout": remaining})
         try:
             with closing(self._http.send(request, stream=True)) as response:
-                content = b"".join(left.during(response.iter_bytes()))
-        except (*_BROKEN, TimeoutError) as error:
-            return _silence(error, attempt)
-        return _answer(response, content)
+                content = b"".join(remaining.during(response.iter_bytes()))
+        except (*_CONNECTION_ERRORS, TimeoutError) as error:
+            return _no_response(error, attempt)
+        return _response(response, content)
 
 
 class AsyncClient:
-    """Asks a service, and lets others go on meanwhile; parameters and methods are those of `Client`.
+    """Asyncio client of the service, with the parameters and methods of `Client`.
 
     Examples
     --------
@@ -242,22 +242,24 @@ class AsyncClient:
         fallback: Fallback | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self._calls = Calls(address(url), Limits.of(timeout, attempt_timeout, retries), fallback)
-        self._http = httpx2.AsyncClient(headers=authority(key, os.environ), transport=transport, limits=_POOL)
-
-    @overload
-    async def score(self, given: Item, *, reasons: Reasons = ..., deadline_ms: float | None = ...) -> Decision: ...
+        self._calls = Calls(checked_url(url), Limits.from_options(timeout, attempt_timeout, retries), fallback)
+        self._http = httpx2.AsyncClient(headers=auth_headers(key, os.environ), transport=transport, limits=_POOL)
 
     @overload
     async def score(
-        self, given: Iterable[Item], *, reasons: Reasons = ..., deadline_ms: float | None = ...
+        self, transactions: Item, *, reasons: Reasons = ..., deadline_ms: float | None = ...
+    ) -> Decision: ...
+
+    @overload
+    async def score(
+        self, transactions: Iterable[Item], *, reasons: Reasons = ..., deadline_ms: float | None = ...
     ) -> list[Decision]: ...
 
     async def score(
-        self, given: Item | Iterable[Item], *, reasons: Reasons = "alerts", deadline_ms: float | None = None
+        self, transactions: Item | Iterable[Item], *, reasons: Reasons = "alerts", deadline_ms: float | None = None
     ) -> Decision | list[Decision]:
-        """Decide one transaction, or several in their order, as `Client.score` does."""
-        return await self._run(self._calls.score(given, reasons, deadline_ms))
+        """Decide one transaction, or several in the order of the list; see `Client.score`."""
+        return await self._run(self._calls.score(transactions, reasons, deadline_ms))
 
     async def label(
         self,
@@ -268,15 +270,17 @@ class AsyncClient:
         reported_at: datetime | str | None = None,
         recorded_at: datetime | str | None = None,
     ) -> Recorded:
-        """Record what a source says of a transaction."""
-        return await self._run(self._calls.label(labelled(transaction_id, is_fraud, source, reported_at, recorded_at)))
+        """Record the label of a transaction."""
+        return await self._run(
+            self._calls.label(label_record(transaction_id, is_fraud, source, reported_at, recorded_at))
+        )
 
-    async def labels(self, given: Iterable[Item]) -> list[Recorded]:
+    async def labels(self, records: Iterable[Item]) -> list[Recorded]:
         """Record several labels."""
-        return await self._run(self._calls.labels(given))
+        return await self._run(self._calls.labels(records))
 
     async def decision(self, decision_id: str) -> Record:
-        """Read a decision with all that it was made of."""
+        """Read a decision with its inputs: transaction, features and labels."""
         return await self._run(self._calls.decision(decision_id))
 
     async def alerts(
@@ -287,36 +291,36 @@ class AsyncClient:
         least: float = 0.0,
         page: int = 100,
     ) -> AsyncIterator[Alert]:
-        """Read the queue of what is not approved, the largest expected loss first."""
+        """Iterate over alerts (decisions other than approve), largest expected loss first."""
         query: AlertQuery | None = AlertQuery(status, decision, least, page)
         while query is not None:
-            found = await self._run(self._calls.alerts(query))
-            for alert in found.alerts:
+            result = await self._run(self._calls.alerts(query))
+            for alert in result.alerts:
                 yield alert
-            query = found.next
+            query = result.next
 
     async def model(self) -> dict[str, Any]:
-        """Read which model decides, what it was made of, and what it knows."""
+        """Read the description of the model that decides."""
         return await self._run(self._calls.model())
 
     async def metrics(self) -> str:
-        """Read the service's counts, as Prometheus does."""
+        """Read the metrics of the service in Prometheus format."""
         return await self._run(self._calls.metrics())
 
     async def ready(self) -> bool:
-        """Ask, once, whether the service can score; False where it does not answer."""
+        """Check once whether the service is ready to score; False if it does not respond."""
         return await self._run(self._calls.ready())
 
     async def reload(self) -> dict[str, Any]:
-        """Have the service look for another model."""
+        """Load the latest promoted model in the service."""
         return await self._run(self._calls.administer("reload"))
 
     async def snapshot(self) -> dict[str, Any]:
-        """Have the service write a snapshot."""
+        """Write a snapshot in the service."""
         return await self._run(self._calls.administer("snapshot"))
 
     async def aclose(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:
@@ -325,45 +329,45 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _run(self, steps: Steps[Found]) -> Found:
-        outcome: Answer | Silence | None = None
+    async def _run(self, steps: Steps[Result]) -> Result:
+        outcome: Response | NoResponse | None = None
         while True:
             try:
                 attempt = next(steps) if outcome is None else steps.send(outcome)
             except StopIteration as done:
-                return cast(Found, done.value)
-            await asyncio.sleep(attempt.after)
-            outcome = await self._ask(attempt)
+                return cast(Result, done.value)
+            await asyncio.sleep(attempt.delay)
+            outcome = await self._send(attempt)
 
-    async def _ask(self, attempt: Attempt) -> Answer | Silence:
+    async def _send(self, attempt: Attempt) -> Response | NoResponse:
         try:
             async with asyncio.timeout(attempt.seconds):
-                response = await self._http.request(**_sent(attempt.call), timeout=None)
-        except (*_BROKEN, TimeoutError) as error:
-            return _silence(error, attempt)
-        return _answer(response, response.content)
+                response = await self._http.request(**_request_arguments(attempt.call), timeout=None)
+        except (*_CONNECTION_ERRORS, TimeoutError) as error:
+            return _no_response(error, attempt)
+        return _response(response, response.content)
 
 
-class _Left(dict[str, float]):
-    """What is left of an attempt's time: httpx2 looks it up for each step, to connect, to write and to read."""
+class _RemainingTime(dict[str, float]):
+    """Remaining seconds of an attempt; httpx2 reads them for each step: connect, write and read."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self._end = time.monotonic() + seconds
 
     def get(self, *_: object) -> float:
-        """Seconds, for any step."""
+        """Return the remaining seconds, for any step."""
         return max(self._end - time.monotonic(), 0.001)
 
     def during(self, parts: Iterable[bytes]) -> Iterator[bytes]:
-        """Read on while there is time: one that goes on sending, drop by drop, is left."""
+        """Read while there is time, so that a slow stream cannot exceed the limit."""
         for part in parts:
             if time.monotonic() > self._end:
                 raise TimeoutError
             yield part
 
 
-def _sent(call: Call) -> dict[str, Any]:
+def _request_arguments(call: Call) -> dict[str, Any]:
     return {
         "method": call.method,
         "url": call.url,
@@ -373,11 +377,11 @@ def _sent(call: Call) -> dict[str, Any]:
     }
 
 
-def _silence(error: Exception, attempt: Attempt) -> Silence:
+def _no_response(error: Exception, attempt: Attempt) -> NoResponse:
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
-        return Silence(f"nothing came within {attempt.seconds:.3g} s")
-    return Silence(str(error) or type(error).__name__)
+        return NoResponse(f"no response within {attempt.seconds:.3g} s")
+    return NoResponse(str(error) or type(error).__name__)
 
 
-def _answer(response: httpx2.Response, content: bytes) -> Answer:
-    return Answer(response.status_code, content, response.headers.get("Retry-After"))
+def _response(response: httpx2.Response, content: bytes) -> Response:
+    return Response(response.status_code, content, response.headers.get("Retry-After"))

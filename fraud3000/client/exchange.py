@@ -1,6 +1,6 @@
-"""One request until it is answered: what is tried, when, and what an answer means. Nothing is sent from here.
+"""Retry rules of a request, and the errors of its response, independent of the HTTP library.
 
-An exchange is a generator. It yields each attempt and is sent what came of it; whoever runs it sleeps and sends.
+An exchange is a generator: it yields each attempt and receives its outcome; `clients` waits and sends.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from fraud3000.client.results import Fault
 from fraud3000.errors import DataError, FraudError, ParamsError, ScorerError, UnavailableError
 
 RETRIED = frozenset({408, 429, 502, 503, 504})
-"""What is worth another attempt: the service has no time or no room, or a gateway does not reach it."""
+"""Statuses that are retried: the service is overloaded, or a gateway does not reach it."""
 
 _FIRST, _LONGEST = 0.1, 5.0
-"""Seconds between the first two attempts, at most, and between any."""
+"""Longest wait in seconds between the first two attempts, and between any two."""
 
-_AGAIN = "Send it again as it was: what was kept has its answer, and counts once."
-ELSEWHERE = "Check the url, and what stands between it and the service."
+_RETRY_LATER = "Send the same request again: transactions already recorded return their decision and count once."
+OTHER_SERVICE = "Check the URL, and any proxy in front of the service."
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, the same in each attempt.
+    """HTTP request, the same in every attempt.
 
     Attributes
     ----------
     url
-        Of what is asked, in full.
+        Full URL.
     request_id
-        Sent as `X-Request-ID`, to be found in the service's log.
+        Sent as `X-Request-ID`; the service's log contains it.
     """
 
     method: str
@@ -58,29 +58,29 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What is to be done next.
+    """One attempt to send a request.
 
     Attributes
     ----------
-    after
-        Seconds to wait before.
+    delay
+        Seconds to wait before it.
     seconds
-        That it may take.
+        Time limit of the attempt.
     """
 
     call: Call
-    after: float
+    delay: float
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back.
+class Response:
+    """HTTP response.
 
     Attributes
     ----------
     retry_after
-        That header, if there was one.
+        Value of the Retry-After header; None if absent.
     """
 
     status: int
@@ -92,8 +92,8 @@ class Answer:
         return self.status // 100 == 2
 
     @property
-    def told(self) -> Any:
-        """The JSON in it; None where there is none."""
+    def json(self) -> Any:
+        """Decoded JSON body; None if it is not JSON."""
         try:
             return json.loads(self.content)
         except ValueError:
@@ -101,33 +101,33 @@ class Answer:
 
     @property
     def fault(self) -> Fault | None:
-        """What the service says is wrong; None where it was not the service that answered."""
+        """Error that the service returned; None if the response is not from a fraud3000 service."""
         try:
-            return results.read(Fault, self.told["error"])
+            return results.read(Fault, self.json["error"])
         except (TypeError, KeyError):
             return None
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
-    """No answer, and why."""
+class NoResponse:
+    """Failure to receive a response, and its reason."""
 
     reason: str
 
 
-Found = TypeVar("Found")
-Steps = Generator[Attempt, Answer | Silence, Found]
-"""Attempts, each sent its outcome, up to what was found."""
+Result = TypeVar("Result")
+Steps = Generator[Attempt, Response | NoResponse, Result]
+"""Generator that yields attempts, receives their outcomes, and returns the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long an answer is waited for, and how often it is asked for.
+    """Time limits and number of retries of a request.
 
     Attributes
     ----------
     timeout
-        Seconds of a request with all its attempts and the waits between them.
+        Seconds of a request, including all attempts and the waits between them.
     attempt
         Seconds of one attempt.
     retries
@@ -139,19 +139,19 @@ class Limits:
     retries: int
 
     @classmethod
-    def of(cls, timeout: float, attempt: float | None, retries: int) -> Limits:
-        """Half of the time for each attempt, if it is not said.
+    def from_options(cls, timeout: float, attempt: float | None, retries: int) -> Limits:
+        """Validate the options of a client; by default an attempt may take half of the timeout.
 
         Raises
         ------
         ParamsError
-            There is no time to ask.
+            A time is not positive, or the number of retries is negative.
         """
         attempt = timeout / 2 if attempt is None else attempt
         if not (timeout > 0 and attempt > 0 and retries >= 0):
             raise ParamsError(
-                f"timeout {timeout}, attempt_timeout {attempt}, retries {retries}: leave no time to ask",
-                hint="Give positive seconds, and 0 or more retries.",
+                f"timeout {timeout}, attempt_timeout {attempt}, retries {retries}: out of range",
+                hint="Pass positive seconds, and 0 or more retries.",
             )
         return cls(timeout, attempt if retries else timeout, retries)
 
@@ -162,88 +162,88 @@ def exchange(
     *,
     clock: Callable[[], float] = time.monotonic,
     draw: Callable[[], float] = random.random,
-) -> Steps[Answer]:
-    """Ask until there is an answer that another attempt would not change.
+) -> Steps[Response]:
+    """Send a request until there is a response that a retry would not change.
 
     Parameters
     ----------
     draw
-        Numbers in [0, 1): clients that failed together come back apart.
+        Returns random numbers in [0, 1), so that clients that failed together do not retry together.
 
     Raises
     ------
     UnavailableError
-        There was none in time.
+        There was no such response in time.
 
     Examples
     --------
     >>> steps = exchange(Call("GET", "http://127.0.0.1:8000/ready"), Limits(10, 5, 1), clock=lambda: 0.0, draw=lambda: 0.5)
-    >>> next(steps).after
+    >>> next(steps).delay
     0.0
-    >>> steps.send(Answer(503, b"", retry_after="2")).after
+    >>> steps.send(Response(503, b"", retry_after="2")).delay
     2.05
     """
-    end, after = clock() + limits.timeout, 0.0
+    end, delay = clock() + limits.timeout, 0.0
     for number in range(1 + limits.retries):
-        left = end - clock() - after
-        outcome = yield Attempt(call, after, min(limits.attempt, left))
-        if isinstance(outcome, Answer) and outcome.status not in RETRIED:
+        remaining = end - clock() - delay
+        outcome = yield Attempt(call, delay, min(limits.attempt, remaining))
+        if isinstance(outcome, Response) and outcome.status not in RETRIED:
             return outcome
-        after = _asked_wait(outcome) + draw() * min(_LONGEST, _FIRST * 2**number)
-        if clock() + after >= end:
+        delay = _retry_after_seconds(outcome) + draw() * min(_LONGEST, _FIRST * 2**number)
+        if clock() + delay >= end:
             break
     raise _unavailable(call, outcome, number + 1)
 
 
-def _asked_wait(outcome: Answer | Silence) -> float:
-    """Seconds that the service asks to be left alone.
+def _retry_after_seconds(outcome: Response | NoResponse) -> float:
+    """Return the seconds of the Retry-After header; 0 without a valid one.
 
     Examples
     --------
-    >>> [_asked_wait(Answer(503, b"", given)) for given in ("5", None, "soon", "Wed, 21 Oct 2015 07:28:00 GMT")]
+    >>> [_retry_after_seconds(Response(503, b"", header)) for header in ("5", None, "soon", "Wed, 21 Oct 2015 07:28:00 GMT")]
     [5.0, 0.0, 0.0, 0.0]
     """
-    given = outcome.retry_after if isinstance(outcome, Answer) else None
-    if given is None:
+    header = outcome.retry_after if isinstance(outcome, Response) else None
+    if header is None:
         return 0.0
-    if given.isdecimal():
-        return float(given)
+    if header.isdecimal():
+        return float(header)
     try:
-        at = parsedate_to_datetime(given)
+        at = parsedate_to_datetime(header)
     except ValueError:
         return 0.0
     at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
     return max(0.0, (at - datetime.now(UTC)).total_seconds())
 
 
-def _unavailable(call: Call, last: Answer | Silence, attempts: int) -> UnavailableError:
-    if isinstance(last, Silence):
-        said, fault = last.reason, None
+def _unavailable(call: Call, last: Response | NoResponse, attempts: int) -> UnavailableError:
+    if isinstance(last, NoResponse):
+        reason, fault = last.reason, None
     else:
         fault = last.fault
-        said = f"{last.status}" if fault is None else f"{last.status}, {fault.message}"
-        said += f"; asks to wait for {last.retry_after} s" if last.retry_after and last.retry_after.isdecimal() else ""
+        reason = f"{last.status}" if fault is None else f"{last.status}, {fault.message}"
+        reason += f"; retry after {last.retry_after} s" if last.retry_after and last.retry_after.isdecimal() else ""
     tried = "1 attempt" if attempts == 1 else f"{attempts} attempts"
     return UnavailableError(
-        f"{call}: no answer after {tried}: {said} (request {call.request_id})",
-        hint=_AGAIN,
+        f"{call}: no response after {tried}: {reason} (request {call.request_id})",
+        hint=_RETRY_LATER,
         code=None if fault is None else fault.code,
     )
 
 
-def refusal(call: Call, answer: Answer) -> FraudError:
-    """Say what an answer means that is none to what was asked.
+def error_from(call: Call, response: Response) -> FraudError:
+    """Return the exception for an error response.
 
-    A DataError where what was sent is wrong, a ParamsError where the key or the url is, a ScorerError where a model cannot
-    be trusted, and an UnavailableError where the service, or what stands before it, failed.
+    A DataError for an invalid request, a ParamsError for a wrong key or URL, a ScorerError for a model that failed
+    verification, and an UnavailableError if the service, or a proxy in front of it, failed.
     """
-    fault, said = answer.fault, f"{call}: {answer.status}"
-    if answer.status >= 500:
-        fault = fault or Fault("internal", "failed", "The service's log may have more under this id.")
+    fault, status = response.fault, f"{call}: {response.status}"
+    if response.status >= 500:
+        fault = fault or Fault("internal", "the service failed", "Search the service's log for this request id.")
         return UnavailableError(
-            f"{said}, {fault.message} (request {call.request_id})", hint=fault.hint, code=fault.code
+            f"{status}, {fault.message} (request {call.request_id})", hint=fault.hint, code=fault.code
         )
     if fault is None:
-        return ParamsError(f"{said}, and not as a service of fraud3000 answers", hint=ELSEWHERE)
-    kind = ParamsError if answer.status in (401, 403) else ScorerError if fault.code == "scorer" else DataError
-    return kind(f"{said}, {fault.message}", hint=fault.hint, code=fault.code)
+        return ParamsError(f"{status}, and the response is not that of a fraud3000 service", hint=OTHER_SERVICE)
+    kind = ParamsError if response.status in (401, 403) else ScorerError if fault.code == "scorer" else DataError
+    return kind(f"{status}, {fault.message}", hint=fault.hint, code=fault.code)

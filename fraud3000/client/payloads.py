@@ -1,4 +1,4 @@
-"""What is sent, as JSON: made once, so that a retry sends the same bytes."""
+"""JSON bodies of requests, encoded once so that a retry sends the same bytes."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from typing import Any
 from fraud3000.errors import DataError
 
 MOST_ROWS = 10_000
-"""Transactions or label records of one request, as the service takes them."""
+"""Maximum number of transactions or label records in one request; the limit of the service."""
 
 MOST_BYTES = 15 * 1024 * 1024
-"""And their bytes, with room for what stands around them."""
+"""Maximum size of their JSON in one request, with room for the enclosing object."""
 
 Item = Mapping[str, Any]
-"""A transaction or a label record, field by field."""
+"""Transaction or label record: a mapping of its fields."""
 
 _MINOR = "Amounts are integers in minor units: 57.16 is sent as 5716."
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """What goes into one request.
+class Batch:
+    """Items of one request, and its encoded body.
 
     Attributes
     ----------
     items
-        What was given.
+        Items as the caller passed them.
     content
-        The same as it is sent.
+        Encoded JSON.
     """
 
     items: Sequence[Item]
     content: bytes
 
 
-def single(name: str, item: Item) -> Piece:
-    """Lay out one item.
+def single(name: str, item: Item) -> Batch:
+    """Encode a single item.
 
     Raises
     ------
     DataError
-        It cannot be sent as it is.
+        A value has no JSON form, or an amount is not an integer.
 
     Examples
     --------
@@ -58,49 +58,49 @@ def single(name: str, item: Item) -> Piece:
     fraud3000.errors.DataError: transaction '1': amount: 57.16 is a float
     Hint: Amounts are integers in minor units: 57.16 is sent as 5716.
     """
-    return Piece([item], _laid_out(name.removesuffix("s"), item))
+    return Batch([item], _encoded(name.removesuffix("s"), item))
 
 
-def pieces(name: str, items: Iterable[Item], *, rows: int = MOST_ROWS, size: int = MOST_BYTES) -> list[Piece]:
-    """Lay out items in as few requests as may be, in their order.
+def batches(name: str, items: Iterable[Item], *, rows: int = MOST_ROWS, size: int = MOST_BYTES) -> list[Batch]:
+    """Encode items in as few requests as possible, in order.
 
-    All of them are laid out before any is sent, so that one that cannot be keeps back all.
+    All items are encoded before any is sent, so that nothing is sent if one is invalid.
 
     Raises
     ------
     DataError
-        One cannot be sent as it is.
+        A value has no JSON form, or an amount is not an integer.
 
     Examples
     --------
-    >>> made = pieces("labels", [{"transaction_id": "1"}, {"transaction_id": "2"}, {"transaction_id": "3"}], rows=2)
-    >>> [piece.content for piece in made]
+    >>> encoded = batches("labels", [{"transaction_id": "1"}, {"transaction_id": "2"}, {"transaction_id": "3"}], rows=2)
+    >>> [batch.content for batch in encoded]
     [b'{"labels":[{"transaction_id":"1"},{"transaction_id":"2"}]}', b'{"labels":[{"transaction_id":"3"}]}']
     """
-    one = name.removesuffix("s")
-    laid_out = [(item, _laid_out(one, item, place)) for place, item in enumerate(items, 1)]
+    kind = name.removesuffix("s")
+    encoded = [(item, _encoded(kind, item, number)) for number, item in enumerate(items, 1)]
     return [
-        Piece([item for item, _ in group], b'{"%b":[%b]}' % (name.encode(), b",".join(row for _, row in group)))
-        for group in _grouped(laid_out, rows, size)
+        Batch([item for item, _ in group], b'{"%b":[%b]}' % (name.encode(), b",".join(row for _, row in group)))
+        for group in _grouped(encoded, rows, size)
     ]
 
 
 def amount(item: Item) -> int | None:
-    """An item's amount as it is sent; None where it has none that is an integer.
+    """Return the amount of an item as it is sent; None if it is not an integer.
 
     Examples
     --------
     >>> amount({"amount": Decimal("5716")}), amount({"amount": "5716"})
     (5716, None)
     """
-    value = _plain("amount", item.get("amount"))
+    value = _json_value("amount", item.get("amount"))
     return value if isinstance(value, int) else None
 
 
-def _grouped(laid_out: Iterable[tuple[Item, bytes]], rows: int, size: int) -> Iterator[list[tuple[Item, bytes]]]:
+def _grouped(encoded: Iterable[tuple[Item, bytes]], rows: int, size: int) -> Iterator[list[tuple[Item, bytes]]]:
     group: list[tuple[Item, bytes]] = []
     filled = 0
-    for item, row in laid_out:
+    for item, row in encoded:
         if group and (len(group) == rows or filled + len(row) + 1 > size):
             yield group
             group, filled = [], 0
@@ -110,31 +110,32 @@ def _grouped(laid_out: Iterable[tuple[Item, bytes]], rows: int, size: int) -> It
         yield group
 
 
-def _laid_out(one: str, item: Any, place: int | None = None) -> bytes:
-    where = "" if place is None else f" at place {place}"
+def _encoded(kind: str, item: Any, number: int | None = None) -> bytes:
     if not isinstance(item, Mapping):
-        raise DataError(f"a {type(item).__name__}{where} is no {one}", hint=f"A {one} is a dict of its fields.")
+        which = f"{kind} {number}" if number else f"the {kind}"
+        raise DataError(f"{which} is a {type(item).__name__}, not a dict", hint=f"Pass each {kind} as a dict.")
     try:
-        return _encode({name: _plain(name, value) for name, value in item.items()}).encode()
+        return _encode({name: _json_value(name, value) for name, value in item.items()}).encode()
     except UnicodeEncodeError:
-        message, hint = "holds text that is no Unicode", "Look for half of a surrogate pair."
-    except _Unfit as error:
+        message, hint = "contains invalid Unicode", "Remove unpaired surrogates from its text."
+    except _InvalidValue as error:
         message, hint = error.message, error.hint
-    named = item.get("transaction_id")
-    which = f"{one} '{named}'" if isinstance(named, str) and named.isprintable() else f"the {one}"
-    raise DataError(f"{which}{where}: {message}", hint=hint)
+    id_ = item.get("transaction_id")
+    which = f"{kind} '{id_}'" if isinstance(id_, str) and id_.isprintable() else f"the {kind}"
+    item_number = f" (item {number})" if number else ""
+    raise DataError(f"{which}{item_number}: {message}", hint=hint)
 
 
-class _Unfit(Exception):
-    """A value that cannot be sent."""
+class _InvalidValue(Exception):
+    """Value that cannot be sent."""
 
     def __init__(self, message: str, hint: str) -> None:
         self.message, self.hint = message, hint
 
 
-def _plain(name: str, value: Any) -> Any:
-    """Bring a value to one of JSON's."""
-    if hasattr(value, "item"):  # a number of numpy
+def _json_value(name: str, value: Any) -> Any:
+    """Convert a value to one that JSON can represent."""
+    if hasattr(value, "item"):  # a NumPy scalar
         value = value.item()
     if name == "amount":
         return _minor(value)
@@ -142,19 +143,23 @@ def _plain(name: str, value: Any) -> Any:
         return value
     if isinstance(value, datetime):
         if value.utcoffset() is None:
-            raise _Unfit(f"{name}: {value} has no offset", "Say where its clock stands, as by .replace(tzinfo=UTC).")
+            raise _InvalidValue(
+                f"{name}: {value} has no UTC offset", "Add its time zone, such as .replace(tzinfo=UTC)."
+            )
         return value.isoformat()
     if isinstance(value, float | Decimal):
         if not math.isfinite(value):
-            raise _Unfit(f"{name}: {value} is no number", "Send None where nothing is known.")
+            raise _InvalidValue(f"{name}: {value} is not a finite number", "Send None for an unknown value.")
         return float(value)
-    raise _Unfit(f"{name}: a {type(value).__name__} cannot be sent", "Send text, numbers and times with an offset.")
+    raise _InvalidValue(
+        f"{name}: a {type(value).__name__} is not supported", "Send text, numbers, or times with a UTC offset."
+    )
 
 
 def _minor(value: Any) -> Any:
-    """Bring an amount to an integer; refuse what looks like one in major units. Text is left to the service."""
+    """Convert an amount to an integer; reject types that may hold major units. The service validates text."""
     if isinstance(value, Decimal) and value.is_finite() and value.as_tuple().exponent == 0:
         return int(value)
     if not isinstance(value, int | str | None) or isinstance(value, bool):
-        raise _Unfit(f"amount: {value} is a {type(value).__name__}", _MINOR)
+        raise _InvalidValue(f"amount: {value} is a {type(value).__name__}", _MINOR)
     return value

@@ -1,4 +1,4 @@
-"""What a service answers, as frozen objects; a field that this version does not know is passed over."""
+"""Results that the client returns, as frozen dataclasses; unknown fields of a response are ignored."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Literal, TypeVar, cast
 
 from fraud3000.service.engine.fallback import Verdict
 
-_Told = TypeVar("_Told")
+_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason for a score."""
+    """Reason for a score."""
 
     code: str
     text: str
@@ -22,7 +22,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a transaction or a label record."""
+    """Error of a transaction or a label record."""
 
     code: str
     message: str
@@ -31,28 +31,28 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was decided about one transaction, or what is wrong with it.
+    """Decision about one transaction, or its error.
 
     Attributes
     ----------
     transaction_id
-        As it was sent; None where what was sent has none that can be read.
+        Id as it was sent; None if it could not be read.
     decision_id
-        Names the decision in the service; None where the client made it, and where there is an error.
+        Id of the decision in the service; None for decisions of the client's fallback and for errors.
     score, threshold
-        Calibrated probability of fraud, and from where on there is an alert; None where no model was asked.
+        Calibrated probability of fraud, and the score from which on there is an alert; None without a model.
     alert
-        Whether it is not approved.
+        True unless the decision is ``approve``.
     decision
         ``approve``, ``review`` or ``decline``.
     decision_source
-        ``model``, or ``fallback`` where the amount alone decided.
+        ``model``, or ``fallback`` if only the amount decided.
     reasons
-        As they were asked for.
+        Reasons for the score, if requested.
     model_version
-        Of the model that decided; None where the client did.
+        Version of the model that decided; None for decisions of the client's fallback.
     error
-        What is wrong with the transaction; then all else but its id is empty.
+        Error of the transaction; then all other fields but its id are empty.
 
     Examples
     --------
@@ -73,20 +73,20 @@ class Decision:
 
     @property
     def unanswered(self) -> bool:
-        """Whether the client decided, since the service did not answer: send it again, as it was."""
+        """True if the client's fallback decided because the service did not respond; send the transaction again."""
         return self.decision_source == "fallback" and self.decision_id is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert(Decision):
-    """A decision in the queue of those who work on it.
+    """Decision other than approve, as reviewers read it.
 
     Attributes
     ----------
     expected_loss
-        Minor units; the queue's order.
+        Expected loss in minor units, by which alerts are sorted.
     open
-        Whether no label record speaks of it yet.
+        True while the transaction has no label record.
     """
 
     expected_loss: float
@@ -99,7 +99,7 @@ class Alert(Decision):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRecord:
-    """What a source said of a transaction's label, and since when that is known."""
+    """Label of a transaction from one source, and from when on it is known."""
 
     is_fraud: bool
     source: str
@@ -109,16 +109,16 @@ class LabelRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record(Decision):
-    """A decision with all that it was made of.
+    """Decision with its inputs.
 
     Attributes
     ----------
     transaction
-        As it is kept: the card hashed, if the service hashes cards.
+        Transaction as stored: with the card id hashed if the service hashes cards.
     features
-        By name, as they were read; a list where the present model has others.
+        Feature values by name; a list if the current model has other features.
     labels
-        What was said of it since.
+        Label records since then.
     """
 
     bundle_sha256: str | None
@@ -130,14 +130,14 @@ class Record(Decision):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A label record that is kept, or what is wrong with it.
+    """Stored label record, or its error.
 
     Attributes
     ----------
     number
-        Its place in the service's journal.
+        Number of its entry in the service's journal.
     recorded_at
-        Transactions after it know it.
+        Time from which on it is known to features.
     """
 
     transaction_id: str | None
@@ -146,13 +146,13 @@ class Recorded:
     error: Fault | None = None
 
 
-def read(kind: type[_Told], told: Mapping[str, Any]) -> _Told:
-    """Make an object of what was told in JSON.
+def read(kind: type[_Kind], content: Mapping[str, Any]) -> _Kind:
+    """Convert decoded JSON to a result.
 
     Raises
     ------
     TypeError, ValueError
-        It was told in another form.
+        A field is missing or malformed.
 
     Examples
     --------
@@ -160,24 +160,24 @@ def read(kind: type[_Told], told: Mapping[str, Any]) -> _Told:
     Reason(code='AMOUNT', text='amount: 489.00')
     """
     names = [field.name for field in fields(cast(Any, kind))]
-    return kind(**{name: _READERS.get(name, _as_is)(told[name]) for name in names if name in told})
+    return kind(**{name: _READERS.get(name, _unchanged)(content[name]) for name in names if name in content})
 
 
-def _as_is(told: Any) -> Any:
-    return told
+def _unchanged(value: Any) -> Any:
+    return value
 
 
-def _moment(told: str | None) -> datetime | None:
-    return None if told is None else datetime.fromisoformat(told)
+def _time(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value)
 
 
-def _each(kind: type[_Told]) -> Callable[[list[Any]], tuple[_Told, ...]]:
-    return lambda told: tuple(read(kind, one) for one in told)
+def _each(kind: type[_Kind]) -> Callable[[list[Any]], tuple[_Kind, ...]]:
+    return lambda items: tuple(read(kind, item) for item in items)
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
     "reasons": _each(Reason),
     "labels": _each(LabelRecord),
-    "error": lambda told: None if told is None else read(Fault, told),
-    **dict.fromkeys(("ts", "received_at", "reported_at", "recorded_at"), _moment),
+    "error": lambda content: None if content is None else read(Fault, content),
+    **dict.fromkeys(("ts", "received_at", "reported_at", "recorded_at"), _time),
 }

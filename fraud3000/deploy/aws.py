@@ -1,6 +1,6 @@
-"""Calls of AWS, tried again where that helps, and what goes wrong with them told in words.
+"""Calls of AWS, with retries, and errors in the terms of this package.
 
-Keys, profile, endpoint and certificates come from the usual AWS variables and files, the region from AWS_REGION too.
+Keys, profile, endpoint and certificates come from the usual AWS variables and files; the region also from AWS_REGION.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from fraud3000 import extras
 from fraud3000.data.storage.s3 import without_secret
 from fraud3000.errors import FraudError, ParamsError, UnavailableError, nearest
 
-LATER = "Wait, and run the command again."
+RETRY_LATER = "Wait, and run the command again."
 _CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS = 4, 30, 6  # the waits between six attempts add up to some 15 s
 _THROTTLED = re.compile(r"Throttl|TooManyRequests|RequestLimitExceeded")
-_STRANGERS = re.compile(r"UnrecognizedClient|Expired|InvalidClientToken|Signature|AuthenticationToken|InvalidAccessKey")
+_BAD_CREDENTIALS = re.compile(
+    r"UnrecognizedClient|Expired|InvalidClientToken|Signature|AuthenticationToken|InvalidAccessKey"
+)
 _CREDENTIALS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
 
 
 class Aws:
-    """The AWS account that the environment names; what goes wrong with it is told in words of ours."""
+    """AWS account of the environment; its errors are raised as errors of this package."""
 
     def __init__(self) -> None:
         self._boto3 = extras.load("boto3", extra="s3", purpose="fraud3000 deploy")
@@ -38,19 +40,19 @@ class Aws:
         return str(self.client("ecs").meta.region_name)
 
     def client(self, api: str, region: str | None = None) -> Any:
-        """A client of one of its services, which tries again after a growing wait where trying again can help.
+        """Return the client of an AWS API, which retries with backoff where a retry can help.
 
         Raises
         ------
         ParamsError
-            No region is named, or the AWS variables or files are wrong.
+            No region is set, or the AWS variables or files are invalid.
         """
         if (api, region) not in self._clients:
             with _settings():
-                self._clients[api, region] = self._made(api, region or os.environ.get("AWS_REGION") or None)
+                self._clients[api, region] = self._create_client(api, region or os.environ.get("AWS_REGION") or None)
         return self._clients[api, region]
 
-    def _made(self, api: str, region: str | None) -> Any:
+    def _create_client(self, api: str, region: str | None) -> Any:
         from botocore.config import Config
 
         retries: dict[str, Any] = {"mode": os.environ.get("AWS_RETRY_MODE", "standard")}
@@ -60,62 +62,62 @@ class Aws:
         self._session = self._session or self._boto3.Session()
         return self._session.client(api, region_name=region, config=config)
 
-    def ask(self, api: str, action: str, thing: str, *, region: str | None = None, **given: Any) -> dict[str, Any]:
-        """Call an action, such as DescribeServices of ecs.
+    def call(self, api: str, action: str, thing: str, *, region: str | None = None, **arguments: Any) -> dict[str, Any]:
+        """Call an action of an API, such as DescribeServices of ecs.
 
         Parameters
         ----------
         thing
-            What it is about, for messages.
+            Subject of the call, for error messages.
 
         Raises
         ------
         ParamsError
-            No credentials, access denied, not there, or refused.
+            No credentials, access denied, not found, or rejected.
         UnavailableError
-            Throttled, or no answer, after all attempts.
+            Throttled, or no response, after all attempts.
         """
         client = self.client(api, region)
         method = re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower()
-        with heeded(), _told(f"{api}:{action}", thing, str(client.meta.region_name)):
-            answer: dict[str, Any] = getattr(client, method)(**given)
-        return answer
+        with resend_lost_signals(), _translated_errors(f"{api}:{action}", thing, str(client.meta.region_name)):
+            response: dict[str, Any] = getattr(client, method)(**arguments)
+        return response
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
-    """See to it that Ctrl-C and SIGTERM are not lost in the block.
+def resend_lost_signals() -> Iterator[None]:
+    """Send Ctrl-C and SIGTERM again after the block if the block lost them.
 
-    A response that is given up closes itself, and what a signal raises just then is dropped by Python without a word.
-    So a signal that came and changed nothing is sent once more.
+    An exception that a signal handler raises while Python finalises an abandoned response is discarded. So a signal that
+    arrived and had no effect is raised once more.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
+    received: list[int] = []
 
-    def noting(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
-        def note(number: int, frame: FrameType | None) -> None:
-            came.append(number)
+    def recording(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
+        def record(number: int, frame: FrameType | None) -> None:
+            received.append(number)
             handler(number, frame)
 
-        return note
+        return record
 
-    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    handlers = {number: handler for number, handler in found.items() if callable(handler)}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in previous.items() if callable(handler)}
     for number, handler in handlers.items():
-        signal.signal(number, noting(handler))
+        signal.signal(number, recording(handler))
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
+    if received:
+        signal.raise_signal(received[0])
 
 
-def also(error: FraudError, *more: str) -> FraudError:
-    """The same error, with what else is to be known."""
+def with_details(error: FraudError, *more: str) -> FraudError:
+    """Return the same error with more details in its message."""
     return type(error)("; ".join([error.message, *more]), hint=error.hint, code=error.code)
 
 
@@ -126,7 +128,7 @@ def _settings() -> Iterator[None]:
     try:
         yield
     except NoRegionError as error:
-        raise ParamsError("no AWS region is named", hint="Set AWS_REGION, or a region in the profile.") from error
+        raise ParamsError("no AWS region is set", hint="Set AWS_REGION, or a region in the AWS profile.") from error
     except (BotoCoreError, ValueError) as error:
         raise ParamsError(
             f"AWS settings: {without_secret(str(error))}", hint="Check the AWS_… variables and ~/.aws/config."
@@ -134,67 +136,69 @@ def _settings() -> Iterator[None]:
 
 
 @contextmanager
-def _told(action: str, thing: str, region: str) -> Iterator[None]:
-    """Tell what the AWS library raises in words of ours, with action and thing, and without any secret."""
+def _translated_errors(action: str, thing: str, region: str) -> Iterator[None]:
+    """Translate errors of the AWS library, with action and subject and without secrets."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
     except ClientError as error:
-        raise _refusal(error, action, thing, region) from error
+        raise _response_error(error, action, thing, region) from error
     except BotoCoreError as error:
-        raise _failure(error, action, thing, region) from error
+        raise _request_error(error, action, thing, region) from error
 
 
-def _refusal(error: Any, action: str, thing: str, region: str) -> FraudError:
-    """What AWS answered."""
-    told, answer = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    code, status = str(told.get("Code", "")), int(answer.get("HTTPStatusCode", 0))
-    tried = f"{code}, {int(answer.get('RetryAttempts', 0)) + 1} attempts"
+def _response_error(error: Any, action: str, thing: str, region: str) -> FraudError:
+    """Return the error for an error response of AWS."""
+    details, metadata = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    code, status = str(details.get("Code", "")), int(metadata.get("HTTPStatusCode", 0))
+    tried = f"{code}, {int(metadata.get('RetryAttempts', 0)) + 1} attempts"
     if status == 429 or _THROTTLED.search(code):
-        return UnavailableError(f"{thing}: {action} was throttled ({tried})", hint=LATER)
+        return UnavailableError(f"{thing}: {action} was throttled ({tried})", hint=RETRY_LATER)
     if status >= 500:
-        return UnavailableError(f"{thing}: {action} has no answer now ({tried})", hint=LATER)
-    if _STRANGERS.search(code):
+        return UnavailableError(f"{thing}: {action} failed in AWS ({tried})", hint=RETRY_LATER)
+    if _BAD_CREDENTIALS.search(code):
         return ParamsError(f"{thing}: the AWS credentials are not accepted ({code})", hint=_CREDENTIALS)
     if status in (401, 403) or code.startswith("AccessDenied"):
         return ParamsError(
             f"{thing}: access denied: {action} is not allowed in {region}",
-            hint="Allow it to this user or role, or check AWS_PROFILE; docs/deploy.md lists what is needed.",
+            hint="Grant this permission to the user or role, or check AWS_PROFILE; docs/deploy.md lists the permissions.",
         )
-    said = without_secret(told.get("Message", "")) or f"status {status}"
+    message = without_secret(details.get("Message", "")) or f"status {status}"
     return ParamsError(
-        f"{thing}: {action} is refused in {region} ({code}: {said})",
+        f"{thing}: {action} is refused in {region} ({code}: {message})",
         hint="Check the names, AWS_REGION and the AWS account.",
         code=code,
     )
 
 
-def _failure(error: Exception, action: str, thing: str, region: str) -> FraudError:
-    """What kept a request from being answered; only connections are worth another try."""
+def _request_error(error: Exception, action: str, thing: str, region: str) -> FraudError:
+    """Return the error for a request without a response; only connection errors are worth a retry."""
     from botocore import exceptions
 
-    said = without_secret(str(error))
+    message = without_secret(str(error))
     if isinstance(error, exceptions.SSLError):
         return UnavailableError(
-            f"{thing}: the certificate of the endpoint is not accepted ({said})",
-            hint="Name the authority that signed it with AWS_CA_BUNDLE.",
+            f"{thing}: the certificate of the endpoint is not trusted ({message})",
+            hint="Set AWS_CA_BUNDLE to the certificate of the authority that signed it.",
         )
     if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         return _unknown_region(region) or UnavailableError(
-            f"{thing}: the endpoint does not answer {action} ({said})",
+            f"{thing}: the endpoint does not respond to {action} ({message})",
             hint="Check AWS_REGION, AWS_ENDPOINT_URL and the network, and run the command again.",
         )
     if isinstance(error, exceptions.ParamValidationError):
-        return ParamsError(f"{thing}: {action} cannot be asked so ({' '.join(said.split())})", hint="Check the names.")
-    return ParamsError(f"{thing}: no AWS credentials that can be used ({said})", hint=_CREDENTIALS)
+        return ParamsError(
+            f"{thing}: invalid parameters for {action} ({' '.join(message.split())})", hint="Check the names."
+        )
+    return ParamsError(f"{thing}: no usable AWS credentials ({message})", hint=_CREDENTIALS)
 
 
 def _unknown_region(region: str) -> ParamsError | None:
-    """A region that AWS does not have has no endpoint, unless one is named."""
+    """Return an error if AWS has no such region and no endpoint is set."""
     import boto3
 
     known = boto3.Session().get_available_regions("ecs")
     if region in known or any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ):
         return None
-    return ParamsError(f"AWS region '{region}': not known; {nearest(region, known)}", hint="Set AWS_REGION.")
+    return ParamsError(f"AWS region '{region}': unknown; {nearest(region, known)}", hint="Set AWS_REGION.")

@@ -1,4 +1,4 @@
-"""Task definitions of ECS: their containers, images and revisions."""
+"""Task definitions of ECS: containers, images and revisions."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from fraud3000.errors import FraudError, ParamsError, nearest
 _ECR = re.compile(r"([0-9]{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/([^:@]+):([^:@]+)")
 
 
-def described(aws: Aws, definition: str) -> dict[str, Any]:
-    """A task definition with its tags, by ARN, family or family:revision.
+def describe(aws: Aws, definition: str) -> dict[str, Any]:
+    """Return a task definition with its tags, by ARN, family or family:revision.
 
     Raises
     ------
     ParamsError
-        There is none.
+        It does not exist.
     """
-    thing = f"task definition '{short(definition)}'"
-    answer = aws.ask("ecs", "DescribeTaskDefinition", thing, taskDefinition=definition, include=["TAGS"])
+    thing = f"task definition '{short_name(definition)}'"
+    answer = aws.call("ecs", "DescribeTaskDefinition", thing, taskDefinition=definition, include=["TAGS"])
     return {**answer["taskDefinition"], "tags": answer.get("tags", [])}
 
 
-def container_name(definition: Mapping[str, Any], wanted: str | None, likely: Sequence[str | None] = ()) -> str:
-    """The container that is meant: the one named, the only one, or the first likely one.
+def container_name(definition: Mapping[str, Any], name: str | None, likely: Sequence[str | None] = ()) -> str:
+    """Choose a container by name; without a name the only one, or the first that is likely.
 
     Examples
     --------
@@ -38,32 +38,32 @@ def container_name(definition: Mapping[str, Any], wanted: str | None, likely: Se
     >>> container_name(two, "job")
     Traceback (most recent call last):
     fraud3000.errors.ParamsError: task definition 'web': no container 'job'; found: 'api', 'proxy'
-    Hint: Name one of its containers with --container.
+    Hint: Choose one of its containers with --container.
     """
-    names = [one["name"] for one in definition["containerDefinitions"]]
-    found = [one for one in ([wanted] if wanted else likely) if one in names]
-    if found or (len(names) == 1 and not wanted):
-        return str([*found, *names][0])
-    lacks = f"no container '{wanted}'" if wanted else "which of its containers is meant is not known"
+    names = [container["name"] for container in definition["containerDefinitions"]]
+    matching = [candidate for candidate in ([name] if name else likely) if candidate in names]
+    if matching or (len(names) == 1 and not name):
+        return str([*matching, *names][0])
+    problem = f"no container '{name}'" if name else "it has several containers, and none is chosen"
     raise ParamsError(
-        f"task definition '{definition['family']}': {lacks}; {nearest(wanted or '', names)}",
-        hint="Name one of its containers with --container.",
+        f"task definition '{definition['family']}': {problem}; {nearest(name or '', names)}",
+        hint="Choose one of its containers with --container.",
     )
 
 
-def short(arn: str) -> str:
-    """The last part of an ARN.
+def short_name(arn: str) -> str:
+    """Return the last part of an ARN.
 
     Examples
     --------
-    >>> short("arn:aws:ecs:eu-west-1:123456789012:task-definition/web:7")
+    >>> short_name("arn:aws:ecs:eu-west-1:123456789012:task-definition/web:7")
     'web:7'
     """
     return arn.rpartition("/")[2]
 
 
 def with_tag(image: str, tag: str) -> str:
-    """An image with another tag, in place of its tag or digest.
+    """Replace the tag or digest of an image.
 
     Examples
     --------
@@ -75,43 +75,43 @@ def with_tag(image: str, tag: str) -> str:
 
 
 def check_image(aws: Aws, image: str) -> None:
-    """Refuse an image that its repository in ECR does not have, where that may be asked."""
+    """Raise an error if the image is missing in its ECR repository; only warn if that cannot be checked."""
     match = _ECR.fullmatch(image)
     if match is None:
         return
     registry, region, repository, tag = match.groups()
     names = {"registryId": registry, "repositoryName": repository, "imageIds": [{"imageTag": tag}]}
     try:
-        aws.ask("ecr", "DescribeImages", f"image {image}", region=region, **names)
+        aws.call("ecr", "DescribeImages", f"image {image}", region=region, **names)
     except FraudError as error:
         code = error.code or ""
         if code not in ("ImageNotFoundException", "RepositoryNotFoundException"):
-            logger.warning("it cannot be told whether the image is there: {}", error.message)
+            logger.warning("could not check whether the image exists: {}", error.message)
             return
-        lacks = f"no tag '{tag}'" if code.startswith("Image") else "no such repository"
+        problem = f"no tag '{tag}'" if code.startswith("Image") else "no such repository"
         raise ParamsError(
-            f"image {image}: {lacks} in ECR in {region}", hint="Push the image first, or check --image-tag."
+            f"image {image}: {problem} in ECR in {region}", hint="Push the image first, or check --image-tag."
         ) from error
 
 
-def container_of(definition: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A container of a task definition, as it is defined there."""
-    found: Mapping[str, Any] = next(one for one in definition["containerDefinitions"] if one["name"] == name)
-    return found
+def container_definition(definition: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a container of a task definition."""
+    container: Mapping[str, Any] = next(one for one in definition["containerDefinitions"] if one["name"] == name)
+    return container
 
 
-def registered(aws: Aws, definition: Mapping[str, Any], container: str, image: str) -> str:
-    """Register a task definition with another image, and return the ARN of the new revision.
+def register(aws: Aws, definition: Mapping[str, Any], container: str, image: str) -> str:
+    """Register a new revision of a task definition with another image, and return its ARN.
 
     Raises
     ------
     FraudError
-        It may not be registered, or not now.
+        AWS rejects it, or does not respond.
     """
     model = aws.client("ecs").meta.service_model.operation_model("RegisterTaskDefinition")
     same = {name: value for name, value in definition.items() if name in model.input_shape.members and value}
     same["containerDefinitions"] = [
         {**one, "image": image} if one["name"] == container else one for one in definition["containerDefinitions"]
     ]
-    answer = aws.ask("ecs", "RegisterTaskDefinition", f"task definition '{definition['family']}'", **same)
+    answer = aws.call("ecs", "RegisterTaskDefinition", f"task definition '{definition['family']}'", **same)
     return str(answer["taskDefinition"]["taskDefinitionArn"])

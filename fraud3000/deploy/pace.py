@@ -1,4 +1,4 @@
-"""How long to wait for something far away, and how often to look."""
+"""Polling with a timeout."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from loguru import logger
 
 from fraud3000.errors import UnavailableError
 
-Seen = TypeVar("Seen")
+Observation = TypeVar("Observation")
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long to wait, and how often to look; in seconds.
+    """Timeout and interval of polling, in seconds.
 
     Attributes
     ----------
     timeout
-        After which waiting ends.
+        Time after which polling ends.
     poll
-        Between two looks.
+        Interval between two observations.
     clock, sleep
-        What tells the time, and what lets it pass.
+        Replaced in tests.
     """
 
     timeout: float
@@ -33,24 +33,24 @@ class Pace:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def looks(self, look: Callable[[], Seen]) -> Iterator[Seen]:
-        """Look again and again until time is up; while AWS does not answer, wait on.
+    def observe(self, look: Callable[[], Observation]) -> Iterator[Observation]:
+        """Yield observations until the timeout; while AWS does not respond, continue to wait.
 
         Examples
         --------
         >>> numbers = iter(range(9))
-        >>> list(Pace(2, poll=1, clock=lambda: next(numbers), sleep=lambda _: None).looks(lambda: "seen"))
+        >>> list(Pace(2, poll=1, clock=lambda: next(numbers), sleep=lambda _: None).observe(lambda: "seen"))
         ['seen', 'seen']
         """
         end = self.clock() + self.timeout
         while True:
             try:
-                seen = look()
+                observation = look()
             except UnavailableError as error:
-                logger.warning("{}; looking again until the time is up", error.message)
+                logger.warning("{}; retrying until the timeout", error.message)
             else:
-                yield seen
-            left = end - self.clock()
-            if left <= 0:
+                yield observation
+            remaining = end - self.clock()
+            if remaining <= 0:
                 return
-            self.sleep(min(self.poll, left))
+            self.sleep(min(self.poll, remaining))

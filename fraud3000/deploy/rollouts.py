@@ -1,4 +1,4 @@
-"""A new deployment of a service: planned, begun, waited for, rolled back."""
+"""Rollout of a service: plan, start, wait, roll back."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from loguru import logger
 
-from fraud3000.deploy.aws import Aws, also
+from fraud3000.deploy.aws import Aws, with_details
 from fraud3000.deploy.definitions import (
     check_image,
+    container_definition,
     container_name,
-    container_of,
-    described,
-    registered,
-    short,
+    describe,
+    register,
+    short_name,
     with_tag,
 )
 from fraud3000.deploy.pace import Pace
@@ -28,18 +28,18 @@ State = Literal["steady", "failed", "replaced", "under way"]
 
 @dataclass(frozen=True)
 class Plan:
-    """A deployment as it would be.
+    """Planned deployment.
 
     Attributes
     ----------
     service
-        As it is before.
+        State of the service before.
     definition
-        Of the task that it runs now.
+        Task definition that it runs now.
     container
-        The one whose image counts.
+        Name of the container whose image is deployed.
     image
-        That it is to run.
+        Image to run.
     """
 
     service: EcsService
@@ -49,29 +49,29 @@ class Plan:
 
     @property
     def revises(self) -> bool:
-        """Whether it needs a new revision of the task definition."""
-        return bool(self.image != container_of(self.definition, self.container)["image"])
+        """True if the deployment needs a new revision of the task definition."""
+        return bool(self.image != container_definition(self.definition, self.container)["image"])
 
 
 @dataclass
 class Rollout:
-    """A deployment that was begun.
+    """Started deployment.
 
     Attributes
     ----------
-    wanted, former
-        The task definition it deploys, and the one that ran before.
+    target, previous
+        Task definition to deploy, and the one that ran before.
     id
-        What ECS calls it.
+        Id of the deployment in ECS.
     last
-        The service as it was last seen.
+        Latest known state of the service.
     events
-        What happened since, oldest first.
+        Messages of events since the start, oldest first.
     """
 
     plan: Plan
-    wanted: str
-    former: str
+    target: str
+    previous: str
     id: str
     last: EcsService
     events: list[str] = field(default_factory=list)
@@ -81,9 +81,9 @@ class Rollout:
     def __post_init__(self) -> None:
         self._known |= {event["id"] for event in self.plan.service.events}
 
-    def look(self, aws: Aws) -> State:
-        """See how it stands, and log what happened since the last look."""
-        self.last = EcsService.of(aws, self.last.cluster, self.last.name)
+    def refresh(self, aws: Aws) -> State:
+        """Fetch the state of the deployment, and log new events."""
+        self.last = EcsService.from_aws(aws, self.last.cluster, self.last.name)
         for event in reversed(self.last.events):
             if event["id"] not in self._known:
                 self._known.add(event["id"])
@@ -95,7 +95,7 @@ class Rollout:
         primary, ids = self.last.primary, {one["id"] for one in self.last.deployments}
         self._seen |= self.id in ids
         if primary and primary["id"] != self.id:
-            # an answer may be some seconds old: until ours was seen, one from before is no successor
+            # A response may be some seconds old: until our deployment appears, an earlier one did not replace it.
             return "replaced" if self._seen or not ids <= self._before else "under way"
         if primary.get("rolloutState") == "FAILED":
             return "failed"
@@ -106,117 +106,119 @@ class Rollout:
         return {one["id"] for one in self.plan.service.deployments}
 
     @property
-    def healed(self) -> bool:
-        """Whether ECS rolled it back itself, where another deployment took its place."""
+    def rolled_back_by_ecs(self) -> bool:
+        """True if the deployment that replaced it is a rollback by ECS."""
         primary = self.last.primary
-        back = primary.get("taskDefinition") == self.former != self.wanted
+        back = primary.get("taskDefinition") == self.previous != self.target
         return bool(back or "rolling back" in primary.get("rolloutStateReason", ""))
 
 
 def plan(aws: Aws, service: EcsService, *, tag: str | None = None, container: str | None = None) -> Plan:
-    """See what a deployment would run; changes nothing.
+    """Plan a deployment; changes nothing.
 
     Parameters
     ----------
     tag
-        Of the image; by default that of the task definition.
+        Tag of the image; by default that of the task definition.
     container
-        Whose image it is; not needed where the load balancer or a single container tells.
+        Container of that image; by default the one behind the load balancer, or the only one.
 
     Raises
     ------
     ParamsError
-        No such container, or the image is not in its repository.
+        The container does not exist, or the image is missing in its repository.
     """
-    definition = described(aws, service.definition)
-    balanced = [one.get("containerName") for one in service.told.get("loadBalancers", ())]
+    definition = describe(aws, service.definition)
+    balanced = [one.get("containerName") for one in service.description.get("loadBalancers", ())]
     name = container_name(definition, container, [*balanced, service.name])
-    image = container_of(definition, name)["image"]
+    image = container_definition(definition, name)["image"]
     image = image if tag is None else with_tag(image, tag)
     check_image(aws, image)
     return Plan(service, definition, name, image)
 
 
-def begin(aws: Aws, planned: Plan) -> Rollout:
-    """Begin a deployment, with a new revision of the task definition where the image is another.
+def start(aws: Aws, planned: Plan) -> Rollout:
+    """Start a deployment, with a new revision of the task definition if the image differs.
 
     Raises
     ------
     FraudError
-        It was not begun, or that is not known; a revision that was registered is named.
+        It was not started, or may not have been; the message names a registered revision.
     """
     service = planned.service
-    wanted = service.definition
+    target = service.definition
     if planned.revises:
-        wanted = registered(aws, planned.definition, planned.container, planned.image)
+        target = register(aws, planned.definition, planned.container, planned.image)
     try:
-        told = _update(aws, service, wanted)
+        description = _update(aws, service, target)
     except FraudError as error:
-        said = [f"{short(wanted)} was registered and is not deployed"] if planned.revises else []
-        said += ["the deployment may have begun all the same"] if isinstance(error, UnavailableError) else []
-        raise also(error, *said) from error
-    begun = EcsService(service.cluster, service.name, told)
-    return Rollout(planned, wanted, service.former, begun.primary.get("id", ""), begun)
+        details = [f"{short_name(target)} was registered but is not deployed"] if planned.revises else []
+        details += ["the deployment may have started nevertheless"] if isinstance(error, UnavailableError) else []
+        raise with_details(error, *details) from error
+    started = EcsService(service.cluster, service.name, description)
+    return Rollout(planned, target, service.previous, started.primary.get("id", ""), started)
 
 
 def wait(aws: Aws, rollout: Rollout, pace: Pace) -> State:
-    """Wait until a deployment is steady, has failed or was replaced; `under way` says that time was up.
+    """Wait until a deployment is steady, failed or replaced; `under way` means that the timeout was reached.
 
-    A failed one is waited for where ECS is about to roll it back itself.
+    If ECS rolls back failed deployments itself, wait for that rollback.
 
     Raises
     ------
     ParamsError
-        The service may not be looked at any more; the deployment goes on.
+        The service can no longer be read; the deployment continues.
     """
     state: State = "under way"
     try:
-        for state in pace.looks(lambda: rollout.look(aws)):
-            if state in ("steady", "replaced") or (state == "failed" and not rollout.last.heals):
+        for state in pace.observe(lambda: rollout.refresh(aws)):
+            if state in ("steady", "replaced") or (state == "failed" and not rollout.last.rolls_back_failures):
                 return state
     except ParamsError as error:
-        raise also(error, f"the deployment of {short(rollout.wanted)} goes on") from error
+        raise with_details(error, f"the deployment of {short_name(rollout.target)} continues") from error
     return state
 
 
 def roll_back(aws: Aws, rollout: Rollout) -> str:
-    """Begin to go back to what ran before, and say how.
+    """Start to roll back to what ran before, and return a description of it.
 
-    Where the task definition is the same, only ECS knows which image its tag meant then.
+    If the task definition is the same, only ECS knows which image its tag meant before.
 
     Raises
     ------
     FraudError
-        It could not be begun.
+        It could not be started.
     """
     service = rollout.last
-    if rollout.former != rollout.wanted:
-        _update(aws, service, rollout.former)
-        return f"began to roll back to {short(rollout.former)}"
+    if rollout.previous != rollout.target:
+        _update(aws, service, rollout.previous)
+        return f"started to roll back to {short_name(rollout.previous)}"
     names = {"cluster": service.cluster, "service": service.name}
     under_way = ["PENDING", "IN_PROGRESS"]
-    found = aws.ask("ecs", "ListServiceDeployments", str(service), **names, status=under_way)["serviceDeployments"]
-    if not found:
-        return f"not rolled back: the deployment has ended, and {short(rollout.former)} ran before it too"
-    arn = found[0]["serviceDeploymentArn"]
-    aws.ask("ecs", "StopServiceDeployment", str(service), serviceDeploymentArn=arn, stopType="ROLLBACK")
-    return f"ECS was asked to stop it and to go back to the service's last revision of {short(rollout.former)}"
+    deployments = aws.call("ecs", "ListServiceDeployments", str(service), **names, status=under_way)[
+        "serviceDeployments"
+    ]
+    if not deployments:
+        return f"not rolled back: the deployment has ended, and {short_name(rollout.previous)} ran before it as well"
+    arn = deployments[0]["serviceDeploymentArn"]
+    aws.call("ecs", "StopServiceDeployment", str(service), serviceDeploymentArn=arn, stopType="ROLLBACK")
+    return f"ECS was asked to stop it and to restore the service's last revision of {short_name(rollout.previous)}"
 
 
 def why_stopped(aws: Aws, rollout: Rollout) -> str | None:
-    """Why a task of a deployment stopped, such as an image that is not there; None where that cannot be known."""
+    """Return why a task of a deployment stopped, such as a missing image; None if unknown."""
     service = rollout.last
     names = {"cluster": service.cluster, "serviceName": service.name, "desiredStatus": "STOPPED"}
     with contextlib.suppress(FraudError):
-        tasks = aws.ask("ecs", "ListTasks", str(service), **names, maxResults=10)["taskArns"]
+        tasks = aws.call("ecs", "ListTasks", str(service), **names, maxResults=10)["taskArns"]
         if tasks:
-            found = aws.ask("ecs", "DescribeTasks", str(service), cluster=service.cluster, tasks=tasks)["tasks"]
-            reasons = [one.get("stoppedReason") for one in found if one.get("startedBy") == rollout.id]
+            stopped = aws.call("ecs", "DescribeTasks", str(service), cluster=service.cluster, tasks=tasks)["tasks"]
+            reasons = [task.get("stoppedReason") for task in stopped if task.get("startedBy") == rollout.id]
             return next(filter(None, reasons), None)
     return None
 
 
 def _update(aws: Aws, service: EcsService, definition: str) -> dict[str, Any]:
     names = {"cluster": service.cluster, "service": service.name, "taskDefinition": definition}
-    answer = aws.ask("ecs", "UpdateService", str(service), **names, forceNewDeployment=True)
+    answer = aws.call("ecs", "UpdateService", str(service), **names, forceNewDeployment=True)
     return dict(answer["service"])

@@ -1,4 +1,4 @@
-"""A service of ECS, as it is at one moment."""
+"""State of an ECS service at one moment."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from dataclasses import dataclass
 from typing import Any
 
 from fraud3000.deploy.aws import Aws
-from fraud3000.deploy.definitions import short
+from fraud3000.deploy.definitions import short_name
 from fraud3000.errors import FraudError, ParamsError, nearest
 
 
 @dataclass(frozen=True)
 class EcsService:
-    """What ECS tells of a service at one moment.
+    """State of an ECS service at one moment.
 
     Attributes
     ----------
     cluster, name
-        As they were asked for.
-    told
-        The answer of DescribeServices.
+        Names of the cluster and the service.
+    description
+        Response of DescribeServices.
     """
 
     cluster: str
     name: str
-    told: Mapping[str, Any]
+    description: Mapping[str, Any]
 
     @classmethod
-    def of(cls, aws: Aws, cluster: str, name: str) -> EcsService:
-        """Ask for it.
+    def from_aws(cls, aws: Aws, cluster: str, name: str) -> EcsService:
+        """Read the state of a service.
 
         Raises
         ------
         ParamsError
-            There is no such cluster or service in this account and region.
+            The cluster or service does not exist in this account and region.
         """
         thing = f"service '{name}' of cluster '{cluster}'"
         try:
-            answer = aws.ask("ecs", "DescribeServices", thing, cluster=cluster, services=[name])
+            answer = aws.call("ecs", "DescribeServices", thing, cluster=cluster, services=[name])
         except ParamsError as error:
             if error.code != "ClusterNotFoundException":
                 raise
             raise _missing(aws, f"cluster '{cluster}'", cluster, "ListClusters", "--cluster") from error
-        active = [one for one in answer["services"] if one["status"] != "INACTIVE"]
+        active = [service for service in answer["services"] if service["status"] != "INACTIVE"]
         if not active:
             raise _missing(aws, thing, name, "ListServices", "--service", cluster=cluster)
         return cls(cluster, name, active[0])
@@ -54,53 +54,55 @@ class EcsService:
 
     @property
     def definition(self) -> str:
-        """The task definition it is to run."""
-        return str(self.told["taskDefinition"])
+        """Task definition of the newest deployment."""
+        return str(self.description["taskDefinition"])
 
     @property
     def deployments(self) -> tuple[Mapping[str, Any], ...]:
-        return tuple(self.told.get("deployments", ()))
+        return tuple(self.description.get("deployments", ()))
 
     @property
     def primary(self) -> Mapping[str, Any]:
-        """The newest deployment; empty where something else than ECS deploys."""
+        """Newest deployment; empty if another controller than ECS deploys."""
         return next((one for one in self.deployments if one["status"] == "PRIMARY"), {})
 
     @property
-    def former(self) -> str:
-        """The task definition that last became steady, or where none did the one that is to run."""
+    def previous(self) -> str:
+        """Task definition that last became steady; without one, that of the newest deployment."""
         done = [one for one in self.deployments if one.get("rolloutState") == "COMPLETED"]
         return self.definition if not done or self.primary in done else str(done[0]["taskDefinition"])
 
     @property
     def events(self) -> tuple[Mapping[str, Any], ...]:
-        """What happened, newest first."""
-        return tuple(self.told.get("events", ()))
+        """Events of the service, newest first."""
+        return tuple(self.description.get("events", ()))
 
     @property
     def steady(self) -> bool:
-        """Whether one deployment is left, is done, and runs as many tasks as it should."""
+        """True if one deployment is left, is completed, and runs as many tasks as desired."""
         done = self.primary.get("rolloutState", "COMPLETED") == "COMPLETED"
-        return done and len(self.deployments) <= 1 and self.told["runningCount"] == self.told["desiredCount"]
+        return (
+            done and len(self.deployments) <= 1 and self.description["runningCount"] == self.description["desiredCount"]
+        )
 
     @property
-    def heals(self) -> bool:
-        """Whether ECS itself rolls a failed deployment back."""
-        breaker = self.told.get("deploymentConfiguration", {}).get("deploymentCircuitBreaker", {})
+    def rolls_back_failures(self) -> bool:
+        """True if ECS rolls back failed deployments itself (circuit breaker)."""
+        breaker = self.description.get("deploymentConfiguration", {}).get("deploymentCircuitBreaker", {})
         return bool(breaker.get("enable") and breaker.get("rollback"))
 
     @property
     def running(self) -> str:
-        return f"running {self.told['runningCount']} of {self.told['desiredCount']}"
+        return f"running {self.description['runningCount']} of {self.description['desiredCount']}"
 
 
-def _missing(aws: Aws, thing: str, name: str, action: str, option: str, **given: str) -> ParamsError:
-    """Something that is not there, with the names there are where they may be listed."""
+def _missing(aws: Aws, thing: str, name: str, action: str, option: str, **arguments: str) -> ParamsError:
+    """Return the error for a missing cluster or service, with similar names if they can be listed."""
     arns: list[str] = []
     with contextlib.suppress(FraudError):
-        answer = aws.ask("ecs", action, thing, **given)
+        answer = aws.call("ecs", action, thing, **arguments)
         arns = answer["clusterArns" if action == "ListClusters" else "serviceArns"]
-    found = f"; {nearest(name, [short(arn) for arn in arns])}" if arns else ""
+    similar = f"; {nearest(name, [short_name(arn) for arn in arns])}" if arns else ""
     return ParamsError(
-        f"{thing}: not found in {aws.region}{found}", hint=f"Check {option}, AWS_REGION and the AWS account."
+        f"{thing}: not found in {aws.region}{similar}", hint=f"Check {option}, AWS_REGION and the AWS account."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -36,7 +37,15 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Params(Section):
-    """A params file."""
+    """Parameters of all commands: the content of one params file.
+
+    The representation lists the values that differ from the defaults.
+
+    Examples
+    --------
+    >>> parse({"train": {"estimator": "random_forest"}, "policy": {"cards_per_day": 50}})
+    Params(train.estimator='random_forest', policy.cards_per_day=50)
+    """
 
     workspace: str = "data"  # the folder for all outputs
     simulate: SimulateParams = SimulateParams()
@@ -58,6 +67,32 @@ class Params(Section):
         if value.startswith("s3:"):
             raise ValueError("must be a folder on this machine; prepare.publish copies its files to S3")
         return value
+
+    def __repr__(self) -> str:
+        changed = [f"{path}={_abbreviated(value)}" for path, value in _changed(self, ())]
+        more = [f"and {len(changed) - _MOST_SHOWN} more"] if len(changed) > _MOST_SHOWN else []
+        return f"Params({', '.join([*changed[:_MOST_SHOWN], *more])})"
+
+
+_MOST_SHOWN = 12
+"""Values in the representation of params."""
+
+
+def _changed(section: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Yield path and value of every key that differs from its default."""
+    for name, field in type(section).model_fields.items():
+        value, default = getattr(section, name), field.get_default(call_default_factory=True)
+        if value == default:
+            continue
+        if isinstance(value, BaseModel):
+            yield from _changed(value, (*path, name))
+        else:
+            yield ".".join((*path, name)), value
+
+
+def _abbreviated(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def load(path: Path | None = None) -> Params:

@@ -1,4 +1,4 @@
-"""The evidence by week, by amount, by category and by feature."""
+"""Sections of the report by week, by amount, by category and by feature."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from fraud3000.redact import mask
 from fraud3000.report import groups, plots, tables
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.formatting import GAP, day, money, number, per_day, percent, points, share
-from fraud3000.report.section import Section, Shown, without
+from fraud3000.report.section import Section, TextTable, unavailable
 
 FEWEST = 10
-"""Frauds that a group or a week needs before the finding speaks of it."""
+"""Frauds that a group needs to be compared with others."""
 MOST_FEATURES = 12
-_WILSON = "Black lines: Wilson's 95 % interval, as if transactions were independent."
+_WILSON = "Black lines: Wilson's 95 % interval, assuming independent transactions."
 
 
 def weeks(evidence: Evidence) -> Section:
-    """Show how the measures vary from week to week."""
-    name, topic = "weeks", "Week by week"
+    """Show how the metrics vary between weeks."""
+    name, topic = "weeks", "By week"
     reason = tables.missing(evidence.scored, "rows", "time", "frauds")
     if reason:
-        return without(name, topic, reason)
+        return unavailable(name, topic, reason)
     data = groups.by_week(evidence.scored)
     over = {row["measure"]: row for row in groups.spread(data).iter_rows(named=True)}
     recall, length = over["recall"], cast(int, data["days"].max())
-    whole = data.filter(pl.col("days") == length)["recall"].drop_nulls()
-    shown = _weeks_shown(data, over)
+    full = data.filter(pl.col("days") == length)["recall"].drop_nulls()
+    table = _weeks_table(data, over)
     if recall["mean"] is None or recall["sd"] is None:
-        why = "the test rows span one week or less" if data.height == 1 else "fewer than two whole periods have frauds"
-        return Section(name, topic, f"No deviation from week to week is known: {why}", shown=shown, data=data)
-    unit = "week" if length == 7 else f"period of {length} days"
-    ends = f"{percent(float(whole.min()))} and {percent(float(whole.max()))}"  # type: ignore[arg-type]
-    title = f"Recall varies by ±{GAP}{points(recall['sd'])} from {unit} to {unit}, between {ends}"
+        why = "the test rows span one week or less" if data.height == 1 else "fewer than two full periods have frauds"
+        return Section(name, topic, f"The variation between weeks is unknown: {why}", table=table, data=data)
+    unit = "week" if length == 7 else f"{length}-day period"
+    ends = f"{percent(float(full.min()))} to {percent(float(full.max()))}"  # type: ignore[arg-type]
+    title = f"Recall varies by ±{GAP}{points(recall['sd'])} between {unit}s, from {ends}"
     short = data.height - data.filter(pl.col("days") == length).height
-    said = f"Grey line and band: mean and standard deviation of {recall['weeks']} whole {'weeks' if length == 7 else 'periods'}."
-    said += " A shorter one at the end does not count there." if short else ""
-    drawn = plots.weeks(data, recall["mean"], recall["sd"], title)
-    return Section(name, topic, title, said, drawn, shown, data)
+    full_periods = f"{recall['weeks']} full {'weeks' if length == 7 else 'periods'}"
+    caption = f"Grey line and band: mean and standard deviation of {full_periods}."
+    caption += " They exclude the shorter period at the end." if short else ""
+    picture = plots.weeks(data, recall["mean"], recall["sd"], title)
+    return Section(name, topic, title, caption, picture, table, data)
 
 
-def _weeks_shown(data: pl.DataFrame, over: dict[str, dict[str, float]]) -> Shown:
-    writers = {
+def _weeks_table(data: pl.DataFrame, over: dict[str, dict[str, float]]) -> TextTable:
+    formats = {
         "average_precision": number,
         "recall": percent,
         "value_detection_rate": percent,
@@ -56,48 +57,48 @@ def _weeks_shown(data: pl.DataFrame, over: dict[str, dict[str, float]]) -> Shown
             day(row["first"]) + ("" if row["days"] == longest else f" ({row['days']} days)"),
             f"{row['rows']:,}",
             f"{row['frauds']:,}",
-            *("–" if row[name] is None else write(row[name]) for name, write in writers.items()),
+            *("–" if row[name] is None else write(row[name]) for name, write in formats.items()),
         )
         for row in data.iter_rows(named=True)
     ]
     for statistic, label in (("mean", "mean"), ("sd", "standard deviation")) if data.height > 1 else ():
-        values = ((over[name][statistic], write) for name, write in writers.items())
+        values = ((over[name][statistic], write) for name, write in formats.items())
         rows.append((label, "", "", *("–" if value is None else write(value) for value, write in values)))
-    begin = "week from" if longest <= 7 else f"{longest} days from"
-    columns = (begin, "transactions", "frauds", "average precision", "recall", "money", "alerts a day")
-    return Shown(columns, tuple(rows))
+    begin = "week starting" if longest <= 7 else f"{longest} days starting"
+    columns = (begin, "transactions", "frauds", "average precision", "recall", "money caught", "alerts a day")
+    return TextTable(columns, tuple(rows))
 
 
 def amounts(evidence: Evidence) -> Section:
-    """Show what is caught by amount."""
+    """Show what is caught in each range of amounts."""
     name, topic = "amounts", "By amount"
     reason = tables.missing(evidence.scored, "rows", "frauds")
     if reason:
-        return without(name, topic, reason)
+        return unavailable(name, topic, reason)
     data = groups.by_amount(evidence.scored, decimals=evidence.decimals)
     unit = evidence.currency or "units of the data's currency"
     return _grouped(evidence, name, topic, data, f"Amounts in {unit}; number of frauds in brackets. {_WILSON}")
 
 
 def categories(evidence: Evidence) -> Iterator[Section]:
-    """Show what is caught by each category of few values."""
+    """Show what is caught in each category; a column with many values is only named."""
     if tables.missing(evidence.scored, "rows", "frauds"):
         return
     for column, values in groups.values_of(evidence.scored, evidence.categories).items():
         label = column.replace("_", " ")
         name, topic = f"by-{column.replace('_', '-')}", f"By {label}"
         if values > groups.MOST_VALUES:
-            yield without(name, topic, f"{label} has {values:,} values, more than {groups.MOST_VALUES}")
+            yield unavailable(name, topic, f"{label} has {values:,} values, more than {groups.MOST_VALUES}")
             continue
         data = groups.by_category(evidence.scored, column)
         data = data.with_columns(group=pl.Series([mask(value) for value in data["group"]], dtype=pl.String))
         yield _grouped(evidence, name, topic, data, f"Number of frauds in brackets. {_WILSON}")
 
 
-def _grouped(evidence: Evidence, name: str, topic: str, data: pl.DataFrame, said: str) -> Section:
+def _grouped(evidence: Evidence, name: str, topic: str, data: pl.DataFrame, caption: str) -> Section:
     title, recall = _extremes(data), evidence.metrics["metrics"]["recall"]["value"]
-    shown = Shown(
-        (topic.lower().removeprefix("by "), "transactions", "frauds", "fraud rate", "precision", "recall", "fraud money", "of it caught"),
+    table = TextTable(
+        (topic.lower().removeprefix("by "), "transactions", "frauds", "fraud rate", "precision", "recall", "fraud money", "money caught"),
         tuple(
             (
                 row["group"],
@@ -113,46 +114,47 @@ def _grouped(evidence: Evidence, name: str, topic: str, data: pl.DataFrame, said
         ),
     )  # fmt: skip
     if title is None:
-        few = f"Too few frauds to tell the groups apart: fewer than two have {FEWEST}"
-        return Section(name, topic, few, shown=shown, data=data)
-    return Section(name, topic, title, said, plots.groups(data, name, title, recall), shown, data)
+        few = f"Too few frauds to compare groups: fewer than two groups have {FEWEST}"
+        return Section(name, topic, few, table=table, data=data)
+    return Section(name, topic, title, caption, plots.groups(data, name, title, recall), table, data)
 
 
 def _extremes(data: pl.DataFrame) -> str | None:
-    """Name the groups with the highest and the lowest recall; None where frauds are too few to say so."""
-    told = data.filter(pl.col("frauds") >= FEWEST).sort("recall", maintain_order=True)
-    if told.height < 2:
+    """Name the groups with the highest and the lowest recall; None if there are too few frauds."""
+    compared = data.filter(pl.col("frauds") >= FEWEST).sort("recall", maintain_order=True)
+    if compared.height < 2:
         return None
-    least, best = told.row(0, named=True), told.row(-1, named=True)
-    if best["recall_low"] <= least["recall_high"]:
-        return f"Recall lies between {percent(least['recall'])} and {percent(best['recall'])}; the intervals do not tell the groups apart"
-    return f"Recall is highest for {best['group']} ({percent(best['recall'])}) and lowest for {least['group']} ({percent(least['recall'])})"
+    lowest, highest = compared.row(0, named=True), compared.row(-1, named=True)
+    if highest["recall_low"] <= lowest["recall_high"]:
+        return f"Recall is between {percent(lowest['recall'])} and {percent(highest['recall'])}; the intervals of the groups overlap"
+    return f"Recall is highest for {highest['group']} ({percent(highest['recall'])}) and lowest for {lowest['group']} ({percent(lowest['recall'])})"
 
 
 def features(evidence: Evidence) -> Section:
-    """Show the features without which average precision falls most."""
-    name, topic, data = "features", "What the model leans on", evidence.told_importance()
+    """Show the features without which average precision falls most: permutation importance."""
+    name, topic, data = "features", "Most important features", evidence.described_importance()
     if data.is_empty():
-        return without(name, topic, "no known fraud")
+        return unavailable(name, topic, "no known fraud")
     if not data.select(pl.any_horizontal(pl.col("fall", "low", "high") != 0).any()).item():
-        return without(name, topic, "no feature changes the order of the scores")
+        return unavailable(name, topic, "no feature changes the order of the scores")
     top = pl.concat([data.head(1), data[1:].filter(pl.col("fall") > 0)]).head(MOST_FEATURES)
     first = top.row(0, named=True)
     title = (
-        f"The model leans most on “{first['words']}”: without it, average precision falls by {number(first['fall'])}"
+        f"The most important feature is “{first['words']}”: "
+        f"without it, average precision falls by {number(first['fall'])}"
     )
     if first["fall"] <= 0:
-        title = "No single feature carries the model: average precision does not fall without any one of them"
-    said = (
-        f"Each feature in turn gets the values of other rows, drawn at random; the {top.height} of {data.height} features"
-        " whose loss lowers average precision most. Black lines: the two draws. Features that say the same"
-        " share their weight, so a small fall does not prove a feature useless."
+        title = "No single feature is important: average precision does not fall without any of them"
+    caption = (
+        f"Permutation importance: each feature in turn gets the values of randomly drawn rows. The {top.height} of"
+        f" {data.height} features without which average precision falls most. Black lines: the two draws. Correlated"
+        " features share their importance, so a small fall does not prove that a feature is useless."
     )
-    shown = Shown(
-        ("feature", "fall", "least", "most"),
+    table = TextTable(
+        ("feature", "fall in average precision", "lowest", "highest"),
         tuple(
             (row["feature"], number(row["fall"]), number(row["low"]), number(row["high"]))
             for row in top.iter_rows(named=True)
         ),
     )
-    return Section(name, topic, title, said, plots.features(top, title), shown, data)
+    return Section(name, topic, title, caption, plots.features(top, title), table, data)

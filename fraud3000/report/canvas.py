@@ -1,7 +1,7 @@
-"""Drawing in the report's own hand: one look, two widths, SVG that follows the reader's light or dark.
+"""Style and output of plots: two widths, SVG that follows the reader's light or dark setting, PNG.
 
-Everything is drawn in the colours of paper. Inside the page they become variables of its style
-sheet, so that one drawing serves light, dark and print.
+Plots are drawn in the colours of paper. In the page these become variables of its style sheet, so that one drawing
+serves light, dark and print.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ ACCENT, INK, MUTED, FLOOR, RULE, PAPER, WARNING = (
 VARIABLES = {
     ACCENT: "accent", INK: "ink", MUTED: "muted", FLOOR: "floor", RULE: "rule", PAPER: "paper", WARNING: "warning",
 }  # fmt: skip
-"""Colours on paper, and the variables they become in the page."""
+"""Colours on paper, and the CSS variables that replace them in the page."""
 
 WIDE, NARROW, TEXT = 700, 340, 15
-"""Widths in CSS pixels, and the size of all text."""
+"""Widths in CSS pixels, and the font size of all text."""
 _TITLE_LINE, _DOTS = 22, 144
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -80,23 +80,23 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Sheet:
-    """A figure to draw on, and whether it is for a phone."""
+    """Figure to draw on, and whether it is the narrow form for a phone."""
 
     figure: Figure
     narrow: bool
 
     def axes(self) -> Axes:
-        """One pair of axes, with lines across at the ticks of the upright one."""
-        return _plain(self.figure.add_subplot())
+        """Add axes with horizontal grid lines."""
+        return _with_grid(self.figure.add_subplot())
 
     def pair(self) -> list[Axes]:
-        """Two pairs of axes of equal scales: side by side, or one below the other on a phone."""
-        across = {"nrows": 2, "ncols": 1} if self.narrow else {"nrows": 1, "ncols": 2}
-        both = self.figure.subplots(**across, sharex=True, sharey=True)  # type: ignore[call-overload]
-        return [_plain(one) for one in both.flat]
+        """Add two axes of equal scales: side by side, or one below the other on a phone."""
+        layout = {"nrows": 2, "ncols": 1} if self.narrow else {"nrows": 1, "ncols": 2}
+        both = self.figure.subplots(**layout, sharex=True, sharey=True)  # type: ignore[call-overload]
+        return [_with_grid(axes) for axes in both.flat]
 
 
-def _plain(axes: Axes) -> Axes:
+def _with_grid(axes: Axes) -> Axes:
     axes.grid(visible=True, axis="y")
     return axes
 
@@ -106,20 +106,20 @@ Draw = Callable[[Sheet], None]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One drawing in every form that is needed; each form is made when it is first asked for.
+    """Plot in every form that is needed; each form is rendered at its first use.
 
     Equal input gives equal bytes.
 
     Attributes
     ----------
     name
-        Its ids in the page begin with it.
+        Prefix of its ids in the page.
     title
-        The answer in words; what a screen reader says of the picture.
+        The finding in one sentence; also the text that a screen reader reads.
     draw
-        Draws on the sheet that it is given.
+        Function that draws on a sheet.
     height, narrow_height
-        In CSS pixels.
+        Heights in CSS pixels.
     """
 
     name: str
@@ -130,85 +130,85 @@ class Picture:
 
     @cached_property
     def wide(self) -> str:
-        """An ``<svg>`` element for the page, in the variables of its style sheet."""
+        """SVG element for the page, with the colours of its style sheet."""
         return _for_page(self._svg(self._figure), f"{self.name}-wide", self.title)
 
     @cached_property
     def narrow(self) -> str:
-        """The same for a phone."""
-        with self._hand():
-            figure = _drawn(self.draw, NARROW, self.narrow_height, narrow=True)
+        """SVG element for a phone."""
+        with self._style():
+            figure = _laid_out(self.draw, NARROW, self.narrow_height, narrow=True)
         return _for_page(self._svg(figure), f"{self.name}-narrow", self.title)
 
     @cached_property
     def svg(self) -> str:
-        """A file of its own, with the title, on white."""
-        return _alone(self._svg(self._titled), self.title)
+        """SVG file with the title, on white."""
+        return _standalone(self._svg(self._titled), self.title)
 
     @cached_property
     def png(self) -> bytes:
-        """The same in dots."""
-        place = io.BytesIO()
+        """PNG file with the title, on white."""
+        buffer = io.BytesIO()
         self._titled.set_dpi(_DOTS)
-        with self._hand():
-            FigureCanvasAgg(self._titled).print_png(place, metadata={"Software": None})  # type: ignore[no-untyped-call]
-        return place.getvalue()
+        with self._style():
+            FigureCanvasAgg(self._titled).print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
+        return buffer.getvalue()
 
     @cached_property
     def _figure(self) -> Figure:
-        with self._hand():
-            return _drawn(self.draw, WIDE, self.height, narrow=False)
+        with self._style():
+            return _laid_out(self.draw, WIDE, self.height, narrow=False)
 
     @cached_property
     def _titled(self) -> Figure:
-        assert self.wide  # is made before the figure gets its title
-        with self._hand():
-            _entitle(self._figure, self.title, self.height)
+        assert self.wide  # rendered before the title is added to the figure
+        with self._style():
+            _add_title(self._figure, self.title, self.height)
         return self._figure
 
     def _svg(self, figure: Figure) -> str:
-        place = io.StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        with self._hand():
-            FigureCanvasSVG(figure).print_svg(place, metadata=nothing)  # type: ignore[no-untyped-call]
-        return place.getvalue()
+        buffer = io.StringIO()
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        with self._style():
+            FigureCanvasSVG(figure).print_svg(buffer, metadata=no_metadata)  # type: ignore[no-untyped-call]
+        return buffer.getvalue()
 
     @contextmanager
-    def _hand(self) -> Iterator[None]:
+    def _style(self) -> Iterator[None]:
         with warnings.catch_warnings(), rc_context({**_STYLE, "svg.hashsalt": self.name}):
             warnings.filterwarnings("ignore", message="Glyph")  # a name in letters that the PNG's font lacks
             yield
 
 
-def _drawn(draw: Draw, width: int, height: int, *, narrow: bool) -> Figure:
+def _laid_out(draw: Draw, width: int, height: int, *, narrow: bool) -> Figure:
     figure = Figure(figsize=(width / 72, height / 72))
     FigureCanvasAgg(figure)
     draw(Sheet(figure, narrow))
-    figure.draw_without_rendering()  # lays it out, once for all the forms it is saved in
+    figure.draw_without_rendering()  # computes the layout, once for all output formats
     figure.set_layout_engine("none")
     return figure
 
 
-def _entitle(figure: Figure, title: str, height: int) -> None:
-    """Give a picture that leaves the page its title and a ground."""
+def _add_title(figure: Figure, title: str, height: int) -> None:
+    """Add the title and a background, for a plot outside the page."""
     lines = textwrap.wrap(plain(title), 74)
-    whole = height + _TITLE_LINE * len(lines) + 16
+    full_height = height + _TITLE_LINE * len(lines) + 16
     for axes in figure.axes:
-        place = axes.get_position()
-        axes.set_position((place.x0, place.y0 * height / whole, place.width, place.height * height / whole))
-    figure.set_size_inches(WIDE / 72, whole / 72)
+        box = axes.get_position()
+        axes.set_position((box.x0, box.y0 * height / full_height, box.width, box.height * height / full_height))
+    figure.set_size_inches(WIDE / 72, full_height / 72)
     figure.set_facecolor(PAPER)
-    figure.text(0.006, 1 - 6 / whole, "\n".join(lines), va="top", fontweight="bold", linespacing=1.3)
+    figure.text(0.006, 1 - 6 / full_height, "\n".join(lines), va="top", fontweight="bold", linespacing=1.3)
 
 
 _FAMILY = re.compile(r"font-family: [^;\"]*")
 
 
 def _for_page(svg: str, prefix: str, title: str) -> str:
-    """An element for the page: its own ids, the page's font and colours, a name for screen readers."""
+    """Convert to an element of the page: unique ids, the page's font and colours, a label for screen readers."""
     from markupsafe import escape
 
-    body = _lean(svg)
+    body = _minified(svg)
     body = re.sub(r'\s(?:xmlns(?::\w+)?|version)="[^"]*"', "", body)
     body = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{prefix}-", body.replace("xlink:href", "href"))
     body = re.sub(r"(?<=[ \";])" + _FAMILY.pattern + "; ", "", body)
@@ -220,16 +220,16 @@ def _for_page(svg: str, prefix: str, title: str) -> str:
     return opening + body[body.index(">") + 1 :]
 
 
-def _alone(svg: str, title: str) -> str:
+def _standalone(svg: str, title: str) -> str:
     from markupsafe import escape
 
-    body = _FAMILY.sub("font-family: system-ui, sans-serif", _lean(svg))
+    body = _FAMILY.sub("font-family: system-ui, sans-serif", _minified(svg))
     end = body.index(">") + 1
     return f"{body[:end]}\n<title>{escape(title)}</title>{body[end:]}\n"
 
 
-def _lean(svg: str) -> str:
-    """Leave out what nobody reads: the header, metadata, names of groups, a thousandth of a pixel."""
+def _minified(svg: str) -> str:
+    """Remove the header, metadata, group names and excess digits, so that the page is small."""
     body = svg[svg.index("<svg") :].rstrip()
     body = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"(/?)>', r"<g\1>", body)

@@ -1,4 +1,4 @@
-"""All that a report and a model card are made from."""
+"""Inputs of a report and a model card."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ SOURCES = {
     "sparkov": "data of the Sparkov generator (simulated, no real transactions)",
     "tabformer": "IBM's TabFormer data (synthetic, no real transactions)",
     "ulb": "ULB's credit card data (real transactions, anonymised)",
-    "custom": "data read by a mapping of its own",
+    "custom": "custom data, read with its own column mapping",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """One evaluation of one model.
+    """One evaluation of one model: metrics, scored rows, and the facts around them.
 
     Attributes
     ----------
     metrics
         The content of metrics.json.
     scored
-        SCORED rows of the test split, with the categorical columns of the data beside them.
+        SCORED rows of the test split, with the categorical columns of the data.
     importance
-        As `fraud3000.models.training.importance.permutation_importance` gives it.
+        From `fraud3000.models.training.importance.permutation_importance`.
     scorer
-        The model.
+        The evaluated model.
     params
-        What the evaluation was told.
+        Params of the evaluation.
     boundaries
-        Spans of the splits.
+        Time spans of the splits.
     split_rows
-        Rows of each split; empty where that is not on record.
+        Number of rows of each split; empty if not recorded.
     refused
-        Rows that prepare refused, by reason.
+        Number of rows in quarantine, by reason.
     backtest
-        The content of the last backtest's metrics.json, or why it says nothing of this model; None where
-        there was none.
+        Content of the last backtest's metrics.json, or why that backtest does not apply to this model; None
+        without a backtest.
     reported_later
-        Legitimate training rows that were reported as fraud after the day the model was made.
+        Number of training rows labelled legitimate that were reported as fraud after the cut-off.
     """
 
     metrics: Mapping[str, Any]
@@ -68,7 +68,7 @@ class Evidence:
 
     @property
     def source(self) -> str:
-        """The data in words; simulated data is said to be simulated."""
+        """Description of the data, which states whether it is simulated."""
         return SOURCES[self.params.prepare.source]
 
     @property
@@ -81,7 +81,7 @@ class Evidence:
 
     @property
     def categories(self) -> list[str]:
-        """The categorical columns that the data passes through."""
+        """Categorical columns that are taken from the data unchanged."""
         features = self.scorer.catalogue.features
         return [f.column for f in features if isinstance(f, Column) and f.categorical and f.column in self.scored]
 
@@ -89,29 +89,29 @@ class Evidence:
     def versions(self) -> dict[str, str]:
         return {name: version(name) for name in ("fraud3000", "scikit-learn", "polars", "numpy")}
 
-    def told_importance(self) -> pl.DataFrame:
-        """Give the importance with the family and the words of each feature."""
-        told = {feature.name: describe(feature) for feature in self.scorer.catalogue.features}
+    def described_importance(self) -> pl.DataFrame:
+        """Return the importance table with the family and a description of each feature (``family``, ``words``)."""
+        descriptions = {feature.name: describe(feature) for feature in self.scorer.catalogue.features}
         names = self.importance["feature"].to_list()
         return self.importance.with_columns(
-            words=pl.Series([told[name].words for name in names], dtype=pl.String),
-            family=pl.Series([told[name].family for name in names], dtype=pl.String),
+            words=pl.Series([descriptions[name].words for name in names], dtype=pl.String),
+            family=pl.Series([descriptions[name].family for name in names], dtype=pl.String),
         )
 
 
-def alerts_in_words(metrics: Mapping[str, Any]) -> str:
-    """Say how much is alerted: cards or transactions a day, or a share of transactions without time.
+def describe_alerts(metrics: Mapping[str, Any]) -> str:
+    """Describe the number of alerts: cards or transactions a day; without time, a share of transactions.
 
     Examples
     --------
-    >>> alerts_in_words({"alerts_a_day": {"unit": "cards", "mean": 120.9}, "alerts": 9, "rows": 90})
+    >>> describe_alerts({"alerts_a_day": {"unit": "cards", "mean": 120.9}, "alerts": 9, "rows": 90})
     '121 cards alerted a day'
-    >>> alerts_in_words({"alerts_a_day": {"unit": "rows", "mean": None}, "alerts": 9, "rows": 90}).replace("\u00a0", " ")
+    >>> describe_alerts({"alerts_a_day": {"unit": "rows", "mean": None}, "alerts": 9, "rows": 90}).replace("\u00a0", " ")
     '10 % of transactions alerted'
     """
     daily = metrics["alerts_a_day"]
     if daily["mean"] is None:
         return f"{percent(metrics['alerts'] / metrics['rows'])} of transactions alerted"
     unit = "card" if daily["unit"] == "cards" else "transaction"
-    said = per_day(daily["mean"])
-    return f"{said} {unit}{'' if said == '1' else 's'} alerted a day"
+    count = per_day(daily["mean"])
+    return f"{count} {unit}{'' if count == '1' else 's'} alerted a day"

@@ -1,4 +1,4 @@
-"""Numbers, money and dates as a reader wants them."""
+"""Format numbers, money, intervals and dates for readers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 GAP = "\u00a0"
-"""Keeps a number and its unit on one line."""
+"""No-break space: keeps a number and its unit on one line."""
 TO = f"{GAP}–\u2060{GAP}"
-"""Stands between the ends of an interval and keeps them on one line."""
+"""Dash between the ends of an interval, which keeps them on one line."""
 
 
 def percent(share: float) -> str:
-    """Write a share: whole percents, with one decimal near 0 and 1 and a second below one percent.
+    """Format a share: whole percents, with one decimal near 0 and 1 and a second below one percent.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def _hundred(share: float) -> str:
 
 
 def number(value: float) -> str:
-    """Write a metric's value: three decimals, none for a hundred and more.
+    """Format a metric: three decimals, none from 100 on.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def number(value: float) -> str:
 
 
 def per_day(value: float) -> str:
-    """Write a number of alerts.
+    """Format a number of alerts a day.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def per_day(value: float) -> str:
 
 
 def money(minor: float, decimals: int, currency: str | None = None) -> str:
-    """Write an amount of minor units in major ones, whole from a hundred on.
+    """Format an amount of minor units in major units, whole from 100 on.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def money(minor: float, decimals: int, currency: str | None = None) -> str:
 
 
 def points(difference: float) -> str:
-    """Write a difference of shares.
+    """Format a difference of shares in percentage points.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def points(difference: float) -> str:
 
 
 def interval(entry: Mapping[str, Any]) -> str:
-    """Write a metric's share and its interval, where it has one of any width.
+    """Format a share and its interval, if it has one of positive width.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def interval(entry: Mapping[str, Any]) -> str:
 
 
 def share(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """Write a share that there may not be, and its interval where it is given.
+    """Format an optional share, with its interval if given.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def share(value: float | None, low: float | None = None, high: float | None = No
 
 
 def between(low: float | None, high: float | None) -> str:
-    """Write an interval of shares; empty where there is none.
+    """Format an interval of shares; empty if there is none.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def between(low: float | None, high: float | None) -> str:
 
 
 def day(at: date | datetime | str) -> str:
-    """Write a date.
+    """Format a date.
 
     Examples
     --------
@@ -135,7 +135,7 @@ def day(at: date | datetime | str) -> str:
 
 
 def span(first: datetime | str, last: datetime | str) -> str:
-    """Write a span [first, last) by its first and last day; to the minute where that is one day.
+    """Format a span [first, last) by its first and last day; to the minute if both are the same day.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def span(first: datetime | str, last: datetime | str) -> str:
 
 
 def listed(items: list[str]) -> str:
-    """Join words by commas and a last "and".
+    """Join items with commas and a final "and".
 
     Examples
     --------
@@ -161,7 +161,7 @@ def listed(items: list[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """Write the blanks of a text as plain ones.
+    """Replace no-break spaces by plain ones.
 
     Examples
     --------

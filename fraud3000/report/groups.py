@@ -1,4 +1,4 @@
-"""Results by week, by amount and by category, as tables of SCORED rows."""
+"""Tables of results by week, by amount and by category, computed from SCORED rows."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from fraud3000.report.formatting import money
 from fraud3000.report.tables import wilson
 
 MOST_PERIODS = 26
-"""With more weeks than this, several go together."""
+"""With more weeks than this, periods are several weeks long."""
 MOST_VALUES = 20
-"""A category with more values is not told."""
+"""A column with more values is not broken down."""
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 _EDGES = (0.2, 0.4, 0.6, 0.8, 0.95)
 _MEASURES = ("average_precision", "recall", "value_detection_rate", "alerts_a_day")
 
 
 def by_week(scored: pl.DataFrame) -> pl.DataFrame:
-    """Measure each week of the rows, counted from their first day.
+    """Compute metrics of each week, counted from the first day.
 
     Returns
     -------
     polars.DataFrame
         first, last Date; days (of the period that the rows span), rows, frauds Int64;
-        average_precision, recall, value_detection_rate, alerts_a_day Float64, null where the week
-        does not determine them. Where there are more than `MOST_PERIODS` weeks, several go together.
+        average_precision, recall, value_detection_rate, alerts_a_day Float64, null if the week
+        does not determine them. With more than `MOST_PERIODS` weeks, periods are several weeks long.
 
     Examples
     --------
@@ -49,12 +49,12 @@ def by_week(scored: pl.DataFrame) -> pl.DataFrame:
     first, last = cast(date, day.min()), cast(date, day.max())
     length = 7 * max(1, math.ceil(((last - first).days + 1) / (7 * MOST_PERIODS)))
     period = (day - first).dt.total_days() // length
-    found = []
+    periods = []
     for number, rows in _periods(scored, period):
         begin = first + timedelta(days=number * length)
         end = min(begin + timedelta(days=length - 1), last)
-        found.append({"first": begin, "last": end, "days": (end - begin).days + 1, **_measured(rows)})
-    return pl.DataFrame(found, schema_overrides=dict.fromkeys(_MEASURES, pl.Float64), infer_schema_length=None)
+        periods.append({"first": begin, "last": end, "days": (end - begin).days + 1, **_measured(rows)})
+    return pl.DataFrame(periods, schema_overrides=dict.fromkeys(_MEASURES, pl.Float64), infer_schema_length=None)
 
 
 def _periods(scored: pl.DataFrame, period: pl.Series) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -93,12 +93,12 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 def spread(weeks: pl.DataFrame) -> pl.DataFrame:
-    """Give the mean and the standard deviation of each measure over the whole weeks.
+    """Return the mean and the standard deviation of each metric over the full weeks.
 
     Parameters
     ----------
     weeks
-        As `by_week` gives them; weeks shorter than the longest do not count.
+        From `by_week`; periods shorter than the longest do not count.
 
     Returns
     -------
@@ -125,17 +125,17 @@ def spread(weeks: pl.DataFrame) -> pl.DataFrame:
 
 
 def by_amount(scored: pl.DataFrame, *, decimals: int = 2) -> pl.DataFrame:
-    """Measure bands of amounts whose round edges follow the data.
+    """Compute metrics of ranges of amounts, with round edges near the quantiles of the data.
 
     Parameters
     ----------
     decimals
-        Of the currency: how many digits of an amount are minor units.
+        Minor digits of the currency.
 
     Returns
     -------
     polars.DataFrame
-        group String, from the smallest amounts up, and the columns of `by_category`.
+        group String, smallest amounts first, and the columns of `by_category`.
 
     Examples
     --------
@@ -155,28 +155,28 @@ def by_amount(scored: pl.DataFrame, *, decimals: int = 2) -> pl.DataFrame:
 
 
 def _round_edges(amounts: pl.Series, decimals: int) -> FloatArray:
-    """Give the steps 1, 2, 5, 10, … of major units that lie nearest to the quantiles, in minor units."""
+    """Return the numbers 1, 2, 5, 10, … (major units) nearest to the quantiles, in minor units."""
     positive = amounts.filter(amounts > 0).to_numpy() / 10**decimals
     if not len(positive):
         return np.empty(0)
-    wanted = np.quantile(positive, _EDGES)
-    powers = 10.0 ** np.floor(np.log10(wanted))
+    quantiles = np.quantile(positive, _EDGES)
+    powers = 10.0 ** np.floor(np.log10(quantiles))
     choices = powers[:, None] * np.array(_STEPS)
-    nearest = np.abs(np.log(choices / wanted[:, None])).argmin(axis=1)
-    edges = np.unique(choices[np.arange(len(wanted)), nearest].round(8))
+    nearest = np.abs(np.log(choices / quantiles[:, None])).argmin(axis=1)
+    edges = np.unique(choices[np.arange(len(quantiles)), nearest].round(8))
     inside: FloatArray = edges[(edges > positive.min()) & (edges <= positive.max())] * 10.0**decimals
     return inside
 
 
 def by_category(scored: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Measure each value of a category, the most frequent first.
+    """Compute metrics of each value of a column, most frequent first.
 
     Returns
     -------
     polars.DataFrame
         group String ("none" for null); rows, frauds, alerts Int64; fraud_rate, precision, recall,
-        recall_low, recall_high Float64 (Wilson's interval, as if rows were independent); money Int64,
-        of the frauds in minor units; value_detection_rate Float64. A share is null where its whole is 0.
+        recall_low, recall_high Float64 (Wilson's interval, assuming independent rows); money Int64,
+        of the frauds in minor units; value_detection_rate Float64. A share is null if its denominator is 0.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def by_category(scored: pl.DataFrame, column: str) -> pl.DataFrame:
 
 
 def values_of(scored: pl.DataFrame, columns: list[str]) -> dict[str, int]:
-    """Give the number of values of each categorical column, null among them."""
+    """Return the number of values of each categorical column, including null."""
     measured = scored.filter(counted(scored))
     return {name: measured[name].n_unique() for name in columns if name in measured.columns}
 

@@ -1,4 +1,4 @@
-"""The report as one page that asks no other host for anything."""
+"""HTML report as one self-contained page, without requests to other hosts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fraud3000.report import facts
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.formatting import day, span
-from fraud3000.report.section import Section, Shown
+from fraud3000.report.section import Section, TextTable
 from fraud3000.report.sections import figures
 from fraud3000.report.verdict import verdict
 
 
 def page(evidence: Evidence, sections: list[Section]) -> str:
-    """Lay out the page: verdict, evidence, limits, facts; equal input gives equal bytes.
+    """Render the page: conclusion, evidence, limitations, facts; equal input gives equal bytes.
 
     Parameters
     ----------
     sections
-        As `fraud3000.report.sections.sections` gives them; the first stands beside the verdict.
+        From `fraud3000.report.sections.sections`; the plot of the first one is shown with the conclusion.
     """
-    return _laid_out(
+    return _render(
         "report.html.j2",
         version=evidence.scorer.version,
         source=evidence.source,
@@ -44,57 +44,60 @@ def page(evidence: Evidence, sections: list[Section]) -> str:
 
 
 def what_if(section: Section, *, version: str, source: str, basis: str) -> str:
-    """Lay out the page of `fraud3000 policy what-if`.
+    """Render the page of `fraud3000 policy what-if`.
 
     Parameters
     ----------
     section
-        As `fraud3000.report.what_if.section` gives it.
+        From `fraud3000.report.what_if.section`.
     version, source
-        Of the model, and the data it is on.
+        Version of the model, and description of its data.
     basis
-        The rows it was measured on, in words.
+        Description of the evaluated rows.
     """
     return _finding(
         section,
-        title=f"Fraud model {version}: what if the policy were another",
-        over=f"Fraud model {version}, on {source}",
+        title=f"Fraud model {version}: policy comparison",
+        kicker=f"Fraud model {version}, on {source}",
         basis=basis,
-        tables={"Each operating point": section.shown},
+        tables={"Operating points": section.table},
     )
 
 
-def delays(section: Section, weeks: Shown, *, basis: str) -> str:
-    """Lay out the page of `fraud3000 labels status`.
+def delays(section: Section, weeks: TextTable, *, basis: str) -> str:
+    """Render the page of `fraud3000 labels status`.
 
     Parameters
     ----------
     section
-        As `fraud3000.report.label_delays.section` gives it.
+        From `fraud3000.report.label_delays.section`.
     weeks
-        The last weeks, known and expected.
+        Frauds of the latest weeks, known and expected.
     basis
-        What it was estimated from, in words.
+        Description of the data of the estimate.
     """
-    tables = {"Frauds known, of those that will be": section.shown, "The last weeks, as known and as expected": weeks}
-    return _finding(section, title=section.topic, over=section.topic, basis=basis, tables=tables)
+    tables = {
+        "Share of frauds known, by days after the transaction": section.table,
+        "Latest weeks: frauds known and expected": weeks,
+    }
+    return _finding(section, title=section.topic, kicker=section.topic, basis=basis, tables=tables)
 
 
-def _finding(section: Section, *, title: str, over: str, basis: str, tables: Mapping[str, Shown | None]) -> str:
-    """One picture with the tables behind it."""
-    return _laid_out("finding.html.j2", section=section, title=title, over=over, basis=basis, tables=tables)
+def _finding(section: Section, *, title: str, kicker: str, basis: str, tables: Mapping[str, TextTable | None]) -> str:
+    """Render a page of one plot and its tables."""
+    return _render("finding.html.j2", section=section, title=title, kicker=kicker, basis=basis, tables=tables)
 
 
-def _laid_out(template: str, **told: Any) -> str:
-    here = PackageLoader("fraud3000.report", "")
+def _render(template: str, **values: Any) -> str:
+    loader = PackageLoader("fraud3000.report", "")
     environment = Environment(
-        loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template(template).render(**told)
+    return environment.get_template(template).render(**values)
 
 
 def _basis(metrics: Any) -> str:
-    """Say on which rows the verdict rests, and as known when."""
-    when = f"from {span(*metrics['test_span'])}" if metrics["test_span"] else "drawn at random"
-    known = f", labels as known on {day(metrics['label_date'])}" if metrics["label_date"] else ""
-    return f"Measured on {metrics['rows']:,} transactions {when}, {metrics['frauds']:,} of them fraud{known}."
+    """Describe the evaluated rows and the date of their labels."""
+    span_text = f"from {span(*metrics['test_span'])}" if metrics["test_span"] else "drawn at random"
+    labels = f"; labels as known on {day(metrics['label_date'])}" if metrics["label_date"] else ""
+    return f"Evaluated on {metrics['rows']:,} transactions {span_text}, {metrics['frauds']:,} of them fraud{labels}."

@@ -1,4 +1,4 @@
-"""The model card: what a model is, for what it may be used, and how well it does, in Markdown.
+"""Model card in Markdown: what a model is, its intended use, its results and its limitations.
 
 References
 ----------
@@ -16,29 +16,29 @@ from fraud3000.features.spec.describe import describe
 from fraud3000.report import facts
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.formatting import day, plain
-from fraud3000.report.section import Section, Shown
+from fraud3000.report.section import Section, TextTable
 from fraud3000.report.sections import figures
-from fraud3000.report.verdict import verdict
+from fraud3000.report.verdict import ReportVerdict, verdict
 
 SEGMENTS = ("amounts", "weeks", "by-")
 
 
 def card(evidence: Evidence, sections: list[Section]) -> str:
-    """Write the model card; every sentence follows from a fact of the model or its evaluation.
+    """Write the model card; every sentence is derived from a fact of the model or its evaluation.
 
     Parameters
     ----------
     sections
-        As `fraud3000.report.sections.sections` gives them: results by segment are taken from there.
+        From `fraud3000.report.sections.sections`; the card repeats their results by segment.
     """
     scorer = evidence.scorer
     blocks = [
         f"# Fraud model {scorer.version}",
         _paragraph(verdict(evidence.metrics)),
-        "## What it is",
-        " ".join(_what(evidence)),
-        "## Use",
-        *_use(evidence),
+        "## Overview",
+        " ".join(_overview(evidence)),
+        "## Intended use",
+        *_intended_use(evidence),
         "## Data and labels",
         _list(facts.data(evidence)),
         "### Splits",
@@ -52,8 +52,8 @@ def card(evidence: Evidence, sections: list[Section]) -> str:
         "## Results",
         _table(figures(evidence)),
         *_segments(sections),
-        "## Limits",
-        "\n".join(f"- {_plain(limit)}" for limit in facts.limits(evidence)) or "None on record.",
+        "## Limitations",
+        "\n".join(f"- {_plain(limit)}" for limit in facts.limits(evidence)) or "None known.",
         "## Versions and hashes",
         _list(facts.versions(evidence)),
     ]
@@ -61,62 +61,64 @@ def card(evidence: Evidence, sections: list[Section]) -> str:
 
 
 def summary(evidence: Evidence) -> str:
-    """Say in a few lines what a registry shows of a version: the verdict, the data, what limits it."""
+    """Describe a version in a few lines for the registry: results, data and limitations."""
     limits = "\n".join(f"- {_plain(limit)}" for limit in facts.limits(evidence))
-    told = [_paragraph(verdict(evidence.metrics)), f"Evaluated on {evidence.source}.", limits]
-    return plain("\n\n".join(part for part in told if part))
+    parts = [_paragraph(verdict(evidence.metrics)), f"Evaluated on {evidence.source}.", limits]
+    return plain("\n\n".join(part for part in parts if part))
 
 
-def _paragraph(said: object) -> str:
-    parts = [getattr(said, name) for name in ("headline", "bad", "budget", "against", "doubt")]
-    bold = [f"**{_plain(part)}**" if place < 2 else _plain(part) for place, part in enumerate(parts) if part]
-    return " ".join(bold)
+def _paragraph(conclusion: ReportVerdict) -> str:
+    bold = [f"**{_plain(sentence)}**" for sentence in (conclusion.headline, conclusion.warning) if sentence]
+    others = (conclusion.budget, conclusion.baseline, conclusion.caveat)
+    return " ".join([*bold, *(_plain(sentence) for sentence in others if sentence)])
 
 
-def _what(evidence: Evidence) -> Iterator[str]:
+def _overview(evidence: Evidence) -> Iterator[str]:
     scorer = evidence.scorer
     yield (
-        f"A model by {facts.estimator(evidence)} that gives each card transaction a probability of fraud"
+        f"A model ({facts.estimator(evidence)}) that estimates the probability of fraud of each card transaction"
         f" (calibration: {scorer.calibrator.method})."
     )
     as_of = scorer.facts.get("as_of")
     yield (
-        f"It was made with what was known on {day(as_of)}." if as_of else "Its data has no time: every label was known."
+        f"It was trained on what was known on {day(as_of)}."
+        if as_of
+        else "Its data has no time: all labels were used for training."
     )
     if scorer.policy.kind == "capacity":
-        yield f"A transaction is alerted from one threshold on, set for {evidence.params.policy.cards_per_day:,} cards reviewed a day."
+        yield f"It alerts on scores at or above one threshold, set for {evidence.params.policy.cards_per_day:,} cards reviewed a day."
     else:
-        yield "Each transaction gets the decision that is expected to cost least."
+        yield "Each transaction gets the decision with the lowest expected cost."
 
 
-def _use(evidence: Evidence) -> Iterator[str]:
+def _intended_use(evidence: Evidence) -> Iterator[str]:
     simulated = evidence.metrics["split_by"] == "random" or "no real transactions" in evidence.source
-    yield "Intended use: to choose the transactions that reviewers look at."
+    yield "Use it to select transactions for review."
     yield (
-        "It is not made to decline a transaction or to block a card unseen: "
+        "Do not use it to decline transactions or to block cards without a review: "
         + _precision(evidence)
-        + " It is not made for transactions of another source than the one below, since its features, calibration and "
-        "threshold come from that."
-        + (" It must not be used on real transactions before it is evaluated on them." if simulated else "")
+        + " Do not use it on transactions from another source than the one below: its features, calibration and "
+        "threshold come from that source."
+        + (" Do not use it on real transactions before you have evaluated it on them." if simulated else "")
     )
 
 
 def _precision(evidence: Evidence) -> str:
     precision = evidence.metrics["metrics"]["precision"]["value"]
     if precision is None:
-        return "how many of its alerts are false is not known."
+        return "its precision is unknown."
     return f"of 100 alerted transactions {100 * (1 - precision):.0f} were legitimate."
 
 
 def _features(evidence: Evidence) -> Iterator[str]:
     used = set(evidence.scorer.model.encoder.columns)
     families = Counter(describe(f).family for f in evidence.scorer.catalogue.features if f.name in used)
-    told = ", ".join(f"{_plain(family)} ({count})" for family, count in sorted(families.items()))
-    yield f"{len(used)} features in {len(families)} families: {told}."
-    top = evidence.told_importance().head(5)
+    counts = ", ".join(f"{_plain(family)} ({count})" for family, count in sorted(families.items()))
+    yield f"{len(used)} features in {len(families)} families: {counts}."
+    top = evidence.described_importance().head(5)
     if top.height:
         lines = [f"- {_plain(words)}: {fall:.3f}" for words, fall in top.select("words", "fall").iter_rows()]
-        yield "Average precision falls most without these:"
+        yield "Most important features, with the fall in average precision without each:"
         yield "\n".join(lines)
 
 
@@ -125,18 +127,18 @@ def _segments(sections: list[Section]) -> Iterator[str]:
         if section.name.startswith(SEGMENTS):
             yield f"### {_plain(section.topic)}"
             yield _plain(section.finding.rstrip(".")) + "."
-            if section.shown:
-                yield _table(section.shown)
+            if section.table:
+                yield _table(section.table)
 
 
 def _list(entries: facts.Facts) -> str:
     return "\n".join(f"- {name}: {_plain(value)}" for name, value in entries)
 
 
-def _table(shown: Shown) -> str:
-    columns = tuple(_plain(column) for column in shown.columns)
+def _table(table: TextTable) -> str:
+    columns = tuple(_plain(column) for column in table.columns)
     lines = [_row(columns), _row(("---", *["---:"] * (len(columns) - 1)))]
-    return "\n".join([*lines, *(_row(tuple(_plain(cell) for cell in row)) for row in shown.rows)])
+    return "\n".join([*lines, *(_row(tuple(_plain(cell) for cell in row)) for row in table.rows)])
 
 
 def _row(cells: tuple[str, ...]) -> str:
@@ -144,5 +146,5 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Keep a text from being read as markup: a category may bear any name."""
+    """Escape Markdown: the name of a category may contain any characters."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text.replace("\n", " "))

@@ -1,7 +1,6 @@
-"""The pictures of the report, each drawn from its table.
+"""Plots of the report, each drawn from its table.
 
-The model is drawn in the accent colour, its interval as a band, the floor as a thin grey line;
-lines are labelled where they run.
+The model has the accent colour and its interval is a band; the baseline is a thin grey line. Lines are labelled directly.
 """
 
 from __future__ import annotations
@@ -22,29 +21,34 @@ _ODDS = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
 
 def caught(table: pl.DataFrame, title: str) -> Picture:
-    """Show what is caught by the model, with its interval, and by the best floor.
+    """Draw what the model catches, with its interval, and what the best baseline catches.
 
     Parameters
     ----------
     table
-        what, by String; share, low, high, floor Float64, a row for each share.
+        what, by String; share, low, high, floor Float64; one row for each share, `by` names its baseline.
     """
 
     def draw(sheet: Sheet) -> None:
         axes = sheet.axes()
-        strokes.bars(axes, table["what"].to_list(), wrap=16 if sheet.narrow else 30)
-        for place, row in enumerate(table.iter_rows(named=True)):
-            axes.barh(place, row["share"], height=0.46, color=ACCENT)
+        strokes.bar_axes(axes, table["what"].to_list(), wrap=16 if sheet.narrow else 30)
+        for index, row in enumerate(table.iter_rows(named=True)):
+            axes.barh(index, row["share"], height=0.46, color=ACCENT)
             if row["low"] is not None:
-                strokes.interval(axes, row["low"], row["high"], place)
+                strokes.interval_bar(axes, row["low"], row["high"], index)
             if row["floor"] is not None:
-                axes.plot([row["floor"]] * 2, [place - 0.36, place + 0.36], color=FLOOR, linewidth=3)
+                axes.plot([row["floor"]] * 2, [index - 0.36, index + 0.36], color=FLOOR, linewidth=3)
                 axes.text(
-                    row["floor"], place - 0.42, row["by"], color=MUTED, ha=strokes.side(row["floor"]), va="bottom"
+                    row["floor"],
+                    index - 0.42,
+                    row["by"],
+                    color=MUTED,
+                    ha=strokes.text_alignment(row["floor"]),
+                    va="bottom",
                 )
         axes.set_xlim(0, 1)
         axes.xaxis.set_major_formatter(strokes.SHARE)
-        axes.xaxis.set_major_locator(FixedLocator(strokes.quarters(sheet)))
+        axes.xaxis.set_major_locator(FixedLocator(strokes.share_ticks(sheet)))
         axes.set_ylim(table.height - 0.45, -0.85)
 
     return Picture("caught", title, draw, 60 + 74 * table.height, 60 + 74 * table.height)
@@ -56,25 +60,25 @@ def precision_recall(table: pl.DataFrame, title: str, *, at: tuple[float, float]
     Parameters
     ----------
     table
-        As `fraud3000.report.tables.precision_recall` gives it.
+        From `fraud3000.report.tables.precision_recall`.
     at
-        Recall and precision of the alerts, marked on the curve.
+        Recall and precision of the model's alerts, marked on the curve.
     """
 
     def draw(sheet: Sheet) -> None:
         axes = sheet.axes()
         recall = table["recall"].to_numpy()
-        strokes.band(axes, table, recall, "low", "high")
+        strokes.interval_band(axes, table, recall, "low", "high")
         axes.plot(recall, table["largest_amount"], color=FLOOR, linewidth=1.2)
         axes.plot(recall, table["precision"], color=ACCENT)
-        strokes.say(axes, recall, table["precision"].to_numpy(), "the model", ACCENT, at=0.3, bold=True)
-        strokes.say(
+        strokes.label_line(axes, recall, table["precision"].to_numpy(), "the model", ACCENT, at=0.3, bold=True)
+        strokes.label_line(
             axes, recall, table["largest_amount"].to_numpy(), "largest amounts", MUTED, at=0.25 if sheet.narrow else 0.5
         )
         if at is not None:
-            strokes.mark(axes, *at, "the alerts")
-        strokes.shares(axes, "recall: share of frauds found", "precision")
-        axes.xaxis.set_major_locator(FixedLocator(strokes.quarters(sheet)))
+            strokes.mark_point(axes, *at, "the model's alerts")
+        strokes.share_axes(axes, "recall: share of frauds caught", "precision")
+        axes.xaxis.set_major_locator(FixedLocator(strokes.share_ticks(sheet)))
         highest = float(table.select(pl.max_horizontal("precision", "high", "largest_amount").max()).item())
         if highest < 0.5:
             axes.set_ylim(0, highest * 1.2)
@@ -85,35 +89,35 @@ def precision_recall(table: pl.DataFrame, title: str, *, at: tuple[float, float]
 
 
 def workload(table: pl.DataFrame, title: str, *, unit: str, own: tuple[float, float | None, float | None]) -> Picture:
-    """Draw what is caught against the number of alerts: frauds and money.
+    """Draw frauds and money caught against the number of alerts.
 
     Parameters
     ----------
     table
-        As `fraud3000.report.tables.workload` gives it.
+        From `fraud3000.report.tables.workload`.
     own
-        The model's alerts, and the shares of frauds and of money that they catch.
+        Number of the model's alerts, and the shares of frauds and of money that they catch.
     """
 
     def draw(sheet: Sheet) -> None:
         pair = sheet.pair()
-        for axes, what, mine in zip(pair, ("frauds", "money"), own[1:], strict=True):
+        for axes, what, own_share in zip(pair, ("frauds", "money"), own[1:], strict=True):
             known = table.filter(pl.col(what).is_not_null())
             alerts = known["alerts"].to_numpy()
-            strokes.band(axes, known, alerts, f"{what}_low", f"{what}_high")
-            strokes.from_zero(axes, alerts, known[f"{what}_largest_amount"].to_numpy(), FLOOR, 1.2)
-            strokes.from_zero(axes, alerts, known[what].to_numpy(), ACCENT, 2.5)
-            strokes.say(
+            strokes.interval_band(axes, known, alerts, f"{what}_low", f"{what}_high")
+            strokes.line_from_zero(axes, alerts, known[f"{what}_largest_amount"].to_numpy(), FLOOR, 1.2)
+            strokes.line_from_zero(axes, alerts, known[what].to_numpy(), ACCENT, 2.5)
+            strokes.label_line(
                 axes, alerts, known[f"{what}_largest_amount"].to_numpy(), "largest amounts", MUTED, at=0.99, end=True
             )
-            if mine is not None:
-                strokes.mark(axes, own[0], mine, percent(mine))
+            if own_share is not None:
+                strokes.mark_point(axes, own[0], own_share, percent(own_share))
             axes.set_title(f"share of {what} caught", fontsize="medium", color=INK, loc="left", fontweight="bold")
             axes.set_ylim(0, 1)
             axes.yaxis.set_major_formatter(strokes.SHARE)
             axes.set_xlim(0, float(table["alerts"].to_numpy().max()))
             axes.xaxis.set_major_locator(MaxNLocator(4))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda alerts, _place: per_day(alerts)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda alerts, _index: per_day(alerts)))
             if not sheet.narrow or axes is pair[-1]:
                 axes.set_xlabel(unit)
 
@@ -126,7 +130,7 @@ def calibration(table: pl.DataFrame, title: str) -> Picture:
     Parameters
     ----------
     table
-        As `fraud3000.report.tables.calibration` gives it.
+        From `fraud3000.report.tables.calibration`.
     """
 
     def draw(sheet: Sheet) -> None:
@@ -147,7 +151,7 @@ def calibration(table: pl.DataFrame, title: str) -> Picture:
         axes.set_ylim(lowest, 1.15)
         middle = math.sqrt(lowest)
         axes.annotate(
-            "scores come true",
+            "perfectly calibrated",
             (middle, middle),
             xytext=(8, -4),
             textcoords="offset points",
@@ -156,20 +160,20 @@ def calibration(table: pl.DataFrame, title: str) -> Picture:
             va="top",
         )
         axes.set_xlabel("score (log scale)")
-        axes.set_ylabel("fraud rate observed (log scale)")
+        axes.set_ylabel("observed fraud rate (log scale)")
 
     return Picture("calibration", title, draw, 380, 330)
 
 
 def scores(table: pl.DataFrame, title: str, *, threshold: float | None) -> Picture:
-    """Draw how the scores of frauds and of legitimate rows are distributed.
+    """Draw the distribution of the scores of frauds and of legitimate transactions.
 
     Parameters
     ----------
     table
-        As `fraud3000.report.tables.distribution` gives it.
+        From `fraud3000.report.tables.distribution`.
     threshold
-        One number, or None where it depends on the amount.
+        One number, or None if it depends on the amount.
     """
 
     def draw(sheet: Sheet) -> None:
@@ -183,89 +187,90 @@ def scores(table: pl.DataFrame, title: str, *, threshold: float | None) -> Pictu
             axes.set_ylim(0, max(float(share.max()), 1e-9) * 1.18)
             axes.yaxis.set_major_locator(MaxNLocator(2))
             axes.yaxis.set_major_formatter(strokes.SHARE)
-            said = f"{table[name].sum():,} {name}"
-            axes.set_title(said, loc="left", fontsize="medium", fontweight="bold", color=dark)
+            axes.set_title(
+                f"{table[name].sum():,} {name}", loc="left", fontsize="medium", fontweight="bold", color=dark
+            )
             if threshold is not None and edges[0] < log_odds(np.array([threshold]))[0] < edges[-1]:
                 axes.axvline(log_odds(np.array([threshold]))[0], color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
         marks = _ODDS[1::2] if sheet.narrow else _ODDS
         ticks = [share for share in marks if edges[0] <= log_odds(np.array([share]))[0] <= edges[-1]]
         both[-1].xaxis.set_major_locator(FixedLocator(log_odds(np.array(ticks)).tolist()))
-        both[-1].xaxis.set_major_formatter(FuncFormatter(lambda _odds, place: strokes.TICK(ticks[place])))
-        said = "" if threshold is None else f"; dashed: the threshold, {percent(threshold)}"
-        both[-1].set_xlabel(f"score (log-odds scale{'' if sheet.narrow else said})")
+        both[-1].xaxis.set_major_formatter(FuncFormatter(lambda _odds, index: strokes.TICK(ticks[index])))
+        label = "" if threshold is None else f"; dashed: the threshold, {percent(threshold)}"
+        both[-1].set_xlabel(f"score (log-odds scale{'' if sheet.narrow else label})")
 
     return Picture("scores", title, draw, 340, 340)
 
 
 def weeks(table: pl.DataFrame, mean: float, sd: float | None, title: str) -> Picture:
-    """Draw the recall of each week, with the mean and the deviation over weeks.
+    """Draw the recall of each week, with mean and standard deviation over weeks.
 
     Parameters
     ----------
     table
-        As `fraud3000.report.groups.by_week` gives it.
+        From `fraud3000.report.groups.by_week`.
     """
 
     def draw(sheet: Sheet) -> None:
         axes = sheet.axes()
-        place = np.arange(table.height)
+        position = np.arange(table.height)
         known = table["recall"].is_not_null().to_numpy()
         if sd is not None:
             axes.axhspan(max(mean - sd, 0), min(mean + sd, 1), color=ACCENT, alpha=0.13, linewidth=0)
         axes.axhline(mean, color=FLOOR, linewidth=1.2)
-        axes.bar(place[known], table["recall"].to_numpy()[known], width=0.5, color=ACCENT)
-        for where, share in zip(place[known], table["recall"].to_numpy()[known], strict=True):
+        axes.bar(position[known], table["recall"].to_numpy()[known], width=0.5, color=ACCENT)
+        for x, share in zip(position[known], table["recall"].to_numpy()[known], strict=True):
             if table.height <= (5 if sheet.narrow else 10):
-                axes.text(where, share, percent(share), ha="center", va="bottom", color=INK)
+                axes.text(x, share, percent(share), ha="center", va="bottom", color=INK)
         axes.set_xlim(-0.6, table.height - 0.4)
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(strokes.SHARE)
         step = math.ceil(table.height / (3 if sheet.narrow else 6))
-        axes.xaxis.set_major_locator(FixedLocator(place[::step].tolist()))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda where, _place: _short(table["first"][int(where)])))
-        axes.set_xlabel("week from")
+        axes.xaxis.set_major_locator(FixedLocator(position[::step].tolist()))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _index: _short(table["first"][int(at)])))
+        axes.set_xlabel("week starting")
 
     return Picture("weeks", title, draw, 260, 260)
 
 
 def folds(table: pl.DataFrame, metrics: list[str], title: str) -> Picture:
-    """Draw one or two metrics of each fold of a backtest, with mean and deviation over folds.
+    """Draw one or two metrics of each fold of a backtest, with mean and standard deviation over folds.
 
     Parameters
     ----------
     table
-        As `fraud3000.report.weekly.table` gives it.
+        From `fraud3000.report.weekly.table`.
     metrics
-        Names of columns of it.
+        Columns to draw.
     """
 
     def draw(sheet: Sheet) -> None:
-        every = sheet.pair() if len(metrics) > 1 else [sheet.axes()]
-        place = np.arange(table.height)
-        for axes, name in zip(every, metrics, strict=True):
-            found = table[name].to_numpy()
-            known = np.isfinite(found)
-            mean = float(found[known].mean())
-            sd = float(found[known].std(ddof=1)) if known.sum() > 1 else 0.0
+        all_axes = sheet.pair() if len(metrics) > 1 else [sheet.axes()]
+        position = np.arange(table.height)
+        for axes, name in zip(all_axes, metrics, strict=True):
+            values = table[name].to_numpy()
+            known = np.isfinite(values)
+            mean = float(values[known].mean())
+            sd = float(values[known].std(ddof=1)) if known.sum() > 1 else 0.0
             axes.axhspan(max(mean - sd, 0), min(mean + sd, 1), color=ACCENT, alpha=0.13, linewidth=0)
             axes.axhline(mean, color=FLOOR, linewidth=1.2)
-            axes.bar(place[known], found[known], width=0.4, color=ACCENT)
-            for where, value in zip(place[known], found[known], strict=True):
+            axes.bar(position[known], values[known], width=0.4, color=ACCENT)
+            for x, value in zip(position[known], values[known], strict=True):
                 if table.height <= (4 if sheet.narrow else 5):
-                    axes.text(where, value + 0.02, number(value), ha="center", va="bottom", color=INK)
+                    axes.text(x, value + 0.02, number(value), ha="center", va="bottom", color=INK)
             if f"{name}_ceiling" in table.columns:
-                for where, most in zip(place, table[f"{name}_ceiling"].to_numpy(), strict=True):
-                    axes.plot([where - 0.36, where + 0.36], [most, most], color=FLOOR, linewidth=3)
+                for x, most in zip(position, table[f"{name}_ceiling"].to_numpy(), strict=True):
+                    axes.plot([x - 0.36, x + 0.36], [most, most], color=FLOOR, linewidth=3)
             axes.set_title(display_name(name), fontsize="medium", color=INK, loc="left", fontweight="bold")
             axes.set_xlim(-0.6, table.height - 0.4)
             axes.set_ylim(0, 1)
             axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _index: f"{value:g}"))
             step = math.ceil(table.height / 3)
-            axes.xaxis.set_major_locator(FixedLocator(place[::step].tolist()))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda where, _place: _short(table["first"][int(where)])))
-            if not sheet.narrow or axes is every[-1]:
-                axes.set_xlabel("test from")
+            axes.xaxis.set_major_locator(FixedLocator(position[::step].tolist()))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _index: _short(table["first"][int(at)])))
+            if not sheet.narrow or axes is all_axes[-1]:
+                axes.set_xlabel("test starting")
 
     return Picture("backtest", title, draw, 300, 300 if len(metrics) == 1 else 520)
 
@@ -275,12 +280,12 @@ def _short(at: object) -> str:
 
 
 def groups(table: pl.DataFrame, name: str, title: str, mean: float | None) -> Picture:
-    """Draw the recall of each group with its interval, and that of all rows.
+    """Draw the recall of each group with its interval, and the recall over all groups.
 
     Parameters
     ----------
     table
-        As `fraud3000.report.groups.by_category` gives it.
+        From `fraud3000.report.groups.by_category`.
     mean
         Recall over all groups.
     """
@@ -288,13 +293,13 @@ def groups(table: pl.DataFrame, name: str, title: str, mean: float | None) -> Pi
     def draw(sheet: Sheet) -> None:
         axes = sheet.axes()
         labels = [f"{group} ({frauds:,})" for group, frauds in table.select("group", "frauds").iter_rows()]
-        strokes.bars(axes, labels, wrap=18 if sheet.narrow else 34)
-        for place, row in enumerate(table.iter_rows(named=True)):
+        strokes.bar_axes(axes, labels, wrap=18 if sheet.narrow else 34)
+        for index, row in enumerate(table.iter_rows(named=True)):
             if row["recall"] is None:
-                axes.text(0.01, place, "no fraud", color=MUTED, va="center")
+                axes.text(0.01, index, "no fraud", color=MUTED, va="center")
                 continue
-            axes.barh(place, row["recall"], height=0.55, color=ACCENT)
-            strokes.interval(axes, row["recall_low"], row["recall_high"], place)
+            axes.barh(index, row["recall"], height=0.55, color=ACCENT)
+            strokes.interval_bar(axes, row["recall_low"], row["recall_high"], index)
         if mean is not None:
             axes.axvline(mean, color=FLOOR, linewidth=1.2)
             right = mean < 0.8
@@ -316,19 +321,19 @@ def features(table: pl.DataFrame, title: str) -> Picture:
     Parameters
     ----------
     table
-        words String; fall, low, high Float64, the largest fall first.
+        words String; fall, low, high Float64; largest fall first.
     """
 
     def draw(sheet: Sheet) -> None:
         axes = sheet.axes()
-        strokes.bars(axes, table["words"].to_list(), wrap=20 if sheet.narrow else 40)
-        for place, row in enumerate(table.iter_rows(named=True)):
-            axes.barh(place, row["fall"], height=0.55, color=ACCENT)
-            strokes.interval(axes, row["low"], row["high"], place)
+        strokes.bar_axes(axes, table["words"].to_list(), wrap=20 if sheet.narrow else 40)
+        for index, row in enumerate(table.iter_rows(named=True)):
+            axes.barh(index, row["fall"], height=0.55, color=ACCENT)
+            strokes.interval_bar(axes, row["low"], row["high"], index)
         axes.set_ylim(table.height - 0.4, -0.6)
         axes.set_xlim(min(0, float(table["low"].min())), float(table["high"].max()) * 1.04)  # type: ignore[arg-type]
         axes.xaxis.set_major_locator(MaxNLocator(3 if sheet.narrow else 5))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda fall, _place: f"{fall:g}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda fall, _index: f"{fall:g}"))
         axes.set_xlabel("fall in average precision")
 
     height = 66 + 36 * table.height

@@ -1,4 +1,4 @@
-"""What a section of the report is."""
+"""Section of the report: a finding, a plot, a table and the data behind them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fraud3000.report.canvas import Picture
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A table as the page shows it; the first column names the rows, the others are numbers."""
+class TextTable:
+    """Table of text cells, as the page shows it; the first column names the rows, the others hold numbers."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -19,31 +19,35 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One question and its answer.
+    """Section of the report that answers one question.
 
     Attributes
     ----------
     name
-        Of its files and of its place in the page.
+        Name of its files, and its id in the page.
     topic
-        What it is about, in a word or two.
+        Short heading.
     finding
-        The answer in words: the title of its picture.
-    said
-        How to read the picture.
+        The answer in one sentence; also the title of the plot.
+    caption
+        How to read the plot.
+    picture
+        The plot; None if it cannot be drawn.
+    table
+        Table below the plot, if any.
     data
-        The numbers behind it; empty where there is nothing to show.
+        Numbers behind the plot; empty if there are none.
     """
 
     name: str
     topic: str
     finding: str
-    said: str = ""
+    caption: str = ""
     picture: Picture | None = None
-    shown: Shown | None = None
+    table: TextTable | None = None
     data: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
-def without(name: str, topic: str, reason: str) -> Section:
-    """A section that cannot be made, and why."""
+def unavailable(name: str, topic: str, reason: str) -> Section:
+    """Return a section that states only why it cannot be computed."""
     return Section(name, topic, f"Not shown: {reason}.")

@@ -1,4 +1,4 @@
-"""The evidence, section by section: a finding in words, a picture, a table, and the numbers behind them."""
+"""Sections of the report: a finding in one sentence, a plot, a table, and the data behind them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from fraud3000.metrics.scored_arrays import counted
 from fraud3000.report import breakdown, plots, tables, weekly
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.formatting import between, number, per_day, percent, share
-from fraud3000.report.section import Section, Shown, without
-from fraud3000.report.verdict import CAUGHT, FLOORS, best_floor, verdict
+from fraud3000.report.section import Section, TextTable, unavailable
+from fraud3000.report.verdict import BASELINES, CAUGHT, best_baseline, verdict
 
 _MULTIPLES = (0.25, 0.5, 1, 2, 3)
-"""Of the alert budget: the rows of the workload's table."""
-_FLOOR_MARKS = {"largest_amount": "largest amounts", "random": "at random"}
+"""Multiples of the alert budget in the table of alerts and catches."""
+_BASELINE_LABELS = {"largest_amount": "largest amounts", "random": "at random"}
 
 
 def sections(evidence: Evidence) -> list[Section]:
-    """Make every section; one that cannot be made says why."""
+    """Compute every section; one that cannot be computed states why."""
     return [
         _caught(evidence),
         _precision_recall(evidence),
@@ -37,23 +37,23 @@ def sections(evidence: Evidence) -> list[Section]:
 
 def _backtest(evidence: Evidence) -> Iterator[Section]:
     if isinstance(evidence.backtest, str):
-        yield without(weekly.NAME, weekly.TOPIC, evidence.backtest)
+        yield unavailable(weekly.NAME, weekly.TOPIC, evidence.backtest)
     elif evidence.backtest is not None:
         yield weekly.section(evidence.backtest)
 
 
 def _caught(evidence: Evidence) -> Section:
-    name, topic, metrics = "caught", "What is caught", evidence.metrics
+    name, topic, metrics = "caught", "Fraud caught", evidence.metrics
     rows = []
     for metric, what in CAUGHT.items():
-        entry, floor = metrics["metrics"][metric], best_floor(metrics, metric)
+        entry, best = metrics["metrics"][metric], best_baseline(metrics, metric)
         if entry["value"] is not None:
             ends = (entry.get("low"), entry.get("high"))
-            by = (floor[1], _FLOOR_MARKS[floor[0]]) if floor else (None, None)
-            rows.append((f"share of {what} caught", entry["value"], *ends, *by))
+            baseline = (best[1], _BASELINE_LABELS[best[0]]) if best else (None, None)
+            rows.append((f"share of {what} caught", entry["value"], *ends, *baseline))
     if not rows:
-        return without(name, topic, metrics["metrics"]["recall"]["reason"])
-    kinds = {
+        return unavailable(name, topic, metrics["metrics"]["recall"]["reason"])
+    schema = {
         "what": pl.String,
         "share": pl.Float64,
         "low": pl.Float64,
@@ -61,66 +61,70 @@ def _caught(evidence: Evidence) -> Section:
         "floor": pl.Float64,
         "by": pl.String,
     }
-    data = pl.DataFrame(rows, schema=kinds, orient="row")
+    data = pl.DataFrame(rows, schema=schema, orient="row")
     title = verdict(metrics).headline
-    said = "Bars: the model. Black lines: 95 % intervals. Grey marks: as many alerts without the model, the best of random ones and the largest amounts."
-    return Section(name, topic, title, said, plots.caught(data, title), data=data)
+    caption = (
+        "Bars: the model. Black lines: 95 % intervals. Grey marks: the best baseline with as many alerts, which are"
+        " random or on the largest amounts."
+    )
+    return Section(name, topic, title, caption, plots.caught(data, title), data=data)
 
 
 def _precision_recall(evidence: Evidence) -> Section:
     name, topic, metrics = "precision-recall", "Precision and recall", evidence.metrics
     reason = tables.missing(evidence.scored, "rows", "frauds", "legitimate")
     if reason:
-        return without(name, topic, reason)
+        return unavailable(name, topic, reason)
     data = tables.precision_recall(evidence.scored, evidence.params.evaluate)
     half = data.row(by_predicate=pl.col("recall") == 0.5, named=True)
     title = (
-        f"Where half of the frauds are found, {percent(half['precision'])} of the alerts are fraud; "
-        f"by the largest amounts it would be {percent(half['largest_amount'])}"
+        f"When half of the frauds are caught, {percent(half['precision'])} of the alerts are fraud; "
+        f"with alerts on the largest amounts it would be {percent(half['largest_amount'])}"
     )
-    found = {key: metrics["metrics"][key]["value"] for key in ("recall", "precision")}
-    at = (found["recall"], found["precision"]) if None not in found.values() else None
+    own = {key: metrics["metrics"][key]["value"] for key in ("recall", "precision")}
+    at = (own["recall"], own["precision"]) if None not in own.values() else None
     average = metrics["metrics"]["average_precision"]
     ends = f" ({number(average['low'])} – {number(average['high'])})" if average.get("low") is not None else ""
-    floors = [
-        f"{_FLOOR_MARKS[floor]} {number(metrics['floors'][floor]['average_precision']['value'])}"
-        for floor in _FLOOR_MARKS
+    baselines = [
+        f"{label} {number(metrics['floors'][baseline]['average_precision']['value'])}"
+        for baseline, label in _BASELINE_LABELS.items()
     ]
-    said = f"Average precision {number(average['value'])}{ends}; {', '.join(floors)}."
-    said += " Band: 95 % interval at each recall." if data["low"].is_not_null().any() else ""
-    said += " Dot: the model's alerts." if at else ""
-    return Section(name, topic, title, said, plots.precision_recall(data, title, at=at), data=data)
+    caption = f"Average precision {number(average['value'])}{ends}; {', '.join(baselines)}."
+    caption += " Band: 95 % interval at each recall." if data["low"].is_not_null().any() else ""
+    caption += " Dot: the model's alerts." if at else ""
+    return Section(name, topic, title, caption, plots.precision_recall(data, title, at=at), data=data)
 
 
 def _workload(evidence: Evidence) -> Section:
-    name, topic, scored = "workload", "Alerts and what they catch", evidence.scored
+    name, topic, scored = "workload", "Fraud caught by number of alerts", evidence.scored
     reason = tables.missing(scored, "rows", "frauds")
     if reason:
-        return without(name, topic, reason)
+        return unavailable(name, topic, reason)
     own, budget, unit = _own_alerts(evidence), _budget(evidence), tables.workload_unit(scored)
     marks = [budget * times for times in _MULTIPLES]
     data = tables.workload(scored, evidence.params.evaluate, marks=[*marks, 1.2 * own])
     row = data.sort((pl.col("alerts") - budget).abs()).row(0, named=True)
     has_money = row["money"] is not None
     title = (
-        f"At {_so_many(row['alerts'], unit)}, {percent(row['frauds'])} of frauds"
+        f"At {_alerts_in_words(row['alerts'], unit)}, {percent(row['frauds'])} of frauds"
         + (f" and {percent(row['money'])} of their money" if has_money else "")
-        + f" are caught; the largest amounts alone would catch {percent(row['frauds_largest_amount'])}"
+        + f" are caught; alerts on the largest amounts would catch {percent(row['frauds_largest_amount'])}"
         + (f" and {percent(row['money_largest_amount'])}" if has_money else "")
     )
-    found = evidence.metrics["metrics"]
-    mine = (own, found["recall"]["value"], found["value_detection_rate"]["value"])
-    said = (
-        "Each number of alerts stands for one threshold on all days, found in hindsight. Dot: the model's own alerts,"
-        " whose threshold was set before these days. Band: 95 % interval. Grey: alerts on the largest amounts."
+    metrics = evidence.metrics["metrics"]
+    own_catch = (own, metrics["recall"]["value"], metrics["value_detection_rate"]["value"])
+    caption = (
+        "Each number of alerts corresponds to one threshold for all days, chosen in hindsight. Dot: the model's own"
+        " alerts, with the threshold that was set before these days. Band: 95 % interval. Grey: alerts on the largest"
+        " amounts."
     )
-    drawn = plots.workload(data, title, unit=unit, own=mine)
-    return Section(name, topic, title, said, drawn, _workload_shown(data, marks, unit), data)
+    picture = plots.workload(data, title, unit=unit, own=own_catch)
+    return Section(name, topic, title, caption, picture, _workload_table(data, marks, unit), data)
 
 
-def _so_many(alerts: float, unit: str) -> str:
-    said = per_day(alerts)
-    return f"{said} {unit.replace('s ', ' ', 1) if said == '1' else unit}"
+def _alerts_in_words(alerts: float, unit: str) -> str:
+    count = per_day(alerts)
+    return f"{count} {unit.replace('s ', ' ', 1) if count == '1' else unit}"
 
 
 def _own_alerts(evidence: Evidence) -> float:
@@ -129,12 +133,12 @@ def _own_alerts(evidence: Evidence) -> float:
 
 
 def _budget(evidence: Evidence) -> float:
-    """Give the alert budget; where the policy has none, the model's own alerts."""
+    """Return the alert budget; if the policy has none, the number of the model's own alerts."""
     capacity = evidence.scorer.policy.kind == "capacity" and "ts" in evidence.scored.columns
     return float(evidence.params.policy.cards_per_day) if capacity else max(_own_alerts(evidence), 0.1)
 
 
-def _workload_shown(data: pl.DataFrame, marks: list[float], unit: str) -> Shown:
+def _workload_table(data: pl.DataFrame, marks: list[float], unit: str) -> TextTable:
     rows = tuple(
         (
             per_day(row["alerts"]),
@@ -142,30 +146,32 @@ def _workload_shown(data: pl.DataFrame, marks: list[float], unit: str) -> Shown:
         )
         for row in data.filter(pl.col("alerts").is_in(marks)).iter_rows(named=True)
     )
-    return Shown((unit, "frauds caught", "money caught"), rows)
+    return TextTable((unit, "frauds caught", "money caught"), rows)
 
 
 def _calibration(evidence: Evidence) -> Section:
     name, topic, scored, metrics = "calibration", "Calibration", evidence.scored, evidence.metrics["metrics"]
     reason = tables.missing(scored, "rows", "probabilities", "frauds", "legitimate")
     if reason:
-        return without(name, topic, reason)
+        return unavailable(name, topic, reason)
     data = tables.calibration(scored)
     if data.is_empty():
-        return without(name, topic, f"{evidence.metrics['frauds']:,} known frauds are too few for a calibration curve")
+        return unavailable(
+            name, topic, f"{evidence.metrics['frauds']:,} known frauds are too few for a calibration curve"
+        )
     ratio = metrics["observed_over_expected_frauds"]
-    title = f"{_calibrated(ratio)}: {ratio['value']:.2f} frauds for each one that the scores expect"
+    title = f"{_calibrated(ratio)}: {ratio['value']:.2f} times as many frauds as predicted"
     title += f" ({ratio['low']:.2f} – {ratio['high']:.2f})" if ratio.get("low") is not None else ""
     slope = metrics["calibration_slope"]["value"]
     fewest, most = cast(int, data["rows"].min()), cast(int, data["rows"].max())
-    said = (
-        f"Each bin expects as many frauds as the others; {data.height} bins of {fewest:,} to"
-        f" {most:,} transactions. Bars: Wilson's 95 % interval, as if transactions were independent."
-        " Grey line: scores that come true; points above it are scores that are too low."
+    caption = (
+        f"{data.height} bins of {fewest:,} to {most:,} transactions, with equally many predicted frauds in each."
+        " Bars: Wilson's 95 % interval, assuming independent transactions. Grey line: perfectly calibrated; scores of"
+        " points above it are too low."
     )
-    said += f" Calibration slope {slope:.2f}; 1 is ideal." if slope is not None else ""
-    shown = Shown(
-        ("mean score", "transactions", "frauds", "observed", "95 % interval"),
+    caption += f" Calibration slope {slope:.2f}; 1 is ideal." if slope is not None else ""
+    table = TextTable(
+        ("mean score", "transactions", "frauds", "fraud rate", "95 % interval"),
         tuple(
             (
                 percent(row["score"]),
@@ -177,29 +183,29 @@ def _calibration(evidence: Evidence) -> Section:
             for row in data.iter_rows(named=True)
         ),
     )
-    return Section(name, topic, title, said, plots.calibration(data, title), shown, data)
+    return Section(name, topic, title, caption, plots.calibration(data, title), table, data)
 
 
 def _calibrated(ratio: dict[str, float]) -> str:
     low, high = ratio.get("low"), ratio.get("high")
     if low is None or high is None:
-        return "Too few frauds to judge the scores as probabilities"
+        return "Too few frauds to judge the calibration"
     if low <= 1 <= high:
         return "Scores can be read as probabilities"
     return "Scores are too low" if low > 1 else "Scores are too high"
 
 
 def _scores(evidence: Evidence) -> Section:
-    name, topic = "scores", "Scores"
+    name, topic = "scores", "Score distribution"
     reason = tables.missing(evidence.scored, "rows", "probabilities", "frauds", "legitimate")
     if reason:
-        return without(name, topic, reason)
+        return unavailable(name, topic, reason)
     data = tables.distribution(evidence.scored)
     measured = evidence.scored.filter(counted(evidence.scored))
     middle = float(measured.filter(pl.col("is_fraud") == 1)["score"].median())  # type: ignore[arg-type]
     below = float((measured.filter(pl.col("is_fraud") == 0)["score"] < middle).mean())  # type: ignore[arg-type]
     title = (
-        f"Half of the frauds score {percent(middle)} or more; {percent(below)} of legitimate transactions score less"
+        f"Half of the frauds score {percent(middle)} or more; {percent(below)} of legitimate transactions score lower"
     )
     threshold = evidence.scorer.policy.value
     line = (
@@ -207,12 +213,12 @@ def _scores(evidence: Evidence) -> Section:
         if threshold is not None and threshold <= 1
         else "The threshold depends on the amount."
     )
-    said = f"Share of each class by score, in bins of even width in log-odds. {line}"
-    return Section(name, topic, title, said, plots.scores(data, title, threshold=threshold), data=data)
+    caption = f"Share of each class by score, in bins of equal width in log-odds. {line}"
+    return Section(name, topic, title, caption, plots.scores(data, title, threshold=threshold), data=data)
 
 
-def figures(evidence: Evidence) -> Shown:
-    """Lay out every metric with its interval and its best floor."""
+def figures(evidence: Evidence) -> TextTable:
+    """Return the table of every metric with its interval and its best baseline."""
     from fraud3000.metrics.catalogue import display_name
 
     rows = []
@@ -221,9 +227,9 @@ def figures(evidence: Evidence) -> Shown:
             rows.append((display_name(name).strip(), "–", "", "", entry["reason"]))
             continue
         ends = f"{number(entry['low'])} – {number(entry['high'])}" if entry.get("low") is not None else ""
-        floor = best_floor(evidence.metrics, name)
+        best = best_baseline(evidence.metrics, name)
         notes = [f"by {entry['by']}" if "by" in entry else entry.get("reason", "")]
         notes += [f"ceiling {number(entry['ceiling'])}"] if "ceiling" in entry else []
-        said = f"{number(floor[1])} {FLOORS[floor[0]]}" if floor else ""
-        rows.append((display_name(name).strip(), number(entry["value"]), ends, said, ", ".join(notes)))
-    return Shown(("metric", "value", "95 % interval", "best floor", "note"), tuple(rows))
+        baseline = f"{number(best[1])} {BASELINES[best[0]]}" if best else ""
+        rows.append((display_name(name).strip(), number(entry["value"]), ends, baseline, ", ".join(notes)))
+    return TextTable(("metric", "value", "95 % interval", "best baseline", "note"), tuple(rows))

@@ -1,4 +1,4 @@
-"""The strokes that the pictures share: bars, lines, bands, marks and words beside them."""
+"""Elements that the plots share: bars, intervals, bands, lines, marks and labels."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fraud3000.metrics.scored_arrays import FloatArray
 from fraud3000.report.canvas import ACCENT, INK, PAPER, Sheet
 from fraud3000.report.formatting import GAP
 
-SHARE = FuncFormatter(lambda share, _place: f"{100 * share:.0f}{GAP}%")
-"""Writes shares as whole percents."""
-TICK = FuncFormatter(lambda share, _place: f"{100 * share:g}{GAP}%")
-"""Writes shares as percents, with as many digits as they have."""
+SHARE = FuncFormatter(lambda share, _index: f"{100 * share:.0f}{GAP}%")
+"""Formats shares as whole percents."""
+TICK = FuncFormatter(lambda share, _index: f"{100 * share:g}{GAP}%")
+"""Formats shares as percents, with as many digits as needed."""
 
 
-def bars(axes: Axes, labels: Sequence[str], *, wrap: int) -> None:
-    """Lay out lying bars, each with its label."""
+def bar_axes(axes: Axes, labels: Sequence[str], *, wrap: int) -> None:
+    """Set up axes for horizontal bars, with a label for each."""
     axes.grid(visible=False, axis="y")
     axes.grid(visible=True, axis="x")
     axes.spines["bottom"].set_visible(False)
@@ -31,63 +31,63 @@ def bars(axes: Axes, labels: Sequence[str], *, wrap: int) -> None:
     axes.yaxis.set_ticklabels(cut, color=INK)
 
 
-def interval(axes: Axes, low: float, high: float, place: float) -> None:
-    """Draw an interval that stands out from its bar and from the page."""
-    axes.plot([low, high], [place, place], color=PAPER, linewidth=4.5, solid_capstyle="butt")
-    axes.plot([low, high], [place, place], color=INK, linewidth=1.8, solid_capstyle="butt")
+def interval_bar(axes: Axes, low: float, high: float, y: float) -> None:
+    """Draw a horizontal interval in black with a light edge, visible on a bar and on the page."""
+    axes.plot([low, high], [y, y], color=PAPER, linewidth=4.5, solid_capstyle="butt")
+    axes.plot([low, high], [y, y], color=INK, linewidth=1.8, solid_capstyle="butt")
 
 
-def band(axes: Axes, table: pl.DataFrame, x: FloatArray, low: str, high: str) -> None:
-    """Shade an interval along a line, where there is one."""
+def interval_band(axes: Axes, table: pl.DataFrame, x: FloatArray, low: str, high: str) -> None:
+    """Shade the interval along a line, where it is known."""
     known = table[low].is_not_null().to_numpy()
     if known.any():
         ends = (table[name].to_numpy()[known] for name in (low, high))
         axes.fill_between(x[known], *ends, color=ACCENT, alpha=0.17, linewidth=0)
 
 
-def from_zero(axes: Axes, x: FloatArray, y: FloatArray, colour: str, width: float) -> None:
-    """Draw a line that begins where both axes do."""
+def line_from_zero(axes: Axes, x: FloatArray, y: FloatArray, colour: str, width: float) -> None:
+    """Draw a line that starts at the origin."""
     axes.plot(np.append(0, x), np.append(0, y), color=colour, linewidth=width)
 
 
-def say(
+def label_line(
     axes: Axes,
     x: FloatArray,
     y: FloatArray,
-    words: str,
+    label: str,
     colour: str,
     *,
     at: float,
     bold: bool = False,
     end: bool = False,
 ) -> None:
-    """Write a line's name just above it, at a share of its length."""
+    """Label a line just above it, at a fraction of its length."""
     known = np.isfinite(y)
     if not known.any():
         return
-    place = round(at * (int(known.sum()) - 1))
-    below = end and y[known][place] > 0.2
+    index = round(at * (int(known.sum()) - 1))
+    below = end and y[known][index] > 0.2
     at_height = (
-        max(y[known][len(x[known]) // 3], 0.12) if below else y[known][place]
+        max(y[known][len(x[known]) // 3], 0.12) if below else y[known][index]
     )  # a rising line leaves room below its end
     axes.annotate(
-        words, (x[known][place], at_height), xytext=(0 if end else 6, -2 if below else 6), textcoords="offset points",
+        label, (x[known][index], at_height), xytext=(0 if end else 6, -2 if below else 6), textcoords="offset points",
         color=colour, fontweight="bold" if bold else "normal", ha="right" if end else "left", va="top" if below else "bottom",
     )  # fmt: skip
 
 
-def mark(axes: Axes, x: float, y: float, words: str) -> None:
-    """Mark where the model's own alerts stand."""
+def mark_point(axes: Axes, x: float, y: float, label: str) -> None:
+    """Mark a point with a dot and a label."""
     axes.scatter([x], [y], color=INK, s=52, zorder=4, clip_on=False)
     right = x < 0.6 * axes.get_xlim()[1]
     axes.annotate(
-        words, (x, y), xytext=(9 if right else -9, -9), textcoords="offset points", color=INK, fontweight="bold",
+        label, (x, y), xytext=(9 if right else -9, -9), textcoords="offset points", color=INK, fontweight="bold",
         ha="left" if right else "right", va="top",
     )  # fmt: skip
 
 
-def shares(axes: Axes, across: str, up: str) -> None:
-    """Scale both axes from nothing to all."""
+def share_axes(axes: Axes, across: str, up: str) -> None:
+    """Scale both axes from 0 to 100 %."""
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     for scale in (axes.xaxis, axes.yaxis):
@@ -97,11 +97,11 @@ def shares(axes: Axes, across: str, up: str) -> None:
     axes.set_ylabel(up)
 
 
-def quarters(sheet: Sheet) -> list[float]:
-    """Give the ticks of a share; fewer on a phone."""
+def share_ticks(sheet: Sheet) -> list[float]:
+    """Return the ticks of a share axis; fewer on a phone."""
     return [0, 0.5, 1] if sheet.narrow else [0, 0.25, 0.5, 0.75, 1]
 
 
-def side(share: float) -> str:
-    """Say on which side of a point its words have room."""
+def text_alignment(share: float) -> str:
+    """Return the alignment of a label at a share, so that it stays inside the axes."""
     return "left" if share < 0.2 else "right" if share > 0.8 else "center"

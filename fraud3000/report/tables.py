@@ -1,7 +1,7 @@
-"""The numbers behind each picture of the report: SCORED rows in, a small table out.
+"""Tables behind the plots of the report, computed from SCORED rows; useful in notebooks too.
 
-Notebooks read these too. Every function takes the frame that `fraud3000.metrics.report.measure`
-takes, counts the rows that it counts, and gives shares between 0 and 1.
+Every function takes the frame that `fraud3000.metrics.report.measure` takes, evaluates the same rows, and returns shares
+between 0 and 1.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from fraud3000.params import EvaluateModelParams
 from fraud3000.schema import REFUND
 
 POINTS = 200
-"""Points of a curve."""
+"""Points of the precision-recall curve."""
 BINS = 10
 FEWEST_EXPECTED = 5
-"""Frauds that a bin of the calibration needs at least."""
+"""Minimum number of frauds in a calibration bin."""
 
 
 def missing(scored: pl.DataFrame, *needs: str) -> str | None:
-    """Say why these rows cannot give a table; None where nothing is missing.
+    """Return why a table cannot be computed from these rows; None if nothing is missing.
 
     Parameters
     ----------
@@ -41,16 +41,16 @@ def missing(scored: pl.DataFrame, *needs: str) -> str | None:
     'no known fraud'
     """
     sample = ScoredArrays.from_frame(scored)
-    return next((reason for need in needs for met, reason in [NEEDS[need]] if not met(sample)), None)
+    return next((reason for need in needs for holds, reason in [NEEDS[need]] if not holds(sample)), None)
 
 
 def precision_recall(scored: pl.DataFrame, evaluate: EvaluateModelParams) -> pl.DataFrame:
-    """Trace precision against recall, with the interval, beside ranking by the largest amount.
+    """Compute precision against recall with intervals, and for a ranking by amount.
 
     Returns
     -------
     polars.DataFrame
-        recall, precision, low, high, largest_amount, random Float64: `POINTS` rows of even recall.
+        recall, precision, low, high, largest_amount, random Float64: `POINTS` rows of equally spaced recall.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def precision_recall(scored: pl.DataFrame, evaluate: EvaluateModelParams) -> pl.
 
 
 def precision_at(curve: Curve, recall: FloatArray) -> FloatArray:
-    """Give the precision at the fraud with which each recall is reached, shape (m,); NaN without a fraud.
+    """Return the precision at which each recall is reached, shape (m,); NaN without a fraud.
 
     Examples
     --------
@@ -93,37 +93,37 @@ def precision_at(curve: Curve, recall: FloatArray) -> FloatArray:
     if not len(curve.frauds) or curve.frauds[-1] <= 0:
         return np.full(len(recall), np.nan)
     frauds, rows = (np.concatenate([[0.0], sums]) for sums in (curve.frauds, curve.rows))
-    wanted = np.minimum(np.ceil(np.round(recall * frauds[-1], 9)), frauds[-1])
-    after = np.clip(np.searchsorted(frauds, wanted), 1, len(frauds) - 1)
+    reached = np.minimum(np.ceil(np.round(recall * frauds[-1], 9)), frauds[-1])
+    after = np.clip(np.searchsorted(frauds, reached), 1, len(frauds) - 1)
     before = after - 1
-    needed = rows[before] + (wanted - frauds[before]) / (frauds[after] - frauds[before]) * (rows[after] - rows[before])
-    precision: FloatArray = wanted / needed
+    needed = rows[before] + (reached - frauds[before]) / (frauds[after] - frauds[before]) * (rows[after] - rows[before])
+    precision: FloatArray = reached / needed
     return precision
 
 
 def workload_unit(scored: pl.DataFrame) -> str:
-    """Say what the workload counts: cards or transactions a day, or in 1,000 transactions without time."""
+    """Return the unit of alerts: cards or transactions a day, or alerts per 1,000 transactions if there is no time."""
     if "ts" not in scored.columns:
-        return "alerts in 1,000 transactions"
+        return "alerts per 1,000 transactions"
     return "cards a day" if "card_id" in scored.columns else "transactions a day"
 
 
 def workload(scored: pl.DataFrame, evaluate: EvaluateModelParams, *, marks: Sequence[float]) -> pl.DataFrame:
-    """Set alerts a day against the frauds and the money that they catch.
+    """Compute the frauds and the money caught for each number of alerts a day.
 
-    One threshold holds for all days, so that a day has as many alerts as stated on average.
-    Alerts are counted over all scored rows but refunds, what they catch over the measured ones.
+    One threshold applies to all days, so the number of alerts is a daily average. Alerts are counted over all scored rows
+    except refunds, and catches over the evaluated rows.
 
     Parameters
     ----------
     marks
-        Alerts a day, in `workload_unit`, that the table is to hold; it reaches as far as the largest.
+        Numbers of alerts, in `workload_unit`, that the table includes; the largest ends it.
 
     Returns
     -------
     polars.DataFrame
         alerts, threshold, frauds, frauds_low, frauds_high, frauds_largest_amount, money, money_low,
-        money_high, money_largest_amount Float64; the last two columns alert the largest amounts.
+        money_high, money_largest_amount Float64; the `largest_amount` columns are for alerts on the largest amounts.
 
     Examples
     --------
@@ -134,14 +134,14 @@ def workload(scored: pl.DataFrame, evaluate: EvaluateModelParams, *, marks: Sequ
     """
     sample, rows = ScoredArrays.from_frame(scored), _acted_on(scored)
     alerts = _grid(rows, marks)
-    found = np.flatnonzero(sample.fraud)
+    frauds = np.flatnonzero(sample.fraud)
     columns: dict[str, FloatArray] = {"alerts": alerts, "threshold": _thresholds(rows, "score", alerts)}
     edge, largest = columns["threshold"], _thresholds(rows, "amount", alerts)
-    for name, worth in (("frauds", np.ones(len(found))), ("money", sample.amount[found])):
-        score, amount = sample.score[found], sample.amount[found]
+    for name, worth in (("frauds", np.ones(len(frauds))), ("money", sample.amount[frauds])):
+        score, amount = sample.score[frauds], sample.amount[frauds]
 
         def caught(draw: Draw, score: FloatArray = score, worth: FloatArray = worth) -> FloatArray:
-            return _share_above(score, worth * draw.weight[found], edge)
+            return _share_above(score, worth * draw.weight[frauds], edge)
 
         low, high = _bands(caught, sample, evaluate)
         columns |= {
@@ -158,12 +158,12 @@ def _acted_on(scored: pl.DataFrame) -> pl.DataFrame:
 
 
 def _periods(rows: pl.DataFrame) -> float:
-    """Days, or thousands of rows where there is no time."""
+    """Return the number of days, or of thousands of rows if there is no time."""
     return float(rows["ts"].dt.date().n_unique()) if "ts" in rows.columns else rows.height / 1_000
 
 
 def _claims(rows: pl.DataFrame, by: str) -> FloatArray:
-    """Give the best score of each card and day, or of each row where there are no cards, highest first."""
+    """Return the highest score of each card and day, or of each row if there are no cards, in descending order."""
     keys = [pl.col("ts").dt.date(), pl.col("card_id")] if {"ts", "card_id"} <= set(rows.columns) else []
     best = rows.group_by(keys).agg(pl.col(by).max())[by] if keys else rows[by]
     return best.cast(pl.Float64).sort(descending=True).to_numpy()
@@ -176,7 +176,7 @@ def _grid(rows: pl.DataFrame, marks: Sequence[float]) -> FloatArray:
 
 
 def _thresholds(rows: pl.DataFrame, by: str, alerts: FloatArray) -> FloatArray:
-    """Give the lowest threshold that alerts no more than each number a day; infinite where none does."""
+    """Return the lowest threshold that gives at most each number of alerts a day; infinity if there is none."""
     claims = _claims(rows, by)
     last = np.append(np.flatnonzero(np.diff(claims)), len(claims) - 1)
     fit = np.searchsorted(last + 1, np.floor(alerts * _periods(rows) + 1e-9), side="right")
@@ -192,17 +192,17 @@ def _share_above(score: FloatArray, worth: FloatArray, edges: FloatArray) -> Flo
 
 
 def calibration(scored: pl.DataFrame) -> pl.DataFrame:
-    """Compare scores with the fraud rate that was observed.
+    """Compare scores with the observed fraud rate, in bins.
 
-    Bins expect equally many frauds, `BINS` of them or fewer where frauds are few: bins of equal
-    count would put nearly every fraud into the last one.
+    Bins have equally many predicted frauds: with equally many rows, nearly every fraud would be in the last bin. There are
+    `BINS` bins, or fewer if there are few frauds.
 
     Returns
     -------
     polars.DataFrame
-        rows, frauds Int64, score (mean), observed, low, high Float64, from the lowest scores up;
-        low and high are Wilson's 95 % interval, as if rows were independent. Empty where fewer
-        than two bins of `FEWEST_EXPECTED` frauds can be had.
+        rows, frauds Int64, score (mean), observed, low, high Float64, lowest scores first;
+        low and high are Wilson's 95 % interval, assuming independent rows. Empty if there are too few
+        frauds for two bins of `FEWEST_EXPECTED`.
 
     References
     ----------
@@ -233,7 +233,7 @@ def calibration(scored: pl.DataFrame) -> pl.DataFrame:
 
 
 def wilson(part: FloatArray, whole: FloatArray) -> tuple[pl.Series, pl.Series]:
-    """Give Wilson's 95 % interval of shares; null where the whole is 0.
+    """Return Wilson's 95 % interval of shares; null if the denominator is 0.
 
     Examples
     --------
@@ -251,13 +251,13 @@ def wilson(part: FloatArray, whole: FloatArray) -> tuple[pl.Series, pl.Series]:
 
 
 def distribution(scored: pl.DataFrame, bins: int = 40) -> pl.DataFrame:
-    """Count frauds and legitimate rows by score, in bins of even width in log-odds.
+    """Count frauds and legitimate rows by score, in bins of equal width in log-odds.
 
     Returns
     -------
     polars.DataFrame
         score_from, score_to Float64; frauds, legitimate Int64; frauds_share, legitimate_share
-        Float64, of all frauds and of all legitimate rows.
+        Float64, shares of all frauds and of all legitimate rows.
 
     Examples
     --------
@@ -280,15 +280,15 @@ def distribution(scored: pl.DataFrame, bins: int = 40) -> pl.DataFrame:
 def _bands(
     statistics: Callable[[Draw], FloatArray], sample: ScoredArrays, evaluate: EvaluateModelParams
 ) -> tuple[FloatArray, FloatArray]:
-    """Give the 95 % interval of each entry of an array; NaN where there is none."""
-    found = bootstrap(
-        lambda draw: {str(place): value for place, value in enumerate(statistics(draw).tolist())},
+    """Return the 95 % interval of each entry of an array; NaN if there is none."""
+    intervals = bootstrap(
+        lambda draw: {str(index): value for index, value in enumerate(statistics(draw).tolist())},
         sample.keys,
         sample.rows,
         replicates=evaluate.replicates,
         seed=evaluate.seed,
     )
     size = len(statistics(Draw("row", np.ones(sample.rows), np.ones(sample.rows))))
-    ends = [found.get(str(place)) for place in range(size)]
-    low = np.array([one.low if one else np.nan for one in ends])
-    return low, np.array([one.high if one else np.nan for one in ends])
+    ends = [intervals.get(str(index)) for index in range(size)]
+    low = np.array([interval.low if interval else np.nan for interval in ends])
+    return low, np.array([interval.high if interval else np.nan for interval in ends])

@@ -1,4 +1,4 @@
-"""Operating points side by side: what each alert budget saves, alerts and bothers, by capacity and by cost."""
+"""Section that compares policies: money saved, alerts and false alerts for each alert budget, by capacity and by cost."""
 
 from __future__ import annotations
 
@@ -10,52 +10,54 @@ from matplotlib.axes import Axes
 from fraud3000.report import strokes
 from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, Draw, Picture, Sheet
 from fraud3000.report.formatting import money, per_day, percent
-from fraud3000.report.section import Section, Shown
+from fraud3000.report.section import Section, TextTable
 
-NAME, TOPIC = "what-if", "What if the policy were another"
+NAME, TOPIC = "what-if", "Policy comparison"
 _DRAWN = ("saved", "alerts", "precision", "honest")
 _TITLES = {
     "saved": "money saved a day",
     "alerts": "alerts a day",
     "precision": "precision of alerts",
-    "honest": "honest transactions stopped a day",
+    "honest": "false alerts a day",
 }
 
 
 def section(points: pl.DataFrame, *, decimals: int, currency: str | None) -> Section:
-    """Tell what `fraud3000.models.policy_simulation.operating_points` gave.
+    """Return the section on operating points.
 
     Parameters
     ----------
+    points
+        From `fraud3000.models.policy_simulation.operating_points`.
     decimals, currency
-        Of the amounts.
+        Minor digits and currency of the amounts.
     """
     best = points.sort("saved", descending=True, maintain_order=True).row(0, named=True)
     finding = (
-        f"Most is saved by {best['threshold']} with {best['cards_per_day']:,} cards reviewed a day: "
+        f"The {best['threshold']} policy with {best['cards_per_day']:,} cards reviewed a day saves most: "
         f"{money(best['saved'], decimals, currency)} a day"
     )
     if points["reviewed"].is_null().all():
-        finding = f"By cost, {money(best['saved'], decimals, currency)} is saved"
+        finding = f"The cost policy saves {money(best['saved'], decimals, currency)}"
     picture = Picture(NAME, finding, _drawing(points, decimals), 560, 1_040)
-    said = "Blue: by cost. Grey: by capacity, the highest scores first. A mark for each alert budget."
-    return Section(NAME, TOPIC, finding, said, picture, Shown(COLUMNS, rows(points, decimals)), points)
+    caption = "Blue: cost policy. Grey: capacity policy (highest scores first). One mark for each alert budget."
+    return Section(NAME, TOPIC, finding, caption, picture, TextTable(COLUMNS, rows(points, decimals)), points)
 
 
 COLUMNS = (
     "policy", "budget", "reviewed", "declined", "alerts", "precision", "recall", "caught", "lost", "review cost",
-    "honest stopped", "friction", "saved", "savings",
+    "false alerts", "friction", "saved", "savings",
 )  # fmt: skip
-"""Heads of `rows`: all but shares are for a day, or over all rows in data without time."""
+"""Column headers of `rows`: all but shares are per day, or over all rows if the data has no time."""
 
 NARROW = tuple(
     COLUMNS.index(name) for name in COLUMNS if name not in {"declined", "review cost", "friction", "savings"}
 )
-"""Places of the columns that a terminal has room for."""
+"""Indices of the columns that fit on a terminal."""
 
 
 def rows(points: pl.DataFrame, decimals: int) -> tuple[tuple[str, ...], ...]:
-    """Write operating points as a table.
+    """Format operating points as table rows.
 
     Examples
     --------
@@ -85,23 +87,23 @@ def _row(point: dict[str, float], decimals: int) -> tuple[str, ...]:
 
 def _drawing(points: pl.DataFrame, decimals: int) -> Draw:
     def draw(sheet: Sheet) -> None:
-        across = {"nrows": 4, "ncols": 1} if sheet.narrow else {"nrows": 2, "ncols": 2}
-        every: Sequence[Axes] = sheet.figure.subplots(**across, sharex=True).flat  # type: ignore[call-overload]
-        for axes, name in zip(every, _DRAWN, strict=True):
+        layout = {"nrows": 4, "ncols": 1} if sheet.narrow else {"nrows": 2, "ncols": 2}
+        all_axes: Sequence[Axes] = sheet.figure.subplots(**layout, sharex=True).flat  # type: ignore[call-overload]
+        for axes, name in zip(all_axes, _DRAWN, strict=True):
             axes.grid(visible=True, axis="y")
             for kind, colour in (("capacity", FLOOR), ("cost", ACCENT)):
-                mine = points.filter(pl.col("threshold") == kind)
-                shown = mine[name] / 10**decimals if name == "saved" else mine[name]
-                axes.plot(mine["cards_per_day"], shown, color=colour, marker="o", markersize=5)
+                own = points.filter(pl.col("threshold") == kind)
+                values = own[name] / 10**decimals if name == "saved" else own[name]
+                axes.plot(own["cards_per_day"], values, color=colour, marker="o", markersize=5)
             axes.set_title(_TITLES[name], fontsize="medium", color=INK, loc="left", fontweight="bold")
             axes.set_xscale("log")
             axes.set_xticks(points["cards_per_day"].unique().sort().to_list())
-            axes.xaxis.set_major_formatter(lambda value, _place: f"{value:,.0f}")
+            axes.xaxis.set_major_formatter(lambda value, _index: f"{value:,.0f}")
             axes.minorticks_off()
             axes.margins(0.05)
             axes.set_ylim(bottom=None if axes.get_ylim()[0] < 0 and name == "saved" else 0.0)
             if name == "precision":
                 axes.yaxis.set_major_formatter(strokes.SHARE)
-        every[len(_DRAWN) - 1].set_xlabel("alert budget, cards a day", color=MUTED)
+        all_axes[len(_DRAWN) - 1].set_xlabel("alert budget, cards a day", color=MUTED)
 
     return draw

@@ -1,4 +1,4 @@
-"""A new version into service on Amazon ECS, and how it stands there."""
+"""Commands `deploy redeploy` and `deploy status`: roll out a version on Amazon ECS, and show the state of the service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from loguru import logger
 from fraud3000 import durations
 from fraud3000.deploy import definitions, rollouts
 from fraud3000.deploy.aws import Aws
-from fraud3000.deploy.definitions import short
+from fraud3000.deploy.definitions import short_name
 from fraud3000.deploy.pace import Pace
 from fraud3000.deploy.rollouts import Plan, Rollout, State
 from fraud3000.deploy.services import EcsService
@@ -24,7 +24,7 @@ from fraud3000.stages.shared.summary import Summary, Table
 
 CLUSTER, SERVICE = "FRAUD3000_ECS_CLUSTER", "FRAUD3000_ECS_SERVICE"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_TOLD, _SHOWN = 3, 10  # events of a failure, and of a status
+_ERROR_EVENTS, _STATUS_EVENTS = 3, 10  # latest events in an error, and in a status
 
 
 def redeploy(
@@ -37,33 +37,35 @@ def redeploy(
     rollback: bool = True,
     pace: Pace,
 ) -> Summary:
-    """Replace the tasks of a service and wait until it is steady; if it does not get there, go back.
+    """Replace the tasks of a service and wait until it is steady; otherwise roll back.
 
     Parameters
     ----------
     tag
-        Of the image, for which the task definition gets a new revision.
+        Tag of the image, for which a new revision of the task definition is registered.
     pace
-        How long to wait, and how often to look.
+        Timeout and polling interval.
 
     Raises
     ------
     ParamsError
-        Something named is not there, or not allowed.
+        A name does not exist, or access is denied.
     UnavailableError
-        It did not become steady; says what was rolled back. Or AWS cannot be asked now.
+        It did not become steady; the message states what was rolled back. Or AWS does not respond.
     """
     if tag is not None and not _TAG.fullmatch(tag):
-        raise ParamsError(f"--image-tag: '{tag}' cannot be a tag", hint="Name a tag alone, such as a commit.")
+        raise ParamsError(
+            f"--image-tag: '{tag}' is not a valid image tag", hint="Pass only the tag, such as a commit hash."
+        )
     aws, names = Aws(), _names(cluster, service)
-    plan = rollouts.plan(aws, EcsService.of(aws, *names), tag=tag, container=container)
+    plan = rollouts.plan(aws, EcsService.from_aws(aws, *names), tag=tag, container=container)
     if dry_run:
-        return _would(plan, aws.region)
+        return _dry_run(plan, aws.region)
     start = pace.clock()
-    with going_on() as begun:
+    with report_interruption() as started:
         with uninterrupted():
-            rollout = rollouts.begin(aws, plan)
-            begun.append(f"the deployment of {short(rollout.wanted)}")
+            rollout = rollouts.start(aws, plan)
+            started.append(f"the deployment of {short_name(rollout.target)}")
         state = rollouts.wait(aws, rollout, pace)
     if state != "steady":
         raise _failed(aws, rollout, state, pace, rollback=rollback)
@@ -71,108 +73,108 @@ def redeploy(
 
 
 def status(cluster: str | None, service: str | None) -> Summary:
-    """Tell what runs of a service, its deployments and newest events, and whether it is steady.
+    """Show the tasks, deployments and latest events of a service, and whether it is steady.
 
     Raises
     ------
     ParamsError
-        There is no such service, or it may not be looked at.
+        The service does not exist, or access is denied.
     UnavailableError
-        AWS cannot be asked now.
+        AWS does not respond.
     """
     aws = Aws()
-    seen = EcsService.of(aws, *_names(cluster, service))
-    definition = definitions.described(aws, seen.definition)
+    current = EcsService.from_aws(aws, *_names(cluster, service))
+    definition = definitions.describe(aws, current.definition)
     facts = {
-        "service": seen.name,
-        "cluster": seen.cluster,
+        "service": current.name,
+        "cluster": current.cluster,
         "region": aws.region,
-        "steady": seen.steady,
-        "running": seen.told["runningCount"],
-        "desired": seen.told["desiredCount"],
-        "pending": seen.told["pendingCount"],
-        "task definition": short(seen.definition),
+        "steady": current.steady,
+        "running": current.description["runningCount"],
+        "desired": current.description["desiredCount"],
+        "pending": current.description["pendingCount"],
+        "task definition": short_name(current.definition),
         "images": [one["image"] for one in definition["containerDefinitions"]],
     }
-    states = ", ".join(_state(one) or "unknown" for one in seen.deployments)
+    states = ", ".join(_state(one) or "unknown" for one in current.deployments)
     return Summary(
         command="deploy status",
         facts=facts,
-        tables=_tables(seen),
-        warnings=() if seen.told["desiredCount"] else ("it is scaled to 0 tasks: nothing answers",),
-        refused=None if seen.steady else f"{seen}: not steady: {seen.running}, rollout {states}",
+        tables=_tables(current),
+        warnings=() if current.description["desiredCount"] else ("it is scaled to 0 tasks, so it serves no requests",),
+        refused=None if current.steady else f"{current}: not steady: {current.running}, rollout {states}",
     )
 
 
-def waiting(timeout: str) -> Pace:
-    """How long to wait, from the text of the command line.
+def parse_timeout(timeout: str) -> Pace:
+    """Parse the --timeout option.
 
     Raises
     ------
     ParamsError
-        It is no duration, or has no unit.
+        It is not a duration, or has no unit.
 
     Examples
     --------
-    >>> waiting("10m").timeout, waiting("90s").timeout
+    >>> parse_timeout("10m").timeout, parse_timeout("90s").timeout
     (600, 90)
     """
     try:
         return Pace(durations.seconds(timeout))
     except ValueError as error:
-        raise ParamsError(f"--timeout: {error}", hint="Write for instance 10m.") from error
+        raise ParamsError(f"--timeout: {error}", hint="Write a number and a unit, such as 10m.") from error
 
 
 @contextmanager
-def going_on() -> Iterator[list[str]]:
-    """Say what goes on without this process when that is interrupted; the block notes what it began."""
-    begun: list[str] = []
+def report_interruption() -> Iterator[list[str]]:
+    """Log what continues in AWS if this process is interrupted; the block appends what it started."""
+    started: list[str] = []
     try:
-        yield begun
+        yield started
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop.__context__, FraudError):
             logger.warning("{}", stop.__context__.message)
-        for what in begun:
-            logger.warning("interrupted: {} goes on in AWS", what)
+        for what in started:
+            logger.warning("interrupted: {} continues in AWS", what)
         raise
 
 
 def _names(cluster: str | None, service: str | None) -> tuple[str, str]:
-    return named(cluster, "--cluster", CLUSTER), named(service, "--service", SERVICE)
+    return required_name(cluster, "--cluster", CLUSTER), required_name(service, "--service", SERVICE)
 
 
-def named(given: str | None, option: str, variable: str) -> str:
-    """A name as it is given, else as the environment has it.
+def required_name(value: str | None, option: str, variable: str) -> str:
+    """Return the value of an option, by default that of its environment variable.
 
     Raises
     ------
     ParamsError
-        Neither has it.
+        Neither is set.
     """
-    name = given or os.environ.get(variable, "").strip()
+    name = value or os.environ.get(variable, "").strip()
     if not name:
-        found = "empty" if variable in os.environ else "not set"
-        raise ParamsError(f"{option} is not given, and {variable} is {found}", hint=f"Give {option} or set {variable}.")
+        state = "empty" if variable in os.environ else "not set"
+        raise ParamsError(f"{option} is not given, and {variable} is {state}", hint=f"Give {option} or set {variable}.")
     return name
 
 
-def _would(plan: Plan, region: str) -> Summary:
-    now = short(plan.service.definition)
-    does = f"register a new revision of {now} with this image, and deploy it" if plan.revises else f"deploy {now} anew"
-    facts = {**_about(plan, region), "task definition": now, "image": plan.image, "would": does}
-    warnings = () if plan.service.steady else ("the service is not steady now: another deployment may be under way",)
+def _dry_run(plan: Plan, region: str) -> Summary:
+    now = short_name(plan.service.definition)
+    action = f"register a new revision of {now} with this image, and deploy it" if plan.revises else f"redeploy {now}"
+    facts = {**_about(plan, region), "task definition": now, "image": plan.image, "would": action}
+    warnings = () if plan.service.steady else ("the service is not steady: another deployment may be under way",)
     return Summary(command="deploy redeploy", facts={**facts, "changed": "nothing (dry run)"}, warnings=warnings)
 
 
 def _done(rollout: Rollout, region: str, seconds: float) -> Summary:
     facts = {
         **_about(rollout.plan, region),
-        "task definition before": short(rollout.former),
-        "task definition": short(rollout.wanted),
+        "task definition before": short_name(rollout.previous),
+        "task definition": short_name(rollout.target),
         "image": rollout.plan.image,
         "deployment": rollout.id,
-        "running": rollout.last.told["runningCount"],
-        "desired": rollout.last.told["desiredCount"],
+        "running": rollout.last.description["runningCount"],
+        "desired": rollout.last.description["desiredCount"],
         "seconds waited": round(seconds, 1),
     }
     names = {"--cluster": rollout.last.cluster, "--service": rollout.last.name}
@@ -185,49 +187,49 @@ def _about(plan: Plan, region: str) -> dict[str, Any]:
 
 
 def _failed(aws: Aws, rollout: Rollout, state: State, pace: Pace, *, rollback: bool) -> FraudError:
-    """What a deployment that is not steady came to, after rolling it back where nobody did."""
+    """Roll back a deployment that is not steady, unless that was done already, and return the error."""
     late = f"not steady after {durations.text(int(pace.timeout))} ({rollout.last.running})"
-    said = {"failed": "its deployment failed", "replaced": "another deployment took its place"}.get(state, late)
+    problem = {"failed": "its deployment failed", "replaced": "another deployment replaced it"}.get(state, late)
     reason = rollout.last.primary.get("rolloutStateReason") if state in ("failed", "replaced") else None
-    lines = [f"{rollout.last}: {short(rollout.wanted)}: {said}" + (f" ({reason})" if reason else "")]
-    lines.append(_undone(aws, rollout, state, rollback=rollback))
+    lines = [f"{rollout.last}: {short_name(rollout.target)}: {problem}" + (f" ({reason})" if reason else "")]
+    lines.append(_roll_back(aws, rollout, state, rollback=rollback))
     stopped = rollouts.why_stopped(aws, rollout)
     lines += [f"a task stopped: {stopped}"] if stopped else []
-    lines += [f"event: {event}" for event in rollout.events[-_TOLD:]]
-    hint = "See why its tasks stop in their log, and how it stands with `fraud3000 deploy status`."
+    lines += [f"event: {event}" for event in rollout.events[-_ERROR_EVENTS:]]
+    hint = "Read the log of its tasks, and run `fraud3000 deploy status`."
     return UnavailableError("\n  ".join(lines), hint=hint)
 
 
-def _undone(aws: Aws, rollout: Rollout, state: State, *, rollback: bool) -> str:
-    """Roll back where that is wanted and nobody did, and say what came of it."""
+def _roll_back(aws: Aws, rollout: Rollout, state: State, *, rollback: bool) -> str:
+    """Roll back if that is enabled and was not done already, and return a description of the result."""
     if state == "replaced":
-        if rollout.healed:
-            return f"ECS itself rolled it back to {short(rollout.last.definition)}; nothing more was done"
-        return f"not rolled back: somebody deployed {short(rollout.last.definition)} meanwhile"
+        if rollout.rolled_back_by_ecs:
+            return f"ECS rolled it back to {short_name(rollout.last.definition)}"
+        return f"not rolled back: {short_name(rollout.last.definition)} was deployed in the meantime"
     if not rollback:
-        return "not rolled back, as asked" + ("" if state == "failed" else "; the deployment goes on")
+        return "not rolled back (--no-rollback)" + ("" if state == "failed" else "; the deployment continues")
     try:
         with uninterrupted():
-            said = rollouts.roll_back(aws, rollout)
-            logger.warning("{}: {}", rollout.last, said)
+            outcome = rollouts.roll_back(aws, rollout)
+            logger.warning("{}: {}", rollout.last, outcome)
     except FraudError as error:
-        said = f"could not be rolled back to {short(rollout.former)}: {error.message}"
-    return said
+        outcome = f"could not be rolled back to {short_name(rollout.previous)}: {error.message}"
+    return outcome
 
 
-def _tables(seen: EcsService) -> tuple[Table, ...]:
+def _tables(current: EcsService) -> tuple[Table, ...]:
     deployments = tuple(
         (
             one["status"].lower(),
             _state(one),
-            short(one["taskDefinition"]),
+            short_name(one["taskDefinition"]),
             f"{one['runningCount']} of {one['desiredCount']}",
             str(one.get("failedTasks", 0)),
             f"{one['createdAt']:%Y-%m-%d %H:%M}",
         )
-        for one in seen.deployments
+        for one in current.deployments
     )
-    events = tuple((f"{one['createdAt']:%Y-%m-%d %H:%M}", one["message"]) for one in seen.events[:_SHOWN])
+    events = tuple((f"{one['createdAt']:%Y-%m-%d %H:%M}", one["message"]) for one in current.events[:_STATUS_EVENTS])
     columns = ("deployment", "rollout", "task definition", "running", "failed tasks", "since")
     tables = (Table("Deployments", columns, deployments), Table("Newest events", ("at", "event"), events))
     return tuple(table for table in tables if table.rows)

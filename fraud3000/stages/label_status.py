@@ -18,7 +18,7 @@ from fraud3000.labels.delay_estimate import DelayCurve
 from fraud3000.params import Params
 from fraud3000.report import html_page, label_delays
 from fraud3000.report.formatting import percent, plain
-from fraud3000.report.section import Shown
+from fraud3000.report.section import TextTable
 from fraud3000.schema import LEDGER
 from fraud3000.service.journal import hash_chain, history_frames
 from fraud3000.stages.labels import read_labels
@@ -230,12 +230,12 @@ def _write(workspace: Workspace, texts: _StatusTexts) -> dict[str, str]:
         findings.by_source,
         findings.weeks,
         days=SHOWN,
-        wanted=texts.share,
+        target_share=texts.share,
         proposed=texts.proposed,
         configured=configured,
     )
     basis = f"{findings.curve.reports:,} frauds as known at {findings.as_of:%Y-%m-%d %H:%M} UTC"
-    page = html_page.delays(section, Shown(label_delays.WEEKS, label_delays.weeks(findings.weeks)), basis=basis)
+    page = html_page.delays(section, TextTable(label_delays.WEEKS, label_delays.weeks(findings.weeks)), basis=basis)
     assert section.picture is not None
     endings = (".html", ".svg", ".png", ".csv")
     with atomic_write.atomic_outputs(*(workspace.delays.with_suffix(ending) for ending in endings)) as (

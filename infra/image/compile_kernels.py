@@ -1,6 +1,6 @@
-"""Compile every loop that serving runs, once, while the image is built: a service that starts need not.
+"""Compile all numba kernels that serving uses while the image is built, so that the service starts fast.
 
-Runs a made-up stream through both feature engines, and models of each kind of tree over it. Fails where the engines differ.
+Runs a generated stream through both feature engines, and a model of each kind of tree on it. Fails if the engines differ.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ features = catalogue.features
 rows = [store.peek(row) for row in made.transactions.head(100).iter_rows(named=True)]
 featured = batch_engine.assemble(made.transactions, made.ledger, catalogue)
 ids = pl.col("transaction_id")
-strangers = made.transactions.with_columns(card_id=ids, terminal_id=ids)  # so many keys that the tables grow
+strangers = made.transactions.with_columns(card_id=ids, terminal_id=ids)  # so many keys that the hash maps grow
 FeatureStore.rebuild(strangers, made.ledger, catalogue)
 
 encoder = Encoder.learn(featured, features)

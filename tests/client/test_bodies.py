@@ -63,7 +63,7 @@ def test_times_have_an_offset() -> None:
     assert sent(ts=datetime(2025, 7, 21, tzinfo=UTC)) == {"ts": "2025-07-21T00:00:00+00:00"}
     assert sent(ts="2025-07-21T09:30:00") == {"ts": "2025-07-21T09:30:00"}, "text is left to the service"
     for naive in (datetime(2025, 7, 21, 9, 30), np.datetime64("2025-07-21T09:30:00")):
-        with pytest.raises(DataError, match=r"^the transaction: ts: 2025-07-21 09:30:00 has no offset") as raised:
+        with pytest.raises(DataError, match=r"^the transaction: ts: 2025-07-21 09:30:00 has no UTC offset") as raised:
             sent(ts=naive)
         assert "replace(tzinfo=UTC)" in str(raised.value)
 
@@ -82,41 +82,41 @@ def test_other_fields() -> None:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (float("nan"), "lat: nan is no number"),
-        (Decimal("Infinity"), "lat: Infinity is no number"),
-        (date(2025, 7, 21), "lat: a date cannot be sent"),
-        ({"a": 1}, "lat: a dict cannot be sent"),
-        (b"1", "lat: a bytes cannot be sent"),
-        ("\ud800", "holds text that is no Unicode"),
+        (float("nan"), "lat: nan is not a finite number"),
+        (Decimal("Infinity"), "lat: Infinity is not a finite number"),
+        (date(2025, 7, 21), "lat: a date is not supported"),
+        ({"a": 1}, "lat: a dict is not supported"),
+        (b"1", "lat: a bytes is not supported"),
+        ("\ud800", "contains invalid Unicode"),
     ],
 )
 def test_what_json_has_no_form_for(value: Any, told: str) -> None:
-    with pytest.raises(DataError, match=f"transaction 'a' at place 2: {re.escape(told)}"):
-        payloads.pieces("transactions", [{"transaction_id": "b"}, {"transaction_id": "a", "lat": value}])
+    with pytest.raises(DataError, match=re.escape(f"transaction 'a' (item 2): {told}")):
+        payloads.batches("transactions", [{"transaction_id": "b"}, {"transaction_id": "a", "lat": value}])
 
 
 def test_what_is_no_item() -> None:
-    with pytest.raises(DataError, match="a str at place 1 is no transaction"):
-        payloads.pieces("transactions", "abc")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="a tuple at place 2 is no label"):
-        payloads.pieces("labels", [{}, ("a",)])  # type: ignore[list-item]
+    with pytest.raises(DataError, match="transaction 1 is a str, not a dict"):
+        payloads.batches("transactions", "abc")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="label 2 is a tuple, not a dict"):
+        payloads.batches("labels", [{}, ("a",)])  # type: ignore[list-item]
 
 
 def test_rows_of_a_frame() -> None:
     frame = pl.DataFrame(
         {"transaction_id": ["1", "2"], "ts": [datetime(2025, 7, 21, tzinfo=UTC)] * 2, "amount": [1, 2]}
     )
-    [piece] = payloads.pieces("transactions", frame.iter_rows(named=True))
+    [piece] = payloads.batches("transactions", frame.iter_rows(named=True))
     assert [one["amount"] for one in json.loads(piece.content)["transactions"]] == [1, 2]
 
 
 def test_pieces_are_full_and_in_order() -> None:
     rows = [{"transaction_id": str(number)} for number in range(10)]
-    by_rows = payloads.pieces("transactions", rows, rows=4)
+    by_rows = payloads.batches("transactions", rows, rows=4)
     assert [len(piece.items) for piece in by_rows] == [4, 4, 2]
     assert [one for piece in by_rows for one in json.loads(piece.content)["transactions"]] == rows
     one = len('{"transaction_id":"0"},')
-    by_size = payloads.pieces("transactions", rows, size=3 * one)
+    by_size = payloads.batches("transactions", rows, size=3 * one)
     assert [len(piece.items) for piece in by_size] == [3, 3, 3, 1]
-    assert [len(piece.items) for piece in payloads.pieces("transactions", rows, size=1)] == [1] * 10, "one goes alone"
-    assert payloads.pieces("transactions", []) == []
+    assert [len(piece.items) for piece in payloads.batches("transactions", rows, size=1)] == [1] * 10, "one goes alone"
+    assert payloads.batches("transactions", []) == []

@@ -28,6 +28,13 @@ def test_the_default_catalogue_survives_json_and_keeps_its_hash():
     assert again.hash == catalogue.hash
 
 
+def test_repr_of_a_catalogue_is_short():
+    catalogue = Catalogue((Column("amount"), Column("country"), Window("card_id", "7d", "sum")), label_delay=WEEK)
+    expected = "<Catalogue of 3 features: Column 2, Window 1; label delay 7d, late horizon 1d, zone UTC>"
+    assert repr(catalogue) == expected
+    assert len(repr(default(ALL, label_delay=WEEK))) < 300
+
+
 @pytest.mark.parametrize("change", [{"zone": "Europe/Paris"}, {"late_horizon": 3600}, {"precedence": ["analyst"]}])
 def test_every_setting_is_part_of_the_hash(change):
     assert default(ALL, label_delay=WEEK, **change).hash != default(ALL, label_delay=WEEK).hash

@@ -173,7 +173,7 @@ class TestRedeploy:
         would = deploy.redeploy("bank", "api", tag="b2", dry_run=True, pace=LONG)
         assert would.facts["image"] == f"{IMAGE}:b2"
         assert would.facts["would"] == "register a new revision of web:1 with this image, and deploy it"
-        assert deploy.redeploy("bank", "api", dry_run=True, pace=LONG).facts["would"] == "deploy web:1 anew"
+        assert deploy.redeploy("bank", "api", dry_run=True, pace=LONG).facts["would"] == "redeploy web:1"
         assert (runs(ecs), deployment_of(ecs)) == ("web:1", before)
         assert len(ecs.list_task_definitions()["taskDefinitionArns"]) == 1
 
@@ -182,12 +182,12 @@ class TestRedeploy:
             deploy.redeploy("bank", "stuck", tag="b2", pace=soon())
         assert caught.value.message == (
             "service 'stuck' of cluster 'bank': web:2: not steady after 10m (running 0 of 1)\n"
-            "  began to roll back to web:1"
+            "  started to roll back to web:1"
         )
         assert runs(ecs, "stuck") == "web:1"
 
     def test_not_steady_in_time_it_stays_if_that_is_asked(self, ecs: Any) -> None:
-        with pytest.raises(UnavailableError, match="not rolled back, as asked; the deployment goes on"):
+        with pytest.raises(UnavailableError, match="not rolled back \\(--no-rollback\\); the deployment continues"):
             deploy.redeploy("bank", "stuck", tag="b2", rollback=False, pace=soon())
         assert runs(ecs, "stuck") == "web:2"
 
@@ -195,7 +195,7 @@ class TestRedeploy:
         other = {**API, "name": "proxy", "image": "nginx@sha256:0c", "essential": False}
         ecs.register_task_definition(**WEB, containerDefinitions=[API, other])
         ecs.update_service(cluster="bank", service="api", taskDefinition="web:2")
-        with pytest.raises(ParamsError, match=r"which of its containers is meant is not known; found: 'main', 'proxy'"):
+        with pytest.raises(ParamsError, match=r"it has several containers, and none is chosen; found: 'main', 'proxy'"):
             deploy.redeploy("bank", "api", tag="b2", pace=LONG)
         deploy.redeploy("bank", "api", tag="b2", container="main", pace=LONG)
         told = ecs.describe_task_definition(taskDefinition="web:3")["taskDefinition"]
@@ -247,7 +247,7 @@ class TestStatus:
 
     def test_scaled_to_nothing(self, ecs: Any) -> None:
         ecs.update_service(cluster="bank", service="api", desiredCount=0)
-        assert deploy.status("bank", "api").warnings == ("it is scaled to 0 tasks: nothing answers",)
+        assert deploy.status("bank", "api").warnings == ("it is scaled to 0 tasks, so it serves no requests",)
 
     def test_not_steady_is_a_no(self, ecs: Any, console: Console) -> None:
         done = console("deploy", "status", "--cluster", "bank", "--service", "stuck")
@@ -301,14 +301,14 @@ class TestAccess:
         done = console("deploy", "status", "--cluster", "bank", "--service", "api")
         assert (done.returncode, done.stdout) == (4, "")
         assert done.stderr == (
-            "Error: service 'api' of cluster 'bank': no AWS credentials that can be used (Unable to locate credentials)\n"
+            "Error: service 'api' of cluster 'bank': no usable AWS credentials (Unable to locate credentials)\n"
             "Hint: Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.\n"
         )
 
     def test_no_region(self, aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AWS_REGION")
         monkeypatch.delenv("AWS_DEFAULT_REGION")
-        with pytest.raises(ParamsError, match="no AWS region is named"):
+        with pytest.raises(ParamsError, match="no AWS region is set"):
             deploy.status("bank", "api")
 
     @pytest.mark.parametrize(("name", "value"), [("AWS_REGION", "eu west"), ("AWS_PROFILE", "nobody")])
@@ -338,7 +338,7 @@ class TestAccess:
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
         done = console("deploy", "status", "--cluster", "bank", "--service", "api")
         assert (done.returncode, done.stdout) == (7, "")
-        assert "service 'api' of cluster 'bank': the endpoint does not answer ecs:DescribeServices" in done.stderr
+        assert "service 'api' of cluster 'bank': the endpoint does not respond to ecs:DescribeServices" in done.stderr
         assert "secret" not in done.stderr
         assert "Traceback" not in done.stderr
 
@@ -372,13 +372,13 @@ class TestRun:
         place = network()["awsvpcConfiguration"]
         plain = [{"name": "job", "image": "fraud3000", "memory": 256}]
         ecs.register_task_definition(**{**WEB, "family": "plain"}, containerDefinitions=plain)
-        named = deploy_run.Network.of(place["subnets"][0], place["securityGroups"][0])
+        named = deploy_run.Network.from_options(place["subnets"][0], place["securityGroups"][0])
         done = deploy_run.run("bank", deploy_run.Task("plain", ["audit", "verify"], network=named), pace=LONG)
         assert (done.facts["task definition"], done.facts["log"]) == ("plain:1", None)
         (arn,) = ecs.list_tasks(cluster="bank")["taskArns"]
         details = ecs.describe_tasks(cluster="bank", tasks=[arn])["tasks"][0]["attachments"][0]["details"]
         assert {"name": "subnetId", "value": place["subnets"][0]} in details
-        assert said[-1].startswith("no log lines: its container does not log to CloudWatch")
+        assert said[-1].startswith("no log lines: the container does not log to CloudWatch")
 
     def test_without_a_network(self, ecs: Any) -> None:
         with pytest.raises(
@@ -539,7 +539,7 @@ class TestAWait:
         error = fail(pace=LONG)
         assert error.message.splitlines() == [
             "service 'api' of cluster 'bank': web:2: its deployment failed (ECS: tasks failed to start.)",
-            "  began to roll back to web:1",
+            "  started to roll back to web:1",
             f"  a task stopped: {pull}",
             "  event: (service api) (deployment ecs-svc/2) deployment failed.",
         ]
@@ -556,7 +556,7 @@ class TestAWait:
         )
         stand_in.tell("DescribeServices", *seen(BEFORE, failed, failed, back))
         error = fail(pace=LONG)
-        assert "ECS itself rolled it back to web:1; nothing more was done" in error.message
+        assert "ECS rolled it back to web:1" in error.message
         assert len(stand_in.given("UpdateService")) == 1
 
     def test_what_ecs_does_not_roll_back_in_time_is_rolled_back(self, stand_in: StandIn) -> None:
@@ -567,13 +567,13 @@ class TestAWait:
     def test_a_deployment_of_somebody_else_is_left_alone(self, stand_in: StandIn) -> None:
         other = service(deployment(3, 9, "IN_PROGRESS"), deployment(2, 2, "IN_PROGRESS", status="ACTIVE"))
         stand_in.tell("DescribeServices", *seen(BEFORE, BEGUN, other))
-        assert "not rolled back: somebody deployed web:9 meanwhile" in fail(pace=LONG).message
+        assert "not rolled back: web:9 was deployed in the meantime" in fail(pace=LONG).message
         assert len(stand_in.given("UpdateService")) == 1
 
     def test_the_way_back_leads_past_a_deployment_that_never_became_steady(self, stand_in: StandIn) -> None:
         half = service(deployment(2, 5, "IN_PROGRESS"), deployment(1, 4, "COMPLETED", status="ACTIVE"))
         stand_in.tell("DescribeServices", *seen(half, BEGUN))
-        assert "began to roll back to web:4" in fail().message
+        assert "started to roll back to web:4" in fail().message
 
     def test_the_same_task_definition_is_rolled_back_by_ecs(self, stand_in: StandIn) -> None:
         again = service(deployment(2, 1, "IN_PROGRESS"), deployment(1, 1, "COMPLETED", status="ACTIVE"))
@@ -581,11 +581,11 @@ class TestAWait:
         stand_in.tell("UpdateService", {"service": again})
         stand_in.tell("ListServiceDeployments", {"serviceDeployments": [{"serviceDeploymentArn": "arn:2"}]})
         stand_in.tell("StopServiceDeployment", {"serviceDeploymentArn": "arn:2"})
-        assert "ECS was asked to stop it and to go back to the service's last revision of web:1" in fail(None).message
+        assert "ECS was asked to stop it and to restore the service's last revision of web:1" in fail(None).message
         assert stand_in.given("StopServiceDeployment") == [{"serviceDeploymentArn": "arn:2", "stopType": "ROLLBACK"}]
         stand_in.tell("ListServiceDeployments", {"serviceDeployments": []})
         stand_in.tell("DescribeServices", *seen(BEFORE, again))
-        assert "not rolled back: the deployment has ended, and web:1 ran before it too" in fail(None).message
+        assert "not rolled back: the deployment has ended, and web:1 ran before it as well" in fail(None).message
 
     def test_a_rollback_that_is_not_allowed_is_told(self, stand_in: StandIn) -> None:
         stand_in.tell("DescribeServices", *seen(BEFORE, BEGUN))
@@ -597,26 +597,26 @@ class TestAWait:
         done = service(deployment(2, 2, "COMPLETED"))
         stand_in.tell("DescribeServices", *seen(BEFORE), refused("ServerException", 503), *seen(done))
         deploy.redeploy("bank", "api", tag="b2", pace=LONG)
-        assert "ecs:DescribeServices has no answer now" in said[0]
+        assert "ecs:DescribeServices failed in AWS" in said[0]
 
     def test_denied_on_the_way_the_deployment_goes_on(self, stand_in: StandIn) -> None:
         stand_in.tell("DescribeServices", *seen(BEFORE), refused("ExpiredTokenException"))
         with pytest.raises(ParamsError) as caught:
             deploy.redeploy("bank", "api", tag="b2", pace=LONG)
         assert caught.value.message.endswith(
-            "the AWS credentials are not accepted (ExpiredTokenException); the deployment of web:2 goes on"
+            "the AWS credentials are not accepted (ExpiredTokenException); the deployment of web:2 continues"
         )
 
     def test_what_was_registered_and_not_deployed_is_told(self, stand_in: StandIn) -> None:
         stand_in.tell("DescribeServices", *seen(BEFORE))
         stand_in.tell("UpdateService", refused("AccessDeniedException"))
         with pytest.raises(
-            ParamsError, match=r"ecs:UpdateService is not allowed.*; web:2 was registered and is not depl"
+            ParamsError, match=r"ecs:UpdateService is not allowed.*; web:2 was registered but is not depl"
         ):
             deploy.redeploy("bank", "api", tag="b2", pace=LONG)
         stand_in.tell("UpdateService", refused("ServerException", 500))
         assert fail().message.endswith(
-            "web:2 was registered and is not deployed; the deployment may have begun all the same"
+            "web:2 was registered but is not deployed; the deployment may have started nevertheless"
         )
 
     @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -633,7 +633,7 @@ class TestAWait:
         running.send_signal(sent)
         told, errors = running.communicate(timeout=20)
         assert (running.returncode, told) == (code, "")
-        assert "interrupted: the deployment of web:2 goes on in AWS" in errors
+        assert "interrupted: the deployment of web:2 continues in AWS" in errors
         assert "Traceback" not in errors
         assert len(stand_in.given("UpdateService")) == 1
 
@@ -664,9 +664,7 @@ class TestThrottling:
         stand_in.tell("DescribeServices", *seen(BEFORE, service(deployment(2, 2, "COMPLETED"))))
         assert deploy.redeploy("bank", "api", tag="b2", pace=LONG).facts["task definition"] == "web:2"
         (line,) = said
-        assert line.startswith(
-            f"it cannot be told whether the image is there: image {IMAGE}:b2: access denied: ecr:Desc"
-        )
+        assert line.startswith(f"could not check whether the image exists: image {IMAGE}:b2: access denied: ecr:Desc")
 
 
 class TestTheEndOfATask:
@@ -738,7 +736,7 @@ class TestTheEndOfATask:
         stand_in.tell("DescribeServices", *seen(BEFORE))
         stand_in.tell("RunTask", {"tasks": [{"taskArn": "task/7f"}]})
         stand_in.tell("DescribeTasks", {"tasks": [{"lastStatus": "RUNNING"}]})
-        with pytest.raises(UnavailableError, match="task 7f: still running after 10m; it goes on"):
+        with pytest.raises(UnavailableError, match="task 7f: still running after 10m; it continues"):
             deploy_run.run("bank", deploy_run.Task("web", ["promote"], like="api"), pace=soon())
 
     def test_a_log_that_may_not_be_read_hides_no_exit_code(self, stand_in: StandIn, said: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The model card states facts, and only those that there are."""
+"""The model card contains the facts of a model and its evaluation."""
 
 from __future__ import annotations
 
@@ -19,60 +19,61 @@ def text(make):
     return card(evidence, sections(evidence))
 
 
-def test_it_has_the_chapters_of_a_model_card_in_order(text):
+def test_has_the_sections_of_a_model_card_in_order(text):
     headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     assert headings == [
-        "What it is", "Use", "Data and labels", "Features", "Training", "Policy", "Results", "Limits", "Versions and hashes",
+        "Overview", "Intended use", "Data and labels", "Features", "Training", "Policy", "Results", "Limitations",
+        "Versions and hashes",
     ]  # fmt: skip
     assert text.startswith("# Fraud model 7\n\n**With ")
 
 
-def test_every_figure_and_hash_is_in_it(text, make):
+def test_contains_every_metric_and_hash(text, make):
     metrics = make().metrics
     recall = metrics["metrics"]["recall"]
     assert f"| recall | {recall['value']:.3f} | {recall['low']:.3f} – {recall['high']:.3f} |" in text
     for name in ("bundle_sha256", "data_fingerprint", "catalogue_hash", "rows_sha256"):
         assert metrics[name] in text
-    assert "refused by prepare: 3 no amount" in text
+    assert "quarantined by prepare: 3 no amount" in text
     assert "### By category" in text
     assert "### By amount" in text
 
 
-def test_blanks_are_plain_and_tables_even(text):
+def test_spaces_are_plain_and_table_rows_have_equal_lengths(text):
     assert plain(text) == text
     for block in text.split("\n\n"):
         if block.startswith("|"):
             assert len({line.replace("\\|", "").count("|") for line in block.splitlines()}) == 1
 
 
-def test_limits_come_from_facts(make, scored):
+def test_limitations_come_from_facts(make, scored):
     assert "The transactions are simulated" in summary(make())
     timeless = make(scored.drop("ts", "card_id", "terminal_id"))
-    said = card(timeless, sections(timeless))
-    assert "The split is random since the data has no time" in said
-    assert "drawn by row" in said
-    assert "nothing" in said  # a feature that was left out
-    assert "none: the data has no time" in said
+    text = card(timeless, sections(timeless))
+    assert "The split is random because the data has no time" in text
+    assert "drawn by row" in text
+    assert "nothing" in text  # a feature that is not used
+    assert "none (the data has no time)" in text
 
 
-def test_a_cost_policy_is_told_as_one(make, scorer):
+def test_describes_a_cost_policy(make, scorer):
     evidence = make(scorer=replace(scorer, policy=Policy("cost", None, review_cost=700)))
-    said = card(evidence, sections(evidence))
-    assert "the decision that is expected to cost least" in said
-    assert "cost of a review: 7" in said
-    assert "price of a review beyond its cost: 0" in said
+    text = card(evidence, sections(evidence))
+    assert "the decision with the lowest expected cost" in text
+    assert "cost of a review: 7" in text
+    assert "shadow price of a review: 0" in text
 
 
-def test_hostile_names_do_not_become_markup(make, scored):
+def test_escapes_category_names(make, scored):
     hostile = scored.with_columns(
         category=pl.when(pl.col("category") == "food").then(pl.lit("[x](y)|<b>*\n")).otherwise("category")
     )
     evidence = make(hostile)
-    said = card(evidence, sections(evidence))
-    assert r"\[x\](y)\|\<b\>\*" in said
+    text = card(evidence, sections(evidence))
+    assert r"\[x\](y)\|\<b\>\*" in text
 
 
-def test_a_card_without_any_known_fraud_says_so(make, scored):
+def test_states_that_no_fraud_is_known(make, scored):
     evidence = make(scored.with_columns(is_fraud=pl.lit(0)))
-    said = card(evidence, sections(evidence))
-    assert "There is no verdict: no known fraud." in said
+    text = card(evidence, sections(evidence))
+    assert "The model cannot be evaluated: no known fraud." in text

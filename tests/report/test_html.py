@@ -1,4 +1,4 @@
-"""The page: whole in itself, safe, accessible, and it fits every screen."""
+"""The HTML report is self-contained, safe and accessible, and fits every screen."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def html(make):
 
 
 class Outline(HTMLParser):
-    """Tags in the order in which they open, with their attributes and first text; and that they nest."""
+    """Opening tags in order, with attributes and first text; checks that tags nest."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Outline(HTMLParser):
         return [one for one in self.found if one[0] in tags]
 
 
-def test_it_asks_no_other_host_for_anything(html):
+def test_makes_no_request_to_other_hosts(html):
     assert not re.findall(r"https?:|//\w+\.|\bsrc=|@import|<link|<script|<iframe", html)
     assert not re.findall(r"url\((?!#)", html)
     assert not re.findall(r'href="(?!#)', html)
@@ -66,7 +66,7 @@ def test_equal_input_gives_equal_bytes(html, make):
     assert page_of(make()) == html
 
 
-def test_the_verdict_comes_first_and_headings_are_in_order(html):
+def test_conclusion_comes_first_and_headings_are_in_order(html):
     outline = Outline(html)
     assert outline.open == []
     headings = outline.all("h1", "h2", "h3")
@@ -86,7 +86,7 @@ def test_every_figure_has_a_caption_and_a_text_alternative(html):
         assert re.search(r"<figcaption>.{10,}</figcaption>", figure, flags=re.DOTALL)
 
 
-def test_tables_say_what_their_headers_are_for(html):
+def test_table_headers_have_scopes_and_links_have_targets(html):
     outline = Outline(html)
     assert outline.all("table")
     assert all(attributes.get("scope") in {"col", "row"} for _, attributes, _ in outline.all("th"))
@@ -94,25 +94,24 @@ def test_tables_say_what_their_headers_are_for(html):
     assert links <= {attributes.get("id") for _, attributes, _ in outline.found}
 
 
-def test_no_card_and_no_transaction_is_named(html, scored):
+def test_contains_no_card_or_terminal_id(html, scored):
     assert not [one for one in scored["card_id"].unique() if one in html]
     assert not [one for one in scored["terminal_id"].unique() if one in html]
 
 
-def test_a_hostile_category_is_only_text_and_a_card_number_is_masked(make, scored):
+def test_escapes_categories_and_masks_card_numbers(make, scored):
     hostile = {"food": '<script>alert("x")</script>', "fuel": "4111 1111 1111 1111"}
-    said = page_of(make(scored.with_columns(pl.col("category").replace(hostile))))
-    assert "<script" not in said
-    assert "&lt;script&gt;" in said
-    assert "1111" not in said
-    assert "[card number]" in said
+    html = page_of(make(scored.with_columns(pl.col("category").replace(hostile))))
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert "1111" not in html
+    assert "[card number]" in html
 
 
-def test_a_bad_model_is_called_bad_in_the_warning_colour(html, make, scored):
+def test_a_model_below_the_baselines_gets_a_warning(html, make, scored):
     assert 'class="bad"' not in html
     bad = scored.with_columns(score=1 - pl.col("score"), alert=pl.col("score") < 0.01)
-    said = page_of(make(bad))
-    assert re.search(r'<p class="bad">The model is no better than no model: ', said)
+    assert re.search(r'<p class="bad">The model does not beat the best baseline: ', page_of(make(bad)))
 
 
 LACKING = {
@@ -131,21 +130,21 @@ LACKING = {
 
 
 @pytest.mark.parametrize("what", LACKING)
-def test_data_that_lacks_something_still_has_a_report_that_says_so(make, scored, what):
+def test_report_states_what_incomplete_data_lacks(make, scored, what):
     evidence = make(LACKING[what](scored))
     if what in {"frauds", "known labels"}:
         evidence = replace(evidence, importance=evidence.importance.clear())
-    said = page_of(evidence)
-    Outline(said)
+    html = page_of(evidence)
+    Outline(html)
     assert not re.findall(
         r"\b(?:nan|None(?! of)|inf)\b",
-        re.sub(r"<svg.*?</svg>|<style.*?</style>", "", said, flags=re.DOTALL).replace("'none'", ""),
+        re.sub(r"<svg.*?</svg>|<style.*?</style>", "", html, flags=re.DOTALL).replace("'none'", ""),
     )
-    assert not re.findall(r"\bnan\b", said)
+    assert not re.findall(r"\bnan\b", html)
     if what == "frauds":
-        assert "Not shown: no known fraud." in said
+        assert "Not shown: no known fraud." in html
     if "ts" not in evidence.scored.columns:
-        assert "Not shown: the data has no time." in said
+        assert "Not shown: the data has no time." in html
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -159,7 +158,7 @@ onload = () => {{ document.title = [...document.querySelectorAll("iframe")].map(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_nothing_reaches_over_the_edge_of_a_screen(html, tmp_path):
+def test_nothing_overflows_a_screen(html, tmp_path):
     own = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
     (tmp_path / "report.html").write_text(own, encoding="utf-8")
     frames = "".join(

@@ -1,4 +1,4 @@
-"""The pictures: the same bytes again, no colour of their own in the page, readable anywhere."""
+"""Plots are deterministic, take the colours of the page, and are readable on a phone."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from fraud3000.report.sections import sections
 
 
 @pytest.fixture(scope="module")
-def told(make):
+def drawn_sections(make):
     return [section for section in sections(make()) if section.picture]
 
 
-def test_every_topic_has_its_picture(told):
-    assert [section.name for section in told] == [
+def test_every_topic_has_a_plot(drawn_sections):
+    assert [section.name for section in drawn_sections] == [
         "caught", "precision-recall", "workload", "calibration", "scores", "weeks", "amounts", "by-category", "features",
     ]  # fmt: skip
 
 
-def test_equal_input_gives_equal_bytes(told, make):
+def test_equal_input_gives_equal_bytes(drawn_sections, make):
     again = [section.picture for section in sections(make()) if section.picture]
-    for one, other in zip(again[::4], [section.picture for section in told][::4], strict=True):
+    for one, other in zip(again[::4], [section.picture for section in drawn_sections][::4], strict=True):
         assert (one.wide, one.narrow, one.svg, one.png) == (other.wide, other.narrow, other.svg, other.png)
 
 
-def test_the_page_sets_every_colour_and_the_font(told):
-    for section in told:
+def test_colours_and_font_come_from_the_page(drawn_sections):
+    for section in drawn_sections:
         for svg in (section.picture.wide, section.picture.narrow):
             assert not re.findall(r"#[0-9a-fA-F]{6}\b", svg), section.name
             assert "font-family" not in svg
@@ -42,32 +42,32 @@ def test_text_stays_readable_on_a_phone_of_320_pixels():
     assert WIDE <= 720
 
 
-def test_every_picture_says_its_finding_to_a_screen_reader(told):
-    for section in told:
+def test_every_plot_has_its_finding_as_label(drawn_sections):
+    for section in drawn_sections:
         for svg in (section.picture.wide, section.picture.narrow):
             element = ET.fromstring(svg)
             assert element.get("role") == "img"
             assert element.get("aria-label") == section.finding
 
 
-def test_ids_are_unique_within_a_page(told):
+def test_ids_are_unique_within_a_page(drawn_sections):
     ids = [
         found
-        for section in told
+        for section in drawn_sections
         for svg in (section.picture.wide, section.picture.narrow)
         for found in re.findall(r'\bid="([^"]+)"', svg)
     ]
     assert len(ids) == len(set(ids))
     used = {
         found
-        for section in told
+        for section in drawn_sections
         for found in re.findall(r'(?:href="#|url\(#)([^")]+)', section.picture.wide + section.picture.narrow)
     }
     assert used <= set(ids)
 
 
-def test_files_of_their_own_are_whole_and_on_white(told):
-    for section in told[::4]:
+def test_svg_and_png_files_are_complete(drawn_sections):
+    for section in drawn_sections[::4]:
         root = ET.fromstring(section.picture.svg)
         assert root.find("{*}title").text == section.finding
         assert "var(--" not in section.picture.svg
@@ -75,7 +75,7 @@ def test_files_of_their_own_are_whole_and_on_white(told):
         assert not re.findall(r"\d{4}-\d\d-\d\dT", section.picture.svg)
 
 
-def test_names_are_drawn_as_they_are(recwarn):
+def test_labels_are_drawn_literally(recwarn):
     def draw(sheet: Sheet) -> None:
         sheet.axes().set_xlabel("$x^2$ <b> 食品 & more")
 
@@ -86,12 +86,12 @@ def test_names_are_drawn_as_they_are(recwarn):
     assert not recwarn.list
 
 
-def test_intervals_that_are_not_known_are_not_drawn(make, scored):
+def test_unknown_intervals_are_not_drawn(make, scored):
     frauds = scored.filter(pl.col("evaluated") & (pl.col("is_fraud") == 1)).head(1)
     few = pl.concat([frauds, scored.filter(pl.col("is_fraud") == 0)])
-    told = {section.name: section for section in sections(make(few))}
-    assert told["caught"].picture
-    assert told["precision-recall"].picture
-    assert told["calibration"].picture is None
-    assert told["amounts"].picture is None
-    assert told["amounts"].shown
+    by_name = {section.name: section for section in sections(make(few))}
+    assert by_name["caught"].picture
+    assert by_name["precision-recall"].picture
+    assert by_name["calibration"].picture is None
+    assert by_name["amounts"].picture is None
+    assert by_name["amounts"].table

@@ -1,4 +1,4 @@
-"""The numbers behind the pictures agree with the metrics and with counting by hand."""
+"""Tables behind the plots agree with the metrics and with direct counts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rows(score, fraud, amount=100, **columns):
     )
 
 
-def test_precision_at_each_recall_is_scikit_learns(scored):
+def test_precision_at_each_recall_equals_scikit_learn(scored):
     measured = scored.filter("evaluated")
     precision, recall, _ = precision_recall_curve(measured["is_fraud"], measured["score"])
     for row in tables.precision_recall(scored, FEW).iter_rows(named=True):
@@ -66,11 +66,11 @@ def test_equal_scores_are_alerted_together_or_not_at_all():
 def test_without_time_or_cards_the_workload_says_what_it_counts(scored):
     assert tables.workload_unit(scored) == "cards a day"
     assert tables.workload_unit(scored.drop("card_id")) == "transactions a day"
-    assert tables.workload_unit(scored.drop("ts")) == "alerts in 1,000 transactions"
+    assert tables.workload_unit(scored.drop("ts")) == "alerts per 1,000 transactions"
     assert tables.workload(scored.drop("card_id"), FEW, marks=[3])["alerts"].max() == 3
 
 
-def test_bins_of_the_calibration_hold_every_row_and_expect_alike(scored):
+def test_calibration_bins_cover_every_row_with_equal_predictions(scored):
     table = tables.calibration(scored)
     measured = scored.filter("evaluated")
     assert table["rows"].sum() == measured.height
@@ -97,14 +97,14 @@ def test_the_distribution_counts_each_row_once(scored):
     assert tables.distribution(rows([0.3, 0.3], [0, 1]))["frauds"].sum() == 1
 
 
-def test_wilsons_interval_at_the_ends_is_no_point():
+def test_wilson_interval_has_width_at_0_and_1():
     low, high = tables.wilson(np.array([0.0, 10.0]), np.array([10.0, 10.0]))
     assert (low[0], high[1]) == (0.0, 1.0)
     assert high[0] == pytest.approx(0.2775, abs=1e-4)
     assert low[1] == pytest.approx(0.7225, abs=1e-4)
 
 
-def test_a_reason_is_given_where_rows_do_not_suffice(scored):
+def test_missing_data_gives_a_reason(scored):
     assert tables.missing(scored, "rows", "time", "frauds") is None
     assert tables.missing(scored.drop("ts"), "rows", "time") == "the data has no time"
     assert tables.missing(scored.with_columns(is_fraud=0), "frauds") == "no known fraud"
@@ -120,7 +120,7 @@ def test_weeks_begin_with_the_first_day_and_sum_to_all_rows(scored):
     assert over["sd"].item() == pytest.approx(weeks["recall"].std(ddof=1))
 
 
-def test_years_are_told_in_longer_periods():
+def test_years_are_grouped_into_longer_periods():
     times = [datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=one) for one in range(0, 1_460, 10)]
     weeks = groups.by_week(rows([0.4] * len(times), [0] * len(times), ts=times))
     assert weeks.height <= groups.MOST_PERIODS
@@ -128,7 +128,7 @@ def test_years_are_told_in_longer_periods():
     assert weeks["recall"].null_count() == weeks["average_precision"].null_count() == weeks.height
 
 
-def test_bands_of_amounts_have_round_edges_and_lose_no_row(scored):
+def test_ranges_of_amounts_have_round_edges_and_cover_every_row(scored):
     bands = groups.by_amount(scored)
     assert bands["rows"].sum() == scored["evaluated"].sum()
     assert bands["money"].sum() == scored.filter(pl.col("evaluated") & (pl.col("is_fraud") == 1))["amount"].sum()
@@ -137,11 +137,11 @@ def test_bands_of_amounts_have_round_edges_and_lose_no_row(scored):
 
 
 @pytest.mark.parametrize("amount", [0, 700, -5])
-def test_one_amount_alone_is_one_band(amount):
+def test_a_single_amount_is_one_range(amount):
     assert groups.by_amount(rows([0.1, 0.9], [0, 1], amount=amount))["rows"].to_list() == [2]
 
 
-def test_a_categorys_values_are_counted_null_among_them():
+def test_values_of_a_category_include_null():
     table = groups.by_category(rows([0.9, 0.2, 0.6], [1, 1, 0], trade=["food", None, "food"]), "trade")
     assert table.select("group", "rows", "frauds", "alerts", "precision", "recall").rows() == [
         ("food", 2, 1, 2, 0.5, 1.0),

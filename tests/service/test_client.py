@@ -290,12 +290,12 @@ def test_what_passes_is_waited_for(make: Make, running: tuple[str, Spoiling], se
             assert len(spoiling.seen) == 2
 
 
-STRANGE = "not answered as by a service of fraud3000"
+STRANGE = "the response is not that of a fraud3000 service"
 STAYS = [
     (500, {"error": {"code": "internal", "message": "a bug", "hint": "Tell."}}, UnavailableError, "500, a bug"),
-    (500, b"oh", UnavailableError, "500, failed"),
-    (404, b"<html>", ParamsError, "404, and not as a service of fraud3000 answers"),
-    (307, b"", ParamsError, "307, and not as a service of fraud3000 answers"),
+    (500, b"oh", UnavailableError, "500, the service failed"),
+    (404, b"<html>", ParamsError, "404, and the response is not that of a fraud3000 service"),
+    (307, b"", ParamsError, "307, and the response is not that of a fraud3000 service"),
     (200, b"<html>", ParamsError, STRANGE),
     (200, {"model_version": "1", "results": []}, ParamsError, STRANGE),
     (200, {"model_version": "1", "results": [{"x": 1}]}, ParamsError, STRANGE),
@@ -320,12 +320,12 @@ def test_the_time_there_is_bounds_it(
     url, spoiling = running
     spoiling.faults = [fault] * 10
     with make(url, timeout=2, attempt_timeout=0.5, retries=9) as client:
-        with pytest.raises(UnavailableError, match=r"attempts: nothing came within .* s \(request "):
+        with pytest.raises(UnavailableError, match=r"attempts: no response within .* s \(request "):
             client.score(sent[0])
         assert 2 <= len(spoiling.seen) < 10
         spoiling.faults = [answers(503, Retry_After="3600")]
         asked = len(spoiling.seen)
-        with pytest.raises(UnavailableError, match="after 1 attempt: 503; asks to wait for 3600 s"):
+        with pytest.raises(UnavailableError, match="after 1 attempt: 503; retry after 3600 s"):
             client.score(sent[0])
         assert len(spoiling.seen) == asked + 1
 
@@ -333,7 +333,7 @@ def test_the_time_there_is_bounds_it(
 def test_nobody_there(make: Make) -> None:
     with make("http://127.0.0.1:9", retries=2) as client:
         with pytest.raises(
-            UnavailableError, match=r"GET http://127.0.0.1:9/model: no answer after 3 attempts: .*"
+            UnavailableError, match=r"GET http://127.0.0.1:9/model: no response after 3 attempts: .*"
         ) as raised:
             client.model()
         assert raised.value.hint is not None
@@ -379,7 +379,7 @@ def test_the_fallback_does_not_hide_what_is_wrong(
         one, other = client.score([{"transaction_id": "a", "amount": "7"}, {"transaction_id": "b", "amount": 7}])
         assert (one.error.code, one.decision, one.transaction_id) == ("unavailable", None, "a")
         assert other.decision == "approve"
-        with pytest.raises(DataError, match="amount: no integer, and the service did not answer"):
+        with pytest.raises(DataError, match="the service did not respond, and the fallback needs an integer amount"):
             client.score({"transaction_id": "a"})
         spoiling.faults = [answers(503)]
         with pytest.raises(UnavailableError):
@@ -409,7 +409,7 @@ def test_where_a_piece_is_not_answered_the_fallback_decides_from_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url, spoiling = running
-    monkeypatch.setitem(payloads.pieces.__kwdefaults__, "rows", 3)
+    monkeypatch.setitem(payloads.batches.__kwdefaults__, "rows", 3)
     wide = sent[:10]
     with make(url, retries=0, fallback=Fallback()) as client:
         spoiling.faults = [passed, answers(503)]
@@ -516,7 +516,7 @@ def test_keys(
         assert key not in str(raised.value)
     with make(url, "") as client, pytest.raises(ParamsError, match="401"):
         client.score(sent[0])
-    with pytest.raises(ParamsError, match="key: holds what no key does") as raised:
+    with pytest.raises(ParamsError, match="key: contains spaces or unprintable characters") as raised:
         make(url, key + "\n")
     assert key not in str(raised.value)
 

@@ -126,13 +126,13 @@ def test_each_fold_is_a_run_below_the_backtests_own(there, content):
 def test_the_report_shows_the_backtest_of_its_own_recipe_only(there):
     evaluate(p.load())
     page = there.report.read_text(encoding="utf-8")
-    assert "Made anew before each test, the recipe reaches" in page
+    assert "Retrained before each test period, the model reaches" in page
     assert (there.plots / "backtest.svg").exists()
     other = p.load().train.model_copy(update={"imbalance": "balanced"})
     backtest(asked(folds=1).model_copy(update={"train": other}))
     evaluate(p.load())
     page = there.report.read_text(encoding="utf-8")
-    assert "the last backtest was of another recipe: imbalance differ" in page
+    assert "the last backtest used another recipe, which differs in imbalance" in page
     assert not (there.plots / "backtest.svg").exists()
 
 

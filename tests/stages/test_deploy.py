@@ -48,19 +48,19 @@ def test_a_name_that_is_missing(
 
 @pytest.mark.parametrize("tag", ["", "a b", "fraud3000:a1", "-a", "a" * 129])
 def test_a_tag_that_cannot_be(tag: str) -> None:
-    with pytest.raises(ParamsError, match=r"--image-tag: .* cannot be a tag"):
+    with pytest.raises(ParamsError, match=r"--image-tag: .* is not a valid image tag"):
         deploy.redeploy("bank", "api", tag=tag, pace=Pace(1))
 
 
 def test_a_time_that_is_none() -> None:
     with pytest.raises(ParamsError, match="--timeout: 'soon' is no duration"):
-        deploy.waiting("soon")
+        deploy.parse_timeout("soon")
 
 
 def test_security_groups_without_a_network() -> None:
-    assert deploy_run.Network.of("", "") is None
+    assert deploy_run.Network.from_options("", "") is None
     with pytest.raises(ParamsError, match="--security-groups: given without --subnets"):
-        deploy_run.Network.of("", "sg-1")
+        deploy_run.Network.from_options("", "sg-1")
 
 
 def test_nothing_of_aws_is_loaded_before_it_is_asked() -> None:
@@ -125,20 +125,20 @@ def told(*deployments: tuple[str, str], running: int = 1) -> EcsService:
     ],
 )
 def test_what_is_steady_and_what_ran_before(service: EcsService, steady: bool, former: str) -> None:
-    assert (service.steady, service.former) == (steady, former)
+    assert (service.steady, service.previous) == (steady, former)
 
 
 def test_an_error_of_the_network_in_a_region_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     away = exceptions.EndpointConnectionError(endpoint_url="https://me:secret@ecs.eu-wset-1.amazonaws.com")
-    with pytest.raises(ParamsError, match=r"^AWS region 'eu-wset-1': not known; nearest: 'eu-west-1'"):
+    with pytest.raises(ParamsError, match=r"^AWS region 'eu-wset-1': unknown; nearest: 'eu-west-1'"):
         ask(away, "eu-wset-1")
     with pytest.raises(
-        UnavailableError, match="the cluster: the endpoint does not answer ecs:DescribeServices"
+        UnavailableError, match="the cluster: the endpoint does not respond to ecs:DescribeServices"
     ) as caught:
         ask(away, "eu-west-1")
     assert "secret" not in str(caught.value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(UnavailableError, match="the endpoint does not answer"):
+    with pytest.raises(UnavailableError, match="the endpoint does not respond"):
         ask(away, "anywhere")
 
 
@@ -146,10 +146,10 @@ def test_an_error_of_the_network_in_a_region_that_there_is_not(monkeypatch: pyte
     ("error", "kind", "message"),
     [
         (exceptions.SSLError(endpoint_url="https://x", error="self-signed"), UnavailableError, "the certificate of"),
-        (exceptions.PartialCredentialsError(provider="env", cred_var="KEY"), ParamsError, "no AWS credentials"),
-        (exceptions.ParamValidationError(report="Invalid length"), ParamsError, "cannot be asked so"),
-        (exceptions.ConnectTimeoutError(endpoint_url="https://x"), UnavailableError, "the endpoint does not answer"),
-        (exceptions.ReadTimeoutError(endpoint_url="https://x"), UnavailableError, "the endpoint does not answer"),
+        (exceptions.PartialCredentialsError(provider="env", cred_var="KEY"), ParamsError, "no usable AWS credentials"),
+        (exceptions.ParamValidationError(report="Invalid length"), ParamsError, "invalid parameters for"),
+        (exceptions.ConnectTimeoutError(endpoint_url="https://x"), UnavailableError, "the endpoint does not respond"),
+        (exceptions.ReadTimeoutError(endpoint_url="https://x"), UnavailableError, "the endpoint does not respond"),
     ],
 )
 def test_other_errors_of_a_request(error: Exception, kind: type[FraudError], message: str) -> None:
@@ -158,7 +158,7 @@ def test_other_errors_of_a_request(error: Exception, kind: type[FraudError], mes
 
 
 def ask(error: Exception, region: str) -> None:
-    with aws._told("ecs:DescribeServices", "the cluster", region):
+    with aws._translated_errors("ecs:DescribeServices", "the cluster", region):
         raise error
 
 
@@ -171,17 +171,17 @@ class Closing(io.RawIOBase):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_a_signal_that_python_drops_is_heeded_all_the_same() -> None:
+def test_a_signal_that_python_drops_is_sent_again() -> None:
     before = signal.getsignal(signal.SIGINT)
     Closing()
-    with pytest.raises(KeyboardInterrupt), aws.heeded():
+    with pytest.raises(KeyboardInterrupt), aws.resend_lost_signals():
         Closing()
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def interrupted() -> None:
     """Begin something that fails, and is stopped at the end of its block as by a signal that waited."""
-    with deploy.going_on() as begun:
+    with deploy.report_interruption() as begun:
         begun.append("the deployment of web:2")
         try:
             raise UnavailableError("web:2 was registered and is not deployed")
@@ -195,4 +195,4 @@ def test_interrupted_both_what_goes_on_and_what_failed_are_told() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     logger.remove(number)
-    assert said == ["web:2 was registered and is not deployed", "interrupted: the deployment of web:2 goes on in AWS"]
+    assert said == ["web:2 was registered and is not deployed", "interrupted: the deployment of web:2 continues in AWS"]

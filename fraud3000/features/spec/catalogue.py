@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from fraud3000 import durations
 from fraud3000.errors import ParamsError, ScorerError
 from fraud3000.features.spec.base import Condition, Feature, Stateful
 from fraud3000.features.spec.kinds import KINDS, Shift
@@ -47,6 +48,13 @@ class Catalogue:
                 raise ParamsError(
                     f"features: '{name}' is declared twice", hint="Remove one of them, or rename the column."
                 )
+
+    def __repr__(self) -> str:
+        kinds = Counter(type(feature).__name__ for feature in self.features)
+        counted = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())) or "none"
+        delay, horizon = durations.text(self.label_delay), durations.text(self.late_horizon)
+        settings = f"label delay {delay}, late horizon {horizon}, zone {self.zone}"
+        return f"<Catalogue of {len(self.features)} features: {counted}; {settings}>"
 
     @property
     def names(self) -> list[str]:

@@ -16,6 +16,7 @@ import polars as pl
 from fraud3000.errors import SchemaError, ScorerError
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.html_table import html_table
 from fraud3000.models.inference import bundle, bundle_parts, predictors, self_test_rows
 from fraud3000.models.inference.calibrate import Calibrator
 from fraud3000.models.inference.category_counts import TrainedColumn
@@ -111,6 +112,26 @@ class Scorer:
     recorded: SelfTestRows = field(default_factory=SelfTestRows)
     facts: dict[str, Any] = field(default_factory=dict)
     version: str = UNREGISTERED
+
+    def __repr__(self) -> str:
+        return f"<Scorer: {', '.join(f'{name} {value}' for name, value in self._description().items())}>"
+
+    def _repr_html_(self) -> str:
+        return html_table("Scorer", self._description().items())
+
+    def _description(self) -> dict[str, str]:
+        """Name and value of what identifies the scorer; what is not known is left out."""
+        as_of = self.facts.get("as_of")
+        threshold = "" if self.policy.value is None else f", threshold {self.policy.value:.4g}"
+        values = {
+            "version": self.version,
+            "estimator": self.facts.get("estimator"),
+            "features": f"{len(self.model.encoder.columns)} of {len(self.catalogue.features)}",
+            "calibration": self.calibrator.method,
+            "policy": f"{self.policy.kind}{threshold}",
+            "as of": str(as_of)[:10] if as_of else None,
+        }
+        return {name: str(value) for name, value in values.items() if value}
 
     @cached_property
     def trained_categories(self) -> dict[str, TrainedColumn]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fraud3000.metrics.catalogue import display_name
-from fraud3000.report.verdict import FLOORS, best_floor
+from fraud3000.report.verdict import BASELINES, best_baseline
 from fraud3000.stages.shared.summary import Table
 
 
@@ -56,8 +56,8 @@ def _row(name: str, metric: Mapping[str, Any], report: Mapping[str, Any]) -> tup
 
 
 def _baseline(name: str, report: Mapping[str, Any]) -> str:
-    best = best_floor(report, name)
-    return f"{_number(best[1])} {FLOORS[best[0]]}" if best else ""
+    best = best_baseline(report, name)
+    return f"{_number(best[1])} {BASELINES[best[0]]}" if best else ""
 
 
 def _caught(report: Mapping[str, Any], where: str) -> str:

@@ -105,7 +105,7 @@ def _backtest(workspace: Workspace, scorer: Scorer) -> Mapping[str, Any] | str |
         return None
     try:
         content: Mapping[str, Any] = json.loads(path.read_bytes())
-        return weekly.other(content, scorer.facts.get("recipe", {})) or content
+        return weekly.recipe_difference(content, scorer.facts.get("recipe", {})) or content
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({error})", hint="Run `fraud3000 backtest` again.") from error
 

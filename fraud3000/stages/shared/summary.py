@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from fraud3000.stages.shared import summary_text
+
 
 @dataclass(frozen=True)
 class Table:
@@ -17,7 +19,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Summary:
-    """The outcome of one stage: printed as one aligned block, or as JSON.
+    """Result of one stage: facts, tables, files written, warnings and the next command.
+
+    ``print(summary)`` shows the table of the command line; notebooks display HTML tables.
 
     Attributes
     ----------
@@ -26,9 +30,9 @@ class Summary:
     outputs
         Path of each written output, by name.
     warnings
-        Sentences the reader should act on.
+        Sentences that ask the reader to act.
     next_step
-        One line: the command to run next.
+        The command to run next.
     refused
         Why a check failed; the command then exits with code 6.
     last_line
@@ -56,4 +60,17 @@ class Summary:
         )
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the summary as ``--json`` prints it."""
         return asdict(self)
+
+    def __repr__(self) -> str:
+        parts = {"fact": self.facts, "table": self.tables, "output": self.outputs, "warning": self.warnings}
+        counts = (f"{len(part)} {name}{'' if len(part) == 1 else 's'}" for name, part in parts.items())
+        refused = "; a check failed" if self.refused else ""
+        return f"<Summary of {self.command}: {', '.join(counts)}{refused}>"
+
+    def __str__(self) -> str:
+        return "\n".join(line for line, _ in summary_text.lines(summary_text.masked(self)))
+
+    def _repr_html_(self) -> str:
+        return summary_text.html(summary_text.masked(self))

@@ -1,4 +1,4 @@
-"""Summaries on stdout: for a reader, for a pipe, for a program."""
+"""Summaries as text on a terminal and in a pipe, as JSON, and as HTML in a notebook."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -30,11 +31,12 @@ OUTCOME = Summary(
     next_step="fraud3000 score-file FILE",
 )
 
+ARGUMENTS = {field.name: getattr(OUTCOME, field.name) for field in fields(OUTCOME)}
 PROGRAM = f"""
 import sys
 from fraud3000.cli import output
 from fraud3000.stages.shared.summary import Summary, Table
-output.summary({OUTCOME!r})
+output.summary(Summary(**{ARGUMENTS!r}))
 """
 
 
@@ -63,6 +65,29 @@ def test_tables_align_numbers_right_and_cut_what_is_too_long(capsys: pytest.Capt
     assert title == "What the model catches"
     assert first.index("0.661") + 5 == second.index("-1,203.50") + 9 == header.index("value") + 5
     assert "x…" in second
+
+
+def test_str_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"{OUTCOME}\n" == printed(capsys)
+
+
+def test_repr_is_one_short_line() -> None:
+    assert repr(OUTCOME) == "<Summary of evaluate: 5 facts, 1 table, 1 output, 1 warning>"
+    assert "a check failed" in repr(replace(OUTCOME, refused="no better"))
+
+
+def test_html_is_escaped_and_needs_nothing_else() -> None:
+    hostile = replace(OUTCOME, facts={"<script>": "a & b"}, next_step="fraud3000 <b>", warnings=("<img src=x>",))
+    html = hostile._repr_html_()
+    assert not re.findall(r"<(?:script|img|b|link|style)\b|https?:|src=[^x]", html)
+    assert '<th scope="row">&lt;script&gt;</th><td>a &amp; b</td>' in html
+    assert "<p>Warning: &lt;img src=x&gt;</p>" in html
+    assert html.count("<table>") == 3
+
+
+@pytest.mark.parametrize("form", [str, lambda summary: summary._repr_html_()])
+def test_card_numbers_are_masked_however_it_is_shown(form: Any) -> None:
+    assert "4111" not in form(replace(OUTCOME, facts={"4111111111111111": "4111 1111 1111 1111"}))
 
 
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
