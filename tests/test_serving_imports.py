@@ -37,7 +37,7 @@ service.close()
 def promoted(trained: Path, tmp_path: Path) -> Path:
     """A folder with a promoted model's files, and transactions to score."""
     shutil.copytree(trained / "data" / "models" / "1", tmp_path / "data" / "models" / "1")
-    champion = model_pointer.pointer("champion", "1", tmp_path / "data" / "models" / "1")
+    champion = model_pointer.pointer_text("champion", "1", tmp_path / "data" / "models" / "1")
     (tmp_path / "data" / "models" / "champion.json").write_text(champion, encoding="utf-8")
     rows = pl.read_parquet(trained / "data" / "raw" / "transactions.parquet").sort("ts").head(2_000)
     rows.drop("is_fraud", "reported_at", "fraud_scenario").write_parquet(tmp_path / "transactions.parquet")

@@ -22,7 +22,7 @@ from fraud3000.errors import ScorerError
 from fraud3000.models.inference import bundle, bundle_parts
 from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer
-from fraud3000.models.inference.self_test_rows import SelfTestRows, places
+from fraud3000.models.inference.self_test_rows import SelfTestRows, row_indices
 from fraud3000.models.policy import Policy
 from fraud3000.models.training import calibration
 from fraud3000.models.training.fit import fit
@@ -88,7 +88,7 @@ def make(featured: pl.DataFrame, catalogue: Any, params: TrainModelParams) -> Sc
     model = fit(featured, labels, catalogue.features, params)
     log_odds = model.log_odds(featured)
     calibrator = calibration.fit("isotonic" if len(model.members) > 1 else "beta", log_odds, labels)
-    rows = places(featured.height)
+    rows = row_indices(featured.height)
     return Scorer(
         catalogue=catalogue,
         mapping=ColumnMapping(numeric=("same",), categorical=("category",)),

@@ -439,7 +439,7 @@ def test_no_key_of_the_params_accepts_a_card_number() -> None:
             document: Any = value
             for name in reversed(path):
                 document = {name: document}
-            with pytest.raises(params_files.ParamsError) as caught:
+            with pytest.raises(ParamsError) as caught:
                 params_files.parse(document)
             assert found_in(str(caught.value), planter.numbers) == []
 

@@ -187,12 +187,12 @@ def test_a_form_that_scores_otherwise_is_refused(monkeypatch):
     matrix = rows(500)
     pipeline = Pipeline([("estimator", MADE["boosting"]())]).fit(matrix, matrix[:, 5] > 0)
     assert isinstance(predictor_import.from_pipeline(pipeline, matrix), Trees)
-    right = tree_import.of
+    right = tree_import.from_estimator
 
     def off(estimator):
         made = right(estimator)
         return replace(made, value=made.value * (1 + 1e-8))
 
-    monkeypatch.setattr(tree_import, "of", off)
+    monkeypatch.setattr(tree_import, "from_estimator", off)
     with pytest.raises(ScorerError, match=r"the arrays score up to .* off the fitted HistGradientBoostingClassifier"):
         predictor_import.from_pipeline(pipeline, matrix)
