@@ -110,12 +110,12 @@ def test_a_page_may_ask_for_time() -> None:
     assert not run_docs.is_slow("# Page\n")
 
 
-REASON = re.compile(r'Fault\.(?:where|told)\(\s*f?"([a-z_]+)"|(?:reason=pl\.lit\(|place, )"([a-z_]+_[a-z_]+)"')
+REASON = re.compile(r'RowError\.\w+\(\s*f?"([a-z_]+)"|(?:reason=pl\.lit\(|place, )"([a-z_]+_[a-z_]+)"')
 
 
 def test_the_guide_names_every_reason_of_quarantine() -> None:
     named = set(re.findall(r"`([a-z_]+)`", PAGES["docs/mapping.md"].partition("## What quarantine tells")[2]))
-    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "fraud3000" / "data").glob("*.py"))
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "fraud3000" / "data").rglob("*.py"))
     reasons = {one or other for one, other in REASON.findall(code)} - {"a", "b"}
     assert len(reasons) > 10
     assert reasons - named == set()
