@@ -1,11 +1,10 @@
 """From raw card transactions to fraud decisions a risk team can defend.
 
-The names below are the public API. Each is imported when it is first used, so that
-``import fraud3000`` costs next to nothing.
+The names below are the public API. Each is imported at its first use, so that ``import fraud3000`` is fast.
 
-Stages do what the commands do, files in and files out; `load` gives the model they made, whose
-`featurize`, `answer` and `reasons` work on frames; `measure` judges scored rows. `Client` and `AsyncClient` ask a
-service that runs elsewhere.
+A stage does what the command of its name does, and returns a `Summary`. `load` returns a trained model, whose
+`featurize`, `answer` and `reasons` work on frames. `measure` computes the metrics of scored rows. `Client` and
+`AsyncClient` send requests to a running service.
 
 >>> import fraud3000
 >>> params = fraud3000.parse_params({"policy": {"cards_per_day": 50}})
@@ -86,7 +85,7 @@ __all__ = [
 ]
 
 _STAGES = ("backtest", "evaluate", "featurize", "prepare", "promote", "score_file", "simulate", "train")
-_PLACES = {
+_MODULES = {
     "AsyncClient": "fraud3000.client",
     "Client": "fraud3000.client",
     "Fallback": "fraud3000.service.engine.fallback",
@@ -101,7 +100,7 @@ _PLACES = {
     **{stage: f"fraud3000.stages.{stage}" for stage in _STAGES},
 }
 _NAMES = {"load_params": "load", "parse_params": "parse"}
-"""Names there, where they are not the same."""
+"""Names in their modules, where they differ."""
 
 
 def __getattr__(name: str) -> Any:
@@ -109,7 +108,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("importlib.metadata").version("fraud3000")
     if name not in __all__:
         raise AttributeError(f"module 'fraud3000' has no attribute '{name}'")
-    return getattr(importlib.import_module(_PLACES.get(name, "fraud3000.errors")), _NAMES.get(name, name))
+    return getattr(importlib.import_module(_MODULES.get(name, "fraud3000.errors")), _NAMES.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`fraud3000` and `python -m fraud3000`: run a command and turn what stops it into an exit code."""
+"""Entry point of `fraud3000` and `python -m fraud3000`: run a command, and map errors to exit codes."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ from starlette.testclient import TestClient
 
 from fraud3000 import logs
 from fraud3000 import params as params_files
+from fraud3000.errors import ParamsError
 from fraud3000.stages.serve import Service
 from tests.conftest import SMALL_WORLD, Console
 from tests.service.world import items
