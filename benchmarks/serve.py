@@ -141,7 +141,7 @@ def _history(path: Path) -> None:
 def _served() -> Iterator[Server]:
     """Start the service on a new store; files of an earlier store would reject it."""
     shutil.rmtree("service", ignore_errors=True)
-    for beside in Path().glob("service.checkpoints.*"):
+    for beside in Path().glob("service.anchors.*"):
         beside.unlink()
     command = [COMMAND, "serve", "--port", "0", "--history", "history.parquet", "--json"]
     with _process(command) as running:

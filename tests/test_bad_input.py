@@ -429,7 +429,7 @@ CASES = [
     Case(
         "workspace in S3",
         params("workspace: s3://bank/data\n"),
-        ("workspace: must be a folder of this machine",),
+        ("workspace: must be a folder on this machine",),
         4,
         EVERY_STAGE,
     ),

@@ -249,7 +249,7 @@ def fault_of(sound: Bundle, case: Case, folder: Path) -> str | None:
 def names(error: ScorerError, case: Case) -> bool:
     """Whether a message names the field or a part it is in, or the recorded rows that it makes score otherwise."""
     _, path, _ = case
-    if "recorded rows" in error.message:
+    if "self-test rows" in error.message:
         return True
     return any(str(part).partition(".")[0] in error.message for part in path if isinstance(part, str))
 
@@ -359,7 +359,7 @@ def test_other_catalogue_is_rejected(sound: Bundle, tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["scorer.json", "catalogue.json", bundle.MANIFEST])
 def test_deep_or_large_json_is_rejected(sound: Bundle, tmp_path: Path, file: str) -> None:
     folder = sound.forge(tmp_path / "7", {}, checksums=True)
-    for content, named in ((b"[" * 100_000, "nested too deeply"), (b" " * (9 * 2**20), "the limit is 8,388,608")):
+    for content, named in ((b"[" * 100_000, "nested too deeply"), (b" " * (9 * 2**20), "at most 8,388,608 are read")):
         if file == bundle.MANIFEST:
             (folder / file).write_bytes(content)
         else:
@@ -449,7 +449,9 @@ def test_decompression_bomb_takes_no_memory(sound: Bundle, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("shape", [(10**12,), (2**62,), (2**40, 2**40)])
 def test_header_with_a_too_large_size_is_rejected(sound: Bundle, tmp_path: Path, shape: tuple[int, ...]) -> None:
-    file = next(name for name in sound.files if name.startswith("model-0"))
+    file = "model-0.npz"
+    if file not in sound.files:
+        pytest.skip("a linear model is no archive")
     archive = zipfile.ZipFile(io.BytesIO(sound.files[file]))
     members = {name: archive.read(name) for name in archive.namelist()}
     name = next(one for one in members if one.endswith(".npy"))

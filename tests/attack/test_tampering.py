@@ -37,7 +37,7 @@ def _keyed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _files(place: Path) -> list[Path]:
-    names = ("journal.db", "journal.db-wal", "../service.checkpoints.jsonl", "../service.checkpoints.jsonl.mark")
+    names = ("journal.db", "journal.db-wal", "../service.anchors.jsonl", "../service.anchors.jsonl.mark")
     archived = (place / "service" / "archive").glob("*.parquet")
     return [*(path for name in names if (path := place / "service" / name).exists()), *archived]
 

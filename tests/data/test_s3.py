@@ -233,7 +233,7 @@ class TestUpload:
         one = s3_upload._Upload(s3.client(), Address("bank", "a"), tmp_path / "local")
         one.send(*one.spans()[0], threading.Event())
         parts = [{"PartNumber": 1, "ETag": one._parts[1]["ETag"]}]
-        store.complete_multipart_upload(**one._where, UploadId=one._id, MultipartUpload={"Parts": parts})
+        store.complete_multipart_upload(**one._target, UploadId=one._id, MultipartUpload={"Parts": parts})
         one.complete()
         assert body(store, "a") == b"x"
         other = s3_upload._Upload(s3.client(), Address("bank", "a"), tmp_path / "local")

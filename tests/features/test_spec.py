@@ -60,7 +60,7 @@ def test_a_label_window_that_looks_into_immature_days_is_refused():
 
 
 def test_calendar_months_are_refused():
-    with pytest.raises(ParamsError, match="'1mo' is no duration"):
+    with pytest.raises(ParamsError, match="'1mo' is not a duration"):
         Catalogue((Window("card_id", "1mo", "count"),), label_delay=WEEK)
 
 

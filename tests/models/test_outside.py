@@ -73,7 +73,7 @@ def test_with_few_frauds_calibration_is_cross_fitted_on_training_rows(parts, sma
     labels = train.is_fraud.to_numpy()
     across = cross_fitted_log_odds(train.featured, labels, small_catalogue.features, PARAMS)
     assert settled.calibrator == calibration.fit("platt", across, labels)
-    assert settled.calibrated_on.startswith("training rows, cross-fitted (a half of validation knows 0 frauds)")
+    assert settled.calibrated_on.startswith("training rows, cross-fitted (a half of validation has 0 known frauds)")
     assert settled.threshold_on == "validation: 1,000 rows"
 
 

@@ -60,7 +60,7 @@ def test_a_restart_returns_logged_decisions(reopen: Open, newest: pl.DataFrame, 
 def move_store_away(place: Path, to: str = "first") -> None:
     """Move the store and its checkpoints away, so that the next service starts empty."""
     (place / to).mkdir()
-    for name in ("service", "service.checkpoints.jsonl", "service.checkpoints.jsonl.mark"):
+    for name in ("service", "service.anchors.jsonl", "service.anchors.jsonl.mark"):
         (place / name).rename(place / to / name)
 
 

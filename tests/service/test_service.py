@@ -214,7 +214,7 @@ def test_openapi_has_the_fields_and_examples_of_the_data_set(client: TestClient)
 
 
 def test_start_errors_state_the_reason(given: Params, history: Path, opened: Service, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="another service keeps its journal there"):
+    with pytest.raises(UnavailableError, match="is in use by another service"):
         Service.open(given, port=0, model="challenger")
     given = given.model_copy(update={"serve": given.serve.model_copy(update={"store": str(tmp_path / "other")})})
     busy = opened.listener.getsockname()[1]

@@ -132,7 +132,7 @@ def test_shadow_decisions_equal_those_of_the_model(
 
 
 def test_report_without_a_shadow_is_an_error(service: Service, given: Params) -> None:
-    with pytest.raises(DataError, match="no shadow has decided there"):
+    with pytest.raises(DataError, match="has no decisions of a shadow model"):
         shadow_report(given)
     with closing(Shadow.open(service_folder(given), Path(given.workspace) / "models" / "2", "2")):
         pass

@@ -53,7 +53,7 @@ def test_a_tag_that_cannot_be(tag: str) -> None:
 
 
 def test_a_time_that_is_none() -> None:
-    with pytest.raises(ParamsError, match="--timeout: 'soon' is no duration"):
+    with pytest.raises(ParamsError, match="--timeout: 'soon' is not a duration"):
         deploy.parse_timeout("soon")
 
 

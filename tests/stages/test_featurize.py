@@ -72,8 +72,8 @@ def test_data_without_keys_says_which_features_are_left_out(in_trained, tmp_path
     pl.read_parquet("data/interim/labels.parquet").write_parquet(tmp_path / "interim/labels.parquet")
     summary = featurize(loaded.model_copy(update={"workspace": str(tmp_path)}))
     assert [warning.split(":")[0] for warning in summary.warnings] == [
-        "no card_id in the data",
-        "no terminal_id in the data",
+        "the data has no card_id",
+        "the data has no terminal_id",
     ]
 
 

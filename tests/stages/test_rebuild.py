@@ -115,7 +115,7 @@ def test_what_was_recorded_since_changes_nothing(own_store: Path) -> None:
     assert int(later[0]) > 30, "the summary tells what is known now"
     evaluate(params)
     said = Workspace.from_params(params).card.read_text(encoding="utf-8")
-    assert f"{later[0]} training rows counted as legitimate and were reported as fraud" in said
+    assert f"{later[0]} training rows were labelled legitimate, and were reported as fraud" in said
 
 
 def test_what_was_recorded_before_makes_another_model(own_store: Path) -> None:

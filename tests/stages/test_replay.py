@@ -75,7 +75,7 @@ def test_selected_decisions_are_reproduced(given: Params, served: Service) -> No
 
 
 def test_a_differing_decision_is_listed(given: Params, served: Service, tmp_path: Path) -> None:
-    entries = list(served.kept.journal.after(0))
+    entries = list(served.contents.journal.after(0))
     wrong = next(entry for entry in entries[50:] if isinstance(entry, TransactionEntry) and entry.answer)
     place = entries.index(wrong)
     assert wrong.answer is not None

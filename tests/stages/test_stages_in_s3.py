@@ -62,10 +62,12 @@ class TestPrepare:
 
     def test_what_was_prepared_is_not_written_over_while_it_is_read(self, raw: Path) -> None:
         prepare(params(raw, input="s3://bank/raw/a.csv", publish="s3://bank/clean/"))
-        with pytest.raises(ParamsError, match=r"^s3://bank/clean/transactions\.parquet: is an input"):
+        with pytest.raises(
+            ParamsError, match=r"^s3://bank/clean/transactions\.parquet: is also an input of this command"
+        ):
             prepare(params(raw, input="s3://bank/clean/trans*", publish="s3://bank/clean/"))
         labels = {"input": "s3://bank/clean/labels.parquet"}
-        with pytest.raises(ParamsError, match=r"^s3://bank/clean/labels\.parquet: is an input"):
+        with pytest.raises(ParamsError, match=r"^s3://bank/clean/labels\.parquet: is also an input of this command"):
             prepare(params(raw, input="s3://bank/raw/", labels=labels, publish="s3://bank/clean/"))
 
     def test_a_bucket_that_cannot_be_written_is_told_before_the_input_is_read(self, raw: Path) -> None:
