@@ -11,12 +11,8 @@ from fraud3000.cli.app import audit_app
 from fraud3000.cli.command import command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fraud3000.params import Params
     from fraud3000.stages.shared.summary import Summary
-
-    Train = Callable[[Params], Summary]
 
 
 @command(audit_app, "fraud3000 audit verify", name="verify")

@@ -10,12 +10,8 @@ from fraud3000.cli.app import app
 from fraud3000.cli.command import command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fraud3000.params import Params
     from fraud3000.stages.shared.summary import Summary
-
-    Train = Callable[[Params], Summary]
 
 
 @command(app, "fraud3000 simulate --rows 100000 --seed 7 --out data/raw/transactions.parquet")

@@ -11,12 +11,8 @@ from fraud3000.cli.command import command
 from fraud3000.cli.options import EcsCluster, EcsContainer, EcsService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fraud3000.params import Params
     from fraud3000.stages.shared.summary import Summary
-
-    Train = Callable[[Params], Summary]
 
 
 @command(deploy_app, "fraud3000 deploy redeploy --cluster bank --service scoring --image-tag 4f2a1c9", name="redeploy")
@@ -40,6 +36,7 @@ def deploy_redeploy(
     is rolled back, and the exit code is 7. Events are printed on stderr as they arrive.
     """
     from fraud3000.stages import deploy
+    from fraud3000.stages.shared.ecs_options import parse_timeout
 
     return deploy.redeploy(
         cluster,
@@ -48,7 +45,7 @@ def deploy_redeploy(
         container=container,
         dry_run=dry_run,
         rollback=rollback,
-        pace=deploy.parse_timeout(timeout),
+        pace=parse_timeout(timeout),
     )
 
 
@@ -89,8 +86,9 @@ def deploy_one(
     The last lines of its log are printed on stderr, and its exit code is returned. On a timeout or an interruption the
     task goes on.
     """
-    from fraud3000.stages import deploy, deploy_run
+    from fraud3000.stages import deploy_run
+    from fraud3000.stages.shared.ecs_options import parse_timeout
 
     network = deploy_run.Network.from_options(subnets, security_groups)
     wanted = deploy_run.Task(task_definition, command, network=network, like=like_service, container=container)
-    return deploy_run.run(cluster, wanted, pace=deploy.parse_timeout(timeout))
+    return deploy_run.run(cluster, wanted, pace=parse_timeout(timeout))

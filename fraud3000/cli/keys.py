@@ -11,12 +11,8 @@ from fraud3000.cli.command import command, example
 from fraud3000.cli.options import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fraud3000.params import Params
     from fraud3000.stages.shared.summary import Summary
-
-    Train = Callable[[Params], Summary]
 
 
 @command(keys_app, "fraud3000 keys add shop --scope score", name="add")

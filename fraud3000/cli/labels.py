@@ -11,12 +11,8 @@ from fraud3000.cli.app import labels_app
 from fraud3000.cli.command import command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fraud3000.params import Params
     from fraud3000.stages.shared.summary import Summary
-
-    Train = Callable[[Params], Summary]
 
 
 @command(labels_app, "fraud3000 labels add 1236698 --fraud --source chargeback", name="add")

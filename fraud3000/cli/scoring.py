@@ -11,13 +11,10 @@ from fraud3000.cli.command import command, finish
 from fraud3000.cli.options import Model, Reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from fraud3000.params import Params
     from fraud3000.stages.shared.summary import Summary
-
-    Train = Callable[[Params], Summary]
 
 
 @command(app, "fraud3000 score-file data/raw/transactions.parquet --model challenger --cold-start")

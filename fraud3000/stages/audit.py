@@ -29,7 +29,7 @@ from fraud3000.service.journal.high_water_mark import HighWaterMark
 from fraud3000.service.journal.operator_entries import AcknowledgementEntry, RepairEntry
 from fraud3000.service.journal.repair import Corrections, find_wrong_times, newest_transaction_time
 from fraud3000.signals import uninterrupted
-from fraud3000.stages.keys import card_names_loader
+from fraud3000.stages.shared.key_files import card_names_loader
 from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.service_store import checkpoint_file, open_journal, service_folder
 from fraud3000.stages.shared.summary import Summary, Table

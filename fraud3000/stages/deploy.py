@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from loguru import logger
@@ -20,9 +18,9 @@ from fraud3000.deploy.rollouts import Plan, Rollout, State
 from fraud3000.deploy.services import EcsService
 from fraud3000.errors import FraudError, ParamsError, UnavailableError
 from fraud3000.signals import uninterrupted
+from fraud3000.stages.shared.ecs_options import CLUSTER, SERVICE, report_interruption, required_name
 from fraud3000.stages.shared.summary import Summary, Table
 
-CLUSTER, SERVICE = "FRAUD3000_ECS_CLUSTER", "FRAUD3000_ECS_SERVICE"
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _ERROR_EVENTS, _STATUS_EVENTS = 3, 10  # latest events in an error, and in a status
 
@@ -106,56 +104,8 @@ def status(cluster: str | None, service: str | None) -> Summary:
     )
 
 
-def parse_timeout(timeout: str) -> Pace:
-    """Parse the --timeout option.
-
-    Raises
-    ------
-    ParamsError
-        It is not a duration, or has no unit.
-
-    Examples
-    --------
-    >>> parse_timeout("10m").timeout, parse_timeout("90s").timeout
-    (600, 90)
-    """
-    try:
-        return Pace(durations.seconds(timeout))
-    except ValueError as error:
-        raise ParamsError(f"--timeout: {error}", hint="Write a number and a unit, such as 10m.") from error
-
-
-@contextmanager
-def report_interruption() -> Iterator[list[str]]:
-    """Log what continues in AWS if this process is interrupted; the block appends what it started."""
-    started: list[str] = []
-    try:
-        yield started
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop.__context__, FraudError):
-            logger.warning("{}", stop.__context__.message)
-        for what in started:
-            logger.warning("interrupted: {} continues in AWS", what)
-        raise
-
-
 def _names(cluster: str | None, service: str | None) -> tuple[str, str]:
     return required_name(cluster, "--cluster", CLUSTER), required_name(service, "--service", SERVICE)
-
-
-def required_name(value: str | None, option: str, variable: str) -> str:
-    """Return the value of an option, by default that of its environment variable.
-
-    Raises
-    ------
-    ParamsError
-        Neither is set.
-    """
-    name = value or os.environ.get(variable, "").strip()
-    if not name:
-        state = "empty" if variable in os.environ else "not set"
-        raise ParamsError(f"{option} is not given, and {variable} is {state}", hint=f"Give {option} or set {variable}.")
-    return name
 
 
 def _dry_run(plan: Plan, region: str) -> Summary:

@@ -19,7 +19,7 @@ from fraud3000.deploy.pace import Pace
 from fraud3000.deploy.services import EcsService
 from fraud3000.errors import CheckFailed, DataError, FraudError, ParamsError, ScorerError, UnavailableError
 from fraud3000.signals import uninterrupted
-from fraud3000.stages.deploy import CLUSTER, SERVICE, report_interruption, required_name
+from fraud3000.stages.shared.ecs_options import CLUSTER, SERVICE, report_interruption, required_name
 from fraud3000.stages.shared.summary import Summary
 
 _ERRORS = {kind.exit_code: kind for kind in (DataError, ParamsError, ScorerError, CheckFailed, UnavailableError)}

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from functools import cache, partial
-from pathlib import Path
+from collections.abc import Sequence
 
-from fraud3000.data.cleaning import card_names, cards
-from fraud3000.data.cleaning.card_names import CardNames
+from fraud3000.data.cleaning import cards
 from fraud3000.params import Params
 from fraud3000.service.http.api_keys import ApiKeys, Scope
-from fraud3000.stages.shared.service_store import service_folder
+from fraud3000.stages.shared.key_files import api_keys_file
 from fraud3000.stages.shared.summary import Summary, Table
-from fraud3000.stages.shared.workspace import Workspace
 
 
 def pan() -> str:
@@ -26,16 +21,6 @@ def pan() -> str:
     32
     """
     return cards.new_key().text()
-
-
-def card_names_loader(params: Params) -> Callable[[], CardNames]:
-    """Return a function that loads the card names of the environment's key and the workspace, on its first call only."""
-    return cache(partial(card_names.load, os.environ, Workspace.from_params(params).card_names))
-
-
-def api_keys_file(params: Params) -> Path:
-    """Return the path of the service's hashed API keys."""
-    return service_folder(params) / "keys.json"
 
 
 def add(params: Params, name: str, scopes: Sequence[Scope]) -> Summary:

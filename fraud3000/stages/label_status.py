@@ -21,7 +21,7 @@ from fraud3000.report.formatting import percent, plain
 from fraud3000.report.section import TextTable
 from fraud3000.schema import LEDGER
 from fraud3000.service.journal import hash_chain, history_frames
-from fraud3000.stages.labels import read_labels
+from fraud3000.stages.shared.label_reading import read_labels
 from fraud3000.stages.shared.service_store import service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace, read, scan

@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 
 import polars as pl
 
-from fraud3000.data.cleaning import clean, label_files, sources
-from fraud3000.data.cleaning.row_errors import quarantine
-from fraud3000.data.reading.raw_table import DataFile
+from fraud3000.data.cleaning import sources
 from fraud3000.data.storage import atomic_write, locations
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import Params
 from fraud3000.redact import find_in_id, mask
-from fraud3000.schema import LEDGER
 from fraud3000.service.data_dir import DataDir
 from fraud3000.service.engine.clock import require_plausible, wall
 from fraud3000.service.engine.label_input import LabelInput, deduplicate
@@ -29,8 +25,8 @@ from fraud3000.service.journal.entries import Entry, LabelEntry
 from fraud3000.service.journal.repair import last_received
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.signals import uninterrupted
-from fraud3000.stages.keys import card_names_loader
-from fraud3000.stages.prepare import quarantine_table
+from fraud3000.stages.shared.label_reading import read_labels
+from fraud3000.stages.shared.quarantine_table import quarantine_table
 from fraud3000.stages.shared.service_store import checkpoint_file, service_folder
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace
@@ -82,63 +78,6 @@ def import_labels(params: Params, location: str) -> Summary:
     facts = {"rows quarantined": labels.quarantine.height, **summary.facts}
     tables = quarantine_table(labels.quarantine.lazy())
     return replace(summary, facts=facts, tables=tables, outputs={"quarantine": str(path)})
-
-
-@dataclass(frozen=True)
-class FileLabels:
-    """Labels read from files.
-
-    Attributes
-    ----------
-    transactions
-        TRANSACTIONS; None if the files contain only label records.
-    """
-
-    transactions: pl.DataFrame | None
-    ledger: pl.DataFrame
-    quarantine: pl.DataFrame
-
-
-def read_labels(params: Params, data_files: Sequence[DataFile], known: pl.LazyFrame | None = None) -> FileLabels:
-    """Read labels from files of raw transactions or of label records only.
-
-    Parameters
-    ----------
-    known
-        TRANSACTIONS that the records belong to; None accepts records of all transactions.
-
-    Raises
-    ------
-    DataError
-        A file cannot be read.
-    SchemaError
-        Columns are missing; the message names all of them.
-    """
-    section, mapping = params.prepare, sources.resolve(params.prepare)
-    forms = {file: label_files.detect_format(file, mapping) for file in data_files}
-    accepted = None if mapping.card_like_ids is None else "transaction_id" in mapping.card_like_ids
-    read = partial(
-        label_files.read,
-        label_delay=section.label_delay,
-        earliest=section.earliest,
-        latest=section.latest,
-        card_like_ids=accepted,
-    )
-    results = [read([file], section.labels or form, known) for file, form in forms.items() if form is not None]
-    ledgers, refused = [result.ledger for result in results], [result.quarantine for result in results]
-    raw_files = [file for file, form in forms.items() if form is None]
-    if not raw_files:
-        return FileLabels(None, pl.concat(ledgers), quarantine(refused))
-    ingested = clean.ingest(
-        raw_files,
-        mapping,
-        label_delay=section.label_delay,
-        earliest=section.earliest,
-        latest=section.latest,
-        card_key=card_names_loader(params),
-    )
-    ledger = pl.concat([ingested.ledger.select(*LEDGER), *ledgers])
-    return FileLabels(ingested.transactions, ledger, quarantine([ingested.quarantine, *refused]))
 
 
 def export(params: Params, file: str, transactions: str | None = None) -> Summary:

@@ -17,8 +17,8 @@ from fraud3000.features.verification.parity import Difference, Parity, compare
 from fraud3000.features.verification.stream_stats import stream_statistics
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER
-from fraud3000.stages.prepare import read_separate_labels
 from fraud3000.stages.shared.catalogues import build_catalogue
+from fraud3000.stages.shared.label_reading import read_separate_labels
 from fraud3000.stages.shared.progress import show_status, track
 from fraud3000.stages.shared.summary import Summary, Table
 

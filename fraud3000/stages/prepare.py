@@ -10,14 +10,16 @@ import polars as pl
 from fraud3000.data import quality
 from fraud3000.data.cleaning import clean, label_files, roles, sources
 from fraud3000.data.cleaning.row_errors import quarantine
-from fraud3000.data.reading.raw_table import DataFile
 from fraud3000.data.storage import atomic_write, locations, s3_upload
 from fraud3000.data.storage.s3 import Address
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER, TIME
-from fraud3000.stages.keys import card_names_loader
 from fraud3000.stages.shared import preflight
 from fraud3000.stages.shared.catalogues import build_catalogue
+from fraud3000.stages.shared.key_files import card_names_loader
+from fraud3000.stages.shared.label_reading import read_separate_labels
+from fraud3000.stages.shared.quarantine_table import quarantine_table
+from fraud3000.stages.shared.raw_inputs import expand_workspace, refuse_inputs
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
 
@@ -36,9 +38,9 @@ def prepare(params: Params) -> Summary:
     written = (workspace.transactions, workspace.quarantine, workspace.labels)
     published = _published(params.prepare.publish, written)
     locations.require_writable(*published)
-    raw = locations.fetch(_expand_workspace(params.prepare.input, params))
+    raw = locations.fetch(expand_workspace(params.prepare.input, params))
     with raw as files, atomic_write.scratch_dir(workspace.transactions) as folder:
-        _refuse_inputs(published, files)
+        refuse_inputs(published, files)
         intake = clean.ingest_to_disk(files, rules, folder, label_delay=params.prepare.label_delay)
         # raises now what featurize would raise later
         build_catalogue(params, pl.DataFrame(schema=intake.transactions.collect_schema()))
@@ -93,35 +95,12 @@ def _without_repeats(ledger: pl.LazyFrame) -> pl.LazyFrame:
     return ledger.unique(keep="last", maintain_order=True)
 
 
-def _expand_workspace(location: str, params: Params) -> str:
-    return location.replace("{workspace}", params.workspace)
-
-
-def read_separate_labels(
-    params: Params, transactions: pl.LazyFrame, published: tuple[Address, ...] = ()
-) -> label_files.LabelFileResult | None:
-    """Read the label records from separate files; None if `prepare.labels` is not set."""
-    section = params.prepare
-    form = section.labels
-    if form is None:
-        return None
-    with locations.fetch(_expand_workspace(form.input, params)) as data_files:
-        _refuse_inputs(published, data_files)
-        return label_files.read(
-            data_files, form, transactions, section.label_delay, earliest=section.earliest, latest=section.latest
-        )
-
-
 def _published(prefix: str | None, written: tuple[Path, ...]) -> tuple[Address, ...]:
     """The S3 addresses to which the output files are published."""
     if prefix is None:
         return ()
     start = Address.from_uri(f"{prefix.rstrip('/')}/")
     return tuple(start.with_name(path.name) for path in written)
-
-
-def _refuse_inputs(published: tuple[Address, ...], inputs: list[DataFile]) -> None:
-    locations.refuse_inputs(published, locations.file_locations(inputs), hint="Set another prefix in prepare.publish.")
 
 
 def _facts(
@@ -160,20 +139,6 @@ def _span(transactions: pl.LazyFrame) -> tuple[str | None, str | None]:
     if transactions.collect_schema().get("ts") != TIME:
         return None, None
     return _scalar(transactions, pl.col("ts").min()).isoformat(), _scalar(transactions, pl.col("ts").max()).isoformat()
-
-
-def quarantine_table(refused: pl.LazyFrame) -> tuple[Table, ...]:
-    """Table of quarantine reasons with the number of rows and the first row of each; empty if no row was quarantined."""
-    counts = (
-        refused.group_by("reason", maintain_order=True)
-        .agg(pl.len().alias("rows"), pl.col("source_row").first(), pl.col("detail").first())
-        .sort("rows", "reason", descending=[True, False])
-        .collect()
-    )
-    rows = tuple(
-        (reason, f"{count:,}", f"row {row:,}: {detail[:60]}") for reason, count, row, detail in counts.iter_rows()
-    )
-    return (Table("Quarantined", ("reason", "rows", "first"), rows),) if rows else ()
 
 
 def _findings_table(findings: list[quality.Finding]) -> tuple[Table, ...]:

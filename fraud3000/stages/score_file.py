@@ -25,11 +25,11 @@ from fraud3000.models.inference.category_counts import CategoryCounts
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import ColumnMapping, Params
 from fraud3000.schema import DECLINE
-from fraud3000.stages.keys import card_names_loader
 from fraud3000.stages.shared import category_tables
 from fraud3000.stages.shared.alias_follower import AliasFollower
 from fraud3000.stages.shared.answer_spool import AnswerSpool
 from fraud3000.stages.shared.history import History, mismatch_warnings, require_span
+from fraud3000.stages.shared.key_files import card_names_loader
 from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
 from fraud3000.stages.shared.progress import track
 from fraud3000.stages.shared.stream import Stream

@@ -43,8 +43,8 @@ from fraud3000.service.journal.repair import last_received
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.service.maintenance.maintenance import Maintenance, MaintenanceSchedule
 from fraud3000.signals import uninterrupted
-from fraud3000.stages.keys import api_keys_file, card_names_loader
 from fraud3000.stages.shared.alias_follower import AliasFollower
+from fraud3000.stages.shared.key_files import api_keys_file, card_names_loader
 from fraud3000.stages.shared.service_store import checkpoint_file, service_folder
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace, scan

@@ -19,11 +19,12 @@ from fraud3000.deploy.services import EcsService
 from fraud3000.deploy.tasks import log_stream
 from fraud3000.errors import FraudError, ParamsError, UnavailableError
 from fraud3000.stages import deploy, deploy_run
+from fraud3000.stages.shared import ecs_options
 
 
 @pytest.fixture(autouse=True)
 def _no_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (deploy.CLUSTER, deploy.SERVICE, "AWS_ENDPOINT_URL"):
+    for name in (ecs_options.CLUSTER, ecs_options.SERVICE, "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -31,7 +32,7 @@ def _no_names(monkeypatch: pytest.MonkeyPatch) -> None:
     ("cluster", "service", "environ", "message"),
     [
         (None, "api", {}, "--cluster is not given, and FRAUD3000_ECS_CLUSTER is not set"),
-        (None, "api", {deploy.CLUSTER: " "}, "--cluster is not given, and FRAUD3000_ECS_CLUSTER is empty"),
+        (None, "api", {ecs_options.CLUSTER: " "}, "--cluster is not given, and FRAUD3000_ECS_CLUSTER is empty"),
         ("bank", None, {}, "--service is not given, and FRAUD3000_ECS_SERVICE is not set"),
     ],
 )
@@ -54,7 +55,7 @@ def test_a_tag_that_cannot_be(tag: str) -> None:
 
 def test_a_time_that_is_none() -> None:
     with pytest.raises(ParamsError, match="--timeout: 'soon' is not a duration"):
-        deploy.parse_timeout("soon")
+        ecs_options.parse_timeout("soon")
 
 
 def test_security_groups_without_a_network() -> None:
@@ -181,7 +182,7 @@ def test_a_signal_that_python_drops_is_sent_again() -> None:
 
 def interrupted() -> None:
     """Begin something that fails, and is stopped at the end of its block as by a signal that waited."""
-    with deploy.report_interruption() as begun:
+    with ecs_options.report_interruption() as begun:
         begun.append("the deployment of web:2")
         try:
             raise UnavailableError("web:2 was registered and is not deployed")
