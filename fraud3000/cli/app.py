@@ -63,8 +63,8 @@ policy_app = _group("policy", "Compare decision policies by money.", "fraud3000 
 keys_app = _group("keys", "Manage API keys and the card-number key.", "export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         import fraud3000
 
         typer.echo(f"fraud3000 {fraud3000.__version__}")
@@ -74,7 +74,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _fraud3000(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None: ...
 

@@ -90,5 +90,5 @@ def deploy_one(
     from fraud3000.stages.shared.ecs_options import parse_timeout
 
     network = deploy_run.Network.from_options(subnets, security_groups)
-    wanted = deploy_run.Task(task_definition, command, network=network, like=like_service, container=container)
-    return deploy_run.run(cluster, wanted, pace=parse_timeout(timeout))
+    task = deploy_run.Task(task_definition, command, network=network, like=like_service, container=container)
+    return deploy_run.run(cluster, task, pace=parse_timeout(timeout))

@@ -28,10 +28,10 @@ def keys_add(
     """
     from fraud3000.stages import keys
 
-    made = keys.add(params, name, [one.value for one in dict.fromkeys(scope)])
+    summary = keys.add(params, name, [choice.value for choice in dict.fromkeys(scope)])
     if as_json:
-        return made
-    typer.echo(made.facts["key"])
+        return summary
+    typer.echo(summary.facts["key"])
     return None
 
 

@@ -78,7 +78,7 @@ def _look_up(
     values = values.fill_nan(None) if values.dtype.is_float() else values
     distinct = values.drop_nulls().unique()
     folded = distinct.cast(pl.String).str.strip_chars().str.to_lowercase()
-    found = [by_text.get(text, by_text.get(text.removesuffix(".0"))) for text in folded]
-    looked_up = values.replace_strict(distinct, pl.Series(found, dtype=kind), default=None, return_dtype=kind)
+    matches = [by_text.get(text, by_text.get(text.removesuffix(".0"))) for text in folded]
+    looked_up = values.replace_strict(distinct, pl.Series(matches, dtype=kind), default=None, return_dtype=kind)
     for_null = pl.Series([by_text.get("")], dtype=kind).new_from_index(0, len(values))
     return looked_up.zip_with(values.is_not_null(), for_null)
