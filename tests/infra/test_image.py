@@ -18,7 +18,7 @@ from tests.infra.programs import ROOT, told
 
 pytestmark = pytest.mark.slow
 
-LARGEST = 850_000_000
+LARGEST = 650_000_000
 USER = "10001:10001"
 KEY = "a key that only this test knows"
 _RUN = (
