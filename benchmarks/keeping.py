@@ -31,7 +31,7 @@ from fraud3000.service.engine import feature_state
 from fraud3000.service.engine.decider import Decider
 from fraud3000.service.engine.decision_engine import DecisionEngine
 from fraud3000.service.engine.fallback import Fallback
-from fraud3000.service.journal.entries import Row
+from fraud3000.service.entries import Row
 
 ROWS = {
     "memory": "resident memory after five times as many decisions over that after the first of them, same cards",

@@ -24,8 +24,8 @@ import polars as pl
 from fraud3000 import params as params_files
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.catalogue import Catalogue
+from fraud3000.service.entries import TransactionEntry
 from fraud3000.service.journal import history_frames
-from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.shared.alias_follower import AliasFollower
 

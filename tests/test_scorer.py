@@ -113,17 +113,18 @@ def test_a_loaded_scorer_answers_to_the_last_bit_as_the_saved_one(name, small_fe
 
 
 @pytest.mark.parametrize("name", TRAIN)
-def test_rows_by_name_are_judged_as_in_a_frame(name, small_featured, small_catalogue):
+def test_rows_by_name_get_the_same_decisions_as_a_frame(name, small_featured, small_catalogue):
     scorer = make(small_featured, small_catalogue, name)
     rows = small_featured.to_dicts()
     amounts = small_featured["amount"].to_list()
     np.testing.assert_array_equal(scorer.model.encoder.rows(rows), scorer.model.encoder.matrix(small_featured))
     answered = scorer.decide(small_featured)
-    judged = scorer.decide_rows(rows, amounts)
-    assert [one[:3] for one in judged] == answered.select("score", "threshold", "decision").rows()
+    decisions = scorer.decide_rows(rows, amounts)
+    made = [(decision.score, decision.threshold, decision.decision) for decision in decisions]
+    assert made == answered.select("score", "threshold", "decision").rows()
     fee = scorer.policy.fee
-    assert [one.expected_loss for one in judged] == [
-        one.score * (max(a, 0) + fee) for one, a in zip(judged, amounts, strict=True)
+    assert [decision.expected_loss for decision in decisions] == [
+        decision.score * (max(amount, 0) + fee) for decision, amount in zip(decisions, amounts, strict=True)
     ]
     assert [one.alert for one in scorer.decide_rows(rows[:9], amounts[:9])] == answered["alert"].head(9).to_list()
     assert scorer.decide_rows([], []) == []

@@ -36,16 +36,16 @@ from fraud3000.schema import LEDGER, TRANSACTIONS
 from fraud3000.service.engine import feature_state
 from fraud3000.service.engine.feature_state import HISTORY, LABELS
 from fraud3000.service.engine.seed_history import SeedHistory
+from fraud3000.service.entries import PERSONAL
 from fraud3000.service.journal import claims
 from fraud3000.service.journal.acknowledge import accept_loss, acknowledgement
 from fraud3000.service.journal.checkpoints import CheckpointClaims, CheckpointFile
-from fraud3000.service.journal.entries import PERSONAL
 from fraud3000.service.journal.interface import Flush
-from fraud3000.service.journal.operator_entries import AcknowledgementEntry
 from fraud3000.service.journal.recovery import Recovered, finish, recover
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.service.journal.sqlite_schema import damaged_error
 from fraud3000.service.journal.store_files import StoreFiles
+from fraud3000.service.operator_entries import AcknowledgementEntry
 
 Timespan = tuple[datetime, datetime]
 """First and last time."""

@@ -26,8 +26,8 @@ from fraud3000.service.journal import hash_chain
 from fraud3000.service.journal.checkpoints import CheckpointClaims
 from fraud3000.service.journal.claims import MissingJournal, journal_claims, missing_journals, require_new
 from fraud3000.service.journal.high_water_mark import HighWaterMark
-from fraud3000.service.journal.operator_entries import AcknowledgementEntry, RepairEntry
 from fraud3000.service.journal.repair import Corrections, find_wrong_times, newest_transaction_time
+from fraud3000.service.operator_entries import AcknowledgementEntry, RepairEntry
 from fraud3000.signals import uninterrupted
 from fraud3000.stages.shared.key_files import card_names_loader
 from fraud3000.stages.shared.progress import show_status

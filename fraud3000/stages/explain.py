@@ -8,10 +8,11 @@ from datetime import timedelta
 
 from fraud3000.errors import ScorerError
 from fraud3000.features.online.event_encoder import EPOCH
+from fraud3000.models.inference.decision import Decision
 from fraud3000.params import Params
 from fraud3000.redact import mask
 from fraud3000.service.engine.decider import Decider
-from fraud3000.service.journal.entries import Decision, LabelEntry, TransactionEntry
+from fraud3000.service.entries import LabelEntry, TransactionEntry
 from fraud3000.stages.shared.service_store import find_decision, load_deciders, open_journal
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace

@@ -20,8 +20,8 @@ from fraud3000.service.data_dir import DataDir
 from fraud3000.service.engine.clock import require_plausible, wall
 from fraud3000.service.engine.label_input import LabelInput, deduplicate
 from fraud3000.service.engine.seed_history import newest_ts
+from fraud3000.service.entries import Entry, LabelEntry
 from fraud3000.service.journal import hash_chain, history_frames
-from fraud3000.service.journal.entries import Entry, LabelEntry
 from fraud3000.service.journal.repair import last_received
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.signals import uninterrupted

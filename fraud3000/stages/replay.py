@@ -9,15 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fraud3000.features.online import FeatureStore
+from fraud3000.models.inference.decision import Decision
 from fraud3000.params import Params
 from fraud3000.service.engine import feature_state
 from fraud3000.service.engine.decider import Decider
 from fraud3000.service.engine.feature_state import from_seed
-from fraud3000.service.journal.entries import Decision, Entry, LateDecisionEntry, TransactionEntry
+from fraud3000.service.entries import Entry, LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.holes import count
-from fraud3000.service.journal.operator_entries import RepairEntry
 from fraud3000.service.journal.repair import Corrections
 from fraud3000.service.journal.sqlite import SqliteJournal
+from fraud3000.service.operator_entries import RepairEntry
 from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.service_store import find_decision, load_deciders, open_journal, service_folder
 from fraud3000.stages.shared.summary import Summary, Table

@@ -19,8 +19,8 @@ from fraud3000.models.policy import Policy
 from fraud3000.params import Params
 from fraud3000.schema import APPROVE, DECLINE, REVIEW
 from fraud3000.service.engine.shadow import Opinion, ShadowStore
+from fraud3000.service.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal import hash_chain, history_frames
-from fraud3000.service.journal.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.service_store import load_deciders, open_journal, service_folder

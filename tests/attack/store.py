@@ -14,9 +14,9 @@ from fraud3000.features.spec.kinds import Window
 from fraud3000.params import Params
 from fraud3000.service.data_dir import DataDir
 from fraud3000.service.engine import feature_state
+from fraud3000.service.entries import Entry
 from fraud3000.service.journal.archive import Archive
 from fraud3000.service.journal.checkpoints import CheckpointFile
-from fraud3000.service.journal.entries import Entry
 from fraud3000.stages import audit
 from fraud3000.stages.shared.service_store import checkpoint_file, service_folder
 from tests.service.test_journal import transaction_entry

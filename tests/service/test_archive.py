@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from fraud3000.errors import CheckFailed, DataError
+from fraud3000.service.alerts import AlertFilter
+from fraud3000.service.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal import sqlite_archiving
 from fraud3000.service.journal.audit import audit
-from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
-from fraud3000.service.journal.interface import AlertFilter
 from fraud3000.service.journal.recovery import recover
 from fraud3000.service.journal.sqlite import SqliteJournal
 from tests.service.test_journal import ANSWER, execute_sql, transaction_entry

@@ -14,7 +14,7 @@ from fraud3000.errors import DataError, ParamsError, UnavailableError
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
 from fraud3000.service.engine.feature_state import from_seed
-from fraud3000.service.journal.entries import TransactionEntry
+from fraud3000.service.entries import TransactionEntry
 from fraud3000.stages import audit
 from fraud3000.stages.explain import explain
 from fraud3000.stages.replay import replay

@@ -26,9 +26,9 @@ from fraud3000.errors import DataError, ParamsError, ScorerError, UnavailableErr
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.service.engine.fallback import Fallback
+from fraud3000.service.entries import TransactionEntry
 from fraud3000.service.http import api_keys, parsing, schemas
 from fraud3000.service.http.api_keys import ApiKeys
-from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
 from tests.service.world import items

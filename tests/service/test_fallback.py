@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from fraud3000 import params as params_files
 from fraud3000.errors import ParamsError
 from fraud3000.params import FallbackParams, Params
-from fraud3000.service.journal.entries import TransactionEntry
+from fraud3000.service.entries import TransactionEntry
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open
 from tests.service.test_keeping import move_store_away

@@ -15,8 +15,8 @@ from fraud3000.errors import ParamsError
 from fraud3000.labels import visibility as known_labels
 from fraud3000.params import LabelsFile, Params
 from fraud3000.schema import LEDGER
+from fraud3000.service.entries import TransactionEntry
 from fraud3000.service.journal import history_frames
-from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages import labels
 from fraud3000.stages.featurize import featurize

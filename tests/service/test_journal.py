@@ -14,21 +14,22 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fraud3000.errors import CheckFailed, ParamsError, ScorerError, UnavailableError
+from fraud3000.models.inference.decision import Decision
 from fraud3000.models.inference.explain import Reason
+from fraud3000.service.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry, decision_id
 from fraud3000.service.journal import hash_chain
-from fraud3000.service.journal.entries import (
-    Decision,
-    Entry,
-    LabelEntry,
-    LateDecisionEntry,
-    TransactionEntry,
-    decision_id,
-)
 from fraud3000.service.journal.recovery import recover
 from fraud3000.service.journal.sqlite import SqliteJournal
 
 ANSWER = Decision(
-    "0" * 24, 0.1 + 0.2, 0.4, "review", 12.5, (Reason("AMOUNT", "amount: 5.00; usual 1.00"),), "3", "f" * 64
+    decision_id="0" * 24,
+    score=0.1 + 0.2,
+    threshold=0.4,
+    decision="review",
+    expected_loss=12.5,
+    reasons=(Reason("AMOUNT", "amount: 5.00; usual 1.00"),),
+    model_version="3",
+    fingerprint="f" * 64,
 )
 
 

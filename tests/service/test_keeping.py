@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from fraud3000.features.online import FeatureStore
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.service.engine import feature_state
-from fraud3000.service.journal.entries import LateDecisionEntry, TransactionEntry
+from fraud3000.service.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.serve import Service
 from tests.service.conftest import Open

@@ -20,7 +20,7 @@ from fraud3000 import params as params_files
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.service.data_dir import DataDir
 from fraud3000.service.engine.feature_state import from_seed, observe_entry
-from fraud3000.service.journal.entries import TransactionEntry
+from fraud3000.service.entries import TransactionEntry
 from fraud3000.stages.replay import replay
 from tests.service.running import ask, started
 from tests.service.world import items

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from fraud3000.errors import CheckFailed, DataError, UnavailableError
 from fraud3000.params import Params
 from fraud3000.service.data_dir import DataDir
-from fraud3000.service.journal.operator_entries import AcknowledgementEntry
+from fraud3000.service.operator_entries import AcknowledgementEntry
 from fraud3000.stages import audit
 from fraud3000.stages.shared.service_store import checkpoint_file, open_journal, service_folder
 from tests.service.conftest import Open

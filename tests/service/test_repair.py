@@ -14,10 +14,10 @@ from fraud3000.errors import DataError, UnavailableError
 from fraud3000.features.online.event_encoder import microseconds
 from fraud3000.params import Params
 from fraud3000.service.engine.clock import CheckedClock
-from fraud3000.service.journal.entries import LabelEntry, TransactionEntry
+from fraud3000.service.entries import LabelEntry, TransactionEntry
 from fraud3000.service.journal.history_frames import read_history
-from fraud3000.service.journal.operator_entries import RepairEntry
 from fraud3000.service.journal.repair import Corrections, find_wrong_times
+from fraud3000.service.operator_entries import RepairEntry
 from fraud3000.stages import audit, serve
 from fraud3000.stages.replay import replay
 from fraud3000.stages.shared.service_store import open_journal, service_folder

@@ -16,7 +16,7 @@ from fraud3000.errors import DataError
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
 from fraud3000.service.engine.shadow import Shadow, ShadowStore
-from fraud3000.service.journal.entries import TransactionEntry
+from fraud3000.service.entries import TransactionEntry
 from fraud3000.service.maintenance.maintenance import Maintenance
 from fraud3000.stages.serve import Service
 from fraud3000.stages.shadow_report import shadow_report

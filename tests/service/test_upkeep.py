@@ -23,7 +23,7 @@ from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.inference.self_test_rows import SelfTestRows
 from fraud3000.params import Params
-from fraud3000.service.journal.entries import TransactionEntry
+from fraud3000.service.entries import TransactionEntry
 from fraud3000.service.journal.history_frames import read_history
 from fraud3000.service.maintenance import maintenance as upkeeps
 from fraud3000.service.maintenance.maintenance import Maintenance

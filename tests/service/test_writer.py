@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fraud3000.service.journal.entries import Entry
+from fraud3000.service.entries import Entry
 from fraud3000.service.journal.group_commit import GroupCommitWriter
-from fraud3000.service.journal.operator_entries import ErasureEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
+from fraud3000.service.operator_entries import ErasureEntry
 
 
 class Watched(SqliteJournal):

@@ -13,7 +13,7 @@ from fraud3000 import params as params_files
 from fraud3000.errors import DataError, UnavailableError
 from fraud3000.params import LabelsFile, Params
 from fraud3000.service.data_dir import DataDir
-from fraud3000.service.journal.entries import LabelEntry
+from fraud3000.service.entries import LabelEntry
 from fraud3000.stages import labels
 from fraud3000.stages.label_status import status
 

@@ -16,7 +16,7 @@ from fraud3000 import params as params_files
 from fraud3000.errors import CheckFailed, DataError, ScorerError
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
-from fraud3000.service.journal.entries import TransactionEntry
+from fraud3000.service.entries import TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.replay import replay
 from fraud3000.stages.serve import Service

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from fraud3000.html_table import html_table
 from fraud3000.models.inference import bundle, bundle_parts, predictors, self_test_rows
 from fraud3000.models.inference.calibrate import Calibrator
 from fraud3000.models.inference.category_counts import TrainedColumn
+from fraud3000.models.inference.decision import Decision
 from fraud3000.models.inference.encoder import Floats
 from fraud3000.models.inference.explain import Explainer, Reason, UsualValues
 from fraud3000.models.inference.model import Model
@@ -34,31 +35,6 @@ _RETRAIN_HINT = "Fetch the bundle from the registry again, or train again with t
 
 SAME = 1e-9
 """Largest allowed difference between a score and its recorded value: processors round differently."""
-
-
-class ScoredRow(NamedTuple):
-    """Score and decision of one row.
-
-    Attributes
-    ----------
-    score
-        Calibrated probability of fraud.
-    threshold
-        The score from which the row is alerted.
-    decision
-        approve, review or decline.
-    expected_loss
-        Expected loss if the row is approved, in minor units.
-    """
-
-    score: float
-    threshold: float
-    decision: str
-    expected_loss: float
-
-    @property
-    def alert(self) -> bool:
-        return self.decision != APPROVE
 
 
 @dataclass(frozen=True)
@@ -232,7 +208,7 @@ class Scorer:
     def _explainer(self) -> Explainer:
         return Explainer(self.model, self.typical, self.catalogue.features, decimals=self.mapping.amount.decimals)
 
-    def decide_rows(self, values: Sequence[dict[str, Any]], amounts: Sequence[int]) -> list[ScoredRow]:
+    def decide_rows(self, values: Sequence[dict[str, Any]], amounts: Sequence[int]) -> list[Decision]:
         """Score and decide rows given as feature values by name, as from a feature store; equal to `decide`.
 
         Parameters
@@ -252,7 +228,10 @@ class Scorer:
         losses = self.policy.expected_losses(scores, minor)
         decisions = self.policy.decision_array(scores, minor).tolist()
         columns = (scores.tolist(), self.thresholds(minor).tolist(), decisions, losses.tolist())
-        return [ScoredRow(*row) for row in zip(*columns, strict=True)]
+        return [
+            Decision(score=score, threshold=least, decision=decision, expected_loss=loss, model_version=self.version)
+            for score, least, decision, loss in zip(*columns, strict=True)
+        ]
 
     def reasons_for(self, values: Sequence[dict[str, Any]]) -> list[tuple[Reason, ...]]:
         """Return `reasons` for rows given as feature values by name."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from fraud3000.models.inference.decision import Decision
 from fraud3000.models.inference.explain import Reason
-from fraud3000.models.inference.scorer import ScoredRow, Scorer
+from fraud3000.models.inference.scorer import Scorer
 from fraud3000.service.engine.fallback import Fallback
-from fraud3000.service.journal.entries import Decision, TransactionEntry, decision_id
+from fraud3000.service.entries import TransactionEntry, decision_id
 
 Reasons = Literal["alerts", "all", "none"]
 
@@ -53,7 +54,7 @@ class Decider:
         to_explain = [row for row, explained in zip(rows, with_reasons, strict=True) if explained]
         reasons = iter(self.scorer.reasons_for(to_explain) if to_explain else ())
         return [
-            entry.answered(self._decision(entry, row, next(reasons) if explained else ()))
+            entry.answered(self._complete(entry, row, next(reasons) if explained else ()))
             for entry, row, explained in zip(undecided, scored, with_reasons, strict=True)
         ]
 
@@ -84,14 +85,17 @@ class Decider:
         """Return the features of a transaction by name."""
         return dict(zip(self.names, entry.features, strict=True))
 
-    def _decision(self, entry: TransactionEntry, scored: ScoredRow, reasons: tuple[Reason, ...]) -> Decision:
+    def _complete(self, entry: TransactionEntry, of_model: Decision, reasons: tuple[Reason, ...]) -> Decision:
         return Decision(
             decision_id=decision_id(entry.number, self.fingerprint, entry.transaction_id),
-            **scored._asdict(),
+            score=of_model.score,
+            threshold=of_model.threshold,
+            decision=of_model.decision,
+            expected_loss=of_model.expected_loss,
             reasons=reasons,
-            model_version=self.scorer.version,
+            model_version=of_model.model_version,
             fingerprint=self.fingerprint,
-        )
+        )  # `replace` takes three times as long
 
     def _fallback_decision(self, entry: TransactionEntry) -> Decision:
         amount = entry.transaction["amount"]
@@ -101,7 +105,6 @@ class Decider:
             threshold=None,
             decision=self.amount_bands.decision(amount),
             expected_loss=float(max(amount, 0) + self.scorer.policy.fee),
-            reasons=(),
             model_version=self.scorer.version,
             fingerprint=self.fingerprint,
             source="fallback",

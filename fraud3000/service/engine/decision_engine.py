@@ -22,15 +22,16 @@ from fraud3000.data.cleaning.duplicates import arrival_order
 from fraud3000.errors import UnavailableError
 from fraud3000.features.online import FeatureStore
 from fraud3000.features.online.labels import LabelState
+from fraud3000.service.alerts import Alert, AlertFilter
 from fraud3000.service.engine import feature_state
 from fraud3000.service.engine.decider import Decider, Reasons
 from fraud3000.service.engine.label_input import LabelInput, deduplicate
 from fraud3000.service.engine.readiness import Readiness
 from fraud3000.service.engine.rwlock import RWLock
 from fraud3000.service.engine.seed_history import SeedHistory, newest_ts
-from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, Row, TransactionEntry, number_in
+from fraud3000.service.entries import Entry, LabelEntry, LateDecisionEntry, Row, TransactionEntry, number_in
 from fraud3000.service.journal.group_commit import GroupCommitWriter
-from fraud3000.service.journal.interface import Alert, AlertFilter, Journal
+from fraud3000.service.journal.interface import Journal
 
 _MAX_BATCH = 64
 """Largest number of transactions decided in one batch: a part of a request, or several concurrent requests."""

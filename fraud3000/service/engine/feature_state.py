@@ -18,7 +18,7 @@ from fraud3000.errors import ScorerError
 from fraud3000.features.online import FeatureStore
 from fraud3000.features.online.row_features import Value
 from fraud3000.features.spec.catalogue import Catalogue
-from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
+from fraud3000.service.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.history_frames import ledger_of, transactions_of
 from fraud3000.service.journal.interface import Journal
 from fraud3000.service.journal.repair import Corrections

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fraud3000.service.journal.entries import Entry, LabelEntry
+from fraud3000.service.entries import Entry, LabelEntry
 
 
 @dataclass(frozen=True)

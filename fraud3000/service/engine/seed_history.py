@@ -13,7 +13,7 @@ import polars as pl
 from fraud3000.data.cleaning.duplicates import NOT_CONTENT
 from fraud3000.data.storage.spill import read_slices
 from fraud3000.features.online.event_encoder import microseconds
-from fraud3000.service.journal.entries import Row
+from fraud3000.service.entries import Row
 from fraud3000.service.journal.interface import Journal
 from fraud3000.service.journal.repair import repairs
 

@@ -28,8 +28,8 @@ from fraud3000.features.online import FeatureStore
 from fraud3000.models.inference import bundle
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.service.engine import feature_state
+from fraud3000.service.entries import Entry, TransactionEntry
 from fraud3000.service.journal import hash_chain
-from fraud3000.service.journal.entries import Entry, TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 
 _TABLES = """
@@ -48,8 +48,8 @@ class Opinion(NamedTuple):
     """The shadow model's decision about one transaction, with microseconds spent on features and on the decision."""
 
     number: int
-    score: float
-    threshold: float
+    score: float | None
+    threshold: float | None
     decision: str
     expected_loss: float
     features_us: float
@@ -228,9 +228,10 @@ class Shadow:
             return None
         observed = time.perf_counter_ns()
         features_by_name = dict(zip(self.scorer.catalogue.names, features, strict=True))
-        (scored,) = self.scorer.decide_rows([features_by_name], [entry.transaction["amount"]])
+        (decision,) = self.scorer.decide_rows([features_by_name], [entry.transaction["amount"]])
         end = time.perf_counter_ns()
-        return Opinion(entry.number, *scored, (observed - begin) / 1e3, (end - observed) / 1e3)
+        fields = (decision.score, decision.threshold, decision.decision, decision.expected_loss)
+        return Opinion(entry.number, *fields, (observed - begin) / 1e3, (end - observed) / 1e3)
 
 
 def command(root: Path, bundled: Path, version: str, since: int) -> list[str]:

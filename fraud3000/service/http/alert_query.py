@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fraud3000.service.journal.interface import Alert, AlertFilter
+from fraud3000.service.alerts import Alert, AlertFilter
 
 _MAX_NUMBER = 1 << 62
 _OPEN = {"open": True, "closed": False, "all": None}

@@ -30,8 +30,8 @@ from fraud3000.schema import APPROVE, DECLINE, REVIEW
 from fraud3000.service.engine.category_monitor import KINDS, CategoryMonitor
 from fraud3000.service.engine.decision_engine import DecisionEngine
 from fraud3000.service.engine.readiness import CAUSES
+from fraud3000.service.entries import LabelEntry, TransactionEntry
 from fraud3000.service.http.request_id import LEFT, route_of
-from fraud3000.service.journal.entries import LabelEntry, TransactionEntry
 from fraud3000.service.maintenance.maintenance import Maintenance
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)

@@ -10,13 +10,13 @@ from fastapi import Response
 from pydantic_core import to_json
 
 from fraud3000.features.online.event_encoder import EPOCH
+from fraud3000.service.alerts import Alert
 from fraud3000.service.engine.decider import Reasons
 from fraud3000.service.engine.decision_engine import DecisionEngine, Refusal
+from fraud3000.service.entries import LabelEntry, TransactionEntry
 from fraud3000.service.http.parsing import JSON, LINES, id_of
 from fraud3000.service.http.schemas import ErrorDetail
 from fraud3000.service.http.time_slices import Slices
-from fraud3000.service.journal.entries import LabelEntry, TransactionEntry
-from fraud3000.service.journal.interface import Alert
 
 Result = dict[str, Any]
 """The result for one item; an invalid item has an `error`."""

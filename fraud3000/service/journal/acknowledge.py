@@ -11,10 +11,10 @@ from fraud3000.service.journal import claims, holes
 from fraud3000.service.journal.archive import Archive
 from fraud3000.service.journal.checkpoints import CheckpointClaims
 from fraud3000.service.journal.holes import Hole, Step
-from fraud3000.service.journal.operator_entries import AcknowledgementEntry
 from fraud3000.service.journal.rebuild import decodes
 from fraud3000.service.journal.recovery import finish, recover
 from fraud3000.service.journal.sqlite import SqliteJournal
+from fraud3000.service.operator_entries import AcknowledgementEntry
 
 
 def accept_loss(path: Path, checkpoints: CheckpointClaims, *, key: bytes = b"", mark: Path | None = None) -> bool:

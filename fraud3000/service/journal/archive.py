@@ -16,8 +16,8 @@ import polars as pl
 
 from fraud3000.data.storage import atomic_write
 from fraud3000.errors import DataError
-from fraud3000.service.journal import entries
-from fraud3000.service.journal.entries import Entry, TransactionEntry
+from fraud3000.service import entries
+from fraud3000.service.entries import Entry, TransactionEntry
 from fraud3000.service.journal.hash_chain import SealedRow, digest_of
 from fraud3000.service.journal.holes import ascending
 

@@ -10,7 +10,7 @@ from fraud3000.service.journal.checkpoints import Checkpoint
 from fraud3000.service.journal.claims import Claim
 from fraud3000.service.journal.hash_chain import SealedRow
 from fraud3000.service.journal.holes import Hole, Step
-from fraud3000.service.journal.operator_entries import AcknowledgementEntry
+from fraud3000.service.operator_entries import AcknowledgementEntry
 
 
 @dataclass

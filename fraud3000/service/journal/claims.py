@@ -13,8 +13,8 @@ from pathlib import Path
 from fraud3000.errors import CheckFailed, UnavailableError
 from fraud3000.service.journal.checkpoints import CheckpointClaims
 from fraud3000.service.journal.high_water_mark import Mark
-from fraud3000.service.journal.operator_entries import AcknowledgementEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
+from fraud3000.service.operator_entries import AcknowledgementEntry
 
 _STORE_FILES = ("seed.json", "history.parquet", "labels.parquet", "archive", "shadow", "snapshots", "journal.mark")
 """Files and folders of a store other than its journal."""

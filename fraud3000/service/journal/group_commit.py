@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from fraud3000.service.journal.entries import Entry
+from fraud3000.service.entries import Entry
 from fraud3000.service.journal.interface import Journal
 
 _SMALL_GROUP = 64

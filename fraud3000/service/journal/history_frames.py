@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
-from fraud3000.service.journal.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
+from fraud3000.service.entries import Entry, LabelEntry, LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.repair import Corrections
 from fraud3000.service.journal.sqlite import SqliteJournal
 

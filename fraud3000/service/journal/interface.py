@@ -3,58 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from fraud3000.service.journal.entries import Entry, TransactionEntry
+from fraud3000.service.alerts import Alert, AlertFilter
+from fraud3000.service.entries import Entry, TransactionEntry
 
 Flush = Literal["full", "normal"]
 """When a commit is flushed to the disk: before it returns, or some commits later, which survives a crash of the process only."""
-
-
-@dataclass(frozen=True)
-class AlertFilter:
-    """Which alerts to return.
-
-    Attributes
-    ----------
-    open
-        True for alerts without a label record, False for those with one; None for both.
-    decision
-        review or decline; None for both.
-    least
-        Minimum expected loss in minor units.
-    behind
-        Expected loss and number of the last alert of the previous page; None for the first page.
-    limit
-        Maximum number of alerts.
-    """
-
-    open: bool | None = True
-    decision: str | None = None
-    least: float = 0.0
-    behind: tuple[float, int] | None = None
-    limit: int = 50
-
-
-@dataclass(frozen=True)
-class Alert:
-    """A decision that an analyst should review.
-
-    Attributes
-    ----------
-    number
-        Of the transaction's entry.
-    expected_loss
-        If it were approved, in minor units.
-    open
-        True if the transaction has no label record yet.
-    """
-
-    number: int
-    transaction_id: str
-    expected_loss: float
-    open: bool
 
 
 class Journal(Protocol):

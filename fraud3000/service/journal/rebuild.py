@@ -14,9 +14,9 @@ from typing import Any
 from loguru import logger
 
 from fraud3000.errors import ParamsError
+from fraud3000.service.entries import Entry, LabelEntry, TransactionEntry, number_in
 from fraud3000.service.journal import hash_chain, holes
 from fraud3000.service.journal.archive import Archive, decode
-from fraud3000.service.journal.entries import Entry, LabelEntry, TransactionEntry, number_in
 from fraud3000.service.journal.hash_chain import SealedRow
 from fraud3000.service.journal.holes import Hole, Step
 from fraud3000.service.journal.salvage import DamagedDatabase

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from fraud3000.features.online.event_encoder import EPOCH, microseconds
-from fraud3000.service.journal.entries import Entry, LabelEntry, TransactionEntry
+from fraud3000.service.entries import Entry, LabelEntry, TransactionEntry
 from fraud3000.service.journal.interface import Journal
-from fraud3000.service.journal.operator_entries import RepairEntry
+from fraud3000.service.operator_entries import RepairEntry
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fraud3000.errors import ParamsError
+from fraud3000.service.entries import Entry, LabelEntry, TransactionEntry
 from fraud3000.service.journal import hash_chain, holes
-from fraud3000.service.journal.entries import Entry, LabelEntry, TransactionEntry
 from fraud3000.service.journal.high_water_mark import HighWaterMark
 from fraud3000.service.journal.holes import Hole
 from fraud3000.service.journal.interface import Flush
-from fraud3000.service.journal.operator_entries import ErasureEntry
 from fraud3000.service.journal.repair import repairs
 from fraud3000.service.journal.sqlite_archiving import erase_personal, move_to_archive
 from fraud3000.service.journal.sqlite_reader import SqliteReader
@@ -40,6 +39,7 @@ from fraud3000.service.journal.sqlite_schema import (
     write_transaction,
 )
 from fraud3000.service.journal.store_files import StoreFiles
+from fraud3000.service.operator_entries import ErasureEntry
 
 _STATEMENT_ENTRIES = 64  # entries written by one statement: each further statement waits for the interpreter lock
 

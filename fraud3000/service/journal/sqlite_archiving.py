@@ -12,10 +12,9 @@ from contextlib import closing
 from datetime import UTC, datetime
 from itertools import groupby
 
+from fraud3000.service.entries import TransactionEntry
 from fraud3000.service.journal.archive import pseudonymized
-from fraud3000.service.journal.entries import TransactionEntry
 from fraud3000.service.journal.hash_chain import SealedRow
-from fraud3000.service.journal.operator_entries import RepairEntry
 from fraud3000.service.journal.sqlite_reader import SqliteReader
 from fraud3000.service.journal.sqlite_schema import (
     SELECT_ENTRIES,
@@ -24,6 +23,7 @@ from fraud3000.service.journal.sqlite_schema import (
     unavailable_error,
     write_transaction,
 )
+from fraud3000.service.operator_entries import RepairEntry
 
 _FILE_ENTRIES = 20_000  # maximum entries of one archive file
 _DELETE_BATCH = 2_000  # entries that one commit deletes, since appends wait meanwhile

@@ -12,12 +12,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from fraud3000.service.alerts import Alert, AlertFilter
+from fraud3000.service.entries import Entry, TransactionEntry
 from fraud3000.service.journal import hash_chain, holes
 from fraud3000.service.journal.archive import Archive, decode
-from fraud3000.service.journal.entries import Entry, TransactionEntry
 from fraud3000.service.journal.hash_chain import SealedRow
 from fraud3000.service.journal.holes import Step
-from fraud3000.service.journal.interface import Alert, AlertFilter
 from fraud3000.service.journal.sqlite_schema import (
     DAMAGE_ERRORS,
     DATABASE_SUFFIXES,

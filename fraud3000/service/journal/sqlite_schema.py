@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fraud3000.errors import CheckFailed, ScorerError, UnavailableError
-from fraud3000.service.journal.entries import Decision, Entry, number_in
+from fraud3000.models.inference.decision import Decision
+from fraud3000.service.entries import Entry, number_in
 from fraud3000.service.journal.holes import Hole
 
 _FORMAT = 3

@@ -12,9 +12,9 @@ from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
 from fraud3000.service.engine.decider import Decider
 from fraud3000.service.engine.fallback import Fallback
+from fraud3000.service.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal import hash_chain
 from fraud3000.service.journal.checkpoints import CheckpointFile
-from fraud3000.service.journal.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.stages.shared.workspace import Workspace
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 from pydantic_core import from_json, to_json
 
 from fraud3000.features.online.row_features import Value
-from fraud3000.models.inference.explain import Reason
-from fraud3000.schema import APPROVE, DECLINE
-from fraud3000.service.journal.operator_entries import AcknowledgementEntry, ErasureEntry, RepairEntry
+from fraud3000.models.inference.decision import Decision
+from fraud3000.schema import DECLINE
+from fraud3000.service.operator_entries import AcknowledgementEntry, ErasureEntry, RepairEntry
 
 Row = dict[str, Any]
 """A transaction's content: columns of TRANSACTIONS and passthrough ones by name, `ts` in microseconds since the epoch."""
@@ -23,52 +23,7 @@ Row = dict[str, Any]
 PERSONAL = ("card_id", "card_lat", "card_long")
 """Columns of personal data, stored beside the body."""
 
-Source = Literal["model", "fallback"]
 Kind = Literal["transaction", "answer", "label", "erasure", "acknowledgement", "repair"]
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Decision about one transaction, with the model or fallback that made it.
-
-    Attributes
-    ----------
-    score
-        Calibrated probability of fraud; None for a fallback decision.
-    threshold
-        Smallest score that raises an alert; None for a fallback decision.
-    decision
-        approve, review or decline.
-    expected_loss
-        If it is approved, in minor units; of a fallback decision, the loss if it is fraud.
-    reasons
-        Of an alert; of other decisions if the request asked for them.
-    model_version, fingerprint
-        Version of the loaded model, and the SHA-256 of its bundle.
-    source
-        model, or fallback if the deadline had passed.
-    bands
-        Of the fallback: the amounts from which it reviews and declines.
-    """
-
-    decision_id: str
-    score: float | None
-    threshold: float | None
-    decision: str
-    expected_loss: float
-    reasons: tuple[Reason, ...]
-    model_version: str
-    fingerprint: str
-    source: Source = "model"
-    bands: tuple[int | None, int | None] | None = None
-
-    @property
-    def alert(self) -> bool:
-        return self.decision != APPROVE
-
-    def to_dict(self) -> dict[str, Any]:
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        return {**fields, "reasons": [{"code": reason.code, "text": reason.text} for reason in self.reasons]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +212,7 @@ def decode(number: int, kind: str, transaction_id: str, body: bytes, personal: b
     if kind == "label":
         return LabelEntry(number, transaction_id, **fields)
     if kind == "answer":
-        return LateDecisionEntry(number, transaction_id, _decode_decision(fields["answer"]))
+        return LateDecisionEntry(number, transaction_id, Decision.from_dict(fields["answer"]))
     if kind == "erasure":
         return ErasureEntry(number, **fields)
     if kind == "acknowledgement":
@@ -275,7 +230,7 @@ def decode(number: int, kind: str, transaction_id: str, body: bytes, personal: b
         {**fields["transaction"], **values},
         fields.get("catalogue", ""),
         features,
-        None if decision is None else _decode_decision(decision),
+        None if decision is None else Decision.from_dict(decision),
         salt,
         erased,
         expired="catalogue" not in fields,
@@ -284,9 +239,3 @@ def decode(number: int, kind: str, transaction_id: str, body: bytes, personal: b
     if expected_hash is not None and expected_hash != entry.personal_hash():
         raise ValueError(f"entry {number}: its personal data does not match the hash in its body")
     return entry
-
-
-def _decode_decision(fields: dict[str, Any]) -> Decision:
-    reasons = tuple(Reason(**reason) for reason in fields.pop("reasons"))
-    bands = fields.pop("bands")
-    return Decision(**fields, reasons=reasons, bands=None if bands is None else tuple(bands))

@@ -8,8 +8,18 @@ from typing import Any, Literal
 from pydantic_core import to_json
 
 
+class _OperatorEntry:
+    """What entries of operators share: they are about no single transaction."""
+
+    __slots__ = ()
+
+    @property
+    def transaction_id(self) -> str:
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
-class ErasureEntry:
+class ErasureEntry(_OperatorEntry):
     """Record that personal data was erased from entries before this one.
 
     Attributes
@@ -25,10 +35,6 @@ class ErasureEntry:
     at: int
 
     @property
-    def transaction_id(self) -> str:
-        return ""
-
-    @property
     def kind(self) -> Literal["erasure"]:
         return "erasure"
 
@@ -38,7 +44,7 @@ class ErasureEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class AcknowledgementEntry:
+class AcknowledgementEntry(_OperatorEntry):
     """An operator's statement that lost entries are known to be lost, and why.
 
     Attributes
@@ -63,10 +69,6 @@ class AcknowledgementEntry:
     stores: tuple[tuple[str, int], ...] = ()
 
     @property
-    def transaction_id(self) -> str:
-        return ""
-
-    @property
     def kind(self) -> Literal["acknowledgement"]:
         return "acknowledgement"
 
@@ -87,7 +89,7 @@ class AcknowledgementEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class RepairEntry:
+class RepairEntry(_OperatorEntry):
     """An operator's correction of times that a wrong clock gave to entries before this one, and why.
 
     Attributes
@@ -113,10 +115,6 @@ class RepairEntry:
     withdrawn: tuple[int, ...] = ()
     recorded: tuple[tuple[int, int], ...] = ()
     newest: int | None = None
-
-    @property
-    def transaction_id(self) -> str:
-        return ""
 
     @property
     def kind(self) -> Literal["repair"]:
