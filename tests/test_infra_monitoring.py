@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from fraud3000 import params as params_files
-from fraud3000.service.http import api_keys
+from fraud3000 import wire
 from fraud3000.stages.serve import Service
 
 ROOT = Path(__file__).parents[1]
@@ -167,8 +167,8 @@ def test_prometheus_brings_the_key_from_a_file_and_reads_the_rules() -> None:
     read = yaml.safe_load(SCRAPING.read_text(encoding="utf-8"))
     [job] = read["scrape_configs"]
     assert job["job_name"] == "fraud3000", "the rules ask for it by that name"
-    assert list(job["http_headers"]) == [api_keys.HEADER]
-    assert list(job["http_headers"][api_keys.HEADER]) == ["files"]
+    assert list(job["http_headers"]) == [wire.API_KEY_HEADER]
+    assert list(job["http_headers"][wire.API_KEY_HEADER]) == ["files"]
     assert [(SCRAPING.parent / name).exists() for name in read["rule_files"]] == [True]
 
 

@@ -1,9 +1,19 @@
 """HTTP client of the service: `Client` blocks, `AsyncClient` is for asyncio.
 
-Start with `clients.py`; `exchange.py` has the retry rules.
+Start with `clients.py`; `exchange.py` has the retry rules, `fraud3000/wire.py` the messages.
 """
 
 from fraud3000.client.clients import AsyncClient, Client
-from fraud3000.client.results import Alert, Decision, Fault, LabelRecord, Reason, Record, Recorded
+from fraud3000.wire import AlertItem, DecisionRecord, DecisionResult, ErrorDetail, LabelResult, ReasonText, StoredLabel
 
-__all__ = ["Alert", "AsyncClient", "Client", "Decision", "Fault", "LabelRecord", "Reason", "Record", "Recorded"]
+__all__ = [
+    "AlertItem",
+    "AsyncClient",
+    "Client",
+    "DecisionRecord",
+    "DecisionResult",
+    "ErrorDetail",
+    "LabelResult",
+    "ReasonText",
+    "StoredLabel",
+]

@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
+
+from pydantic import BaseModel
 
 from fraud3000 import secrets
 from fraud3000.client import payloads
 from fraud3000.client.exchange import OTHER_SERVICE, Call, Limits, Steps, error_from, exchange
 from fraud3000.client.payloads import Batch, Item
-from fraud3000.client.results import Alert, Decision, Fault, Record, Recorded, read
 from fraud3000.errors import DataError, ParamsError, UnavailableError
 from fraud3000.service.engine.fallback import Fallback
+from fraud3000.wire import (
+    API_KEY_HEADER,
+    API_KEY_VARIABLE,
+    AlertItem,
+    DecisionRecord,
+    DecisionResult,
+    ErrorDetail,
+    LabelResult,
+)
 
-VARIABLE, HEADER = "FRAUD3000_API_KEY", "X-API-Key"
+_Message = TypeVar("_Message", bound=BaseModel)
 Reasons = Literal["alerts", "all", "none"]
 """Transactions that get reasons."""
 
@@ -51,7 +61,7 @@ class AlertQuery:
 class Page:
     """One page of alerts, and the query for the next page; None after the last."""
 
-    alerts: Sequence[Alert]
+    alerts: Sequence[AlertItem]
     next: AlertQuery | None
 
 
@@ -73,7 +83,7 @@ class Calls:
 
     def score(
         self, transactions: Item | Iterable[Item], reasons: Reasons, deadline_ms: float | None
-    ) -> Steps[Decision | list[Decision]]:
+    ) -> Steps[DecisionResult | list[DecisionResult]]:
         """Request decisions: a single one for one transaction, a list for several."""
         params = {"reasons": reasons} | ({} if deadline_ms is None else {"deadline_ms": f"{deadline_ms:.15g}"})
         if isinstance(transactions, Mapping):
@@ -81,36 +91,36 @@ class Calls:
             return _raise_error(decisions[0])
         return (yield from self._score(payloads.batches("transactions", transactions), params))
 
-    def label(self, record: Item) -> Steps[Recorded]:
+    def label(self, record: Item) -> Steps[LabelResult]:
         """Record one label."""
         call = self._post("/labels", payloads.single("labels", record).content)
         body = yield from self._json(call)
         with _expecting_fields(call):
-            return read(Recorded, _results(body, 1)[0])
+            return _read(LabelResult, _results(body, 1)[0])
 
-    def labels(self, records: Iterable[Item]) -> Steps[list[Recorded]]:
+    def labels(self, records: Iterable[Item]) -> Steps[list[LabelResult]]:
         """Record several labels."""
-        recorded: list[Recorded] = []
+        recorded: list[LabelResult] = []
         for batch in payloads.batches("labels", records):
             call = self._post("/labels", batch.content)
             body = yield from self._json(call)
             with _expecting_fields(call):
-                recorded += [read(Recorded, result) for result in _results(body, len(batch.items))]
+                recorded += [_read(LabelResult, result) for result in _results(body, len(batch.items))]
         return recorded
 
-    def decision(self, decision_id: str) -> Steps[Record]:
+    def decision(self, decision_id: str) -> Steps[DecisionRecord]:
         """Read one decision."""
         call = self._get(f"/decisions/{quote(decision_id, safe='')}")
         body = yield from self._json(call)
         with _expecting_fields(call):
-            return read(Record, body)
+            return _read(DecisionRecord, body)
 
     def alerts(self, query: AlertQuery) -> Steps[Page]:
         """Read one page of alerts."""
         call = self._get("/alerts", query.params)
         body = yield from self._json(call)
         with _expecting_fields(call):
-            alerts, after = [read(Alert, alert) for alert in body["alerts"]], body["next"]
+            alerts, after = [_read(AlertItem, alert) for alert in body["alerts"]], body["next"]
         return Page(alerts, None if after is None else replace(query, after=after))
 
     def model(self) -> Steps[dict[str, Any]]:
@@ -139,12 +149,12 @@ class Calls:
         call = self._post(f"/admin/{what}", None)
         return (yield from self._json(call, replace(self.limits, attempt=self.limits.timeout)))
 
-    def _score(self, batches: Sequence[Batch], params: Mapping[str, str]) -> Steps[list[Decision]]:
+    def _score(self, batches: Sequence[Batch], params: Mapping[str, str]) -> Steps[list[DecisionResult]]:
         """Send the batches in order; after the first one without a response, the fallback decides all that remain.
 
         The remaining batches are not sent, because a retry of the failed batch would then arrive after them.
         """
-        decisions: list[Decision] = []
+        decisions: list[DecisionResult] = []
         for index, batch in enumerate(batches):
             call = self._post("/score", batch.content, params)
             try:
@@ -220,14 +230,14 @@ def auth_headers(key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
     >>> auth_headers("f3k_1", {}), auth_headers(None, {})
     ({'X-API-Key': 'f3k_1'}, {})
     """
-    key = secrets.read_secret(environ, VARIABLE) if key is None else key
+    key = secrets.read_secret(environ, API_KEY_VARIABLE) if key is None else key
     if not key:
         return {}
     if not (key.isascii() and key.isprintable() and key == key.strip()):
         raise ParamsError(
             "key: contains spaces or unprintable characters", hint="Remove the line break or space around it."
         )
-    return {HEADER: key}
+    return {API_KEY_HEADER: key}
 
 
 def label_record(transaction_id: str, is_fraud: bool, source: str, reported_at: Any, recorded_at: Any) -> Item:
@@ -237,7 +247,7 @@ def label_record(transaction_id: str, is_fraud: bool, source: str, reported_at: 
     return {"transaction_id": transaction_id, "is_fraud": is_fraud, "source": source, **known}
 
 
-def fallback_decision(fallback: Fallback, item: Item) -> Decision:
+def fallback_decision(fallback: Fallback, item: Item) -> DecisionResult:
     """Decide by the amount, with the rule of the service's own fallback.
 
     Examples
@@ -249,13 +259,23 @@ def fallback_decision(fallback: Fallback, item: Item) -> Decision:
     id_, amount = value if isinstance(value, str) else None, payloads.amount(item)
     if amount is None:
         message = "the service did not respond, and the fallback needs an integer amount"
-        return Decision(transaction_id=id_, error=Fault("unavailable", message, "Send the same transaction again."))
+        return DecisionResult(
+            transaction_id=id_,
+            error=ErrorDetail(code="unavailable", message=message, hint="Send the same transaction again."),
+        )
     decision = fallback.decision(-abs(amount) if item.get("status") == "refund" else amount)
-    return Decision(transaction_id=id_, decision=decision, decision_source="fallback", alert=decision != "approve")
+    return DecisionResult(
+        transaction_id=id_, decision=decision, decision_source="fallback", alert=decision != "approve"
+    )
 
 
-def _decision(result: Mapping[str, Any], body: Mapping[str, Any]) -> Decision:
-    return read(Decision, result if "error" in result else {"model_version": body["model_version"], **result})
+def _decision(result: Mapping[str, Any], body: Mapping[str, Any]) -> DecisionResult:
+    return _read(DecisionResult, result if "error" in result else {"model_version": body["model_version"], **result})
+
+
+def _read(kind: type[_Message], content: Mapping[str, Any]) -> _Message:
+    """Parse a message; fields that a newer service added are ignored."""
+    return kind.model_validate(content, extra="ignore")
 
 
 def _results(body: Mapping[str, Any], sent: int) -> Sequence[Mapping[str, Any]]:
@@ -265,7 +285,7 @@ def _results(body: Mapping[str, Any], sent: int) -> Sequence[Mapping[str, Any]]:
     return results
 
 
-def _raise_error(decision: Decision) -> Decision:
+def _raise_error(decision: DecisionResult) -> DecisionResult:
     """Raise the error of a single transaction, if it has one."""
     if decision.error is not None:
         raise DataError(decision.error.message, hint=decision.error.hint, code=decision.error.code)

@@ -15,8 +15,8 @@ import httpx2
 from fraud3000.client.calls import AlertQuery, Calls, Reasons, Status, auth_headers, checked_url, label_record
 from fraud3000.client.exchange import Attempt, Call, Limits, NoResponse, Response, Result, Steps
 from fraud3000.client.payloads import Item
-from fraud3000.client.results import Alert, Decision, Record, Recorded
 from fraud3000.service.engine.fallback import Fallback
+from fraud3000.wire import AlertItem, DecisionRecord, DecisionResult, LabelResult
 
 _CONNECTION_ERRORS = (httpx2.TransportError, httpx2.DecodingError)
 _POOL = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=4)
@@ -79,16 +79,18 @@ class Client:
         self._http = httpx2.Client(headers=auth_headers(key, os.environ), transport=transport, limits=_POOL)
 
     @overload
-    def score(self, transactions: Item, *, reasons: Reasons = ..., deadline_ms: float | None = ...) -> Decision: ...
+    def score(
+        self, transactions: Item, *, reasons: Reasons = ..., deadline_ms: float | None = ...
+    ) -> DecisionResult: ...
 
     @overload
     def score(
         self, transactions: Iterable[Item], *, reasons: Reasons = ..., deadline_ms: float | None = ...
-    ) -> list[Decision]: ...
+    ) -> list[DecisionResult]: ...
 
     def score(
         self, transactions: Item | Iterable[Item], *, reasons: Reasons = "alerts", deadline_ms: float | None = None
-    ) -> Decision | list[Decision]:
+    ) -> DecisionResult | list[DecisionResult]:
         """Decide one transaction, or several in the order of the list.
 
         An invalid transaction of a list gets its own `error`; a single invalid transaction raises a DataError. More than
@@ -121,7 +123,7 @@ class Client:
         source: str,
         reported_at: datetime | str | None = None,
         recorded_at: datetime | str | None = None,
-    ) -> Recorded:
+    ) -> LabelResult:
         """Record the label of a transaction from a source: a chargeback, an analyst's decision, a reversal.
 
         Parameters
@@ -133,11 +135,11 @@ class Client:
         """
         return self._run(self._calls.label(label_record(transaction_id, is_fraud, source, reported_at, recorded_at)))
 
-    def labels(self, records: Iterable[Item]) -> list[Recorded]:
+    def labels(self, records: Iterable[Item]) -> list[LabelResult]:
         """Record several labels, dicts of the parameters of `label`; an invalid one gets its own `error`."""
         return self._run(self._calls.labels(records))
 
-    def decision(self, decision_id: str) -> Record:
+    def decision(self, decision_id: str) -> DecisionRecord:
         """Read a decision with its inputs: transaction, features and labels."""
         return self._run(self._calls.decision(decision_id))
 
@@ -148,7 +150,7 @@ class Client:
         decision: Literal["review", "decline"] | None = None,
         least: float = 0.0,
         page: int = 100,
-    ) -> Iterator[Alert]:
+    ) -> Iterator[AlertItem]:
         """Iterate over alerts (decisions other than approve), largest expected loss first; pages are requested as needed.
 
         Parameters
@@ -248,16 +250,16 @@ class AsyncClient:
     @overload
     async def score(
         self, transactions: Item, *, reasons: Reasons = ..., deadline_ms: float | None = ...
-    ) -> Decision: ...
+    ) -> DecisionResult: ...
 
     @overload
     async def score(
         self, transactions: Iterable[Item], *, reasons: Reasons = ..., deadline_ms: float | None = ...
-    ) -> list[Decision]: ...
+    ) -> list[DecisionResult]: ...
 
     async def score(
         self, transactions: Item | Iterable[Item], *, reasons: Reasons = "alerts", deadline_ms: float | None = None
-    ) -> Decision | list[Decision]:
+    ) -> DecisionResult | list[DecisionResult]:
         """Decide one transaction, or several in the order of the list; see `Client.score`."""
         return await self._run(self._calls.score(transactions, reasons, deadline_ms))
 
@@ -269,17 +271,17 @@ class AsyncClient:
         source: str,
         reported_at: datetime | str | None = None,
         recorded_at: datetime | str | None = None,
-    ) -> Recorded:
+    ) -> LabelResult:
         """Record the label of a transaction."""
         return await self._run(
             self._calls.label(label_record(transaction_id, is_fraud, source, reported_at, recorded_at))
         )
 
-    async def labels(self, records: Iterable[Item]) -> list[Recorded]:
+    async def labels(self, records: Iterable[Item]) -> list[LabelResult]:
         """Record several labels."""
         return await self._run(self._calls.labels(records))
 
-    async def decision(self, decision_id: str) -> Record:
+    async def decision(self, decision_id: str) -> DecisionRecord:
         """Read a decision with its inputs: transaction, features and labels."""
         return await self._run(self._calls.decision(decision_id))
 
@@ -290,7 +292,7 @@ class AsyncClient:
         decision: Literal["review", "decline"] | None = None,
         least: float = 0.0,
         page: int = 100,
-    ) -> AsyncIterator[Alert]:
+    ) -> AsyncIterator[AlertItem]:
         """Iterate over alerts (decisions other than approve), largest expected loss first."""
         query: AlertQuery | None = AlertQuery(status, decision, least, page)
         while query is not None:

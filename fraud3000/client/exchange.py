@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from fraud3000.client import results
-from fraud3000.client.results import Fault
 from fraud3000.errors import DataError, FraudError, ParamsError, ScorerError, UnavailableError
+from fraud3000.wire import JSON, REQUEST_ID_HEADER, ErrorDetail
 
 RETRIED = frozenset({408, 429, 502, 503, 504})
 """Statuses that are retried: the service is overloaded, or a gateway does not reach it."""
@@ -49,8 +48,8 @@ class Call:
 
     @property
     def headers(self) -> dict[str, str]:
-        kind = {} if self.content is None else {"Content-Type": "application/json"}
-        return {"X-Request-ID": self.request_id, **kind}
+        kind = {} if self.content is None else {"Content-Type": JSON}
+        return {REQUEST_ID_HEADER: self.request_id, **kind}
 
     def __str__(self) -> str:
         return f"{self.method} {self.url}"
@@ -100,11 +99,11 @@ class Response:
             return None
 
     @property
-    def fault(self) -> Fault | None:
+    def fault(self) -> ErrorDetail | None:
         """Error that the service returned; None if the response is not from a fraud3000 service."""
         try:
-            return results.read(Fault, self.json["error"])
-        except (TypeError, KeyError):
+            return ErrorDetail.model_validate(self.json["error"], extra="ignore")
+        except (TypeError, KeyError, ValueError):
             return None
 
 
@@ -239,7 +238,11 @@ def error_from(call: Call, response: Response) -> FraudError:
     """
     fault, status = response.fault, f"{call}: {response.status}"
     if response.status >= 500:
-        fault = fault or Fault("internal", "the service failed", "Search the service's log for this request id.")
+        fault = fault or ErrorDetail(
+            code="internal",
+            message="the service failed",
+            hint="Search the service's log for this request id.",
+        )
         return UnavailableError(
             f"{status}, {fault.message} (request {call.request_id})", hint=fault.hint, code=fault.code
         )

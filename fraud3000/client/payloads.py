@@ -11,12 +11,10 @@ from decimal import Decimal
 from typing import Any
 
 from fraud3000.errors import DataError
+from fraud3000.wire import MAX_BODY_BYTES, MAX_ITEMS
 
-MOST_ROWS = 10_000
-"""Maximum number of transactions or label records in one request; the limit of the service."""
-
-MOST_BYTES = 15 * 1024 * 1024
-"""Maximum size of their JSON in one request, with room for the enclosing object."""
+MAX_JSON_BYTES = MAX_BODY_BYTES - 1024 * 1024
+"""Maximum size of the items in one request, with room for the enclosing object."""
 
 Item = Mapping[str, Any]
 """Transaction or label record: a mapping of its fields."""
@@ -61,7 +59,7 @@ def single(name: str, item: Item) -> Batch:
     return Batch([item], _encoded(name.removesuffix("s"), item))
 
 
-def batches(name: str, items: Iterable[Item], *, rows: int = MOST_ROWS, size: int = MOST_BYTES) -> list[Batch]:
+def batches(name: str, items: Iterable[Item], *, rows: int = MAX_ITEMS, size: int = MAX_JSON_BYTES) -> list[Batch]:
     """Encode items in as few requests as possible, in order.
 
     All items are encoded before any is sent, so that nothing is sent if one is invalid.

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,17 +19,15 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fraud3000.client import AsyncClient, Client, Decision, Reason, Recorded, payloads, results
-from fraud3000.client.calls import HEADER, VARIABLE
-from fraud3000.client.payloads import MOST_BYTES, MOST_ROWS
+from fraud3000.client import AsyncClient, Client, DecisionResult, ReasonText, payloads
 from fraud3000.errors import DataError, ParamsError, ScorerError, UnavailableError
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.service.engine.fallback import Fallback
 from fraud3000.service.entries import TransactionEntry
-from fraud3000.service.http import api_keys, parsing, schemas
 from fraud3000.service.http.api_keys import ApiKeys
 from fraud3000.stages.serve import Service
+from fraud3000.wire import API_KEY_VARIABLE, MAX_ITEMS
 from tests.service.conftest import Open
 from tests.service.world import items
 
@@ -153,7 +151,7 @@ def opened(reopen: Open, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(
         Scorer, "load", lambda folder, version=None: replace(load(folder, version=version), policy=policy)
     )
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
     with closing(reopen()) as service:
         yield service
 
@@ -220,9 +218,9 @@ def test_one_transaction(make: Make, url: str, sent: list[dict[str, Any]]) -> No
     [told] = raw["results"]
     with make(url) as client:
         decision = client.score(sent[0], reasons="all")
-    reasons = tuple(Reason(**reason) for reason in told["reasons"])
+    reasons = tuple(ReasonText(**reason) for reason in told["reasons"])
     assert reasons
-    assert decision == Decision(**{**told, "reasons": reasons, "model_version": raw["model_version"]})
+    assert decision == DecisionResult(**{**told, "reasons": reasons, "model_version": raw["model_version"]})
     assert not decision.unanswered
 
 
@@ -358,7 +356,7 @@ def test_the_fallback_decides_as_the_service_would(
         theirs = client.score(others, deadline_ms=0)
         assert not any(one.unanswered for one in theirs)
         assert [
-            replace(one, transaction_id=mine.transaction_id, decision_id=None, model_version=None)
+            one.model_copy(update={"transaction_id": mine.transaction_id, "decision_id": None, "model_version": None})
             for one, mine in zip(theirs, made, strict=True)
         ] == made
         later = client.score(rows)
@@ -389,12 +387,12 @@ def test_the_fallback_does_not_hide_what_is_wrong(
 def test_more_than_a_request_takes(make: Make, running: tuple[str, Spoiling], sent: list[dict[str, Any]]) -> None:
     url, spoiling = running
     last = sent[-1]
-    rows = [{**last, "transaction_id": f"M{number:05}"} for number in range(MOST_ROWS + 3)]
+    rows = [{**last, "transaction_id": f"M{number:05}"} for number in range(MAX_ITEMS + 3)]
     with make(url, timeout=300) as client:
         decisions = client.score(rows)
         assert [one.transaction_id for one in decisions] == [row["transaction_id"] for row in rows]
         assert all(one.error is None for one in decisions)
-        assert [len(json.loads(body)["transactions"]) for _, body in spoiling.seen] == [MOST_ROWS, 3]
+        assert [len(json.loads(body)["transactions"]) for _, body in spoiling.seen] == [MAX_ITEMS, 3]
         labelled = client.labels(
             {"transaction_id": row["transaction_id"], "is_fraud": False, "source": "analyst"} for row in rows[:3]
         )
@@ -463,7 +461,7 @@ def test_alerts_page_by_page(make: Make, running: tuple[str, Spoiling], sent: li
         )
         client.label(first.transaction_id, is_fraud=False, source="analyst")
         assert list(client.alerts()) == queue[1:]
-        assert list(client.alerts(status="closed")) == [replace(first, open=False)]
+        assert list(client.alerts(status="closed")) == [first.model_copy(update={"open": False})]
         with pytest.raises(DataError, match="422, limit"):
             list(client.alerts(page=501))
 
@@ -507,7 +505,7 @@ def test_keys(
     with make(url, "f3k_1_nobody", fallback=Fallback()) as client, pytest.raises(ParamsError) as raised:
         client.score(sent[0])
     assert "nobody" not in str(raised.value)
-    monkeypatch.setenv(VARIABLE, key)
+    monkeypatch.setenv(API_KEY_VARIABLE, key)
     with make(url) as client:
         assert client.score(sent[0]).decision_source == "model"
         with pytest.raises(ParamsError, match=r"403, .* has the scopes score; this request needs read") as raised:
@@ -535,7 +533,7 @@ def test_what_an_admin_asks_for(make: Make, running: tuple[str, Spoiling]) -> No
 
 
 def test_many_at_once(url: str, opened: Service, sent: list[dict[str, Any]]) -> None:
-    async def decided() -> list[Decision]:
+    async def decided() -> list[DecisionResult]:
         async with AsyncClient(url, timeout=60) as client:
             return await asyncio.gather(*(client.score(one) for one in sent[:150]))
 
@@ -544,7 +542,7 @@ def test_many_at_once(url: str, opened: Service, sent: list[dict[str, Any]]) -> 
     assert len({one.decision_id for one in decisions}) == 150
     assert sorted(kept(opened)) == sorted(one["transaction_id"] for one in sent[:150])
     with Client(url) as client:
-        assert client.score(sent[:150], reasons="none") == [replace(one, reasons=()) for one in decisions]
+        assert client.score(sent[:150], reasons="none") == [one.model_copy(update={"reasons": ()}) for one in decisions]
 
 
 def test_they_wait_side_by_side(running: tuple[str, Spoiling], sent: list[dict[str, Any]]) -> None:
@@ -556,7 +554,7 @@ def test_they_wait_side_by_side(running: tuple[str, Spoiling], sent: list[dict[s
         await together.wait()
         await app(scope, receive, send)
 
-    async def decided() -> list[Decision]:
+    async def decided() -> list[DecisionResult]:
         async with AsyncClient(url, timeout=60) as client:
             return await asyncio.gather(*(client.score(one) for one in sent[:10]))
 
@@ -565,17 +563,19 @@ def test_they_wait_side_by_side(running: tuple[str, Spoiling], sent: list[dict[s
 
 
 def test_inside_the_process_without_a_port(opened: Service, sent: list[dict[str, Any]]) -> None:
-    async def decided() -> Decision:
+    async def decided() -> DecisionResult:
         async with AsyncClient("http://service", transport=httpx2.ASGITransport(app=opened.app)) as client:
             return await client.score(sent[0])
 
     assert asyncio.run(decided()).decision_source == "model"
 
 
-def test_client_and_service_mean_the_same() -> None:
-    assert (MOST_ROWS, HEADER, VARIABLE) == (schemas.MAX_ROWS, api_keys.HEADER, api_keys.VARIABLE)
-    assert MOST_BYTES + 1024 < parsing.MAX_BYTES
-    assert set(schemas.DecisionResult.model_fields) == {one.name for one in fields(Decision)}
-    assert set(schemas.LabelResult.model_fields) == {one.name for one in fields(Recorded)}
-    assert set(schemas.ErrorDetail.model_fields) == {one.name for one in fields(results.Fault)}
-    assert set(schemas.ReasonText.model_fields) == {one.name for one in fields(Reason)}
+def test_fields_that_a_newer_service_adds_are_ignored(
+    make: Make, running: tuple[str, Spoiling], sent: list[dict[str, Any]]
+) -> None:
+    url, spoiling = running
+    result = {"transaction_id": "1", "decision": "review", "reasons": [{"code": "A", "text": "b", "new": 1}], "new": {}}
+    spoiling.faults = [answers(200, {"model_version": "9", "results": [result], "new": 1})]
+    with make(url) as client:
+        decision = client.score(sent[0])
+    assert (decision.decision, decision.reasons) == ("review", (ReasonText(code="A", text="b"),))

@@ -14,8 +14,9 @@ from schemathesis import Case, CheckContext, Response
 from schemathesis.engine import events, from_schema
 from schemathesis.specs.openapi import checks
 
-from fraud3000.service.http.api_keys import HEADER, SCOPES, ApiKeys
+from fraud3000.service.http.api_keys import SCOPES, ApiKeys
 from fraud3000.stages.serve import Service
+from fraud3000.wire import API_KEY_HEADER
 
 FEW, MANY = 5, 2_000
 
@@ -91,6 +92,8 @@ def test_responses_conform_to_the_description(opened: Service, examples: int) ->
 
 @pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_responses_with_a_key_conform_to_the_description(opened: Service, tmp_path: Path, examples: int) -> None:
-    asked, wrong = run(opened, {HEADER: ApiKeys(tmp_path / "service" / "keys.json").add("all", SCOPES)}, examples)
+    asked, wrong = run(
+        opened, {API_KEY_HEADER: ApiKeys(tmp_path / "service" / "keys.json").add("all", SCOPES)}, examples
+    )
     assert wrong == []
     assert min(asked[f"POST /{name}"] for name in ("score", "labels")) >= examples

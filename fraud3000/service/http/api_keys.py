@@ -20,11 +20,10 @@ from typing import Literal, get_args
 from fraud3000 import secrets
 from fraud3000.data.storage import atomic_write, file_lock
 from fraud3000.errors import DataError, ParamsError, UnavailableError
+from fraud3000.wire import API_KEY_VARIABLE
 
-VARIABLE = "FRAUD3000_API_KEY"
-HEADER = "X-API-Key"
 MIN_LENGTH = 16
-"""Characters of the secret in `VARIABLE`."""
+"""Characters of the secret in `API_KEY_VARIABLE`."""
 
 Scope = Literal["score", "label", "read", "admin"]
 """What a key permits: scoring; recording labels; reading decisions, alerts and the model; administration."""
@@ -76,7 +75,7 @@ class ApiKeys:
 
     def __init__(self, path: Path, master: str | None = None) -> None:
         self.path, self._name = path, os.fspath(path)
-        self._master = None if master is None else ApiKey("master", VARIABLE, SCOPES, _digest(master), "")
+        self._master = None if master is None else ApiKey("master", API_KEY_VARIABLE, SCOPES, _digest(master), "")
         self._version: tuple[int, int, int] | None = None  # of the file that was read last
         self._keys: dict[str, ApiKey] = {}
         self._required = False
@@ -220,10 +219,10 @@ def master_key(environ: Mapping[str, str]) -> str | None:
     >>> master_key({}) is None
     True
     """
-    key = secrets.read_secret(environ, VARIABLE) or ""
+    key = secrets.read_secret(environ, API_KEY_VARIABLE) or ""
     if key and len(key) < MIN_LENGTH:
         raise ParamsError(
-            f"{VARIABLE}: too short to be a secret ({len(key)} characters)",
+            f"{API_KEY_VARIABLE}: too short to be a secret ({len(key)} characters)",
             hint=f"Set it to a secret of at least {MIN_LENGTH} characters, or create keys with `fraud3000 keys add`.",
         )
     return key or None
@@ -247,7 +246,7 @@ def require(keys: ApiKeys, host: str) -> None:
     if not keys.required and not is_loopback(host):
         raise ParamsError(
             f"--host {host}: other machines could reach the service, but it has no API key",
-            hint=f"Create a key with `fraud3000 keys add`, set {VARIABLE}, or bind to 127.0.0.1.",
+            hint=f"Create a key with `fraud3000 keys add`, set {API_KEY_VARIABLE}, or bind to 127.0.0.1.",
         )
 
 

@@ -22,12 +22,9 @@ from fraud3000.service.http import api_keys, fast_route, parsing, responses
 from fraud3000.service.http.alert_query import AlertQuery, cursor
 from fraud3000.service.http.authentication import Authentication, Authenticator
 from fraud3000.service.http.metrics import Metrics, MetricsMiddleware
-from fraud3000.service.http.parsing import JSON, LINES
 from fraud3000.service.http.request_id import RequestIdMiddleware
 from fraud3000.service.http.schemas import (
-    MAX_ROWS,
     AlertsResponse,
-    DecisionRecord,
     ErrorResponse,
     LabelRecord,
     LabelsResponse,
@@ -42,6 +39,7 @@ from fraud3000.service.http.schemas import (
 from fraud3000.service.http.time_slices import Slices
 from fraud3000.service.http.validation import RequestValidator
 from fraud3000.service.maintenance.maintenance import Maintenance
+from fraud3000.wire import JSON, MAX_ITEMS, NDJSON, REQUEST_ID_HEADER, DecisionRecord
 
 Responses = dict[int | str, dict[str, Any]]
 """OpenAPI descriptions of responses, by status."""
@@ -86,7 +84,7 @@ def create_app(
         dependencies=[Depends(parsing.guard_query)],
         lifespan=lifespan,
         redirect_slashes=False,  # a redirect would use the client's Host header
-        responses={200: {"headers": _headers(parsing.REQUEST_ID)}, **_failures(500)},
+        responses={200: {"headers": _headers(REQUEST_ID_HEADER)}, **_failures(500)},
     )
     metrics = Metrics(engine)
     metrics.watch_maintenance(maintenance)
@@ -288,7 +286,7 @@ def _model_response(engine: DecisionEngine, validator: RequestValidator) -> Mode
 def _failures(*statuses: int) -> Responses:
     """Describe error responses."""
     more = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
-    headers = {status: _headers(parsing.REQUEST_ID, *more.get(status, [])) for status in statuses}
+    headers = {status: _headers(REQUEST_ID_HEADER, *more.get(status, [])) for status in statuses}
     return {status: {"model": ErrorResponse, "headers": headers[status]} for status in statuses}
 
 
@@ -304,15 +302,15 @@ def _item_responses(*statuses: int, failure: Any, line: str) -> Responses:
     line
         Name of the model of a line of NDJSON.
     """
-    lines = {LINES: {"schema": {"$ref": f"#/components/schemas/{line}"}}}
-    response: dict[str, Any] = {"headers": _headers(parsing.REQUEST_ID), "content": lines}
+    lines = {NDJSON: {"schema": {"$ref": f"#/components/schemas/{line}"}}}
+    response: dict[str, Any] = {"headers": _headers(REQUEST_ID_HEADER), "content": lines}
     return {200: response, **{status: {**response, "model": failure} for status in statuses}}
 
 
 def _text() -> Responses:
     return {
         200: {
-            "headers": _headers(parsing.REQUEST_ID),
+            "headers": _headers(REQUEST_ID_HEADER),
             "content": {CONTENT_TYPE_LATEST.partition(";")[0]: {"schema": {"type": "string"}}},
         }
     }
@@ -339,11 +337,11 @@ def _request_body(name: str, item: dict[str, Any]) -> dict[str, Any]:
         "title": name.capitalize(),
         "required": [name],
         "additionalProperties": False,
-        "properties": {name: {"type": "array", "items": item, "minItems": 1, "maxItems": MAX_ROWS}},
+        "properties": {name: {"type": "array", "items": item, "minItems": 1, "maxItems": MAX_ITEMS}},
     }
     examples = {
         "one": {"summary": "One", "value": example},
         "several": {"summary": "Several", "value": {name: [example]}},
     }
-    content = {JSON: {"schema": {"oneOf": [items, item]}, "examples": examples}, LINES: {"schema": item}}
+    content = {JSON: {"schema": {"oneOf": [items, item]}, "examples": examples}, NDJSON: {"schema": item}}
     return {"required": True, "content": content}

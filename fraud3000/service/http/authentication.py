@@ -11,9 +11,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as RequestScope
 
-from fraud3000.service.http.api_keys import HEADER, ApiKey, ApiKeys, RateLimiter, Scope
+from fraud3000.service.http.api_keys import ApiKey, ApiKeys, RateLimiter, Scope
 from fraud3000.service.http.parsing import RejectedRequest, error_response, handle_error
-from fraud3000.service.http.schemas import ErrorDetail
+from fraud3000.wire import API_KEY_HEADER, ErrorDetail
 
 OPEN = frozenset({"/health", "/ready"})
 """Paths that need no key."""
@@ -21,7 +21,7 @@ OPEN = frozenset({"/health", "/ready"})
 UNAUTHENTICATED = 20
 """Requests a second without a valid key that an address may make; further ones are answered 429."""
 
-_KEY = APIKeyHeader(name=HEADER, scheme_name="key", auto_error=False)
+_KEY = APIKeyHeader(name=API_KEY_HEADER, scheme_name="key", auto_error=False)
 _HINT = "Ask the operator of the service for a key."
 _KEY_IN_SCOPE = "fraud3000.key"
 
@@ -87,8 +87,8 @@ class Authentication:
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app, self._authenticator = app, authenticator
         self._rate_limiter = RateLimiter(UNAUTHENTICATED)
-        self._missing = error_response(401, _no_key(f"the header {HEADER} is missing"))
-        self._unknown = error_response(401, _no_key(f"the key in {HEADER} is unknown or revoked"))
+        self._missing = error_response(401, _no_key(f"the header {API_KEY_HEADER} is missing"))
+        self._unknown = error_response(401, _no_key(f"the key in {API_KEY_HEADER} is unknown or revoked"))
 
     async def __call__(self, scope: RequestScope, receive: Receive, send: Send) -> None:
         """Pass an authenticated request on, or reject it."""
@@ -128,7 +128,7 @@ def network_of(address: str) -> str:
 
 
 def _key_text(request_scope: RequestScope) -> str | None:
-    header = HEADER.lower().encode()
+    header = API_KEY_HEADER.lower().encode()
     value = next((value for name, value in request_scope["headers"] if name == header), None)
     return None if value is None else value.decode("latin-1")
 

@@ -15,7 +15,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fraud3000.service.http import parsing
-from fraud3000.service.http.schemas import ErrorDetail
+from fraud3000.wire import MAX_BODY_BYTES, ErrorDetail
 
 MAX_HEAD_BYTES = 64 * 1024
 """Bytes of a request before its body."""
@@ -98,7 +98,7 @@ class Connection(HttpToolsProtocol):
         self._received += len(data)
         self._sent += len(data)
         super().data_received(data)
-        limit = MAX_HEAD_BYTES if self._in_head else MAX_HEAD_BYTES + 2 * parsing.MAX_BYTES
+        limit = MAX_HEAD_BYTES if self._in_head else MAX_HEAD_BYTES + 2 * MAX_BODY_BYTES
         if self._received > limit and not self.transport.is_closing():
             message = f"the head of the request has more than {MAX_HEAD_BYTES:,} bytes"
             self._reject(

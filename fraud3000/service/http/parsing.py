@@ -20,20 +20,19 @@ from fraud3000.errors import CheckFailed, DataError, FraudError, ScorerError, Un
 from fraud3000.redact import excerpt, find_in_id, mask
 from fraud3000.service.http import json_pieces
 from fraud3000.service.http.alert_query import AlertQuery
-from fraud3000.service.http.schemas import MAX_ID_LENGTH, MAX_ROWS, ErrorDetail, ErrorResponse, ScoreQuery
+from fraud3000.service.http.schemas import MAX_ID_LENGTH, ErrorResponse, ScoreQuery
 from fraud3000.service.http.time_slices import Slices
+from fraud3000.wire import JSON, MAX_BODY_BYTES, MAX_ITEMS, NDJSON, ErrorDetail
 
-JSON, LINES = "application/json", "application/x-ndjson"
-MAX_BYTES = 16 * 1024 * 1024
 READ_TIMEOUT = 20.0
 """Seconds within which a request must arrive completely."""
 
-REQUEST_ID = "X-Request-ID"
-
-_CONTENT_TYPE = re.compile(rf'({re.escape(JSON)}|{re.escape(LINES)})(?:[ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
+_CONTENT_TYPE = re.compile(
+    rf'({re.escape(JSON)}|{re.escape(NDJSON)})(?:[ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE
+)
 _KEY = re.compile(rb'"[ \t\r\n]*:')
 _KIB = json_pieces.MAX_BYTES // 1024
-_MAX_OBJECTS = 2 * MAX_ROWS
+_MAX_OBJECTS = 2 * MAX_ITEMS
 _NOT_JSON = "Send one JSON document, or one JSON object per line."
 _MAX_QUOTED = 200  # characters of a request that an error message quotes
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
@@ -72,7 +71,7 @@ async def read_body(request: Request, name: str, slices: Slices) -> Body:
     """
     content_type = _content_type(request.headers)
     content = await _bytes(request, content_type, slices)
-    if content_type == LINES:
+    if content_type == NDJSON:
         lines = [line for line in content.split(b"\n") if line.strip()]
         _require_rows(len(lines), name)
         return _body(await slices.collect(_line(line, name) for line in lines), "lines", name)
@@ -149,7 +148,7 @@ def _content_type(headers: Mapping[str, str]) -> str:
             if value
             else "the header Content-Type is missing"
         )
-        raise RejectedRequest(415, "media_type", message, f"Send {JSON} or {LINES}, in UTF-8.")
+        raise RejectedRequest(415, "media_type", message, f"Send {JSON} or {NDJSON}, in UTF-8.")
     encoding = headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         message = f"Content-Encoding '{excerpt(encoding, _MAX_QUOTED)}' is not supported"
@@ -169,8 +168,8 @@ def _body(items: list[Any], form: Literal["one", "list", "lines"], name: str) ->
 
 def _require_rows(rows: int, name: str) -> None:
     """Reject a body with more items than a request may have."""
-    if rows > MAX_ROWS:
-        message = f"more than {MAX_ROWS:,} {name} in a request"
+    if rows > MAX_ITEMS:
+        message = f"more than {MAX_ITEMS:,} {name} in a request"
         hint = "Send them in several requests, or score a file with `fraud3000 score-file`."
         raise RejectedRequest(413, "too_large", message, hint)
 
@@ -181,8 +180,8 @@ async def _bytes(request: Request, content_type: str, slices: Slices) -> bytes:
         async with asyncio.timeout(READ_TIMEOUT):
             async for part in request.stream():
                 size += len(part)
-                if size > MAX_BYTES:
-                    message = f"the body has more than {MAX_BYTES // 1024**2} MiB"
+                if size > MAX_BODY_BYTES:
+                    message = f"the body has more than {MAX_BODY_BYTES // 1024**2} MiB"
                     raise RejectedRequest(413, "too_large", message, "Send fewer items in a request.")
                 parts.append(part)
     except TimeoutError:
@@ -199,7 +198,7 @@ async def _require_few_objects(parts: Sequence[bytes], content_type: str, slices
     All opening brackets count, including those inside strings, because telling them apart would need parsing.
     """
     objects = sum(await slices.collect(part.count(b"{") + part.count(b"[") for part in parts))
-    lines = sum(part.count(b"\n") for part in parts) if content_type == LINES else 0
+    lines = sum(part.count(b"\n") for part in parts) if content_type == NDJSON else 0
     for count, what in ((objects, "objects and lists"), (lines, "lines")):
         if count > _MAX_OBJECTS:
             message = f"the body has {count:,} {what}; a request may have {_MAX_OBJECTS:,}"

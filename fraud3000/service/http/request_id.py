@@ -11,12 +11,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fraud3000.redact import mask
-from fraud3000.service.http.parsing import HEADERS, REQUEST_ID, handle_internal_error
+from fraud3000.service.http.parsing import HEADERS, handle_internal_error
+from fraud3000.wire import REQUEST_ID_HEADER
 
 LEFT = 499
 """Status in log and metrics, never sent, of a request whose client disconnected before a response; as in nginx."""
 
-_ID_HEADER = REQUEST_ID.lower().encode()
+_ID_HEADER = REQUEST_ID_HEADER.lower().encode()
 
 
 class RequestIdMiddleware:

@@ -14,9 +14,9 @@ from fraud3000.service.alerts import Alert
 from fraud3000.service.engine.decider import Reasons
 from fraud3000.service.engine.decision_engine import DecisionEngine, Refusal
 from fraud3000.service.entries import LabelEntry, TransactionEntry
-from fraud3000.service.http.parsing import JSON, LINES, id_of
-from fraud3000.service.http.schemas import ErrorDetail
+from fraud3000.service.http.parsing import id_of
 from fraud3000.service.http.time_slices import Slices
+from fraud3000.wire import JSON, NDJSON, ErrorDetail
 
 Result = dict[str, Any]
 """The result for one item; an invalid item has an `error`."""
@@ -153,7 +153,7 @@ async def results_response(results: Sequence[Result], form: str, head: Mapping[s
     status = _STATUS.get(errors[0]["code"], 422) if failed else 200
     if form == "lines":
         lines = await slices.collect((to_json({**head, **result}) + b"\n" for result in results), steps=len(results))
-        return Response(b"".join(lines), status_code=status, media_type=LINES)
+        return Response(b"".join(lines), status_code=status, media_type=NDJSON)
     if failed and form == "one":
         return Response(to_json({"error": errors[0]}), status_code=status, media_type=JSON)
     envelope = to_json({**({"error": errors[0]} if failed else {}), **head, "results": []})

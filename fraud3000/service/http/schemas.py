@@ -27,9 +27,7 @@ from fraud3000.data.cleaning.category_text import canonical
 from fraud3000.data.reading.columns import snake_case
 from fraud3000.params import ColumnMapping
 from fraud3000.schema import APPROVED, DECLINED, REFUND
-
-MAX_ROWS = 10_000
-"""Transactions or label records in one request."""
+from fraud3000.wire import AlertItem, DecisionResult, ErrorDetail, LabelResult, WireMessage
 
 MAX_ID_LENGTH = 200
 MAX_TEXT_LENGTH = 1_000
@@ -101,12 +99,6 @@ _EXAMPLE = {
 }
 
 
-class StrictModel(BaseModel):
-    """Base of request and response bodies; rejects unknown fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class ScoreQuery(BaseModel):
     """Query parameters of POST /score."""
 
@@ -123,56 +115,13 @@ class ScoreQuery(BaseModel):
     )
 
 
-class ReasonText(StrictModel):
-    """A reason for a score, with the feature group as code."""
-
-    code: str = Field(examples=["CARD_AMOUNTS"])
-    text: str = Field(examples=["amount as a multiple of the mean of this card in 7d: 8.1 times (typically 1.0 times)"])
-
-
-class ErrorDetail(StrictModel):
-    """An error in a request or in one of its items."""
-
-    code: str = Field(examples=["invalid_transaction"])
-    message: str = Field(examples=["amount: Input should be a valid integer, found 'abc'"])
-    hint: str = Field(examples=["Send the amount as an integer in minor units: 57.16 is 5716."])
-
-
-class ErrorResponse(StrictModel):
+class ErrorResponse(WireMessage):
     """Response to a request that failed."""
 
     error: ErrorDetail
 
 
-class DecisionFields(StrictModel):
-    """Decision about one transaction."""
-
-    transaction_id: str | None
-    decision_id: str | None = Field(
-        None, description="Id of this decision; a replay of the transaction with the same model has the same id."
-    )
-    score: float | None = Field(None, description="Calibrated probability of fraud; null if the fallback decided.")
-    threshold: float | None = Field(None, description="Lowest score of an alert; null if the fallback decided.")
-    alert: bool | None = Field(None, description="True if the transaction is not approved.")
-    decision: Literal["approve", "review", "decline"] | None = Field(
-        None, description="What the decision policy does with the transaction."
-    )
-    decision_source: Literal["model", "fallback"] | None = Field(
-        None, description="The fallback decides by the amount alone if the deadline has passed."
-    )
-    reasons: list[ReasonText] = []
-    model_version: str | None = Field(
-        None, description="Version of the model that decided, if it is not the present one."
-    )
-
-
-class DecisionResult(DecisionFields):
-    """Decision about one transaction, or the error in it."""
-
-    error: ErrorDetail | None = None
-
-
-class ScoreResponse(StrictModel):
+class ScoreResponse(WireMessage):
     """Response with one result for each transaction, in the order of the request."""
 
     model_version: str = Field(examples=["3"])
@@ -183,46 +132,14 @@ class NoDecisionsResponse(ErrorResponse, ScoreResponse):
     """Response if no transaction of a list was decided: the first error, and one result with its own error for each."""
 
 
-class StoredLabel(StrictModel):
-    """A label record in the journal."""
-
-    is_fraud: bool
-    source: str
-    reported_at: datetime | None
-    recorded_at: datetime
-
-
-class DecisionRecord(DecisionFields):
-    """A decision with its transaction, features and label records."""
-
-    bundle_sha256: str | None = Field(description="SHA-256 of the bundle of the model that decided.")
-    received_at: datetime
-    transaction: dict[str, Any]
-    features: dict[str, Any] | list[Any] = Field(
-        description="Feature values at the time of the decision; a list in the order of the catalogue of that time if the present model has another one."
-    )
-    labels: list[StoredLabel]
-
-
-class AlertItem(DecisionFields):
-    """An alert with the transaction's main fields, for an analyst's queue."""
-
-    ts: datetime | None = None
-    card_id: str | None = None
-    terminal_id: str | None = None
-    amount: int
-    expected_loss: float = Field(description="Expected loss if the transaction is approved, in minor units.")
-    open: bool = Field(description="True while the transaction has no label record.")
-
-
-class AlertsResponse(StrictModel):
+class AlertsResponse(WireMessage):
     """A page of alerts, in descending order of expected loss."""
 
     alerts: list[AlertItem]
     next: str | None = Field(description="Cursor for `after` of the next page; null on the last page.")
 
 
-class LabelRecord(StrictModel):
+class LabelRecord(WireMessage):
     """A label of a transaction from one source, and since when it is known."""
 
     model_config = ConfigDict(
@@ -249,16 +166,7 @@ class LabelRecord(StrictModel):
     )
 
 
-class LabelResult(StrictModel):
-    """A stored label record, or the error in it."""
-
-    transaction_id: str | None
-    number: int | None = Field(None, description="Number of its journal entry.")
-    recorded_at: datetime | None = Field(None, description="Features of later transactions use the label.")
-    error: ErrorDetail | None = None
-
-
-class LabelsResponse(StrictModel):
+class LabelsResponse(WireMessage):
     """Response with one result for each label record, in the order of the request."""
 
     results: list[LabelResult]
@@ -268,7 +176,7 @@ class NoLabelsResponse(ErrorResponse, LabelsResponse):
     """Response if no label record of a list was stored: the first error, and one result with its own error for each."""
 
 
-class ModelResponse(StrictModel):
+class ModelResponse(WireMessage):
     """The deciding model: version, training, features, policy and history."""
 
     model_version: str
@@ -284,14 +192,14 @@ class ModelResponse(StrictModel):
     history: dict[str, Any]
 
 
-class ReloadResponse(StrictModel):
+class ReloadResponse(WireMessage):
     """Result of a model reload."""
 
     result: Literal["swapped", "same"]
     model_version: str
 
 
-class SnapshotResponse(StrictModel):
+class SnapshotResponse(WireMessage):
     """The snapshot that was written."""
 
     entry: int = Field(description="Number of the last journal entry in the snapshot.")

@@ -20,8 +20,9 @@ from fraud3000.redact import excerpt, find_in_id, is_card_number, mask
 from fraud3000.schema import APPROVED, REFUND
 from fraud3000.service.engine.label_input import LabelInput
 from fraud3000.service.entries import Row
-from fraud3000.service.http.schemas import ErrorDetail, LabelRecord, transaction_model
+from fraud3000.service.http.schemas import LabelRecord, transaction_model
 from fraud3000.service.http.time_slices import Slices
+from fraud3000.wire import ErrorDetail
 
 AHEAD = timedelta(minutes=5)
 """How far a time may be after its arrival, since clocks differ."""
