@@ -19,6 +19,7 @@ import pytest
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, Window
 from tests.between import Between
+from tests.build_once import build_once
 
 Console = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -83,11 +84,12 @@ def small_featured() -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def _migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import mlflow
+    def build(folder: Path) -> None:
+        import mlflow
 
-    place = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(tracking_uri=f"sqlite:///{place}").search_registered_models()
-    return place
+        mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}").search_registered_models()
+
+    return build_once(tmp_path_factory, "store", build) / "mlflow.db"
 
 
 @pytest.fixture
@@ -108,16 +110,17 @@ def trained(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     from fraud3000.stages.simulate import simulate
     from fraud3000.stages.train import train
 
-    place = tmp_path_factory.mktemp("trained")
-    shutil.copy(_migrated_store, place / "mlflow.db")
-    (place / "params.yaml").write_text(SMALL_WORLD, encoding="utf-8")
-    with contextlib.chdir(place):
-        params = params_files.load()
-        simulate(params, None)
-        prepare(params)
-        featurize(params)
-        train(params)
-    return place
+    def build(folder: Path) -> None:
+        shutil.copy(_migrated_store, folder / "mlflow.db")
+        (folder / "params.yaml").write_text(SMALL_WORLD, encoding="utf-8")
+        with contextlib.chdir(folder):
+            params = params_files.load()
+            simulate(params, None)
+            prepare(params)
+            featurize(params)
+            train(params)
+
+    return build_once(tmp_path_factory, "trained", build)
 
 
 SMALL_WORLD = """

@@ -341,7 +341,7 @@ CASES = [
     Case("all labels missing", labels(pl.lit("")), ("training", "no row has a known label"), 3, (("train",),)),
     Case("one class only", labels(pl.lit("0")), ("training", "known labels are legitimate"), 3, (("train",),)),
     Case("bundle corrupt", bundle(flip_a_byte), ("models/1", "not what the manifest says"), 5, MODEL_USERS, trained=True),
-    Case("bundle of an unknown contract", bundle(unknown_contract), ("models/1", "version 999"), 5, MODEL_USERS, trained=True, slow=True),
+    Case("bundle of an unknown contract", bundle(unknown_contract), ("models/1", "contract version 999"), 5, MODEL_USERS, trained=True, slow=True),
     Case("bundle with a pickle", bundle(add_a_pickle), ("models/1", "'model.pkl' is a pickle"), 5, MODEL_USERS, trained=True),
     Case("unknown version", lambda _: None, ("77",), 5, ((*SCORE[:-2], "77", "--cold-start"),), trained=True),
     Case("history too short", lambda _: None, ("history", "--cold-start"), 3, (SCORE[:-1],), trained=True),
@@ -371,7 +371,7 @@ CASES = [
     Case("served to others without a key", lambda _: None, ("0.0.0.0", "FRAUD3000_API_KEY"), 4, ((*SERVE, "--host", "0.0.0.0"),), trained=True),
     Case("registry locked", lock_the_registry, ("registry", "locked"), 7, (("promote",), ("evaluate",)), trained=True),
     Case("registry no database", write("mlflow.db", "no database" * 99), ("registry", "not a database"), 7, (("promote",),), trained=True, slow=True),
-    Case("two promotions at once", lock_the_models, ("data/models", "under way"), 7, (("promote",),), trained=True, slow=True),
+    Case("two promotions at once", lock_the_models, ("data/models", "another promotion is running"), 7, (("promote",),), trained=True, slow=True),
     Case("disk full", lambda _: None, (FULL,), 7, (("simulate",), ("prepare",)), file_size=10_000),
     Case(
         "disk full after training",

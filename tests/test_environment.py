@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from fraud3000 import secrets
+from fraud3000 import secrets, wire
 from fraud3000.client.calls import auth_headers
 from fraud3000.data.cleaning import cards
 from fraud3000.errors import ParamsError
 from fraud3000.service.http import api_keys
 from fraud3000.service.journal import hash_chain
 
-NAMES = (cards.VARIABLE, api_keys.VARIABLE, hash_chain.VARIABLE)
+NAMES = (cards.VARIABLE, wire.API_KEY_VARIABLE, hash_chain.VARIABLE)
 
 
 @pytest.mark.parametrize("name", NAMES)

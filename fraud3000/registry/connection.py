@@ -8,11 +8,13 @@ import importlib.util
 import logging
 import os
 import re
+import socket
 import sqlite3
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fraud3000.errors import ScorerError, UnavailableError
 from fraud3000.params import RegistryParams
@@ -29,6 +31,7 @@ _SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _SECONDS_TO_WAIT = 5.0
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def is_server() -> bool:
@@ -120,8 +123,9 @@ def _default_store() -> bool:
 
 
 def _probe(uri: str, *, write: bool) -> None:
-    """Detect a locked or unreadable SQLite file at once, which MLflow would retry for minutes."""
+    """Detect a database that is locked, unreadable or not reachable, which MLflow would retry for minutes."""
     if not uri.startswith("sqlite:///"):
+        _probe_server(uri)
         return
     path = Path(uri.removeprefix("sqlite:///"))
     if not write and not path.exists():
@@ -130,6 +134,18 @@ def _probe(uri: str, *, write: bool) -> None:
         with contextlib.closing(sqlite3.connect(path, timeout=_SECONDS_TO_WAIT)) as connection:
             connection.execute("BEGIN IMMEDIATE" if write else "SELECT count(*) FROM sqlite_master")
     except sqlite3.Error as error:
+        raise _unreachable(str(error)) from error
+
+
+def _probe_server(uri: str) -> None:
+    """Connect once to the host of a database; MLflow itself bounds its attempts to reach an HTTP server."""
+    url = urlsplit(uri)
+    port = _DATABASE_PORTS.get(url.scheme.partition("+")[0])
+    if port is None or url.hostname is None:
+        return
+    try:
+        socket.create_connection((url.hostname, url.port or port), timeout=_SECONDS_TO_WAIT).close()
+    except (OSError, ValueError) as error:
         raise _unreachable(str(error)) from error
 
 

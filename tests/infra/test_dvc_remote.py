@@ -35,6 +35,7 @@ def committed(place: Path, message: str, environ: dict[str, str]) -> None:
 
 def make(target: str, place: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = ["make", "--old-file", "environment", f"RUN={BIN}", "UV=true", target]
+    environ = {name: value for name, value in environ.items() if name not in {"MAKEFLAGS", "MAKEOVERRIDES", "ARGS"}}
     return subprocess.run(command, cwd=place, env=environ, capture_output=True, text=True, timeout=300, check=False)
 
 

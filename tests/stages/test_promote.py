@@ -30,6 +30,7 @@ from fraud3000.stages.shared import model_pointer
 from fraud3000.stages.shared.promotion_checks import PromotionResult, run_checks
 from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
+from tests.build_once import build_once
 
 START, DAYS, ROWS = datetime(2024, 1, 1, tzinfo=UTC), 60, 6_000
 DELAY = timedelta(days=2)
@@ -85,20 +86,22 @@ def params(**sections: Any) -> p.Params:
 @pytest.fixture(scope="module")
 def trained_four(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A world with four versions: a stump, a forest, one that ranks nothing, and a forest that was not evaluated."""
-    place = tmp_path_factory.mktemp("four")
-    shutil.copy(_migrated_store, place / "mlflow.db")
-    workspace = Workspace(place / "data")
-    workspace.transactions.parent.mkdir(parents=True)
-    rows = transactions()
-    rows.write_parquet(workspace.transactions)
-    visibility.ledger_from_rows(rows, DELAY).write_parquet(workspace.labels)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        featurize(params())
-        assert [made(params(), **model) for model in (STUMP, FOREST, BLIND)] == [A_STUMP, A_FOREST, A_BLIND_ONE]
-        train(params())
-    return place
+
+    def build(folder: Path) -> None:
+        shutil.copy(_migrated_store, folder / "mlflow.db")
+        workspace = Workspace(folder / "data")
+        workspace.transactions.parent.mkdir(parents=True)
+        rows = transactions()
+        rows.write_parquet(workspace.transactions)
+        visibility.ledger_from_rows(rows, DELAY).write_parquet(workspace.labels)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            featurize(params())
+            assert [made(params(), **model) for model in (STUMP, FOREST, BLIND)] == [A_STUMP, A_FOREST, A_BLIND_ONE]
+            train(params())
+
+    return build_once(tmp_path_factory, "four", build)
 
 
 @pytest.fixture
