@@ -25,6 +25,7 @@ from fraud3000.errors import DataError, ParamsError
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.catalogue import metrics_of
+from fraud3000.metrics.evaluation import MetricValue
 from fraud3000.metrics.report import metric_values
 from fraud3000.models.inference.calibrate import Platt
 from fraud3000.models.inference.model import Model
@@ -181,7 +182,7 @@ def recipe(params: TrainModelParams, catalogue_hash: str) -> dict[str, Any]:
 
 def measure_fold(
     scored: pl.DataFrame, policy: PolicyParams, evaluate: EvaluateModelParams, *, decided: bool
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, MetricValue]:
     """Compute the metrics of one fold.
 
     Parameters
@@ -191,10 +192,6 @@ def measure_fold(
     decided
         Whether the fold has calibration and a threshold; if not, metrics of alerts and of calibration are
         left out.
-
-    Returns
-    -------
-    By metric ``{"value"}``, for card precisions also ``ceiling``, or ``{"value": None, "reason"}``.
     """
     entries = metric_values(scored, policy=policy, evaluate=evaluate)
     names = [metric.name for metric in metrics_of(evaluate) if decided or not (metric.alerts or metric.calibration)]
@@ -207,7 +204,7 @@ def summarize_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, A
     Parameters
     ----------
     folds
-        Each with ``fold``, ``seed`` and ``metrics`` as returned by `measure_fold`.
+        Each with ``fold``, ``seed`` and ``metrics``: those of `measure_fold`, as in metrics.json.
 
     Returns
     -------

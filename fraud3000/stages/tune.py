@@ -141,12 +141,12 @@ def _objectives(recipe: TrainModelParams, rows: list[FoldRows], params: Params) 
             )
         scored = score_test(fold_rows.test, fitted)
         entry = rolling_backtest.measure_fold(scored, params.policy, params.evaluate, decided=decided)[objective]
-        if entry["value"] is None:
+        if entry.value is None:
             raise EmptyDataError(
-                f"fold {fold_rows.fold.name}: {entry['reason']}, so {objective} cannot be computed",
+                f"fold {fold_rows.fold.name}: {entry.reason}, so {objective} cannot be computed",
                 hint="Set another tune.first, longer tests in backtest.test, or fewer tune.folds.",
             )
-        yield float(entry["value"])
+        yield entry.value
 
 
 def _identity(params: Params, data: BacktestData, folds: tuple[Fold, ...]) -> str:

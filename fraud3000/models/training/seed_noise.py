@@ -129,4 +129,5 @@ def _measure_model(
     metrics = metric_values(
         scored.with_columns(alert=pl.Series(alert)), policy=policy, evaluate=EvaluateModelParams(top_k=())
     )
-    return {name: np.nan if metrics[name]["value"] is None else float(metrics[name]["value"]) for name in MEASURES}
+    values = {name: metrics[name].value for name in MEASURES}
+    return {name: np.nan if value is None else value for name, value in values.items()}

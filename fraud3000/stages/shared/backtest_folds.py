@@ -196,7 +196,7 @@ class SeedRun:
             "rows": measured.height,
             "frauds": int(measured["is_fraud"].sum()),
             "compromised_rows": int((~scored["evaluated"]).sum()),
-            "metrics": metrics,
+            "metrics": {name: metric.to_dict() for name, metric in metrics.items()},
         }
         written = scored.select("transaction_id", fold=pl.lit(fold.name), score="score")
         return FoldResult(fold, self._seed, written, facts, seconds)

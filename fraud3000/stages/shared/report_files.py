@@ -13,6 +13,7 @@ import polars as pl
 from fraud3000.errors import DataError
 from fraud3000.features.spec.kinds import Column
 from fraud3000.labels.splits import Boundaries
+from fraud3000.metrics.evaluation import Evaluation
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.training.importance import permutation_importance
 from fraud3000.models.training.training_rows import LATER, select_rows
@@ -64,7 +65,7 @@ def collect_evidence(
     scorer: Scorer,
     rows: EvaluationRows,
     scored: pl.DataFrame,
-    metrics: Mapping[str, Any],
+    evaluation: Evaluation,
 ) -> Evidence:
     """Collect the data of the report; measures the importance of features."""
     counted = rows.counted
@@ -72,13 +73,14 @@ def collect_evidence(
     features = scorer.catalogue.features
     categorical = [f.column for f in features if isinstance(f, Column) and f.categorical]
     return Evidence(
-        metrics=metrics,
+        evaluation=evaluation,
         scored=scored.with_columns(rows.test[name] for name in categorical if name in rows.test.columns),
         importance=permutation_importance(
             scorer.model, rows.test.filter(counted), labels, score, seed=params.evaluate.seed
         ),
         scorer=scorer,
-        params=params,
+        evaluate=params.evaluate,
+        source_name=params.prepare.source,
         boundaries=rows.boundaries,
         split_rows=_counts(workspace.features, "split", made_by="featurize"),
         refused=_counts(workspace.quarantine, "reason", made_by="prepare"),
