@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,8 @@ from fraud3000.models.training.cross_fit import CrossFitResult
 from fraud3000.models.training.training_rows import TrainingRows, require_both_classes
 from fraud3000.params import BacktestParams, EvaluateModelParams, PolicyParams, Span, TrainModelParams
 from fraud3000.schema import APPROVE
+from fraud3000.utc import as_utc, midnight_after
 
-_DAY = timedelta(days=1)
 _UNCALIBRATED = Platt(1.0, 0.0)
 """Identity calibration, which keeps distinct log-odds distinct however large they are."""
 
@@ -103,12 +103,13 @@ def plan_folds(params: BacktestParams, test: Span, begin: datetime, label_delay:
 
     Examples
     --------
+    >>> from datetime import UTC
     >>> day = lambda d: datetime(2024, 1, d, tzinfo=UTC)
     >>> folds = plan_folds(BacktestParams(step="7d"), (day(15), day(30)), day(1), timedelta(days=7))
     >>> [(fold.name, f"{fold.train[0]:%m-%d}", f"{fold.train[1]:%m-%d}") for fold in folds]
     [('2024-01-15', '01-01', '01-08'), ('2024-01-22', '01-01', '01-15')]
     """
-    first = _utc(params.first) if params.first else _next_midnight(test[0])
+    first = as_utc(params.first) if params.first else midnight_after(test[0])
     fitting = (test[1] - first - params.test) // params.step + 1
     folds = params.folds or max(1, fitting)
     return tuple(_plan_fold(params, first + number * params.step, begin, label_delay) for number in range(folds))
@@ -251,13 +252,3 @@ def _means(entries: Iterable[Mapping[str, Any]], by: str) -> list[float]:
 
 def _sample_deviation(means: list[float]) -> float | None:
     return float(np.std(means, ddof=1)) if len(means) > 1 else None
-
-
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
-def _next_midnight(at: datetime) -> datetime:
-    """Return the first midnight at or after a time."""
-    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight if midnight == at else midnight + _DAY

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fraud3000 import durations
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.params import Span, SplitParams
 from fraud3000.schema import SPLITS
+from fraud3000.utc import as_utc
 
 PARTS = ("train", "valid", "test")
 
@@ -107,20 +109,10 @@ def assign(
         A span contains no transactions.
     """
     rows = transactions.lazy()
-    timed = "ts" in rows.collect_schema()
+    require_columns(rows.collect_schema(), params)
     if params.by == "random":
-        if timed:
-            raise ParamsError(
-                "featurize.split.by: 'random' is only for data without time, but these transactions have times",
-                hint="Set it to time or dates: with a random split a model learns from later transactions.",
-            )
         drawn = _random(rows, params)
         return Split(Boundaries(), dict(zip(PARTS, np.bincount(drawn).tolist(), strict=True)), drawn)
-    if not timed:
-        raise ParamsError(
-            f"featurize.split.by: '{params.by}' needs times, but the transactions have none",
-            hint="Set featurize.split.by to random.",
-        )
     gap = label_delay if params.gap is None else params.gap
     bounds = _by_dates(params, gap) if params.by == "dates" else _by_fractions(rows, params, gap, burn_in)
     as_of = min(max(bounds["train"][1], bounds["valid"][1]) + label_delay, bounds["test"][0])
@@ -135,6 +127,27 @@ def assign(
                 hint="Choose other dates or fractions under featurize.split.",
             )
     return Split(boundaries, _in_order(counts), None)
+
+
+def require_columns(columns: Collection[str], params: SplitParams) -> None:
+    """Refuse a split that is impossible for data with these columns.
+
+    Raises
+    ------
+    ParamsError
+        A split by time of data without time, or a random split of data with time.
+    """
+    timed = "ts" in columns
+    if timed and params.by == "random":
+        raise ParamsError(
+            "featurize.split.by: 'random' is only for data without time, but these transactions have times",
+            hint="Set it to time or dates: with a random split a model learns from later transactions.",
+        )
+    if not timed and params.by != "random":
+        raise ParamsError(
+            f"featurize.split.by: '{params.by}' needs times, but the transactions have none",
+            hint="Set featurize.split.by to random.",
+        )
 
 
 def final_boundaries(split: Boundaries, at: datetime, label_delay: timedelta) -> Boundaries:
@@ -214,7 +227,7 @@ def known_compromised(
     if boundaries.train is None or not {"card_id", "ts"} <= set(transactions.columns):
         return pl.repeat(value=False, n=transactions.height, eager=True).alias("compromised")
     first, last = boundaries.train
-    first = first if since is None else _utc(since)
+    first = first if since is None else as_utc(since)
     day = pl.col("ts").dt.truncate("1d")
     in_train = pl.col("ts") < last
     frauds = transactions.filter((is_fraud == 1) & (transactions["ts"] >= first))
@@ -299,11 +312,7 @@ def _fraction(part: float | Span) -> float:
 
 
 def _span(first: datetime, last: datetime) -> Span:
-    return _utc(first), _utc(last)
-
-
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return as_utc(first), as_utc(last)
 
 
 def _in_order(counts: dict[str, int]) -> dict[str, int]:

@@ -42,10 +42,6 @@ class GateResult:
     figures: Mapping[str, Any]
     skipped_segments: tuple[str, ...] = ()
 
-    @property
-    def accept(self) -> bool:
-        return all(check.passed for check in self.checks)
-
 
 def margin(params: PromoteParams, deviation: float | None) -> float:
     """Return the required margin: that of the params, at least twice the standard deviation over seeds.

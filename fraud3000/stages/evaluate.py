@@ -44,7 +44,7 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
         The registry or the workspace cannot be written.
     """
     workspace = Workspace.from_params(params)
-    evaluated = read_evaluation_rows(workspace, params)
+    evaluated = read_evaluation_rows(workspace, params.prepare, params.evaluate)
     version, folder = registry.resolve(model, params.registry, workspace.root)
     scorer = Scorer.load(folder, version=version)
     require_same_features(scorer, workspace)

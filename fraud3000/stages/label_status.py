@@ -21,10 +21,11 @@ from fraud3000.report.formatting import percent, plain
 from fraud3000.report.section import TextTable
 from fraud3000.schema import LEDGER
 from fraud3000.service.journal import hash_chain, history_frames
-from fraud3000.stages.shared.label_reading import read_labels
+from fraud3000.stages.shared.input_files import read_labels
 from fraud3000.stages.shared.service_store import service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace, read, scan
+from fraud3000.utc import as_utc
 
 SHOWN = (1, 3, 7, 14, 30, 60, 90)
 """Days at which the table shows the curve."""
@@ -134,7 +135,7 @@ class _DelayFindings:
     def from_source(cls, source: _LedgerSource, params: Params, as_of: datetime | None) -> _DelayFindings:
         """Estimate the delays of the known frauds, in total and for the largest sources."""
         records = delay_estimate.when_known(source.transactions, source.ledger, params.prepare.label_delay)
-        at = _after_all(source.transactions, records) if as_of is None else _zoned(as_of)
+        at = _after_all(source.transactions, records) if as_of is None else as_utc(as_of)
         frauds = delay_estimate.known_frauds(records, at, params.prepare.source_precedence)
         curve = delay_estimate.curve_from_frauds(frauds)
         curves = {
@@ -276,7 +277,3 @@ def _up(days: float) -> timedelta:
 
 def _text(span: timedelta) -> str:
     return durations.text(int(span.total_seconds()))
-
-
-def _zoned(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at

@@ -72,7 +72,7 @@ def what_ifs(
 def _scored(params: Params, workspace: Workspace, scorer: Scorer, split: Split) -> tuple[pl.DataFrame, datetime | None]:
     featured = read(workspace.split(split), made_by="featurize")
     ledger = read(workspace.labels, made_by="prepare")
-    at = label_date(params, read(workspace.transactions, made_by="prepare"), ledger)
+    at = label_date(params.evaluate, read(workspace.transactions, made_by="prepare"), ledger)
     known = visibility.known_at(
         featured, ledger, at, label_delay=params.prepare.label_delay, precedence=params.prepare.source_precedence
     )

@@ -29,12 +29,11 @@ from fraud3000.stages.shared import category_tables
 from fraud3000.stages.shared.alias_follower import AliasFollower
 from fraud3000.stages.shared.answer_spool import AnswerSpool
 from fraud3000.stages.shared.history import History, mismatch_warnings, require_span
-from fraud3000.stages.shared.key_files import card_names_loader
 from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
 from fraud3000.stages.shared.progress import track
 from fraud3000.stages.shared.stream import Stream
 from fraud3000.stages.shared.summary import Summary, Table
-from fraud3000.stages.shared.workspace import Workspace
+from fraud3000.stages.shared.workspace import Workspace, card_names_loader
 
 BLOCK = 200_000
 """Rows scored at a time; the score of a row does not depend on other rows."""
@@ -178,7 +177,11 @@ def _intake(
     delay = timedelta(seconds=scorer.catalogue.label_delay) if scorer else settings.prepare.label_delay
     section = settings.prepare
     rules = roles.CleaningRules(
-        mapping, section.earliest, section.latest, card_names_loader(settings), ("is_fraud", "reported_at")
+        mapping,
+        section.earliest,
+        section.latest,
+        card_names_loader(Workspace.from_params(settings)),
+        ("is_fraud", "reported_at"),
     )
     return clean.ingest_to_disk(raw, rules, folder, label_delay=delay)
 

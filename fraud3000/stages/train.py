@@ -57,7 +57,7 @@ def train(params: Params, *, final: bool = False) -> Summary:
     """
     estimators.check(params.train)
     workspace = Workspace.from_params(params)
-    inputs = from_known_labels(workspace, params) if final else from_split(workspace)
+    inputs = from_known_labels(workspace, params.prepare, params.evaluate) if final else from_split(workspace)
     origin = _final_facts(params, inputs.catalogue.hash) if final else {}
     require_both_classes(inputs.train)
     policy.require_rows(inputs.valid.featured, params.policy)

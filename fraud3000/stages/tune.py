@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from fraud3000.stages.shared.evaluation_rows import read_json
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
+from fraud3000.utc import as_utc, midnight_before
 
 _SHAPE = ("step", "test", "delay", "window", "valid", "compromised_cards", "compromised_window")
 """Backtest params that define the folds of a search."""
@@ -101,22 +102,18 @@ def _first_test(params: Params, workspace: Workspace) -> datetime:
     stated = params.backtest.first
     if stated is None:
         return split.test[0]
-    return min(split.test[0], stated.replace(tzinfo=UTC) if stated.tzinfo is None else stated.astimezone(UTC))
+    return min(split.test[0], as_utc(stated))
 
 
 def _folds(params: Params, data: BacktestData, begin: datetime) -> tuple[Fold, ...]:
     section, delay = params.tune, params.prepare.label_delay
     length = (section.folds - 1) * params.backtest.step + params.backtest.test
-    first = section.first or _midnight_before(begin - delay - length)
+    first = section.first or midnight_before(begin - delay - length)
     plan = params.backtest.model_copy(update={"first": first, "folds": section.folds})
     assert data.split.test is not None
     folds = rolling_backtest.plan_folds(plan, data.split.test, data.begin, delay)
     hyperparameter_search.require_before(folds, begin, delay)
     return folds
-
-
-def _midnight_before(at: datetime) -> datetime:
-    return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _objectives(recipe: TrainModelParams, rows: list[FoldRows], params: Params) -> Iterator[float]:

@@ -62,7 +62,7 @@ class BacktestData:
         scan(workspace.features, made_by="featurize")
         transactions = read(workspace.transactions, made_by="prepare")
         ledger = read(workspace.labels, made_by="prepare")
-        at = label_date or default_label_date(params, transactions, ledger)
+        at = label_date or default_label_date(params.evaluate, transactions, ledger)
         assert at is not None  # the data has time
         known = visibility.known_at(
             transactions,

@@ -106,7 +106,9 @@ def _check_recipe(scorer: Scorer, params: Params, workspace: Workspace, seen: Al
     version = verdict_log.accepted_version(verdict_log.read_verdicts(params.registry), recipe, seen.champion)
     found = "no verdict on it holds today" if version is None else f"as version {version}"
     against = f"version {seen.champion} or its recipe" if seen.champion else "no champion"
-    rows = _featured_for(scorer, evaluation_rows.read_evaluation_rows(workspace, params), workspace)
+    rows = _featured_for(
+        scorer, evaluation_rows.read_evaluation_rows(workspace, params.prepare, params.evaluate), workspace
+    )
     results = (
         Check("recipe judged", found, f"accepted against {against}", passed=version is not None),
         checks.fast_enough(milliseconds(scorer, rows.test), params.promote),
@@ -151,7 +153,7 @@ class _CandidateChecks:
             return
         yield from checks.above_baselines(evaluation.metrics, evaluation.baselines)
         yield from checks.calibrated(evaluation.metrics, params)
-        rows = evaluation_rows.read_evaluation_rows(self.workspace, self.params)
+        rows = evaluation_rows.read_evaluation_rows(self.workspace, self.params.prepare, self.params.evaluate)
         same = evaluation.rows_sha256 == rows.fingerprint
         yield Check("evaluated on the rows at hand", "the same" if same else "others", "rows of the workspace", same)
         if same:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
 
+from fraud3000.data.cleaning import card_names
+from fraud3000.data.cleaning.card_names import CardNames
 from fraud3000.errors import DataError
 from fraud3000.params import Params
 
@@ -182,3 +186,8 @@ def readable(path: Path, *, made_by: str) -> Iterator[None]:
         raise DataError(
             f"{path}: cannot be read ({reason})", hint=f"Run `fraud3000 {made_by}` again to write it."
         ) from error
+
+
+def card_names_loader(workspace: Workspace) -> Callable[[], CardNames]:
+    """Return a function that loads the card names of the environment's key and the workspace, on its first call only."""
+    return cache(partial(card_names.load, os.environ, workspace.card_names))
