@@ -169,6 +169,7 @@ def final_boundaries(split: Boundaries, at: datetime, label_delay: timedelta) ->
 
     Examples
     --------
+    >>> from datetime import UTC
     >>> day = lambda d: datetime(2024, 1, d, tzinfo=UTC)
     >>> split = Boundaries((day(1), day(10)), (day(12), day(15)), (day(17), day(30)), as_of=day(17))
     >>> moved = final_boundaries(split, day(30), timedelta(days=2))
@@ -254,7 +255,7 @@ def _by_fractions(
     if usable <= timedelta(0):
         raise ParamsError(
             f"featurize.split: {(end - first) / timedelta(days=1):.1f} days of transactions are too few for a burn-in of "
-            f"{_duration(burn_in)} and two gaps of {_duration(gap)}",
+            f"{durations.text(burn_in)} and two gaps of {durations.text(gap)}",
             hint="Set a shorter featurize.burn_in, prepare.label_delay or featurize.split.gap, or provide more data.",
         )
     train, valid, _ = (_fraction(getattr(params, part)) for part in PARTS)
@@ -269,7 +270,7 @@ def _by_dates(params: SplitParams, gap: timedelta) -> dict[str, Span]:
     for earlier, later in itertools.pairwise(in_order):
         if bounds[earlier][1] + gap > bounds[later][0]:
             raise ParamsError(
-                f"featurize.split: {later} starts {bounds[later][0]:%Y-%m-%d %H:%M}, less than the gap of {_duration(gap)} "
+                f"featurize.split: {later} starts {bounds[later][0]:%Y-%m-%d %H:%M}, less than the gap of {durations.text(gap)} "
                 f"after {earlier} ends, {bounds[earlier][1]:%Y-%m-%d %H:%M}",
                 hint="Move the dates apart, or set featurize.split.gap.",
             )
@@ -299,10 +300,6 @@ def _random(transactions: pl.LazyFrame, params: SplitParams) -> npt.NDArray[np.u
             raise EmptyDataError(f"split: no transactions in {PARTS[number]}", hint="Choose other fractions.")
         split[rows] = number
     return split
-
-
-def _duration(span: timedelta) -> str:
-    return durations.text(int(span.total_seconds()))
 
 
 def _fraction(part: float | Span) -> float:

@@ -64,7 +64,7 @@ def _to_bool(value: object) -> object:
 Duration = Annotated[
     timedelta,
     BeforeValidator(_to_timedelta),
-    PlainSerializer(lambda d: durations.text(int(d.total_seconds())), return_type=str),
+    PlainSerializer(durations.text, return_type=str),
 ]
 """A whole-second duration, written as text such as ``7d``; a number without a unit is refused."""
 Moment = Annotated[datetime, BeforeValidator(_to_datetime)]

@@ -9,7 +9,7 @@ import polars as pl
 
 from fraud3000.metrics.evaluation import MetricValue, best_baseline
 from fraud3000.metrics.scored_arrays import counted
-from fraud3000.report import breakdown, plots, tables, weekly
+from fraud3000.report import backtest_section, breakdown, plots, tables
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.formatting import between, per_day, percent, ratio, share
 from fraud3000.report.metric_text import BASELINE_LABELS, CAUGHT, render_metric
@@ -38,9 +38,9 @@ def sections(evidence: Evidence) -> list[Section]:
 
 def _backtest(evidence: Evidence) -> Iterator[Section]:
     if isinstance(evidence.backtest, str):
-        yield unavailable(weekly.NAME, weekly.TOPIC, evidence.backtest)
+        yield unavailable(backtest_section.NAME, backtest_section.TOPIC, evidence.backtest)
     elif evidence.backtest is not None:
-        yield weekly.section(evidence.backtest)
+        yield backtest_section.section(evidence.backtest)
 
 
 def _caught(evidence: Evidence) -> Section:

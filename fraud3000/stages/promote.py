@@ -209,8 +209,8 @@ def _differences(figures: Mapping[str, Any]) -> tuple[Table, ...]:
     rows = tuple(
         (
             display_name(name),
-            *(number(compared[name].get(key)) for key in ("challenger", "champion")),
-            *(number(compared[name].get(key), sign="+") for key in ("difference", "low", "high")),
+            *(number(compared[name].get(key), decimals=4) for key in ("challenger", "champion")),
+            *(number(compared[name].get(key), sign="+", decimals=4) for key in ("difference", "low", "high")),
             compared[name].get("by", ""),
         )
         for name in MEASURES

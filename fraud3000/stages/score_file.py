@@ -110,7 +110,7 @@ def _score_stream(
     spool = AnswerSpool(incoming, folder)
     counts: dict[str, CategoryCounts] = {}
     for block in track(_featured(stream, scorer.catalogue, folder / "features"), "scoring", rows=incoming.kept):
-        spool.add(block["place"], _score(scorer, block, reasons))
+        spool.add(block["row_index"], _score(scorer, block, reasons))
         for name, count in category_counts.count(scorer.model.encoder, block).items():
             counts[name] = counts.get(name, category_counts.NONE) + count
     return spool.in_input_order(), counts
@@ -197,9 +197,9 @@ def _past(
 def _featured(stream: Stream, catalogue: Catalogue, folder: Path) -> Iterator[pl.DataFrame]:
     """Yield blocks of the input's rows with their features, in order of time."""
     height = stream.height(catalogue)
-    features = PartitionedFeatures(catalogue, stream.ledger, ("transaction_id", "amount", "place"), height, folder)
+    features = PartitionedFeatures(catalogue, stream.ledger, ("transaction_id", "amount", "row_index"), height, folder)
     for rows in track(stream.slices(catalogue, SLICE), "reading", rows=height):
-        features.add(rows, rows["place"].is_not_null())
+        features.add(rows, rows["row_index"].is_not_null())
     return (block for piece in features.pieces() for block in piece.iter_slices(BLOCK))
 
 

@@ -212,7 +212,7 @@ def _summary(
     as_of = inputs.boundaries.as_of
     facts = {
         "version": f"{version} (challenger)",
-        **({"recipe judged as": f"version {scorer.facts['judged_as']}"} if "judged_as" in scorer.facts else {}),
+        **({"recipe accepted as": f"version {scorer.facts['judged_as']}"} if "judged_as" in scorer.facts else {}),
         "estimator": scorer.facts["estimator"],
         "labels as of": f"{as_of:%Y-%m-%d %H:%M} UTC" if as_of else "all known (the data has no time)",
         "split by": scorer.facts["split"],
@@ -224,7 +224,7 @@ def _summary(
         "validation average precision": metrics.get("valid_average_precision"),
         "validation AUC": metrics.get("valid_auc_roc"),
         "validation prevalence": metrics.get("valid_prevalence"),
-        "from seed to seed": _spread(scorer.facts["seed_deviation"]),
+        "deviation over seeds": _spread(scorer.facts["seed_deviation"]),
         "data fingerprint": inputs.fingerprint[:12],
         "catalogue hash": scorer.catalogue.hash[:12],
         "bundle hash": bundle.fingerprint(workspace.bundle(version))[:12],

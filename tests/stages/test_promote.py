@@ -260,7 +260,7 @@ def test_a_final_model_is_promoted_on_its_recipes_verdict_and_stands_aside_when_
         train(params(train=STUMP), final=True)
     promote(params(), version=A_STUMP)
     done = train_and_promote(params(train=STUMP), partial(train, final=True), final=True)
-    assert done.facts["recipe judged as"] == "version 1"
+    assert done.facts["recipe accepted as"] == "version 1"
     assert done.tables[-1].rows[0][1:] == ("as version 1", "accepted against version 1 or its recipe", "yes")
     facts = json.loads((world.bundle("5") / "scorer.json").read_text())["facts"]
     assert (facts["final"], facts["judged_as"]) == (True, A_STUMP)

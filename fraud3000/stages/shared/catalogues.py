@@ -30,7 +30,7 @@ def build_catalogue(
         A passthrough column has the name of a feature.
     """
     passed = {name: kind for name, kind in transactions.schema.items() if name not in TRANSACTIONS}
-    require_free_names(transactions.schema, durations.text(int(prepare.label_delay.total_seconds())))
+    require_free_names(transactions.schema, durations.text(prepare.label_delay))
     catalogue = catalogues.default(
         transactions.columns,
         numeric=[name for name, kind in passed.items() if kind != pl.String],

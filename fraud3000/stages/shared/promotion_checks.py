@@ -104,13 +104,13 @@ def _check_recipe(scorer: Scorer, params: Params, workspace: Workspace, seen: Al
     """Check a model trained on all known labels: no row is left to test it on, so its recipe must have been accepted."""
     recipe = scorer.facts.get("recipe_sha256")
     version = verdict_log.accepted_version(verdict_log.read_verdicts(params.registry), recipe, seen.champion)
-    found = "no verdict on it holds today" if version is None else f"as version {version}"
+    found = "no valid verdict on it" if version is None else f"as version {version}"
     against = f"version {seen.champion} or its recipe" if seen.champion else "no champion"
     rows = _featured_for(
         scorer, evaluation_rows.read_evaluation_rows(workspace, params.prepare, params.evaluate), workspace
     )
     results = (
-        Check("recipe judged", found, f"accepted against {against}", passed=version is not None),
+        Check("recipe accepted", found, f"accepted against {against}", passed=version is not None),
         checks.fast_enough(milliseconds(scorer, rows.test), params.promote),
     )
     _log_verdict(scorer.version, seen.champion, None, scorer, results, params)
