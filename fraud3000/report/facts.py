@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from fraud3000 import durations
 from fraud3000.metrics.evaluation import CompromisedCards
@@ -180,10 +179,7 @@ def limits(evidence: Evidence) -> list[str]:
     if scorer.model.encoder.dropped:
         names = listed(list(scorer.model.encoder.dropped))
         limitations.append(f"Features without information in the training rows are not used: {names}.")
-    if bounds.as_of and bounds.test and _late(scorer.facts.get("as_of"), bounds.test[0]):
+    as_of = evaluation.model_as_of
+    if bounds.as_of and bounds.test and as_of and as_of > bounds.test[0]:
         limitations.append("The model was trained with labels that became known after the test split began.")
     return limitations
-
-
-def _late(as_of: str | None, begin: datetime) -> bool:
-    return bool(as_of) and datetime.fromisoformat(str(as_of)) > begin

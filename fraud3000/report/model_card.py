@@ -79,7 +79,7 @@ def _overview(evidence: Evidence) -> Iterator[str]:
         f"A model ({facts.estimator(evidence)}) that estimates the probability of fraud of each card transaction"
         f" (calibration: {scorer.calibrator.method})."
     )
-    as_of = scorer.facts.get("as_of")
+    as_of = evidence.evaluation.model_as_of
     yield (
         f"It was trained on what was known on {day(as_of)}."
         if as_of

@@ -239,7 +239,7 @@ def folds(table: pl.DataFrame, metrics: list[str], title: str) -> Picture:
     Parameters
     ----------
     table
-        From `fraud3000.report.weekly.table`.
+        From `fraud3000.report.backtest_section.table`.
     metrics
         Columns to draw.
     """

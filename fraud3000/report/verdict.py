@@ -92,16 +92,13 @@ def _baseline(evaluation: Evaluation) -> str:
         return ""
     if len({baseline for baseline, _ in known.values()}) == 1:
         baseline = next(iter(known.values()))[0]
+        transactions = "random transactions" if baseline == "random" else _IN_WORDS[baseline]
         caught = " and ".join(f"{percent(value)} of {what}" for what, (_, value) in known.items())
-        return f"Without the model, as many alerts on {_transactions(baseline)} would catch {caught}."
+        return f"Without the model, as many alerts on {transactions} would catch {caught}."
     caught = " and ".join(
         f"{percent(value)} of {what} ({_IN_WORDS[baseline]})" for what, (baseline, value) in known.items()
     )
     return f"Without the model, as many alerts would catch at best {caught}."
-
-
-def _transactions(baseline: str) -> str:
-    return "random transactions" if baseline == "random" else _IN_WORDS[baseline]
 
 
 def _compare(evaluation: Evaluation) -> tuple[list[str], list[str]]:

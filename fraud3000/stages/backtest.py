@@ -51,28 +51,23 @@ def backtest(params: Params) -> Summary:
     planned = data.plan()
     seeds = params.backtest.seeds or (params.train.seed,)
     runs = [SeedRun(params, seed) for seed in seeds]
-    results = [result for fold in steps(planned, "folds") for result in _run_seeds(runs, FoldRows(data, fold))]
+    results: list[FoldResult] = []
+    for fold in steps(planned, "folds"):
+        rows = FoldRows(data, fold)
+        results += [run.run(rows) for run in runs]
     content = _content(data, params, planned, results)
     section = backtest_section.section(content)
     with atomic_write.atomic_outputs(workspace.backtest) as (folder,):
         folder.mkdir()
         for seed in seeds:
             scored = pl.concat([result.scored for result in results if result.seed == seed])
-            scored.write_parquet(folder / _scored_name(seed, seeds))
+            scored.write_parquet(folder / ("scored.parquet" if seed == seeds[0] else f"scored-{seed}.parquet"))
         (folder / "metrics.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         if section.picture:
             (folder / "weeks.svg").write_text(section.picture.svg, encoding="utf-8")
             (folder / "weeks.png").write_bytes(section.picture.png)
     registry.log_run_tree(_run_tree(params, content), params.registry)
     return _summary(data, planned, results, content)
-
-
-def _run_seeds(runs: list[SeedRun], rows: FoldRows) -> list[FoldResult]:
-    return [run.run(rows) for run in runs]
-
-
-def _scored_name(seed: int, seeds: tuple[int, ...]) -> str:
-    return "scored.parquet" if seed == seeds[0] else f"scored-{seed}.parquet"
 
 
 def _content(

@@ -175,7 +175,7 @@ def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, fl
     kinds["amount"] = "integer"
     return registry.TrainingRun(
         bundle=saved,
-        params=_effective_params(params),
+        params={**params.model_dump(mode="json"), "train": estimators.effective_params(params.train)},
         metrics=metrics,
         tags={
             "data_fingerprint": scorer.facts["data_fingerprint"],
@@ -185,11 +185,6 @@ def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, fl
         },
         columns={name: kinds[name] for name in scorer.model.encoder.columns},
     )
-
-
-def _effective_params(params: Params) -> dict[str, Any]:
-    """Return the params with the estimator's defaults filled in."""
-    return {**params.model_dump(mode="json"), "train": estimators.effective_params(params.train)}
 
 
 def _git_tags() -> dict[str, str]:

@@ -13,7 +13,7 @@ from fraud3000.errors import LeakageError, ParamsError
 from fraud3000.features.spec.base import Condition, Feature
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import KINDS
-from fraud3000.params.values import check_zone
+from fraud3000.params.values import Zone
 from fraud3000.strict_json import InvalidPartError, Strict, parse
 
 _MAX_SECONDS = 100 * 366 * 86_400
@@ -46,7 +46,7 @@ def _catalogue_model() -> type[BaseModel]:
         features=(tuple[feature, ...], ...),
         label_delay=(_Seconds, ...),
         late_horizon=(_Seconds, ...),
-        zone=(Annotated[str, AfterValidator(check_zone)], ...),
+        zone=(Zone, ...),
         precedence=(tuple[str, ...], ...),
     )
 
