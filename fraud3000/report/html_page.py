@@ -22,7 +22,7 @@ def page(evidence: Evidence, sections: list[Section]) -> str:
     Parameters
     ----------
     sections
-        From `fraud3000.report.sections.sections`; the plot of the first one is shown with the conclusion.
+        From `fraud3000.report.evaluation_sections.sections`; the plot of the first one is shown with the conclusion.
     """
     return _render(
         "report.html.j2",

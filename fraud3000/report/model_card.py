@@ -29,7 +29,7 @@ def card(evidence: Evidence, sections: list[Section]) -> str:
     Parameters
     ----------
     sections
-        From `fraud3000.report.sections.sections`; the card repeats their results by segment.
+        From `fraud3000.report.evaluation_sections.sections`; the card repeats their results by segment.
     """
     scorer = evidence.scorer
     blocks = [

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from fraud3000.models.policy import Policy
+from fraud3000.report.evaluation_sections import sections
 from fraud3000.report.formatting import plain
 from fraud3000.report.model_card import card, summary
-from fraud3000.report.sections import sections
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from fraud3000.models.training.importance import permutation_importance
 from fraud3000.models.training.training_rows import LATER, select_rows
 from fraud3000.params import Params
 from fraud3000.report import backtest_section, html_page, model_card
+from fraud3000.report.evaluation_sections import sections
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.section import Section
-from fraud3000.report.sections import sections
 from fraud3000.stages.shared.evaluation_rows import EvaluationRows
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from fraud3000.metrics.evaluation import MetricValue, best_baseline
 from fraud3000.metrics.scored_arrays import counted
-from fraud3000.report import backtest_section, breakdown, plots, tables
+from fraud3000.report import backtest_section, breakdown_sections, plots, tables
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.formatting import between, per_day, percent, ratio, share
 from fraud3000.report.metric_text import BASELINE_LABELS, CAUGHT, render_metric
@@ -28,11 +28,11 @@ def sections(evidence: Evidence) -> list[Section]:
         _workload(evidence),
         _calibration(evidence),
         _scores(evidence),
-        breakdown.weeks(evidence),
+        breakdown_sections.weeks(evidence),
         *_backtest(evidence),
-        breakdown.amounts(evidence),
-        *breakdown.categories(evidence),
-        breakdown.features(evidence),
+        breakdown_sections.amounts(evidence),
+        *breakdown_sections.categories(evidence),
+        breakdown_sections.features(evidence),
     ]
 
 
@@ -58,7 +58,7 @@ def _caught(evidence: Evidence) -> Section:
         "share": pl.Float64,
         "low": pl.Float64,
         "high": pl.Float64,
-        "floor": pl.Float64,
+        "baseline": pl.Float64,
         "by": pl.String,
     }
     data = pl.DataFrame(rows, schema=schema, orient="row")
