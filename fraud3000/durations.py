@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _PATTERN = re.compile(r"([0-9]+)([smhdw])")
@@ -28,14 +29,16 @@ def seconds(text: str) -> int:
     return int(match[1]) * _SECONDS[match[2]]
 
 
-def text(duration: int) -> str:
-    """Format seconds in the largest unit, up to days, that divides them.
+def text(duration: int | timedelta) -> str:
+    """Format a duration, or a number of seconds, in the largest unit, up to days, that divides it.
 
     Examples
     --------
-    >>> text(604800), text(5400), text(0)
+    >>> text(604800), text(5400), text(timedelta(0))
     ('7d', '90m', '0d')
     """
+    if isinstance(duration, timedelta):
+        duration = int(duration.total_seconds())
     for unit in ("d", "h", "m"):
         if duration % _SECONDS[unit] == 0:
             return f"{duration // _SECONDS[unit]}{unit}"

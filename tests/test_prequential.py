@@ -142,7 +142,7 @@ def test_values_are_those_of_the_measure_with_intervals():
         }
     )
     told = EvaluateModelParams(replicates=20, top_k=(3,))
-    whole = measure(scored, policy=PolicyParams(), evaluate=told)["metrics"]
+    whole = measure(scored, policy=PolicyParams(), evaluate=told).metrics
     alone = metric_values(scored, policy=PolicyParams(), evaluate=told)
-    assert {name: entry["value"] for name, entry in whole.items()} == {n: entry["value"] for n, entry in alone.items()}
-    assert alone["card_precision_at_3"]["ceiling"] == whole["card_precision_at_3"]["ceiling"]
+    assert {name: entry.value for name, entry in whole.items()} == {name: entry.value for name, entry in alone.items()}
+    assert alone["card_precision_at_3"].ceiling == whole["card_precision_at_3"].ceiling

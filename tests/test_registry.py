@@ -13,15 +13,23 @@ import numpy as np
 import pytest
 
 from fraud3000 import registry
-from fraud3000.errors import ScorerError, UnavailableError
+from fraud3000.errors import SchemaError, ScorerError, UnavailableError
 from fraud3000.models.inference import bundle, bundle_parts, calibrate
 from fraud3000.models.inference.explain import UsualValues
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.policy import Policy
 from fraud3000.models.training.fit import fit
 from fraud3000.params import ColumnMapping, RegistryParams, TrainModelParams
-from fraud3000.registry import LONGEST_DESCRIPTION, TrainingRun, log_evaluation, log_training, resolve
+from fraud3000.registry import (
+    LONGEST_DESCRIPTION,
+    TrainingRun,
+    log_evaluation,
+    log_training,
+    logged_evaluation,
+    resolve,
+)
 from fraud3000.stages.shared import model_pointer
+from tests.evaluations import evaluation, metrics
 
 NAMES = RegistryParams()
 
@@ -198,16 +206,31 @@ def test_asking_where_nothing_was_ever_trained_makes_no_store(tmp_path, monkeypa
 
 def test_an_evaluation_joins_the_training_it_judges(own_store, training):
     version = log_training(training, NAMES)
-    log_evaluation(version, {"average_precision": 0.4, "auc_roc": None}, {"rows": 3}, NAMES)
+    log_evaluation(version, evaluation(metrics=metrics(average_precision=0.4, auc_roc=None)), NAMES)
     run = client().get_run(client().get_model_version("fraud3000", version).run_id)
     assert run.data.metrics == {"valid_average_precision": 0.5, "test_average_precision": 0.4}
     assert [file.path for file in client().list_artifacts(run.info.run_id, "reports")] == ["reports/metrics.json"]
 
 
+def test_an_evaluation_is_read_back_as_it_was_logged(own_store, training):
+    version = log_training(training, NAMES)
+    assert logged_evaluation(version, NAMES) is None
+    log_evaluation(version, evaluation(), NAMES)
+    assert logged_evaluation(version, NAMES) == evaluation()
+
+
+def test_an_evaluation_with_invalid_values_names_each_of_them(own_store, training):
+    version = log_training(training, NAMES)
+    run_id = client().get_model_version("fraud3000", version).run_id
+    client().log_dict(run_id, {**evaluation().to_dict(), "rows": "many", "alerts": None}, "reports/metrics.json")
+    with pytest.raises(SchemaError, match=r"metrics.json is not a valid evaluation: rows: .*; alerts: "):
+        logged_evaluation(version, NAMES)
+
+
 def test_an_evaluation_brings_files_and_describes_the_version(own_store, training):
     version = log_training(training, NAMES)
     texts = {"reports/model-card.md": "# Card – 87 %\n"}
-    log_evaluation(version, {}, {"rows": 3}, NAMES, texts=texts, description="x" * (LONGEST_DESCRIPTION + 1))
+    log_evaluation(version, evaluation(), NAMES, texts=texts, description="x" * (LONGEST_DESCRIPTION + 1))
     found = client().get_model_version("fraud3000", version)
     assert found.description == "x" * LONGEST_DESCRIPTION
     kept = client().download_artifacts(found.run_id, "reports/model-card.md", str(own_store))

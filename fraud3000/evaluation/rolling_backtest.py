@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from fraud3000.errors import DataError, ParamsError
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.catalogue import metrics_of
+from fraud3000.metrics.evaluation import MetricValue
 from fraud3000.metrics.report import metric_values
 from fraud3000.models.inference.calibrate import Platt
 from fraud3000.models.inference.model import Model
@@ -34,8 +35,8 @@ from fraud3000.models.training.cross_fit import CrossFitResult
 from fraud3000.models.training.training_rows import TrainingRows, require_both_classes
 from fraud3000.params import BacktestParams, EvaluateModelParams, PolicyParams, Span, TrainModelParams
 from fraud3000.schema import APPROVE
+from fraud3000.utc import as_utc, midnight_after
 
-_DAY = timedelta(days=1)
 _UNCALIBRATED = Platt(1.0, 0.0)
 """Identity calibration, which keeps distinct log-odds distinct however large they are."""
 
@@ -102,12 +103,13 @@ def plan_folds(params: BacktestParams, test: Span, begin: datetime, label_delay:
 
     Examples
     --------
+    >>> from datetime import UTC
     >>> day = lambda d: datetime(2024, 1, d, tzinfo=UTC)
     >>> folds = plan_folds(BacktestParams(step="7d"), (day(15), day(30)), day(1), timedelta(days=7))
     >>> [(fold.name, f"{fold.train[0]:%m-%d}", f"{fold.train[1]:%m-%d}") for fold in folds]
     [('2024-01-15', '01-01', '01-08'), ('2024-01-22', '01-01', '01-15')]
     """
-    first = _utc(params.first) if params.first else _next_midnight(test[0])
+    first = as_utc(params.first) if params.first else midnight_after(test[0])
     fitting = (test[1] - first - params.test) // params.step + 1
     folds = params.folds or max(1, fitting)
     return tuple(_plan_fold(params, first + number * params.step, begin, label_delay) for number in range(folds))
@@ -181,7 +183,7 @@ def recipe(params: TrainModelParams, catalogue_hash: str) -> dict[str, Any]:
 
 def measure_fold(
     scored: pl.DataFrame, policy: PolicyParams, evaluate: EvaluateModelParams, *, decided: bool
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, MetricValue]:
     """Compute the metrics of one fold.
 
     Parameters
@@ -191,10 +193,6 @@ def measure_fold(
     decided
         Whether the fold has calibration and a threshold; if not, metrics of alerts and of calibration are
         left out.
-
-    Returns
-    -------
-    By metric ``{"value"}``, for card precisions also ``ceiling``, or ``{"value": None, "reason"}``.
     """
     entries = metric_values(scored, policy=policy, evaluate=evaluate)
     names = [metric.name for metric in metrics_of(evaluate) if decided or not (metric.alerts or metric.calibration)]
@@ -207,7 +205,7 @@ def summarize_folds(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, A
     Parameters
     ----------
     folds
-        Each with ``fold``, ``seed`` and ``metrics`` as returned by `measure_fold`.
+        Each with ``fold``, ``seed`` and ``metrics``: those of `measure_fold`, as in metrics.json.
 
     Returns
     -------
@@ -254,13 +252,3 @@ def _means(entries: Iterable[Mapping[str, Any]], by: str) -> list[float]:
 
 def _sample_deviation(means: list[float]) -> float | None:
     return float(np.std(means, ddof=1)) if len(means) > 1 else None
-
-
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
-def _next_midnight(at: datetime) -> datetime:
-    """Return the first midnight at or after a time."""
-    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight if midnight == at else midnight + _DAY

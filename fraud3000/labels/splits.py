@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fraud3000 import durations
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.params import Span, SplitParams
 from fraud3000.schema import SPLITS
+from fraud3000.utc import as_utc
 
 PARTS = ("train", "valid", "test")
 
@@ -107,20 +109,10 @@ def assign(
         A span contains no transactions.
     """
     rows = transactions.lazy()
-    timed = "ts" in rows.collect_schema()
+    require_columns(rows.collect_schema(), params)
     if params.by == "random":
-        if timed:
-            raise ParamsError(
-                "featurize.split.by: 'random' is only for data without time, but these transactions have times",
-                hint="Set it to time or dates: with a random split a model learns from later transactions.",
-            )
         drawn = _random(rows, params)
         return Split(Boundaries(), dict(zip(PARTS, np.bincount(drawn).tolist(), strict=True)), drawn)
-    if not timed:
-        raise ParamsError(
-            f"featurize.split.by: '{params.by}' needs times, but the transactions have none",
-            hint="Set featurize.split.by to random.",
-        )
     gap = label_delay if params.gap is None else params.gap
     bounds = _by_dates(params, gap) if params.by == "dates" else _by_fractions(rows, params, gap, burn_in)
     as_of = min(max(bounds["train"][1], bounds["valid"][1]) + label_delay, bounds["test"][0])
@@ -135,6 +127,27 @@ def assign(
                 hint="Choose other dates or fractions under featurize.split.",
             )
     return Split(boundaries, _in_order(counts), None)
+
+
+def require_columns(columns: Collection[str], params: SplitParams) -> None:
+    """Refuse a split that is impossible for data with these columns.
+
+    Raises
+    ------
+    ParamsError
+        A split by time of data without time, or a random split of data with time.
+    """
+    timed = "ts" in columns
+    if timed and params.by == "random":
+        raise ParamsError(
+            "featurize.split.by: 'random' is only for data without time, but these transactions have times",
+            hint="Set it to time or dates: with a random split a model learns from later transactions.",
+        )
+    if not timed and params.by != "random":
+        raise ParamsError(
+            f"featurize.split.by: '{params.by}' needs times, but the transactions have none",
+            hint="Set featurize.split.by to random.",
+        )
 
 
 def final_boundaries(split: Boundaries, at: datetime, label_delay: timedelta) -> Boundaries:
@@ -156,6 +169,7 @@ def final_boundaries(split: Boundaries, at: datetime, label_delay: timedelta) ->
 
     Examples
     --------
+    >>> from datetime import UTC
     >>> day = lambda d: datetime(2024, 1, d, tzinfo=UTC)
     >>> split = Boundaries((day(1), day(10)), (day(12), day(15)), (day(17), day(30)), as_of=day(17))
     >>> moved = final_boundaries(split, day(30), timedelta(days=2))
@@ -214,7 +228,7 @@ def known_compromised(
     if boundaries.train is None or not {"card_id", "ts"} <= set(transactions.columns):
         return pl.repeat(value=False, n=transactions.height, eager=True).alias("compromised")
     first, last = boundaries.train
-    first = first if since is None else _utc(since)
+    first = first if since is None else as_utc(since)
     day = pl.col("ts").dt.truncate("1d")
     in_train = pl.col("ts") < last
     frauds = transactions.filter((is_fraud == 1) & (transactions["ts"] >= first))
@@ -241,7 +255,7 @@ def _by_fractions(
     if usable <= timedelta(0):
         raise ParamsError(
             f"featurize.split: {(end - first) / timedelta(days=1):.1f} days of transactions are too few for a burn-in of "
-            f"{_duration(burn_in)} and two gaps of {_duration(gap)}",
+            f"{durations.text(burn_in)} and two gaps of {durations.text(gap)}",
             hint="Set a shorter featurize.burn_in, prepare.label_delay or featurize.split.gap, or provide more data.",
         )
     train, valid, _ = (_fraction(getattr(params, part)) for part in PARTS)
@@ -256,7 +270,7 @@ def _by_dates(params: SplitParams, gap: timedelta) -> dict[str, Span]:
     for earlier, later in itertools.pairwise(in_order):
         if bounds[earlier][1] + gap > bounds[later][0]:
             raise ParamsError(
-                f"featurize.split: {later} starts {bounds[later][0]:%Y-%m-%d %H:%M}, less than the gap of {_duration(gap)} "
+                f"featurize.split: {later} starts {bounds[later][0]:%Y-%m-%d %H:%M}, less than the gap of {durations.text(gap)} "
                 f"after {earlier} ends, {bounds[earlier][1]:%Y-%m-%d %H:%M}",
                 hint="Move the dates apart, or set featurize.split.gap.",
             )
@@ -288,10 +302,6 @@ def _random(transactions: pl.LazyFrame, params: SplitParams) -> npt.NDArray[np.u
     return split
 
 
-def _duration(span: timedelta) -> str:
-    return durations.text(int(span.total_seconds()))
-
-
 def _fraction(part: float | Span) -> float:
     if not isinstance(part, float):
         raise ParamsError(f"featurize.split: {part} is not a fraction", hint="Write a number between 0 and 1.")
@@ -299,11 +309,7 @@ def _fraction(part: float | Span) -> float:
 
 
 def _span(first: datetime, last: datetime) -> Span:
-    return _utc(first), _utc(last)
-
-
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return as_utc(first), as_utc(last)
 
 
 def _in_order(counts: dict[str, int]) -> dict[str, int]:

@@ -1,28 +1,30 @@
-"""Compute the content of metrics.json from scored rows."""
+"""Compute the metrics of scored rows, with intervals and naive baselines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from fraud3000.metrics.baselines import measure_baselines
 from fraud3000.metrics.catalogue import Metric, metrics_of
+from fraud3000.metrics.evaluation import DailyAlerts, IntervalSettings, Measurement, MetricValue
 from fraud3000.metrics.intervals import COVERAGE, FEWEST_CLUSTERS, Interval, bootstrap, usable_keys
-from fraud3000.metrics.scored_arrays import ScoredArrays, counted
+from fraud3000.metrics.scored_arrays import FloatArray, ScoredArrays, counted
 from fraud3000.metrics.weighted_metrics import WeightedMetrics
 from fraud3000.params import EvaluateModelParams, PolicyParams
 from fraud3000.schema import REFUND
 
 UNDETERMINED = "not determined by these rows"
 NO_INTERVAL = "too few frauds for an interval"
+SHUFFLES = 10
+"""Number of random orders that the random baseline averages."""
 
 
 def measure(
     scored: pl.DataFrame, *, policy: PolicyParams, evaluate: EvaluateModelParams, split: str = "test"
-) -> dict[str, Any]:
+) -> Measurement:
     """Compute all metrics of scored rows from any scorer, with intervals and baselines.
 
     On simulated card data with delayed labels an average precision above .85 is more likely caused by leakage
@@ -40,12 +42,6 @@ def measure(
     split
         Name of the rows in the report.
 
-    Returns
-    -------
-    ``split, rows, frauds, alerts, prevalence, excluded, alerts_a_day, intervals, metrics, floors``, JSON-ready. A
-    metric is ``{"value", "low", "high", "by"}``, for card precisions also ``ceiling``; a metric that
-    cannot be computed is ``{"value": None, "reason": ...}``.
-
     Raises
     ------
     SchemaError
@@ -57,15 +53,15 @@ def measure(
     --------
     >>> scored = pl.DataFrame({"score": [0.9, 0.2, 0.1], "alert": [True, False, False],
     ...                        "is_fraud": [1, 0, None], "amount": [5_000, 100, 100]})
-    >>> report = measure(scored, policy=PolicyParams(), evaluate=EvaluateModelParams(replicates=20))
-    >>> report["rows"], report["frauds"], report["metrics"]["average_precision"]["value"]
+    >>> measured = measure(scored, policy=PolicyParams(), evaluate=EvaluateModelParams(replicates=20))
+    >>> measured.rows, measured.frauds, measured.metrics["average_precision"].value
     (2, 1, 1.0)
-    >>> report["metrics"]["card_precision_at_100"]
-    {'value': None, 'reason': 'the data has no time'}
+    >>> measured.metrics["card_precision_at_100"].reason
+    'the data has no time'
     """
     sample = ScoredArrays.from_frame(scored)
     measures = WeightedMetrics(sample, policy, evaluate)
-    metrics, values, ceilings = metrics_of(evaluate), measures.values(), measures.ceilings()
+    metrics, values = metrics_of(evaluate), measures.values()
     intervals = bootstrap(
         measures,
         sample.keys,
@@ -74,40 +70,41 @@ def measure(
         seed=evaluate.seed,
         centres=_centres(sample, metrics, values),
     )
-    return {
-        "split": split,
-        "rows": sample.rows,
-        "frauds": sample.frauds,
-        "alerts": int(sample.alert.sum()),
-        "prevalence": sample.frauds / sample.rows if sample.rows else None,
-        "excluded": excluded(scored),
-        "alerts_a_day": alerts_a_day(scored),
-        "intervals": _interval_facts(sample, evaluate),
-        "metrics": {
-            metric.name: _entry(metric, sample, values, intervals.get(metric.name), ceilings.get(metric.name))
-            for metric in metrics
-        },
-        "floors": _baselines(metrics, sample, policy, evaluate),
-    }
+    entries = _metric_values(metrics, sample, measures, values)
+    return Measurement(
+        split=split,
+        rows=sample.rows,
+        frauds=sample.frauds,
+        alerts=int(sample.alert.sum()),
+        prevalence=sample.frauds / sample.rows if sample.rows else None,
+        excluded=excluded(scored),
+        alerts_a_day=alerts_a_day(scored),
+        intervals=_interval_settings(sample, evaluate),
+        metrics={name: _with_interval(entry, intervals.get(name)) for name, entry in entries.items()},
+        baselines=_baselines(metrics, sample, policy, evaluate),
+    )
 
 
 def metric_values(
     scored: pl.DataFrame, *, policy: PolicyParams, evaluate: EvaluateModelParams
-) -> dict[str, dict[str, Any]]:
-    """Compute the metrics of scored rows as `measure` does, without intervals and baselines.
-
-    Returns
-    -------
-    By metric ``{"value"}``, for card precisions also ``ceiling``, or ``{"value": None, "reason": ...}``.
-    """
+) -> dict[str, MetricValue]:
+    """Compute the metrics of scored rows as `measure` does, without intervals and baselines."""
     sample = ScoredArrays.from_frame(scored)
     measures = WeightedMetrics(sample, policy, evaluate)
-    point_values, ceilings = measures.values(), measures.ceilings()
-    entries = {metric.name: _value(metric, sample, point_values) for metric in metrics_of(evaluate)}
-    return {
-        name: {**entry, "ceiling": ceilings[name]} if name in ceilings and entry["value"] is not None else entry
-        for name, entry in entries.items()
+    return _metric_values(metrics_of(evaluate), sample, measures, measures.values())
+
+
+def _metric_values(
+    metrics: tuple[Metric, ...], sample: ScoredArrays, measures: WeightedMetrics, values: Mapping[str, float]
+) -> dict[str, MetricValue]:
+    """Return each metric, card precisions with their ceiling."""
+    entries = {metric.name: _value(metric, sample, values) for metric in metrics}
+    capped = {
+        name: entries[name].model_copy(update={"ceiling": ceiling})
+        for name, ceiling in measures.ceilings().items()
+        if entries[name].value is not None
     }
+    return entries | capped
 
 
 def excluded(scored: pl.DataFrame) -> dict[str, int]:
@@ -128,30 +125,27 @@ def excluded(scored: pl.DataFrame) -> dict[str, int]:
     ).row(0, named=True)
 
 
-def alerts_a_day(scored: pl.DataFrame) -> dict[str, Any]:
+def alerts_a_day(scored: pl.DataFrame) -> DailyAlerts:
     """Return mean and deviation of the cards (rows if there are no cards) alerted per day, over all rows except refunds."""
     unit = "cards" if "card_id" in scored.columns else "rows"
     if "ts" not in scored.columns:
-        return {"unit": unit, "mean": None, "sd": None, "reason": "the data has no time"}
+        return DailyAlerts(unit=unit, mean=None, sd=None, reason="the data has no time")
     rows = scored.filter(pl.col("status").ne_missing(REFUND)) if "status" in scored.columns else scored
     number = pl.col("card_id").filter("alert").n_unique() if unit == "cards" else pl.col("alert").sum()
     daily = rows.group_by(pl.col("ts").dt.date()).agg(number.alias("number"))["number"].sort().to_numpy()
     if not len(daily):
-        return {"unit": unit, "mean": None, "sd": None, "reason": "all rows are refunds"}
+        return DailyAlerts(unit=unit, mean=None, sd=None, reason="all rows are refunds")
     spread = float(daily.std(ddof=1)) if len(daily) > 1 else None
-    return {"unit": unit, "mean": float(daily.mean()), "sd": spread, "days": len(daily)}
+    return DailyAlerts(unit=unit, mean=float(daily.mean()), sd=spread, days=len(daily))
 
 
-def _interval_facts(sample: ScoredArrays, evaluate: EvaluateModelParams) -> dict[str, Any]:
-    by = list(usable_keys(sample.keys, sample.rows))
-    facts = {"by": by, "replicates": evaluate.replicates, "seed": evaluate.seed, "coverage": COVERAGE}
-    if by == ["row"]:
+def _interval_settings(sample: ScoredArrays, evaluate: EvaluateModelParams) -> IntervalSettings:
+    by = tuple(usable_keys(sample.keys, sample.rows))
+    note = "whole clusters are drawn; the widest interval is given, with the cluster key it was drawn by"
+    if by == ("row",):
         why = f"fewer than {FEWEST_CLUSTERS} cards and terminals" if sample.keys else "no cards and no terminals"
-        return {**facts, "note": f"drawn by row, as if rows were independent: the data has {why}"}
-    return {
-        **facts,
-        "note": "whole clusters are drawn; the widest interval is given, with the cluster key it was drawn by",
-    }
+        note = f"drawn by row, as if rows were independent: the data has {why}"
+    return IntervalSettings(by=by, replicates=evaluate.replicates, seed=evaluate.seed, coverage=COVERAGE, note=note)
 
 
 def _centres(
@@ -164,30 +158,34 @@ def _centres(
     return {(name, by): values[name] for name in queued for by in ("terminal", "row")}
 
 
-def _entry(
-    metric: Metric, sample: ScoredArrays, values: Mapping[str, float], interval: Interval | None, ceiling: float | None
-) -> dict[str, Any]:
-    entry = _value(metric, sample, values)
-    if entry["value"] is None:
-        return entry
-    if interval is None:
-        entry |= {"low": None, "high": None, "reason": NO_INTERVAL}
-    else:
-        entry |= {"low": interval.low, "high": interval.high, "by": interval.by}
-    return entry if ceiling is None else {**entry, "ceiling": ceiling}
-
-
-def _value(metric: Metric, sample: ScoredArrays, values: Mapping[str, float]) -> dict[str, Any]:
+def _value(metric: Metric, sample: ScoredArrays, values: Mapping[str, float]) -> MetricValue:
     missing = metric.missing(sample)
     value = values.get(metric.name, np.nan)
     if missing or not np.isfinite(value):
-        return {"value": None, "reason": missing or UNDETERMINED}
-    return {"value": float(value)}
+        return MetricValue(value=None, reason=missing or UNDETERMINED)
+    return MetricValue(value=float(value))
+
+
+def _with_interval(entry: MetricValue, interval: Interval | None) -> MetricValue:
+    if entry.value is None:
+        return entry
+    if interval is None:
+        return entry.model_copy(update={"low": None, "high": None, "reason": NO_INTERVAL})
+    return entry.model_copy(update={"low": interval.low, "high": interval.high, "by": interval.by})
+
+
+@dataclass(frozen=True, eq=False)
+class _Baseline:
+    """The rows with a baseline's scores and alerts, its metrics by name, and whether it ranks rows."""
+
+    sample: ScoredArrays
+    values: Mapping[str, float]
+    ranks: bool
 
 
 def _baselines(
     metrics: tuple[Metric, ...], sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, MetricValue]]:
     compared = [metric for metric in metrics if not metric.calibration]
     return {
         name: {
@@ -195,5 +193,42 @@ def _baselines(
             for metric in compared
             if baseline.ranks or metric.name in baseline.values
         }
-        for name, baseline in measure_baselines(sample, policy, evaluate).items()
+        for name, baseline in _measure_baselines(sample, policy, evaluate).items()
     }
+
+
+def _measure_baselines(
+    sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams
+) -> dict[str, _Baseline]:
+    """Measure four ways to alert without a model.
+
+    ``random`` and ``largest_amount`` alert as many rows as the sample does, and rank by chance
+    (the mean of `SHUFFLES` seeded orders) and by amount. ``always`` and ``never`` alert every row
+    and none; they do not rank rows, so they have only the metrics of alerts. A value is NaN if
+    the rows do not determine it.
+    """
+    source = np.random.default_rng([evaluate.seed, SHUFFLES])
+    shuffled = [_ranking_baseline(sample, source.random(sample.rows), policy, evaluate) for _ in range(SHUFFLES)]
+    means = {name: float(np.mean([order.values[name] for order in shuffled])) for name in shuffled[0].values}
+    return {
+        "random": _Baseline(shuffled[0].sample, means, ranks=True),
+        "largest_amount": _ranking_baseline(sample, sample.amount, policy, evaluate),
+        "always": _alerting_baseline(sample, policy, evaluate, every=True),
+        "never": _alerting_baseline(sample, policy, evaluate, every=False),
+    }
+
+
+def _ranking_baseline(
+    sample: ScoredArrays, score: FloatArray, policy: PolicyParams, evaluate: EvaluateModelParams
+) -> _Baseline:
+    alert = np.zeros(sample.rows, dtype=np.bool_)
+    alert[np.argsort(-score, kind="stable")[: int(sample.alert.sum())]] = True
+    rescored = sample.with_scores(score, alert)
+    return _Baseline(rescored, WeightedMetrics(rescored, policy, evaluate).without_calibration(), ranks=True)
+
+
+def _alerting_baseline(
+    sample: ScoredArrays, policy: PolicyParams, evaluate: EvaluateModelParams, *, every: bool
+) -> _Baseline:
+    rescored = sample.with_scores(sample.score, np.full(sample.rows, every))
+    return _Baseline(rescored, WeightedMetrics(rescored, policy, evaluate).alert_metrics(), ranks=False)

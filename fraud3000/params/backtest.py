@@ -5,10 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from fraud3000.params.section import Section
 from fraud3000.params.values import Duration, Flag, Moment, Several

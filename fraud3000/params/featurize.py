@@ -5,15 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import ConfigDict, Field, model_validator
 
 from fraud3000.params.section import Section
-from fraud3000.params.values import Columns, Duration, Length, Several, Span, check_zone
+from fraud3000.params.values import Columns, Duration, Length, Several, Span, Zone
 
 
 class SplitParams(Section):
@@ -97,14 +92,9 @@ class FeatureParams(Section):
 class FeaturizeModelParams(Section):
     """How features are computed from transactions, and how the rows are split."""
 
-    zone: str = "UTC"  # time zone of calendar features; windows never use it
+    zone: Zone = "UTC"  # time zone of calendar features; windows never use it
     late_horizon: Duration = timedelta(days=1)  # how late an event may arrive and still count for its key
     burn_in: Duration | None = None  # history that rows need for training; default: the longest delay + length
     features: Several[FeatureParams] = ()  # custom features, in addition to the default features
     without: Several[str] = ()  # names of default features to leave out
     split: SplitParams = SplitParams()
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        return check_zone(value)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import (
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from fraud3000.params.section import Section
-from fraud3000.params.values import Columns, Duration, Moment, Several, check_zone
+from fraud3000.params.values import Columns, Duration, Moment, Several, Zone
 
 
 class ColumnRoles(Section):
@@ -73,12 +69,7 @@ class TimeFormat(Section):
 
     format: str = "iso"  # see above
     start: Moment | None = None  # the time from which `seconds_from` counts
-    zone: str = "UTC"  # time zone of times without an offset
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        return check_zone(value)
+    zone: Zone = "UTC"  # time zone of times without an offset
 
     @field_validator("format")
     @classmethod

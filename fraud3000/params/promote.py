@@ -5,11 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    Strict,
-    model_validator,
-)
+from pydantic import Field, Strict, model_validator
 
 from fraud3000.params.section import Section
 

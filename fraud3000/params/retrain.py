@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pydantic import (
-    field_validator,
-)
+from pydantic import field_validator
 
 from fraud3000.params.section import Section
 from fraud3000.params.values import Duration

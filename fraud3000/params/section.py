@@ -5,11 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class FromEnvironment(str):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from fraud3000.params.section import Section
 from fraud3000.params.values import Duration, Flag, Moment, Several

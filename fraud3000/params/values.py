@@ -7,12 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    Strict,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Strict
 from pydantic_core import PydanticCustomError
 
 from fraud3000 import durations
@@ -61,10 +56,18 @@ def _to_bool(value: object) -> object:
     return _SWITCH.get(value.lower(), value) if isinstance(value, str) else value
 
 
+def _check_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"'{value}' is not a time zone; write a name such as 'Europe/Paris'") from error
+    return value
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(_to_timedelta),
-    PlainSerializer(lambda d: durations.text(int(d.total_seconds())), return_type=str),
+    PlainSerializer(durations.text, return_type=str),
 ]
 """A whole-second duration, written as text such as ``7d``; a number without a unit is refused."""
 Moment = Annotated[datetime, BeforeValidator(_to_datetime)]
@@ -84,12 +87,5 @@ Length = Annotated[str, BeforeValidator(_checked_length)]
 """A whole-second duration that keeps its text, because feature names contain it."""
 Span = Annotated[tuple[Moment, Moment], Strict(strict=False)]
 """A half-open span of event time [first, last); in UTC unless it has an offset."""
-
-
-def check_zone(value: str) -> str:
-    """Return the name of a time zone, or raise ValueError."""
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"'{value}' is not a time zone; write a name such as 'Europe/Paris'") from error
-    return value
+Zone = Annotated[str, AfterValidator(_check_zone)]
+"""Name of a time zone, such as Europe/Paris."""

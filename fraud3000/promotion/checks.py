@@ -1,6 +1,6 @@
 """Promotion checks on one model: baselines, calibration, latency, and whether two models may be compared.
 
-Every check reads the metrics of an evaluation. `statistical_gate` compares the candidate with the champion.
+The checks read an evaluation. `statistical_gate` compares the candidate with the champion.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from fraud3000.metrics.catalogue import display_name
+from fraud3000.metrics.evaluation import MetricValue, best_baseline
 from fraud3000.params import PromoteParams
+from fraud3000.report.formatting import number
+from fraud3000.report.metric_text import BASELINE_LABELS, render_metric
 
-Report = Mapping[str, Any]
-"""Content of metrics.json: the result of `metrics.report.measure`, with facts of the evaluated model."""
-
-_RECORDED_BASELINES = "above the floors"
+Metrics = Mapping[str, MetricValue]
+"""Metrics by name."""
 
 RANKING = "average_precision"
 TOP = "observed_over_expected_frauds_top_0.01"
 MONEY = ("value_detection_rate_at_alert_budget", "value_detection_rate", "recall_at_alert_budget", "recall")
 """Metrics of what alerts catch, in order of preference; the first that the data determines is used."""
-BASELINES = {"random": "random rows", "largest_amount": "largest amounts"}
-"""Naive baselines that alert as many rows as the model, and their display names."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Check:
     Attributes
     ----------
     name
-        Name in the promotion history and the verdict log, where it never changes.
+        Name in the table, the promotion history and the verdict log.
     found, needed
         Texts, as shown in a table.
     """
@@ -43,14 +43,9 @@ class Check:
     passed: bool
 
     @property
-    def title(self) -> str:
-        """Name for readers; recorded names say floors for baselines."""
-        return self.name.replace(_RECORDED_BASELINES, "above the baselines")
-
-    @property
     def reason(self) -> str:
         """Why the check failed, as a text."""
-        return f"{self.title}: {self.found}, needed {self.needed}"
+        return f"{self.name}: {self.found}, needed {self.needed}"
 
 
 @dataclass(frozen=True)
@@ -72,40 +67,46 @@ class Verdict:
         return {"accept": self.accept, "checks": [asdict(check) for check in self.checks]}
 
 
-def above_baselines(report: Report) -> tuple[Check, ...]:
+@dataclass(frozen=True)
+class LabelCutoff:
+    """Latest time at which labels were known to a model (None for data without time), and a hash of its training data."""
+
+    as_of: datetime | None
+    data_fingerprint: str | None
+
+
+def above_baselines(metrics: Metrics, baselines: Mapping[str, Metrics]) -> tuple[Check, ...]:
     """Check that a model beats the naive baselines in ranking and in what its alerts catch.
 
     Examples
     --------
-    >>> figures = {"average_precision": {"value": 0.4}, "recall": {"value": 0.7}}
-    >>> baseline = {"average_precision": {"value": 0.1}, "recall": {"value": 0.8}}
-    >>> report = {"metrics": figures, "floors": {"random": baseline, "largest_amount": baseline}}
-    >>> [(check.title, check.passed) for check in above_baselines(report)]
+    >>> metrics = {"average_precision": MetricValue(value=0.4), "recall": MetricValue(value=0.7)}
+    >>> baseline = {"average_precision": MetricValue(value=0.1), "recall": MetricValue(value=0.8)}
+    >>> [(check.name, check.passed) for check in above_baselines(metrics, {"random": baseline})]
     [('average precision above the baselines', True), ('recall above the baselines', False)]
     """
-    return tuple(_above_baseline(name, report) for name in (RANKING, _money(report)))
+    known = (name for name in MONEY if name in metrics and metrics[name].value is not None)
+    return tuple(_above_baseline(name, metrics[name], baselines) for name in (RANKING, next(known, MONEY[-1])))
 
 
-def evaluated_after_cutoff(report: Report) -> Check:
+def evaluated_after_cutoff(test_span: tuple[datetime, datetime] | None, as_of: datetime | None) -> Check:
     """Check that a model was evaluated on rows after its label cut-off; see `comparable`.
 
     Examples
     --------
-    >>> span, as_of = ["2018-08-08T00:00:00+00:00", "2018-08-15T00:00:00+00:00"], "2018-08-01T00:00:00+00:00"
-    >>> evaluated_after_cutoff({"test_span": span, "model_as_of": as_of}).passed
+    >>> evaluated_after_cutoff((datetime(2018, 8, 8), datetime(2018, 8, 15)), datetime(2018, 8, 1)).passed
     True
     """
-    name, span, as_of = "evaluated after its label cut-off", report["test_span"], report["model_as_of"]
-    if span is None or as_of is None:
+    name = "evaluated after its label cut-off"
+    if test_span is None or as_of is None:
         return Check(name, "random rows: no time", "rows outside the fit", passed=True)
-    first, cut = datetime.fromisoformat(span[0]), datetime.fromisoformat(as_of)
-    return Check(name, _minute(first), f"≥ {_minute(cut)}", first >= cut)
+    return Check(name, _minute(test_span[0]), f"≥ {_minute(as_of)}", test_span[0] >= as_of)
 
 
-def comparable(candidate: Report, champion: Report, first: datetime | None) -> Check:
+def comparable(candidate: LabelCutoff, champion: LabelCutoff, first: datetime | None) -> Check:
     """Check that neither model could have used a label of these rows.
 
-    Fit, calibration and threshold of a model use labels known at its ``model_as_of``, so every
+    Fit, calibration and threshold of a model use labels known at its cut-off, so every
     row must be later than that of both models. Models of data without time may be compared if they were
     trained on the same rows: then the test rows are held out for both.
 
@@ -115,40 +116,37 @@ def comparable(candidate: Report, champion: Report, first: datetime | None) -> C
         Time of the first measured row; None for data without time.
     """
     name = "rows after both label cut-offs"
-    cuts = [report["model_as_of"] for report in (candidate, champion)]
-    if first is None or None in cuts:
-        same = first is None and candidate["data_fingerprint"] == champion["data_fingerprint"]
+    if first is None or candidate.as_of is None or champion.as_of is None:
+        same = first is None and candidate.data_fingerprint == champion.data_fingerprint
         return Check(name, f"no time, {'the same' if same else 'other'} rows", "the same training rows", same)
-    cut = max(map(datetime.fromisoformat, cuts))
-    return Check(name, _minute(first), f"≥ {_minute(cut)}", first >= cut)
+    cutoff = max(candidate.as_of, champion.as_of)
+    return Check(name, _minute(first), f"≥ {_minute(cutoff)}", first >= cutoff)
 
 
-def enough_frauds(report: Report, params: PromoteParams) -> Check:
+def enough_frauds(frauds: int, params: PromoteParams) -> Check:
     """Check that there are enough frauds for a decision.
 
     Examples
     --------
-    >>> enough_frauds({"frauds": 12}, PromoteParams()).reason
+    >>> enough_frauds(12, PromoteParams()).reason
     'enough matured frauds: 12, not enough evidence, needed ≥ 50'
     """
-    frauds, needed = report["frauds"], params.least_frauds
+    needed = params.least_frauds
     found = f"{frauds:,}" if frauds >= needed else f"{frauds:,}, not enough evidence"
     return Check("enough matured frauds", found, f"≥ {needed:,}", frauds >= needed)
 
 
-def calibrated(report: Report, params: PromoteParams) -> tuple[Check, ...]:
+def calibrated(metrics: Metrics, params: PromoteParams) -> tuple[Check, ...]:
     """Check that scores are calibrated, among the highest scores and overall.
 
     Examples
     --------
-    >>> figures = {"observed_over_expected_frauds_top_0.01": {"value": 0.9}, "calibration_slope": {"value": 3.0}}
-    >>> [(check.needed, check.passed) for check in calibrated({"metrics": figures}, PromoteParams())]
+    >>> metrics = {"observed_over_expected_frauds_top_0.01": MetricValue(value=0.9), "calibration_slope": MetricValue(value=3.0)}
+    >>> [(check.needed, check.passed) for check in calibrated(metrics, PromoteParams())]
     [('0.5 to 2', True), ('0.5 to 2', False)]
     """
-    return (
-        _within("frauds observed/expected, top 1 %", TOP, report, params.observed_over_expected),
-        _within("calibration slope", "calibration_slope", report, params.calibration_slope),
-    )
+    bounds = {TOP: params.observed_over_expected, "calibration_slope": params.calibration_slope}
+    return tuple(_within(name, metrics[name], ends) for name, ends in bounds.items())
 
 
 def fast_enough(milliseconds: float, params: PromoteParams) -> Check:
@@ -157,41 +155,20 @@ def fast_enough(milliseconds: float, params: PromoteParams) -> Check:
     return Check("ms to score one row", f"{milliseconds:.1f}", f"≤ {needed:g}", milliseconds <= needed)
 
 
-def _within(title: str, name: str, report: Report, bounds: tuple[float, float]) -> Check:
-    needed, value = f"{bounds[0]:g} to {bounds[1]:g}", _value(report["metrics"], name)
-    if value is None:
-        return Check(
-            title, f"unknown ({report['metrics'].get(name, {}).get('reason', 'not measured')})", needed, passed=False
-        )
-    return Check(title, f"{value:.3f}", needed, bounds[0] <= value <= bounds[1])
+def _within(name: str, metric: MetricValue, bounds: tuple[float, float]) -> Check:
+    passed = metric.value is not None and bounds[0] <= metric.value <= bounds[1]
+    return Check(
+        display_name(name), render_metric(name, metric).value_or_reason, f"{bounds[0]:g} to {bounds[1]:g}", passed
+    )
 
 
-def _above_baseline(name: str, report: Report) -> Check:
-    title = f"{_display_name(name)} {_RECORDED_BASELINES}"
-    value = _value(report["metrics"], name)
-    baselines = {baseline: _value(report["floors"][baseline], name) for baseline in BASELINES}
-    known = {baseline: result for baseline, result in baselines.items() if result is not None}
-    if value is None:
-        return Check(title, f"unknown ({report['metrics'][name]['reason']})", "a value", passed=False)
-    if not known:
-        return Check(title, f"{value:.3f}", "no baseline known", passed=True)
-    best = max(known, key=lambda baseline: known[baseline])
-    return Check(title, f"{value:.3f}", f"> {known[best]:.3f}, {BASELINES[best]}", value > known[best])
-
-
-def _money(report: Report) -> str:
-    return next((name for name in MONEY if _value(report["metrics"], name) is not None), MONEY[-1])
-
-
-def _value(metrics: Mapping[str, Any], name: str) -> float | None:
-    value = metrics.get(name, {}).get("value")
-    return None if value is None else float(value)
-
-
-def _display_name(name: str) -> str:
-    from fraud3000.metrics.catalogue import display_name
-
-    return display_name(name)
+def _above_baseline(name: str, metric: MetricValue, baselines: Mapping[str, Metrics]) -> Check:
+    best = best_baseline(baselines, name)
+    needed = f"> {number(best[1])}, {BASELINE_LABELS[best[0]]}" if best else "no baseline known"
+    passed = metric.value is not None and (best is None or metric.value > best[1])
+    return Check(
+        f"{display_name(name)} above the baselines", render_metric(name, metric).value_or_reason, needed, passed
+    )
 
 
 def _minute(at: datetime) -> str:

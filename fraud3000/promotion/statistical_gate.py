@@ -16,9 +16,11 @@ import polars as pl
 from fraud3000.metrics.catalogue import display_name
 from fraud3000.metrics.intervals import Interval
 from fraud3000.metrics.paired_bootstrap import MEASURES, PairedDifference, holm, paired_bootstrap
+from fraud3000.metrics.report import NO_INTERVAL
 from fraud3000.metrics.scored_arrays import counted
 from fraud3000.params import PolicyParams, PromoteParams
 from fraud3000.promotion.checks import Check
+from fraud3000.report.formatting import number
 
 FEWEST_IN_SEGMENT = 20
 """Number of frauds that a segment needs to be tested."""
@@ -39,10 +41,6 @@ class GateResult:
     checks: tuple[Check, ...]
     figures: Mapping[str, Any]
     skipped_segments: tuple[str, ...] = ()
-
-    @property
-    def accept(self) -> bool:
-        return all(check.passed for check in self.checks)
 
 
 def margin(params: PromoteParams, deviation: float | None) -> float:
@@ -124,9 +122,9 @@ def _testable_segments(
 def _bound_check(name: str, interval: Interval | None, needed: float, version: str) -> Check:
     title = f"{display_name(name)} {'better' if needed > 0 else 'not worse'} than {version}"
     if interval is None:
-        return Check(title, "too few frauds for an interval", f"> {needed:.3f}", passed=False)
-    text = f"low {interval.low:+.3f}, by {interval.by}"
-    return Check(title, text, f"> {needed:.3f}", interval.low > needed)
+        return Check(title, NO_INTERVAL, f"> {number(needed)}", passed=False)
+    text = f"low {number(interval.low, sign='+')}, by {interval.by}"
+    return Check(title, text, f"> {number(needed)}", interval.low > needed)
 
 
 def _segment_checks(
@@ -137,7 +135,10 @@ def _segment_checks(
     worse = holm(p_values, WRONGLY_REFUSED)
     if not worse:
         return [Check(f"in no segment worse than {version}", f"none of {len(p_values)}", needed, passed=True)]
-    return [Check(f"not worse in {name}", f"{compared[name].difference:+.3f}", needed, passed=False) for name in worse]
+    return [
+        Check(f"not worse in {name}", number(compared[name].difference, sign="+"), needed, passed=False)
+        for name in worse
+    ]
 
 
 def _figures(difference: PairedDifference, interval: Interval | None, needed: float) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
+from fraud3000.metrics.evaluation import Evaluation
 from fraud3000.models.inference import bundle
 from fraud3000.params import RegistryParams
 from fraud3000.registry.connection import require_trained, store
@@ -116,14 +117,13 @@ def log_run_tree(run_tree: RunTree, registry: RegistryParams) -> None:
 
 def log_evaluation(
     version: str,
-    metrics: Mapping[str, float | None],
-    report: dict[str, Any],
+    evaluation: Evaluation,
     registry: RegistryParams,
     *,
     texts: Mapping[str, str] | None = None,
     description: str | None = None,
 ) -> None:
-    """Log an evaluation's metrics (if they could be computed) and its report in the version's run.
+    """Log an evaluation and its metrics (if they could be computed) in the version's run.
 
     Parameters
     ----------
@@ -141,10 +141,10 @@ def log_evaluation(
     """
     with store(write=True) as client:
         run_id = version_of(client, version, registry.name).run_id
-        for name, value in metrics.items():
-            if value is not None:
-                client.log_metric(run_id, f"test_{name}", value)
-        client.log_dict(run_id, report, _EVALUATION)
+        for name, metric in evaluation.metrics.items():
+            if metric.value is not None:
+                client.log_metric(run_id, f"test_{name}", metric.value)
+        client.log_dict(run_id, evaluation.to_dict(), _EVALUATION)
         for path, text in (texts or {}).items():
             client.log_text(run_id, text, path)
         if description is not None:
@@ -223,16 +223,17 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 _EVALUATION = "reports/metrics.json"
-_REQUIRED_KEYS = {"metrics", "floors", "test_span", "model_as_of", "rows_sha256", "data_fingerprint", "catalogue_hash"}
 
 
-def logged_evaluation(version: str, registry: RegistryParams) -> dict[str, Any] | None:
-    """Read the logged report of `evaluate` on a version; None if there is none, or one of an older format.
+def logged_evaluation(version: str, registry: RegistryParams) -> Evaluation | None:
+    """Read the logged evaluation of a version; None if there is none, or one of a release with fewer keys.
 
     Raises
     ------
     ScorerError
         There is no such version.
+    SchemaError
+        The evaluation has an invalid value.
     UnavailableError
         The store cannot be reached.
     """
@@ -244,5 +245,5 @@ def logged_evaluation(version: str, registry: RegistryParams) -> dict[str, Any] 
         folder = _EVALUATION.rpartition("/")[0]
         if _EVALUATION not in [file.path for file in client.list_artifacts(run_id, folder)]:
             return None
-        report = dict(mlflow.artifacts.load_dict(f"runs:/{run_id}/{_EVALUATION}"))
-        return report if set(report) >= _REQUIRED_KEYS else None
+        content = mlflow.artifacts.load_dict(f"runs:/{run_id}/{_EVALUATION}")
+    return Evaluation.from_dict(content) if Evaluation.has_all_keys(content) else None

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from fraud3000.report.formatting import plain
 
-ACCENT, INK, MUTED, FLOOR, RULE, PAPER, WARNING = (
+ACCENT, INK, MUTED, BASELINE, RULE, PAPER, WARNING = (
     "#0b63a8",
     "#1c2127",
     "#5b636d",
@@ -34,7 +34,7 @@ ACCENT, INK, MUTED, FLOOR, RULE, PAPER, WARNING = (
     "#b3371b",
 )
 VARIABLES = {
-    ACCENT: "accent", INK: "ink", MUTED: "muted", FLOOR: "floor", RULE: "rule", PAPER: "paper", WARNING: "warning",
+    ACCENT: "accent", INK: "ink", MUTED: "muted", BASELINE: "baseline", RULE: "rule", PAPER: "paper", WARNING: "warning",
 }  # fmt: skip
 """Colours on paper, and the CSS variables that replace them in the page."""
 

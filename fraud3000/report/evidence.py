@@ -12,9 +12,9 @@ import polars as pl
 from fraud3000.features.spec.describe import describe
 from fraud3000.features.spec.kinds import Column
 from fraud3000.labels.splits import Boundaries
+from fraud3000.metrics.evaluation import Evaluation
 from fraud3000.models.inference.scorer import Scorer
-from fraud3000.params import Params
-from fraud3000.report.formatting import per_day, percent
+from fraud3000.params import EvaluateModelParams
 
 SOURCES = {
     "simulated": "data simulated by fraud3000 (no real transactions)",
@@ -28,11 +28,11 @@ SOURCES = {
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """One evaluation of one model: metrics, scored rows, and the facts around them.
+    """One evaluation of one model, with its scored rows and the facts around them.
 
     Attributes
     ----------
-    metrics
+    evaluation
         The content of metrics.json.
     scored
         SCORED rows of the test split, with the categorical columns of the data.
@@ -40,8 +40,10 @@ class Evidence:
         From `fraud3000.models.training.importance.permutation_importance`.
     scorer
         The evaluated model.
-    params
-        Params of the evaluation.
+    evaluate
+        How the metrics were computed.
+    source_name
+        Source of the data, as in the params.
     boundaries
         Time spans of the splits.
     split_rows
@@ -55,11 +57,12 @@ class Evidence:
         Number of training rows labelled legitimate that were reported as fraud after the cut-off.
     """
 
-    metrics: Mapping[str, Any]
+    evaluation: Evaluation
     scored: pl.DataFrame
     importance: pl.DataFrame
     scorer: Scorer
-    params: Params
+    evaluate: EvaluateModelParams
+    source_name: str
     boundaries: Boundaries
     split_rows: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -69,7 +72,7 @@ class Evidence:
     @property
     def source(self) -> str:
         """Description of the data, which states whether it is simulated."""
-        return SOURCES[self.params.prepare.source]
+        return SOURCES[self.source_name]
 
     @property
     def decimals(self) -> int:
@@ -97,21 +100,3 @@ class Evidence:
             words=pl.Series([descriptions[name].words for name in names], dtype=pl.String),
             family=pl.Series([descriptions[name].family for name in names], dtype=pl.String),
         )
-
-
-def describe_alerts(metrics: Mapping[str, Any]) -> str:
-    """Describe the number of alerts: cards or transactions a day; without time, a share of transactions.
-
-    Examples
-    --------
-    >>> describe_alerts({"alerts_a_day": {"unit": "cards", "mean": 120.9}, "alerts": 9, "rows": 90})
-    '121 cards alerted a day'
-    >>> describe_alerts({"alerts_a_day": {"unit": "rows", "mean": None}, "alerts": 9, "rows": 90}).replace("\u00a0", " ")
-    '10 % of transactions alerted'
-    """
-    daily = metrics["alerts_a_day"]
-    if daily["mean"] is None:
-        return f"{percent(metrics['alerts'] / metrics['rows'])} of transactions alerted"
-    unit = "card" if daily["unit"] == "cards" else "transaction"
-    count = per_day(daily["mean"])
-    return f"{count} {unit}{'' if count == '1' else 's'} alerted a day"

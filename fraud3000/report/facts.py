@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
 
 from fraud3000 import durations
+from fraud3000.metrics.evaluation import CompromisedCards
 from fraud3000.models.inference.category_counts import TrainedColumn
 from fraud3000.report.evidence import Evidence
-from fraud3000.report.formatting import day, listed, money, per_day, percent, span
+from fraud3000.report.formatting import day, listed, money, percent, span
+from fraud3000.report.metric_text import describe_alerts
 from fraud3000.report.verdict import FEW
 
 Facts = list[tuple[str, str]]
@@ -22,39 +22,39 @@ _EXCLUDED = {
 
 def data(evidence: Evidence) -> Facts:
     """List the rows, the labels, and what was excluded."""
-    metrics, catalogue = evidence.metrics, evidence.scorer.catalogue
-    label_date = metrics["label_date"]
+    evaluation, catalogue = evidence.evaluation, evidence.scorer.catalogue
+    label_date, test_span = evaluation.label_date, evaluation.test_span
     return [
         ("data", evidence.source),
         *([("rows by split", _counts(evidence.split_rows))] if evidence.split_rows else []),
         ("quarantined by prepare", _counts(evidence.refused) if evidence.refused else "none"),
-        ("test span", span(*metrics["test_span"]) if metrics["test_span"] else "random rows (the data has no time)"),
-        ("test rows evaluated", f"{metrics['rows']:,}, including {metrics['frauds']:,} frauds" + _rate(metrics)),
+        ("test span", span(*test_span) if test_span else "random rows (the data has no time)"),
+        ("test rows evaluated", f"{evaluation.rows:,}, including {evaluation.frauds:,} frauds" + _rate(evaluation.prevalence)),
         ("test rows excluded", excluded(evidence)),
         ("label date", f"{day(label_date)} (labels as known on that day)" if label_date else "none (the data has no time)"),
         ("label delay", f"{durations.text(catalogue.label_delay)}, after which no report means legitimate"),
-        ("compromised cards", _compromised(metrics["compromised_cards"])),
+        ("compromised cards", _compromised(evaluation.compromised_cards)),
     ]  # fmt: skip
 
 
-def _compromised(rule: Any) -> str:
-    if rule["rule"] == "keep":
+def _compromised(cards: CompromisedCards) -> str:
+    if cards.rule == "keep":
         return "kept"
-    since = f", for frauds since {day(rule['since'])}" if "since" in rule else ""
+    since = f", for frauds since {day(cards.since)}" if cards.since else ""
     return f"excluded once their fraud is known{since}"
 
 
-def _rate(metrics: Any) -> str:
-    return f" ({percent(metrics['prevalence'])})" if metrics["rows"] else ""
+def _rate(prevalence: float | None) -> str:
+    return "" if prevalence is None else f" ({percent(prevalence)})"
 
 
 def excluded(evidence: Evidence) -> str:
     """Describe how many test rows are not evaluated, and why."""
-    parts = [f"{count:,} {_EXCLUDED[why]}" for why, count in evidence.metrics["excluded"].items() if count]
+    parts = [f"{count:,} {_EXCLUDED[why]}" for why, count in evidence.evaluation.excluded.items() if count]
     return listed(parts) if parts else "none"
 
 
-def _counts(counts: Any) -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
@@ -103,19 +103,13 @@ def estimator(evidence: Evidence) -> str:
 
 def policy(evidence: Evidence) -> Facts:
     """List the alerting rule and its costs."""
-    own, metrics = evidence.scorer.policy, evidence.metrics
-    daily = metrics["alerts_a_day"]
-    alerts = (
-        f"{per_day(daily['mean'])} {daily['unit']}" + (f" ± {per_day(daily['sd'])}" if daily["sd"] is not None else "")
-        if daily["mean"] is not None
-        else daily["reason"]
-    )
+    own = evidence.scorer.policy
     costs = [(name, _money(evidence, getattr(own, field))) for name, field in _COSTS.items()]
     costs += [("share of fraud that a review stops", percent(own.review_stops))]
     if own.lost_sale is not None:
         share = f", and {percent(own.lost_margin)} of the amount" if own.lost_margin else ""
         costs += [("cost of declining a legitimate transaction", _money(evidence, own.lost_sale) + share)]
-    return [*_rule(evidence), ("alerts a day", alerts), *costs]
+    return [*_rule(evidence), ("alerts a day", describe_alerts(evidence.evaluation.alerts_a_day)), *costs]
 
 
 _COSTS = {"cost of a review": "review_cost", "fee of a missed fraud": "fee", "friction": "friction"}
@@ -123,7 +117,7 @@ _COSTS = {"cost of a review": "review_cost", "fee of a missed fraud": "fee", "fr
 
 def _rule(evidence: Evidence) -> Facts:
     own = evidence.scorer.policy
-    budget = ("alert budget", f"{evidence.params.policy.cards_per_day:,} a day")
+    budget = ("alert budget", f"{evidence.evaluation.policy.cards_per_day:,} a day")
     if own.kind == "cost":
         rule = ("policy", "cost: the decision with the lowest expected cost; thresholds decrease with the amount")
         return [rule, budget, ("shadow price of a review", _money(evidence, round(own.price)))]
@@ -137,58 +131,55 @@ def _money(evidence: Evidence, minor: float) -> str:
 
 def versions(evidence: Evidence) -> Facts:
     """List the versions, hashes and seeds that reproduce the evaluation."""
-    metrics = evidence.metrics
+    evaluation = evidence.evaluation
     hashes = {
-        "bundle": metrics.get("bundle_sha256"),
-        "training data": metrics.get("data_fingerprint"),
-        "catalogue": metrics.get("catalogue_hash"),
-        "evaluated rows": metrics.get("rows_sha256"),
+        "bundle": evaluation.bundle_sha256,
+        "training data": evaluation.data_fingerprint,
+        "catalogue": evaluation.catalogue_hash,
+        "evaluated rows": evaluation.rows_sha256,
     }
-    intervals = metrics["intervals"]
+    intervals = evaluation.intervals
     return [
         *((name, f"{value}") for name, value in evidence.versions.items()),
         *((f"{name} (SHA-256)", value) for name, value in hashes.items() if value),
-        ("evaluation seed", str(evidence.params.evaluate.seed)),
-        ("intervals", f"95 %, {intervals['replicates']} replicates by {listed(intervals['by'])}; {intervals['note']}"),
+        ("evaluation seed", str(intervals.seed)),
+        ("intervals", f"95 %, {intervals.replicates} replicates by {listed(intervals.by)}; {intervals.note}"),
     ]  # fmt: skip
 
 
 def limits(evidence: Evidence) -> list[str]:
     """List the limitations of the evaluation, each derived from a fact."""
-    metrics, scorer = evidence.metrics, evidence.scorer
+    evaluation, scorer = evidence.evaluation, evidence.scorer
     limitations: list[str] = []
     bounds = evidence.boundaries
-    if metrics["split_by"] == "random":
+    if evaluation.split_by == "random":
         limitations.append(
             "The split is random because the data has no time: the model may have seen later transactions, which "
             "overstates its results."
         )
-    if evidence.params.prepare.source in {"simulated", "handbook", "sparkov", "tabformer"}:
+    if evidence.source_name in {"simulated", "handbook", "sparkov", "tabformer"}:
         limitations.append("The transactions are simulated: the results say nothing about real transactions.")
-    if metrics["rows"] and metrics["frauds"] < FEW:
-        limitations.append(f"Only {metrics['frauds']:,} frauds were evaluated: the results are very uncertain.")
+    if evaluation.rows and evaluation.frauds < FEW:
+        limitations.append(f"Only {evaluation.frauds:,} frauds were evaluated: the results are very uncertain.")
     if evidence.reported_later:
         limitations.append(
             f"{evidence.reported_later:,} training rows were labelled legitimate, and were reported as fraud after the model's cut-off."
         )
-    unknown = metrics["excluded"]["label_unknown"]
+    unknown = evaluation.excluded["label_unknown"]
     if unknown:
         limitations.append(
             f"{unknown:,} test rows have no known label and are excluded: frauds among them count neither as caught nor as missed."
         )
-    if metrics["intervals"]["by"] == ["row"]:
-        limitations.append(f"Intervals are {metrics['intervals']['note']}: they may be too narrow.")
-    if metrics["compromised_cards"]["rows"]:
+    if evaluation.intervals.by == ("row",):
+        limitations.append(f"Intervals are {evaluation.intervals.note}: they may be too narrow.")
+    if evaluation.compromised_cards.rows:
         limitations.append(
-            f"{metrics['compromised_cards']['rows']:,} test rows of cards already known to be compromised are excluded."
+            f"{evaluation.compromised_cards.rows:,} test rows of cards already known to be compromised are excluded."
         )
     if scorer.model.encoder.dropped:
         names = listed(list(scorer.model.encoder.dropped))
         limitations.append(f"Features without information in the training rows are not used: {names}.")
-    if bounds.as_of and bounds.test and _late(scorer.facts.get("as_of"), bounds.test[0]):
+    as_of = evaluation.model_as_of
+    if bounds.as_of and bounds.test and as_of and as_of > bounds.test[0]:
         limitations.append("The model was trained with labels that became known after the test split began.")
     return limitations
-
-
-def _late(as_of: str | None, begin: datetime) -> bool:
-    return bool(as_of) and datetime.fromisoformat(str(as_of)) > begin

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import numpy as np
 
@@ -35,15 +34,33 @@ def _hundred(share: float) -> str:
     return f"{100 * share:.{1 if abs(share) < 0.0995 or 0.99 < share < 1 else 0}f}"
 
 
-def number(value: float) -> str:
-    """Format a metric: three decimals, none from 100 on.
+def number(value: float | None, *, sign: str = "", decimals: int = 3) -> str:
+    """Format a metric: three decimals, none from 100 on; a dash if it is unknown.
+
+    Parameters
+    ----------
+    sign
+        ``+`` to show the sign of positive numbers, as of differences.
 
     Examples
     --------
-    >>> number(0.52549), number(12_345.6), number(-0.0002)
-    ('0.525', '12,346', '0.000')
+    >>> number(0.52549), number(12_345.6), number(-0.0002), number(0.0123, sign="+"), number(None)
+    ('0.525', '12,346', '0.000', '+0.012', '–')
     """
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{round(value, 3) + 0.0:.3f}"
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{value:{sign},.0f}" if abs(value) >= 100 else f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"
+
+
+def ratio(value: float) -> str:
+    """Format a ratio with two decimals.
+
+    Examples
+    --------
+    >>> ratio(1.046)
+    '1.05'
+    """
+    return f"{value:.2f}"
 
 
 def per_day(value: float) -> str:
@@ -83,30 +100,17 @@ def points(difference: float) -> str:
     return f"{100 * difference:.{0 if difference >= 0.0995 else 1}f}{GAP}points"
 
 
-def interval(entry: Mapping[str, Any]) -> str:
-    """Format a share and its interval, if it has one of positive width.
-
-    Examples
-    --------
-    >>> plain(interval({"value": 0.748, "low": 0.634, "high": 0.911}))
-    '75 % (63 – 91 %)'
-    >>> interval({"value": 1.0, "low": 1.0, "high": 1.0}).replace(GAP, " ")
-    '100 %'
-    """
-    if entry.get("low") is None or entry["low"] == entry["high"]:
-        return percent(entry["value"])
-    return f"{percent(entry['value'])} ({between(entry['low'], entry['high'])})"
-
-
 def share(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """Format an optional share, with its interval if given.
+    """Format a share, with its interval if it has one of positive width; a dash if it is unknown.
 
     Examples
     --------
-    >>> plain(share(0.5)), share(None), plain(share(0.5, 0.4, 0.6))
-    ('50 %', '–', '50 % (40 – 60 %)')
+    >>> plain(share(0.5)), share(None), plain(share(0.5, 0.4, 0.6)), plain(share(1.0, 1.0, 1.0))
+    ('50 %', '–', '50 % (40 – 60 %)', '100 %')
     """
-    return "–" if value is None else interval({"value": value, "low": low, "high": high})
+    if value is None:
+        return "–"
+    return percent(value) if low is None or low == high else f"{percent(value)} ({between(low, high)})"
 
 
 def between(low: float | None, high: float | None) -> str:
@@ -149,7 +153,7 @@ def span(first: datetime | str, last: datetime | str) -> str:
     return f"{day(begin)} to {day(end)}"
 
 
-def listed(items: list[str]) -> str:
+def listed(items: Sequence[str]) -> str:
     """Join items with commas and a final "and".
 
     Examples

@@ -73,7 +73,7 @@ def _measured(rows: pl.DataFrame) -> dict[str, float | int | None]:
         "average_precision": average if fraud.any() else None,
         "recall": _ratio(totals["caught"], totals["frauds"]),
         "value_detection_rate": _ratio(totals["money_caught"], totals["money"]),
-        "alerts_a_day": alerts_a_day(rows)["mean"],
+        "alerts_a_day": alerts_a_day(rows).mean,
     }
 
 

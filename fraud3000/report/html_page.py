@@ -7,11 +7,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fraud3000.metrics.evaluation import Evaluation
 from fraud3000.report import facts
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.formatting import day, span
+from fraud3000.report.metric_text import COLUMNS, metric_rows
 from fraud3000.report.section import Section, TextTable
-from fraud3000.report.sections import figures
 from fraud3000.report.verdict import verdict
 
 
@@ -21,17 +22,17 @@ def page(evidence: Evidence, sections: list[Section]) -> str:
     Parameters
     ----------
     sections
-        From `fraud3000.report.sections.sections`; the plot of the first one is shown with the conclusion.
+        From `fraud3000.report.evaluation_sections.sections`; the plot of the first one is shown with the conclusion.
     """
     return _render(
         "report.html.j2",
         version=evidence.scorer.version,
         source=evidence.source,
-        verdict=verdict(evidence.metrics),
-        basis=_basis(evidence.metrics),
+        verdict=verdict(evidence.evaluation),
+        basis=_basis(evidence.evaluation),
         caught=sections[0],
         sections=sections[1:],
-        figures=figures(evidence),
+        figures=TextTable(COLUMNS, metric_rows(evidence.evaluation)),
         limits=facts.limits(evidence),
         facts={
             "Data and labels": facts.data(evidence),
@@ -96,8 +97,8 @@ def _render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def _basis(metrics: Any) -> str:
+def _basis(evaluation: Evaluation) -> str:
     """Describe the evaluated rows and the date of their labels."""
-    span_text = f"from {span(*metrics['test_span'])}" if metrics["test_span"] else "drawn at random"
-    labels = f"; labels as known on {day(metrics['label_date'])}" if metrics["label_date"] else ""
-    return f"Evaluated on {metrics['rows']:,} transactions {span_text}, {metrics['frauds']:,} of them fraud{labels}."
+    span_text = f"from {span(*evaluation.test_span)}" if evaluation.test_span else "drawn at random"
+    labels = f"; labels as known on {day(evaluation.label_date)}" if evaluation.label_date else ""
+    return f"Evaluated on {evaluation.rows:,} transactions {span_text}, {evaluation.frauds:,} of them fraud{labels}."

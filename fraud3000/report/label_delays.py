@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from fraud3000.labels.delay_estimate import DelayCurve
 from fraud3000.report import strokes
-from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, WARNING, Draw, Picture, Sheet
+from fraud3000.report.canvas import ACCENT, BASELINE, INK, MUTED, WARNING, Draw, Picture, Sheet
 from fraud3000.report.formatting import between, percent, plain, share
 from fraud3000.report.section import Section, TextTable
 
@@ -143,7 +143,7 @@ def _curves(axes: Axes, curve: DelayCurve, by_source: Mapping[str, DelayCurve], 
     axes.fill_between(days[finite], low[finite], high[finite], color=ACCENT, alpha=0.17, linewidth=0, step="post")
     for name, source in by_source.items():
         source_known = source.at(days)[0]
-        axes.step(days, source_known, where="post", color=FLOOR, linewidth=1.5)
+        axes.step(days, source_known, where="post", color=BASELINE, linewidth=1.5)
         strokes.label_line(axes, days, source_known, name, MUTED, at=0.6, end=True)
     axes.step(days, known, where="post", color=ACCENT)
     axes.set_ylim(0, 1.02)
@@ -154,7 +154,7 @@ def _curves(axes: Axes, curve: DelayCurve, by_source: Mapping[str, DelayCurve], 
 def _weeks(axes: Axes, last_weeks: pl.DataFrame) -> None:
     axes.grid(visible=True, axis="y")
     position = np.arange(last_weeks.height)
-    axes.bar(position, last_weeks["known"], color=FLOOR, width=0.6)
+    axes.bar(position, last_weeks["known"], color=BASELINE, width=0.6)
     expected = last_weeks.with_columns(position=position).drop_nulls("expected")
     axes.vlines(expected["position"], expected["low"], expected["high"], color=ACCENT, linewidth=1.8)
     axes.plot(expected["position"], expected["expected"], color=ACCENT, linestyle="none", marker="o", markersize=6)

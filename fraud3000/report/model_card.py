@@ -16,8 +16,8 @@ from fraud3000.features.spec.describe import describe
 from fraud3000.report import facts
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.formatting import day, plain
+from fraud3000.report.metric_text import COLUMNS, metric_rows
 from fraud3000.report.section import Section, TextTable
-from fraud3000.report.sections import figures
 from fraud3000.report.verdict import ReportVerdict, verdict
 
 SEGMENTS = ("amounts", "weeks", "by-")
@@ -29,12 +29,12 @@ def card(evidence: Evidence, sections: list[Section]) -> str:
     Parameters
     ----------
     sections
-        From `fraud3000.report.sections.sections`; the card repeats their results by segment.
+        From `fraud3000.report.evaluation_sections.sections`; the card repeats their results by segment.
     """
     scorer = evidence.scorer
     blocks = [
         f"# Fraud model {scorer.version}",
-        _paragraph(verdict(evidence.metrics)),
+        _paragraph(verdict(evidence.evaluation)),
         "## Overview",
         " ".join(_overview(evidence)),
         "## Intended use",
@@ -50,7 +50,7 @@ def card(evidence: Evidence, sections: list[Section]) -> str:
         "## Policy",
         _list(facts.policy(evidence)),
         "## Results",
-        _table(figures(evidence)),
+        _table(TextTable(COLUMNS, metric_rows(evidence.evaluation))),
         *_segments(sections),
         "## Limitations",
         "\n".join(f"- {_plain(limit)}" for limit in facts.limits(evidence)) or "None known.",
@@ -63,7 +63,7 @@ def card(evidence: Evidence, sections: list[Section]) -> str:
 def summary(evidence: Evidence) -> str:
     """Describe a version in a few lines for the registry: results, data and limitations."""
     limits = "\n".join(f"- {_plain(limit)}" for limit in facts.limits(evidence))
-    parts = [_paragraph(verdict(evidence.metrics)), f"Evaluated on {evidence.source}.", limits]
+    parts = [_paragraph(verdict(evidence.evaluation)), f"Evaluated on {evidence.source}.", limits]
     return plain("\n\n".join(part for part in parts if part))
 
 
@@ -79,20 +79,20 @@ def _overview(evidence: Evidence) -> Iterator[str]:
         f"A model ({facts.estimator(evidence)}) that estimates the probability of fraud of each card transaction"
         f" (calibration: {scorer.calibrator.method})."
     )
-    as_of = scorer.facts.get("as_of")
+    as_of = evidence.evaluation.model_as_of
     yield (
         f"It was trained on what was known on {day(as_of)}."
         if as_of
         else "Its data has no time: all labels were used for training."
     )
     if scorer.policy.kind == "capacity":
-        yield f"It alerts on scores at or above one threshold, set for {evidence.params.policy.cards_per_day:,} cards reviewed a day."
+        yield f"It alerts on scores at or above one threshold, set for {evidence.evaluation.policy.cards_per_day:,} cards reviewed a day."
     else:
         yield "Each transaction gets the decision with the lowest expected cost."
 
 
 def _intended_use(evidence: Evidence) -> Iterator[str]:
-    simulated = evidence.metrics["split_by"] == "random" or "no real transactions" in evidence.source
+    simulated = evidence.evaluation.split_by == "random" or "no real transactions" in evidence.source
     yield "Use it to select transactions for review."
     yield (
         "Do not use it to decline transactions or to block cards without a review: "
@@ -104,7 +104,7 @@ def _intended_use(evidence: Evidence) -> Iterator[str]:
 
 
 def _precision(evidence: Evidence) -> str:
-    precision = evidence.metrics["metrics"]["precision"]["value"]
+    precision = evidence.evaluation.metrics["precision"].value
     if precision is None:
         return "its precision is unknown."
     return f"of 100 alerted transactions {100 * (1 - precision):.0f} were legitimate."

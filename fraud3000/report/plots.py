@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from fraud3000.metrics.calibration import log_odds
 from fraud3000.metrics.catalogue import display_name
 from fraud3000.report import strokes
-from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, Picture, Sheet
+from fraud3000.report.canvas import ACCENT, BASELINE, INK, MUTED, Picture, Sheet
 from fraud3000.report.formatting import GAP, day, number, per_day, percent
 
 _ODDS = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
@@ -26,7 +26,7 @@ def caught(table: pl.DataFrame, title: str) -> Picture:
     Parameters
     ----------
     table
-        what, by String; share, low, high, floor Float64; one row for each share, `by` names its baseline.
+        what, by String; share, low, high, baseline Float64; one row for each share, `by` names its baseline.
     """
 
     def draw(sheet: Sheet) -> None:
@@ -36,14 +36,14 @@ def caught(table: pl.DataFrame, title: str) -> Picture:
             axes.barh(index, row["share"], height=0.46, color=ACCENT)
             if row["low"] is not None:
                 strokes.interval_bar(axes, row["low"], row["high"], index)
-            if row["floor"] is not None:
-                axes.plot([row["floor"]] * 2, [index - 0.36, index + 0.36], color=FLOOR, linewidth=3)
+            if row["baseline"] is not None:
+                axes.plot([row["baseline"]] * 2, [index - 0.36, index + 0.36], color=BASELINE, linewidth=3)
                 axes.text(
-                    row["floor"],
+                    row["baseline"],
                     index - 0.42,
                     row["by"],
                     color=MUTED,
-                    ha=strokes.text_alignment(row["floor"]),
+                    ha=strokes.text_alignment(row["baseline"]),
                     va="bottom",
                 )
         axes.set_xlim(0, 1)
@@ -69,7 +69,7 @@ def precision_recall(table: pl.DataFrame, title: str, *, at: tuple[float, float]
         axes = sheet.axes()
         recall = table["recall"].to_numpy()
         strokes.interval_band(axes, table, recall, "low", "high")
-        axes.plot(recall, table["largest_amount"], color=FLOOR, linewidth=1.2)
+        axes.plot(recall, table["largest_amount"], color=BASELINE, linewidth=1.2)
         axes.plot(recall, table["precision"], color=ACCENT)
         strokes.label_line(axes, recall, table["precision"].to_numpy(), "the model", ACCENT, at=0.3, bold=True)
         strokes.label_line(
@@ -105,7 +105,7 @@ def workload(table: pl.DataFrame, title: str, *, unit: str, own: tuple[float, fl
             known = table.filter(pl.col(what).is_not_null())
             alerts = known["alerts"].to_numpy()
             strokes.interval_band(axes, known, alerts, f"{what}_low", f"{what}_high")
-            strokes.line_from_zero(axes, alerts, known[f"{what}_largest_amount"].to_numpy(), FLOOR, 1.2)
+            strokes.line_from_zero(axes, alerts, known[f"{what}_largest_amount"].to_numpy(), BASELINE, 1.2)
             strokes.line_from_zero(axes, alerts, known[what].to_numpy(), ACCENT, 2.5)
             strokes.label_line(
                 axes, alerts, known[f"{what}_largest_amount"].to_numpy(), "largest amounts", MUTED, at=0.99, end=True
@@ -139,7 +139,7 @@ def calibration(table: pl.DataFrame, title: str) -> Picture:
         lowest = min(float(table["score"].min()), float(seen["observed"].min() or 1)) / 2  # type: ignore[arg-type]
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.plot([lowest, 1], [lowest, 1], color=FLOOR, linewidth=1.2)
+        axes.plot([lowest, 1], [lowest, 1], color=BASELINE, linewidth=1.2)
         for row in table.iter_rows(named=True):
             axes.plot([row["score"]] * 2, [max(row["low"], lowest), row["high"]], color=ACCENT, linewidth=4, alpha=0.35)
         axes.scatter(seen["score"], seen["observed"], color=ACCENT, s=46, zorder=3)
@@ -179,7 +179,7 @@ def scores(table: pl.DataFrame, title: str, *, threshold: float | None) -> Pictu
     def draw(sheet: Sheet) -> None:
         both = sheet.figure.subplots(2, 1, sharex=True)
         edges = log_odds(np.append(table["score_from"].to_numpy(), table["score_to"].to_numpy()[-1:]))
-        lines = (("legitimate", FLOOR, INK), ("frauds", ACCENT, ACCENT))
+        lines = (("legitimate", BASELINE, INK), ("frauds", ACCENT, ACCENT))
         for axes, (name, colour, dark) in zip(both, lines, strict=True):
             axes.grid(visible=True, axis="y")
             share = table[f"{name}_share"].to_numpy()
@@ -217,7 +217,7 @@ def weeks(table: pl.DataFrame, mean: float, sd: float | None, title: str) -> Pic
         known = table["recall"].is_not_null().to_numpy()
         if sd is not None:
             axes.axhspan(max(mean - sd, 0), min(mean + sd, 1), color=ACCENT, alpha=0.13, linewidth=0)
-        axes.axhline(mean, color=FLOOR, linewidth=1.2)
+        axes.axhline(mean, color=BASELINE, linewidth=1.2)
         axes.bar(position[known], table["recall"].to_numpy()[known], width=0.5, color=ACCENT)
         for x, share in zip(position[known], table["recall"].to_numpy()[known], strict=True):
             if table.height <= (5 if sheet.narrow else 10):
@@ -239,7 +239,7 @@ def folds(table: pl.DataFrame, metrics: list[str], title: str) -> Picture:
     Parameters
     ----------
     table
-        From `fraud3000.report.weekly.table`.
+        From `fraud3000.report.backtest_section.table`.
     metrics
         Columns to draw.
     """
@@ -253,14 +253,14 @@ def folds(table: pl.DataFrame, metrics: list[str], title: str) -> Picture:
             mean = float(values[known].mean())
             sd = float(values[known].std(ddof=1)) if known.sum() > 1 else 0.0
             axes.axhspan(max(mean - sd, 0), min(mean + sd, 1), color=ACCENT, alpha=0.13, linewidth=0)
-            axes.axhline(mean, color=FLOOR, linewidth=1.2)
+            axes.axhline(mean, color=BASELINE, linewidth=1.2)
             axes.bar(position[known], values[known], width=0.4, color=ACCENT)
             for x, value in zip(position[known], values[known], strict=True):
                 if table.height <= (4 if sheet.narrow else 5):
                     axes.text(x, value + 0.02, number(value), ha="center", va="bottom", color=INK)
             if f"{name}_ceiling" in table.columns:
                 for x, most in zip(position, table[f"{name}_ceiling"].to_numpy(), strict=True):
-                    axes.plot([x - 0.36, x + 0.36], [most, most], color=FLOOR, linewidth=3)
+                    axes.plot([x - 0.36, x + 0.36], [most, most], color=BASELINE, linewidth=3)
             axes.set_title(display_name(name), fontsize="medium", color=INK, loc="left", fontweight="bold")
             axes.set_xlim(-0.6, table.height - 0.4)
             axes.set_ylim(0, 1)
@@ -301,7 +301,7 @@ def groups(table: pl.DataFrame, name: str, title: str, mean: float | None) -> Pi
             axes.barh(index, row["recall"], height=0.55, color=ACCENT)
             strokes.interval_bar(axes, row["recall_low"], row["recall_high"], index)
         if mean is not None:
-            axes.axvline(mean, color=FLOOR, linewidth=1.2)
+            axes.axvline(mean, color=BASELINE, linewidth=1.2)
             right = mean < 0.8
             axes.annotate(
                 f"all: {percent(mean)}", (mean, -1.2), xytext=(5 if right else -5, -2), textcoords="offset points", color=MUTED,

@@ -132,7 +132,8 @@ def workload(scored: pl.DataFrame, evaluate: EvaluateModelParams, *, marks: Sequ
     >>> workload(scored, EvaluateModelParams(replicates=20), marks=[250]).filter(alerts=250).select("frauds", "money").row(0)
     (0.5, 0.75)
     """
-    sample, rows = ScoredArrays.from_frame(scored), _acted_on(scored)
+    sample = ScoredArrays.from_frame(scored)
+    rows = scored.filter(pl.col("status").ne_missing(REFUND)) if "status" in scored.columns else scored
     alerts = _grid(rows, marks)
     frauds = np.flatnonzero(sample.fraud)
     columns: dict[str, FloatArray] = {"alerts": alerts, "threshold": _thresholds(rows, "score", alerts)}
@@ -151,10 +152,6 @@ def workload(scored: pl.DataFrame, evaluate: EvaluateModelParams, *, marks: Sequ
             f"{name}_largest_amount": _share_above(amount, worth, largest),
         }
     return pl.DataFrame(columns, nan_to_null=True)
-
-
-def _acted_on(scored: pl.DataFrame) -> pl.DataFrame:
-    return scored.filter(pl.col("status").ne_missing(REFUND)) if "status" in scored.columns else scored
 
 
 def _periods(rows: pl.DataFrame) -> float:

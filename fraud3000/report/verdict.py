@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from fraud3000.report.evidence import describe_alerts
-from fraud3000.report.formatting import interval, listed, number, percent
+from fraud3000.metrics.evaluation import Evaluation, best_baseline
+from fraud3000.report.formatting import listed, number, per_day, percent
+from fraud3000.report.metric_text import CAUGHT, describe_catch
 
-BASELINES = {"random": "random", "largest_amount": "largest", "always": "always", "never": "never"}
-"""Names of the baselines in a table, by their keys in metrics.json."""
-EQUAL_ALERTS = ("random", "largest_amount")
-"""Baselines with as many alerts as the model: a fair comparison of what alerts catch."""
 _IN_WORDS = {"random": "random alerts", "largest_amount": "the largest amounts"}
 FEW = 30
 """With fewer frauds than this, the conclusion warns that they are few."""
-CAUGHT = {"recall": "frauds", "value_detection_rate": "money"}
-"""The two metrics of the conclusion, and what they are a share of."""
 
 
 @dataclass(frozen=True)
@@ -45,114 +38,92 @@ class ReportVerdict:
     caveat: str = ""
 
 
-def best_baseline(metrics: Mapping[str, Any], name: str) -> tuple[str, float] | None:
-    """Return the best baseline of a metric and its value; None if no baseline has a value.
-
-    Savings are compared with every baseline, other metrics with those that alert as many rows.
-
-    Examples
-    --------
-    >>> best_baseline({"floors": {"random": {"recall": {"value": 0.1}}, "largest_amount": {"recall": {"value": 0.3}}}}, "recall")
-    ('largest_amount', 0.3)
-    """
-    comparable = BASELINES if name == "savings" else EQUAL_ALERTS
-    floors = metrics["floors"]
-    values = {baseline: floors[baseline][name]["value"] for baseline in comparable if name in floors.get(baseline, {})}
-    known = {baseline: value for baseline, value in values.items() if value is not None}
-    return max(known.items(), key=lambda item: item[1]) if known else None
-
-
-def verdict(metrics: Mapping[str, Any]) -> ReportVerdict:
-    """Write the sentences at the top of the report.
-
-    Parameters
-    ----------
-    metrics
-        The content of metrics.json.
-    """
-    values = metrics["metrics"]
-    if values["recall"]["value"] is None:
-        headline = f"The model cannot be evaluated: {values['recall']['reason']}."
-        return ReportVerdict(headline, warning=_without_frauds(metrics))
-    if not metrics["alerts"]:
+def verdict(evaluation: Evaluation) -> ReportVerdict:
+    """Write the sentences at the top of the report."""
+    recall = evaluation.metrics["recall"]
+    if recall.value is None:
+        headline = f"The model cannot be evaluated: {recall.reason}."
+        return ReportVerdict(headline, warning=_without_frauds(evaluation))
+    if not evaluation.alerts:
         return ReportVerdict(
-            f"The model alerts on none of the {metrics['rows']:,} evaluated transactions, so it catches no fraud.",
+            f"The model alerts on none of the {evaluation.rows:,} evaluated transactions, so it catches no fraud.",
             warning="No score reaches the threshold: with this policy, the model is of no use.",
         )
-    headline = f"With {describe_alerts(metrics)}, the model catches {_caught(values)}."
-    below, overlapping = _compare(metrics)
+    headline = f"With {_alerts(evaluation)}, the model catches {describe_catch(evaluation.metrics)}."
+    below, overlapping = _compare(evaluation)
     return ReportVerdict(
-        headline, _budget(metrics), _baseline(metrics), _warning(metrics, below), _caveat(metrics, overlapping)
+        headline,
+        _budget(evaluation),
+        _baseline(evaluation),
+        _warning(evaluation, below),
+        _caveat(evaluation, overlapping),
     )
 
 
-def _without_frauds(metrics: Mapping[str, Any]) -> str:
-    if not metrics["rows"]:
+def _without_frauds(evaluation: Evaluation) -> str:
+    if not evaluation.rows:
         return "Set a later evaluate.label_date, or an earlier test split."
-    return f"None of the {metrics['rows']:,} evaluated transactions is known to be fraud. Use a longer test split."
+    return f"None of the {evaluation.rows:,} evaluated transactions is known to be fraud. Use a longer test split."
 
 
-def _budget(metrics: Mapping[str, Any]) -> str:
-    policy = metrics["policy"]
-    if policy["threshold"] != "capacity" or metrics["metrics"]["recall_at_alert_budget"]["value"] is None:
+def _alerts(evaluation: Evaluation) -> str:
+    """Describe the number of alerts: cards or transactions a day; without time, a share of transactions."""
+    daily = evaluation.alerts_a_day
+    if daily.mean is None:
+        return f"{percent(evaluation.alerts / evaluation.rows)} of transactions alerted"
+    unit, count = "card" if daily.unit == "cards" else "transaction", per_day(daily.mean)
+    return f"{count} {unit}{'' if count == '1' else 's'} alerted a day"
+
+
+def _budget(evaluation: Evaluation) -> str:
+    policy = evaluation.policy
+    if policy.threshold != "capacity" or evaluation.metrics["recall_at_alert_budget"].value is None:
         return ""
-    unit = "card" if metrics["alerts_a_day"]["unit"] == "cards" else "transaction"
-    many, plural = (f"{policy['cards_per_day']:,} ", "s") if policy["cards_per_day"] > 1 else ("", "")
-    caught = _caught(metrics["metrics"], "_at_alert_budget")
+    unit = "card" if evaluation.alerts_a_day.unit == "cards" else "transaction"
+    many, plural = (f"{policy.cards_per_day:,} ", "s") if policy.cards_per_day > 1 else ("", "")
+    caught = describe_catch(evaluation.metrics, "_at_alert_budget")
     return f"Reviewing the {many}highest-scoring {unit}{plural} of each day (the alert budget) would catch {caught}."
 
 
-def _caught(values: Mapping[str, Any], suffix: str = "") -> str:
-    parts = [
-        f"{interval(values[name + suffix])} of {what}"
-        for name, what in CAUGHT.items()
-        if values[name + suffix]["value"] is not None
-    ]
-    return " and ".join(parts).replace("of money", "of their money")
-
-
-def _baseline(metrics: Mapping[str, Any]) -> str:
-    best = {what: best_baseline(metrics, name) for name, what in CAUGHT.items()}
+def _baseline(evaluation: Evaluation) -> str:
+    best = {what: best_baseline(evaluation.baselines, name) for name, what in CAUGHT.items()}
     known = {what: baseline for what, baseline in best.items() if baseline}
     if not known:
         return ""
     if len({baseline for baseline, _ in known.values()}) == 1:
         baseline = next(iter(known.values()))[0]
+        transactions = "random transactions" if baseline == "random" else _IN_WORDS[baseline]
         caught = " and ".join(f"{percent(value)} of {what}" for what, (_, value) in known.items())
-        return f"Without the model, as many alerts on {_transactions(baseline)} would catch {caught}."
+        return f"Without the model, as many alerts on {transactions} would catch {caught}."
     caught = " and ".join(
         f"{percent(value)} of {what} ({_IN_WORDS[baseline]})" for what, (baseline, value) in known.items()
     )
     return f"Without the model, as many alerts would catch at best {caught}."
 
 
-def _transactions(baseline: str) -> str:
-    return "random transactions" if baseline == "random" else _IN_WORDS[baseline]
-
-
-def _compare(metrics: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def _compare(evaluation: Evaluation) -> tuple[list[str], list[str]]:
     """Return the metrics in which a baseline is as good, and those whose interval includes a baseline."""
     below, overlapping = [], []
     for name, what in {**CAUGHT, "average_precision": "average precision"}.items():
-        entry, baseline = metrics["metrics"][name], best_baseline(metrics, name)
-        if entry["value"] is None or baseline is None:
+        entry, baseline = evaluation.metrics[name], best_baseline(evaluation.baselines, name)
+        if entry.value is None or baseline is None:
             continue
-        if entry["value"] <= baseline[1]:
+        if entry.value <= baseline[1]:
             below.append(name)
-        elif entry.get("low") is not None and entry["low"] <= baseline[1]:
+        elif entry.low is not None and entry.low <= baseline[1]:
             overlapping.append(what)
     return below, overlapping
 
 
-def _warning(metrics: Mapping[str, Any], below: list[str]) -> str:
-    savings = metrics["metrics"]["savings"]["value"]
+def _warning(evaluation: Evaluation, below: list[str]) -> str:
+    savings = evaluation.metrics["savings"].value
     losing = "The alerts cost more than they save." if savings is not None and savings < 0 else ""
     if not below:
         return losing
     reasons = []
     for name in below:
-        baseline, value = best_baseline(metrics, name) or ("", 0.0)
-        own = metrics["metrics"][name]["value"]
+        baseline, value = best_baseline(evaluation.baselines, name) or ("", 0.0)
+        own = evaluation.metrics[name].value or 0.0
         if name == "average_precision":
             reasons.append(f"an average precision of {number(own)} against {number(value)} for {_IN_WORDS[baseline]}")
         else:
@@ -160,12 +131,12 @@ def _warning(metrics: Mapping[str, Any], below: list[str]) -> str:
     return f"The model does not beat the best baseline: {listed(reasons)}. {losing}".rstrip()
 
 
-def _caveat(metrics: Mapping[str, Any], overlapping: list[str]) -> str:
+def _caveat(evaluation: Evaluation, overlapping: list[str]) -> str:
     sentences = []
-    if metrics["split_by"] == "random":
+    if evaluation.split_by == "random":
         sentences.append("The split is random because the data has no time: this overstates the results of any model.")
-    if metrics["frauds"] < FEW:
-        frauds = "1 fraud was" if metrics["frauds"] == 1 else f"{metrics['frauds']:,} frauds were"
+    if evaluation.frauds < FEW:
+        frauds = "1 fraud was" if evaluation.frauds == 1 else f"{evaluation.frauds:,} frauds were"
         sentences.append(f"Only {frauds} evaluated: these results could be due to chance.")
     elif overlapping:
         sentences.append(

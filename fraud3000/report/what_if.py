@@ -8,7 +8,7 @@ import polars as pl
 from matplotlib.axes import Axes
 
 from fraud3000.report import strokes
-from fraud3000.report.canvas import ACCENT, FLOOR, INK, MUTED, Draw, Picture, Sheet
+from fraud3000.report.canvas import ACCENT, BASELINE, INK, MUTED, Draw, Picture, Sheet
 from fraud3000.report.formatting import money, per_day, percent
 from fraud3000.report.section import Section, TextTable
 
@@ -91,7 +91,7 @@ def _drawing(points: pl.DataFrame, decimals: int) -> Draw:
         all_axes: Sequence[Axes] = sheet.figure.subplots(**layout, sharex=True).flat  # type: ignore[call-overload]
         for axes, name in zip(all_axes, _DRAWN, strict=True):
             axes.grid(visible=True, axis="y")
-            for kind, colour in (("capacity", FLOOR), ("cost", ACCENT)):
+            for kind, colour in (("capacity", BASELINE), ("cost", ACCENT)):
                 own = points.filter(pl.col("threshold") == kind)
                 values = own[name] / 10**decimals if name == "saved" else own[name]
                 axes.plot(own["cards_per_day"], values, color=colour, marker="o", markersize=5)

@@ -29,11 +29,10 @@ from fraud3000.service.journal.high_water_mark import HighWaterMark
 from fraud3000.service.journal.repair import Corrections, find_wrong_times, newest_transaction_time
 from fraud3000.service.operator_entries import AcknowledgementEntry, RepairEntry
 from fraud3000.signals import uninterrupted
-from fraud3000.stages.shared.key_files import card_names_loader
 from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.service_store import checkpoint_file, open_journal, service_folder
 from fraud3000.stages.shared.summary import Summary, Table
-from fraud3000.stages.shared.workspace import Workspace
+from fraud3000.stages.shared.workspace import Workspace, card_names_loader
 
 _MAX_LISTED = 20
 """Maximum number of findings that are listed."""
@@ -279,7 +278,7 @@ def erase(params: Params, card: str) -> Summary:
 def _first_name(card: str, params: Params) -> str:
     """Return the first name of a card, by its number or by a later name."""
     if mask(card) != card:
-        return str(card_names_loader(params)().names(pl.Series([card]))[0])
+        return str(card_names_loader(Workspace.from_params(params))().names(pl.Series([card]))[0])
     return CardNameStore(Workspace.from_params(params).card_names).first_names([card]).get(card, card)
 
 

@@ -17,7 +17,7 @@ from fraud3000.metrics.catalogue import display_name
 from fraud3000.models.training import estimators
 from fraud3000.models.training.training_rows import LATER
 from fraud3000.params import Params
-from fraud3000.report import weekly
+from fraud3000.report import backtest_section
 from fraud3000.stages.shared.backtest_folds import BacktestData, FoldResult, FoldRows, SeedRun, as_text
 from fraud3000.stages.shared.progress import steps
 from fraud3000.stages.shared.summary import Summary, Table
@@ -51,28 +51,23 @@ def backtest(params: Params) -> Summary:
     planned = data.plan()
     seeds = params.backtest.seeds or (params.train.seed,)
     runs = [SeedRun(params, seed) for seed in seeds]
-    results = [result for fold in steps(planned, "folds") for result in _run_seeds(runs, FoldRows(data, fold))]
+    results: list[FoldResult] = []
+    for fold in steps(planned, "folds"):
+        rows = FoldRows(data, fold)
+        results += [run.run(rows) for run in runs]
     content = _content(data, params, planned, results)
-    section = weekly.section(content)
+    section = backtest_section.section(content)
     with atomic_write.atomic_outputs(workspace.backtest) as (folder,):
         folder.mkdir()
         for seed in seeds:
             scored = pl.concat([result.scored for result in results if result.seed == seed])
-            scored.write_parquet(folder / _scored_name(seed, seeds))
+            scored.write_parquet(folder / ("scored.parquet" if seed == seeds[0] else f"scored-{seed}.parquet"))
         (folder / "metrics.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         if section.picture:
             (folder / "weeks.svg").write_text(section.picture.svg, encoding="utf-8")
             (folder / "weeks.png").write_bytes(section.picture.png)
     registry.log_run_tree(_run_tree(params, content), params.registry)
     return _summary(data, planned, results, content)
-
-
-def _run_seeds(runs: list[SeedRun], rows: FoldRows) -> list[FoldResult]:
-    return [run.run(rows) for run in runs]
-
-
-def _scored_name(seed: int, seeds: tuple[int, ...]) -> str:
-    return "scored.parquet" if seed == seeds[0] else f"scored-{seed}.parquet"
 
 
 def _content(
@@ -123,7 +118,7 @@ def _summary(
     seeds = section.seeds or (params.train.seed,)
     first, last = content["test_span"]
     facts = {
-        "folds": f"{len(planned)} of {_duration(section.test)}, {first[:10]} to {last[:10]}",
+        "folds": f"{len(planned)} of {durations.text(section.test)}, {first[:10]} to {last[:10]}",
         "estimator": estimators.describe(params.train),
         "features": len(data.catalogue.names),
         "training": _training(params),
@@ -131,7 +126,7 @@ def _summary(
         "labels in the tests": f"as known at {content['label_date']}",
         "calibration and threshold": "none: only rankings are measured"
         if section.valid is None
-        else f"set on {_duration(section.valid)} before training",
+        else f"set on {durations.text(section.valid)} before training",
         "compromised cards": section.compromised_cards,
         "seeds": ", ".join(map(str, seeds)),
     }
@@ -150,14 +145,10 @@ def _summary(
 
 def _training(params: Params) -> str:
     section = params.backtest
-    span = "all rows with enough history" if section.window is None else f"{_duration(section.window)}"
+    span = "all rows with enough history" if section.window is None else f"{durations.text(section.window)}"
     delay = params.prepare.label_delay if section.delay is None else section.delay
     refit = "for each fold" if section.refit else "once, for the first fold"
-    return f"{refit}, on {span}, up to {_duration(delay)} before the test"
-
-
-def _duration(span: timedelta) -> str:
-    return durations.text(int(span.total_seconds()))
+    return f"{refit}, on {span}, up to {durations.text(delay)} before the test"
 
 
 def _fold_table(planned: tuple[Fold, ...], results: list[FoldResult]) -> Table:
@@ -180,7 +171,7 @@ def _fold_table(planned: tuple[Fold, ...], results: list[FoldResult]) -> Table:
     title = "By fold, rows with known labels" + (
         ", mean over seeds" if len({result.seed for result in results}) > 1 else ""
     )
-    columns = ("test from", "train", "frauds", "test", "frauds", *shown.values(), "made in s")
+    columns = ("test from", "train", "frauds", "test", "frauds", *shown.values(), "seconds")
     return Table(title, columns, tuple(lines))
 
 
@@ -208,7 +199,7 @@ def _metric_table(content: Mapping[str, Any]) -> Table:
         )
         spread = ["" if entry[sd] is None else f"{entry[sd]:.4f}" for sd in ("sd_folds", "sd_seeds")]
         lines.append((display_name(name), f"{entry['mean']:.4f}", *spread, ", ".join(notes)))
-    columns = ("metric", "mean", "± from fold to fold", "± from seed to seed", "note")
+    columns = ("metric", "mean", "± between folds", "± between seeds", "note")
     return Table("Over all folds", columns, tuple(lines))
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import timedelta
 
 from fraud3000.errors import ScorerError
 from fraud3000.features.online.event_encoder import EPOCH
-from fraud3000.models.inference.decision import Decision
 from fraud3000.params import Params
 from fraud3000.redact import mask
 from fraud3000.service.engine.decider import Decider
@@ -56,20 +54,12 @@ def _load_decider(params: Params, entry: TransactionEntry) -> tuple[Decider | No
         return None, error.message
 
 
-@dataclass(frozen=True)
-class _AmountFormat:
-    """Format of amounts: with the decimals of the data set, or in minor units if those are unknown."""
-
-    decimals: int | None
-
-    def format(self, minor: float) -> str:
-        if self.decimals is None:
-            return f"{minor:,.0f} minor units"
-        return f"{minor / 10**self.decimals:,.{self.decimals}f}"
-
-
-def _amount_format(decider: Decider | None) -> _AmountFormat:
-    return _AmountFormat(None if decider is None else decider.scorer.mapping.amount.decimals)
+def _amount(minor: float, decider: Decider | None) -> str:
+    """Format an amount with the decimals of the data set, or in minor units if those are unknown."""
+    if decider is None:
+        return f"{minor:,.0f} minor units"
+    decimals = decider.scorer.mapping.amount.decimals
+    return f"{minor / 10**decimals:,.{decimals}f}"
 
 
 def _transaction_facts(entry: TransactionEntry, decider: Decider | None) -> dict[str, object]:
@@ -79,7 +69,7 @@ def _transaction_facts(entry: TransactionEntry, decider: Decider | None) -> dict
     facts = {name.replace("_id", "").replace("_", " "): mask(str(value)) for name, value in values.items()}
     return {
         **facts,
-        "amount": _amount_format(decider).format(entry.transaction["amount"]),
+        "amount": _amount(entry.transaction["amount"], decider),
         "received at": _format_time(entry.received_at),
     }
 
@@ -90,7 +80,7 @@ def _decision_facts(entry: TransactionEntry, decider: Decider | None) -> dict[st
         return {"decision": "none"}
     by = f"version {decision.model_version}, bundle {decision.fingerprint[:12]}"
     facts: dict[str, object] = {"decision": decision.decision, "decision id": decision.decision_id, "decided by": by}
-    loss = _loss_facts(decision, decider)
+    loss = {"expected loss if approved": _amount(decision.expected_loss, decider)}
     if decision.score is None or decision.threshold is None:
         return {**facts, "decided by": f"the fallback, by the amount only ({by} missed the deadline)", **loss}
     reached = "reached" if decision.alert else "not reached"
@@ -98,16 +88,12 @@ def _decision_facts(entry: TransactionEntry, decider: Decider | None) -> dict[st
     return {**facts, "threshold": f"{decision.threshold:.4g}, {reached}", **loss}
 
 
-def _loss_facts(decision: Decision, decider: Decider | None) -> dict[str, object]:
-    return {"expected loss if approved": _amount_format(decider).format(decision.expected_loss)}
-
-
 def _reasons(entry: TransactionEntry, decider: Decider | None) -> tuple[Table, ...]:
     if entry.answer is None:
         return ()
     reasons = entry.answer.reasons if decider is None else decider.reasons(entry)
     rows = tuple((reason.code, reason.text) for reason in reasons)
-    return (Table("Reasons, the strongest first", ("code", "what was found"), rows),) if rows else ()
+    return (Table("Reasons, the strongest first", ("code", "reason"), rows),) if rows else ()
 
 
 def _contributions(entry: TransactionEntry, decider: Decider | None) -> tuple[Table, ...]:
@@ -118,7 +104,9 @@ def _contributions(entry: TransactionEntry, decider: Decider | None) -> tuple[Ta
     contributions = decider.scorer.model.contributions_of(encoder.rows([values])).values[0]
     ranked = sorted(zip(encoder.columns, contributions, strict=True), key=lambda pair: -abs(pair[1]))[:_MAX_FEATURES]
     rows = tuple((name, _format_value(values[name]), f"{added:+.3f}") for name, added in ranked if added)
-    return (Table("Features by what they add to the log-odds", ("feature", "value", "adds"), rows),) if rows else ()
+    return (
+        (Table("Features by contribution to the log-odds", ("feature", "value", "contribution"), rows),) if rows else ()
+    )
 
 
 def _labels(labels: list[LabelEntry]) -> tuple[Table, ...]:
@@ -131,7 +119,7 @@ def _labels(labels: list[LabelEntry]) -> tuple[Table, ...]:
         )
         for label in labels
     )
-    columns = ("source", "says", "reported at", "known from")
+    columns = ("source", "label", "reported at", "known from")
     return (Table("Labels", columns, rows),) if rows else ()
 
 

@@ -19,9 +19,9 @@ from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.verification import leaks
 from fraud3000.labels import splits
-from fraud3000.params import Params
+from fraud3000.models.policy import require_columns
+from fraud3000.params import Params, TrainModelParams
 from fraud3000.schema import REQUIRED, TRANSACTIONS, check
-from fraud3000.stages.shared import preflight
 from fraud3000.stages.shared.catalogues import build_catalogue
 from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
 from fraud3000.stages.shared.progress import show_status, track
@@ -53,9 +53,9 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
         )  # fail now, not after half of the features are written
     columns = pl.DataFrame(schema=transactions.collect_schema())
     check(columns, TRANSACTIONS, REQUIRED, thing=str(workspace.transactions))
-    preflight.require_policy(columns.schema, params)
-    catalogue = build_catalogue(params, columns)
-    preflight.require_learner(params, catalogue)
+    require_columns(columns.schema, params.policy)
+    catalogue = build_catalogue(params.prepare, params.featurize, columns)
+    _require_estimator(params.train, catalogue)
     burn_in = params.featurize.burn_in
     burn_in = timedelta(seconds=catalogue.lookback) if burn_in is None else burn_in
     with readable(workspace.transactions, made_by="prepare"):
@@ -75,6 +75,14 @@ def featurize(params: Params, *, check_leaks: bool = False) -> Summary:
             with show_status(f"writing {part}"):
                 atomic_write.write_parquet(pl.scan_parquet(features).filter(pl.col("split") == part), path)
     return _summary(columns, catalogue, split, workspace, leak_facts)
+
+
+def _require_estimator(train: TrainModelParams, catalogue: Catalogue) -> None:
+    """Refuse now the estimator params that training would refuse, and monotone constraints on unknown features."""
+    from fraud3000.models.training import estimators  # slow: scikit-learn
+
+    estimators.check(train)
+    estimators.check_monotone(train.monotone, {feature.name: feature.kind for feature in catalogue.features})
 
 
 def _check_leaks(workspace: Workspace, catalogue: Catalogue) -> dict[str, str]:

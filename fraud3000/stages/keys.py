@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fraud3000.data.cleaning import cards
 from fraud3000.params import Params
 from fraud3000.service.http.api_keys import ApiKeys, Scope
-from fraud3000.stages.shared.key_files import api_keys_file
+from fraud3000.stages.shared.service_store import api_keys_file
 from fraud3000.stages.shared.summary import Summary, Table
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from fraud3000 import durations
-from fraud3000.data.storage import atomic_write, locations
+from fraud3000.data.storage import locations
 from fraud3000.labels import delay_estimate, visibility
 from fraud3000.labels.delay_estimate import DelayCurve
 from fraud3000.params import Params
@@ -21,10 +21,12 @@ from fraud3000.report.formatting import percent, plain
 from fraud3000.report.section import TextTable
 from fraud3000.schema import LEDGER
 from fraud3000.service.journal import hash_chain, history_frames
-from fraud3000.stages.shared.label_reading import read_labels
+from fraud3000.stages.shared import report_files
+from fraud3000.stages.shared.input_files import read_labels
 from fraud3000.stages.shared.service_store import service_folder
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace, read, scan
+from fraud3000.utc import as_utc
 
 SHOWN = (1, 3, 7, 14, 30, 60, 90)
 """Days at which the table shows the curve."""
@@ -134,7 +136,7 @@ class _DelayFindings:
     def from_source(cls, source: _LedgerSource, params: Params, as_of: datetime | None) -> _DelayFindings:
         """Estimate the delays of the known frauds, in total and for the largest sources."""
         records = delay_estimate.when_known(source.transactions, source.ledger, params.prepare.label_delay)
-        at = _after_all(source.transactions, records) if as_of is None else _zoned(as_of)
+        at = _after_all(source.transactions, records) if as_of is None else as_utc(as_of)
         frauds = delay_estimate.known_frauds(records, at, params.prepare.source_precedence)
         curve = delay_estimate.curve_from_frauds(frauds)
         curves = {
@@ -168,7 +170,7 @@ class _StatusTexts:
             "as of": f"{findings.as_of:%Y-%m-%d %H:%M} UTC",
             "frauds known": findings.frauds.height,
             "of them without a time": findings.delay_unknown,
-            "configured label delay": _text(self.params.prepare.label_delay),
+            "configured label delay": durations.text(self.params.prepare.label_delay),
         }
         if self.proposed is None:
             return facts
@@ -177,7 +179,7 @@ class _StatusTexts:
         return {
             **facts,
             "delays seen up to": f"{curve.horizon:.0f} days; frauds with longer delays are not included in the shares",
-            "proposed label delay": f"{_text(self.proposed)} ({_text(_up(interval[1]))} to {_text(_up(interval[2]))}): "
+            "proposed label delay": f"{durations.text(self.proposed)} ({durations.text(_up(interval[1]))} to {durations.text(_up(interval[2]))}): "
             f"{plain(percent(self.share))} of the frauds are known by then",
             "metrics can be trusted": f"up to {findings.as_of - self.proposed:%Y-%m-%d %H:%M} UTC",
             "still to be reported": f"{self._to_come:,.0f} frauds of the last {findings.weeks.height} weeks",
@@ -210,8 +212,8 @@ class _StatusTexts:
             known = curve.at(delay / timedelta(days=1))[0]
             share = "an unknown share" if np.isnan(known) else plain(percent(float(known)))
             yield (
-                f"prepare.label_delay is {_text(delay)}, and {share} of the frauds are known by then; frauds reported later "
-                f"count as legitimate. With {_text(self.proposed)} these would be {plain(percent(1 - self.share))}"
+                f"prepare.label_delay is {durations.text(delay)}, and {share} of the frauds are known by then; frauds reported later "
+                f"count as legitimate. With {durations.text(self.proposed)} these would be {plain(percent(1 - self.share))}"
             )
         if curve.begin:
             yield f"shares below {curve.begin:.0f} days are unknown: only recent transactions have such delays"
@@ -236,18 +238,7 @@ def _write(workspace: Workspace, texts: _StatusTexts) -> dict[str, str]:
     )
     basis = f"{findings.curve.reports:,} frauds as known at {findings.as_of:%Y-%m-%d %H:%M} UTC"
     page = html_page.delays(section, TextTable(label_delays.WEEKS, label_delays.weeks(findings.weeks)), basis=basis)
-    assert section.picture is not None
-    endings = (".html", ".svg", ".png", ".csv")
-    with atomic_write.atomic_outputs(*(workspace.delays.with_suffix(ending) for ending in endings)) as (
-        html_file,
-        svg,
-        png,
-        csv,
-    ):
-        html_file.write_text(page, encoding="utf-8")
-        svg.write_text(section.picture.svg, encoding="utf-8")
-        png.write_bytes(section.picture.png)
-        section.data.write_csv(csv)
+    report_files.write_page(workspace.delays, page, section)
     return {"page": str(workspace.delays), "curve": str(workspace.delays.with_suffix(".csv"))}
 
 
@@ -272,11 +263,3 @@ def _after_all(transactions: pl.DataFrame, records: pl.DataFrame) -> datetime:
 
 def _up(days: float) -> timedelta:
     return timedelta(days=int(np.ceil(days)))
-
-
-def _text(span: timedelta) -> str:
-    return durations.text(int(span.total_seconds()))
-
-
-def _zoned(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
@@ -25,11 +25,11 @@ from fraud3000.service.journal import hash_chain, history_frames
 from fraud3000.service.journal.repair import last_received
 from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.signals import uninterrupted
-from fraud3000.stages.shared.label_reading import read_labels
-from fraud3000.stages.shared.quarantine_table import quarantine_table
+from fraud3000.stages.shared.input_files import quarantine_table, read_labels
 from fraud3000.stages.shared.service_store import checkpoint_file, service_folder
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace
+from fraud3000.utc import as_utc
 
 
 def add(
@@ -49,7 +49,7 @@ def add(
         raise DataError("transaction_id: contains a card number", hint="Use an id that is not a card number.")
     if mask(source) != source:
         raise DataError("source: contains a card number", hint="State the source, such as chargeback or analyst.")
-    reported = None if reported_at is None else microseconds(_zoned(reported_at))
+    reported = None if reported_at is None else microseconds(as_utc(reported_at))
     return _record(params, [LabelInput(transaction_id, int(is_fraud), source, reported)], command="labels add")
 
 
@@ -147,7 +147,7 @@ def _record(params: Params, labels: Sequence[LabelInput], *, command: str) -> Su
                 new.setdefault(label.transaction_id, []).append(entry)
         with uninterrupted():
             journal.append(added)
-    counts = {"records read": len(labels), "recorded": len(added), "said before": len(labels) - len(added)}
+    counts = {"records read": len(labels), "recorded": len(added), "already recorded": len(labels) - len(added)}
     return Summary(command=command, facts={**counts, "journal": str(folder.root)})
 
 
@@ -170,7 +170,3 @@ def _journal(params: Params) -> Iterator[tuple[DataDir, SqliteJournal]]:
         closing(folder.journal(key=hash_chain.audit_key(os.environ), flush=params.serve.flush)) as journal,
     ):
         yield folder, journal
-
-
-def _zoned(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at

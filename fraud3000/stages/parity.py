@@ -18,7 +18,7 @@ from fraud3000.features.verification.stream_stats import stream_statistics
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER
 from fraud3000.stages.shared.catalogues import build_catalogue
-from fraud3000.stages.shared.label_reading import read_separate_labels
+from fraud3000.stages.shared.input_files import read_separate_labels
 from fraud3000.stages.shared.progress import show_status, track
 from fraud3000.stages.shared.summary import Summary, Table
 
@@ -72,7 +72,7 @@ def _file(params: Params, source: str) -> tuple[pl.DataFrame, pl.DataFrame, Cata
         "duplicates": ingested.duplicates,
         "quarantined": ingested.quarantined,
     }
-    catalogue = build_catalogue(params, ingested.transactions)
+    catalogue = build_catalogue(params.prepare, params.featurize, ingested.transactions)
     return ingested.transactions, ledger, catalogue, facts, stream_statistics(ingested.transactions, ledger, catalogue)
 
 

@@ -9,7 +9,6 @@ from typing import Literal
 import polars as pl
 
 from fraud3000 import registry
-from fraud3000.data.storage import atomic_write
 from fraud3000.errors import EmptyDataError
 from fraud3000.labels import visibility
 from fraud3000.models import policy_simulation
@@ -18,7 +17,7 @@ from fraud3000.params import Params
 from fraud3000.report import html_page, what_if
 from fraud3000.report.evidence import SOURCES
 from fraud3000.report.formatting import span
-from fraud3000.report.section import Section
+from fraud3000.stages.shared import report_files
 from fraud3000.stages.shared.evaluation_rows import ROW_COLUMNS, label_date, require_same_features
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace, read
@@ -59,7 +58,7 @@ def what_ifs(
     section = what_if.section(points, decimals=decimals, currency=scorer.mapping.amount.currency)
     basis = _basis(scored, rows, at)
     page = html_page.what_if(section, version=version, source=SOURCES[params.prepare.source], basis=basis)
-    _write(workspace, page, section)
+    report_files.write_page(workspace.what_if, page, section)
     return Summary(
         command="policy what-if",
         facts={"model version": version, "measured on": basis, "finding": section.finding},
@@ -72,7 +71,7 @@ def what_ifs(
 def _scored(params: Params, workspace: Workspace, scorer: Scorer, split: Split) -> tuple[pl.DataFrame, datetime | None]:
     featured = read(workspace.split(split), made_by="featurize")
     ledger = read(workspace.labels, made_by="prepare")
-    at = label_date(params, read(workspace.transactions, made_by="prepare"), ledger)
+    at = label_date(params.evaluate, read(workspace.transactions, made_by="prepare"), ledger)
     known = visibility.known_at(
         featured, ledger, at, label_delay=params.prepare.label_delay, precedence=params.prepare.source_precedence
     )
@@ -96,13 +95,3 @@ def _table(scored: pl.DataFrame, rows: Sequence[Sequence[str]]) -> Table:
     title = "Operating points, for a day" if "ts" in scored.columns else "Operating points, over all rows"
     columns, *shown = (tuple(row[index] for index in what_if.NARROW) for row in (what_if.COLUMNS, *rows))
     return Table(title, columns, tuple(shown))
-
-
-def _write(workspace: Workspace, page: str, section: Section) -> None:
-    assert section.picture is not None
-    paths = [workspace.what_if.with_suffix(ending) for ending in (".html", ".svg", ".png", ".csv")]
-    with atomic_write.atomic_outputs(*paths) as (html_file, svg, png, csv):
-        html_file.write_text(page, encoding="utf-8")
-        svg.write_text(section.picture.svg, encoding="utf-8")
-        png.write_bytes(section.picture.png)
-        section.data.write_csv(csv)

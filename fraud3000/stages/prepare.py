@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,15 @@ from fraud3000.data.cleaning import clean, label_files, roles, sources
 from fraud3000.data.cleaning.row_errors import quarantine
 from fraud3000.data.storage import atomic_write, locations, s3_upload
 from fraud3000.data.storage.s3 import Address
+from fraud3000.errors import ParamsError
+from fraud3000.labels import splits
+from fraud3000.models import policy
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER, TIME
-from fraud3000.stages.shared import preflight
 from fraud3000.stages.shared.catalogues import build_catalogue
-from fraud3000.stages.shared.key_files import card_names_loader
-from fraud3000.stages.shared.label_reading import read_separate_labels
-from fraud3000.stages.shared.quarantine_table import quarantine_table
-from fraud3000.stages.shared.raw_inputs import expand_workspace, refuse_inputs
+from fraud3000.stages.shared.input_files import expand_workspace, quarantine_table, read_separate_labels, refuse_inputs
 from fraud3000.stages.shared.summary import Summary, Table
-from fraud3000.stages.shared.workspace import Workspace
+from fraud3000.stages.shared.workspace import Workspace, card_names_loader
 
 
 def prepare(params: Params) -> Summary:
@@ -43,7 +43,7 @@ def prepare(params: Params) -> Summary:
         refuse_inputs(published, files)
         intake = clean.ingest_to_disk(files, rules, folder, label_delay=params.prepare.label_delay)
         # raises now what featurize would raise later
-        build_catalogue(params, pl.DataFrame(schema=intake.transactions.collect_schema()))
+        build_catalogue(params.prepare, params.featurize, pl.DataFrame(schema=intake.transactions.collect_schema()))
         labels = read_separate_labels(params, intake.transactions, published)
         ledger, refused = intake.ledger.rows, intake.quarantine.rows
         if labels is not None:
@@ -59,7 +59,9 @@ def prepare(params: Params) -> Summary:
 
 def _rules(params: Params) -> roles.CleaningRules:
     section = params.prepare
-    return roles.CleaningRules(sources.resolve(section), section.earliest, section.latest, card_names_loader(params))
+    return roles.CleaningRules(
+        sources.resolve(section), section.earliest, section.latest, card_names_loader(Workspace.from_params(params))
+    )
 
 
 def _summary(
@@ -84,10 +86,23 @@ def _summary(
         },
         warnings=(
             *(finding.text for finding in findings if finding.severity == "warn"),
-            *preflight.warnings(params, transactions.collect_schema()),
+            *_later_refusals(params, transactions.collect_schema()),
         ),
         next_step="fraud3000 featurize, with the same params",
     )
+
+
+def _later_refusals(params: Params, columns: Collection[str]) -> Iterator[str]:
+    """Yield a warning for each of the params that `featurize` will refuse for data with these columns."""
+    checks: tuple[Callable[[], None], ...] = (
+        lambda: policy.require_columns(columns, params.policy),
+        lambda: splits.require_columns(columns, params.featurize.split),
+    )
+    for check in checks:
+        try:
+            check()
+        except ParamsError as error:
+            yield f"{error.message}. {error.hint}"
 
 
 def _without_repeats(ledger: pl.LazyFrame) -> pl.LazyFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from fraud3000.promotion import history
 from fraud3000.promotion.checks import Verdict
 from fraud3000.promotion.history import Action, AliasState
 from fraud3000.registry import CHALLENGER, CHAMPION
+from fraud3000.report.formatting import number
 from fraud3000.stages.evaluate import evaluate
 from fraud3000.stages.shared import model_pointer
 from fraud3000.stages.shared.promotion_checks import PromotionResult, run_checks
@@ -130,7 +130,7 @@ class _Mover:
                 "candidate": f"version {version}",
                 "champion so far": f"version {champion}" if champion else None,
                 "verdict": self._outcome(f"version {version} is the champion") if verdict.accept else "refused",
-                **({} if result.times is None else {"these rows have decided": _verdicts(result.times)}),
+                **({} if result.times is None else {"verdicts on these rows": result.times}),
             },
             tables=(_table(verdict), *_differences(result.figures)),
             outputs=outputs,
@@ -201,10 +201,6 @@ class _Mover:
         return f"{done} (dry run: no alias was moved)" if self.dry_run else done
 
 
-def _verdicts(number: int) -> str:
-    return "1 verdict" if number == 1 else f"{number} verdicts"
-
-
 def _differences(figures: Mapping[str, Any]) -> tuple[Table, ...]:
     """Return a table of the comparison with the champion, if there was one."""
     compared = figures.get("against_champion")
@@ -213,8 +209,9 @@ def _differences(figures: Mapping[str, Any]) -> tuple[Table, ...]:
     rows = tuple(
         (
             display_name(name),
-            *(_number(compared[name].get(key)) for key in ("challenger", "champion")),
-            *_bounds(compared[name]),
+            *(number(compared[name].get(key), decimals=4) for key in ("challenger", "champion")),
+            *(number(compared[name].get(key), sign="+", decimals=4) for key in ("difference", "low", "high")),
+            compared[name].get("by", ""),
         )
         for name in MEASURES
     )
@@ -222,14 +219,6 @@ def _differences(figures: Mapping[str, Any]) -> tuple[Table, ...]:
     return (Table(f"Against the champion, each bound with {compared['level']:.1%}", columns, rows),)
 
 
-def _bounds(metric: Mapping[str, Any]) -> tuple[str, ...]:
-    return *(_number(metric.get(key), sign="+") for key in ("difference", "low", "high")), metric.get("by", "")
-
-
-def _number(value: float | None, sign: str = "") -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:{sign}.4f}"
-
-
 def _table(verdict: Verdict) -> Table:
-    rows = tuple((c.title, c.found, c.needed, "yes" if c.passed else "NO") for c in verdict.checks)
-    return Table("Verdict", ("check", "found", "needed", "holds"), rows)
+    rows = tuple((c.name, c.found, c.needed, "yes" if c.passed else "NO") for c in verdict.checks)
+    return Table("Verdict", ("check", "found", "needed", "passed"), rows)

@@ -128,7 +128,7 @@ def retrain(params: Params, *, restart: bool = False, steps: Mapping[str, Step] 
         resumes = before is not None and not restart and before.can_resume(params)
         run = before if before is not None and resumes else RetrainRun.start(params)
         run, summary = _run_steps(run, params, steps, log)
-    facts = {"began": run.began, "went on after": _last_step(before) if resumes and before else None, **summary.facts}
+    facts = {"began": run.began, "resumed after": _last_step(before) if resumes and before else None, **summary.facts}
     table = Table("Steps", ("step", "seconds"), tuple((name, f"{took:,.1f}") for name, took in run.seconds.items()))
     outputs = {**summary.outputs, "run": str(log.runs)}
     return replace(summary, command="retrain", facts=facts, tables=(table, *summary.tables), outputs=outputs)

@@ -29,12 +29,11 @@ from fraud3000.stages.shared import category_tables
 from fraud3000.stages.shared.alias_follower import AliasFollower
 from fraud3000.stages.shared.answer_spool import AnswerSpool
 from fraud3000.stages.shared.history import History, mismatch_warnings, require_span
-from fraud3000.stages.shared.key_files import card_names_loader
 from fraud3000.stages.shared.partitioned_features import PartitionedFeatures
 from fraud3000.stages.shared.progress import track
 from fraud3000.stages.shared.stream import Stream
 from fraud3000.stages.shared.summary import Summary, Table
-from fraud3000.stages.shared.workspace import Workspace
+from fraud3000.stages.shared.workspace import Workspace, card_names_loader
 
 BLOCK = 200_000
 """Rows scored at a time; the score of a row does not depend on other rows."""
@@ -111,7 +110,7 @@ def _score_stream(
     spool = AnswerSpool(incoming, folder)
     counts: dict[str, CategoryCounts] = {}
     for block in track(_featured(stream, scorer.catalogue, folder / "features"), "scoring", rows=incoming.kept):
-        spool.add(block["place"], _score(scorer, block, reasons))
+        spool.add(block["row_index"], _score(scorer, block, reasons))
         for name, count in category_counts.count(scorer.model.encoder, block).items():
             counts[name] = counts.get(name, category_counts.NONE) + count
     return spool.in_input_order(), counts
@@ -178,7 +177,11 @@ def _intake(
     delay = timedelta(seconds=scorer.catalogue.label_delay) if scorer else settings.prepare.label_delay
     section = settings.prepare
     rules = roles.CleaningRules(
-        mapping, section.earliest, section.latest, card_names_loader(settings), ("is_fraud", "reported_at")
+        mapping,
+        section.earliest,
+        section.latest,
+        card_names_loader(Workspace.from_params(settings)),
+        ("is_fraud", "reported_at"),
     )
     return clean.ingest_to_disk(raw, rules, folder, label_delay=delay)
 
@@ -194,9 +197,9 @@ def _past(
 def _featured(stream: Stream, catalogue: Catalogue, folder: Path) -> Iterator[pl.DataFrame]:
     """Yield blocks of the input's rows with their features, in order of time."""
     height = stream.height(catalogue)
-    features = PartitionedFeatures(catalogue, stream.ledger, ("transaction_id", "amount", "place"), height, folder)
+    features = PartitionedFeatures(catalogue, stream.ledger, ("transaction_id", "amount", "row_index"), height, folder)
     for rows in track(stream.slices(catalogue, SLICE), "reading", rows=height):
-        features.add(rows, rows["place"].is_not_null())
+        features.add(rows, rows["row_index"].is_not_null())
     return (block for piece in features.pieces() for block in piece.iter_slices(BLOCK))
 
 

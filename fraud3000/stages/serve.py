@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import timedelta
 from functools import partial
 
 import polars as pl
@@ -44,10 +44,10 @@ from fraud3000.service.journal.sqlite import SqliteJournal
 from fraud3000.service.maintenance.maintenance import Maintenance, MaintenanceSchedule
 from fraud3000.signals import uninterrupted
 from fraud3000.stages.shared.alias_follower import AliasFollower
-from fraud3000.stages.shared.key_files import api_keys_file, card_names_loader
-from fraud3000.stages.shared.service_store import checkpoint_file, service_folder
+from fraud3000.stages.shared.service_store import api_keys_file, checkpoint_file, service_folder
 from fraud3000.stages.shared.summary import Summary
-from fraud3000.stages.shared.workspace import Workspace, scan
+from fraud3000.stages.shared.workspace import Workspace, card_names_loader, scan
+from fraud3000.utc import as_utc
 
 _SWITCH_INTERVAL = 0.0005
 """Seconds that the event loop may hold the interpreter's lock while the journal's thread waits for it; Python's default is 5 ms."""
@@ -148,7 +148,7 @@ class Service:
             }
             engine.readiness.clock = clock
             engine.warm_up()
-            card_key = card_names_loader(params)
+            card_key = card_names_loader(Workspace.from_params(params))
             validator = RequestValidator(scorer.mapping, _span(params), card_key, clock)
             shadow = params.serve.shadow
             maintenance = Maintenance(
@@ -315,9 +315,7 @@ def _require_same_history(data_dir: DataDir, history: str | None) -> None:
 
 
 def _span(params: Params) -> Span:
-    first, last = (
-        at.replace(tzinfo=UTC) if at.tzinfo is None else at for at in (params.prepare.earliest, params.prepare.latest)
-    )
+    first, last = (as_utc(at) for at in (params.prepare.earliest, params.prepare.latest))
     return first, last
 
 

@@ -69,9 +69,9 @@ def shadow_report(params: Params, version: str | None = None) -> Summary:
     assert history is not None
     facts = {
         "shadow": f"version {shadow.version}",
-        "answered": ", ".join(f"version {served}" for served in decided["model_version"].unique(maintain_order=True)),
+        "service": ", ".join(f"version {served}" for served in decided["model_version"].unique(maintain_order=True)),
         "transactions": decided.height,
-        "the same decision": f"{_share(decided['decision'] == decided['shadow_decision']):.2%}",
+        "equal decisions": f"{_share(decided['decision'] == decided['shadow_decision']):.2%}",
         "mean difference of scores": f"{_mean((decided['shadow_score'] - decided['score']).abs()):.4g}",
     }
     tables = [_agreement(decided)]
@@ -163,7 +163,7 @@ def _agreement(decided: pl.DataFrame) -> Table:
     counts = {(a, b): n for a, b, n in decided.group_by("decision", "shadow_decision").len().iter_rows()}
     present = [decision for decision in _DECISIONS if any(decision in pair for pair in counts)]
     rows = tuple((served, *(f"{counts.get((served, shadow), 0):,}" for shadow in present)) for served in present)
-    return Table("Decisions of the service (rows) and the shadow (columns)", ("answered", *present), rows)
+    return Table("Decisions of the service (rows) and the shadow (columns)", ("service", *present), rows)
 
 
 def _money(decided: pl.DataFrame, is_fraud: pl.Series, policy: Policy) -> Table:
@@ -172,7 +172,7 @@ def _money(decided: pl.DataFrame, is_fraud: pl.Series, policy: Policy) -> Table:
     known = is_fraud.is_not_null().to_numpy()
     truth = is_fraud.fill_null(0).cast(pl.Float64).to_numpy()
     rows = []
-    for model, prefix in (("answered", ""), ("shadow", "shadow_")):
+    for model, prefix in (("service", ""), ("shadow", "shadow_")):
         decisions = decided[f"{prefix}decision"]
         alert, decline = (decisions != APPROVE).to_numpy(), (decisions == DECLINE).to_numpy()
         expected = Costs.from_rows(decided[f"{prefix}score"].to_numpy(), amounts, policy).paid(alert, decline)
@@ -202,7 +202,7 @@ def _latency(params: Params, decided: pl.DataFrame, last: list[TransactionEntry]
     ]
     recomputed = _recompute_times(params, last)
     if recomputed:
-        rows.append((f"answered: decision, {len(recomputed):,} recomputed", *_quantiles(recomputed)))
+        rows.append((f"service: decision, {len(recomputed):,} recomputed", *_quantiles(recomputed)))
     return Table("Microseconds per transaction", ("", "p50", "p95", "p99"), tuple(rows))
 
 

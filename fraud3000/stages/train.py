@@ -57,7 +57,7 @@ def train(params: Params, *, final: bool = False) -> Summary:
     """
     estimators.check(params.train)
     workspace = Workspace.from_params(params)
-    inputs = from_known_labels(workspace, params) if final else from_split(workspace)
+    inputs = from_known_labels(workspace, params.prepare, params.evaluate) if final else from_split(workspace)
     origin = _final_facts(params, inputs.catalogue.hash) if final else {}
     require_both_classes(inputs.train)
     policy.require_rows(inputs.valid.featured, params.policy)
@@ -175,7 +175,7 @@ def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, fl
     kinds["amount"] = "integer"
     return registry.TrainingRun(
         bundle=saved,
-        params=_effective_params(params),
+        params={**params.model_dump(mode="json"), "train": estimators.effective_params(params.train)},
         metrics=metrics,
         tags={
             "data_fingerprint": scorer.facts["data_fingerprint"],
@@ -185,11 +185,6 @@ def _training(saved: Path, scorer: Scorer, params: Params, metrics: dict[str, fl
         },
         columns={name: kinds[name] for name in scorer.model.encoder.columns},
     )
-
-
-def _effective_params(params: Params) -> dict[str, Any]:
-    """Return the params with the estimator's defaults filled in."""
-    return {**params.model_dump(mode="json"), "train": estimators.effective_params(params.train)}
 
 
 def _git_tags() -> dict[str, str]:
@@ -212,7 +207,7 @@ def _summary(
     as_of = inputs.boundaries.as_of
     facts = {
         "version": f"{version} (challenger)",
-        **({"recipe judged as": f"version {scorer.facts['judged_as']}"} if "judged_as" in scorer.facts else {}),
+        **({"recipe accepted as": f"version {scorer.facts['judged_as']}"} if "judged_as" in scorer.facts else {}),
         "estimator": scorer.facts["estimator"],
         "labels as of": f"{as_of:%Y-%m-%d %H:%M} UTC" if as_of else "all known (the data has no time)",
         "split by": scorer.facts["split"],
@@ -224,7 +219,7 @@ def _summary(
         "validation average precision": metrics.get("valid_average_precision"),
         "validation AUC": metrics.get("valid_auc_roc"),
         "validation prevalence": metrics.get("valid_prevalence"),
-        "from seed to seed": _spread(scorer.facts["seed_deviation"]),
+        "deviation over seeds": _spread(scorer.facts["seed_deviation"]),
         "data fingerprint": inputs.fingerprint[:12],
         "catalogue hash": scorer.catalogue.hash[:12],
         "bundle hash": bundle.fingerprint(workspace.bundle(version))[:12],

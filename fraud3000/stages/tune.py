@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from fraud3000 import registry
 from fraud3000.data.storage import atomic_write
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.evaluation import hyperparameter_search, rolling_backtest
-from fraud3000.evaluation.hyperparameter_search import SearchResult, Trial
+from fraud3000.evaluation.hyperparameter_search import SearchResult
 from fraud3000.evaluation.rolling_backtest import Fold
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.training import estimators
@@ -24,9 +22,11 @@ from fraud3000.models.training.search_space import resolve_space
 from fraud3000.params import Params, TrainModelParams, yaml_text
 from fraud3000.stages.shared.backtest_folds import BacktestData, FoldRows, as_text, score_test
 from fraud3000.stages.shared.evaluation_rows import read_json
+from fraud3000.stages.shared.progress import track_trials
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
+from fraud3000.utc import as_utc, midnight_before
 
 _SHAPE = ("step", "test", "delay", "window", "valid", "compromised_cards", "compromised_window")
 """Backtest params that define the folds of a search."""
@@ -70,7 +70,7 @@ def tune(params: Params, params_file: Path | None = None) -> tuple[Summary, Para
     folds = _folds(params, data, begin)
     registry.require_writable(params.registry)
     rows = [FoldRows(data, fold) for fold in folds]
-    with _progress() as ended:
+    with track_trials() as ended:
         result = hyperparameter_search.search(
             lambda recipe: _objectives(recipe, rows, params),
             params.train,
@@ -101,22 +101,18 @@ def _first_test(params: Params, workspace: Workspace) -> datetime:
     stated = params.backtest.first
     if stated is None:
         return split.test[0]
-    return min(split.test[0], stated.replace(tzinfo=UTC) if stated.tzinfo is None else stated.astimezone(UTC))
+    return min(split.test[0], as_utc(stated))
 
 
 def _folds(params: Params, data: BacktestData, begin: datetime) -> tuple[Fold, ...]:
     section, delay = params.tune, params.prepare.label_delay
     length = (section.folds - 1) * params.backtest.step + params.backtest.test
-    first = section.first or _midnight_before(begin - delay - length)
+    first = section.first or midnight_before(begin - delay - length)
     plan = params.backtest.model_copy(update={"first": first, "folds": section.folds})
     assert data.split.test is not None
     folds = rolling_backtest.plan_folds(plan, data.split.test, data.begin, delay)
     hyperparameter_search.require_before(folds, begin, delay)
     return folds
-
-
-def _midnight_before(at: datetime) -> datetime:
-    return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _objectives(recipe: TrainModelParams, rows: list[FoldRows], params: Params) -> Iterator[float]:
@@ -141,12 +137,12 @@ def _objectives(recipe: TrainModelParams, rows: list[FoldRows], params: Params) 
             )
         scored = score_test(fold_rows.test, fitted)
         entry = rolling_backtest.measure_fold(scored, params.policy, params.evaluate, decided=decided)[objective]
-        if entry["value"] is None:
+        if entry.value is None:
             raise EmptyDataError(
-                f"fold {fold_rows.fold.name}: {entry['reason']}, so {objective} cannot be computed",
+                f"fold {fold_rows.fold.name}: {entry.reason}, so {objective} cannot be computed",
                 hint="Set another tune.first, longer tests in backtest.test, or fewer tune.folds.",
             )
-        yield float(entry["value"])
+        yield entry.value
 
 
 def _identity(params: Params, data: BacktestData, folds: tuple[Fold, ...]) -> str:
@@ -210,36 +206,15 @@ def _run_tree(params: Params, result: SearchResult, content: dict[str, Any]) -> 
     )
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[Trial, int], None]]:
-    """Show finished trials and the best objective, if stderr is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _trial, _of: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    best = -float("inf")
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("searching")
-
-        def ended(trial: Trial, of: int) -> None:
-            nonlocal best
-            best = best if trial.given_up else max(best, trial.mean)
-            progress.update(task, total=of, completed=trial.number + 1, description=f"searching, best {best:.4f}")
-
-        yield ended
-
-
 def _summary(params: Params, result: SearchResult, folds: tuple[Fold, ...], workspace: Workspace) -> Summary:
     given_up = sum(trial.given_up for trial in result.trials)
     facts = {
-        "searched for": f"{params.tune.objective.replace('_', ' ')}, mean over {len(folds)} folds",
+        "objective": f"{params.tune.objective.replace('_', ' ')}, mean over {len(folds)} folds",
         "folds": f"{folds[0].name} to {folds[-1].test[1]:%Y-%m-%d}, all labels known before the test weeks",
         "trials": f"{len(result.trials)}, {given_up} given up early"
         + (f", {result.resumed} of an earlier run" if result.resumed else ""),
         "best": f"{result.best.mean:.4f}, trial {result.best.number}",
-        "found": {key.removeprefix("estimator_params."): value for key, value in result.best.chosen.items()},
+        "best params": {key.removeprefix("estimator_params."): value for key, value in result.best.chosen.items()},
     }
     warnings = [f"{len(result.trials)} of {params.tune.trials} trials: tune.time_budget was used up"]
     return Summary(

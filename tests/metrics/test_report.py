@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fraud3000.errors import DataError, SchemaError
 from fraud3000.metrics.catalogue import metrics_of
+from fraud3000.metrics.evaluation import DailyAlerts, Measurement
 from fraud3000.metrics.report import alerts_a_day, excluded, measure
 from fraud3000.metrics.scored_arrays import ScoredArrays, codes
 from fraud3000.params import EvaluateModelParams, PolicyParams
@@ -44,8 +45,10 @@ def scored() -> pl.DataFrame:
 
 
 def measured(frame: pl.DataFrame, evaluate: EvaluateModelParams = EVALUATE) -> dict:
-    report = measure(frame, policy=POLICY, evaluate=evaluate, split="test")
+    measurement = measure(frame, policy=POLICY, evaluate=evaluate, split="test")
+    report = measurement.to_dict()
     assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert Measurement.model_validate(report) == measurement
     return report
 
 
@@ -221,9 +224,9 @@ def test_refunds_unknown_labels_and_set_aside_rows_are_counted_not_measured(scor
 
 def test_alerts_a_day_count_cards_once_and_no_refunds(scored):
     alerted = scored.with_columns(alert=pl.lit(value=True), card_id=pl.lit("a"))
-    assert alerts_a_day(alerted) == {"unit": "cards", "mean": 1.0, "sd": 0.0, "days": 4}
+    assert alerts_a_day(alerted) == DailyAlerts(unit="cards", mean=1.0, sd=0.0, days=4)
     refunds = alerts_a_day(scored.with_columns(status=pl.lit("refund")))
-    assert refunds["mean"] is None
+    assert refunds.mean is None
 
 
 def test_the_input_is_not_changed(scored):

@@ -33,7 +33,7 @@ def test_a_forest_moves_with_its_seed_and_a_line_does_not(small_featured, small_
     assert (forest.rows, forest.seeds, forest.reason) == (2_000, 3, None)
     still = measured(small_featured, small_catalogue, LINE)
     assert still.values == {"average_precision": 0.0, "savings": 0.0}
-    assert (still.seeds, still.reason) == (0, "the learner draws nothing by chance")
+    assert (still.seeds, still.reason) == (0, "the learner is deterministic")
 
 
 def test_bags_of_different_seeds_do_not_meet(small_featured, small_catalogue, monkeypatch) -> None:
@@ -58,7 +58,7 @@ def test_of_many_rows_the_same_part_is_fitted(small_featured, small_catalogue, m
     assert first == again
 
 
-@pytest.mark.parametrize(("part", "said"), [("train", "rows to be fitted"), ("valid", "of validation")])
+@pytest.mark.parametrize(("part", "said"), [("train", "training rows"), ("valid", "validation rows")])
 def test_too_few_frauds_are_told(part: str, said: str, small_featured, small_catalogue) -> None:
     forest = fit.fit(*rows(small_featured).known, small_catalogue.features, FOREST)
     honest = small_featured.with_columns(is_fraud=pl.lit(0, dtype=pl.Int8))

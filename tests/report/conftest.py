@@ -22,6 +22,7 @@ from fraud3000.models.training.importance import permutation_importance
 from fraud3000.params import ColumnMapping, Params, TrainModelParams, parse
 from fraud3000.report.evidence import Evidence
 from fraud3000.schema import TIME
+from tests.evaluations import evaluation
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 PARAMS = parse({"evaluate": {"replicates": 20, "top_k": [5]}, "policy": {"cards_per_day": 5}})
@@ -82,21 +83,23 @@ def make(scorer: Scorer, scored: pl.DataFrame, small_featured: pl.DataFrame) -> 
     def made(rows: pl.DataFrame = scored, params: Params = PARAMS, **changes: Any) -> Evidence:
         timed = "ts" in rows.columns
         spans = (START, START + timedelta(days=28))
-        metrics = {
-            **measure(rows, policy=params.policy, evaluate=params.evaluate),
-            "test_span": [at.isoformat() for at in spans] if timed else None,
-            "label_date": "2024-05-01T00:00:00+00:00" if timed else None,
-            "split_by": "time" if timed else "random",
-            "compromised_cards": {"rule": "keep", "rows": 0},
-            "policy": {**params.policy.model_dump(mode="json"), "model": {}},
-            "bundle_sha256": "b" * 64,
-            "data_fingerprint": "d" * 64,
-            "catalogue_hash": "c" * 64,
-            "rows_sha256": "e" * 64,
-        }
+        without_time = {} if timed else {"test_span": None, "label_date": None, "split_by": "random"}
+        content = evaluation(
+            measure(rows, policy=params.policy, evaluate=params.evaluate),
+            policy={**params.policy.model_dump(), "model": {}},
+            **without_time,
+        )
         boundaries = Boundaries(test=spans, train=spans, valid=spans, as_of=START) if timed else Boundaries()
         given = Evidence(
-            metrics, rows, importance, scorer, params, boundaries, {"train": 900, "test": rows.height}, {"no_amount": 3}
+            content,
+            rows,
+            importance,
+            scorer,
+            params.evaluate,
+            params.prepare.source,
+            boundaries,
+            {"train": 900, "test": rows.height},
+            {"no_amount": 3},
         )
         return replace(given, **changes)
 

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from fraud3000.models.policy import Policy
+from fraud3000.report.evaluation_sections import sections
 from fraud3000.report.formatting import plain
 from fraud3000.report.model_card import card, summary
-from fraud3000.report.sections import sections
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,11 @@ def test_has_the_sections_of_a_model_card_in_order(text):
 
 
 def test_contains_every_metric_and_hash(text, make):
-    metrics = make().metrics
-    recall = metrics["metrics"]["recall"]
-    assert f"| recall | {recall['value']:.3f} | {recall['low']:.3f} – {recall['high']:.3f} |" in text
+    evaluation = make().evaluation
+    recall = evaluation.metrics["recall"]
+    assert f"| recall | {recall.value:.3f} | {recall.low:.3f} – {recall.high:.3f} |" in text
     for name in ("bundle_sha256", "data_fingerprint", "catalogue_hash", "rows_sha256"):
-        assert metrics[name] in text
+        assert getattr(evaluation, name) in text
     assert "quarantined by prepare: 3 no amount" in text
     assert "### By category" in text
     assert "### By amount" in text

@@ -12,9 +12,9 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
+from fraud3000.report.evaluation_sections import sections
 from fraud3000.report.formatting import plain
 from fraud3000.report.html_page import page
-from fraud3000.report.sections import sections
 
 WIDTHS = (320, 360, 768, 1280)
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from fraud3000.report.canvas import NARROW, TEXT, VARIABLES, WIDE, Picture, Sheet
-from fraud3000.report.sections import sections
+from fraud3000.report.evaluation_sections import sections
 
 
 @pytest.fixture(scope="module")

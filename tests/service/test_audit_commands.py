@@ -150,7 +150,7 @@ def test_explain_a_decision(ended: None, given: Params, newest: pl.DataFrame) ->
     assert told.facts["decision"] in {"approve", "review"}
     assert explain(given, str(told.facts["decision id"])).facts == told.facts
     titles = [table.title for table in told.tables]
-    assert titles[-2:] == ["Features by what they add to the log-odds", "Labels"]
+    assert titles[-2:] == ["Features by contribution to the log-odds", "Labels"]
     assert told.tables[-1].rows[0][:2] == ("chargeback", "fraud")
     with pytest.raises(DataError, match="nobody: is not in the journal"):
         explain(given, "nobody")

@@ -84,7 +84,7 @@ def test_shadow_scores_new_transactions_and_resumes_after_a_restart(
     run(service, more)
     asyncio.run(service.maintenance.snapshot())
     told = shadow_report(shadowed)
-    assert (told.facts["shadow"], told.facts["answered"], told.facts["transactions"]) == ("version 2", "version 1", 300)
+    assert (told.facts["shadow"], told.facts["service"], told.facts["transactions"]) == ("version 2", "version 1", 300)
     agreement, money, latency = told.tables
     counts = {row[0]: row[1:] for row in agreement.rows}
     answered = [one.answer.decision for one in taken(shadowed)]  # type: ignore[union-attr]
@@ -95,7 +95,7 @@ def test_shadow_scores_new_transactions_and_resumes_after_a_restart(
     assert [row[0] for row in latency.rows] == [
         "shadow: features",
         "shadow: decision",
-        "answered: decision, 300 recomputed",
+        "service: decision, 300 recomputed",
     ]
     assert shadow_report(shadowed, "2").facts == told.facts
     with pytest.raises(DataError, match="no decisions of a shadow model of version 3"):

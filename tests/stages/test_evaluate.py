@@ -21,15 +21,15 @@ from fraud3000.labels.splits import Boundaries
 from fraud3000.metrics.report import measure
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.registry import resolve
-from fraud3000.report.formatting import percent
+from fraud3000.report.formatting import percent, plain, share
 from fraud3000.schema import TIME
-from fraud3000.stages.evaluate import evaluate
+from fraud3000.stages.evaluate import evaluate, warnings
 from fraud3000.stages.featurize import featurize
 from fraud3000.stages.policy import what_ifs
-from fraud3000.stages.shared import evaluation_text
 from fraud3000.stages.shared.summary import Summary
 from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
+from tests.evaluations import evaluation
 
 START, DAYS, ROWS = datetime(2024, 1, 1, tzinfo=UTC), 60, 6_000
 DELAY = timedelta(days=2)
@@ -150,7 +150,7 @@ def test_every_test_row_is_scored_and_the_known_ones_are_measured(world):
     assert report["excluded"]["refund"] == (scored["status"] == "refund").sum() > 0
     assert report["excluded"]["label_unknown"] > 0  # declined rows without a record
     again = measure(scored, policy=world.policy, evaluate=world.evaluate, split="test")
-    assert again["metrics"] == report["metrics"]
+    assert again.to_dict()["metrics"] == report["metrics"]
     assert report["metrics"]["average_precision"]["value"] > 5 * report["prevalence"]
 
 
@@ -236,7 +236,7 @@ def test_the_summary_fits_the_terminal_and_leads_with_the_verdict(world):
     lines = [line for line, _ in output.lines(outcome)]
     assert max(map(len, lines)) <= 100
     recall = report_of(world)["metrics"]["recall"]
-    assert outcome.facts["caught by alerts"].startswith(f"{recall['value']:.1%} ({recall['low']:.1%} – ")
+    assert outcome.facts["caught by alerts"].startswith(plain(share(recall["value"], recall["low"], recall["high"])))
     assert outcome.facts["caught by alerts"].endswith("of their money")
     assert list(outcome.facts).index("caught by alerts") < 2
     assert json.loads(json.dumps(outcome.as_dict()))
@@ -359,9 +359,8 @@ def test_data_without_time_has_no_days_and_says_that_its_split_is_random(timeles
 
 
 def test_a_threshold_that_no_score_reaches_is_told():
-    report = {"rows": 9, "frauds": 2, "alerts": 0, "intervals": {"by": ["card"], "note": ""}}
-    assert list(evaluation_text.warnings(report)) == ["no measured row is alerted: the threshold is above every score"]
-    assert "no test row is known to be fraud" in next(evaluation_text.warnings({**report, "frauds": 0}))
+    assert list(warnings(evaluation(alerts=0))) == ["no measured row is alerted: the threshold is above every score"]
+    assert "no test row is known to be fraud" in next(warnings(evaluation(frauds=0)))
 
 
 def test_what_other_policies_would_have_done_is_told_and_pictured(world):

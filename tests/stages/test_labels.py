@@ -44,9 +44,9 @@ def test_the_labels_of_a_file_are_known_from_when_a_files_are(given: Params, tmp
     assert sorted(found) == sorted(expected)
     assert len(found) > 5
     facts = dict(done.facts)
-    assert (facts["records read"], facts["recorded"], facts["said before"]) == (len(found), len(found), 0)
+    assert (facts["records read"], facts["recorded"], facts["already recorded"]) == (len(found), len(found), 0)
     again = labels.import_labels(given, str(tmp_path / "month.parquet")).facts
-    assert (again["recorded"], again["said before"]) == (0, len(found))
+    assert (again["recorded"], again["already recorded"]) == (0, len(found))
 
 
 def test_one_record_after_the_other(given: Params) -> None:
@@ -105,7 +105,7 @@ def test_a_file_that_comes_again_changes_nothing_though_it_reverses(given: Param
     (tmp_path / "records.csv").write_text(RECORDS)
     labels.import_labels(given, str(tmp_path / "records.csv"))
     again = labels.import_labels(given, str(tmp_path / "records.csv")).facts
-    assert (again["recorded"], again["said before"]) == (0, 3)
+    assert (again["recorded"], again["already recorded"]) == (0, 3)
     assert len(kept(given)) == 3
 
 

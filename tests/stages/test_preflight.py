@@ -54,9 +54,12 @@ def test_a_capacity_without_days_is_reported_by_prepare_and_refused_by_featurize
 def test_a_split_that_the_data_cannot_have_is_reported_by_prepare(tmp_path: Path) -> None:
     by_cost = {"policy": {"threshold": "cost"}}
     warnings = prepare(params(tmp_path, without=("ts",), **by_cost)).warnings
-    assert "featurize.split.by: 'time' needs times, and the transactions have none. Set it to random." in warnings
+    assert (
+        "featurize.split.by: 'time' needs times, but the transactions have none. Set featurize.split.by to random."
+        in warnings
+    )
     warnings = prepare(params(tmp_path, featurize={"split": {"by": "random"}}, **by_cost)).warnings
-    assert any("'random' is for data without time" in warning for warning in warnings)
+    assert any("'random' is only for data without time" in warning for warning in warnings)
 
 
 def test_fitting_params_give_no_such_warning(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_a_dry_run_judges_and_changes_nothing(world: Workspace) -> None:
     assert {row[3] for row in dry.tables[0].rows} == {"yes"}
     assert history.alias_state(params().registry).champion is None
     assert files() == before
-    assert promote(params(), version=A_FOREST).facts["these rows have decided"] == "2 verdicts"
+    assert promote(params(), version=A_FOREST).facts["verdicts on these rows"] == 2
 
 
 def files() -> dict[Path, int]:
@@ -227,12 +227,12 @@ def test_too_few_matured_frauds_are_no_evidence_and_nothing_more_is_asked(world:
 def test_every_verdict_on_the_same_rows_is_counted_and_many_are_warned_of(world: Workspace) -> None:
     promote(params(), version=A_STUMP)
     asked = [promote(params(), version=A_BLIND_ONE, dry_run=bool(number % 2)) for number in range(5)]
-    assert [one.facts["these rows have decided"] for one in asked] == [f"{number} verdicts" for number in range(2, 7)]
+    assert [one.facts["verdicts on these rows"] for one in asked] == list(range(2, 7))
     assert not any("these rows" in warning for warning in asked[3].warnings)
     assert any("used for 6 promotion decisions" in warning for warning in asked[4].warnings)
     every = verdict_log.read_verdicts(params().registry)
     assert [(one.version, one.accept) for one in every] == [(A_STUMP, True)] + [(A_BLIND_ONE, False)] * 5
-    assert "average precision above the floors" in every[-1].failed
+    assert "average precision above the baselines" in every[-1].failed
 
 
 def test_verdicts_that_were_changed_are_noticed(world: Workspace) -> None:
@@ -263,7 +263,7 @@ def test_a_final_model_is_promoted_on_its_recipes_verdict_and_stands_aside_when_
         train(params(train=STUMP), final=True)
     promote(params(), version=A_STUMP)
     done = train_and_promote(params(train=STUMP), partial(train, final=True), final=True)
-    assert done.facts["recipe judged as"] == "version 1"
+    assert done.facts["recipe accepted as"] == "version 1"
     assert done.tables[-1].rows[0][1:] == ("as version 1", "accepted against version 1 or its recipe", "yes")
     facts = json.loads((world.bundle("5") / "scorer.json").read_text())["facts"]
     assert (facts["final"], facts["judged_as"]) == (True, A_STUMP)
@@ -377,7 +377,11 @@ def test_an_alias_that_cannot_be_moved_leaves_no_entry(world: Workspace, monkeyp
 
 
 def test_an_evaluation_that_an_earlier_release_wrote_does_not_count(world: Workspace) -> None:
-    registry.log_evaluation(A_FOREST, {}, {"metrics": {}, "floors": {}}, params().registry)
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    run_id = client.get_model_version(params().registry.name, A_FOREST).run_id
+    client.log_dict(run_id, {"metrics": {}, "floors": {}}, "reports/metrics.json")
     refused = promote(params(), version=A_FOREST).refused
     assert refused is not None
     assert "none on record" in refused

@@ -117,7 +117,7 @@ def test_a_run_that_broke_off_is_gone_on_with(params: Params, steps: Steps, erro
     assert steps.done == ["prepare", "featurize"]
     told = retrain(params, steps=steps)
     assert steps.done == list(STEPS)
-    assert told.facts["went on after"] == "featurize"
+    assert told.facts["resumed after"] == "featurize"
     assert runs(params)[-1]["status"] == "promoted"
 
 

@@ -214,7 +214,7 @@ def test_the_inputs_own_faults_come_before_a_missing_model(in_trained, tmp_path)
 def test_a_row_unlabelled_in_the_history_stays_so_when_it_comes_again_without_a_label(tmp_path):
     before = pl.DataFrame({"transaction_id": ["a", "b"], "labelled": [False, True]}).lazy()
     again = pl.LazyFrame(
-        {"transaction_id": ["c", "a", "b"], "place": [0, 1, 2], "is_fraud": [None, None, None]},
+        {"transaction_id": ["c", "a", "b"], "row_index": [0, 1, 2], "is_fraud": [None, None, None]},
         schema_overrides={"is_fraud": pl.Int8},
     )
     silent = pl.concat(in_both(before, again, tmp_path / "one")).sort("row")

@@ -106,7 +106,7 @@ def sliced(stream: Stream, size: int, folder: Path) -> pl.DataFrame:
 def _sliced(stream: Stream, size: int, folder: Path) -> pl.DataFrame:
     features = PartitionedFeatures(CATALOGUE, stream.ledger, ["transaction_id"], stream.height(CATALOGUE), folder)
     for rows in stream.slices(CATALOGUE, size):
-        features.add(rows, rows["place"].is_not_null())
+        features.add(rows, rows["row_index"].is_not_null())
     return pl.concat(features.pieces()).sort("transaction_id")
 
 

@@ -150,7 +150,7 @@ def test_savings_need_a_threshold(there):
     told, _ = changed(
         tune={"objective": "savings", "trials": 1, "folds": 1}, backtest={"valid": "14d", "test": "14d", "step": "14d"}
     )
-    assert tune(told)[0].facts["searched for"] == "savings, mean over 1 folds"
+    assert tune(told)[0].facts["objective"] == "savings, mean over 1 folds"
 
 
 def test_a_fold_without_fraud_is_named(there):

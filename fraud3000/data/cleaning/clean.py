@@ -83,19 +83,19 @@ class Intake:
 
     Attributes
     ----------
-    placed
-        TRANSACTIONS and `place`, the row's index in input order.
+    indexed
+        TRANSACTIONS and `row_index`, the row's index in input order.
     quarantine, ledger, unused, lost
         As in `Ingested`.
     read, kept, duplicates
         Numbers of rows.
     repeats
-        `place` of each duplicate.
+        `row_index` of each duplicate.
     repeated
         The ids of the duplicates.
     """
 
-    placed: Spill
+    indexed: Spill
     quarantine: Spill
     ledger: Spill
     unused: tuple[str, ...]
@@ -109,18 +109,18 @@ class Intake:
     @property
     def transactions(self) -> pl.LazyFrame:
         """TRANSACTIONS."""
-        return self.placed.rows.drop("place")
+        return self.indexed.rows.drop("row_index")
 
     @property
     def kept(self) -> int:
-        return self.placed.height
+        return self.indexed.height
 
     @property
     def duplicates(self) -> int:
         return len(self.repeats)
 
     def outcomes(self) -> Iterator[pl.DataFrame]:
-        """Yield `Ingested.rows` slice by slice, with `place`."""
+        """Yield `Ingested.rows` slice by slice, with `row_index`."""
         return self._batch.outcomes(self.repeats, self._refused)
 
     def collect(self) -> Ingested:
@@ -129,7 +129,7 @@ class Intake:
             self.transactions.collect(),
             self.quarantine.rows.collect(),
             self.ledger.rows.collect(),
-            pl.concat(self.outcomes()).drop("place"),
+            pl.concat(self.outcomes()).drop("row_index"),
             self.unused,
             self.lost,
         )
@@ -209,17 +209,19 @@ def _consolidate(batch: Batch, form: AmountFormat, label_delay: timedelta, folde
     quarantine = Spill(folder / "quarantine", QUARANTINE)
     for part in batch.quarantine(late):
         quarantine.add(part)
-    placed, ledger = Spill(folder / "transactions"), Spill(folder / "ledger", LEDGER)
-    for part in _in_order(batch, content, pl.concat([late["place"], unique.duplicates["place"]]), folder, size):
-        placed.add(part)
+    indexed, ledger = Spill(folder / "transactions"), Spill(folder / "ledger", LEDGER)
+    for part in _in_order(batch, content, pl.concat([late["row_index"], unique.duplicates["row_index"]]), folder, size):
+        indexed.add(part)
         ledger.add(visibility.ledger_from_rows(part, label_delay))
-    if not placed.height:
+    if not indexed.height:
         raise _no_rows_error(thing, quarantine.rows.select("reason", "detail").collect())
     ledger.add(duplicates.differing_labels(unique.first_rows, unique.duplicates, label_delay))
     read = sum(table.height for table in batch.tables)
-    repeats, repeated = unique.duplicates["place"], unique.duplicates["transaction_id"].unique()
-    _check_counts(read, placed.height, len(repeats), quarantine.height)
-    return Intake(placed, quarantine, ledger, batch.unused, batch.lost, read, repeats, repeated, batch, late["place"])
+    repeats, repeated = unique.duplicates["row_index"], unique.duplicates["transaction_id"].unique()
+    _check_counts(read, indexed.height, len(repeats), quarantine.height)
+    return Intake(
+        indexed, quarantine, ledger, batch.unused, batch.lost, read, repeats, repeated, batch, late["row_index"]
+    )
 
 
 def _to_base_currency(batch: Batch, form: AmountFormat) -> None:
@@ -248,43 +250,43 @@ def _rows_to_compare(batch: Batch, content: Sequence[str]) -> pl.DataFrame:
     keys = [name for name in ("transaction_id", "seq") if name in content]
     repeated = [_repeated(good, name, number, parts) for name in keys for number in range(parts)]
     shared = pl.concat(repeated).unique() if repeated else pl.Series(dtype=pl.UInt32)
-    rows = good.select("place", *content)
-    return rows.filter(pl.col("place").is_in(shared.implode())).collect(engine="streaming").sort("place")
+    rows = good.select("row_index", *content)
+    return rows.filter(pl.col("row_index").is_in(shared.implode())).collect(engine="streaming").sort("row_index")
 
 
 def _repeated(rows: pl.LazyFrame, name: str, number: int, parts: int) -> pl.Series:
-    """`place` of the rows that share a value with another row, for part `number` of the `parts` of all values."""
+    """`row_index` of the rows that share a value with another row, for part `number` of the `parts` of all values."""
     key = pl.col(name).hash()
     in_part = rows.filter(key % parts == number) if parts > 1 else rows
-    keys = in_part.select("place", key=key if name == "transaction_id" else name).collect(engine="streaming")
+    keys = in_part.select("row_index", key=key if name == "transaction_id" else name).collect(engine="streaming")
     ordered = keys["key"].sort()
     twice = ordered.filter(ordered == ordered.shift(1)).unique()
-    return keys.filter(pl.col("key").is_in(twice.implode()))["place"]
+    return keys.filter(pl.col("key").is_in(twice.implode()))["row_index"]
 
 
 def _cross_row_errors(conflicts: pl.DataFrame, seq_taken: pl.DataFrame) -> list[pl.DataFrame]:
     """The errors that only a comparison of rows reveals."""
     same_id = pl.lit("transaction ") + pl.col("transaction_id") + pl.lit(" came before with other content")
-    errors = [conflicts.select("place", reason=pl.lit("conflicting_duplicate"), detail=same_id)]
+    errors = [conflicts.select("row_index", reason=pl.lit("conflicting_duplicate"), detail=same_id)]
     if "seq" in seq_taken.columns:
         same_seq = pl.lit("seq ") + pl.col("seq").cast(pl.String) + pl.lit(" belongs to another transaction")
-        errors.append(seq_taken.select("place", reason=pl.lit("seq_taken"), detail=same_seq))
+        errors.append(seq_taken.select("row_index", reason=pl.lit("seq_taken"), detail=same_seq))
     return errors
 
 
 def _in_order(
     batch: Batch, content: Sequence[str], excluded: pl.Series, folder: Path, size: int
 ) -> Iterator[pl.DataFrame]:
-    """Yield TRANSACTIONS with `place` in time order; rows without seq get their number in this order as seq.
+    """Yield TRANSACTIONS with `row_index` in time order; rows without seq get their number in this order as seq.
 
     Parameters
     ----------
     excluded
-        `place` of valid rows to leave out.
+        `row_index` of valid rows to leave out.
     """
     order = next(by for by in (["ts", "transaction_id"], ["seq"], ["transaction_id"]) if set(by) <= set(content))
-    good = pl.col("reason").is_null() & ~pl.col("place").is_in(excluded.implode())
-    pieces = [piece.filter(good).select(*content, "place") for piece in batch.scans()]
+    good = pl.col("reason").is_null() & ~pl.col("row_index").is_in(excluded.implode())
+    pieces = [piece.filter(good).select(*content, "row_index") for piece in batch.scans()]
     number = 0
     for piece in sort_pieces(pieces, order, size, folder / "order"):
         yield piece if "seq" in content else _add_seq(piece, number)

@@ -95,7 +95,7 @@ def deduplicate_arrivals(rows: pl.DataFrame, content: Sequence[str]) -> tuple[De
     while "seq" in rows.columns and unique.first_rows["seq"].n_unique() < unique.first_rows.height:
         late = unique.first_rows.filter(~unique.first_rows["seq"].is_first_distinct())
         seq_taken = pl.concat([seq_taken, late])
-        rows = rows.join(late, on="place", how="anti", maintain_order="left")
+        rows = rows.join(late, on="row_index", how="anti", maintain_order="left")
         unique = deduplicate(rows, content)
     return unique, seq_taken
 

@@ -1,4 +1,4 @@
-"""The rows of several files on disk as one frame; each row's `place` leads back to its file and line."""
+"""The rows of several files on disk as one frame; each row's `row_index` leads back to its file and line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fraud3000.errors import SchemaError
 from fraud3000.schema import TRANSACTIONS
 
 KEPT, DUPLICATE, QUARANTINED = "kept", "duplicate", "quarantined"
-ERROR_COLUMNS: dict[str, pl.DataType] = {"place": pl.UInt32(), "reason": pl.String(), "detail": pl.String()}
+ERROR_COLUMNS: dict[str, pl.DataType] = {"row_index": pl.UInt32(), "reason": pl.String(), "detail": pl.String()}
 """The first error of each invalid row."""
 
 _MAY_DIFFER = {"seq", "currency"}
@@ -68,14 +68,14 @@ class Batch:
     def clean(self, number: int, cleaner: Cleaner) -> None:
         """Clean a file and store its rows with their errors."""
         file = self._files[number]
-        place = file.start
+        first = file.start
         for raw in file.table.slices(self._size):
             part = cleaner(raw)
-            file.rows.add(_placed(part, place))
+            file.rows.add(_with_index(part, first))
             file.columns = dict(part.rows.schema)
             file.hidden, file.unused = part.hidden, part.unused
             file.lost.update(part.lost)
-            place += raw.rows.height
+            first += raw.rows.height
 
     def close(self, *, one_arrival: bool) -> None:
         """Determine the common columns once all files are cleaned.
@@ -112,8 +112,8 @@ class Batch:
 
     @property
     def rows(self) -> pl.LazyFrame:
-        """`place`, the columns of `names`, and the `reason` and `detail` of invalid rows; in input order."""
-        columns = ["place", *self.names, "reason", "detail"]
+        """`row_index`, the columns of `names`, and the `reason` and `detail` of invalid rows; in input order."""
+        columns = ["row_index", *self.names, "reason", "detail"]
         kinds = {name: kind for file in self._files for name, kind in file.columns.items()}
         parts = [
             file.rows.rows.with_columns(
@@ -130,7 +130,7 @@ class Batch:
 
     def scans(self) -> list[pl.LazyFrame]:
         """`rows` without `currency`, in the slices in which the files were read."""
-        columns = ["place", *(name for name in self.names if name != "currency"), "reason", "detail"]
+        columns = ["row_index", *(name for name in self.names if name != "currency"), "reason", "detail"]
         return [piece.select(columns) for file in self._files for piece in file.rows.scans()]
 
     def change(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
@@ -161,15 +161,15 @@ class Batch:
     def _with_raw(self, file: _File, late: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, RawFile]]:
         """Yield the invalid rows of each slice: source_row, reason and detail, and the raw rows."""
         for piece in file.rows.pieces():
-            first = piece["place"][0]
-            late_here = late.filter(pl.col("place").is_between(first, first + piece.height, closed="left"))
+            first = piece["row_index"][0]
+            late_here = late.filter(pl.col("row_index").is_between(first, first + piece.height, closed="left"))
             bad = pl.concat([piece.filter(pl.col("reason").is_not_null()).select(*ERROR_COLUMNS), late_here]).sort(
-                "place"
+                "row_index"
             )
             if bad.is_empty():
                 continue
             raw = file.table.slice(first - file.start, piece.height)
-            rows = bad["place"] - first
+            rows = bad["row_index"] - first
             described = bad.select(pl.Series(raw.row_numbers.gather(rows)).alias("source_row"), "reason", "detail")
             yield (
                 described.rename(_HIDDEN_NAMES),
@@ -188,32 +188,32 @@ class Batch:
         Yields
         ------
         polars.DataFrame
-            source_file, source_row, transaction_id, outcome and place; transaction_id and place are null
+            source_file, source_row, transaction_id, outcome and row_index; transaction_id and row_index are null
             for an unreadable line.
         """
         for file in self._files:
             name = pl.lit(file.table.name)
             lines = file.table.refused.sort("source_row").select(
                 pl.lit(None, pl.String).alias("transaction_id"),
-                pl.lit(None, pl.UInt32).alias("place"),
+                pl.lit(None, pl.UInt32).alias("row_index"),
                 "source_row",
                 outcome=pl.lit(QUARANTINED),
                 source_file=name,
             )
             rows = (_outcomes(piece, file, duplicates, bad) for piece in file.rows.pieces())
             for part in _with_lines(rows, lines):
-                yield part.select("source_file", "source_row", "transaction_id", "outcome", "place")
+                yield part.select("source_file", "source_row", "transaction_id", "outcome", "row_index")
 
 
 _HIDDEN_NAMES = {"source_row": "\0source_row", "reason": "\0reason", "detail": "\0detail"}
 _ERROR_NAMES = tuple(_HIDDEN_NAMES.values())
 
 
-def _placed(part: Cleaned, first: int) -> pl.DataFrame:
-    """Add `place` and the first error of each row to cleaned rows."""
-    rows = part.rows.with_row_index("place", offset=first)
-    errors = part.errors.select(place=(pl.col("row") + first).cast(pl.UInt32), reason="reason", detail="detail")
-    return rows.join(errors, on="place", how="left", maintain_order="left")
+def _with_index(part: Cleaned, first: int) -> pl.DataFrame:
+    """Add `row_index` and the first error of each row to cleaned rows."""
+    rows = part.rows.with_row_index("row_index", offset=first)
+    errors = part.errors.select(row_index=(pl.col("row") + first).cast(pl.UInt32), reason="reason", detail="detail")
+    return rows.join(errors, on="row_index", how="left", maintain_order="left")
 
 
 def _rejected(piece: pl.DataFrame, as_text: set[str], name: str) -> pl.DataFrame:
@@ -223,18 +223,18 @@ def _rejected(piece: pl.DataFrame, as_text: set[str], name: str) -> pl.DataFrame
 
 def _outcomes(piece: pl.DataFrame, file: _File, duplicates: pl.Series, bad: pl.Series) -> pl.DataFrame:
     numbers = file.table.numbers
-    row = pl.col("place").cast(pl.Int64) - file.start
-    source_row = row + 1 if numbers is None else pl.lit(numbers.gather(piece["place"] - file.start))
-    invalid = pl.col("reason").is_not_null() | pl.col("place").is_in(bad.implode())
+    row = pl.col("row_index").cast(pl.Int64) - file.start
+    source_row = row + 1 if numbers is None else pl.lit(numbers.gather(piece["row_index"] - file.start))
+    invalid = pl.col("reason").is_not_null() | pl.col("row_index").is_in(bad.implode())
     outcome = (
         pl.when(invalid)
         .then(pl.lit(QUARANTINED))
-        .when(pl.col("place").is_in(duplicates.implode()))
+        .when(pl.col("row_index").is_in(duplicates.implode()))
         .then(pl.lit(DUPLICATE))
         .otherwise(pl.lit(KEPT))
     )
     return piece.select(
-        "transaction_id", "place", source_row=source_row, outcome=outcome, source_file=pl.lit(file.table.name)
+        "transaction_id", "row_index", source_row=source_row, outcome=outcome, source_file=pl.lit(file.table.name)
     )
 
 

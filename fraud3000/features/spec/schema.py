@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_type_hints
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, Field, create_model
 
@@ -14,6 +13,7 @@ from fraud3000.errors import LeakageError, ParamsError
 from fraud3000.features.spec.base import Condition, Feature
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import KINDS
+from fraud3000.params.values import Zone
 from fraud3000.strict_json import InvalidPartError, Strict, parse
 
 _MAX_SECONDS = 100 * 366 * 86_400
@@ -46,7 +46,7 @@ def _catalogue_model() -> type[BaseModel]:
         features=(tuple[feature, ...], ...),
         label_delay=(_Seconds, ...),
         late_horizon=(_Seconds, ...),
-        zone=(Annotated[str, AfterValidator(_check_zone)], ...),
+        zone=(Zone, ...),
         precedence=(tuple[str, ...], ...),
     )
 
@@ -76,14 +76,6 @@ def _validated_type(name: str, hint: Any) -> Any:
 def _check_duration(value: str | None) -> str | None:
     if value is not None and durations.seconds(value) > _MAX_SECONDS:
         raise ValueError(f"longer than {durations.text(_MAX_SECONDS)}")
-    return value
-
-
-def _check_zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError("is not a known time zone") from error
     return value
 
 

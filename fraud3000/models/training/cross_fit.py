@@ -22,6 +22,7 @@ from fraud3000.models.training.calibration import FEWEST_FOR_SLOPE
 from fraud3000.models.training.fit import Labels
 from fraud3000.models.training.training_rows import TrainingRows
 from fraud3000.params import PolicyParams, TrainModelParams
+from fraud3000.utc import midnight_before
 
 Mask = npt.NDArray[np.bool_]
 
@@ -121,6 +122,6 @@ def _first_half(featured: pl.DataFrame, boundaries: Boundaries) -> Mask:
         return np.array([hashlib.sha256(name.encode()).digest()[0] < 128 for name in featured["transaction_id"]], bool)
     first, last = boundaries.valid
     middle = first + (last - first) / 2
-    midnight = middle.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = midnight_before(middle)
     cut = midnight if midnight > first + timedelta(hours=12) else middle
     return featured.select(pl.col("ts") < cut).to_series().to_numpy()

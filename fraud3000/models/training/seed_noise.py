@@ -72,7 +72,7 @@ def measure(
         Rows of the two splits, with labels as known on the model's cut-off date.
     """
     if not estimators.is_random(params):
-        return SeedNoise(dict.fromkeys(MEASURES, 0.0), reason="the learner draws nothing by chance")
+        return SeedNoise(dict.fromkeys(MEASURES, 0.0), reason="the learner is deterministic")
     rows, labels = train.known
     some = _sample(len(labels), params.seed)
     known = valid.is_fraud.is_not_null()
@@ -99,9 +99,9 @@ def _sample(rows: int, seed: int) -> fit.RowIndices:
 def _reason_to_skip(labels: Labels, is_fraud: pl.Series) -> str | None:
     frauds, known = int(labels.sum()), int((is_fraud == 1).sum())
     if frauds < FEWEST_FRAUDS or frauds == len(labels):
-        return f"{frauds} frauds among the {len(labels):,} rows to be fitted"
+        return f"{frauds} frauds among the {len(labels):,} sampled training rows"
     if known < FEWEST_FRAUDS or known == len(is_fraud):
-        return f"{known} frauds among the {len(is_fraud):,} rows of validation with a known label"
+        return f"{known} frauds among the {len(is_fraud):,} validation rows with a known label"
     return None
 
 
@@ -129,4 +129,5 @@ def _measure_model(
     metrics = metric_values(
         scored.with_columns(alert=pl.Series(alert)), policy=policy, evaluate=EvaluateModelParams(top_k=())
     )
-    return {name: np.nan if metrics[name]["value"] is None else float(metrics[name]["value"]) for name in MEASURES}
+    values = {name: metrics[name].value for name in MEASURES}
+    return {name: np.nan if value is None else value for name, value in values.items()}

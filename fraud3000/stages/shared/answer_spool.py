@@ -32,18 +32,18 @@ class AnswerSpool:
 
     def add(self, indices: pl.Series, scored: pl.DataFrame) -> None:
         """Add scored rows with their indices in the input."""
-        self._scored.add(scored.with_columns(indices.alias("place")))
+        self._scored.add(scored.with_columns(indices.alias("row_index")))
         self._repeated.append(scored.filter(pl.col("transaction_id").is_in(self._incoming.repeated.implode())))
 
     def in_input_order(self) -> Spill:
         """Return one scored row per accepted row; a duplicate has the score of the row it repeats."""
         scored, repeated = Spill(self._folder / "scored", SCORED), pl.concat(self._repeated)
-        in_input_order = sort_pieces(self._scored.scans(), ["place"], SLICE, self._folder / "order")
+        in_input_order = sort_pieces(self._scored.scans(), ["row_index"], SLICE, self._folder / "order")
         for rows, mine in _zip_slices(self._incoming.outcomes(), in_input_order):
-            first = rows.filter(pl.col("outcome") == KEPT).select("place").join(mine, on="place", how="left")
-            again = rows.filter(pl.col("outcome") == DUPLICATE).select("place", "transaction_id")
+            first = rows.filter(pl.col("outcome") == KEPT).select("row_index").join(mine, on="row_index", how="left")
+            again = rows.filter(pl.col("outcome") == DUPLICATE).select("row_index", "transaction_id")
             duplicates = again.join(repeated, on="transaction_id", how="left")
-            scored.add(pl.concat([first, duplicates], how="diagonal").sort("place").select(*SCORED))
+            scored.add(pl.concat([first, duplicates], how="diagonal").sort("row_index").select(*SCORED))
         return scored
 
 
@@ -53,13 +53,13 @@ def _zip_slices(
     """Yield each slice of the input with the scored rows of that slice."""
     ready = next(scored)
     for rows in outcomes:
-        indices = rows["place"].drop_nulls()
+        indices = rows["row_index"].drop_nulls()
         last = indices[-1] if len(indices) else -1
-        while ready.is_empty() or ready["place"][-1] < last:
+        while ready.is_empty() or ready["row_index"][-1] < last:
             more = next(scored, None)
             if more is None:
                 break
             ready = pl.concat([ready, more])
-        of_these = pl.col("place") <= last
+        of_these = pl.col("row_index") <= last
         yield rows, ready.filter(of_these)
         ready = ready.filter(~of_these)

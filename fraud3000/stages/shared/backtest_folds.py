@@ -62,7 +62,7 @@ class BacktestData:
         scan(workspace.features, made_by="featurize")
         transactions = read(workspace.transactions, made_by="prepare")
         ledger = read(workspace.labels, made_by="prepare")
-        at = label_date or default_label_date(params, transactions, ledger)
+        at = label_date or default_label_date(params.evaluate, transactions, ledger)
         assert at is not None  # the data has time
         known = visibility.known_at(
             transactions,
@@ -196,7 +196,7 @@ class SeedRun:
             "rows": measured.height,
             "frauds": int(measured["is_fraud"].sum()),
             "compromised_rows": int((~scored["evaluated"]).sum()),
-            "metrics": metrics,
+            "metrics": {name: metric.to_dict() for name, metric in metrics.items()},
         }
         written = scored.select("transaction_id", fold=pl.lit(fold.name), score="score")
         return FoldResult(fold, self._seed, written, facts, seconds)

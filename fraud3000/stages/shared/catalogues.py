@@ -11,11 +11,13 @@ from fraud3000.errors import SchemaError
 from fraud3000.features import catalogue as catalogues
 from fraud3000.features.custom_features import declare
 from fraud3000.features.spec.catalogue import Catalogue
-from fraud3000.params import Params
+from fraud3000.params import FeaturizeModelParams, PrepareModelParams
 from fraud3000.schema import TRANSACTIONS
 
 
-def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
+def build_catalogue(
+    prepare: PrepareModelParams, featurize: FeaturizeModelParams, transactions: pl.DataFrame
+) -> Catalogue:
     """Build the catalogue for the columns of a data set, with the features that the params declare.
 
     Passthrough columns are numeric or categorical by their type.
@@ -28,17 +30,17 @@ def build_catalogue(params: Params, transactions: pl.DataFrame) -> Catalogue:
         A passthrough column has the name of a feature.
     """
     passed = {name: kind for name, kind in transactions.schema.items() if name not in TRANSACTIONS}
-    require_free_names(transactions.schema, durations.text(int(params.prepare.label_delay.total_seconds())))
+    require_free_names(transactions.schema, durations.text(prepare.label_delay))
     catalogue = catalogues.default(
         transactions.columns,
         numeric=[name for name, kind in passed.items() if kind != pl.String],
         categorical=[name for name, kind in passed.items() if kind == pl.String],
-        label_delay=int(params.prepare.label_delay.total_seconds()),
-        late_horizon=int(params.featurize.late_horizon.total_seconds()),
-        zone=params.featurize.zone,
-        precedence=params.prepare.source_precedence,
+        label_delay=int(prepare.label_delay.total_seconds()),
+        late_horizon=int(featurize.late_horizon.total_seconds()),
+        zone=featurize.zone,
+        precedence=prepare.source_precedence,
     )
-    return declare(catalogue, params.featurize.features, params.featurize.without, transactions.schema)
+    return declare(catalogue, featurize.features, featurize.without, transactions.schema)
 
 
 def require_free_names(schema: Mapping[str, pl.DataType], label_delay: str) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,9 +16,10 @@ from fraud3000.errors import DataError, ScorerError
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels import splits, visibility
 from fraud3000.models.inference.scorer import Scorer
-from fraud3000.params import Params
+from fraud3000.params import EvaluateModelParams, PrepareModelParams
 from fraud3000.schema import REFUND
 from fraud3000.stages.shared.workspace import Workspace, read
+from fraud3000.utc import as_utc
 
 Declared = TypeVar("Declared")
 
@@ -51,7 +52,9 @@ class EvaluationRows:
         return hashlib.sha256(rows.write_csv().encode()).hexdigest()
 
 
-def read_evaluation_rows(workspace: Workspace, params: Params) -> EvaluationRows:
+def read_evaluation_rows(
+    workspace: Workspace, prepare: PrepareModelParams, evaluate: EvaluateModelParams
+) -> EvaluationRows:
     """Read the test split and the labels as known on the evaluation's label date.
 
     Raises
@@ -62,21 +65,17 @@ def read_evaluation_rows(workspace: Workspace, params: Params) -> EvaluationRows
     test = read(workspace.split("test"), made_by="featurize")
     transactions = read(workspace.transactions, made_by="prepare")
     ledger = read(workspace.labels, made_by="prepare")
-    boundaries = _boundaries(workspace)
-    at = label_date(params, transactions, ledger)
-    delay, precedence = params.prepare.label_delay, params.prepare.source_precedence
+    boundaries = read_json(workspace.boundaries, splits.Boundaries.from_dict)
+    at = label_date(evaluate, transactions, ledger)
+    delay, precedence = prepare.label_delay, prepare.source_precedence
     removed = pl.repeat(value=False, n=test.height, eager=True)
-    if params.evaluate.compromised_cards == "remove" and boundaries.train is not None:
+    if evaluate.compromised_cards == "remove" and boundaries.train is not None:
         known = visibility.known_at(transactions, ledger, at, label_delay=delay, precedence=precedence)
-        since = params.evaluate.compromised_since
+        since = evaluate.compromised_since
         compromised = transactions.filter(splits.known_compromised(transactions, known, boundaries, delay, since=since))
         removed = test["transaction_id"].is_in(compromised["transaction_id"].implode())
     is_fraud = visibility.known_at(test, ledger, at, label_delay=delay, precedence=precedence)
     return EvaluationRows(test, is_fraud, removed, at, boundaries)
-
-
-def _boundaries(workspace: Workspace) -> splits.Boundaries:
-    return read_json(workspace.boundaries, splits.Boundaries.from_dict)
 
 
 def read_json(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> Declared:
@@ -111,13 +110,13 @@ def require_same_features(scorer: Scorer, workspace: Workspace) -> None:
         )
 
 
-def label_date(params: Params, transactions: pl.DataFrame, ledger: pl.DataFrame) -> datetime | None:
+def label_date(evaluate: EvaluateModelParams, transactions: pl.DataFrame, ledger: pl.DataFrame) -> datetime | None:
     """Return the time at which labels are read: that of the params, by default just after the last record."""
     if "ts" not in transactions.columns:
         return None
-    stated = params.evaluate.label_date
+    stated = evaluate.label_date
     if stated is not None:
-        return stated.replace(tzinfo=UTC) if stated.tzinfo is None else stated.astimezone(UTC)
+        return as_utc(stated)
     newest = pl.concat([transactions["ts"], ledger["recorded_at"].rename("ts")]).max()
     if not isinstance(newest, datetime):
         raise DataError("the transactions: none has a time", hint="Run `fraud3000 prepare` on a file with rows.")

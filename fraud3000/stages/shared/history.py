@@ -93,7 +93,7 @@ class History:
             History and input have rows with the same `seq`.
         """
         ledger = pl.concat([part.select(*LEDGER) for part in (self.ledger, incoming.ledger.rows)])
-        new = TimeOrderedRows(incoming.placed.rows, np.ones(incoming.kept, dtype=np.bool_))
+        new = TimeOrderedRows(incoming.indexed.rows, np.ones(incoming.kept, dtype=np.bool_))
         unlabelled = np.zeros(incoming.read, dtype=np.bool_)
         numbered = mapping.columns.seq is not None
         if self.transactions is None:
@@ -101,7 +101,7 @@ class History:
         counts = np.ones(self.transactions.select(pl.len()).collect().item(), dtype=np.bool_)
         for again in in_both(self.transactions, new.rows, folder):
             counts[again["row"].to_numpy()] = False
-            unlabelled[again.filter("still_silent")["place"].to_numpy()] = True
+            unlabelled[again.filter("still_unlabelled")["row_index"].to_numpy()] = True
         stream = Stream(TimeOrderedRows(self.transactions, counts), new, unlabelled, ledger, numbered)
         if numbered:
             _check_arrivals(stream, folder)
@@ -148,19 +148,19 @@ def in_both(before: pl.LazyFrame, rows: pl.LazyFrame, folder: Path) -> Iterator[
     before
         TRANSACTIONS.
     rows
-        TRANSACTIONS with `place`.
+        TRANSACTIONS with `row_index`.
     folder
         Folder for ids.
 
     Yields
     ------
     polars.DataFrame
-        `row` (index in the history), `place` (index in the input), and `still_silent` (still without a label).
+        `row` (index in the history), `row_index` (index in the input), and `still_unlabelled` (still without a label).
     """
     theirs = _numbered(before.select("transaction_id", "labelled"))
-    mine = read_slices(rows.select("transaction_id", "place", silent=pl.col("is_fraud").is_null()))
-    for found in _matched(theirs, mine, "transaction_id", folder / "ids"):
-        yield found.select("row", "place", still_silent=~pl.col("labelled") & pl.col("silent"))
+    mine = read_slices(rows.select("transaction_id", "row_index", no_label=pl.col("is_fraud").is_null()))
+    for both in _matched(theirs, mine, "transaction_id", folder / "ids"):
+        yield both.select("row", "row_index", still_unlabelled=~pl.col("labelled") & pl.col("no_label"))
 
 
 def _numbered(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
@@ -197,7 +197,7 @@ def _sorted(transactions: pl.LazyFrame) -> bool:
 def _check_arrivals(stream: Stream, folder: Path) -> None:
     if stream.before is None:
         return
-    found = _matched(stream.before.column("seq"), stream.new.column("seq"), "seq", folder / "places")
+    found = _matched(stream.before.column("seq"), stream.new.column("seq"), "seq", folder / "arrival-numbers")
     shared = pl.concat([pl.DataFrame(schema={"seq": pl.Int64}), *found])["seq"]
     if len(shared):
         raise DataError(

@@ -18,10 +18,11 @@ from fraud3000.evaluation.segments import segments
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import Column
+from fraud3000.metrics.evaluation import Evaluation
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import Params
 from fraud3000.promotion import checks, statistical_gate, verdict_log
-from fraud3000.promotion.checks import Check, Report, Verdict
+from fraud3000.promotion.checks import Check, LabelCutoff, Verdict
 from fraud3000.promotion.history import AliasState
 from fraud3000.stages.shared import evaluation_rows
 from fraud3000.stages.shared.evaluation_rows import EvaluationRows
@@ -83,31 +84,33 @@ def run_checks(version: str, folder: Path, params: Params, workspace: Workspace,
     scorer = Scorer.load(folder, version=version)
     if scorer.facts.get("final"):
         return _check_recipe(scorer, params, workspace, seen)
-    report = registry.logged_evaluation(version, params.registry)
-    if report is None:
+    evaluation = registry.logged_evaluation(version, params.registry)
+    if evaluation is None:
         none = Check("evaluation", "none on record", "one by `fraud3000 evaluate`", passed=False)
         return PromotionResult(Verdict((none,)))
-    candidate = _CandidateChecks(params, workspace, scorer, report, seen.champion)
+    candidate = _CandidateChecks(params, workspace, scorer, evaluation, seen.champion)
     results = tuple(candidate.checks())
     gate = candidate.gate
-    times = _log_verdict(version, seen.champion, report["rows_sha256"], scorer, results, params)
+    times = _log_verdict(version, seen.champion, evaluation.rows_sha256, scorer, results, params)
     figures = {
-        **_figures(report),
+        **_figures(evaluation),
         "verdicts_on_these_rows": times,
         **({"against_champion": gate.figures} if gate else {}),
     }
-    return PromotionResult(Verdict(results), figures, _hashes(report), times, gate.skipped_segments if gate else ())
+    return PromotionResult(Verdict(results), figures, _hashes(evaluation), times, gate.skipped_segments if gate else ())
 
 
 def _check_recipe(scorer: Scorer, params: Params, workspace: Workspace, seen: AliasState) -> PromotionResult:
     """Check a model trained on all known labels: no row is left to test it on, so its recipe must have been accepted."""
     recipe = scorer.facts.get("recipe_sha256")
     version = verdict_log.accepted_version(verdict_log.read_verdicts(params.registry), recipe, seen.champion)
-    found = "no verdict on it holds today" if version is None else f"as version {version}"
+    found = "no valid verdict on it" if version is None else f"as version {version}"
     against = f"version {seen.champion} or its recipe" if seen.champion else "no champion"
-    rows = _featured_for(scorer, evaluation_rows.read_evaluation_rows(workspace, params), workspace)
+    rows = _featured_for(
+        scorer, evaluation_rows.read_evaluation_rows(workspace, params.prepare, params.evaluate), workspace
+    )
     results = (
-        Check("recipe judged", found, f"accepted against {against}", passed=version is not None),
+        Check("recipe accepted", found, f"accepted against {against}", passed=version is not None),
         checks.fast_enough(milliseconds(scorer, rows.test), params.promote),
     )
     _log_verdict(scorer.version, seen.champion, None, scorer, results, params)
@@ -137,21 +140,21 @@ class _CandidateChecks:
     params: Params
     workspace: Workspace
     scorer: Scorer
-    report: Report
+    evaluation: Evaluation
     champion: str | None
     gate: statistical_gate.GateResult | None = None
 
     def checks(self) -> Iterator[Check]:
-        params, report = self.params.promote, self.report
-        yield checks.evaluated_after_cutoff(report)
-        enough = checks.enough_frauds(report, params)
+        params, evaluation = self.params.promote, self.evaluation
+        yield checks.evaluated_after_cutoff(evaluation.test_span, evaluation.model_as_of)
+        enough = checks.enough_frauds(evaluation.frauds, params)
         yield enough
         if not enough.passed:
             return
-        yield from checks.above_baselines(report)
-        yield from checks.calibrated(report, params)
-        rows = evaluation_rows.read_evaluation_rows(self.workspace, self.params)
-        same = report["rows_sha256"] == rows.fingerprint
+        yield from checks.above_baselines(evaluation.metrics, evaluation.baselines)
+        yield from checks.calibrated(evaluation.metrics, params)
+        rows = evaluation_rows.read_evaluation_rows(self.workspace, self.params.prepare, self.params.evaluate)
+        same = evaluation.rows_sha256 == rows.fingerprint
         yield Check("evaluated on the rows at hand", "the same" if same else "others", "rows of the workspace", same)
         if same:
             yield from self._row_checks(rows)
@@ -170,11 +173,12 @@ class _CandidateChecks:
 
     def _champion_checks(self, version: str, rows: EvaluationRows, own_rows: EvaluationRows) -> Iterator[Check]:
         champion = self._comparable_champion(version)
-        champion_facts = {
-            "model_as_of": champion.facts.get("as_of"),
-            "data_fingerprint": champion.facts.get("data_fingerprint"),
-        }
-        fair = checks.comparable(self.report, champion_facts, _first_time(rows))
+        as_of = champion.facts.get("as_of")
+        fair = checks.comparable(
+            LabelCutoff(self.evaluation.model_as_of, self.evaluation.data_fingerprint),
+            LabelCutoff(datetime.fromisoformat(as_of) if as_of else None, champion.facts.get("data_fingerprint")),
+            _first_time(rows),
+        )
         yield fair
         if not fair.passed:
             return
@@ -259,14 +263,18 @@ def _first_time(rows: EvaluationRows) -> datetime | None:
     return first if isinstance(first, datetime) else None
 
 
-def _figures(report: Report) -> dict[str, Any]:
-    names = [name for name in (checks.RANKING, *checks.MONEY) if name in report["metrics"]]
+def _figures(evaluation: Evaluation) -> dict[str, Any]:
+    names = [name for name in (checks.RANKING, *checks.MONEY) if name in evaluation.metrics]
     return {
-        "rows": report["rows"],
-        "frauds": report["frauds"],
-        **{name: report["metrics"][name]["value"] for name in names},
+        "rows": evaluation.rows,
+        "frauds": evaluation.frauds,
+        **{name: evaluation.metrics[name].value for name in names},
     }
 
 
-def _hashes(report: Report) -> dict[str, str]:
-    return {"data": report["data_fingerprint"], "catalogue": report["catalogue_hash"], "rows": report["rows_sha256"]}
+def _hashes(evaluation: Evaluation) -> dict[str, str]:
+    return {
+        "data": str(evaluation.data_fingerprint),
+        "catalogue": evaluation.catalogue_hash,
+        "rows": evaluation.rows_sha256,
+    }

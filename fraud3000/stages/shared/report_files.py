@@ -10,17 +10,19 @@ from typing import Any
 
 import polars as pl
 
+from fraud3000.data.storage import atomic_write
 from fraud3000.errors import DataError
 from fraud3000.features.spec.kinds import Column
 from fraud3000.labels.splits import Boundaries
+from fraud3000.metrics.evaluation import Evaluation
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.models.training.importance import permutation_importance
 from fraud3000.models.training.training_rows import LATER, select_rows
 from fraud3000.params import Params
-from fraud3000.report import html_page, model_card, weekly
+from fraud3000.report import backtest_section, html_page, model_card
+from fraud3000.report.evaluation_sections import sections
 from fraud3000.report.evidence import Evidence
 from fraud3000.report.section import Section
-from fraud3000.report.sections import sections
 from fraud3000.stages.shared.evaluation_rows import EvaluationRows
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
@@ -64,7 +66,7 @@ def collect_evidence(
     scorer: Scorer,
     rows: EvaluationRows,
     scored: pl.DataFrame,
-    metrics: Mapping[str, Any],
+    evaluation: Evaluation,
 ) -> Evidence:
     """Collect the data of the report; measures the importance of features."""
     counted = rows.counted
@@ -72,13 +74,14 @@ def collect_evidence(
     features = scorer.catalogue.features
     categorical = [f.column for f in features if isinstance(f, Column) and f.categorical]
     return Evidence(
-        metrics=metrics,
+        evaluation=evaluation,
         scored=scored.with_columns(rows.test[name] for name in categorical if name in rows.test.columns),
         importance=permutation_importance(
             scorer.model, rows.test.filter(counted), labels, score, seed=params.evaluate.seed
         ),
         scorer=scorer,
-        params=params,
+        evaluate=params.evaluate,
+        source_name=params.prepare.source,
         boundaries=rows.boundaries,
         split_rows=_counts(workspace.features, "split", made_by="featurize"),
         refused=_counts(workspace.quarantine, "reason", made_by="prepare"),
@@ -105,7 +108,7 @@ def _backtest(workspace: Workspace, scorer: Scorer) -> Mapping[str, Any] | str |
         return None
     try:
         content: Mapping[str, Any] = json.loads(path.read_bytes())
-        return weekly.recipe_difference(content, scorer.facts.get("recipe", {})) or content
+        return backtest_section.recipe_difference(content, scorer.facts.get("recipe", {})) or content
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({error})", hint="Run `fraud3000 backtest` again.") from error
 
@@ -125,3 +128,14 @@ def render(evidence: Evidence) -> ReportTexts:
     return ReportTexts(
         html_page.page(evidence, parts), model_card.card(evidence, parts), parts, model_card.summary(evidence)
     )
+
+
+def write_page(path: Path, page: str, section: Section) -> None:
+    """Write the page of one section, with its plot as SVG and PNG and its data as CSV beside it."""
+    assert section.picture is not None
+    paths = [path.with_suffix(ending) for ending in (".html", ".svg", ".png", ".csv")]
+    with atomic_write.atomic_outputs(*paths) as (html, svg, png, csv):
+        html.write_text(page, encoding="utf-8")
+        svg.write_text(section.picture.svg, encoding="utf-8")
+        png.write_bytes(section.picture.png)
+        section.data.write_csv(csv)

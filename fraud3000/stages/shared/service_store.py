@@ -24,6 +24,11 @@ def service_folder(params: Params) -> Path:
     return Path(params.serve.store or Workspace.from_params(params).root / "service")
 
 
+def api_keys_file(params: Params) -> Path:
+    """Return the path of the service's hashed API keys."""
+    return service_folder(params) / "keys.json"
+
+
 def open_journal(params: Params) -> SqliteJournal:
     """Open the service's journal; the service may be running.
 

@@ -78,7 +78,7 @@ class Stream:
     before
         Rows of the history; rows whose id is also in the input do not count.
     new
-        Rows of the input, with `place` (index in the input); all of them count.
+        Rows of the input, with `row_index` (index in the input); all of them count.
     unlabelled
         By index in the input: whether the row stays without a label, as in the history.
     ledger
@@ -118,7 +118,7 @@ class Stream:
         Yields
         ------
         polars.DataFrame
-            TRANSACTIONS with `place`, which is null for rows of the history; about `size` rows of either.
+            TRANSACTIONS with `row_index`, which is null for rows of the history; about `size` rows of either.
         """
         if not self.timed:
             yield from (self._with_label_flags(rows) for rows in read_slices(self.new.rows, size))
@@ -160,7 +160,7 @@ class Stream:
         return merged.sort("ts", "transaction_id").with_columns(seq=numbers)
 
     def _with_label_flags(self, rows: pl.DataFrame) -> pl.DataFrame:
-        unlabelled = pl.Series(self.unlabelled[rows["place"].to_numpy()])
+        unlabelled = pl.Series(self.unlabelled[rows["row_index"].to_numpy()])
         return rows.with_columns(labelled=pl.col("labelled") & ~unlabelled)
 
 

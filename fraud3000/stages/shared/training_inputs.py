@@ -18,7 +18,7 @@ from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.labels import splits
 from fraud3000.labels.splits import Boundaries
 from fraud3000.models.training.training_rows import TrainingRows, select_rows
-from fraud3000.params import Params, Span
+from fraud3000.params import EvaluateModelParams, PrepareModelParams, Span
 from fraud3000.stages.shared.evaluation_rows import label_date, read_json
 from fraud3000.stages.shared.workspace import Workspace, read, readable, scan
 
@@ -57,7 +57,9 @@ def from_split(workspace: Workspace) -> TrainingInputs:
     return _inputs(workspace, boundaries, split)
 
 
-def from_known_labels(workspace: Workspace, params: Params) -> TrainingInputs:
+def from_known_labels(
+    workspace: Workspace, prepare: PrepareModelParams, evaluate: EvaluateModelParams
+) -> TrainingInputs:
     """Read all rows whose label is known today, split by `splits.final`.
 
     Raises
@@ -69,13 +71,13 @@ def from_known_labels(workspace: Workspace, params: Params) -> TrainingInputs:
     """
     split = read_json(workspace.boundaries, Boundaries.from_dict)
     ledger = read(workspace.labels, made_by="prepare")
-    at = label_date(params, read(workspace.transactions, made_by="prepare"), ledger)
+    at = label_date(evaluate, read(workspace.transactions, made_by="prepare"), ledger)
     if at is None:
         raise ParamsError(
             "train --final: the data has no time, so there are no newer rows to train on",
             hint="Promote the version that was evaluated; map a time under prepare.mapping.columns.ts to refit it later.",
         )
-    boundaries = splits.final_boundaries(split, at, params.prepare.label_delay)
+    boundaries = splits.final_boundaries(split, at, prepare.label_delay)
     spans = {"train": boundaries.train, "valid": boundaries.valid}
     rows = {name: _within(workspace, span) for name, span in spans.items() if span is not None}
     return _inputs(workspace, boundaries, rows)

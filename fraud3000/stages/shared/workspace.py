@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
 
+from fraud3000.data.cleaning import card_names
+from fraud3000.data.cleaning.card_names import CardNames
 from fraud3000.errors import DataError
 from fraud3000.params import Params
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+
+@dataclass(frozen=True)
+class _PathInWorkspace:
+    """Path below the root of a workspace."""
+
+    relative: str
+
+    def __get__(self, workspace: Workspace, owner: type[Workspace]) -> Path:
+        return workspace.root / self.relative
 
 
 @dataclass(frozen=True)
@@ -22,122 +36,43 @@ class Workspace:
 
     root: Path
 
+    raw = _PathInWorkspace("raw/transactions.parquet")
+    transactions = _PathInWorkspace("interim/transactions.parquet")
+    quarantine = _PathInWorkspace("interim/quarantine.parquet")
+    labels = _PathInWorkspace("interim/labels.parquet")
+    refused_labels = _PathInWorkspace("interim/labels.rejected.parquet")  # rows that the last `labels import` rejected
+    features = _PathInWorkspace("processed/features.parquet")
+    boundaries = _PathInWorkspace("processed/split.json")
+    catalogue = _PathInWorkspace("processed/catalogue.json")
+    trained = _PathInWorkspace("processed/trained.json")  # pointer to the last training, an output for DVC
+    scored = _PathInWorkspace("processed/scored.parquet")
+    metrics = _PathInWorkspace("reports/metrics.json")
+    figures = _PathInWorkspace("reports/figures.json")  # metric values without intervals, for DVC to compare
+    report = _PathInWorkspace("reports/report.html")
+    what_if = _PathInWorkspace("reports/what-if.html")
+    delays = _PathInWorkspace("reports/label-delays.html")
+    plots = _PathInWorkspace("reports/plots")
+    card = _PathInWorkspace("reports/model-card.md")
+    backtest = _PathInWorkspace("backtest")  # folder: scored.parquet, metrics.json and a plot
+    trials = _PathInWorkspace("tune/trials.db")  # all trials of all searches
+    tuned = _PathInWorkspace("tune/found")  # folder: the best params file of a search, and its trials
+    models = _PathInWorkspace("models")
+    promotions = _PathInWorkspace("models/history.jsonl")
+    retraining = _PathInWorkspace("retraining")  # folder of `retrain`: the current run, and the log of finished runs
+    card_names = _PathInWorkspace("card-names.db")  # card aliases after a key rotation
+
     @classmethod
     def from_params(cls, params: Params) -> Workspace:
         return cls(Path(params.workspace))
 
-    @property
-    def raw(self) -> Path:
-        return self.root / "raw" / "transactions.parquet"
-
-    @property
-    def transactions(self) -> Path:
-        return self.root / "interim" / "transactions.parquet"
-
-    @property
-    def quarantine(self) -> Path:
-        return self.root / "interim" / "quarantine.parquet"
-
-    @property
-    def labels(self) -> Path:
-        return self.root / "interim" / "labels.parquet"
-
-    @property
-    def refused_labels(self) -> Path:
-        """Rows that the last `labels import` rejected."""
-        return self.root / "interim" / "labels.rejected.parquet"
-
-    @property
-    def features(self) -> Path:
-        return self.root / "processed" / "features.parquet"
-
-    @property
-    def boundaries(self) -> Path:
-        return self.root / "processed" / "split.json"
-
-    @property
-    def catalogue(self) -> Path:
-        return self.root / "processed" / "catalogue.json"
-
     def split(self, name: str) -> Path:
         return self.root / "processed" / f"{name}.parquet"
-
-    @property
-    def trained(self) -> Path:
-        """Pointer file of the last training, as an output for DVC, which tracks the models folder as a whole."""
-        return self.root / "processed" / "trained.json"
-
-    @property
-    def card_names(self) -> Path:
-        """Database of card aliases after a key rotation."""
-        return self.root / "card-names.db"
-
-    @property
-    def retraining(self) -> Path:
-        """Folder of `retrain`: progress of the current run, and the log of finished runs."""
-        return self.root / "retraining"
-
-    @property
-    def scored(self) -> Path:
-        return self.root / "processed" / "scored.parquet"
-
-    @property
-    def metrics(self) -> Path:
-        return self.root / "reports" / "metrics.json"
-
-    @property
-    def figures(self) -> Path:
-        """Metric values without intervals, for DVC to compare."""
-        return self.root / "reports" / "figures.json"
-
-    @property
-    def backtest(self) -> Path:
-        """Folder of a backtest: scored.parquet, metrics.json and a plot."""
-        return self.root / "backtest"
-
-    @property
-    def trials(self) -> Path:
-        """Database of all trials of all searches."""
-        return self.root / "tune" / "trials.db"
-
-    @property
-    def tuned(self) -> Path:
-        """Folder with the best params file of a search and its trials."""
-        return self.root / "tune" / "found"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "reports" / "report.html"
-
-    @property
-    def what_if(self) -> Path:
-        return self.root / "reports" / "what-if.html"
-
-    @property
-    def delays(self) -> Path:
-        return self.root / "reports" / "label-delays.html"
-
-    @property
-    def plots(self) -> Path:
-        return self.root / "reports" / "plots"
-
-    @property
-    def card(self) -> Path:
-        return self.root / "reports" / "model-card.md"
-
-    @property
-    def models(self) -> Path:
-        return self.root / "models"
 
     def bundle(self, version: str) -> Path:
         return self.models / version
 
     def pointer(self, alias: str) -> Path:
         return self.models / f"{alias}.json"
-
-    @property
-    def promotions(self) -> Path:
-        return self.models / "history.jsonl"
 
     def bundle_card(self, version: str) -> Path:
         """Model card beside the bundle, which may hold only files of its manifest."""
@@ -182,3 +117,8 @@ def readable(path: Path, *, made_by: str) -> Iterator[None]:
         raise DataError(
             f"{path}: cannot be read ({reason})", hint=f"Run `fraud3000 {made_by}` again to write it."
         ) from error
+
+
+def card_names_loader(workspace: Workspace) -> Callable[[], CardNames]:
+    """Return a function that loads the card names of the environment's key and the workspace, on its first call only."""
+    return cache(partial(card_names.load, os.environ, workspace.card_names))

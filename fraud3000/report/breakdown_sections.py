@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import polars as pl
@@ -45,7 +45,7 @@ def weeks(evidence: Evidence) -> Section:
 
 
 def _weeks_table(data: pl.DataFrame, over: dict[str, dict[str, float]]) -> TextTable:
-    formats = {
+    formats: dict[str, Callable[[float], str]] = {
         "average_precision": number,
         "recall": percent,
         "value_detection_rate": percent,
@@ -96,7 +96,7 @@ def categories(evidence: Evidence) -> Iterator[Section]:
 
 
 def _grouped(evidence: Evidence, name: str, topic: str, data: pl.DataFrame, caption: str) -> Section:
-    title, recall = _extremes(data), evidence.metrics["metrics"]["recall"]["value"]
+    title, recall = _extremes(data), evidence.evaluation.metrics["recall"].value
     table = TextTable(
         (topic.lower().removeprefix("by "), "transactions", "frauds", "fraud rate", "precision", "recall", "fraud money", "money caught"),
         tuple(

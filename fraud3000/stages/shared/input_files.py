@@ -1,4 +1,4 @@
-"""Label records from files: those of `prepare.labels`, and files for `labels import` and `labels status`."""
+"""Read input files: label records of `prepare.labels`, `labels import` and `labels status`; locations and rejected rows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fraud3000.data.storage import locations
 from fraud3000.data.storage.s3 import Address
 from fraud3000.params import Params
 from fraud3000.schema import LEDGER
-from fraud3000.stages.shared.key_files import card_names_loader
-from fraud3000.stages.shared.raw_inputs import expand_workspace, refuse_inputs
+from fraud3000.stages.shared.summary import Table
+from fraud3000.stages.shared.workspace import Workspace, card_names_loader
 
 
 def read_separate_labels(
@@ -85,7 +85,31 @@ def read_labels(params: Params, data_files: Sequence[DataFile], known: pl.LazyFr
         label_delay=section.label_delay,
         earliest=section.earliest,
         latest=section.latest,
-        card_key=card_names_loader(params),
+        card_key=card_names_loader(Workspace.from_params(params)),
     )
     ledger = pl.concat([ingested.ledger.select(*LEDGER), *ledgers])
     return FileLabels(ingested.transactions, ledger, quarantine([ingested.quarantine, *refused]))
+
+
+def expand_workspace(location: str, params: Params) -> str:
+    """Replace ``{workspace}`` in a location by the workspace of the params."""
+    return location.replace("{workspace}", params.workspace)
+
+
+def refuse_inputs(published: tuple[Address, ...], inputs: list[DataFile]) -> None:
+    """Raise ParamsError if a file would be published over one of the inputs."""
+    locations.refuse_inputs(published, locations.file_locations(inputs), hint="Set another prefix in prepare.publish.")
+
+
+def quarantine_table(refused: pl.LazyFrame) -> tuple[Table, ...]:
+    """Table of quarantine reasons with the number of rows and the first row of each; empty if no row was quarantined."""
+    counts = (
+        refused.group_by("reason", maintain_order=True)
+        .agg(pl.len().alias("rows"), pl.col("source_row").first(), pl.col("detail").first())
+        .sort("rows", "reason", descending=[True, False])
+        .collect()
+    )
+    rows = tuple(
+        (reason, f"{count:,}", f"row {row:,}: {detail[:60]}") for reason, count, row, detail in counts.iter_rows()
+    )
+    return (Table("Quarantined", ("reason", "rows", "first"), rows),) if rows else ()
