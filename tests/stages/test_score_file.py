@@ -220,4 +220,4 @@ def test_a_row_unlabelled_in_the_history_stays_so_when_it_comes_again_without_a_
     silent = pl.concat(in_both(before, again, tmp_path / "one")).sort("row")
     assert silent.rows() == [(0, 1, True), (1, 2, False)]
     said = pl.concat(in_both(before, again.with_columns(is_fraud=pl.lit(0, pl.Int8)), tmp_path / "two"))
-    assert not said["still_silent"].any()
+    assert not said["still_unlabelled"].any()
