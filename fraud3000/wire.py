@@ -58,7 +58,8 @@ class DecisionFields(WireMessage):
     )
     reasons: tuple[ReasonText, ...] = ()
     model_version: str | None = Field(
-        None, description="Version of the model that decided, if it is not the present one."
+        None,
+        description="Version of the model that decided; a result of /score has it only if it is not the present one.",
     )
 
     @property

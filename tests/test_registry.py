@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import sqlite3
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from fraud3000.params import ColumnMapping, RegistryParams, TrainModelParams
 from fraud3000.registry import (
     LONGEST_DESCRIPTION,
     TrainingRun,
+    connection,
     log_evaluation,
     log_training,
     logged_evaluation,
@@ -291,6 +293,13 @@ def test_a_store_that_cannot_be_reached_is_told_without_its_password(uri, said, 
     assert "secret" not in str(caught.value)
     assert caught.value.exit_code == 7
     assert not caplog.records
+
+
+@pytest.mark.parametrize("password", ["plain", "with#and/and?", "[brackets"])
+def test_a_database_that_can_be_reached_passes_the_probe_whatever_its_password(password):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        connection._probe(f"postgresql+psycopg://user:{password}@127.0.0.1:{port}/mlflow", write=True)
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -120,8 +120,8 @@ def test_rows_by_name_get_the_same_decisions_as_a_frame(name, small_featured, sm
     np.testing.assert_array_equal(scorer.model.encoder.rows(rows), scorer.model.encoder.matrix(small_featured))
     answered = scorer.decide(small_featured)
     decisions = scorer.decide_rows(rows, amounts)
-    made = [(decision.score, decision.threshold, decision.decision) for decision in decisions]
-    assert made == answered.select("score", "threshold", "decision").rows()
+    fields = [(decision.score, decision.threshold, decision.decision) for decision in decisions]
+    assert fields == answered.select("score", "threshold", "decision").rows()
     fee = scorer.policy.fee
     assert [decision.expected_loss for decision in decisions] == [
         decision.score * (max(amount, 0) + fee) for decision, amount in zip(decisions, amounts, strict=True)

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from fraud3000.errors import ScorerError, UnavailableError
 from fraud3000.params import RegistryParams
@@ -139,13 +138,17 @@ def _probe(uri: str, *, write: bool) -> None:
 
 def _probe_server(uri: str) -> None:
     """Connect once to the host of a database; MLflow itself bounds its attempts to reach an HTTP server."""
-    url = urlsplit(uri)
-    port = _DATABASE_PORTS.get(url.scheme.partition("+")[0])
-    if port is None or url.hostname is None:
+    port = _DATABASE_PORTS.get(uri.partition("://")[0].partition("+")[0])
+    if port is None:
         return
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
-        socket.create_connection((url.hostname, url.port or port), timeout=_SECONDS_TO_WAIT).close()
-    except (OSError, ValueError) as error:
+        url = make_url(uri)  # as MLflow reads it: a password may contain # or /
+        if url.host:
+            socket.create_connection((url.host, url.port or port), timeout=_SECONDS_TO_WAIT).close()
+    except (OSError, ValueError, ArgumentError) as error:
         raise _unreachable(str(error)) from error
 
 

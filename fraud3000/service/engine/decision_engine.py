@@ -296,7 +296,7 @@ class DecisionEngine:
         self._journal.close()
 
     def _enqueue(self, request: _PendingRequest) -> asyncio.Future[list[TransactionEntry | Refusal]]:
-        """AlertFilter a part of a request; parts that are queued together are decided in one batch."""
+        """Queue a part of a request; parts that are queued together are decided in one batch."""
         if not self._queue:
             request.results.get_loop().call_soon(self._run_next_batch)
         self._queue.append(request)
@@ -439,7 +439,7 @@ class DecisionEngine:
         return entry
 
     def _enqueue_write(self, decided: Iterable[TransactionEntry], before: int) -> None:
-        """AlertFilter decisions for the journal.
+        """Queue decisions for the journal.
 
         Parameters
         ----------

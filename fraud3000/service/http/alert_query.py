@@ -55,7 +55,7 @@ class AlertQuery(BaseModel):
         None, description="Cursor: `next` of the previous page."
     )
 
-    def queue(self) -> AlertFilter:
+    def to_filter(self) -> AlertFilter:
         """Return the query for the journal."""
         after = None if self.after is None else _parse_cursor(self.after)
         return AlertFilter(_OPEN[self.status], self.decision, self.least, after, self.limit)

@@ -204,7 +204,7 @@ def _add_read_routes(
     )
     async def alerts(query: Annotated[AlertQuery, Query()]) -> Response:
         """Return alerts in descending order of expected loss, page by page."""
-        entries = await slices.collect(engine.alerts(query.queue()))
+        entries = await slices.collect(engine.alerts(query.to_filter()))
         items = await slices.collect(responses.alert_item(engine, *pair) for pair in entries)
         full = len(entries) == query.limit
         page = {"alerts": items, "next": cursor(entries[-1][0]) if full else None}
