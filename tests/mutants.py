@@ -279,11 +279,8 @@ ONLINE = (
         old='key = live[section["step"]]',
         new='key = state.keys[section["step"]]',
     ),
-    _singles(
-        "late is against the newest event",
-        inside="def load_key_state(",
-        old="singles[index + 1] if known else ts",
-        new="ts",
+    _observe(
+        "late is against the newest event", inside="def _find_record(", old="value >> 1 if known else ts", new="ts"
     ),
     _singles("an event counts once", inside="def load_key_state(", old="int(known) << blocks.CLASS_BITS", new="0"),
     _encoder(

@@ -68,7 +68,7 @@ class Labels:
             return
         flags &= self._flags
         self.recent.append(id_, ts, flags, keys)
-        records = self._apply_waiting(id_, np.array([0, 0, ts, flags, *keys])) if id_ in self.waiting else []
+        records = self._apply_waiting(id_, np.array([ts, flags, *keys])) if id_ in self.waiting else []
         self.last = (ts, flags, keys, records)
 
     def withhold_label(self, id_: str, label_state: LabelState | None = None) -> None:
@@ -76,7 +76,7 @@ class Labels:
         match = self.recent.find(id_)
         if match is None and label_state is not None:
             ts, flags, keys, records = label_state
-            match = np.array([0, 0, ts, flags, *keys]), records
+            match = np.array([ts, flags, *keys]), records
         if match is not None:
             self._apply_records(id_, *match, [WITHHELD])
 
@@ -86,10 +86,10 @@ class Labels:
             if self.span:
                 self.waiting.setdefault(id_, []).append(WITHHELD)
 
-    def add_transactions(self, ids: list[str], entries: Ints) -> None:
-        """Add many transactions, one entry each as `RecentTransactions` stores them."""
+    def add_transactions(self, ids: list[str], hashes: Ints, entries: Ints) -> None:
+        """Add many transactions: their ids, the hashes of these, and entries as `RecentTransactions` stores them."""
         entries[:, FLAGS] &= self._flags
-        self.recent.extend(entries)
+        self.recent.extend(hashes, entries)
         if self.waiting:
             for row in [row for row, id_ in enumerate(ids) if id_ in self.waiting]:
                 self._apply_waiting(ids[row], entries[row])
@@ -124,9 +124,12 @@ class Labels:
         return {"count": self.count, "newest": self.recent.newest, "waiting": self.waiting, "records": records}
 
     def arrays(self) -> dict[str, Ints]:
-        """Recent transactions, one array per generation."""
-        generations = self.recent.generations.items()
-        return {f"transactions {age}": generation.rows[: generation.count] for age, generation in generations}
+        """Recent transactions, two arrays per generation."""
+        arrays = {}
+        for age, generation in self.recent.generations.items():
+            arrays[f"transactions {age}"] = generation.rows[: generation.count]
+            arrays[f"transactions by id {age}"] = generation.rows_by_id
+        return arrays
 
     def restore(self, content: dict[str, Any], arrays: Mapping[str, Ints]) -> None:
         """Load what `content` and `arrays` returned."""
@@ -135,7 +138,8 @@ class Labels:
         for age, records in content["records"].items():
             generation = self.recent.get_or_create(int(age))
             generation.records = _records(records)
-            generation.extend(arrays[f"transactions {age}"])
+            generation.rows, generation.rows_by_id = arrays[f"transactions {age}"], arrays[f"transactions by id {age}"]
+            generation.count = len(generation.rows)
 
 
 def _records(saved: Mapping[str, Any]) -> dict[str, list[Record]]:

@@ -32,9 +32,9 @@ NUMBER, TOTAL, EXTREME, MEAN, STD, RATIO, ZSCORE, SHARE, SMOOTHED, OVER, UNSEEN,
 """Operations that compute a feature from accumulators."""
 
 CODE_BITS = 32  # of a text's code
-SINGLE_PARENT_BITS, SINGLE_CODE_BITS = 35, 28  # of a key that is packed in one slot
+PARENT_BITS, PACKED_CODE_BITS = 35, 28  # of a key, which is packed in one slot
+MOST_TEXTS = 1 << PACKED_CODE_BITS  # of a column
 FLAG_BITS = 30  # flags that fit above a code in one slot
-RECORD_SLOTS = 3  # slots at the start of a key's record: its code, its parent record, its newest ts
 DELTA_SLOTS, DELTA_CLASS = 6, 3  # slots of a label delta, and their size class
 KEYS_PART, DELTAS_PART = 0, 1  # parts of the memory; one for each section follows
 MOST_PARTS = 250
@@ -75,9 +75,9 @@ class Plan(NamedTuple):
     ----------
     steps
         A key is found column by column: each step leads from the record of the columns before to the record with
-        one more column. ``is_key`` marks keys of the catalogue. If keys of one event are stored in the compact map,
-        ``scratch`` is the address of the step's scratch record, ``section`` its section, and ``sibling`` its number,
-        from 1, among such steps with the same parent; else they are 0.
+        one more column. ``is_key`` marks keys of the catalogue. ``sibling`` is its number, from 1, among the steps with
+        the same parent. If keys of one event need no record, ``scratch`` is the address of the step's scratch record,
+        and ``section`` its section; else they are 0.
     sections
         Events of a key that are stored in one form: single events, or buckets of one length.
     windows, cells
