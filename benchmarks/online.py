@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from handbook_features import load
 
-from fraud3000.features import catalogue
+from fraud3000.features.default_features import default_catalogue
 from fraud3000.features.online import FeatureStore
 from fraud3000.labels import visibility
 from fraud3000.schema import LEDGER, TIME, TRANSACTIONS
@@ -43,7 +43,7 @@ SLICE = 250_000
 SAMPLE = 1_000_000
 OBSERVED = 20_000
 PLACES = [(f"{role}_{part}", role) for role in ("card", "terminal") for part in ("lat", "long")]
-EVERY = catalogue.default(list(TRANSACTIONS), label_delay=7 * 86_400)
+EVERY = default_catalogue(list(TRANSACTIONS), label_delay=7 * 86_400)
 
 Figures = dict[str, dict[str, float]]
 
@@ -190,7 +190,7 @@ def replay() -> dict[str, float]:
     """Measure rows a second through `observe`, each label record before the first transaction that may know it."""
     transactions, ledger = load(Path(os.environ["FRAUD3000_DATASETS"]) / "handbook_transactions.parquet")
     told = [name for name in TRANSACTIONS if name in transactions.columns]
-    store = FeatureStore(catalogue.default(told, label_delay=7 * 86_400))
+    store = FeatureStore(default_catalogue(told, label_delay=7 * 86_400))
     start = time.perf_counter()
     _observe_all(store, transactions, ledger)
     seconds = time.perf_counter() - start

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fraud3000.features.catalogue import default_features
+from fraud3000.features.default_features import default_features
 from fraud3000.features.spec.base import Condition
 from fraud3000.features.spec.kinds import Calendar, Column, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from fraud3000.models.inference.usual_values import norms

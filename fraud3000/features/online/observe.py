@@ -19,8 +19,7 @@ from fraud3000.features.online.memory_pool import (
     size_of,
     store_value,
 )
-from fraud3000.features.online.plan import TS, Ints, Plan, Row
-from fraud3000.features.online.plan_packing import unpack
+from fraud3000.features.online.plan import TS, Ints, Plan, Row, unpack
 
 _AHEAD = 64  # rows that are prefetched together
 

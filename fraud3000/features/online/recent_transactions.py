@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 
 from fraud3000.features.jit import kernel
 from fraud3000.features.online import hash_map
-from fraud3000.features.online.label_records import Record
 from fraud3000.features.online.plan import Ints
 
 TS, FLAGS, HEAD = range(3)  # of an entry: a transaction's ts, its flags, the number of slots before its key records
@@ -25,6 +25,19 @@ _GENERATIONS = 16
 _FIRST_ROWS = 64
 _ROW_BITS = 31
 _LOW_31, _LOW_32, _LOW_63 = (1 << 31) - 1, (1 << 32) - 1, (1 << 63) - 1
+
+
+class Record(NamedTuple):
+    """Label of a transaction by one source; times in microseconds, `position` is the record's position in the ledger.
+
+    `is_fraud` None withholds the label: the transaction is no longer presumed legitimate.
+    """
+
+    is_fraud: int | None
+    source: str
+    reported_at: int | None
+    recorded_at: int
+    position: int
 
 
 class RecentTransactions:

@@ -17,9 +17,8 @@ from fraud3000.features.online import checksum, label_deltas, memory_pool, obser
 from fraud3000.features.online.event_encoder import EventEncoder, Transaction, microseconds
 from fraud3000.features.online.labels import Labels, LabelState
 from fraud3000.features.online.memory_pool import KEY_COUNT, LATE, REFUSED, SEEN
-from fraud3000.features.online.plan import DELTA_CLASS, FLAGS, TS, Ints
+from fraud3000.features.online.plan import DELTA_CLASS, FLAGS, TS, Ints, pack
 from fraud3000.features.online.plan_compiler import compile_plan
-from fraud3000.features.online.plan_packing import pack
 from fraud3000.features.online.recent_transactions import hash_ids
 from fraud3000.features.online.row_features import RowFeatures, Value
 from fraud3000.features.spec.catalogue import Catalogue
