@@ -57,18 +57,18 @@ def _linear(pipeline: Pipeline) -> Linear:
 
 
 def _linear_columns(pipeline: Pipeline) -> Iterator[tuple[int, Kind, float | None, float, float]]:
-    for name, step, taken in pipeline["columns"].transformers_:
+    for name, step, indices in pipeline["columns"].transformers_:
         if name == "categories":
-            yield from _categories(step, taken)
+            yield from _categories(step, indices)
         else:
-            yield from _numbers(step, taken)
+            yield from _numbers(step, indices)
 
 
-def _numbers(step: Any, taken: list[int]) -> Iterator[tuple[int, Kind, float | None, float, float]]:
+def _numbers(step: Any, indices: list[int]) -> Iterator[tuple[int, Kind, float | None, float, float]]:
     """Medians of the columns that have one, then the indicators of missing values; all of them scaled."""
     fill, scale = step["fill"], step["scale"]
-    filled = [(taken[at], float(fill.statistics_[at])) for at in np.flatnonzero(~np.isnan(fill.statistics_))]
-    indicated = [taken[at] for at in fill.indicator_.features_]
+    filled = [(indices[at], float(fill.statistics_[at])) for at in np.flatnonzero(~np.isnan(fill.statistics_))]
+    indicated = [indices[at] for at in fill.indicator_.features_]
     scaling = iter(zip(scale.mean_.tolist(), scale.scale_.tolist(), strict=True))
     for column, median in filled:
         yield column, "number", median, *next(scaling)
@@ -76,7 +76,7 @@ def _numbers(step: Any, taken: list[int]) -> Iterator[tuple[int, Kind, float | N
         yield column, "missing", None, *next(scaling)
 
 
-def _categories(step: Any, taken: list[int]) -> Iterator[tuple[int, Kind, float | None, float, float]]:
-    for column, codes in zip(taken, step.categories_, strict=True):
+def _categories(step: Any, indices: list[int]) -> Iterator[tuple[int, Kind, float | None, float, float]]:
+    for column, codes in zip(indices, step.categories_, strict=True):
         for code in codes.tolist():
             yield column, "category", None if math.isnan(code) else code, 0.0, 1.0
