@@ -157,8 +157,8 @@ def test_a_feature_of_the_name_of_the_base_cannot_be_told_apart_from_it(scorer, 
 
 def test_alerts_are_scores_at_or_above_the_threshold(scorer):
     amounts = np.array([100, 100, 100])
-    assert scorer.decisions(np.array([0.24, 0.25, 0.26]), amounts).to_list() == ["approve", "review", "review"]
-    assert scorer.thresholds(amounts).tolist() == [0.25] * 3
+    assert scorer.policy.decisions(np.array([0.24, 0.25, 0.26]), amounts).to_list() == ["approve", "review", "review"]
+    assert scorer.policy.thresholds(amounts).tolist() == [0.25] * 3
 
 
 def test_missing_features_are_named(scorer, small_featured):
