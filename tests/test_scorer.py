@@ -104,7 +104,7 @@ def test_a_loaded_scorer_answers_to_the_last_bit_as_the_saved_one(name, small_fe
     parts = np.concatenate([loaded.score(part) for part in small_featured.iter_slices(13)])
     np.testing.assert_array_equal(scores, parts)
     assert ((scores > 0) & (scores < 1)).all()
-    alerted = small_featured.filter(loaded.decisions(scores, small_featured["amount"].to_numpy()) != "approve")
+    alerted = small_featured.filter(loaded.policy.decisions(scores, small_featured["amount"].to_numpy()) != "approve")
     assert loaded.reasons(alerted) == scorer.reasons(alerted)
     assert loaded.reasons(alerted)[0][0].text
     assert (loaded.version, scorer.version) == ("7", UNREGISTERED)
