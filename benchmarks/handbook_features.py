@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from fraud3000.data.cleaning import clean, sources
 from fraud3000.features.batch import batch_engine
-from fraud3000.features.catalogue import default
+from fraud3000.features.default_features import default_catalogue
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import LabelWindow, Window
 from fraud3000.labels import visibility
@@ -234,7 +234,7 @@ def by_duckdb(plain: pl.DataFrame) -> pa.Table:
 
 def catalogue(transactions: pl.DataFrame, ledger: pl.DataFrame, runs: int = 5) -> dict[str, float]:
     """Measure the median ratio of read + features + write to read + sort + write of equally many columns, run alternately."""
-    declared = default(transactions.columns, label_delay=DELAY * 86_400)
+    declared = default_catalogue(transactions.columns, label_delay=DELAY * 86_400)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "transactions.parquet", Path(folder) / "features.parquet"
         transactions.write_parquet(source)

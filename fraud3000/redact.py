@@ -55,9 +55,12 @@ _NO_ISSUER = len(_ISSUERS)
 _OTHER = 0x80  # a value that differs from every sum modulo 10
 
 
+_PREFIXES = re.compile("|".join(f"({issuer.prefix})" for issuer in _ISSUERS))  # one group per issuer
+
+
 def _issuer_of(prefix: str) -> int:
-    matches = (index for index, issuer in enumerate(_ISSUERS) if re.match(issuer.prefix, prefix))
-    return next(matches, _NO_ISSUER)
+    match = _PREFIXES.match(prefix)
+    return (match.lastindex or 0) - 1 if match else _NO_ISSUER
 
 
 _ISSUER_OF = {prefix: _issuer_of(prefix) for prefix in (f"{number:04d}" for number in range(10**_PREFIX_DIGITS))}

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from fraud3000 import durations, params, schema
 from fraud3000.cli import app
-from fraud3000.features import catalogue
+from fraud3000.features.default_features import default_features
 from fraud3000.features.spec.base import Feature, Stateful
 from fraud3000.features.spec.describe import describe
 from fraud3000.features.spec.kinds import KINDS
@@ -76,7 +76,7 @@ def features_page() -> str:
     """Return the page with every feature of the default catalogue by key, then the kinds of features."""
     label_delay = params.Params().prepare.label_delay
     groups: dict[str, list[Feature]] = {}
-    for feature in catalogue.default_features(_plain(label_delay)):
+    for feature in default_features(_plain(label_delay)):
         groups.setdefault(_key(feature), []).append(feature)
     head = ("feature", "what it says", "unit", "kind", "aggregate", "length", "delay", "bucket", "condition", "needs")
     tables = "\n".join(f"## {key}\n\n{_table(head, map(_feature, of_key))}" for key, of_key in groups.items())

@@ -176,7 +176,7 @@ _singles = partial(Mutant, engine="online", file="features/online/single_event_k
 _observe = partial(Mutant, engine="online", file="features/online/observe.py")
 _compiler = partial(Mutant, engine="online", file="features/online/plan_compiler.py")
 _encoder = partial(Mutant, engine="online", file="features/online/event_encoder.py")
-_label_records = partial(Mutant, engine="online", file="features/online/label_records.py")
+_labels = partial(Mutant, engine="online", file="features/online/labels.py")
 _row_features = partial(Mutant, engine="online", file="features/online/row_features.py")
 
 ONLINE = (
@@ -279,11 +279,8 @@ ONLINE = (
         old='key = live[section["step"]]',
         new='key = state.keys[section["step"]]',
     ),
-    _singles(
-        "late is against the newest event",
-        inside="def load_key_state(",
-        old="singles[index + 1] if known else ts",
-        new="ts",
+    _observe(
+        "late is against the newest event", inside="def _find_record(", old="value >> 1 if known else ts", new="ts"
     ),
     _singles("an event counts once", inside="def load_key_state(", old="int(known) << blocks.CLASS_BITS", new="0"),
     _encoder(
@@ -293,16 +290,16 @@ ONLINE = (
     _encoder("declined and unlabelled stay unknown", inside="def _flags(", old="status != DECLINED and ", new=""),
     _encoder("above is not at least", inside="def _satisfies(", old="value > threshold", new="value >= threshold"),
     _encoder("columns are summed in steps", inside="def _to_steps(", old="float(value)", new="round(float(value), 3)"),
-    _label_records(
+    _labels(
         "the most trusted source decides", inside="def compute_deltas(", old="source: -position", new="source: position"
     ),
-    _label_records(
+    _labels(
         "of equal records the last decides",
         inside="def compute_deltas(",
         old="reported, record.position)",
         new="reported, -record.position)",
     ),
-    _label_records(
+    _labels(
         "a reversal takes the fraud back",
         inside="def compute_deltas(",
         old="record.is_fraud - current[0]",

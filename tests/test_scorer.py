@@ -104,7 +104,7 @@ def test_a_loaded_scorer_answers_to_the_last_bit_as_the_saved_one(name, small_fe
     parts = np.concatenate([loaded.score(part) for part in small_featured.iter_slices(13)])
     np.testing.assert_array_equal(scores, parts)
     assert ((scores > 0) & (scores < 1)).all()
-    alerted = small_featured.filter(loaded.decisions(scores, small_featured["amount"].to_numpy()) != "approve")
+    alerted = small_featured.filter(loaded.policy.decisions(scores, small_featured["amount"].to_numpy()) != "approve")
     assert loaded.reasons(alerted) == scorer.reasons(alerted)
     assert loaded.reasons(alerted)[0][0].text
     assert (loaded.version, scorer.version) == ("7", UNREGISTERED)
@@ -158,8 +158,8 @@ def test_a_feature_of_the_name_of_the_base_cannot_be_told_apart_from_it(scorer, 
 
 def test_alerts_are_scores_at_or_above_the_threshold(scorer):
     amounts = np.array([100, 100, 100])
-    assert scorer.decisions(np.array([0.24, 0.25, 0.26]), amounts).to_list() == ["approve", "review", "review"]
-    assert scorer.thresholds(amounts).tolist() == [0.25] * 3
+    assert scorer.policy.decisions(np.array([0.24, 0.25, 0.26]), amounts).to_list() == ["approve", "review", "review"]
+    assert scorer.policy.thresholds(amounts).tolist() == [0.25] * 3
 
 
 def test_missing_features_are_named(scorer, small_featured):

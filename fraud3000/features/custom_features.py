@@ -10,7 +10,7 @@ import polars as pl
 from fraud3000 import durations
 from fraud3000.data.cleaning import category_text
 from fraud3000.errors import FraudError, LeakageError, ParamsError, nearest
-from fraud3000.features import catalogue as defaults
+from fraud3000.features.default_features import default_features
 from fraud3000.features.spec.base import Condition, Stateful
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
@@ -74,7 +74,7 @@ def declare(
 
 
 def _check_names(excluded: Sequence[str], catalogue: Catalogue) -> None:
-    default_names = [feature.name for feature in defaults.default_features(durations.text(catalogue.label_delay))]
+    default_names = [feature.name for feature in default_features(durations.text(catalogue.label_delay))]
     names = [*catalogue.names, *(name for name in default_names if name not in catalogue.names)]
     unknown = [f"'{name}' is not a feature; {nearest(name, names)}" for name in excluded if name not in names]
     if unknown:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fraud3000.features.jit import kernel
 
-BITS = 62
 _LOW = (1 << 62) - 1
 _22, _31 = (1 << 22) - 1, (1 << 31) - 1
 

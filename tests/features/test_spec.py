@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fraud3000.errors import LeakageError, ParamsError, ScorerError
-from fraud3000.features.catalogue import default
+from fraud3000.features.default_features import default_catalogue
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.describe import describe
 from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, Window
@@ -22,7 +22,9 @@ def test_names_come_from_the_declaration():
 
 
 def test_the_default_catalogue_survives_json_and_keeps_its_hash():
-    catalogue = default(ALL, numeric=["age"], categorical=["country"], label_delay=WEEK, precedence=["analyst"])
+    catalogue = default_catalogue(
+        ALL, numeric=["age"], categorical=["country"], label_delay=WEEK, precedence=["analyst"]
+    )
     again = Catalogue.from_dict(json.loads(json.dumps(catalogue.to_dict())))
     assert again == catalogue
     assert again.hash == catalogue.hash
@@ -32,26 +34,26 @@ def test_repr_of_a_catalogue_is_short():
     catalogue = Catalogue((Column("amount"), Column("country"), Window("card_id", "7d", "sum")), label_delay=WEEK)
     expected = "<Catalogue of 3 features: Column 2, Window 1; label delay 7d, late horizon 1d, zone UTC>"
     assert repr(catalogue) == expected
-    assert len(repr(default(ALL, label_delay=WEEK))) < 300
+    assert len(repr(default_catalogue(ALL, label_delay=WEEK))) < 300
 
 
 @pytest.mark.parametrize("change", [{"zone": "Europe/Paris"}, {"late_horizon": 3600}, {"precedence": ["analyst"]}])
 def test_every_setting_is_part_of_the_hash(change):
-    assert default(ALL, label_delay=WEEK, **change).hash != default(ALL, label_delay=WEEK).hash
+    assert default_catalogue(ALL, label_delay=WEEK, **change).hash != default_catalogue(ALL, label_delay=WEEK).hash
 
 
 def test_every_feature_has_a_description():
-    for feature in default(ALL, label_delay=WEEK).features:
+    for feature in default_catalogue(ALL, label_delay=WEEK).features:
         assert describe(feature).words
         assert describe(feature).family
         assert feature.needs <= set(ALL)
 
 
 def test_features_whose_columns_are_missing_are_left_out():
-    names = default(["ts", "card_id", "amount"], label_delay=WEEK).names
+    names = default_catalogue(["ts", "card_id", "amount"], label_delay=WEEK).names
     assert "card_count_7d" in names
     assert not any("terminal" in name or "distance" in name for name in names)
-    assert default(["amount"], label_delay=WEEK).names == ["amount"]
+    assert default_catalogue(["amount"], label_delay=WEEK).names == ["amount"]
 
 
 def test_a_label_window_that_looks_into_immature_days_is_refused():

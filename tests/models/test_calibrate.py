@@ -64,7 +64,7 @@ def test_distinct_scores_stay_distinct_and_in_order(method, data):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_scores_that_point_the_wrong_way_are_not_turned_round(method):
+def test_scores_that_fall_with_fraud_are_not_reversed(method):
     log_odds, is_fraud = sample()
     probability = calibration.fit(method, -log_odds, is_fraud).probability(np.linspace(-8, 8, 100))
     assert (np.diff(probability) > 0).all()
@@ -72,7 +72,7 @@ def test_scores_that_point_the_wrong_way_are_not_turned_round(method):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("frauds", [0, 1, 5, 19, 1000])
-def test_few_frauds_or_nothing_else_give_a_finite_sober_answer(method, frauds):
+def test_few_frauds_or_only_frauds_give_finite_probabilities(method, frauds):
     log_odds = np.linspace(-6, 2, 1000)
     is_fraud = np.zeros(1000, np.int8)
     is_fraud[1000 - frauds :] = 1
@@ -84,12 +84,12 @@ def test_few_frauds_or_nothing_else_give_a_finite_sober_answer(method, frauds):
         assert calibrator.slope == 1
 
 
-def test_without_any_fraud_nothing_is_changed():
+def test_without_frauds_scores_are_unchanged():
     assert calibration.fit("beta", np.array([-3.0, -2.0]), np.zeros(2, np.int8)) == Platt(1.0, 0.0)
     assert calibration.fit("beta", np.empty(0), np.empty(0, np.int8)) == Platt(1.0, 0.0)
 
 
-def test_isotonic_runs_straight_between_block_centres():
+def test_isotonic_interpolates_between_block_centres():
     calibrator = Isotonic((-2.0, 0.0), (0.1, 0.3))
     assert calibrator.probability(np.array([-2.0, -1.0, 0.0])) == pytest.approx([0.1, 0.2, 0.3], abs=1e-6)
 

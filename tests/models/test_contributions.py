@@ -62,26 +62,26 @@ def gappy(matrix, seed=0):
     return changed
 
 
-def test_they_add_up_on_every_row(model, small_featured):
+def test_contributions_add_up_on_every_row(model, small_featured):
     matrix = model.encoder.matrix(small_featured)
     for rows in (matrix, gappy(matrix)):
-        told = model.contributions_of(rows)
-        assert told.values.shape == rows.shape
-        np.testing.assert_allclose(told.totals, model.log_odds_of(rows), rtol=0, atol=1e-9)
+        explained = model.contributions_of(rows)
+        assert explained.values.shape == rows.shape
+        np.testing.assert_allclose(explained.totals, model.log_odds_of(rows), rtol=0, atol=1e-9)
 
 
-def test_a_row_is_explained_the_same_alone_among_others_and_again(model, small_featured):
+def test_contributions_of_a_row_do_not_depend_on_other_rows(model, small_featured):
     matrix = model.encoder.matrix(small_featured.head(300))
-    told = model.contributions_of(matrix)
-    np.testing.assert_array_equal(told.values, model.contributions_of(matrix).values)
-    for place in (0, 7, 299):
-        alone = model.contributions_of(matrix[place : place + 1])
-        assert alone.base == told.base
-        np.testing.assert_array_equal(alone.values[0], told.values[place])
+    explained = model.contributions_of(matrix)
+    np.testing.assert_array_equal(explained.values, model.contributions_of(matrix).values)
+    for index in (0, 7, 299):
+        alone = model.contributions_of(matrix[index : index + 1])
+        assert alone.base == explained.base
+        np.testing.assert_array_equal(alone.values[0], explained.values[index])
     assert model.contributions_of(matrix[:0]).values.shape == (0, matrix.shape[1])
 
 
-def test_what_no_member_looks_at_adds_exactly_nothing(small_featured, small_catalogue):
+def test_an_unused_feature_contributes_exactly_zero(small_featured, small_catalogue):
     source = np.random.default_rng(5)
     rows = pl.DataFrame({"x": source.normal(size=2_000), "noise": source.integers(0, 2, 2_000)})
     fraud = (rows["x"].to_numpy() > 1).astype(np.int8)
@@ -94,7 +94,7 @@ def test_what_no_member_looks_at_adds_exactly_nothing(small_featured, small_cata
         assert (values[fraud == 1, 0] > 0).all()
 
 
-def test_they_are_those_of_lightgbm():
+def test_contributions_equal_those_of_lightgbm():
     source = np.random.default_rng(2)
     matrix = source.normal(size=(3_000, 8))
     matrix[:, 3] = np.round(matrix[:, 3])
@@ -108,14 +108,14 @@ def test_they_are_those_of_lightgbm():
         np.testing.assert_allclose(ours.base, theirs[:, -1], rtol=0, atol=1e-10)
 
 
-def expected(trees: Trees, row, known, place):
+def expected(trees: Trees, row, known, index):
     """What a tree says on average of the rows of its fit, where only some columns of a row are known."""
-    if trees.column[place] == LEAF:
-        return trees.value[place]
-    left, right, column = trees.left[place], trees.right[place], trees.column[place]
+    if trees.column[index] == LEAF:
+        return trees.value[index]
+    left, right, column = trees.left[index], trees.right[index], trees.column[index]
     if column in known:
         gap = math.isnan(row[column])
-        goes_left = trees.gap_left[place] if gap else row[column] <= trees.cut[place]
+        goes_left = trees.gap_left[index] if gap else row[column] <= trees.cut[index]
         return expected(trees, row, known, left if goes_left else right)
     parts = [trees.cover[side] * expected(trees, row, known, side) for side in (left, right)]
     return sum(parts) / (trees.cover[left] + trees.cover[right])
@@ -140,7 +140,7 @@ def shapley(trees: Trees, row):
 
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), columns=st.integers(1, 5), forest=st.booleans())
-def test_they_are_the_shapley_values_of_the_definition(seed, columns, forest):
+def test_contributions_equal_shapley_values_by_their_definition(seed, columns, forest):
     source = np.random.default_rng(seed)
     matrix = np.round(source.normal(size=(120, columns)), 1)
     matrix[source.random(matrix.shape) < 0.15] = np.nan
@@ -155,11 +155,11 @@ def test_they_are_the_shapley_values_of_the_definition(seed, columns, forest):
     rows = gappy(matrix[:4], seed).astype(np.float32).astype(np.float64)
     _, values = trees.explain_sums(rows)
     share = len(trees.roots) if forest else 1
-    for row, told in zip(rows, values, strict=True):
-        np.testing.assert_allclose(told * share, shapley(trees, row), rtol=0, atol=1e-12)
+    for row, value in zip(rows, values, strict=True):
+        np.testing.assert_allclose(value * share, shapley(trees, row), rtol=0, atol=1e-12)
 
 
-def test_an_average_shares_out_what_each_member_does_to_the_mean():
+def test_contributions_of_an_average_are_those_of_its_members_to_the_mean():
     small, large = Contributions(-4.0, np.array([[1.0, 0.0]])), Contributions(-2.0, np.array([[0.0, 3.0]]))
     chance = contributions.average([small, large], [small.totals, large.totals], [1.0, 3.0])
     moved = (expit(-3.0) - expit(-4.0)) / 4, 3 * (expit(1.0) - expit(-2.0)) / 4
@@ -167,20 +167,20 @@ def test_an_average_shares_out_what_each_member_does_to_the_mean():
     assert chance.base == pytest.approx((expit(-4.0) + 3 * expit(-2.0)) / 4)
 
 
-def test_where_the_sum_is_the_base_the_slope_decides():
+def test_contributions_that_sum_to_zero_are_rescaled_by_the_slope():
     even = Contributions(-1.0, np.array([[2.0, -2.0], [0.1 + 0.2, -0.3], [0.0, 0.0]]))
-    told = even.rescale(0.5, np.array([0.5, 0.5, 0.5]), slope=0.25)
-    np.testing.assert_allclose(told.values, [[0.5, -0.5], [0.075, -0.075], [0.0, 0.0]])
+    explained = even.rescale(0.5, np.array([0.5, 0.5, 0.5]), slope=0.25)
+    np.testing.assert_allclose(explained.values, [[0.5, -0.5], [0.075, -0.075], [0.0, 0.0]])
 
 
-def test_what_does_not_add_up_is_refused(monkeypatch, small_featured, small_catalogue):
+def test_contributions_that_do_not_add_up_are_refused(monkeypatch, small_featured, small_catalogue):
     right = tree_import.from_estimator
 
     def off(estimator):
-        made = right(estimator)
-        found = made.explain_sums
-        object.__setattr__(made, "explain_sums", lambda rows: (found(rows)[0] + 2e-6, found(rows)[1]))
-        return made
+        trees = right(estimator)
+        explain_sums = trees.explain_sums
+        object.__setattr__(trees, "explain_sums", lambda rows: (explain_sums(rows)[0] + 2e-6, explain_sums(rows)[1]))
+        return trees
 
     monkeypatch.setattr(tree_import, "from_estimator", off)
     labels = small_featured["is_fraud"].to_numpy()
@@ -192,12 +192,12 @@ def test_paths_that_meet_a_column_many_times_and_deep_trees_stay_exact():
     source = np.random.default_rng(4)
     matrix = source.normal(size=(3_000, 40))
     labels = matrix @ source.normal(size=40) + source.normal(size=3_000) > 0
-    made = tree_import.from_estimator(
+    trees = tree_import.from_estimator(
         RandomForestClassifier(3, max_depth=None, max_features=1, random_state=1).fit(matrix, labels)
     )
-    told = contributions.from_predictor(made, matrix[:200])
-    np.testing.assert_allclose(told.totals, made.log_odds(matrix[:200]), rtol=0, atol=1e-9)
-    one_column = replace(made, column=np.where(made.column == LEAF, LEAF, 0).astype(np.int32))
+    explained = contributions.from_predictor(trees, matrix[:200])
+    np.testing.assert_allclose(explained.totals, trees.log_odds(matrix[:200]), rtol=0, atol=1e-9)
+    one_column = replace(trees, column=np.where(trees.column == LEAF, LEAF, 0).astype(np.int32))
     _, values = one_column.explain_sums(matrix[:50])
     base, sums = one_column.explain_sums(matrix[:1])[0], one_column.sums(matrix[:50])
     np.testing.assert_allclose(values[:, 0], sums - base, rtol=0, atol=1e-12)

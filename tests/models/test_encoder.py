@@ -13,13 +13,13 @@ from fraud3000.features.spec.kinds import Column
 from fraud3000.models.inference.encoder import FEWEST_ROWS, MOST_CATEGORIES, Encoder
 
 
-def test_features_that_say_nothing_are_dropped_with_the_reason(small_featured, small_catalogue):
+def test_uninformative_features_are_dropped_with_the_reason(small_featured, small_catalogue):
     encoder = Encoder.learn(small_featured, small_catalogue.features)
     assert encoder.dropped == {"nothing": "no values", "same": "one value only"}
     assert list(encoder.columns) == small_catalogue.names[:5]
 
 
-def test_a_column_that_is_now_and_then_missing_is_kept():
+def test_a_column_with_some_missing_values_stays():
     encoder = Encoder.learn(pl.DataFrame({"x": [1.0, None, 1.0]}), [Column("x")])
     assert encoder.columns == ("x",)
 
@@ -51,6 +51,6 @@ def test_a_missing_column_and_text_for_numbers_are_refused():
         encoder.matrix(pl.DataFrame({"x": ["1"]}))
 
 
-def test_it_survives_json(small_featured, small_catalogue):
+def test_an_encoder_survives_json(small_featured, small_catalogue):
     encoder = Encoder.learn(small_featured, small_catalogue.features)
     assert Encoder.from_dict(json.loads(json.dumps(encoder.to_dict()))) == encoder

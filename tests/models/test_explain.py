@@ -95,7 +95,7 @@ def told_of(features, columns, fraud, asked):
     return {reason.code: reason.text for reason in told}
 
 
-def test_within_a_family_the_feature_that_adds_most_is_told_beside_the_norm_of_its_key():
+def test_within_a_family_the_feature_that_adds_most_is_shown_with_the_usual_value_of_its_key():
     source = np.random.default_rng(0)
     month = source.integers(5, 400, 2_000).astype(float)
     burst = source.poisson(0.05, 2_000).astype(float) + 5.0 * (source.random(2_000) < 0.1)
@@ -108,7 +108,7 @@ def test_within_a_family_the_feature_that_adds_most_is_told_beside_the_norm_of_i
     assert told == {"CARD_ACTIVITY": "transactions of this card in 10m: 4; typically 0"}
 
 
-def test_an_amount_is_told_beside_the_cards_mean():
+def test_an_amount_is_shown_with_the_cards_mean():
     source = np.random.default_rng(0)
     amount = source.integers(100, 10_000, 2_000)
     features = [Column("amount"), Window("card_id", "30d", "mean")]
@@ -118,7 +118,7 @@ def test_an_amount_is_told_beside_the_cards_mean():
     assert told["AMOUNT"] == "amount: 99.00; usual for this card 12.50"
 
 
-def test_flags_categories_and_missing_values_have_words():
+def test_flags_categories_and_missing_values_are_described():
     source = np.random.default_rng(0)
     n = 1_000
     new, abroad = source.random(n) < 0.3, source.random(n) < 0.3
@@ -154,7 +154,7 @@ def test_flags_categories_and_missing_values_have_words():
     assert words["TERMINAL_FRAUDS"].startswith("share of known fraud of this terminal in 7d up to 7d ago: unknown; typ")
 
 
-def test_what_is_usual_survives_json(trained):
+def test_usual_values_survive_json(trained):
     typical = trained[1]
     assert UsualValues.from_dict(json.loads(json.dumps(typical.to_dict()))) == typical
     empty = UsualValues({"x": math.nan})
@@ -162,7 +162,7 @@ def test_what_is_usual_survives_json(trained):
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "said"),
+    ("value", "unit", "message"),
     [
         (1234.0, "count", "1,234"),
         (59.0, "seconds", "59 s"),
@@ -180,8 +180,8 @@ def test_what_is_usual_survives_json(trained):
         (0.0, "deviations", "0"),
     ],
 )
-def test_numbers_are_written_with_their_unit(value, unit, said):
-    assert format_value(value, unit) == said
+def test_numbers_are_written_with_their_unit(value, unit, message):
+    assert format_value(value, unit) == message
 
 
 def test_money_follows_the_currencys_decimals():

@@ -59,7 +59,7 @@ def test_every_estimator_finds_the_fraud_the_same_way_each_time(name, small_feat
 
 
 @pytest.mark.parametrize("name", [*SMALL, "average"])
-def test_a_rows_answer_depends_on_no_other_row(name, small_featured, labels, small_catalogue):
+def test_the_score_of_a_row_does_not_depend_on_other_rows(name, small_featured, labels, small_catalogue):
     model = fit(small_featured, labels, small_catalogue.features, params_of(name))
     whole = model.log_odds(small_featured)
     parts = np.concatenate([model.log_odds(part) for part in small_featured.iter_slices(7)])
@@ -120,7 +120,7 @@ def test_a_column_with_hardly_any_values_does_not_stop_boosting_on_many_rows():
     assert dropped == {"scarce": "values in fewer than one of 10,000 rows"}
 
 
-def test_cross_fitting_never_asks_a_model_about_its_own_rows():
+def test_cross_fitting_never_scores_rows_of_the_fit():
     source = np.random.default_rng(1)
     rows = pl.DataFrame({"x": source.normal(size=600)})
     noise = (source.random(600) < 0.2).astype(np.int8)
@@ -131,7 +131,7 @@ def test_cross_fitting_never_asks_a_model_about_its_own_rows():
     assert abs(roc_auc_score(noise, across) - 0.5) < 0.1
 
 
-def test_nothing_to_learn_from_is_said():
+def test_features_with_a_single_value_are_refused():
     with pytest.raises(EmptyDataError, match="none of the 1 features has more than one value"):
         fit(pl.DataFrame({"x": [1.0, 1.0]}), np.array([0, 1], np.int8), [Column("x")], TrainModelParams())
 
@@ -143,7 +143,7 @@ def test_a_solver_that_stops_early_is_noticed(small_featured, labels, small_cata
 
 
 @pytest.mark.parametrize(
-    ("name", "params", "said"),
+    ("name", "params", "message"),
     [
         ("hist_gradient_boosting", {"trees": 3}, "train.estimator_params.trees: hist_gradient_boosting takes no such"),
         ("random_forest", {"random_state": 3}, "train.estimator_params.random_state: random_forest takes no such"),
@@ -154,8 +154,8 @@ def test_a_solver_that_stops_early_is_noticed(small_featured, labels, small_cata
         ("random_forest", {"n_estimators": -3}, "train.estimator_params: The n_estimators parameter"),
     ],
 )
-def test_wrong_params_are_named_before_any_fit(name, params, said):
-    with pytest.raises(ParamsError, match=said):
+def test_wrong_params_are_named_before_any_fit(name, params, message):
+    with pytest.raises(ParamsError, match=message):
         estimators.check(TrainModelParams(estimator=name, estimator_params=params))
 
 
@@ -166,13 +166,13 @@ def test_wrong_params_are_named_before_any_fit(name, params, said):
         ("random_forest", {"bootstrap": False, "max_samples": 0.5}),
     ],
 )
-def test_params_that_do_not_go_together_are_told(name, given, small_featured, labels, small_catalogue):
+def test_inconsistent_params_are_refused(name, given, small_featured, labels, small_catalogue):
     estimators.check(TrainModelParams(estimator=name, estimator_params=given))
     with pytest.raises(ParamsError, match=rf"train\.estimator_params: {name} cannot be fitted with these \(.+\)"):
         fit(small_featured, labels, small_catalogue.features, TrainModelParams(estimator=name, estimator_params=given))
 
 
-def test_the_hint_lists_what_there_is():
+def test_the_hint_lists_the_allowed_params():
     with pytest.raises(ParamsError) as caught:
         estimators.check(TrainModelParams(estimator="random_forest", estimator_params={"trees": 3}))
     assert "n_estimators" in str(caught.value.hint)
@@ -204,7 +204,7 @@ def test_bags_have_seeds_and_draws_of_their_own(small_featured, labels, small_ca
     assert set(alone.encoder.columns) <= set(model.encoder.columns)
 
 
-def test_a_column_without_values_in_one_bag_is_left_out_and_told():
+def test_a_column_without_values_in_one_bag_is_left_out_and_reported():
     frauds = (np.arange(2_000) < 50).astype(np.int8)
     scarce = pl.Series([None] * 1_000 + [1.0, 2.0] * 20 + [None] * 960)
     rows = pl.DataFrame({"x": np.arange(2_000.0), "scarce": scarce})
@@ -214,7 +214,7 @@ def test_a_column_without_values_in_one_bag_is_left_out_and_told():
     assert np.isfinite(model.log_odds(rows)).all()
 
 
-def test_a_weighted_fraud_weighs_what_is_said(small_featured, labels, small_catalogue):
+def test_the_fraud_weight_shifts_the_log_odds_back(small_featured, labels, small_catalogue):
     model = fit(
         small_featured,
         labels,
@@ -240,8 +240,8 @@ def test_a_constraint_by_name_holds_whatever_the_data_say(name, sign):
 
 def test_constraints_that_cannot_hold_are_refused(small_featured, labels, small_catalogue):
     features = small_catalogue.features
-    for name, said in [("amuont", "no such feature; nearest: 'amount'"), ("category", "a category neither grows")]:
-        with pytest.raises(ParamsError, match=rf"train.monotone.{name}: {said}"):
+    for name, message in [("amuont", "no such feature; nearest: 'amount'"), ("category", "a category neither grows")]:
+        with pytest.raises(ParamsError, match=rf"train.monotone.{name}: {message}"):
             fit(small_featured, labels, features, params_of("lightgbm", monotone={name: 1}))
     with pytest.raises(ParamsError, match="random_forest takes no monotone constraints where features have missing"):
         fit(small_featured, labels, features, params_of("random_forest", monotone={"amount": 1}))

@@ -81,7 +81,7 @@ def test_equal_scores_that_do_not_fit_are_never_alerted(score):
     assert score < chosen.value <= NEVER
 
 
-def test_capacity_beyond_the_cards_there_are_alerts_all_and_says_so():
+def test_capacity_above_the_number_of_cards_alerts_all_with_a_warning():
     chosen = choose_threshold(scored([(0, "a", 0.2), (1, "b", 0.0)]), PolicyParams(cards_per_day=100))
     assert chosen.value == 0.0
     assert not chosen.binding
@@ -95,7 +95,7 @@ def test_without_cards_rows_are_counted():
     assert chosen.value == pytest.approx(0.45)
 
 
-def test_refunds_take_no_place_in_the_capacity():
+def test_refunds_use_no_capacity():
     frame = scored([(0, "a", 0.9), (0, "b", 0.8)]).with_columns(status=pl.Series(["refund", "approved"]))
     chosen = choose_threshold(frame, PolicyParams(cards_per_day=1))
     assert chosen.rows == 1
@@ -114,7 +114,7 @@ def test_cost_needs_no_days():
 
 
 @pytest.mark.parametrize("score", [float("nan"), None, 1.5, -0.1])
-def test_only_probabilities_are_weighed(score):
+def test_scores_that_are_no_probabilities_are_refused(score):
     with pytest.raises(DataError, match="not between 0 and 1"):
         choose_threshold(scored([(0, "a", 0.5), (0, "b", score)]), PolicyParams())
 
@@ -189,7 +189,7 @@ def test_no_more_cards_are_reviewed_than_there_is_capacity_for(rows, per_day, ki
     assert chosen.expected_per_day <= per_day
 
 
-def test_what_is_scarce_goes_to_what_is_worth_most():
+def test_scarce_reviews_go_to_the_largest_savings():
     frame = scored([(0, "a", 0.9), (0, "b", 0.5), (0, "c", 0.3)]).with_columns(amount=pl.Series([1_000, 10_000, 5_000]))
     chosen = choose_threshold(frame, PolicyParams(threshold="cost", cards_per_day=1, review_cost=500))
     assert chosen.policy.price == pytest.approx((5_000 - 500 + 1_500 - 500) / 2)  # between b's worth and c's
@@ -203,7 +203,7 @@ def test_where_capacity_is_plenty_a_review_has_no_price():
     assert (chosen.policy.price, chosen.expected_per_day, chosen.binding) == (0.0, 1.0, False)
 
 
-def test_declined_rows_take_no_capacity():
+def test_declined_rows_use_no_capacity():
     frame = scored([(0, "a", 0.95), (0, "b", 0.6), (0, "c", 0.5)])
     chosen = choose_threshold(frame, PolicyParams(cards_per_day=1, review_cost=200, lost_sale=600))
     decided = chosen.policy.decisions(frame["score"].to_numpy(), frame["amount"].to_numpy())

@@ -1,4 +1,4 @@
-"""Trees as arrays: the scores of the estimators they were taken from, and nothing that could run away."""
+"""Trees as arrays: the scores of the estimators they are converted from; invalid arrays are refused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def own(estimator, matrix):
 
 
 @pytest.fixture(scope="module", params=[(name, gaps) for name in MADE for gaps in (True, False)], ids=str)
-def taken(request):
+def fitted(request):
     """An estimator fitted on rows with or without gaps, and its trees."""
     name, gaps = request.param
     matrix = rows(gaps=gaps)
@@ -59,10 +59,10 @@ def taken(request):
     return estimator, tree_import.from_estimator(estimator)
 
 
-def test_scores_are_the_estimators_own_to_the_last_bit(taken):
-    estimator, made = taken
+def test_scores_are_the_estimators_own_to_the_last_bit(fitted):
+    estimator, trees = fitted
     for matrix in (rows(seed=7, gaps=bool(np.isnan(rows()).any())), rows(gaps=False, seed=8)):
-        np.testing.assert_array_equal(made.log_odds(matrix), own(estimator, matrix))
+        np.testing.assert_array_equal(trees.log_odds(matrix), own(estimator, matrix))
 
 
 @settings(max_examples=40, deadline=None)
@@ -71,52 +71,52 @@ def test_scores_are_the_estimators_own_to_the_last_bit(taken):
         np.float64, (5, COLUMNS), elements=st.floats(-1e6, 1e6) | st.just(np.nan) | st.integers(-3, 3).map(float)
     )
 )
-def test_any_row_scores_as_the_estimator_says(taken, matrix):
-    estimator, made = taken
-    np.testing.assert_array_equal(made.log_odds(matrix), own(estimator, matrix))
+def test_any_row_scores_as_the_estimator_says(fitted, matrix):
+    estimator, trees = fitted
+    np.testing.assert_array_equal(trees.log_odds(matrix), own(estimator, matrix))
 
 
-def test_values_on_a_cut_go_where_the_estimator_sends_them(taken):
-    estimator, made = taken
-    inner = (made.column >= 0) & np.isfinite(made.cut)  # a forest tells gaps from values by an infinite cut
+def test_values_on_a_cut_go_where_the_estimator_sends_them(fitted):
+    estimator, trees = fitted
+    inner = (trees.column >= 0) & np.isfinite(trees.cut)  # a forest tells gaps from values by an infinite cut
     on_cut = np.zeros((inner.sum(), COLUMNS))
-    on_cut[np.arange(inner.sum()), made.column[inner]] = made.cut[inner]
+    on_cut[np.arange(inner.sum()), trees.column[inner]] = trees.cut[inner]
     for matrix in (on_cut, np.nextafter(on_cut, np.inf), np.nextafter(on_cut, -np.inf)):
-        np.testing.assert_array_equal(made.log_odds(matrix), own(estimator, matrix))
+        np.testing.assert_array_equal(trees.log_odds(matrix), own(estimator, matrix))
 
 
-def test_rows_that_came_to_a_node_went_on_to_its_children(taken):
-    _, made = taken
-    inner = made.column >= 0
+def test_the_cover_of_a_node_is_the_sum_of_its_childrens(fitted):
+    _, trees = fitted
+    inner = trees.column >= 0
     np.testing.assert_allclose(
-        made.cover[inner], made.cover[made.left[inner]] + made.cover[made.right[inner]], rtol=1e-12
+        trees.cover[inner], trees.cover[trees.left[inner]] + trees.cover[trees.right[inner]], rtol=1e-12
     )
-    assert set(made.cover[made.roots]) == {4_000.0}
+    assert set(trees.cover[trees.roots]) == {4_000.0}
 
 
-def test_a_row_alone_scores_as_among_many_and_in_any_layout(taken):
-    _, made = taken
+def test_a_row_alone_scores_as_among_many_and_in_any_layout(fitted):
+    _, trees = fitted
     matrix = rows(20_000, seed=3)
-    whole = made.log_odds(matrix)
-    np.testing.assert_array_equal(whole[:50], [made.log_odds(row[None])[0] for row in matrix[:50]])
-    np.testing.assert_array_equal(whole, made.log_odds(np.asfortranarray(matrix)))
-    assert made.log_odds(matrix[:0]).shape == (0,)
+    log_odds = trees.log_odds(matrix)
+    np.testing.assert_array_equal(log_odds[:50], [trees.log_odds(row[None])[0] for row in matrix[:50]])
+    np.testing.assert_array_equal(log_odds, trees.log_odds(np.asfortranarray(matrix)))
+    assert trees.log_odds(matrix[:0]).shape == (0,)
 
 
-def test_a_file_gives_them_back_byte_for_byte(taken):
-    _, made = taken
-    content = made.dumps()
+def test_trees_survive_a_file_byte_for_byte(fitted):
+    _, trees = fitted
+    content = trees.dumps()
     again = Trees.loads(content, COLUMNS)
     assert again.dumps() == content
-    for one in fields(Trees):
-        np.testing.assert_array_equal(getattr(again, one.name), getattr(made, one.name))
+    for item in fields(Trees):
+        np.testing.assert_array_equal(getattr(again, item.name), getattr(trees, item.name))
 
 
-def forged(made, **changes):
-    arrays_of = {one.name: getattr(made, one.name) for one in fields(Trees)} | changes
-    place = io.BytesIO()
-    np.savez(place, **arrays_of)
-    return place.getvalue()
+def forged(trees, **changes):
+    arrays_of = {item.name: getattr(trees, item.name) for item in fields(Trees)} | changes
+    file = io.BytesIO()
+    np.savez(file, **arrays_of)
+    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def small():
     return tree_import.from_estimator(MADE["boosting"]().fit(matrix, matrix[:, 5] > 0))
 
 
-def test_trees_that_lead_out_of_themselves_are_refused(small):
+def test_trees_with_invalid_links_are_refused(small):
     inner = int(np.flatnonzero(small.column >= 0)[0])
 
     def changed(name, value):
@@ -163,12 +163,12 @@ def test_trees_that_lead_out_of_themselves_are_refused(small):
         Trees.loads(small.dumps(), 1)
 
 
-def test_an_object_in_the_file_is_never_read(small):
-    place = io.BytesIO()
+def test_python_objects_in_a_file_are_refused(small):
+    file = io.BytesIO()
     np.savez(
-        place, **{one.name: getattr(small, one.name) for one in fields(Trees)}, more=np.array([print], dtype=object)
+        file, **{item.name: getattr(small, item.name) for item in fields(Trees)}, more=np.array([print], dtype=object)
     )
-    again = Trees.loads(place.getvalue(), COLUMNS)
+    again = Trees.loads(file.getvalue(), COLUMNS)
     assert again.dumps() == small.dumps()
     objects = forged(small, value=small.value.astype(object))
     with pytest.raises(ScorerError, match=r"the model's trees cannot be read \(.*allow_pickle"):
@@ -176,22 +176,22 @@ def test_an_object_in_the_file_is_never_read(small):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 30, 400, -40, -1])
-def test_a_file_that_is_cut_off_or_none_is_told(small, cut):
-    whole = small.dumps()
-    for content in (whole[:cut], b"not a zip", whole[:60] + bytes(40) + whole[100:]):
+def test_a_truncated_or_empty_file_is_refused(small, cut):
+    archive = small.dumps()
+    for content in (archive[:cut], b"not a zip", archive[:60] + bytes(40) + archive[100:]):
         with pytest.raises(ScorerError, match="the model's trees cannot be read"):
             Trees.loads(content, COLUMNS)
 
 
-def test_a_form_that_scores_otherwise_is_refused(monkeypatch):
+def test_arrays_that_score_differently_from_the_estimator_are_refused(monkeypatch):
     matrix = rows(500)
     pipeline = Pipeline([("estimator", MADE["boosting"]())]).fit(matrix, matrix[:, 5] > 0)
     assert isinstance(predictor_import.from_pipeline(pipeline, matrix), Trees)
     right = tree_import.from_estimator
 
     def off(estimator):
-        made = right(estimator)
-        return replace(made, value=made.value * (1 + 1e-8))
+        trees = right(estimator)
+        return replace(trees, value=trees.value * (1 + 1e-8))
 
     monkeypatch.setattr(tree_import, "from_estimator", off)
     with pytest.raises(ScorerError, match=r"the arrays score up to .* off the fitted HistGradientBoostingClassifier"):

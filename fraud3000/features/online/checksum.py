@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fraud3000.features import int124
 from fraud3000.features.jit import kernel
-from fraud3000.features.online import blocks, int_map, label_deltas, single_event_keys
+from fraud3000.features.online import blocks, hash_map, label_deltas, single_event_keys
 from fraud3000.features.online.memory_pool import NEWEST, State
 from fraud3000.features.online.plan import (
     CODE_BITS,
     COUNT,
     LABELS,
-    SINGLE_CODE_BITS,
+    PACKED_CODE_BITS,
     SQUARES,
     SUM,
     Ints,
@@ -27,63 +27,77 @@ from fraud3000.features.online.plan import (
 )
 
 _BUFFER_SLOTS = 1 << 20
-_CODE, _SINGLE_CODE = (1 << CODE_BITS) - 1, (1 << SINGLE_CODE_BITS) - 1
+_CODE = (1 << PACKED_CODE_BITS) - 1
+
+
+class _Keys(NamedTuple):
+    """Keys of a store: address of the parent's record or 0, step, code, and value in the key map."""
+
+    parents: Ints
+    steps: Ints
+    codes: Ints
+    values: Ints
+
+    @property
+    def records(self) -> Ints:
+        return self.values >> 1
+
+    def select(self, selected: Any) -> _Keys:
+        return _Keys(*(column[selected] for column in self))
 
 
 def compute(plan: Plan, state: State, content: Mapping[str, Any]) -> str:
     """Compute SHA-256 over `content` (texts, waiting records), every key, its events, buckets and label deltas."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-    records = np.sort(state.table[state.table > 0])  # in order of arrival
-    is_single_step = (plan.steps["scratch"] > 0)[state.pool[records] >> CODE_BITS]
-    keys, single_records = records[~is_single_step], records[is_single_step]
-    heads = state.pool[keys]
-    digest.update(heads.data)
-    digest.update(np.searchsorted(keys, state.pool[keys + 1]).data)
+    keys = _unpack_keys(plan, state)
+    is_compact = plan.steps["scratch"][keys.steps] > 0
+    compact, keys = keys.select(is_compact), keys.select(~is_compact)
+    digest.update((keys.steps << CODE_BITS | keys.codes).data)
+    digest.update(np.searchsorted(keys.records, keys.parents).data)
     for section_index in range(len(plan.sections)):
         step = plan.sections[section_index]["step"]
         if plan.steps[step]["scratch"]:
-            selected = single_records[state.pool[single_records] >> CODE_BITS == step]
-            for part in _serialize_single_event_keys(plan, state, section_index, selected, keys):
+            selected = compact.select(compact.steps == step)
+            for part in _serialize_compact_keys(plan, state, section_index, selected, keys.records):
                 digest.update(part.data)
             continue
-        selected = keys[heads >> CODE_BITS == step]
-        for part in _serialize_section(plan, state, section_index, selected):
+        records = keys.records[keys.steps == step]
+        for part in _serialize_section(plan, state, section_index, records):
             digest.update(part.data)
         if plan.sections[section_index]["deltas"]:
-            digest.update(_sum_deltas(plan, state, section_index, selected).data)
+            digest.update(_sum_deltas(plan, state, section_index, records).data)
     return digest.hexdigest()
 
 
-def _serialize_single_event_keys(
-    plan: Plan, state: State, section_index: int, records: Ints, parents: Ints
-) -> Iterator[Ints]:
+def _unpack_keys(plan: Plan, state: State) -> _Keys:
+    """Unpack the key map: first keys of one event, then others in the order in which their records were created."""
+    packed, values = hash_map.items(state.key_map)
+    order = np.lexsort([values, values & 1 == 0])
+    packed, values = packed[order], values[order]
+    numbers, singles = packed >> PACKED_CODE_BITS, np.count_nonzero(values & 1)
+    records = values[singles:] >> 1
+    parents = np.searchsorted(records, numbers, side="right") - 1  # positions in `records`; -1: no parent
+    addresses = np.append(records, 0)[parents]
+    steps = np.full(len(packed), len(plan.steps))
+    for index, step in enumerate(plan.steps):
+        parent_steps = np.append(steps[singles:], -1)[parents]
+        steps[(parent_steps == step["parent"]) & (numbers - addresses == step["sibling"])] = index
+    return _Keys(addresses, steps, packed & _CODE, values)
+
+
+def _serialize_compact_keys(plan: Plan, state: State, section_index: int, keys: _Keys, parents: Ints) -> Iterator[Ints]:
     """Serialize keys of a step with a scratch record: first keys of one event, then others, each by parent and code.
 
     A key with a record that holds only one event counts as a key of one event.
     """
-    pool, step = state.pool, plan.steps[plan.sections[section_index]["step"]]
-    is_single = np.zeros(len(records), np.int64)
-    single_event_keys.mark_single(pool, plan.sections, section_index, records, is_single)
-    packed, newest = int_map.items(state.singles)
-    parent_numbers = packed >> SINGLE_CODE_BITS
-    parent = np.concatenate([[0], parents])[np.searchsorted(parents, parent_numbers, side="right")]
-    selected = (parent_numbers - parent == step["sibling"]) & (
-        np.where(parent, pool[parent] >> CODE_BITS, -1) == step["parent"]
-    )
-    singles, rest = records[is_single > 0], records[is_single == 0]
-    content = np.column_stack(
-        [
-            np.concatenate([parent[selected], pool[singles + 1]]),
-            np.concatenate([packed[selected] & _SINGLE_CODE, pool[singles] & _CODE]),
-            np.concatenate([newest[selected], pool[singles + NEWEST]]),
-        ]
-    )
-    content = content[np.lexsort([content[:, 1], content[:, 0]])]
-    content[:, 0] = np.searchsorted(parents, content[:, 0])
-    yield np.ascontiguousarray(content)
-    rest = rest[np.lexsort([pool[rest], pool[rest + 1]])]
-    yield np.column_stack([np.searchsorted(parents, pool[rest + 1]), pool[rest] & _CODE])
-    yield from _serialize_section(plan, state, section_index, rest)
+    keys = keys.select(np.lexsort([keys.codes, keys.parents]))
+    keys = keys._replace(parents=np.searchsorted(parents, keys.parents))
+    newest, is_single = keys.values >> 1, keys.values & 1
+    single_event_keys.complete(state.pool, plan.sections, section_index, newest, is_single)
+    singles, rest = keys.select(is_single > 0), keys.select(is_single == 0)
+    yield np.column_stack([singles.parents, singles.codes, newest[is_single > 0]])
+    yield np.column_stack([rest.parents, rest.codes])
+    yield from _serialize_section(plan, state, section_index, rest.records)
 
 
 def _serialize_section(plan: Plan, state: State, section_index: int, keys: Ints) -> Iterator[Ints]:

@@ -10,10 +10,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from fraud3000.errors import ParamsError
 from fraud3000.features.formulas import MISSING, in_steps, steps
 from fraud3000.features.online.memory_pool import Floats
 from fraud3000.features.online.observe import NULL, UNKNOWN
-from fraud3000.features.online.plan import APPROVED, COUNTED, FIRST_CONDITION, FLAGS, PRESUMED, TS, Ints, Layout
+from fraud3000.features.online.plan import (
+    APPROVED,
+    COUNTED,
+    FIRST_CONDITION,
+    FLAGS,
+    MOST_TEXTS,
+    PRESUMED,
+    TS,
+    Ints,
+    Layout,
+)
 from fraud3000.features.spec.base import Condition
 from fraud3000.schema import APPROVED as IS_APPROVED
 from fraud3000.schema import DECLINED, REFUND
@@ -51,6 +62,7 @@ class EventEncoder:
             code = NULL if text is None else codes.get(text, UNKNOWN)
             if code == UNKNOWN and learn:
                 code = codes[text] = len(codes)
+                _require_packable(column, codes)
             fields.append(code)
         fields += [_to_steps(column, get(column)) for column in self._layout.values]
         fields += [np.nan if (coordinate := get(column)) is None else coordinate for column in self._layout.coordinates]
@@ -74,6 +86,7 @@ class EventEncoder:
         encoded[:, FLAGS] = _flag_column(self._layout.conditions, transactions)
         for column, codes in self.codes.items():
             encoded[:, self._layout.field_of(column)] = _code_column(codes, _column(transactions, column, pl.String()))
+            _require_packable(column, codes)
         for column in self._layout.values:
             encoded[:, self._layout.field_of(column)] = _step_column(column, transactions)
         for column in self._layout.coordinates:
@@ -94,6 +107,14 @@ def microseconds(moment: datetime | int) -> int:
         since = moment - EPOCH
         return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     return int(moment)
+
+
+def _require_packable(column: str, codes: Mapping[str, int]) -> None:
+    if len(codes) > MOST_TEXTS:
+        raise ParamsError(
+            f"features: column {column} has more than {MOST_TEXTS:,} different texts, the most that the online engine supports",
+            hint="Leave out the features that group by it.",
+        )
 
 
 def _to_steps(column: str, value: float | None) -> int:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fraud3000.features.online.label_records import WITHHELD, Record, compute_deltas, subtract
 from fraud3000.features.online.plan import PRESUMED, Ints
-from fraud3000.features.online.recent_transactions import FLAGS, HEAD, TS, RecentTransactions
+from fraud3000.features.online.recent_transactions import FLAGS, HEAD, TS, RecentTransactions, Record
+
+WITHHELD = Record(None, "", None, -(1 << 62), -1)
 
 LabelState = tuple[int, int, list[int], list[Record]]
 """Label state of a transaction: its ts, flags and key records, and the label records that waited for it."""
 
 AddDelta = Callable[[Ints, Ints], None]
 """Adds a label delta to the keys of an event: the key records, then ts, since, flags, frauds and labelled."""
+
+Strength = tuple[float, int, float, int]
+
+Deltas = dict[int, tuple[int, int]]
+"""By `since`: amounts added to frauds and to labelled for every t after it."""
 
 
 class Labels:
@@ -68,7 +75,7 @@ class Labels:
             return
         flags &= self._flags
         self.recent.append(id_, ts, flags, keys)
-        records = self._apply_waiting(id_, np.array([0, 0, ts, flags, *keys])) if id_ in self.waiting else []
+        records = self._apply_waiting(id_, np.array([ts, flags, *keys])) if id_ in self.waiting else []
         self.last = (ts, flags, keys, records)
 
     def withhold_label(self, id_: str, label_state: LabelState | None = None) -> None:
@@ -76,7 +83,7 @@ class Labels:
         match = self.recent.find(id_)
         if match is None and label_state is not None:
             ts, flags, keys, records = label_state
-            match = np.array([0, 0, ts, flags, *keys]), records
+            match = np.array([ts, flags, *keys]), records
         if match is not None:
             self._apply_records(id_, *match, [WITHHELD])
 
@@ -86,10 +93,10 @@ class Labels:
             if self.span:
                 self.waiting.setdefault(id_, []).append(WITHHELD)
 
-    def add_transactions(self, ids: list[str], entries: Ints) -> None:
-        """Add many transactions, one entry each as `RecentTransactions` stores them."""
+    def add_transactions(self, ids: list[str], hashes: Ints, entries: Ints) -> None:
+        """Add many transactions: their ids, the hashes of these, and entries as `RecentTransactions` stores them."""
         entries[:, FLAGS] &= self._flags
-        self.recent.extend(entries)
+        self.recent.extend(hashes, entries)
         if self.waiting:
             for row in [row for row, id_ in enumerate(ids) if id_ in self.waiting]:
                 self._apply_waiting(ids[row], entries[row])
@@ -124,9 +131,12 @@ class Labels:
         return {"count": self.count, "newest": self.recent.newest, "waiting": self.waiting, "records": records}
 
     def arrays(self) -> dict[str, Ints]:
-        """Recent transactions, one array per generation."""
-        generations = self.recent.generations.items()
-        return {f"transactions {age}": generation.rows[: generation.count] for age, generation in generations}
+        """Recent transactions, two arrays per generation."""
+        arrays = {}
+        for age, generation in self.recent.generations.items():
+            arrays[f"transactions {age}"] = generation.rows[: generation.count]
+            arrays[f"transactions by id {age}"] = generation.rows_by_id
+        return arrays
 
     def restore(self, content: dict[str, Any], arrays: Mapping[str, Ints]) -> None:
         """Load what `content` and `arrays` returned."""
@@ -135,7 +145,52 @@ class Labels:
         for age, records in content["records"].items():
             generation = self.recent.get_or_create(int(age))
             generation.records = _records(records)
-            generation.extend(arrays[f"transactions {age}"])
+            generation.rows, generation.rows_by_id = arrays[f"transactions {age}"], arrays[f"transactions by id {age}"]
+            generation.count = len(generation.rows)
+
+
+def compute_deltas(records: Iterable[Record], precedence: Sequence[str], *, presumed: bool) -> Deltas:
+    """Compute the deltas of a transaction's records, relative to no records.
+
+    The record of the most trusted source decides, then the greatest (`recorded_at`, `reported_at`, position).
+
+    Examples
+    --------
+    >>> compute_deltas([Record(1, "file", None, 5, 0), Record(0, "file", None, 9, 1)], (), presumed=True)
+    {5: (1, 0), 9: (-1, 0)}
+    >>> compute_deltas([WITHHELD, Record(1, "file", None, 5, 0)], (), presumed=True) == {
+    ...     WITHHELD.recorded_at: (0, -1), 5: (1, 1)}
+    True
+    """
+    trust = {source: -position for position, source in enumerate(precedence)}
+    deltas: Deltas = {}
+    current = (0, int(presumed))
+    deciding: Strength | None = None
+    for record in sorted(records, key=lambda record: (record.recorded_at, record.position)):
+        if record.is_fraud is None:
+            _add(deltas, record.recorded_at, 0, -current[1])
+            current = (0, 0)
+            continue
+        reported = -math.inf if record.reported_at is None else record.reported_at
+        strength: Strength = (trust.get(record.source, -math.inf), record.recorded_at, reported, record.position)
+        if deciding is None or strength > deciding:
+            deciding = strength
+            _add(deltas, record.recorded_at, record.is_fraud - current[0], 1 - current[1])
+            current = (record.is_fraud, 1)
+    return {since: steps for since, steps in deltas.items() if steps != (0, 0)}
+
+
+def subtract(minuend: Deltas, subtrahend: Deltas) -> Deltas:
+    """Subtract one set of deltas from another."""
+    deltas = dict(minuend)
+    for since, (frauds, labelled) in subtrahend.items():
+        _add(deltas, since, -frauds, -labelled)
+    return {since: steps for since, steps in deltas.items() if steps != (0, 0)}
+
+
+def _add(deltas: Deltas, since: int, frauds: int, labelled: int) -> None:
+    frauds_before, labelled_before = deltas.get(since, (0, 0))
+    deltas[since] = (frauds_before + frauds, labelled_before + labelled)
 
 
 def _records(saved: Mapping[str, Any]) -> dict[str, list[Record]]:

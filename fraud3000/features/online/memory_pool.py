@@ -1,15 +1,16 @@
-"""Memory pool: one int64 array for all keys of a store, and the hash table that finds a key's record in it.
+"""Memory pool: one int64 array for the state of all keys, and the hash map that finds it.
 
 ::
 
     pool:   header | scratch records | key record | block | block | key record | block | ... | unused
             0        FIRST                                                                    pool[END]
 
-    key record:   code | parent record | newest ts | per section: block address, rows and size class, first label delta
+    key record:   newest ts | per section: block address, rows and size class, first label delta
 
-Key records are never freed and lie in the order in which their keys arrived; keys of one event may have none (see
-`single_event_keys`). Rows of events and buckets, and label deltas, lie in blocks of 2, 3, 4, 6, 8, 12 slots and so on.
-Freed blocks are kept in one free list per size class and reused, whole or cut into smaller ones.
+The map leads from a packed key to the address of its record, times two; keys of one event may have none (see
+`single_event_keys`). Key records are never freed and lie in the order in which they were created. Rows of events and
+buckets, and label deltas, lie in blocks of 2, 3, 4, 6, 8, 12 slots and so on. Freed blocks are kept in one free list
+per size class and reused, whole or cut into smaller ones.
 """
 
 from __future__ import annotations
@@ -21,27 +22,23 @@ import numpy as np
 import numpy.typing as npt
 
 from fraud3000.features.jit import kernel
-from fraud3000.features.online import int_map
-from fraud3000.features.online.plan import CODE_BITS, KEYS_PART, RECORD_SLOTS, Ints, Layout, Plan
+from fraud3000.features.online import hash_map
+from fraud3000.features.online.plan import KEYS_PART, PACKED_CODE_BITS, PARENT_BITS, Ints, Layout, Plan, Row
 
 Floats = npt.NDArray[np.float64]
 
-# header of the pool: first unused slot, key records in the table, stamp of the current read, keys of one event
-END, KEYS, STAMP, SINGLES = range(1, 5)
+# header of the pool: first unused slot, keys in the map, stamp of the current read
+END, KEYS, STAMP = range(1, 4)
 CLASSES = 64
-FREE, USED = 5, 5 + CLASSES  # free list of each size class, slots in use by part
+FREE, USED = 4, 4 + CLASSES  # free list of each size class, slots in use by part
 FIRST = USED + 256  # slot after the header
-# tallies of a kind of key: stored rows, those of them that arrived late, rows that arrived too late, keys of one event
-SEEN, LATE, REFUSED, SINGLE = range(4)
-NEWEST = 2  # offset of the newest ts in a key's record
+# tallies of a kind of key: stored rows, those of them that arrived late, rows that arrived too late, keys
+SEEN, LATE, REFUSED, KEY_COUNT = range(4)
+NEWEST = 0  # offset of the newest ts in a key's record
 
 _FIRST_SLOTS = 1 << 16
-_FIRST_KEYS = 1 << 12
 _LARGEST_STEP = 1 << 23  # slots; memory grows by a quarter, at most 64 MB at once
-_SAVED = ("table", "singles", "tallies")
-_MIX = 0x7FEB352D
-_MIX_2 = 0x6C8E9CF5
-_LOW_31 = (1 << 31) - 1
+_SAVED = ("key_map", "tallies")
 
 
 class State(NamedTuple):
@@ -51,10 +48,9 @@ class State(NamedTuple):
     ----------
     pool
         All key records, blocks and free lists.
-    table
-        Hash table of key records: the address of each; 0 if free. At most two thirds full.
-    singles
-        Hash map from packed key to ts, for keys of one event.
+    key_map
+        Hash map from packed key to the address of its record, times two; or, for a key of one event, its ts, times two
+        plus one.
     tallies
         Counters per step, see above.
     seen
@@ -67,8 +63,7 @@ class State(NamedTuple):
     """
 
     pool: Ints
-    table: Ints
-    singles: Ints
+    key_map: Ints
     tallies: Ints
     seen: Ints
     keys: Ints
@@ -88,8 +83,7 @@ def empty_state(plan: Plan, layout: Layout) -> State:
         pool[END] = scratch + int(step["size"]) + size_of(0)
     return State(
         pool=pool,
-        table=np.zeros(_FIRST_KEYS, np.int64),
-        singles=int_map.new_map(),
+        key_map=hash_map.new_map(),
         tallies=np.zeros((steps, 4), np.int64),
         seen=np.zeros(max(layout.seen, 1), np.int64),
         keys=np.zeros(steps, np.int64),
@@ -103,25 +97,23 @@ def empty_state(plan: Plan, layout: Layout) -> State:
 def grow(state: State, slots: int, steps: int) -> State:
     """Make room for more slots and keys; arrays of the old state are no longer valid."""
     pool, needed = state.pool, int(state.pool[END]) + slots
+    if needed > 1 << PARENT_BITS:
+        raise MemoryError(f"the online engine supports {1 << PARENT_BITS} slots of memory for its keys")
     if needed > len(pool):
         increment = min(len(pool) // 4, _LARGEST_STEP)
         pool.resize(
             max(len(pool) + increment, needed + increment // 2), refcheck=False
         )  # in place where the system can
-    if (int(pool[KEYS]) + steps) * 3 > len(state.table) * 2:
-        table = np.zeros(2 * len(state.table), np.int64)
-        rehash(pool, state.table, table)
-        state = state._replace(table=table)
-    while not int_map.has_room(state.singles, pool[SINGLES], steps):
-        state = state._replace(singles=int_map.grow(state.singles))
+    keys = int(pool[KEYS]) + steps
+    if not hash_map.has_room(state.key_map, keys):
+        state = state._replace(key_map=hash_map.grow(state.key_map, keys))
     return state
 
 
 @kernel
-def has_room(pool: Ints, table: Ints, singles: Ints, slots: int, steps: int) -> bool:
+def has_room(pool: Ints, key_map: Ints, slots: int, steps: int) -> bool:
     """True if so many more slots and keys can be allocated."""
-    records = pool[END] + slots <= len(pool) and (pool[KEYS] + steps) * 3 <= len(table) * 2
-    return bool(records and int_map.has_room(singles, pool[SINGLES], steps))
+    return bool(pool[END] + slots <= len(pool) and hash_map.has_room(key_map, pool[KEYS] + steps))
 
 
 @kernel
@@ -170,50 +162,34 @@ def _push_free(pool: Ints, class_: int, block: int) -> None:
 
 
 @kernel
-def hash_index(table: Ints, head: int, parent: int) -> int:
-    """Index in the table at which the search for a key starts."""
-    hashed = ((parent & _LOW_31) * _MIX) ^ ((head & _LOW_31) * _MIX_2)
-    return int((hashed ^ (hashed >> 31) ^ (head >> CODE_BITS)) & (len(table) - 1))
+def pack_key(step: Row, parent: int, code: int) -> int:
+    """Pack a key into one slot that is not 0.
+
+    Parent address plus sibling number identifies parent and step: a record has more slots than child steps.
+    """
+    return int((parent + step["sibling"]) << PACKED_CODE_BITS | code)
 
 
 @kernel
-def find_key(pool: Ints, table: Ints, head: int, parent: int) -> int:
-    """Index in the table of the key `head` under `parent`, or of the free entry where it belongs."""
-    mask, index = len(table) - 1, hash_index(table, head, parent)
-    while table[index]:
-        record = table[index]
-        if pool[record] == head and pool[record + 1] == parent:
-            break
-        index = (index + 1) & mask
-    return index
-
-
-@kernel
-def find_or_create_record(pool: Ints, table: Ints, head: int, size: int, parent: int, ts: int, learn: bool) -> int:
-    """Address of a key's record, created if `learn` and it does not exist; 0 if it does not exist."""
-    index = find_key(pool, table, head, parent)
-    record = table[index]
-    if record == 0 and learn:
-        record = pool[END]
-        pool[END] += size
-        pool[USED + KEYS_PART] += size
-        pool[record], pool[record + 1] = head, parent
-        for slot in range(record + 2, record + size):
-            pool[slot] = 0
-        if size >= RECORD_SLOTS:
-            pool[record + NEWEST] = ts
-        table[index] = record
-        pool[KEYS] += 1
+def create_record(pool: Ints, size: int, newest: int) -> int:
+    """Create a key's record without events; returns its address."""
+    record = pool[END]
+    pool[END] += size
+    pool[USED + KEYS_PART] += size
+    for slot in range(record, record + size):
+        pool[slot] = 0
+    pool[record + NEWEST] = newest
     return int(record)
 
 
 @kernel
-def rehash(pool: Ints, table: Ints, larger: Ints) -> None:
-    """Insert every key of a table into a larger one."""
-    for index in range(len(table)):
-        record = table[index]
-        if record:
-            larger[find_key(pool, larger, pool[record], pool[record + 1])] = record
+def store_value(pool: Ints, key_map: Ints, tally: Ints, packed: int, value: int) -> None:
+    """Store the value of a key in the map, and count the key if it is new."""
+    entry = hash_map.find(key_map, packed)
+    if key_map[entry] == 0:
+        pool[KEYS] += 1
+        tally[KEY_COUNT] += 1
+    key_map[entry], key_map[entry + 1] = packed, value
 
 
 def memory_by_part(state: State, layout: Layout) -> dict[str, int]:
@@ -221,8 +197,7 @@ def memory_by_part(state: State, layout: Layout) -> dict[str, int]:
     by_part: dict[str, int] = {}
     for part, slots in zip(layout.parts, state.pool[USED:FIRST].tolist(), strict=False):
         by_part[part] = by_part.get(part, 0) + 8 * slots
-    tables = {"key table": state.table.nbytes, "keys of one event": state.singles.nbytes}
-    return {**by_part, **tables, "unused": state.pool.nbytes - sum(by_part.values())}
+    return {**by_part, "key map": state.key_map.nbytes, "unused": state.pool.nbytes - sum(by_part.values())}
 
 
 def snapshot_arrays(state: State) -> dict[str, Ints]:

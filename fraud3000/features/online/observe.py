@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fraud3000.features.jit import kernel
-from fraud3000.features.online import blocks, buckets, events, finalize, int_map, label_deltas, single_event_keys
+from fraud3000.features.online import blocks, buckets, events, finalize, hash_map, label_deltas, single_event_keys
 from fraud3000.features.online.memory_pool import (
     END,
     LATE,
@@ -13,14 +13,13 @@ from fraud3000.features.online.memory_pool import (
     STAMP,
     Floats,
     State,
-    find_key,
-    find_or_create_record,
+    create_record,
     has_room,
-    hash_index,
+    pack_key,
     size_of,
+    store_value,
 )
-from fraud3000.features.online.plan import CODE_BITS, TS, Ints, Plan, Row
-from fraud3000.features.online.plan_packing import unpack
+from fraud3000.features.online.plan import TS, Ints, Plan, Row, unpack
 
 _AHEAD = 64  # rows that are prefetched together
 
@@ -32,8 +31,7 @@ NULL, UNKNOWN = -1, -2
 def observe(  # noqa: PLR0913, PLR0917  see below
     packed_plan: Ints,
     pool: Ints,
-    table: Ints,
-    singles: Ints,
+    key_map: Ints,
     tallies: Ints,
     seen: Ints,
     keys: Ints,
@@ -50,7 +48,7 @@ def observe(  # noqa: PLR0913, PLR0917  see below
     and the state is passed field by field because passing tables and tuples to a kernel takes longer.
     """
     plan = unpack(packed_plan)
-    state = State(pool, table, singles, tallies, seen, keys, live, sums, out, undefined)
+    state = State(pool, key_map, tallies, seen, keys, live, sums, out, undefined)
     return _observe(plan, state, event, insert != 0)
 
 
@@ -84,21 +82,16 @@ def absorb(plan: Plan, state: State, encoded: Ints, first: int, live: Ints) -> t
 @kernel
 def _prefetch(plan: Plan, state: State, encoded: Ints, first: int, live: Ints) -> None:
     """Prefetch the memory of the next 64 rows, so that their cache misses overlap."""
-    pool, table, steps, end = state.pool, state.table, plan.steps, min(first + _AHEAD, len(encoded))
+    pool, key_map, steps, end = state.pool, state.key_map, plan.steps, min(first + _AHEAD, len(encoded))
     touched = 0
     for index in range(len(steps)):
         step = steps[index]
-        parent = step["parent"]
         for row in range(first, end):
-            live[row, index] = (index << CODE_BITS) | encoded[row, step["field"]]
-            touched ^= table[hash_index(table, live[row, index], live[row, parent] if parent >= 0 else 0)]
-            if step["scratch"]:
-                packed = single_event_keys.packed_key(
-                    step, live[row, parent] if parent >= 0 else 0, encoded[row, step["field"]]
-                )
-                touched ^= state.singles[int_map.home_index(state.singles, packed)]
+            live[row, index] = _packed_key(step, encoded[row], live[row])
+            touched ^= key_map[hash_map.home_index(key_map, live[row, index])]
         for row in range(first, end):
-            live[row, index] = table[find_key(pool, table, live[row, index], live[row, parent] if parent >= 0 else 0)]
+            value = key_map[hash_map.find(key_map, live[row, index]) + 1] if live[row, index] else 0
+            live[row, index] = 0 if value & 1 else value >> 1
     for index in range(len(plan.sections)):
         section = plan.sections[index]
         for row in range(first, end):
@@ -110,22 +103,29 @@ def _prefetch(plan: Plan, state: State, encoded: Ints, first: int, live: Ints) -
 
 
 @kernel
+def _packed_key(step: Row, event: Ints, keys: Ints) -> int:
+    """Packed key of an event at a step; 0 if its text or its parent is null or unknown."""
+    code, parent = event[step["field"]], 0
+    if step["parent"] >= 0:
+        parent = keys[step["parent"]]
+        if parent <= 0:
+            return 0
+    return pack_key(step, parent, code) if code >= 0 else 0
+
+
+@kernel
 def _find_keys(plan: Plan, state: State, event: Ints, learn: bool) -> int:
     """Find the keys' records, create them if `learn`; returns the slots that must be free first, or 0."""
-    if learn and not has_room(state.pool, state.table, state.singles, plan.max_record_slots, len(plan.steps)):
+    if learn and not has_room(state.pool, state.key_map, plan.max_record_slots, len(plan.steps)):
         return plan.max_record_slots
     pool, steps, keys, live = state.pool, plan.steps, state.keys, state.live
     for index in range(len(steps)):
         step = steps[index]
-        code, parent = event[step["field"]], 0
-        if step["parent"] >= 0:
-            parent = keys[step["parent"]]
-        if code == NULL or parent < 0:
+        packed, record = _packed_key(step, event, keys), 0
+        if packed:
+            record = _find_record(plan, state, index, packed, event[TS], learn)
+        elif event[step["field"]] == NULL or (step["parent"] >= 0 and keys[step["parent"]] < 0):
             record = -1
-        elif code == UNKNOWN or (step["parent"] >= 0 and parent == 0):
-            record = 0
-        else:
-            record = _find_key_record(plan, state, step, (index << CODE_BITS) | code, parent, event[TS], learn)
         keys[index] = record
         is_late = record > 0 and step["is_key"] and pool[record + NEWEST] - event[TS] > plan.horizon
         live[index] = -1 if is_late else record
@@ -133,17 +133,22 @@ def _find_keys(plan: Plan, state: State, event: Ints, learn: bool) -> int:
 
 
 @kernel
-def _find_key_record(plan: Plan, state: State, step: Row, head: int, parent: int, ts: int, learn: bool) -> int:
+def _find_record(plan: Plan, state: State, index: int, packed: int, ts: int, learn: bool) -> int:
     """Address of a key's record, or of the step's scratch record for a key of one event; 0 if unknown and not learned."""
-    pool, table = state.pool, state.table
-    single = step["scratch"] > 0 and single_event_keys.packed_key(step, parent, head & ((1 << CODE_BITS) - 1)) > 0
-    record = find_or_create_record(pool, table, head, step["size"], parent, ts, learn and not single)
-    if record == 0 and single:
-        known = single_event_keys.load_key_state(
-            pool, state.singles, step, plan.sections[step["section"]], head, parent, ts
-        )
-        record = step["scratch"] if known or learn else 0
-    return int(record)
+    pool, key_map, step = state.pool, state.key_map, plan.steps[index]
+    entry = hash_map.find(key_map, packed)
+    known, value = key_map[entry] != 0, key_map[entry + 1]
+    if known and value & 1 == 0:
+        return int(value >> 1)
+    if not (known or learn):
+        return 0
+    if step["scratch"]:
+        section = plan.sections[step["section"]]
+        single_event_keys.load_key_state(pool, step, section, known, value >> 1 if known else ts)
+        return int(step["scratch"])
+    record = create_record(pool, step["size"], ts)
+    store_value(pool, key_map, state.tallies[index], packed, record << 1)
+    return record
 
 
 @kernel
@@ -197,8 +202,8 @@ def _insert_event(plan: Plan, state: State, event: Ints) -> None:
     for index in range(len(plan.steps)):
         step = plan.steps[index]
         if step["scratch"] and live[index] == step["scratch"]:
-            section = plan.sections[step["section"]]
-            single_event_keys.store_key_state(pool, state.table, state.singles, state.tallies[index], step, section)
+            section, packed = plan.sections[step["section"]], _packed_key(step, event, state.keys)
+            single_event_keys.store_key_state(pool, state.key_map, state.tallies[index], step, section, packed)
 
 
 @kernel

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fraud3000.features.jit import kernel
 from fraud3000.features.spec.base import Condition
 
 Ints = npt.NDArray[np.int64]
@@ -32,9 +33,9 @@ NUMBER, TOTAL, EXTREME, MEAN, STD, RATIO, ZSCORE, SHARE, SMOOTHED, OVER, UNSEEN,
 """Operations that compute a feature from accumulators."""
 
 CODE_BITS = 32  # of a text's code
-SINGLE_PARENT_BITS, SINGLE_CODE_BITS = 35, 28  # of a key that is packed in one slot
+PARENT_BITS, PACKED_CODE_BITS = 35, 28  # of a key, which is packed in one slot
+MOST_TEXTS = 1 << PACKED_CODE_BITS  # of a column
 FLAG_BITS = 30  # flags that fit above a code in one slot
-RECORD_SLOTS = 3  # slots at the start of a key's record: its code, its parent record, its newest ts
 DELTA_SLOTS, DELTA_CLASS = 6, 3  # slots of a label delta, and their size class
 KEYS_PART, DELTAS_PART = 0, 1  # parts of the memory; one for each section follows
 MOST_PARTS = 250
@@ -75,9 +76,9 @@ class Plan(NamedTuple):
     ----------
     steps
         A key is found column by column: each step leads from the record of the columns before to the record with
-        one more column. ``is_key`` marks keys of the catalogue. If keys of one event are stored in the compact map,
-        ``scratch`` is the address of the step's scratch record, ``section`` its section, and ``sibling`` its number,
-        from 1, among such steps with the same parent; else they are 0.
+        one more column. ``is_key`` marks keys of the catalogue. ``sibling`` is its number, from 1, among the steps with
+        the same parent. If keys of one event need no record, ``scratch`` is the address of the step's scratch record,
+        and ``section`` its section; else they are 0.
     sections
         Events of a key that are stored in one form: single events, or buckets of one length.
     windows, cells
@@ -106,6 +107,34 @@ class Plan(NamedTuple):
     empty: Ints
     horizon: int
     max_record_slots: int
+
+
+def pack(plan: Plan) -> Ints:
+    """Concatenate the end of each table, the horizon, `max_record_slots`, and the tables.
+
+    Passing one array to a kernel is much faster than passing ten tables.
+    """
+    *tables, horizon, max_record_slots = plan
+    parts = [np.ascontiguousarray(table).view(np.int64).reshape(-1) for table in tables]
+    ends = np.cumsum([len(parts) + 2, *(len(part) for part in parts)])[1:]
+    return np.concatenate([ends, [horizon, max_record_slots], *parts])
+
+
+@kernel
+def unpack(packed_plan: Ints) -> Plan:
+    """Return the plan as views of the packed array."""
+    return Plan(
+        steps=packed_plan[10 : packed_plan[0]].view(STEP),
+        sections=packed_plan[packed_plan[0] : packed_plan[1]].view(SECTION),
+        windows=packed_plan[packed_plan[1] : packed_plan[2]].view(WINDOW),
+        cells=packed_plan[packed_plan[2] : packed_plan[3]].view(CELL),
+        fields=packed_plan[packed_plan[3] : packed_plan[4]],
+        measures=packed_plan[packed_plan[4] : packed_plan[5]].view(MEASURE),
+        operations=packed_plan[packed_plan[5] : packed_plan[6]].view(OPERATION),
+        empty=packed_plan[packed_plan[6] : packed_plan[7]],
+        horizon=packed_plan[8],
+        max_record_slots=packed_plan[9],
+    )
 
 
 @dataclass

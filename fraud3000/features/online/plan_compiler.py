@@ -35,7 +35,6 @@ from fraud3000.features.online.plan import (
     OPERATION,
     OVER,
     RATIO,
-    RECORD_SLOTS,
     SECOND,
     SECTION,
     SHARE,
@@ -53,7 +52,6 @@ from fraud3000.features.online.plan import (
     ZSCORE,
     Layout,
     Plan,
-    Table,
 )
 from fraud3000.features.spec.base import Stateful
 from fraud3000.features.spec.catalogue import Catalogue
@@ -226,15 +224,21 @@ class _PlanBuilder:
         self._tables: dict[str, list[tuple[float, ...]]] = {"windows": [], "cells": [], "measures": []}
         self._fields: list[int] = []
         self.layout.parts = ["keys", "label changes"]
-        sizes = [RECORD_SLOTS if self._is_key(keys) else RECORD_SLOTS - 1 for keys in self._steps]
+        children = Counter(keys[:-1] for keys in self._steps)
+        sizes = [1] * len(self._steps)  # the newest ts
         sections = np.array(
             [self._section(section, *section_key, sizes) for section_key, section in self._sections.items()], SECTION
         )
-        scratch_records = self._scratch_records(sections, sizes)
-        steps = [
-            (self._steps.get(keys[:-1], -1), self.layout.field_of(keys[-1]), size, self._is_key(keys), *scratch)
-            for keys, size, scratch in zip(self._steps, sizes, scratch_records, strict=True)
-        ]
+        sizes = [max(size, children[keys] + 1) for keys, size in zip(self._steps, sizes, strict=True)]
+        steps, offset, siblings = [], FIRST, Counter[tuple[str, ...]]()
+        for step, (keys, size) in enumerate(zip(self._steps, sizes, strict=True)):
+            own_sections = np.flatnonzero(sections["step"] == step)
+            is_compact = not children[keys] and len(own_sections) == 1 and sections[own_sections[0]]["size"] == 1
+            scratch, section = (offset, int(own_sections[0])) if is_compact else (0, 0)
+            offset += size + size_of(0) if is_compact else 0
+            siblings[keys[:-1]] += 1
+            parent, field = self._steps.get(keys[:-1], -1), self.layout.field_of(keys[-1])
+            steps.append((parent, field, size, len(own_sections) > 0, scratch, section, siblings[keys[:-1]]))
         self._set_label_layout()
         if len(self.layout.parts) > MOST_PARTS:
             raise ParamsError(
@@ -252,29 +256,8 @@ class _PlanBuilder:
             operations=np.array(self._operations, OPERATION),
             empty=np.array(self._empty, np.int64),
             horizon=horizon,
-            max_record_slots=sum(sizes) + sum(size_of(0) for scratch, *_ in scratch_records if scratch),
+            max_record_slots=sum(sizes) + size_of(0) * sum(scratch > 0 for *_, scratch, _, _ in steps),
         )
-
-    def _scratch_records(self, sections: Table, sizes: list[int]) -> list[tuple[int, int, int]]:
-        """Address of each step's scratch record, its section and its sibling number; zeros if every key needs a record."""
-        siblings: Counter[tuple[str, ...]] = Counter()
-        offset, records = FIRST, []
-        for step, keys in enumerate(self._steps):
-            own_sections = np.flatnonzero(sections["step"] == step)
-            is_prefix = any(keys == other[:-1] for other in self._steps)
-            if is_prefix or len(own_sections) != 1 or sections[own_sections[0]]["size"] != 1:
-                records.append((0, 0, 0))
-                continue
-            siblings[keys[:-1]] += 1
-            records.append((offset, int(own_sections[0]), siblings[keys[:-1]]))
-            offset += sizes[step] + size_of(0)
-        for keys, count in siblings.items():
-            if keys:
-                sizes[self._steps[keys]] = max(sizes[self._steps[keys]], count + 1)
-        return records
-
-    def _is_key(self, keys: tuple[str, ...]) -> bool:
-        return any(keys == owner for owner, *_ in self._sections)
 
     def _section(
         self, section: _Section, keys: tuple[str, ...], bucket: int, last_only: int, sizes: list[int]

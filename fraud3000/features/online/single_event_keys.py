@@ -1,64 +1,40 @@
-"""Compact storage of keys with one event: a packed key and a ts in a hash map, 16 bytes, instead of a key record.
+"""Compact storage of keys with one event: the ts of the event in the key map, instead of a key record.
 
 Most pairs of columns occur once, and none may be forgotten. A key that is no prefix of other keys, and whose events
 store only their ts, needs no record while its state is one event at its newest ts. To read or insert, its state is
 loaded into the step's scratch record, and stored from there.
+
+Memory of the whole state that this saves, with the default features: 44 % after five million transactions of 100,000
+cards at 2,000 terminals at random, where nearly every pair is new (15 % after the first million; a service must not take
+more than 1.15 times as much memory after five million as after one). Next to nothing where pairs recur: 2 % of the
+memory in use on the Handbook's data, 10 % on a million simulated transactions of 50,000 cards.
 """
 
 from __future__ import annotations
 
 from fraud3000.features.jit import kernel
-from fraud3000.features.online import blocks, int_map
-from fraud3000.features.online.memory_pool import NEWEST, SINGLE, SINGLES, allocate, find_or_create_record
-from fraud3000.features.online.plan import CODE_BITS, SINGLE_CODE_BITS, SINGLE_PARENT_BITS, Ints, Row, Table
-
-_CODE = (1 << CODE_BITS) - 1
+from fraud3000.features.online import blocks
+from fraud3000.features.online.memory_pool import NEWEST, allocate, create_record, store_value
+from fraud3000.features.online.plan import Ints, Row, Table
 
 
 @kernel
-def packed_key(step: Row, parent: int, code: int) -> int:
-    """Pack a key into one slot that is not 0; returns 0 if it does not fit.
-
-    Parent address plus sibling number identifies parent and step: a record has more slots than child steps.
-    """
-    parent_number = parent + step["sibling"]
-    fits = parent_number >> SINGLE_PARENT_BITS == 0 and code >> SINGLE_CODE_BITS == 0
-    return int(parent_number << SINGLE_CODE_BITS | code) if fits else 0
-
-
-@kernel
-def load_key_state(pool: Ints, singles: Ints, step: Row, section: Row, head: int, parent: int, ts: int) -> bool:
-    """Load a key's state into the scratch record of its step; a new key has no event and `ts` as its newest ts.
-
-    Returns True if the key has an event.
-    """
-    scratch, packed = step["scratch"], packed_key(step, parent, head & _CODE)
-    index = int_map.find(singles, packed)
-    known = singles[index] == packed
-    newest = singles[index + 1] if known else ts
-    pool[scratch], pool[scratch + 1], pool[scratch + NEWEST] = head, parent, newest
-    pool[pool[scratch + section["offset"]]] = newest
+def load_key_state(pool: Ints, step: Row, section: Row, known: bool, newest: int) -> None:
+    """Load a key into the scratch record of its step: one event at `newest`, or none if the key is not known."""
+    scratch = step["scratch"]
+    pool[scratch + NEWEST] = pool[pool[scratch + section["offset"]]] = newest
     pool[scratch + section["offset"] + 1] = int(known) << blocks.CLASS_BITS
-    return bool(known)
 
 
 @kernel
-def store_key_state(pool: Ints, table: Ints, singles: Ints, tally: Ints, step: Row, section: Row) -> None:
-    """Store the state of the scratch record: in the compact map if it is one event, else in a key record."""
+def store_key_state(pool: Ints, key_map: Ints, tally: Ints, step: Row, section: Row, packed: int) -> None:
+    """Store the state of the scratch record: in the key map if it is one event, else in a new key record."""
     scratch, offset = step["scratch"], section["offset"]
-    packed = packed_key(step, pool[scratch + 1], pool[scratch] & _CODE)
-    index = int_map.find(singles, packed)
-    known = singles[index] == packed
-    if is_single(pool, section, scratch):
-        singles[index], singles[index + 1] = packed, pool[scratch + NEWEST]
-        _count(pool, tally, 0 if known else 1)
+    if holds_one_event(pool, section, scratch):
+        store_value(pool, key_map, tally, packed, pool[scratch + NEWEST] << 1 | 1)
         return
-    if known:
-        int_map.remove(singles, index)
-        _count(pool, tally, -1)
-    key = find_or_create_record(
-        pool, table, pool[scratch], step["size"], pool[scratch + 1], pool[scratch + NEWEST], True
-    )
+    key = create_record(pool, step["size"], pool[scratch + NEWEST])
+    store_value(pool, key_map, tally, packed, key << 1)
     target, block = allocate(pool, section["part"], 0), pool[scratch + offset]
     for slot in range(blocks.row_count(pool, section, scratch)):
         pool[target + slot] = pool[block + slot]
@@ -66,13 +42,7 @@ def store_key_state(pool: Ints, table: Ints, singles: Ints, tally: Ints, step: R
 
 
 @kernel
-def _count(pool: Ints, tally: Ints, change: int) -> None:
-    pool[SINGLES] += change
-    tally[SINGLE] += change
-
-
-@kernel
-def is_single(pool: Ints, section: Row, key: int) -> bool:
+def holds_one_event(pool: Ints, section: Row, key: int) -> bool:
     """True if a record holds only one unexpired event, at its newest ts."""
     last = blocks.row_count(pool, section, key) - 1
     if last < 0 or last != blocks.count_expired(pool, section, key):
@@ -81,7 +51,8 @@ def is_single(pool: Ints, section: Row, key: int) -> bool:
 
 
 @kernel
-def mark_single(pool: Ints, sections: Table, section: int, keys: Ints, result: Ints) -> None:
-    """Write to `result` which records of a section are single."""
-    for key in range(len(keys)):
-        result[key] = is_single(pool, sections[section], keys[key])
+def complete(pool: Ints, sections: Table, section: int, newest: Ints, is_single: Ints) -> None:
+    """Mark in `is_single` also the records that hold only one event, and replace their address in `newest` by its ts."""
+    for key in range(len(newest)):
+        if not is_single[key] and holds_one_event(pool, sections[section], newest[key]):
+            newest[key], is_single[key] = pool[newest[key] + NEWEST], 1

@@ -13,7 +13,7 @@ from fraud3000.errors import ScorerError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-MAGIC = b"fraud3000 features 4\n"
+MAGIC = b"fraud3000 features 5\n"
 _CHUNK = 1 << 24
 _HASH = hashlib.sha256().digest_size
 _HINT = "Rebuild the store from the transactions and the ledger."

@@ -16,10 +16,9 @@ from fraud3000.errors import ScorerError
 from fraud3000.features.online import checksum, label_deltas, memory_pool, observe, snapshot
 from fraud3000.features.online.event_encoder import EventEncoder, Transaction, microseconds
 from fraud3000.features.online.labels import Labels, LabelState
-from fraud3000.features.online.memory_pool import LATE, REFUSED, SEEN, SINGLE
-from fraud3000.features.online.plan import CODE_BITS, DELTA_CLASS, FLAGS, TS, Ints
+from fraud3000.features.online.memory_pool import KEY_COUNT, LATE, REFUSED, SEEN
+from fraud3000.features.online.plan import DELTA_CLASS, FLAGS, TS, Ints, pack
 from fraud3000.features.online.plan_compiler import compile_plan
-from fraud3000.features.online.plan_packing import pack
 from fraud3000.features.online.recent_transactions import hash_ids
 from fraud3000.features.online.row_features import RowFeatures, Value
 from fraud3000.features.spec.catalogue import Catalogue
@@ -187,16 +186,14 @@ class FeatureStore:
         """By kind of key: keys; inserted rows; those of them that arrived late; rows refused because they arrived too late."""
         with self._lock:
             steps = zip(self._layout.keys, self._plan.steps, self._state.tallies.tolist(), strict=False)
-            recorded = self._state.pool[self._state.table[self._state.table > 0]] >> CODE_BITS
-            keys = np.bincount(recorded, minlength=len(self._layout.keys))
             return {
                 "+".join(columns): {
-                    "keys": int(count) + tally[SINGLE],
+                    "keys": tally[KEY_COUNT],
                     "rows": tally[SEEN],
                     "late": tally[LATE],
                     "refused": tally[REFUSED],
                 }
-                for count, (columns, step, tally) in zip(keys, steps, strict=True)
+                for columns, step, tally in steps
                 if step["is_key"]
             }
 
@@ -288,11 +285,11 @@ class FeatureStore:
         self._rows += len(encoded)
         keys = live[:, self._layout.label_steps]
         if self._labels.span and ids:
-            self._labels.add_transactions(ids, np.column_stack([hashed, encoded[:, [TS, FLAGS]], keys]))
+            self._labels.add_transactions(ids, hashed, np.column_stack([encoded[:, [TS, FLAGS]], keys]))
 
     def _add_delta(self, keys: Ints, values: Ints) -> None:
         slots = len(self._plan.sections) * memory_pool.size_of(DELTA_CLASS)
-        if not memory_pool.has_room(self._state.pool, self._state.table, self._state.singles, slots, 0):
+        if not memory_pool.has_room(self._state.pool, self._state.key_map, slots, 0):
             self._grow(slots)
         key_by_step = np.zeros(len(self._plan.steps), np.int64)
         key_by_step[self._layout.label_steps] = keys

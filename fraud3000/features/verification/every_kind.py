@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from fraud3000 import durations
-from fraud3000.features import catalogue as catalogues
+from fraud3000.features.default_features import default_catalogue
 from fraud3000.features.spec.base import Condition, Feature
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
@@ -48,7 +48,7 @@ def build_catalogue(
     >>> len(build_catalogue().names) > 100
     True
     """
-    default = catalogues.default(
+    default = default_catalogue(
         [*TRANSACTIONS],
         numeric=[NUMERIC],
         categorical=[CATEGORICAL],

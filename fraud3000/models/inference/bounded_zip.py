@@ -126,11 +126,11 @@ def _kind(text: bytes) -> np.dtype[Any] | None:
 
 
 @contextmanager
-def _readable(thing: str) -> Iterator[None]:
+def _readable(name: str) -> Iterator[None]:
     """Raise every error of `zipfile` on a damaged archive as InvalidPartError."""
     try:
         yield
     except (
         zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError
     ) as error:  # fmt: skip
-        raise InvalidPartError(f"{thing}: {error}") from error
+        raise InvalidPartError(f"{name}: {error}") from error

@@ -171,11 +171,11 @@ def _read_manifest(folder: Path) -> Manifest:
 
 def _check_versions(folder: Path, manifest: dict[str, Any]) -> None:
     ours = Versions.ours()
-    for thing in ("bundle", "contract", "schema"):
-        known, found = getattr(ours, thing), manifest.get(thing)
-        if type(found) is int and found != known:
+    for part in ("bundle", "contract", "schema"):
+        known, stated = getattr(ours, part), manifest.get(part)
+        if type(stated) is int and stated != known:
             raise ScorerError(
-                f"{folder}: {thing} version {_shorten(found)} is unknown; this fraud3000 knows {known}",
+                f"{folder}: {part} version {_shorten(stated)} is unknown; this fraud3000 knows {known}",
                 hint="Install the fraud3000 that trained this model, or train again with this one.",
             )
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from fraud3000.errors import SchemaError, ScorerError
@@ -157,7 +156,7 @@ class Scorer:
         return featured.select("transaction_id").with_columns(
             score=pl.Series(scores, dtype=pl.Float64),
             alert=decisions != APPROVE,
-            threshold=pl.Series(self.thresholds(amounts), dtype=pl.Float64),
+            threshold=pl.Series(self.policy.thresholds(amounts), dtype=pl.Float64),
             model_version=pl.lit(self.version, dtype=pl.String),
             decision=decisions,
         )
@@ -181,14 +180,6 @@ class Scorer:
             Columns are missing or hold text instead of numbers.
         """
         return self.calibrator.probability(self.model.log_odds(featured))
-
-    def thresholds(self, amounts: npt.NDArray[Any]) -> Floats:
-        """Return the score from which each row is alerted, for amounts in minor units; shape (n_rows,)."""
-        return self.policy.thresholds(amounts)
-
-    def decisions(self, scores: Floats, amounts: npt.NDArray[Any]) -> pl.Series:
-        """Return approve, review or decline for each row; length n_rows."""
-        return self.policy.decisions(scores, amounts)
 
     def reasons(self, featured: pl.DataFrame) -> list[tuple[Reason, ...]]:
         """Return at most three reasons for each row's score, the strongest first.
@@ -227,7 +218,7 @@ class Scorer:
         minor = np.array(amounts, dtype=np.int64)
         losses = self.policy.expected_losses(scores, minor)
         decisions = self.policy.decision_array(scores, minor).tolist()
-        columns = (scores.tolist(), self.thresholds(minor).tolist(), decisions, losses.tolist())
+        columns = (scores.tolist(), self.policy.thresholds(minor).tolist(), decisions, losses.tolist())
         return [
             Decision(score=score, threshold=least, decision=decision, expected_loss=loss, model_version=self.version)
             for score, least, decision, loss in zip(*columns, strict=True)

@@ -127,19 +127,19 @@ def _explain(
         root, size = roots[tree], points[tree]
         end = roots[tree + 1] if tree + 1 < len(roots) else len(nodes)
         degrees, weights = rules[0, size, :size], rules[1, size, :size]
-        taken = np.zeros(end - root, dtype=np.bool_)
+        passed = np.zeros(end - root, dtype=np.bool_)
         product = np.empty((end - root, size))
         for row in range(len(rows)):
-            _down(rows[row], root, nodes[root:end], steps[root:end], degrees, taken, product)
-            _up(values[row], root, nodes[root:end], steps[root:end], degrees, weights, taken, product)
+            _down(rows[row], root, nodes[root:end], steps[root:end], degrees, passed, product)
+            _up(values[row], root, nodes[root:end], steps[root:end], degrees, weights, passed, product)
 
 
 @kernel
 def _down(
-    row: Floats, root: int, nodes: Records, steps: Records, degrees: Floats, taken: Flags, product: Floats
+    row: Floats, root: int, nodes: Records, steps: Records, degrees: Floats, passed: Flags, product: Floats
 ) -> None:
     """Compute whether the row passes all steps by each node's column, and the product over the columns on its path."""
-    taken[0], product[0] = True, 1.0
+    passed[0], product[0] = True, 1.0
     for index in range(len(nodes)):
         node = nodes[index]
         if node["column"] < 0:
@@ -150,15 +150,15 @@ def _down(
         next_node = left if goes_left else right
         for child in (left, right):
             share, above = steps[child]["share"], steps[child]["above"] - root
-            taken[child] = child == next_node and (above < 0 or taken[above])
-            own = 1.0 if taken[child] else 0.0
+            passed[child] = child == next_node and (above < 0 or passed[above])
+            own = 1.0 if passed[child] else 0.0
             if above < 0:
                 for point in range(len(degrees)):
                     product[child, point] = product[index, point] * (
                         (1 - degrees[point]) * share + degrees[point] * own
                     )
             else:
-                before, owned = steps[above]["share"], 1.0 if taken[above] else 0.0
+                before, owned = steps[above]["share"], 1.0 if passed[above] else 0.0
                 for point in range(len(degrees)):
                     rest, known = 1 - degrees[point], degrees[point]
                     factor = (rest * share + known * own) / (rest * before + known * owned)
@@ -173,7 +173,7 @@ def _up(
     steps: Records,
     degrees: Floats,
     weights: Floats,
-    taken: Flags,
+    passed: Flags,
     product: Floats,
 ) -> None:
     """Sum the leaves below each node, and add the contribution of each step to its column."""
@@ -186,17 +186,17 @@ def _up(
             else:
                 product[index, point] = product[left, point] + product[right, point]
         above = step["above"] - root
-        part = _part(product[index], degrees, weights, step["share"], taken[index])
+        part = _part(product[index], degrees, weights, step["share"], passed[index])
         if above >= 0:  # replaces the contribution of the earlier step by the same column for these leaves
-            part -= _part(product[index], degrees, weights, steps[above]["share"], taken[above])
+            part -= _part(product[index], degrees, weights, steps[above]["share"], passed[above])
         values[step["column"]] += part
 
 
 @kernel
-def _part(sums: Floats, degrees: Floats, weights: Floats, share: float, taken: bool) -> float:
+def _part(sums: Floats, degrees: Floats, weights: Floats, share: float, passed: bool) -> float:
     """Return the integral of sums over (1 - t) share + t own, times own - share."""
     total = 0.0
-    if taken:
+    if passed:
         for point in range(len(degrees)):
             total += weights[point] * sums[point] / ((1 - degrees[point]) * share + degrees[point])
         return total * (1 - share)

@@ -12,8 +12,7 @@ from sklearn.isotonic import isotonic_regression
 
 from fraud3000.models.inference.calibrate import Beta, Calibrator, Isotonic, Platt, beta_terms
 from fraud3000.models.inference.encoder import Floats
-from fraud3000.models.training.fit import Labels
-from fraud3000.models.training.threads import single_blas_thread
+from fraud3000.models.training.fit import Labels, single_blas_thread
 
 FEWEST_FOR_SLOPE = 5
 FEWEST_FOR_SHAPE = 20

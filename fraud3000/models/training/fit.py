@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import polars as pl
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from fraud3000.errors import EmptyDataError, ParamsError
 from fraud3000.features.spec.base import Feature
@@ -20,7 +22,6 @@ from fraud3000.models.inference import contributions
 from fraud3000.models.inference.encoder import Encoder, Floats
 from fraud3000.models.inference.model import Member, Model
 from fraud3000.models.training import estimators, predictor_import
-from fraud3000.models.training.threads import single_blas_thread
 from fraud3000.params import MemberParams, TrainModelParams
 
 Labels = npt.NDArray[np.int8]
@@ -202,3 +203,13 @@ def _fit(pipeline: Pipeline, matrix: Floats, is_fraud: Labels, weights: Floats |
         pipeline.fit(matrix, is_fraud, estimator__sample_weight=weights)
     if forest:
         estimator.set_params(n_jobs=1)  # several threads would add up a forest's votes in any order
+
+
+def single_blas_thread() -> AbstractContextManager[object]:
+    """Limit linear algebra to one thread in the block.
+
+    BLAS splits sums among its threads, so the last digits, and the result of a solver, would otherwise depend on the
+    number of processors.
+    """
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits

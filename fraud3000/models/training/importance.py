@@ -56,9 +56,9 @@ def permutation_importance(
     if not fraud.any():
         return pl.DataFrame(schema={"feature": pl.String, "fall": pl.Float64, "low": pl.Float64, "high": pl.Float64})
     matrix = model.encoder.matrix(featured[rows])
-    whole = _average_precision(model.log_odds_of(matrix), fraud, weight)
+    unshuffled = _average_precision(model.log_odds_of(matrix), fraud, weight)
     falls = {
-        name: whole - _shuffled(model, matrix, index, fraud, weight, seed)
+        name: unshuffled - _shuffled(model, matrix, index, fraud, weight, seed)
         for index, name in enumerate(model.encoder.columns)
     }
     table = {"feature": list(falls), "fall": [float(f.mean()) for f in falls.values()]}
@@ -78,7 +78,7 @@ def _sample(is_fraud: Labels, score: Floats, seed: int) -> tuple[Ints, Floats]:
     )
     sampled = [source.choice(rows, most, replace=False) if len(rows) > most else rows for rows, most in groups]
     weight = [
-        np.full(len(some), len(rows) / max(len(some), 1)) for some, (rows, _) in zip(sampled, groups, strict=True)
+        np.full(len(sample), len(rows) / max(len(sample), 1)) for sample, (rows, _) in zip(sampled, groups, strict=True)
     ]
     return np.concatenate(sampled), np.concatenate(weight)
 

@@ -74,18 +74,20 @@ def measure(
     if not estimators.is_random(params):
         return SeedNoise(dict.fromkeys(MEASURES, 0.0), reason="the learner is deterministic")
     rows, labels = train.known
-    some = _sample(len(labels), params.seed)
+    sample = _sample(len(labels), params.seed)
     known = valid.is_fraud.is_not_null()
     measured = valid.featured.filter(known).with_columns(is_fraud=valid.is_fraud.filter(known)).tail(MOST_ROWS)
-    reason = _reason_to_skip(labels[some], measured["is_fraud"])
+    reason = _reason_to_skip(labels[sample], measured["is_fraud"])
     if reason is not None:
         return SeedNoise(reason=reason)
-    whole = len(some) == len(labels)
-    models = _models(model if whole else None, rows if whole else rows[some], labels[some], catalogue, params)
+    is_complete = len(sample) == len(labels)
+    models = _models(
+        model if is_complete else None, rows if is_complete else rows[sample], labels[sample], catalogue, params
+    )
     results = [_measure_model(fitted, measured, params, policy) for fitted in models]
     spread = {name: float(np.std([result[name] for result in results], ddof=1)) for name in MEASURES}
     finite = {name: deviation for name, deviation in spread.items() if np.isfinite(deviation)}
-    return SeedNoise(finite, len(some), len(results))
+    return SeedNoise(finite, len(sample), len(results))
 
 
 def _sample(rows: int, seed: int) -> fit.RowIndices:

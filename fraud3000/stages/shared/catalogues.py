@@ -8,8 +8,8 @@ import polars as pl
 
 from fraud3000 import durations
 from fraud3000.errors import SchemaError
-from fraud3000.features import catalogue as catalogues
 from fraud3000.features.custom_features import declare
+from fraud3000.features.default_features import default_catalogue, default_features
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.params import FeaturizeModelParams, PrepareModelParams
 from fraud3000.schema import TRANSACTIONS
@@ -31,7 +31,7 @@ def build_catalogue(
     """
     passed = {name: kind for name, kind in transactions.schema.items() if name not in TRANSACTIONS}
     require_free_names(transactions.schema, durations.text(prepare.label_delay))
-    catalogue = catalogues.default(
+    catalogue = default_catalogue(
         transactions.columns,
         numeric=[name for name, kind in passed.items() if kind != pl.String],
         categorical=[name for name, kind in passed.items() if kind == pl.String],
@@ -63,7 +63,7 @@ def require_free_names(schema: Mapping[str, pl.DataType], label_delay: str) -> N
     fraud3000.errors.SchemaError: transactions: column 'hour' has the name of a feature
     Hint: Rename the column in the file, or take it out of prepare.mapping.
     """
-    features = {feature.name for feature in catalogues.default_features(label_delay) if feature.needs <= set(schema)}
+    features = {feature.name for feature in default_features(label_delay) if feature.needs <= set(schema)}
     taken = sorted(name for name in schema if name in features and name not in TRANSACTIONS)
     if taken:
         listed = ", ".join(f"'{name}'" for name in taken)

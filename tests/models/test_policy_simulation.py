@@ -29,7 +29,7 @@ def point(points: pl.DataFrame, threshold: str, cards_per_day: int) -> dict[str,
     return points.filter(threshold=threshold, cards_per_day=cards_per_day).row(0, named=True)
 
 
-def test_by_capacity_by_hand():
+def test_a_capacity_policy_equals_figures_computed_by_hand():
     found = point(operating_points(ROWS, PRICES, [1]), "capacity", 1)  # reviews a on both days
     assert (found["reviewed"], found["alerts"], found["honest"]) == (1.0, 1.0, 0.0)
     assert (found["precision"], found["recall"]) == (1.0, pytest.approx(2 / 3))
@@ -38,7 +38,7 @@ def test_by_capacity_by_hand():
     assert found["saved"] == 25_500 - 1_000
 
 
-def test_by_cost_scarce_reviews_go_to_money():
+def test_by_cost_scarce_reviews_go_to_the_largest_savings():
     rows = ROWS.with_columns(score=pl.Series([0.2, 0.6, 0.1, 0.3, 0.2, 0.05]))
     points = operating_points(rows, PRICES, [1])
     by_capacity, by_cost = point(points, "capacity", 1), point(points, "cost", 1)
@@ -59,11 +59,11 @@ def test_data_without_time_has_the_cost_policy_alone():
     assert points.select("threshold", "reviewed").rows() == [("cost", None)]
 
 
-def test_what_no_row_determines_is_null():
+def test_figures_that_no_row_determines_are_null():
     found = point(operating_points(ROWS.with_columns(is_fraud=pl.lit(0, pl.Int8)), PRICES, [1]), "capacity", 1)
     assert (found["recall"], found["precision"]) == (None, 0.0)
 
 
-def test_the_present_budget_is_always_there():
+def test_the_present_budget_is_always_included():
     assert budgets(PolicyParams(cards_per_day=7), [3]) == [3, 7]
     assert budgets(PolicyParams(cards_per_day=1)) == [1, 2, 4]

@@ -66,7 +66,7 @@ def default_features(label_delay: str) -> list[Feature]:
     ]
 
 
-def default(
+def default_catalogue(
     columns: Sequence[str],
     *,
     numeric: Sequence[str] = (),
@@ -80,7 +80,7 @@ def default(
 
     Examples
     --------
-    >>> default(["amount"], categorical=["country"], label_delay=604_800).names
+    >>> default_catalogue(["amount"], categorical=["country"], label_delay=604_800).names
     ['amount', 'country']
     """
     supported = [feature for feature in default_features(durations.text(label_delay)) if feature.needs <= set(columns)]

@@ -77,7 +77,7 @@ def test_with_few_frauds_calibration_is_cross_fitted_on_training_rows(parts, sma
     assert settled.threshold_on == "validation: 1,000 rows"
 
 
-def test_with_few_frauds_anywhere_nothing_is_pretended(parts, small_catalogue):
+def test_with_few_frauds_in_all_splits_scores_are_not_calibrated(parts, small_catalogue):
     model, train, valid = parts
     few = train.is_fraud.to_frame().with_columns(
         pl.when(pl.col("is_fraud").cum_sum() <= 3).then("is_fraud").otherwise(0)

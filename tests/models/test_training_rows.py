@@ -70,7 +70,7 @@ def test_burn_in_and_time_may_be_absent():
 
 
 @pytest.mark.parametrize(
-    ("changes", "records", "kind", "said"),
+    ("changes", "records", "kind", "message"),
     [
         ({"history_days": 1.0}, [], EmptyDataError, "no rows left to learn from .2 rows, 2 history too short"),
         ({"status": "declined"}, [], EmptyDataError, "no row has a known label"),
@@ -78,7 +78,7 @@ def test_burn_in_and_time_may_be_absent():
         ({}, [(day(16), "a", 1), (day(16), "b", 1)], DataError, "all 2 known labels are fraud, none is legitimate"),
     ],
 )
-def test_rows_no_model_can_learn_from_are_refused(changes, records, kind, said):
+def test_rows_no_model_can_learn_from_are_refused(changes, records, kind, message):
     split = split_of(transaction_id=["a", "b"], ts=[day(9), day(9)], **changes)
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=message):
         require_both_classes(select_rows(split, ledger_of(*records), CATALOGUE, BOUNDARIES, burn_in=True))

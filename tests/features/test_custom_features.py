@@ -9,8 +9,8 @@ import pytest
 
 from fraud3000 import params
 from fraud3000.errors import LeakageError, ParamsError
-from fraud3000.features.catalogue import default
 from fraud3000.features.custom_features import declare
+from fraud3000.features.default_features import default_catalogue
 from fraud3000.features.spec.base import Condition, Feature
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
@@ -27,7 +27,7 @@ def declared(entry: dict[str, Any], schema: dict[str, pl.DataType] | None = None
     entry = {"key": "device_id", "length": "1h", **entry}
     featurize = params.parse({"featurize": {"features": [entry]}}).featurize
     schema = SCHEMA if schema is None else schema
-    all_features = default(list(schema), label_delay=WEEK)
+    all_features = default_catalogue(list(schema), label_delay=WEEK)
     return declare(all_features, featurize.features, (), schema).features[-1]
 
 
@@ -141,27 +141,29 @@ def test_two_entries_of_one_name_are_refused() -> None:
 
 
 def test_default_features_can_be_left_out() -> None:
-    all_features = default(list(TRANSACTIONS), categorical=["category"], label_delay=WEEK)
+    all_features = default_catalogue(list(TRANSACTIONS), categorical=["category"], label_delay=WEEK)
     fewer = declare(all_features, (), ["card_count_1h", "category"], SCHEMA)
     assert set(all_features.names) - set(fewer.names) == {"card_count_1h", "category"}
     assert fewer.hash != all_features.hash
 
 
 def test_a_feature_that_the_data_has_no_columns_for_may_be_left_out() -> None:
-    assert declare(default(["amount"], label_delay=WEEK), (), ["home_distance"], {}).names == ["amount"]
+    assert declare(default_catalogue(["amount"], label_delay=WEEK), (), ["home_distance"], {}).names == ["amount"]
 
 
 def test_unknown_names_are_listed_with_the_nearest() -> None:
     with pytest.raises(
         ParamsError, match=r"featurize.without: 'card_count_2h' is not a feature; nearest: 'card_count_1h'"
     ):
-        declare(default(list(TRANSACTIONS), label_delay=WEEK), (), ["card_count_2h"], SCHEMA)
+        declare(default_catalogue(list(TRANSACTIONS), label_delay=WEEK), (), ["card_count_2h"], SCHEMA)
 
 
 def test_a_custom_feature_can_replace_a_default_one() -> None:
     entry = {"key": "terminal_id", "aggregate": "count", "length": "1h"}
     custom = params.parse({"featurize": {"features": [entry]}}).featurize.features
-    catalogue = declare(default(list(TRANSACTIONS), label_delay=WEEK), custom, ["terminal_count_1h_by_5m"], SCHEMA)
+    catalogue = declare(
+        default_catalogue(list(TRANSACTIONS), label_delay=WEEK), custom, ["terminal_count_1h_by_5m"], SCHEMA
+    )
     assert "terminal_count_1h" in catalogue.names
     assert "terminal_count_1h_by_5m" not in catalogue.names
 

@@ -1,7 +1,11 @@
 """Open-addressing int64 to int64 hash map in one array: linear probing, key 0 reserved, load at most 0.9.
 
-Entries are pairs of slots (key, value). The home index is proportional to the hash, so entries keep their order when
-the map grows, and rehashing reads and writes memory from front to back.
+The only hash map of the online engine: it finds the state of a key (`memory_pool`) and a transaction by its id
+(`recent_transactions`). Entries are pairs of slots (key, value); a free entry is (0, 0), and entries are never removed.
+The home index is proportional to the hash, so entries keep their order when the map grows, and rehashing reads and
+writes memory from front to back. A map grows by an eighth, so that an entry takes 18 to 20 bytes.
+
+Distinct codes of a window are counted in stamped hash sets instead (`accumulators`), which need not be cleared.
 """
 
 from __future__ import annotations
@@ -21,9 +25,9 @@ def new_map() -> Ints:
     return np.zeros(2 * _FIRST_ENTRIES, np.int64)
 
 
-def grow(table: Ints) -> Ints:
-    """Return a copy with an eighth more capacity."""
-    larger = np.zeros(2 * (len(table) // 2 * 9 // 8), np.int64)
+def grow(table: Ints, count: int) -> Ints:
+    """Return a copy with room for `count` keys, at least an eighth larger."""
+    larger = np.zeros(2 * max(len(table) // 2 * 9 // 8, count * 10 // 9 + 1), np.int64)
     _rehash(table, larger)
     return larger
 
@@ -35,9 +39,9 @@ def items(table: Ints) -> tuple[Ints, Ints]:
 
 
 @kernel
-def has_room(table: Ints, count: int, more: int) -> bool:
-    """True if `more` keys fit beside the `count` keys of the map."""
-    return bool((count + more) * 20 <= len(table) * 9)
+def has_room(table: Ints, count: int) -> bool:
+    """True if the map has room for `count` keys in all."""
+    return bool(count * 20 <= len(table) * 9)
 
 
 @kernel
@@ -45,20 +49,8 @@ def find(table: Ints, key: int) -> int:
     """Index of a key, or of the free entry where it belongs."""
     index = home_index(table, key)
     while table[index] and table[index] != key:
-        index = _next_index(table, index)
+        index = index + 2 if index + 2 < len(table) else 0
     return index
-
-
-@kernel
-def remove(table: Ints, index: int) -> None:
-    """Remove the entry at `index`; later entries of its probe sequence move up (backward-shift deletion)."""
-    hole, index = index, _next_index(table, index)
-    while table[index]:
-        if (index - home_index(table, table[index])) % len(table) >= (index - hole) % len(table):
-            table[hole], table[hole + 1] = table[index], table[index + 1]
-            hole = index
-        index = _next_index(table, index)
-    table[hole] = 0
 
 
 @kernel
@@ -67,11 +59,6 @@ def home_index(table: Ints, key: int) -> int:
     hashed = ((key & _LOW_31) * _MIX) ^ ((key >> _HALF) * _MIX_2)
     hashed = ((hashed ^ (hashed >> _HALF)) & _LOW_31) * _MIX_3
     return int(2 * ((hashed & _LOW_31) * (len(table) // 2) >> _HALF))
-
-
-@kernel
-def _next_index(table: Ints, index: int) -> int:
-    return index + 2 if index + 2 < len(table) else 0
 
 
 @kernel

@@ -51,13 +51,13 @@ def plain(row, roots, column, cut, left, right, gap_left, value):
 
 @settings(max_examples=200, deadline=None)
 @given(grown_trees(), arrays.arrays(np.float64, st.tuples(st.integers(0, 9), st.just(COLUMNS)), elements=VALUES))
-def test_every_row_comes_to_the_leaves_that_its_values_lead_to(nodes, rows):
+def test_every_row_reaches_the_leaves_of_its_values(nodes, rows):
     total = np.zeros(len(rows))
     tree_predict.add(rows, *tree_predict.lay_out(*nodes), total)
     np.testing.assert_array_equal(total, [plain(row, *nodes) for row in rows])
 
 
-def test_rows_beyond_a_block_and_trees_beyond_eight_are_all_walked():
+def test_more_rows_than_a_block_and_more_than_eight_trees_are_all_scored():
     roots = np.arange(0, 51, 3, dtype=np.int32)
     column = np.tile(np.array([0, LEAF, LEAF], np.int32), 17)
     left, right = (np.where(column == 0, np.arange(51) + ahead, -1).astype(np.int32) for ahead in (1, 2))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fraud3000.features.catalogue import default_features
+from fraud3000.features.default_features import default_features
 from fraud3000.features.spec.base import Condition
 from fraud3000.features.spec.kinds import Calendar, Column, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window
 from fraud3000.models.inference.usual_values import norms
@@ -37,7 +37,7 @@ def of(feature, others, values):
         (Column("amount"), Window("card_id", "90d", "mean"), 2_500.0, 2_500.0),
     ],
 )  # fmt: skip
-def test_a_longer_window_of_the_same_key_tells_the_norm(feature, longer, value, norm):
+def test_a_longer_window_of_the_same_key_gives_the_usual_value(feature, longer, value, norm):
     assert of(feature, [longer], [value]) == pytest.approx(norm)
     assert math.isnan(of(feature, [longer], [math.nan]))
 
@@ -60,11 +60,11 @@ def test_a_longer_window_of_the_same_key_tells_the_norm(feature, longer, value, 
         (Calendar("hour"), Window("card_id", "90d", "count")),
     ],
 )  # fmt: skip
-def test_another_thing_does_not(feature, other):
+def test_another_kind_of_window_gives_no_usual_value(feature, other):
     assert of(feature, [other], [3.0]) is None
 
 
-def test_the_longest_window_counts_and_the_card_before_others():
+def test_the_longest_window_is_used_and_the_card_before_other_keys():
     counts = [Window("card_id", length, "count") for length in ("7d", "30d", "14d")]
     assert of(Window("card_id", "1d", "count"), counts, [70.0, 30.0, 140.0]) == pytest.approx(1.0)
     means = [
@@ -87,7 +87,7 @@ def test_no_event_in_the_longer_window_leaves_the_usual_gap_unknown():
     assert math.isnan(of(SinceLast("card_id", "30d"), [Window("card_id", "30d", "count")], [0.0]))
 
 
-def test_every_default_feature_has_a_norm_or_none_and_each_norm_reads_the_row():
+def test_the_usual_value_of_every_default_feature_is_read_from_its_row():
     features = default_features("7d")
     row = np.full(len(features), 2.0)
     told = [norm for norm in norms(features) if norm is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fraud3000.features.catalogue import default_features
+from fraud3000.features.default_features import default_features
 from fraud3000.features.spec.base import Condition, Feature, Stateful
 from fraud3000.features.spec.describe import describe
 from fraud3000.features.spec.kinds import Calendar, FromLast, LabelWindow, NotSeen, Shift, SinceLast, Versus, Window

@@ -26,7 +26,7 @@ def measured(featured: pl.DataFrame, catalogue, params: TrainModelParams) -> See
     return seed_noise.measure(model, train, valid, catalogue, params, COST)
 
 
-def test_a_forest_moves_with_its_seed_and_a_line_does_not(small_featured, small_catalogue) -> None:
+def test_a_forest_varies_with_its_seed_and_a_regression_does_not(small_featured, small_catalogue) -> None:
     forest = measured(small_featured, small_catalogue, FOREST)
     assert set(forest.values) == {"average_precision", "savings"}
     assert 0 < forest.values["average_precision"] < 0.2
@@ -36,7 +36,7 @@ def test_a_forest_moves_with_its_seed_and_a_line_does_not(small_featured, small_
     assert (still.seeds, still.reason) == (0, "the learner is deterministic")
 
 
-def test_bags_of_different_seeds_do_not_meet(small_featured, small_catalogue, monkeypatch) -> None:
+def test_bags_of_different_seeds_share_no_seed(small_featured, small_catalogue, monkeypatch) -> None:
     seen: list[int] = []
     fitted = fit.fit
 
@@ -50,7 +50,7 @@ def test_bags_of_different_seeds_do_not_meet(small_featured, small_catalogue, mo
     assert seen == [10, 14, 18]
 
 
-def test_of_many_rows_the_same_part_is_fitted(small_featured, small_catalogue, monkeypatch) -> None:
+def test_every_seed_is_fitted_on_the_same_sample_of_many_rows(small_featured, small_catalogue, monkeypatch) -> None:
     monkeypatch.setattr(seed_noise, "MOST_ROWS", 1_500)
     monkeypatch.setattr(seed_noise, "FEWEST_ROWS", 900)
     first, again = (measured(small_featured, small_catalogue, FOREST) for _ in range(2))
@@ -58,19 +58,19 @@ def test_of_many_rows_the_same_part_is_fitted(small_featured, small_catalogue, m
     assert first == again
 
 
-@pytest.mark.parametrize(("part", "said"), [("train", "training rows"), ("valid", "validation rows")])
-def test_too_few_frauds_are_told(part: str, said: str, small_featured, small_catalogue) -> None:
+@pytest.mark.parametrize(("part", "message"), [("train", "training rows"), ("valid", "validation rows")])
+def test_too_few_frauds_are_reported(part: str, message: str, small_featured, small_catalogue) -> None:
     forest = fit.fit(*rows(small_featured).known, small_catalogue.features, FOREST)
     honest = small_featured.with_columns(is_fraud=pl.lit(0, dtype=pl.Int8))
     train, valid = (rows(honest if name == part else small_featured) for name in ("train", "valid"))
     found = seed_noise.measure(forest, train, valid, small_catalogue, FOREST, COST)
     assert found.values == {}
-    assert said in str(found.reason)
+    assert message in str(found.reason)
     assert np.isfinite(found.seeds)
 
 
 @pytest.mark.parametrize("learner", ["hist_gradient_boosting", "logistic_regression", "lightgbm"])
-def test_a_learner_that_is_said_to_draw_nothing_draws_nothing(learner: str, small_featured, small_catalogue) -> None:
+def test_a_learner_declared_deterministic_is_deterministic(learner: str, small_featured, small_catalogue) -> None:
     train, valid = rows(small_featured.head(2_000)), small_featured.tail(1_000)
     params = TrainModelParams(estimator=learner)  # type: ignore[arg-type]
     assert not estimators.is_random(params)
