@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -408,3 +410,23 @@ def test_declined_transactions_have_no_label_even_after_expiry(
     presumed = transactions.with_columns(labelled=pl.lit(value=True))
     other = FeatureStore.rebuild(presumed, found.ledger, store.catalogue)
     assert other.peek(later) != live
+
+
+@pytest.mark.parametrize("rounds", range(5))
+def test_a_check_that_ends_while_it_is_cancelled_stops_its_task(rounds: int) -> None:
+    """Otherwise the shutdown waits for the task without end."""
+
+    async def cancelled() -> bool:
+        begun, end = threading.Event(), threading.Event()
+        task = asyncio.ensure_future(upkeeps._problem_in_thread(lambda: (begun.set(), end.wait())))
+        await asyncio.to_thread(begun.wait)
+        end.set()
+        time.sleep(0.05)  # noqa: ASYNC251 - the thread ends while the event loop stands still
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        if not task.cancel():
+            return True  # it had ended
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert asyncio.run(cancelled())

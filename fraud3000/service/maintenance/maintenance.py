@@ -323,7 +323,8 @@ class Maintenance:
                 if self.engine.decider.fingerprint == bundle.fingerprint(folder):
                     break
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), _SHADOW_CHECK_SECONDS)
+                    async with asyncio.timeout(_SHADOW_CHECK_SECONDS):
+                        await process.wait()
         finally:
             await _stop(process)
         if process.returncode:
@@ -346,7 +347,8 @@ class Maintenance:
 async def _problem_in_thread(check: Callable[[], object]) -> UnavailableError | None:
     """Run a check on a thread, since a hanging disk may block it; return its error, or one for a timeout."""
     try:
-        await asyncio.wait_for(asyncio.to_thread(check), _CHECK_TIMEOUT)
+        async with asyncio.timeout(_CHECK_TIMEOUT):  # wait_for of Python 3.11 may lose the cancellation at shutdown
+            await asyncio.to_thread(check)
     except UnavailableError as error:
         return error
     except TimeoutError:
@@ -361,7 +363,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), _SHADOW_STOP_SECONDS)
+            async with asyncio.timeout(_SHADOW_STOP_SECONDS):
+                await process.wait()
         except (TimeoutError, asyncio.CancelledError):
             process.kill()
             raise
