@@ -1,8 +1,9 @@
-"""What tests of several modules share."""
+"""Fixtures that tests of several modules share."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -21,6 +22,31 @@ from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, Window
 from tests.between import Between
 
 Console = Callable[..., subprocess.CompletedProcess[str]]
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Build a folder once for all workers of a run: `once(name, build)` calls `build(folder)` if no worker has done so.
+
+    Nothing may be changed in the folder; copy_of() makes a copy for a worker or a test.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+
+    def built(name: str, build: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        shared.mkdir(exist_ok=True)
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # left by a build that failed
+                folder.mkdir()
+                build(folder)
+                done.touch()
+        return folder
+
+    return built
 
 
 @pytest.fixture(scope="session")
@@ -82,12 +108,15 @@ def small_featured() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def _migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import mlflow
+def _migrated_store(once: Once) -> Path:
+    """An MLflow database whose tables exist."""
 
-    place = tmp_path_factory.mktemp("store") / "mlflow.db"
-    mlflow.MlflowClient(tracking_uri=f"sqlite:///{place}").search_registered_models()
-    return place
+    def build(folder: Path) -> None:
+        import mlflow
+
+        mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db").search_registered_models()
+
+    return once("store", build) / "mlflow.db"
 
 
 @pytest.fixture
@@ -100,24 +129,34 @@ def own_store(_migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture(scope="session")
-def trained(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a small simulated data set went through every stage up to a registered challenger."""
-    from fraud3000 import params as params_files
-    from fraud3000.stages.featurize import featurize
-    from fraud3000.stages.prepare import prepare
-    from fraud3000.stages.simulate import simulate
-    from fraud3000.stages.train import train
+def trained(once: Once, _migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a small simulated data set went through every stage up to a registered challenger.
 
-    place = tmp_path_factory.mktemp("trained")
-    shutil.copy(_migrated_store, place / "mlflow.db")
-    (place / "params.yaml").write_text(SMALL_WORLD, encoding="utf-8")
-    with contextlib.chdir(place):
-        params = params_files.load()
-        simulate(params, None)
-        prepare(params)
-        featurize(params)
-        train(params)
-    return place
+    It is built once in a run; each worker has a copy.
+    """
+
+    def build(folder: Path) -> None:
+        from fraud3000 import params as params_files
+        from fraud3000.stages.featurize import featurize
+        from fraud3000.stages.prepare import prepare
+        from fraud3000.stages.simulate import simulate
+        from fraud3000.stages.train import train
+
+        shutil.copy(_migrated_store, folder / "mlflow.db")
+        (folder / "params.yaml").write_text(SMALL_WORLD, encoding="utf-8")
+        with contextlib.chdir(folder):
+            params = params_files.load()
+            simulate(params, None)
+            prepare(params)
+            featurize(params)
+            train(params)
+
+    return copy_of(once("trained", build), tmp_path_factory.mktemp("trained"))
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    """Copy a folder's content into another folder."""
+    return Path(shutil.copytree(folder, target, dirs_exist_ok=True))
 
 
 SMALL_WORLD = """
