@@ -83,7 +83,9 @@ def params(**sections: Any) -> p.Params:
 
 
 @pytest.fixture(scope="module")
-def trained_four(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_four(
+    blank_pictures_in_module: None, _migrated_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A world with four versions: a stump, a forest, one that ranks nothing, and a forest that was not evaluated."""
     place = tmp_path_factory.mktemp("four")
     shutil.copy(_migrated_store, place / "mlflow.db")
