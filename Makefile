@@ -42,13 +42,22 @@ demo: $(UV) ## Simulated transactions to a trained model and scored rows, in two
 	@$(SYNC) --no-dev --inexact
 	@PATH="$(CURDIR)/$(RUN):$$PATH" scripts/demo.sh
 
+# A make that a test runs must not see the arguments of this one.
+PYTEST := env -u MAKEFLAGS -u MFLAGS -u ARGS -u COVERAGE $(RUN)/pytest
+COV := $(if $(COVERAGE),--cov --cov-report=term)
+
 .PHONY: test
-test: environment ## Every test but the slow ones; coverage must reach 90 %
-	$(RUN)/pytest -m "not slow" -n 2 --dist worksteal --cov --cov-report=term $(ARGS)
+test: environment ## Every test but the slow ones; with COVERAGE=1, coverage must reach 90 %
+	$(PYTEST) -m "not slow" -n 2 --dist worksteal $(COV) $(ARGS)
+
+.PHONY: test-docs
+test-docs: environment ## Of these, the examples in docstrings and the pages of docs/ alone
+	$(PYTEST) -m "not slow" -n 2 --dist worksteal fraud3000 tests/test_docs.py tests/test_docs_examples.py $(ARGS)
 
 .PHONY: test-slow
-test-slow: environment ## The long proofs
-	$(RUN)/pytest -m slow $(ARGS)
+test-slow: environment ## The long proofs; those that measure a latency run one by one, after the others
+	@status=0; $(PYTEST) -m "slow and not alone" -n 2 --dist worksteal $(ARGS) || status=$$?; \
+	$(PYTEST) -m "slow and alone" $(ARGS) || status=$$?; exit $$status
 
 .PHONY: lint
 lint: environment ## Style, types, layers

@@ -1,8 +1,9 @@
-"""What tests of several modules share."""
+"""Fixtures that tests of several modules share."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -19,9 +20,33 @@ import pytest
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.features.spec.kinds import Column, LabelWindow, NotSeen, Window
 from tests.between import Between
-from tests.build_once import build_once
 
 Console = Callable[..., subprocess.CompletedProcess[str]]
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Build a folder once for all workers of a run: `once(name, build)` calls `build(folder)` if no worker has done so.
+
+    Nothing may be changed in the folder; copy_of() makes a copy for a worker or a test.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+
+    def built(name: str, build: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        shared.mkdir(exist_ok=True)
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # left by a build that failed
+                folder.mkdir()
+                build(folder)  # in its final place: a registry records the paths of its artifacts
+                done.touch()
+        return folder
+
+    return built
 
 
 @pytest.fixture(scope="session")
@@ -83,13 +108,15 @@ def small_featured() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def _migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _migrated_store(once: Once) -> Path:
+    """An MLflow database whose tables exist."""
+
     def build(folder: Path) -> None:
         import mlflow
 
-        mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}").search_registered_models()
+        mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db").search_registered_models()
 
-    return build_once(tmp_path_factory, "store", build) / "mlflow.db"
+    return once("store", build) / "mlflow.db"
 
 
 @pytest.fixture
@@ -102,15 +129,19 @@ def own_store(_migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture(scope="session")
-def trained(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a small simulated data set went through every stage up to a registered challenger."""
-    from fraud3000 import params as params_files
-    from fraud3000.stages.featurize import featurize
-    from fraud3000.stages.prepare import prepare
-    from fraud3000.stages.simulate import simulate
-    from fraud3000.stages.train import train
+def trained(once: Once, _migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a small simulated data set went through every stage up to a registered challenger.
+
+    It is built once in a run; each worker has a copy.
+    """
 
     def build(folder: Path) -> None:
+        from fraud3000 import params as params_files
+        from fraud3000.stages.featurize import featurize
+        from fraud3000.stages.prepare import prepare
+        from fraud3000.stages.simulate import simulate
+        from fraud3000.stages.train import train
+
         shutil.copy(_migrated_store, folder / "mlflow.db")
         (folder / "params.yaml").write_text(SMALL_WORLD, encoding="utf-8")
         with contextlib.chdir(folder):
@@ -120,7 +151,12 @@ def trained(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             featurize(params)
             train(params)
 
-    return build_once(tmp_path_factory, "trained", build)
+    return copy_of(once("trained", build), tmp_path_factory.mktemp("trained"))
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    """Copy a folder's content into another folder."""
+    return Path(shutil.copytree(folder, target, dirs_exist_ok=True))
 
 
 SMALL_WORLD = """

@@ -27,8 +27,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from fraud3000 import params as params_files
+from fraud3000.data.cleaning import cards
 from fraud3000.data.storage import file_lock
+from fraud3000.params import Params
 from fraud3000.redact import passes_luhn
+from fraud3000.stages.evaluate import evaluate
+from fraud3000.stages.featurize import featurize
+from fraud3000.stages.prepare import prepare
+from fraud3000.stages.simulate import simulate
+from fraud3000.stages.train import train
+from tests.conftest import Once, copy_of
 
 COMMAND = str(Path(sys.executable).with_name("fraud3000"))
 PARAMS = """\
@@ -42,6 +51,7 @@ train: {estimator: logistic_regression}
 evaluate: {replicates: 20}
 """
 STAGES = (("prepare",), ("featurize",), ("train",), ("evaluate",))
+KEY = cards.CardKey.from_secret(hashlib.sha256(b"a key of these tests").digest()).text()
 SCORE = ("score-file", "in.csv", "--model", "challenger", "--cold-start")
 SERVE = ("serve", "--port", "0", "--model", "challenger")
 SCORE_BY_PARAMS = (*SCORE, "--params", "params.yaml")
@@ -77,7 +87,16 @@ def run(folder: Path, *arguments: str, file_size: int | None = None) -> subproce
     )
 
 
-KEY = subprocess.run([COMMAND, "keys", "pan"], capture_output=True, text=True, check=True).stdout.strip()
+def run_stages(folder: Path, *stages: Callable[[Params], object]) -> None:
+    """Run stages in a folder, in this process: what a test needs before its command needs no process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ.keys() - environment().keys():
+            patch.delenv(name)
+        patch.setenv("FRAUD3000_PAN_KEY", KEY)
+        patch.chdir(folder)
+        params = params_files.load()
+        for stage in stages:
+            stage(params)
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -92,33 +111,29 @@ def leftovers(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def raw(once: Once) -> Path:
     """A folder with params and a sound raw file whose cards are card numbers; no model."""
-    folder = tmp_path_factory.mktemp("raw")
-    (folder / "params.yaml").write_text(PARAMS)
-    done = run(folder, "simulate", "--out", "in.csv")
-    assert done.returncode == 0, done.stderr
-    rows = pl.read_csv(folder / "in.csv", infer_schema=False)
-    numbers = {card: card_number(place) for place, card in enumerate(rows["card_id"].unique().sort())}
-    rows.with_columns(pl.col("card_id").replace_strict(numbers)).write_csv(folder / "in.csv")
-    return folder
+
+    def build(folder: Path) -> None:
+        (folder / "params.yaml").write_text(PARAMS)
+        run_stages(folder, lambda params: simulate(params, "in.csv"))
+        rows = pl.read_csv(folder / "in.csv", infer_schema=False)
+        numbers = {card: card_number(place) for place, card in enumerate(rows["card_id"].unique().sort())}
+        rows.with_columns(pl.col("card_id").replace_strict(numbers)).write_csv(folder / "in.csv")
+
+    return once("bad-input-raw", build)
 
 
 @pytest.fixture(scope="session")
-def trained(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, taken through all stages; once for all workers of this run."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    with folder.with_suffix(".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        if not folder.exists():
-            made = tmp_path_factory.mktemp("made") / "world"
-            shutil.copytree(raw, made)
-            for arguments in STAGES:
-                done = run(made, *arguments)
-                assert done.returncode == 0, done.stderr
-            made.rename(folder)
-    return folder
+def trained(raw: Path, _migrated_store: Path, once: Once) -> Path:
+    """The same, taken through all stages."""
+
+    def build(folder: Path) -> None:
+        copy_of(raw, folder)
+        shutil.copy(_migrated_store, folder / "mlflow.db")
+        run_stages(folder, prepare, featurize, train, evaluate)
+
+    return once("bad-input-trained", build)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,8 +258,7 @@ def labels(edit: pl.Expr) -> Callable[[Path], None]:
 
     def damage(folder: Path) -> None:
         change(lambda rows: rows.with_columns(is_fraud=edit, reported_at=pl.lit(None, dtype=pl.String)))(folder)
-        for arguments in (("prepare",), ("featurize",)):
-            assert run(folder, *arguments).returncode == 0
+        run_stages(folder, prepare, featurize)
 
     return damage
 

@@ -24,17 +24,22 @@ def test_a_page_does_what_it_shows(name: str) -> None:
     assert not found, "\n".join(found)  # all of it, however long
 
 
-@pytest.mark.parametrize("name", sorted(name for name in PAGES if Path(name).name not in GENERATED))
-def test_commands_stand_in_blocks_that_are_run(name: str) -> None:
-    others = [block.body for block in run_docs.blocks(PAGES[name]) if block.language != "console"]
+def test_commands_stand_in_blocks_that_are_run() -> None:
+    written = [name for name in PAGES if Path(name).name not in GENERATED]
+    others = [
+        (name, block) for name in written for block in run_docs.blocks(PAGES[name]) if block.language != "console"
+    ]
     assert [
-        line for body in others for line in body.splitlines() if re.match(r"(\$ |fraud3000 [a-z]|make [a-z])", line)
+        f"{name}: {line}"
+        for name, block in others
+        for line in block.body.splitlines()
+        if re.match(r"(\$ |fraud3000 [a-z]|make [a-z])", line)
     ] == []
 
 
-@pytest.mark.parametrize("name", sorted(PAGES))
-def test_what_is_elided_may_be_of_any_width(name: str) -> None:
-    assert re.findall(r".*\.\.\. {2,}\S.*", PAGES[name]) == [], "a longer figure takes blanks away; leave one"
+def test_what_is_elided_may_be_of_any_width() -> None:
+    """A longer figure takes spaces away: leave one."""
+    assert [(name, line) for name, page in PAGES.items() for line in re.findall(r".*\.\.\. {2,}\S.*", page)] == []
 
 
 def test_the_runner_does_what_its_own_examples_show() -> None:

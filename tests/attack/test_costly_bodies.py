@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -86,35 +87,33 @@ def running(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield service
 
 
-def delay(running: Running, made: Made) -> float:
-    """Increase of a bystander's highest latency, in seconds."""
+def delay(running: Running, made: Made) -> tuple[float, float]:
+    """Increase of a bystander's highest latency, and the time of the answer to the body, in seconds."""
     make, path, kind, status = made
     content, bystander = make(), Bystander(running.port)
     assert len(content) <= MOST
     quiet = bystander.quiet()
     asking = http.client.HTTPConnection("127.0.0.1", running.port, timeout=5 * PATIENCE)
     with closing(asking) as connection, bystander.watching():
+        begin = time.perf_counter()
         assert ask(connection, content, path, headers={"Content-Type": kind}) == status
+        taken = time.perf_counter() - begin
     assert bystander.statuses == {200}
-    return max(bystander.seconds) - quiet
-
-
-def least_delay(running: Running, made: Made) -> float:
-    """The smallest delay of several attempts."""
-    least = delay(running, made)
-    for _ in range(ATTEMPTS - 1):
-        if least <= ALLOWED:
-            break
-        least = min(least, delay(running, made))
-    return least
+    return max(bystander.seconds) - quiet, taken
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_expensive_body_does_not_delay_others(running: Running, name: str) -> None:
-    assert least_delay(running, FEW[name]) <= ALLOWED
+def test_expensive_body_is_processed_beside_other_requests(running: Running, name: str) -> None:
+    """A body that blocked the service would delay others by all of its time, however fast the machine is."""
+    for _ in range(ATTEMPTS):
+        delayed, taken = delay(running, FEW[name])
+        if delayed <= max(ALLOWED, taken / 2):
+            return
+    assert delayed <= max(ALLOWED, taken / 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in ALL if name not in FEW])
+@pytest.mark.alone
+@pytest.mark.parametrize("name", ALL)
 def test_no_expensive_body_delays_others(running: Running, name: str) -> None:
-    assert least_delay(running, ALL[name]) <= ALLOWED
+    assert any(delay(running, ALL[name])[0] <= ALLOWED for _ in range(ATTEMPTS))

@@ -181,6 +181,7 @@ def test_pipelined_requests_are_answered_up_to_the_limit(running: Running, conne
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_slow_clients_are_disconnected_within_the_documented_time(running: Running, connections: ExitStack) -> None:
     lazy = never_reading(connections, running.port, MANY)
     slow = slowly_sending(connections, running.port, 50)
@@ -194,6 +195,7 @@ def test_slow_clients_are_disconnected_within_the_documented_time(running: Runni
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_client_that_reads_a_byte_at_a_time_is_disconnected(running: Running, connections: ExitStack) -> None:
     """Some bytes now and then are no progress: an answer must be taken at a least rate."""
     (trickling,) = never_reading(connections, running.port, 1)

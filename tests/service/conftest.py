@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from starlette.testclient import TestClient
 from fraud3000 import params as params_files
 from fraud3000.params import Params
 from fraud3000.stages.serve import Service
+from tests.conftest import Once, copy_of
 from tests.service.world import NEWEST
 
 _RAW = "data/raw/transactions.parquet"
@@ -22,11 +24,14 @@ Open = Callable[[], Service]
 
 
 @pytest.fixture(scope="session")
-def history(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def history(trained: Path, once: Once) -> Path:
     """All but the newest rows, as a file."""
-    place = tmp_path_factory.mktemp("history") / "history.parquet"
-    pl.read_parquet(trained / _RAW).sort("ts", "transaction_id").head(-NEWEST).write_parquet(place)
-    return place
+
+    def build(folder: Path) -> None:
+        rows = pl.read_parquet(trained / _RAW).sort("ts", "transaction_id")
+        rows.head(-NEWEST).write_parquet(folder / "history.parquet")
+
+    return once("history", build) / "history.parquet"
 
 
 @pytest.fixture(scope="session")
@@ -38,19 +43,47 @@ def newest(trained: Path) -> pl.DataFrame:
 @pytest.fixture
 def given(in_trained: Path, tmp_path: Path) -> Params:
     """Params of a service that keeps its journal apart from all others."""
-    params = params_files.load()
-    return params.model_copy(update={"serve": params.serve.model_copy(update={"store": str(tmp_path / "service")})})
+    return with_store(params_files.load(), tmp_path / "service")
+
+
+def with_store(params: Params, store: Path) -> Params:
+    """Params of a service with another data folder."""
+    return params.model_copy(update={"serve": params.serve.model_copy(update={"store": str(store)})})
+
+
+@pytest.fixture(scope="session")
+def seeded(trained: Path, history: Path, once: Once) -> Path:
+    """The data folder of a service that has read its history and decided nothing; without an audit key."""
+
+    def build(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(trained)
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            patch.delenv("FRAUD3000_AUDIT_KEY", raising=False)
+            params = with_store(params_files.load(), folder / "service")
+            Service.open(params, port=0, history=str(history), model="challenger").close()
+
+    return once("seeded", build)
 
 
 @pytest.fixture
 def reopen(given: Params, history: Path) -> Open:
-    """Opens the service on what it has kept."""
+    """Opens the service on its data folder; the first time, it reads its history."""
     return lambda: Service.open(given, port=0, history=str(history), model="challenger")
 
 
 @pytest.fixture
-def opened(reopen: Open) -> Iterator[Service]:
-    with closing(reopen()) as service:
+def reopen_seeded(reopen: Open, seeded: Path, tmp_path: Path) -> Open:
+    """As `reopen`, but its history was read before: that takes most of the time of a first start."""
+    if not (tmp_path / "service").exists() and "FRAUD3000_AUDIT_KEY" not in os.environ:
+        copy_of(seeded, tmp_path)
+    return reopen
+
+
+@pytest.fixture
+def opened(reopen_seeded: Open) -> Iterator[Service]:
+    """A service that has decided nothing."""
+    with closing(reopen_seeded()) as service:
         yield service
 
 

@@ -9,6 +9,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 JSON, LINES = "application/json", "application/x-ndjson"
@@ -67,8 +68,9 @@ Made = Iterator[bytes | tuple[bytes, dict[str, str]]]
 _FAMILIES: dict[str, Callable[[str], Made]] = {}
 
 
+@cache
 def corpus() -> list[Bad]:
-    """All of them."""
+    """All of them; built once in a process."""
     return [
         Bad(name, to, made) if isinstance(made, bytes) else Bad(name, to, *made)
         for name, family in _FAMILIES.items()

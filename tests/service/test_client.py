@@ -145,14 +145,14 @@ def served(service: Service) -> Iterator[tuple[str, Spoiling]]:
 
 
 @pytest.fixture
-def opened(reopen: Open, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def opened(reopen_seeded: Open, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """A service that alerts about one in ten."""
     load, policy = Scorer.load, Policy("capacity", THRESHOLD)
     monkeypatch.setattr(
         Scorer, "load", lambda folder, version=None: replace(load(folder, version=version), policy=policy)
     )
     monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
-    with closing(reopen()) as service:
+    with closing(reopen_seeded()) as service:
         yield service
 
 

@@ -11,39 +11,65 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import uvicorn
 
+from fraud3000 import params as params_files
 from fraud3000.service.http import parsing
 from fraud3000.service.http.connection import MAX_HEAD_BYTES, MAX_PIPELINED, Connection
 from fraud3000.stages.serve import Service
+from tests.conftest import copy_of
+from tests.service.conftest import with_store
 from tests.service.world import items
 
 PATIENCE = 15.0
 """Seconds that anything here may take."""
 
 
-@pytest.fixture
-def server(opened: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[uvicorn.Server]:
+@pytest.fixture(scope="module")
+def service(trained: Path, seeded: Path, history: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service for all tests of this file; each sends transactions of its own, if any."""
+    folder = copy_of(seeded, tmp_path_factory.mktemp("connections"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(trained)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        params = with_store(params_files.load(), folder / "service")
+        with closing(Service.open(params, port=0, history=str(history), model="challenger")) as service:
+            yield service
+
+
+@pytest.fixture(scope="module")
+def server(service: Service) -> Iterator[uvicorn.Server]:
     """The service on a port of its own, in a thread, with a read timeout of half a second."""
-    monkeypatch.setattr(parsing, "READ_TIMEOUT", 0.5)
     config = uvicorn.Config(
-        opened.app, http=Connection, ws="none", log_config=None, log_level="critical", access_log=False
+        service.app, http=Connection, ws="none", log_config=None, log_level="critical", access_log=False
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[opened.listener])))
-    thread.start()
-    yield server
-    server.should_exit = True
-    thread.join()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parsing, "READ_TIMEOUT", 0.5)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[service.listener])))
+        thread.start()
+        yield server
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture
-def port(opened: Service, server: uvicorn.Server) -> int:
-    return int(opened.listener.getsockname()[1])
+def port(service: Service, server: uvicorn.Server) -> int:
+    """Port of the service, once no connection of an earlier test is left."""
+    wait_until(lambda: not server.server_state.connections)
+    return int(service.listener.getsockname()[1])
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 4 * PATIENCE
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 Connect = Callable[[], socket.socket]
@@ -61,7 +87,7 @@ def connect(port: int) -> Iterator[Connect]:
         yield one
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def good(newest: pl.DataFrame) -> Callable[[], bytes]:
     """Returns valid bodies, each with another transaction."""
     sent = iter(items(newest))
@@ -131,14 +157,17 @@ def test_request_sent_byte_by_byte_is_answered(connect: Connect, good: Any, monk
     assert answers(connection)[0][0] == 200
 
 
-@pytest.mark.parametrize(
-    "begun", [b"", b"P", b"POST /sc", b"POST /score HTTP/1.1\r\n", b"POST /score HTTP/1.1\r\nHost: x\r\nX: 1", b"\r\n\r\n"]
-)  # fmt: skip
-def test_incomplete_head_times_out(connect: Connect, good: Any, begun: bytes) -> None:
-    slow = connect()
-    slow.sendall(begun)
+HEADS = [
+    b"", b"P", b"POST /sc", b"POST /score HTTP/1.1\r\n", b"POST /score HTTP/1.1\r\nHost: x\r\nX: 1", b"\r\n\r\n"
+]  # fmt: skip
+
+
+def test_incomplete_head_times_out(connect: Connect, good: Any) -> None:
+    slow = [connect() for _ in HEADS]
+    for connection, begun in zip(slow, HEADS, strict=True):
+        connection.sendall(begun)
     assert ask(connect, request(good()))[0] == 200
-    assert rest(slow) == b""
+    assert [rest(connection) for connection in slow] == [b""] * len(HEADS)
 
 
 def test_slowly_sent_head_times_out(connect: Connect) -> None:
@@ -161,9 +190,11 @@ def test_too_large_head_is_rejected(connect: Connect, good: Any, endless: bytes)
 
 def test_incomplete_body_times_out(connect: Connect, good: Any) -> None:
     body = good()
-    for begun in (request(body, length=len(body) + 1), request(b"", length=5), request(body, length=10**18)):
-        connection = connect()
-        connection.sendall(begun)
+    begun = (request(body, length=len(body) + 1), request(b"", length=5), request(body, length=10**18))
+    slow = [connect() for _ in begun]
+    for connection, part in zip(slow, begun, strict=True):
+        connection.sendall(part)
+    for connection in slow:
         is_refused(answers(connection)[0], 408, "too_slow")
         assert rest(connection) == b"", "nothing more is waited for"
 
@@ -176,18 +207,15 @@ def test_rest_of_an_answered_request_times_out(connect: Connect) -> None:
 
 
 def test_unread_response_times_out(server: uvicorn.Server, port: int, connect: Connect) -> None:
+    before = server.server_state.total_requests
     with closing(socket.socket()) as lazy:
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lazy.connect(("127.0.0.1", port))
         body = json.dumps({"transactions": [{f"{n}{'x' * 30}": 0 for n in range(5)}] * 10_000}).encode()
         lazy.settimeout(PATIENCE)
         lazy.sendall(request(body))
-        end = time.monotonic() + 4 * PATIENCE
-        while not server.server_state.total_requests and time.monotonic() < end:
-            time.sleep(0.05)
-        while server.server_state.connections and time.monotonic() < end:
-            time.sleep(0.05)
-        assert not server.server_state.connections
+        wait_until(lambda: server.server_state.total_requests > before)
+        wait_until(lambda: not server.server_state.connections)
 
 
 def test_body_ends_at_its_content_length(connect: Connect, good: Any) -> None:
@@ -201,17 +229,24 @@ def test_body_ends_at_its_content_length(connect: Connect, good: Any) -> None:
 
 def test_client_disconnect_is_not_an_error(connect: Connect, good: Any) -> None:
     body = good()
+    errors, gone_before = counted(connect)
     for begun in (request(body, length=len(body) + 1), request(body)[:-1], b"POST /score HTTP/1.1\r\nHos"):
         gone = connect()
         gone.sendall(begun)
         time.sleep(0.05)
         gone.close()
     assert ask(connect, request(good()))[0] == 200
+    wait_until(lambda: counted(connect)[1] >= gone_before + 2)
+    assert counted(connect) == (errors, gone_before + 2)
+
+
+def counted(connect: Connect) -> tuple[list[str], float]:
+    """Counts of responses with an error of the service, and of `/score` requests whose client left."""
     connection = connect()
     connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    counted = rest(connection).decode()
-    assert re.findall(r'requests_total{.*status="(5..)"', counted) == []
-    assert re.search(r'requests_total{route="/score",status="499"} 2.0', counted)
+    page = rest(connection).decode()
+    gone = re.search(r'requests_total{route="/score",status="499"} (\S+)', page)
+    return re.findall(r'requests_total{.*status="5..".*', page), float(gone[1]) if gone else 0.0
 
 
 LENGTHS = ["-1", "+5", "5,5", "5, 6", "0x5", "5 5", "five", "", "9" * 40, "1e2", "5\t6"]
@@ -269,10 +304,7 @@ def test_unread_responses_close_a_pipelining_connection(server: uvicorn.Server, 
     with contextlib.suppress(OSError):
         for _ in range(100):
             lazy.sendall(asked)
-    end = time.monotonic() + 4 * PATIENCE
-    while server.server_state.connections and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not server.server_state.connections
+    wait_until(lambda: not server.server_state.connections)
 
 
 @pytest.mark.parametrize(
@@ -305,10 +337,7 @@ def test_many_idle_connections_are_closed(server: uvicorn.Server, connect: Conne
         connection.sendall(b"POST /score HTTP/1.1\r\n" if half % 2 else b"")
     assert ask(connect, request(good()))[0] == 200
     assert {rest(connection) for connection in idle} == {b""}
-    end = time.monotonic() + PATIENCE
-    while server.server_state.connections and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not server.server_state.connections
+    wait_until(lambda: not server.server_state.connections)
 
 
 def test_expect_continue_is_answered(connect: Connect, good: Any) -> None:
@@ -338,6 +367,10 @@ def test_malformed_chunks_are_rejected(connect: Connect, good: Any, chunk: bytes
     assert ask(connect, request(good()))[0] == 200
 
 
-@pytest.mark.parametrize("begun", [b"", b"5\r\n", b"5\r\n{}", b"2\r\n{}\r\n", b"2\r\n{}\r\n0\r\nTrailer: "])
-def test_incomplete_chunks_time_out(connect: Connect, begun: bytes) -> None:
-    is_refused(ask(connect, CHUNKED + begun), 408, "too_slow")
+def test_incomplete_chunks_time_out(connect: Connect) -> None:
+    parts = [b"", b"5\r\n", b"5\r\n{}", b"2\r\n{}\r\n", b"2\r\n{}\r\n0\r\nTrailer: "]
+    slow = [connect() for _ in parts]
+    for connection, part in zip(slow, parts, strict=True):
+        connection.sendall(CHUNKED + part)
+    for connection in slow:
+        is_refused(answers(connection)[0], 408, "too_slow")

@@ -40,6 +40,7 @@ PARAMS: dict[str, Any] = {
     "policy": {"cards_per_day": 5},
     "evaluate": {"replicates": 20, "top_k": [5]},
 }
+WITHOUT_PLOTS = pytest.mark.usefixtures("blank_pictures")
 
 
 def transactions() -> pl.DataFrame:
@@ -121,6 +122,7 @@ def report_of(params: p.Params) -> dict[str, Any]:
     return content
 
 
+@WITHOUT_PLOTS
 def test_every_test_row_is_scored_and_the_known_ones_are_measured(world):
     evaluated(world)
     workspace = Workspace.from_params(world)
@@ -154,6 +156,7 @@ def test_every_test_row_is_scored_and_the_known_ones_are_measured(world):
     assert report["metrics"]["average_precision"]["value"] > 5 * report["prevalence"]
 
 
+@WITHOUT_PLOTS
 def test_the_label_date_is_just_after_all_that_is_on_record(world):
     evaluated(world)
     workspace = Workspace.from_params(world)
@@ -163,6 +166,7 @@ def test_the_label_date_is_just_after_all_that_is_on_record(world):
     assert datetime.fromisoformat(report_of(world)["label_date"]) == newest + timedelta(microseconds=1)
 
 
+@WITHOUT_PLOTS
 def test_labels_are_read_as_known_at_the_stated_date(world):
     begin = Boundaries.from_dict(json.loads(Workspace.from_params(world).boundaries.read_text(encoding="utf-8"))).test[
         0
@@ -176,6 +180,7 @@ def test_labels_are_read_as_known_at_the_stated_date(world):
     assert scored["score"].is_not_null().all()
 
 
+@WITHOUT_PLOTS
 def test_known_compromised_cards_are_removed_where_params_say_so(world):
     evaluated(world)
     kept = report_of(world)
@@ -201,6 +206,7 @@ def test_known_compromised_cards_are_removed_where_params_say_so(world):
     assert explained["transaction_id"].n_unique() == set_aside.height
 
 
+@WITHOUT_PLOTS
 def test_frauds_before_a_stated_day_leave_their_cards_in(world):
     evaluated(with_evaluate(world, compromised_cards="remove"))
     all_since_training = report_of(world)["compromised_cards"]["rows"]
@@ -213,6 +219,7 @@ def test_frauds_before_a_stated_day_leave_their_cards_in(world):
     assert told["since"] == (begin - DELAY).isoformat()
 
 
+@WITHOUT_PLOTS
 def test_the_registry_keeps_the_metrics_and_the_report(world):
     from mlflow import MlflowClient
 
@@ -231,6 +238,7 @@ def test_the_registry_keeps_the_metrics_and_the_report(world):
     assert "alerted a day, the model catches" in described
 
 
+@WITHOUT_PLOTS
 def test_the_summary_fits_the_terminal_and_leads_with_the_verdict(world):
     outcome = evaluated(world)
     lines = [line for line, _ in output.lines(outcome)]
@@ -287,6 +295,7 @@ def test_features_made_otherwise_than_the_models_own_are_refused(world, changes)
     assert "featurize" in caught.value.hint
 
 
+@WITHOUT_PLOTS
 def test_a_missing_model_changes_nothing(world):
     evaluated(world)
     workspace = Workspace.from_params(world)
@@ -328,6 +337,7 @@ def test_the_report_its_plots_and_the_model_card_lie_beside_the_metrics(world):
     assert Scorer.load(workspace.bundle(report["model_version"]))
 
 
+@WITHOUT_PLOTS
 def test_a_report_that_cannot_be_written_changes_nothing(world):
     evaluated(world)
     workspace = Workspace.from_params(world)

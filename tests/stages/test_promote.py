@@ -30,7 +30,7 @@ from fraud3000.stages.shared import model_pointer
 from fraud3000.stages.shared.promotion_checks import PromotionResult, run_checks
 from fraud3000.stages.shared.workspace import Workspace
 from fraud3000.stages.train import train
-from tests.build_once import build_once
+from tests.conftest import Once
 
 START, DAYS, ROWS = datetime(2024, 1, 1, tzinfo=UTC), 60, 6_000
 DELAY = timedelta(days=2)
@@ -84,7 +84,7 @@ def params(**sections: Any) -> p.Params:
 
 
 @pytest.fixture(scope="module")
-def trained_four(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_four(blank_pictures_in_module: None, _migrated_store: Path, once: Once) -> Path:
     """A world with four versions: a stump, a forest, one that ranks nothing, and a forest that was not evaluated."""
 
     def build(folder: Path) -> None:
@@ -101,7 +101,7 @@ def trained_four(_migrated_store: Path, tmp_path_factory: pytest.TempPathFactory
             assert [made(params(), **model) for model in (STUMP, FOREST, BLIND)] == [A_STUMP, A_FOREST, A_BLIND_ONE]
             train(params())
 
-    return build_once(tmp_path_factory, "four", build)
+    return once("four", build)
 
 
 @pytest.fixture

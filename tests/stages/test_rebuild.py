@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
 from fraud3000 import params as p
 from fraud3000.models.inference import bundle
@@ -28,6 +29,7 @@ SPLIT = {
     "test": ("2024-02-12", "2024-02-26"),
 }
 AS_OF = datetime(2024, 2, 12, tzinfo=UTC)
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 
 def raw(days: int) -> pl.DataFrame:

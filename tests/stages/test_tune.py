@@ -33,7 +33,7 @@ backtest: {window: 42d, test: 14d, step: 14d}
 
 
 @pytest.fixture(scope="module")
-def tuned(trained, tmp_path_factory):
+def tuned(blank_pictures_in_module, trained, tmp_path_factory):
     """A copy of the trained folder in which a search was made, and its summary."""
     place = tmp_path_factory.mktemp("tuned")
     shutil.copytree(trained, place, dirs_exist_ok=True)
