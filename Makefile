@@ -79,6 +79,7 @@ format: environment ## Put the code into its one format
 docs: environment ## Write the generated pages and pictures of docs/ anew
 	$(RUN)/python scripts/generate_docs.py
 	$(RUN)/python scripts/draw_time.py
+	$(RUN)/python scripts/generate_openapi.py
 
 .PHONY: docs-serve
 docs-serve: $(UV) ## Read the site of docs/ at http://127.0.0.1:8001; it follows your edits

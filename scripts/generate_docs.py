@@ -43,7 +43,7 @@ feature has one.
 
 Counts, shares, distinct counts and features of the last transaction use approved and declined transactions. Features computed
 from values use approved ones only. None uses refunds, unless a condition on `status` selects them.
-[A feature of your own](own-features.md) is one entry of the params file, with any of these aggregates, and
+[A feature of your own](mapping.md#a-feature-of-your-own) is one entry of the params file, with any of these aggregates, and
 `featurize.without` removes features of this page.
 """
 _PARAMS = """A file states only what differs from the defaults. `${NAME}` in a value is expanded from the environment. An unknown key

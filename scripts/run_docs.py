@@ -1,15 +1,16 @@
 """Run the examples of a docs page and compare their output; with --write, update the page.
 
-A page is one bash session in its own folder, with the project's environment on PATH:
+A page is one or more bash sessions, each in its own folder, with the project's environment on PATH:
 
 - ```` ```console ````: lines that begin with ``$ `` are run (with an open quote or a backslash at the end they continue
   in the next line); the lines after it are the expected output, including stderr. ``...`` matches anything, as in a doctest.
 - ```` ```yaml file=params.yaml ````, with any language: the block is written to that file before the next command.
 - ```` ```console notest reason="takes a day" ````: shown, not run. Without a reason it is refused.
+- ``<!-- new session -->``: what follows is another session. The next two marks hold for the session they are in.
 - ``<!-- files: params.yaml scripts -->``: files and folders of the project that the folder holds from the start.
-- ``<!-- slow -->``: the page is run by the slow tests.
+- ``<!-- slow -->``: the session is run by the slow tests.
 
-A command must succeed, unless the next one is ``echo $?``. Background processes are stopped at the end of the page.
+A command must succeed, unless the next one is ``echo $?``. Background processes are stopped at the end of the session.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 1_800
-"""Timeout of a page in seconds."""
+"""Timeout of a session in seconds."""
 
 _FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILES = re.compile(r"^<!-- files: (.+?) -->$", re.MULTILINE)
+_NEW = re.compile(r"^(?=<!-- new session -->$)", re.MULTILINE)
 _END = "\x1e"
 _SETTINGS = ("FRAUD3000_", "MLFLOW_", "AWS_", "DVC_", "GIT_", "PYTHON")
 """Prefixes of environment variables that are removed, because a reader does not have them."""
@@ -131,15 +133,26 @@ def examples(body: str) -> list[Example]:
     return found
 
 
-def run(page: str) -> list[Example]:
-    """Run the commands of a page in order, and return them with their outputs."""
-    wanted = [example for block in blocks(page) if block.runs for example in examples(block.body)]
+def sessions(page: str) -> list[str]:
+    r"""Split a page into its sessions; joined, they are the page.
+
+    Examples
+    --------
+    >>> sessions("# One\n<!-- new session -->\n# Two\n")
+    ['# One\n', '<!-- new session -->\n# Two\n']
+    """
+    return _NEW.split(page)
+
+
+def run(session: str) -> list[Example]:
+    """Run the commands of a session in order, and return them with their outputs."""
+    wanted = [example for block in blocks(session) if block.runs for example in examples(block.body)]
     if not wanted:
         return []
     with tempfile.TemporaryDirectory(prefix="page-") as place:
         folder = Path(place).resolve() / "page"
-        _fill(folder, page)
-        printed = _session(_script(blocks(page)), folder)
+        _fill(folder, session)
+        printed = _session(_script(blocks(session)), folder)
     parts = re.split(f"{_END}([0-9]+){_END}", printed.replace(str(folder), "..."))
     told = itertools.zip_longest(parts[::2], (int(status) for status in parts[1::2]))
     ends = itertools.chain(told, itertools.repeat(("", None)))
@@ -160,16 +173,16 @@ def problems(ran: Sequence[Example]) -> Iterator[str]:
             yield f"$ {example.command}\n--- as shown\n{example.expected}--- as printed\n{example.found}"
 
 
-def written(page: str, ran: Iterable[Example]) -> str:
-    """Insert the outputs of commands into the page; text that still matches stays, with its ``...``."""
+def written(session: str, ran: Iterable[Example]) -> str:
+    """Insert the outputs of commands into the text of the session; text that still matches stays, with its ``...``."""
     results = iter(ran)
     parts, at = [], 0
-    for block in blocks(page):
+    for block in blocks(session):
         if block.runs:
             shown = "".join(f"$ {one.command}\n{_shown(one)}" for one in (next(results) for _ in examples(block.body)))
-            parts += [page[at : block.start], shown]
+            parts += [session[at : block.start], shown]
             at = block.end
-    return "".join([*parts, page[at:]])
+    return "".join([*parts, session[at:]])
 
 
 def _whole(command: str, more: Iterator[str]) -> str:
@@ -186,9 +199,9 @@ def _whole(command: str, more: Iterator[str]) -> str:
             return command
 
 
-def is_slow(page: str) -> bool:
-    """Return whether the page is run by the slow tests."""
-    return bool(re.search(r"^<!-- slow -->$", page, re.MULTILINE))
+def is_slow(session: str) -> bool:
+    """Return whether the session is run by the slow tests."""
+    return bool(re.search(r"^<!-- slow -->$", session, re.MULTILINE))
 
 
 def _shown(example: Example) -> str:
@@ -209,9 +222,9 @@ def _matches(expected: str, found: str) -> bool:
     return doctest.OutputChecker().check_output(expected, found, doctest.ELLIPSIS)
 
 
-def _fill(folder: Path, page: str) -> None:
+def _fill(folder: Path, session: str) -> None:
     folder.mkdir()
-    for name in (name for listed in _FILES.findall(page) for name in listed.split()):
+    for name in (name for listed in _FILES.findall(session) for name in listed.split()):
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -221,7 +234,7 @@ def _fill(folder: Path, page: str) -> None:
 
 
 def _script(found: Iterable[Block]) -> str:
-    """Return the page as one script that prints each command's exit code between two markers."""
+    """Return the session as one script that prints each command's exit code between two markers."""
     lines = ["page=$PWD"]
     for block in found:
         if block.runs:
@@ -283,14 +296,16 @@ def main() -> int:
     asked = parser.parse_args()
     failed = 0
     for path in asked.pages:
-        page = path.read_text(encoding="utf-8")
-        ran = run(page)
-        if asked.write and None not in {one.status for one in ran}:
-            path.write_text(written(page, ran), encoding="utf-8")
-            ran = [replace(one, expected=_shown(one)) for one in ran]
-        for problem in problems(ran):
-            failed += 1
-            print(f"{path}: {problem}", file=sys.stderr)
+        parts = sessions(path.read_text(encoding="utf-8"))
+        for place, session in enumerate(parts):
+            ran = run(session)
+            if asked.write and None not in {one.status for one in ran}:
+                parts[place] = written(session, ran)
+                ran = [replace(one, expected=_shown(one)) for one in ran]
+                path.write_text("".join(parts), encoding="utf-8")
+            for problem in problems(ran):
+                failed += 1
+                print(f"{path}: {problem}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -22,7 +22,7 @@ PAGES += sorted((ROOT / "docs").rglob("*.md"))
 TOP = get_command(cli.app).commands  # type: ignore[attr-defined]
 COMMANDS = {name: command for name, command in TOP.items() if not hasattr(command, "commands")}
 COMMANDS |= {f"{group} {name}": sub for group, of in TOP.items() for name, sub in getattr(of, "commands", {}).items()}
-CODE = re.compile(r"```[a-z]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
+CODE = re.compile(r"```[^\n`]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 

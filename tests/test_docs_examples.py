@@ -13,14 +13,20 @@ from scripts import run_docs
 ROOT = Path(__file__).parents[1]
 GENERATED = {"cli.md", "schema.md", "features.md", "params.md", "benchmarks.md"}
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")}
-RUN = [name for name, page in PAGES.items() if any(block.runs for block in run_docs.blocks(page))]
+SESSIONS = {
+    f"{name}: {title[1] if (title := re.search(r'^#+ (.+)$', session, re.MULTILINE)) else ''}": session
+    for name, page in sorted(PAGES.items())
+    for session in run_docs.sessions(page)
+    if any(block.runs for block in run_docs.blocks(session))
+}
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * run_docs.is_slow(PAGES[name])) for name in sorted(RUN)]
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * run_docs.is_slow(session)) for name, session in SESSIONS.items()],
 )
-def test_a_page_does_what_it_shows(name: str) -> None:
-    found = list(run_docs.problems(run_docs.run(PAGES[name])))
+def test_a_session_does_what_it_shows(name: str) -> None:
+    found = list(run_docs.problems(run_docs.run(SESSIONS[name])))
     assert not found, "\n".join(found)  # all of it, however long
 
 
@@ -110,9 +116,11 @@ def test_a_page_that_cannot_be_run_is_refused(page: str, told: str) -> None:
         run_docs.run(page)
 
 
-def test_a_page_may_ask_for_time() -> None:
-    assert run_docs.is_slow("# Page\n\n<!-- slow -->\n")
-    assert not run_docs.is_slow("# Page\n")
+def test_a_session_has_its_own_folder_and_marks() -> None:
+    page = "# Page\n```console\n$ touch a\n```\n<!-- new session -->\n<!-- slow -->\n```console\n$ ls\n```\n"
+    first, second = run_docs.sessions(page)
+    assert (run_docs.is_slow(first), run_docs.is_slow(second)) == (False, True)
+    assert list(run_docs.problems([*run_docs.run(first), *run_docs.run(second)])) == []
 
 
 REASON = re.compile(r'RowError\.\w+\(\s*f?"([a-z_]+)"|(?:reason=pl\.lit\(|place, )"([a-z_]+_[a-z_]+)"')

@@ -162,7 +162,7 @@ def _response_error(error: Any, action: str, thing: str, region: str) -> FraudEr
     if status in (401, 403) or code.startswith("AccessDenied"):
         return ParamsError(
             f"{thing}: access denied: {action} is not allowed in {region}",
-            hint="Grant this permission to the user or role, or check AWS_PROFILE; docs/deploy.md lists the permissions.",
+            hint="Grant this permission to the user or role, or check AWS_PROFILE; docs/deployment.md lists the permissions.",
         )
     message = without_secret(details.get("Message", "")) or f"status {status}"
     return ParamsError(

@@ -73,7 +73,7 @@ Aggregate = Literal[
 class FeatureParams(Section):
     """A custom feature, computed from the earlier transactions of a key.
 
-    [A feature of your own](own-features.md) has an example and states which parameters each aggregate takes.
+    [A feature of your own](mapping.md#a-feature-of-your-own) has an example and states which parameters each aggregate takes.
     """
 
     key: Columns  # the column that identifies the key, such as device_id, or a list of columns

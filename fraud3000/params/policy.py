@@ -12,7 +12,7 @@ from fraud3000.params.section import Section
 class PolicyParams(Section):
     """How score and amount determine the decision, and what errors cost, in minor units.
 
-    [What a decision costs](policy.md) has the formulas.
+    [What a decision costs](decisions.md#decision-policy-and-costs) has the formulas.
     """
 
     threshold: Literal["capacity", "cost"] = "capacity"  # capacity: alert the highest scores; cost: minimise the cost

@@ -41,5 +41,5 @@ class TuneParams(Section):
     time_budget: Duration | None = None  # no new trial starts after this time
     first: Moment | None = None  # first day of the first fold; default: as late as labels are known before the test
     folds: int = Field(4, ge=1)
-    space: dict[str, RangeParams] = {}  # by key of train, see docs/tuning.md; default: the space of the estimator
+    space: dict[str, RangeParams] = {}  # by key of train, see docs/training.md; default: the space of the estimator
     seed: int = Field(2018, ge=0)  # the same seed gives the same search

@@ -383,7 +383,7 @@ def _card_key_warning(data_dir: DataDir, scorer: Scorer, card_key: Callable[[], 
     if not before or before & card_key().key_ids or len(card_key().store):
         return ()
     keys = f"the key {', '.join(sorted(before))}, those of requests with {', '.join(sorted(card_key().key_ids))}"
-    return (f"cards of the history are hashed with {keys}: no card of a request has a history (docs/runbook.md)",)
+    return (f"cards of the history are hashed with {keys}: no card of a request has a history (docs/operations.md)",)
 
 
 def _recovery_warning(contents: DataDirContents) -> tuple[str, ...]:

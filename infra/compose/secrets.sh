@@ -25,5 +25,5 @@ done
 made s3_credentials credentials
 command -v fraud3000 >/dev/null && made pan_key fraud3000 keys pan
 for name in pan_key prometheus_key; do
-    [ -e "$name" ] || { : >"$name" && echo "empty $name: see docs/compose.md"; }
+    [ -e "$name" ] || { : >"$name" && echo "empty $name: see docs/deployment.md"; }
 done

@@ -111,7 +111,7 @@ variable "api_desired_count" {
 
   validation {
     condition     = contains([0, 1], var.api_desired_count)
-    error_message = "api_desired_count is 0 or 1: the journal has a single writer, and a second task could not open it. See docs/aws.md."
+    error_message = "api_desired_count is 0 or 1: the journal has a single writer, and a second task could not open it. See docs/deployment.md."
   }
 }
 

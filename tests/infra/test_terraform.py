@@ -172,7 +172,7 @@ def test_no_value_of_a_secret_is_in_the_files_or_the_state() -> None:
 
 
 def test_the_page_names_what_is_planned_only() -> None:
-    page = (ROOT / "docs" / "aws.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     assert [kind for kind in [*PLANNED_ONLY, UNDELETABLE.split(".")[2]] if f"`{kind}`" not in page] == []
 
 

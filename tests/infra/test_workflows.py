@@ -63,9 +63,9 @@ SCRIPTS = [(f"{name}: {step['run'].strip().splitlines()[0]}", step["run"]) for n
 def documented(page: Path) -> set[str]:
     """The names in the first column of the table under the heading of secrets."""
     section = re.search(
-        r"^## Deployment secrets\n(.*?)(?=^## |\Z)", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        r"^##+ Deployment secrets\n(.*?)(?=^#+ |\Z)", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
-    assert section is not None, f"{page.name} has no heading '## Deployment secrets'"
+    assert section is not None, f"{page.name} has no heading 'Deployment secrets'"
     return set(re.findall(r"^\| `([A-Z_]+)` \|", section[1], re.MULTILINE))
 
 
@@ -86,7 +86,7 @@ def index(name: str) -> int:
 # What they use
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/github.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/deployment.md"])
 def test_every_documented_secret_is_used_by_a_workflow_and_no_other(page: str) -> None:
     used = {name for text in TEXTS.values() for name in re.findall(r"secrets\.(\w+)", text)} - {"GITHUB_TOKEN"}
     assert used == SECRETS
@@ -95,7 +95,7 @@ def test_every_documented_secret_is_used_by_a_workflow_and_no_other(page: str) -
 
 def test_every_variable_is_told_in_the_docs() -> None:
     used = {name for text in TEXTS.values() for name in re.findall(r"vars\.(\w+)", text)}
-    page = (ROOT / "docs" / "github.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     assert {name for name in used if f"| `{name}` |" not in page} == set()
 
 

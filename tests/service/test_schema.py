@@ -17,6 +17,7 @@ from schemathesis.specs.openapi import checks
 from fraud3000.service.http.api_keys import SCOPES, ApiKeys
 from fraud3000.stages.serve import Service
 from fraud3000.wire import API_KEY_HEADER
+from scripts import generate_openapi
 
 FEW, MANY = 5, 2_000
 
@@ -81,6 +82,12 @@ def run(service: Service, headers: Mapping[str, str], examples: int, **left_out:
             wrong += [f"{event.recorder.label}: {one.failure_info.failure}" for one in found if one.failure_info]
             asked[event.recorder.label] += len(event.recorder.interactions)
     return asked, wrong
+
+
+def test_the_docs_show_the_description(opened: Service) -> None:
+    """`make docs` writes it."""
+    shown = json.loads(generate_openapi.FILE.read_text(encoding="utf-8"))
+    assert shown == generate_openapi.description(opened)
 
 
 @pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])

@@ -216,7 +216,7 @@ def _response_error(error: Any, address: Address, purpose: Purpose) -> FraudErro
         reason = "" if code in ("", str(status), "AccessDenied") else f" ({code})"
         return kind(
             f"{address}: may not be {verb}: access denied{reason}",
-            hint="Check AWS_PROFILE or the keys, and that they have the permissions that docs/s3.md lists.",
+            hint="Check AWS_PROFILE or the keys, and that they have the permissions that docs/mapping.md lists.",
         )
     if status >= 500 or status in (412, 429):
         return UnavailableError(

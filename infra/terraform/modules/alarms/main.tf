@@ -1,4 +1,4 @@
-# What somebody must know of, each with the words in which it is told; docs/aws.md says what to do.
+# What somebody must know of, each with the words in which it is told; docs/deployment.md says what to do.
 
 locals {
   balancer = { LoadBalancer = var.load_balancer["LoadBalancer"] }

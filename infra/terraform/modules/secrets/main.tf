@@ -1,4 +1,4 @@
-# The secrets without their values, which are put by hand, so that neither a file nor the state holds them: see docs/aws.md.
+# The secrets without their values, which are put by hand, so that neither a file nor the state holds them: see docs/deployment.md.
 
 resource "aws_secretsmanager_secret" "this" {
   #checkov:skip=CKV2_AWS_57:whoever holds a key must learn of a new one first; rotation is by hand, in steps
