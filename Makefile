@@ -55,7 +55,8 @@ test-docs: environment ## Of these, the examples in docstrings and the pages of 
 	$(PYTEST) -m "not slow" -n 2 --dist worksteal fraud3000 tests/test_docs.py tests/test_docs_examples.py $(ARGS)
 
 .PHONY: test-slow
-test-slow: environment ## The long proofs; those that measure a latency run one by one, after the others
+test-slow: $(UV) ## The long proofs; those that measure a latency run one by one, after the others
+	@$(SYNC) --group docs
 	@status=0; $(PYTEST) -m "slow and not alone" -n 2 --dist worksteal $(ARGS) || status=$$?; \
 	$(PYTEST) -m "slow and alone" $(ARGS) || status=$$?; exit $$status
 
