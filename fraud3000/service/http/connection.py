@@ -2,6 +2,7 @@
 
 uvicorn itself limits neither the time and size of a request head, nor the time for the rest of a request that it has answered,
 nor the time in which a client reads its response, nor the number of pipelined requests; and at shutdown it waits for all of these.
+The base class is private, so uvicorn is pinned to a minor version: docs/adr/0049-a-protocol-class-of-uvicorn.md.
 """
 
 from __future__ import annotations
