@@ -99,7 +99,7 @@ class Response:
             return None
 
     @property
-    def fault(self) -> ErrorDetail | None:
+    def error_detail(self) -> ErrorDetail | None:
         """Error that the service returned; None if the response is not from a fraud3000 service."""
         try:
             return ErrorDetail.model_validate(self.json["error"], extra="ignore")
@@ -217,16 +217,16 @@ def _retry_after_seconds(outcome: Response | NoResponse) -> float:
 
 def _unavailable(call: Call, last: Response | NoResponse, attempts: int) -> UnavailableError:
     if isinstance(last, NoResponse):
-        reason, fault = last.reason, None
+        reason, error_detail = last.reason, None
     else:
-        fault = last.fault
-        reason = f"{last.status}" if fault is None else f"{last.status}, {fault.message}"
+        error_detail = last.error_detail
+        reason = f"{last.status}" if error_detail is None else f"{last.status}, {error_detail.message}"
         reason += f"; retry after {last.retry_after} s" if last.retry_after and last.retry_after.isdecimal() else ""
     tried = "1 attempt" if attempts == 1 else f"{attempts} attempts"
     return UnavailableError(
         f"{call}: no response after {tried}: {reason} (request {call.request_id})",
         hint=_RETRY_LATER,
-        code=None if fault is None else fault.code,
+        code=None if error_detail is None else error_detail.code,
     )
 
 
@@ -236,17 +236,19 @@ def error_from(call: Call, response: Response) -> FraudError:
     A DataError for an invalid request, a ParamsError for a wrong key or URL, a ScorerError for a model that failed
     verification, and an UnavailableError if the service, or a proxy in front of it, failed.
     """
-    fault, status = response.fault, f"{call}: {response.status}"
+    error_detail, status = response.error_detail, f"{call}: {response.status}"
     if response.status >= 500:
-        fault = fault or ErrorDetail(
+        error_detail = error_detail or ErrorDetail(
             code="internal",
             message="the service failed",
             hint="Search the service's log for this request id.",
         )
         return UnavailableError(
-            f"{status}, {fault.message} (request {call.request_id})", hint=fault.hint, code=fault.code
+            f"{status}, {error_detail.message} (request {call.request_id})",
+            hint=error_detail.hint,
+            code=error_detail.code,
         )
-    if fault is None:
+    if error_detail is None:
         return ParamsError(f"{status}, and the response is not that of a fraud3000 service", hint=OTHER_SERVICE)
-    kind = ParamsError if response.status in (401, 403) else ScorerError if fault.code == "scorer" else DataError
-    return kind(f"{status}, {fault.message}", hint=fault.hint, code=fault.code)
+    kind = ParamsError if response.status in (401, 403) else ScorerError if error_detail.code == "scorer" else DataError
+    return kind(f"{status}, {error_detail.message}", hint=error_detail.hint, code=error_detail.code)

@@ -46,7 +46,7 @@ class Finding:
 def examine(
     transactions: pl.DataFrame | pl.LazyFrame,
     ledger: pl.DataFrame | pl.LazyFrame,
-    lost: Mapping[str, int] | None = None,
+    nulled: Mapping[str, int] | None = None,
 ) -> list[Finding]:
     """Look for problems that affect features, labels or evaluation; reads a lazy frame column by column.
 
@@ -56,7 +56,7 @@ def examine(
         TRANSACTIONS.
     ledger
         LEDGER; the last record of a transaction decides.
-    lost
+    nulled
         As in `examine_columns`.
 
     Returns
@@ -81,27 +81,27 @@ def examine(
     if "ts" in data.schema:
         checks += [_months, _ties, partial(_reports, ledger=ledger.lazy())]
     findings = [finding for check in checks for finding in check(data)]
-    findings += examine_columns(rows, lost or {})
+    findings += examine_columns(rows, nulled or {})
     findings += _reported_early(rows, ledger.lazy())
     return sorted(findings, key=lambda finding: finding.severity != "warn")
 
 
-def examine_columns(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> list[Finding]:
+def examine_columns(transactions: pl.LazyFrame, nulled: Mapping[str, int]) -> list[Finding]:
     """Report values that became null, and columns that are empty or constant; needs no labels.
 
     Parameters
     ----------
     transactions
         TRANSACTIONS.
-    lost
+    nulled
         For each column, the number of values that could not be read and became null.
     """
-    return [*_lost_values(transactions, lost), *_empty_columns(transactions)]
+    return [*_nulled_values(transactions, nulled), *_empty_columns(transactions)]
 
 
-def column_warnings(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> tuple[str, ...]:
+def column_warnings(transactions: pl.LazyFrame, nulled: Mapping[str, int]) -> tuple[str, ...]:
     """Return the texts of those findings of `examine_columns` that are warnings."""
-    return tuple(finding.text for finding in examine_columns(transactions, lost) if finding.severity == "warn")
+    return tuple(finding.text for finding in examine_columns(transactions, nulled) if finding.severity == "warn")
 
 
 @dataclass(frozen=True)
@@ -267,8 +267,8 @@ def _leaking_columns(data: _LabelledRows) -> Iterator[Finding]:
             yield Finding("gives_label_away", "warn", text)
 
 
-def _lost_values(transactions: pl.LazyFrame, lost: Mapping[str, int]) -> Iterator[Finding]:
-    for name, count in lost.items():
+def _nulled_values(transactions: pl.LazyFrame, nulled: Mapping[str, int]) -> Iterator[Finding]:
+    for name, count in nulled.items():
         if count:
             readable = transactions.select(pl.col(name).count()).collect(engine="streaming").item()
             which = f"{count:,} value{'s' * (count > 1)}" if readable else f"all {count:,} values"

@@ -41,20 +41,20 @@ def prepare(params: Params) -> Summary:
     raw = locations.fetch(expand_workspace(params.prepare.input, params))
     with raw as files, atomic_write.scratch_dir(workspace.transactions) as folder:
         refuse_inputs(published, files)
-        intake = clean.ingest_to_disk(files, rules, folder, label_delay=params.prepare.label_delay)
+        cleaned = clean.ingest_to_disk(files, rules, folder, label_delay=params.prepare.label_delay)
         # raises now what featurize would raise later
-        build_catalogue(params.prepare, params.featurize, pl.DataFrame(schema=intake.transactions.collect_schema()))
-        labels = read_separate_labels(params, intake.transactions, published)
-        ledger, refused = intake.ledger.rows, intake.quarantine.rows
+        build_catalogue(params.prepare, params.featurize, pl.DataFrame(schema=cleaned.transactions.collect_schema()))
+        labels = read_separate_labels(params, cleaned.transactions, published)
+        ledger, refused = cleaned.ledger.rows, cleaned.quarantine.rows
         if labels is not None:
             ledger = _without_repeats(pl.concat([ledger.select(*LEDGER), labels.ledger.lazy()]))
             refused = pl.concat([refused, quarantine([labels.quarantine]).lazy()])
         with atomic_write.atomic_outputs(*written) as parts:
-            for frame, part in zip((intake.transactions, refused, ledger), parts, strict=True):
+            for frame, part in zip((cleaned.transactions, refused, ledger), parts, strict=True):
                 atomic_write.write_parquet(frame, part)
             if published:
                 s3_upload.upload(dict(zip(published, parts, strict=True)))
-        return _summary(params, workspace, intake, labels, published)
+        return _summary(params, workspace, cleaned, labels, published)
 
 
 def _rules(params: Params) -> roles.CleaningRules:
@@ -67,16 +67,16 @@ def _rules(params: Params) -> roles.CleaningRules:
 def _summary(
     params: Params,
     workspace: Workspace,
-    intake: clean.Intake,
+    cleaned: clean.CleanedData,
     labels: label_files.LabelFileResult | None,
     published: tuple[Address, ...],
 ) -> Summary:
     transactions, ledger = pl.scan_parquet(workspace.transactions), pl.scan_parquet(workspace.labels)
     refused = pl.scan_parquet(workspace.quarantine)
-    findings = quality.examine(transactions, ledger, intake.lost)
+    findings = quality.examine(transactions, ledger, cleaned.nulled)
     return Summary(
         command="prepare",
-        facts=_facts(params, intake, labels, transactions, ledger),
+        facts=_facts(params, cleaned, labels, transactions, ledger),
         tables=(*quarantine_table(refused), *_findings_table(findings)),
         outputs={
             "transactions": str(workspace.transactions),
@@ -120,7 +120,7 @@ def _published(prefix: str | None, written: tuple[Path, ...]) -> tuple[Address, 
 
 def _facts(
     params: Params,
-    intake: clean.Intake,
+    cleaned: clean.CleanedData,
     labels: label_files.LabelFileResult | None,
     transactions: pl.LazyFrame,
     ledger: pl.LazyFrame,
@@ -128,10 +128,10 @@ def _facts(
     records = ledger.collect()
     facts: dict[str, Any] = {
         "source": params.prepare.source,
-        "rows read": intake.read,
-        "rows kept": intake.kept,
-        "duplicates": intake.duplicates,
-        "quarantined": intake.quarantine.height,
+        "rows read": cleaned.read,
+        "rows kept": cleaned.kept,
+        "duplicates": cleaned.duplicates,
+        "quarantined": cleaned.quarantine.height,
         "frauds": records.filter(pl.col("is_fraud") == 1)["transaction_id"].n_unique(),
         "label records": records.height,
     }
@@ -142,7 +142,7 @@ def _facts(
     for name, column in (("cards", "card_id"), ("terminals", "terminal_id")):
         facts[name] = _scalar(transactions, pl.col(column).n_unique()) if column in columns else None
     first, last = _span(transactions)
-    facts |= {"first": first, "last": last, "unused columns": list(intake.unused)}
+    facts |= {"first": first, "last": last, "unused columns": list(cleaned.unused)}
     return facts
 
 

@@ -104,7 +104,7 @@ def score_file(
 
 
 def _score_stream(
-    scorer: Scorer, stream: Stream, incoming: clean.Intake, folder: Path, reasons: str
+    scorer: Scorer, stream: Stream, incoming: clean.CleanedData, folder: Path, reasons: str
 ) -> tuple[Spill, dict[str, CategoryCounts]]:
     """Return scored rows in input order, and counts of unknown category values."""
     spool = AnswerSpool(incoming, folder)
@@ -173,7 +173,7 @@ def _mapping(scorer: Scorer | None, params: Params | None, settings: Params) -> 
 
 def _intake(
     raw: list[DataFile], mapping: ColumnMapping, settings: Params, scorer: Scorer | None, folder: Path
-) -> clean.Intake:
+) -> clean.CleanedData:
     delay = timedelta(seconds=scorer.catalogue.label_delay) if scorer else settings.prepare.label_delay
     section = settings.prepare
     rules = roles.CleaningRules(
@@ -191,7 +191,7 @@ def _past(
 ) -> History:
     if not raw:
         return History.from_workspace(Workspace.from_params(settings), folder)
-    return History.from_intake(_intake(raw, mapping, settings, scorer, folder), source=str(history))
+    return History.from_cleaned(_intake(raw, mapping, settings, scorer, folder), source=str(history))
 
 
 def _featured(stream: Stream, catalogue: Catalogue, folder: Path) -> Iterator[pl.DataFrame]:
@@ -215,7 +215,7 @@ def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:
 
 def _summary(
     scorer: Scorer,
-    incoming: clean.Intake,
+    incoming: clean.CleanedData,
     past: History,
     scored: Spill,
     categories: dict[str, CategoryCounts],
@@ -244,7 +244,7 @@ def _summary(
         tables=(*tables, *category_tables.scored(scorer, categories)),
         outputs=written,
         warnings=(
-            *quality.column_warnings(incoming.transactions, incoming.lost),
+            *quality.column_warnings(incoming.transactions, incoming.nulled),
             *past.warnings,
             *category_tables.jump_warnings(scorer, categories),
             *warnings,

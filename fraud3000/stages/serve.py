@@ -247,7 +247,7 @@ class _Seed:
                 optional=("is_fraud", "reported_at"),
             )
         description = f"{location}, {ingested.transactions.height:,} rows"
-        column_warnings = quality.column_warnings(ingested.transactions.lazy(), ingested.lost)
+        column_warnings = quality.column_warnings(ingested.transactions.lazy(), ingested.nulled)
         warnings = tuple(f"history: {text}" for text in column_warnings)
         return cls(ingested.transactions.lazy(), ingested.ledger.lazy(), description, warnings)
 

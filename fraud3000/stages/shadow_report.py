@@ -18,7 +18,7 @@ from fraud3000.metrics.cost import Costs
 from fraud3000.models.policy import Policy
 from fraud3000.params import Params
 from fraud3000.schema import APPROVE, DECLINE, REVIEW
-from fraud3000.service.engine.shadow import Opinion, ShadowStore
+from fraud3000.service.engine.shadow import ShadowDecision, ShadowStore
 from fraud3000.service.entries import LateDecisionEntry, TransactionEntry
 from fraud3000.service.journal import hash_chain, history_frames
 from fraud3000.service.journal.sqlite import SqliteJournal
@@ -90,8 +90,8 @@ def shadow_report(params: Params, version: str | None = None) -> Summary:
     )
 
 
-Pair = tuple[TransactionEntry, Opinion]
-"""A transaction that the service's model decided, and the shadow's opinion of it."""
+Pair = tuple[TransactionEntry, ShadowDecision]
+"""A transaction that the service's model decided, and the shadow model's decision."""
 
 
 def _pairs(shadow: ShadowStore, journal: SqliteJournal) -> Iterator[Pair]:
@@ -104,9 +104,9 @@ def _pairs(shadow: ShadowStore, journal: SqliteJournal) -> Iterator[Pair]:
         if isinstance(entry, LateDecisionEntry) and entry.transaction_id in late:
             decided = late.pop(entry.transaction_id).answered(entry.answer)
         if isinstance(decided, TransactionEntry) and decided.answer is not None and decided.answer.source == "model":
-            opinion = shadow.find(decided.number)
-            if opinion is not None:
-                yield decided, opinion
+            shadow_decision = shadow.find(decided.number)
+            if shadow_decision is not None:
+                yield decided, shadow_decision
 
 
 _COLUMNS = {
@@ -125,12 +125,20 @@ _COLUMNS = {
 def _frame(pairs: Iterable[Pair], last: deque[TransactionEntry]) -> pl.DataFrame:
     """Build one row per transaction with both decisions; append the transactions to `last`, which keeps the latest ones."""
     rows = []
-    for entry, opinion in pairs:
+    for entry, shadow_decision in pairs:
         served = entry.answer
         assert served is not None
         amount = entry.transaction["amount"]
         decision = (entry.transaction_id, amount, served.model_version, served.score, served.decision)
-        rows.append((*decision, opinion.score, opinion.decision, opinion.features_us, opinion.decision_us))
+        rows.append(
+            (
+                *decision,
+                shadow_decision.score,
+                shadow_decision.decision,
+                shadow_decision.features_us,
+                shadow_decision.decision_us,
+            )
+        )
         last.append(entry)
     return pl.DataFrame(rows, schema=_COLUMNS, orient="row")
 

@@ -41,7 +41,7 @@ def test_a_raw_file_becomes_transactions(ingest: Ingest) -> None:
         (48.85, 1.5, "food"),
         (None, None, "fuel"),
     ]
-    assert ingested.lost == {"card_lat": 1, "v": 1}
+    assert ingested.nulled == {"card_lat": 1, "v": 1}
     assert dict(ingested.ledger.schema) == LEDGER
     assert ingested.ledger["transaction_id"].to_list() == ["1"]
 

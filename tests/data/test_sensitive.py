@@ -155,7 +155,7 @@ def test_single_card_numbers_in_a_column_of_numbers_become_null_and_are_counted(
     memo = pl.concat([values.head(1), pl.Series([1, 2, 3, 4]).cast(values.dtype)])
     ingested = ingest(FRAME.with_columns(memo=memo), numeric=["memo"])
     assert ingested.transactions["memo"].to_list() == [None, 1.0, 2.0, 3.0]
-    assert ingested.lost["memo"] == 1
+    assert ingested.nulled["memo"] == 1
 
 
 def test_a_column_named_by_a_card_number_is_refused(ingest: Ingest) -> None:

@@ -81,7 +81,7 @@ def assert_same(paths: list[Path], sizes: tuple[int, ...] = (1, 7), **mapping: A
         for name in ("transactions", "quarantine", "ledger", "rows"):
             assert getattr(sliced, name).equals(getattr(whole, name)), name
             assert getattr(sliced, name).schema == getattr(whole, name).schema
-        assert (sliced.unused, sliced.lost) == (whole.unused, whole.lost)
+        assert (sliced.unused, sliced.nulled) == (whole.unused, whole.nulled)
     return whole
 
 

@@ -64,7 +64,7 @@ def test_published_files_pass(
     transactions = ingested.transactions
     for column, count in (("card_id", n_cards), ("terminal_id", n_terminals)):
         assert (transactions[column].n_unique() if column in transactions.columns else None) == count
-    assert not any(ingested.lost.values())
+    assert not any(ingested.nulled.values())
     assert ingested.unused == ()
 
 

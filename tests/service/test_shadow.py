@@ -124,7 +124,7 @@ def test_shadow_decisions_equal_those_of_the_model(
         while shadow.process_next():
             pass
         for one in taken(shadowed)[50:]:
-            said = shadow.opinions.find(one.number)
+            said = shadow.decisions.find(one.number)
             assert said is not None
             assert one.answer is not None
             assert (said.score, said.decision) == (one.answer.score, one.answer.decision)

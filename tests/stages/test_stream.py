@@ -64,7 +64,7 @@ events = st.lists(
 )
 
 
-def intake(rows: pl.DataFrame, folder: Path, name: str, **columns: str) -> clean.Intake:
+def cleaned(rows: pl.DataFrame, folder: Path, name: str, **columns: str) -> clean.CleanedData:
     rows.write_csv(folder / f"{name}.csv")
     mapping = mapped(**columns)
     rules = roles.CleaningRules(mapping, datetime(1960, 1, 1), datetime(2100, 1, 1), key_from_environment)
@@ -121,9 +121,9 @@ def test_slices_of_any_size_give_the_same_features(events: list[dict[str, Any]],
     more = {"seq": "arrived"} if numbered else {}
     with TemporaryDirectory() as place:
         folder = Path(place)
-        given_before = intake(before, folder, "before", **more) if before.height else None
-        incoming = intake(new, folder, "new", **more)
-        past = History.empty() if given_before is None else History.from_intake(given_before, source="before")
+        given_before = cleaned(before, folder, "before", **more) if before.height else None
+        incoming = cleaned(new, folder, "new", **more)
+        past = History.empty() if given_before is None else History.from_cleaned(given_before, source="before")
         stream = past.join_input(incoming, mapped(**more), folder / "both")
         ledgers = [part.ledger.rows.collect() for part in (given_before, incoming) if part is not None]
         earlier = given_before.transactions.collect() if given_before is not None else None
@@ -146,7 +146,7 @@ def test_a_row_is_too_late_by_an_event_that_lies_after_it(tmp_path: Path, size: 
             "arrived": [0, 1, 2, 3],
         }
     )
-    incoming = intake(rows, tmp_path, "new", seq="arrived")
+    incoming = cleaned(rows, tmp_path, "new", seq="arrived")
     stream = History.empty().join_input(incoming, mapped(seq="arrived"), tmp_path / "both")
     found = sliced(stream, size, tmp_path / "features")
     assert found["card_amount_sum_3s"].to_list() == [0.0, 0.0, None, 0.0]
@@ -155,7 +155,7 @@ def test_a_row_is_too_late_by_an_event_that_lies_after_it(tmp_path: Path, size: 
 
 def test_history_that_is_not_in_order_of_time_is_put_so(tmp_path: Path) -> None:
     rows = [{"id": f"t{n}", "ts": n, "amount": 1, "card": "a", "shop": "x", "label": 0, "seen": None} for n in range(9)]
-    taken = intake(pl.DataFrame(rows), tmp_path, "all")
+    taken = cleaned(pl.DataFrame(rows), tmp_path, "all")
     shuffled = taken.transactions.collect().sample(fraction=1, shuffle=True, seed=1)
     ordered = History.sort_by_time(shuffled.lazy(), shuffled.height, tmp_path).collect()
     assert ordered.equals(taken.transactions.collect())

@@ -50,7 +50,7 @@ class Ingested:
         ``duplicate`` or ``quarantined``. A duplicate has the id of the row it repeats.
     unused
         Raw columns that the mapping does not mention.
-    lost
+    nulled
         Passthrough column to the number of its values that could not be read and became null.
     """
 
@@ -59,7 +59,7 @@ class Ingested:
     ledger: pl.DataFrame
     rows: pl.DataFrame
     unused: tuple[str, ...]
-    lost: dict[str, int]
+    nulled: dict[str, int]
 
     @property
     def kept(self) -> int:
@@ -78,20 +78,20 @@ class Ingested:
 
 
 @dataclass(frozen=True)
-class Intake:
+class CleanedData:
     """Result of cleaning a set of files, on disk.
 
     Attributes
     ----------
     indexed
         TRANSACTIONS and `row_index`, the row's index in input order.
-    quarantine, ledger, unused, lost
+    quarantine, ledger, unused, nulled
         As in `Ingested`.
     read, kept, duplicates
         Numbers of rows.
-    repeats
+    duplicate_rows
         `row_index` of each duplicate.
-    repeated
+    duplicate_ids
         The ids of the duplicates.
     """
 
@@ -99,10 +99,10 @@ class Intake:
     quarantine: Spill
     ledger: Spill
     unused: tuple[str, ...]
-    lost: dict[str, int]
+    nulled: dict[str, int]
     read: int
-    repeats: pl.Series
-    repeated: pl.Series
+    duplicate_rows: pl.Series
+    duplicate_ids: pl.Series
     _batch: Batch
     _refused: pl.Series
 
@@ -117,11 +117,11 @@ class Intake:
 
     @property
     def duplicates(self) -> int:
-        return len(self.repeats)
+        return len(self.duplicate_rows)
 
     def outcomes(self) -> Iterator[pl.DataFrame]:
         """Yield `Ingested.rows` slice by slice, with `row_index`."""
-        return self._batch.outcomes(self.repeats, self._refused)
+        return self._batch.outcomes(self.duplicate_rows, self._refused)
 
     def collect(self) -> Ingested:
         """Load everything into memory."""
@@ -131,7 +131,7 @@ class Intake:
             self.ledger.rows.collect(),
             pl.concat(self.outcomes()).drop("row_index"),
             self.unused,
-            self.lost,
+            self.nulled,
         )
 
 
@@ -159,7 +159,7 @@ def ingest_to_disk(
     *,
     label_delay: timedelta,
     size: int = SLICE,
-) -> Intake:
+) -> CleanedData:
     """Clean raw files, or files that already are TRANSACTIONS, and store the result on disk.
 
     Parameters
@@ -196,7 +196,7 @@ def ingest_to_disk(
     return _consolidate(batch, rules.mapping.amount, label_delay, folder, size)
 
 
-def _consolidate(batch: Batch, form: AmountFormat, label_delay: timedelta, folder: Path, size: int) -> Intake:
+def _consolidate(batch: Batch, form: AmountFormat, label_delay: timedelta, folder: Path, size: int) -> CleanedData:
     """Convert amounts to the base currency, reduce every transaction to one row, and account for all rows."""
     thing = _describe([table.name for table in batch.tables])
     try:
@@ -217,10 +217,19 @@ def _consolidate(batch: Batch, form: AmountFormat, label_delay: timedelta, folde
         raise _no_rows_error(thing, quarantine.rows.select("reason", "detail").collect())
     ledger.add(duplicates.differing_labels(unique.first_rows, unique.duplicates, label_delay))
     read = sum(table.height for table in batch.tables)
-    repeats, repeated = unique.duplicates["row_index"], unique.duplicates["transaction_id"].unique()
-    _check_counts(read, indexed.height, len(repeats), quarantine.height)
-    return Intake(
-        indexed, quarantine, ledger, batch.unused, batch.lost, read, repeats, repeated, batch, late["row_index"]
+    duplicate_rows, duplicate_ids = unique.duplicates["row_index"], unique.duplicates["transaction_id"].unique()
+    _check_counts(read, indexed.height, len(duplicate_rows), quarantine.height)
+    return CleanedData(
+        indexed,
+        quarantine,
+        ledger,
+        batch.unused,
+        batch.nulled,
+        read,
+        duplicate_rows,
+        duplicate_ids,
+        batch,
+        late["row_index"],
     )
 
 

@@ -35,7 +35,7 @@ class _File:
     columns: dict[str, pl.DataType] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
-    lost: Counter[str] = field(default_factory=Counter)
+    nulled: Counter[str] = field(default_factory=Counter)
 
 
 class Batch:
@@ -74,7 +74,7 @@ class Batch:
             file.rows.add(_with_index(part, first))
             file.columns = dict(part.rows.schema)
             file.hidden, file.unused = part.hidden, part.unused
-            file.lost.update(part.lost)
+            file.nulled.update(part.nulled)
             first += raw.rows.height
 
     def close(self, *, one_arrival: bool) -> None:
@@ -103,12 +103,12 @@ class Batch:
         return tuple(dict.fromkeys(name for file in self._files for name in file.unused))
 
     @property
-    def lost(self) -> dict[str, int]:
+    def nulled(self) -> dict[str, int]:
         """Passthrough column to the number of its values that could not be read and became null."""
-        lost = Counter[str]()
+        nulled = Counter[str]()
         for file in self._files:
-            lost.update(file.lost)
-        return dict(lost)
+            nulled.update(file.nulled)
+        return dict(nulled)
 
     @property
     def rows(self) -> pl.LazyFrame:

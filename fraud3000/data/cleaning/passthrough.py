@@ -26,16 +26,16 @@ def read(rows: pl.DataFrame, layout: ColumnLayout) -> tuple[list[pl.Series], dic
         number of values that could not be read and became null.
     """
     columns: list[pl.Series] = []
-    lost: dict[str, int] = {}
+    nulled: dict[str, int] = {}
     for role in LIMITS:
         for raw in layout.roles.get(role, ()):
-            values, lost[role] = coordinate(rows[raw], role)
+            values, nulled[role] = coordinate(rows[raw], role)
             columns.append(values.alias(role))
     for name, raw in layout.numeric.items():
-        values, lost[name] = number(rows[raw])
+        values, nulled[name] = number(rows[raw])
         columns.append(values.alias(name))
     columns += [category(rows[raw]).alias(name) for name, raw in layout.categorical.items()]
-    return columns, lost
+    return columns, nulled
 
 
 def number(values: pl.Series) -> tuple[pl.Series, int]:
@@ -43,8 +43,8 @@ def number(values: pl.Series) -> tuple[pl.Series, int]:
 
     Examples
     --------
-    >>> values, lost = number(pl.Series(["1.5", "", "twelve", "inf"]))
-    >>> values.to_list(), lost
+    >>> values, nulled = number(pl.Series(["1.5", "", "twelve", "inf"]))
+    >>> values.to_list(), nulled
     ([1.5, None, None, None], 2)
     """
     if values.dtype == pl.String:
@@ -87,9 +87,9 @@ def coordinate(values: pl.Series, role: str) -> tuple[pl.Series, int]:
     >>> coordinate(pl.Series([48.85, 91.0]), "card_lat")[1]
     1
     """
-    degrees, lost = number(values)
+    degrees, nulled = number(values)
     invalid = (degrees.abs() > LIMITS[role]).fill_null(value=False)
-    return degrees.set(invalid, None), lost + int(invalid.sum())
+    return degrees.set(invalid, None), nulled + int(invalid.sum())
 
 
 def category(values: pl.Series) -> pl.Series:

@@ -68,11 +68,11 @@ def _clean(
 ) -> Cleaned:
     rows = raw.rows.select(*layout.roles)
     errors = first_errors([*_row_errors(rows, rules), *card_number_errors(rows.to_dict(), refused)])
-    passed_through, lost = passthrough.read(raw.rows, layout)
+    passed_through, nulled = passthrough.read(raw.rows, layout)
     rows = rows.with_columns(passed_through)
     if card_numbers:
         rows = rows.with_columns(rules.card_key().names(rows["card_id"]).alias("card_id"))
-    return Cleaned(rows, errors, ("card_id",) if card_numbers else (), layout.unused, lost)
+    return Cleaned(rows, errors, ("card_id",) if card_numbers else (), layout.unused, nulled)
 
 
 def _row_errors(rows: pl.DataFrame, rules: CleaningRules) -> list[RowError]:

@@ -60,7 +60,7 @@ class Cleaned:
         Raw columns that must not be written anywhere.
     unused
         Raw columns that the mapping does not mention.
-    lost
+    nulled
         Passthrough column to the number of its values that became null.
     """
 
@@ -68,7 +68,7 @@ class Cleaned:
     errors: pl.DataFrame
     hidden: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
-    lost: dict[str, int] = field(default_factory=dict)
+    nulled: dict[str, int] = field(default_factory=dict)
 
 
 Cleaner = Callable[[RawFile], Cleaned]
@@ -164,7 +164,7 @@ def _clean(context: _FileContext, rules: CleaningRules, raw: RawFile) -> Cleaned
         raise type(error)(f"{raw.name}: {error.message}", hint=error.hint) from error
     rows = pl.DataFrame(reader.columns)
     hidden = (*layout.dropped, *(layout.roles["card_id"] if numbers else ()))
-    return Cleaned(rows, first_errors(reader.errors), hidden, layout.unused, reader.lost)
+    return Cleaned(rows, first_errors(reader.errors), hidden, layout.unused, reader.nulled)
 
 
 class _Reader:
@@ -174,7 +174,7 @@ class _Reader:
         self._raw, self._context, self._layout, self._rules = raw, context, context.layout, rules
         self.columns: dict[str, pl.Series] = {}
         self.errors: list[RowError] = []
-        self.lost: dict[str, int] = {}
+        self.nulled: dict[str, int] = {}
 
     def read(self) -> None:
         self._read_transaction_ids()
@@ -272,5 +272,5 @@ class _Reader:
             self.errors += errors
 
     def _read_passthrough(self) -> None:
-        columns, self.lost = passthrough.read(self._raw.rows, self._layout)
+        columns, self.nulled = passthrough.read(self._raw.rows, self._layout)
         self.columns |= {column.name: column for column in columns}

@@ -174,13 +174,13 @@ def require_consistent(text: ScorerJson, catalogue: Catalogue, files: set[str]) 
     InvalidPartError
         Naming the field.
     """
-    for fault in (*_encoder_faults(text, catalogue), *_member_faults(text, files)):
-        raise InvalidPartError(fault)  # the checks below rely on these
-    for fault in (*_typical_faults(text), *_recorded_faults(text)):
-        raise InvalidPartError(fault)
+    for problem in (*_encoder_problems(text, catalogue), *_member_problems(text, files)):
+        raise InvalidPartError(problem)  # the checks below rely on these
+    for problem in (*_typical_problems(text), *_recorded_problems(text)):
+        raise InvalidPartError(problem)
 
 
-def _encoder_faults(text: ScorerJson, catalogue: Catalogue) -> Iterator[str]:
+def _encoder_problems(text: ScorerJson, catalogue: Catalogue) -> Iterator[str]:
     kinds = {feature.name: feature.kind for feature in catalogue.features}
     encoder, columns = text.encoder, set(text.encoder.columns)
     if len(columns) < len(encoder.columns):
@@ -199,7 +199,7 @@ def _encoder_faults(text: ScorerJson, catalogue: Catalogue) -> Iterator[str]:
             yield f"encoder.categories.{name}: a category is listed twice"
 
 
-def _member_faults(text: ScorerJson, files: set[str]) -> Iterator[str]:
+def _member_problems(text: ScorerJson, files: set[str]) -> Iterator[str]:
     listed = [member.file for member in text.members]
     for index, name in enumerate(listed):
         if name.partition(".")[0] != f"model-{index}":
@@ -209,26 +209,26 @@ def _member_faults(text: ScorerJson, files: set[str]) -> Iterator[str]:
         yield f"members: '{unknown[0]}' is in the bundle and in no member, or the other way round"
 
 
-def _typical_faults(text: ScorerJson) -> Iterator[str]:
+def _typical_problems(text: ScorerJson) -> Iterator[str]:
     values = text.typical.values
     if set(values) != set(text.encoder.columns):
         yield "typical.values: not those of encoder.columns"
         return
     for name in text.encoder.columns:
-        yield from _code_faults(text.encoder, name, values[name], f"typical.values.{name}")
+        yield from _code_problems(text.encoder, name, values[name], f"typical.values.{name}")
 
 
-def _recorded_faults(text: ScorerJson) -> Iterator[str]:
+def _recorded_problems(text: ScorerJson) -> Iterator[str]:
     columns = text.encoder.columns
     for index, row in enumerate(text.recorded.rows):
         if len(row) != len(columns):
             yield f"recorded.rows.{index}: {len(row)} values for {len(columns)} columns"
             return
         for name, value in zip(columns, row, strict=True):
-            yield from _code_faults(text.encoder, name, value, f"recorded.rows.{index}.{name}")
+            yield from _code_problems(text.encoder, name, value, f"recorded.rows.{index}.{name}")
 
 
-def _code_faults(encoder: EncoderJson, name: str, value: float | None, field: str) -> Iterator[str]:
+def _code_problems(encoder: EncoderJson, name: str, value: float | None, field: str) -> Iterator[str]:
     if name not in encoder.categories or value is None:
         return
     if not (value.is_integer() and 0 <= value < len(encoder.categories[name])):

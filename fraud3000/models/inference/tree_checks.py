@@ -44,8 +44,8 @@ def require_valid(arrays: Arrays, columns: int) -> None:
         a column does not exist, or a value, cut or cover is not a valid number.
     """
     for check in (_kinds, _values, _links, _parents, _covers):
-        for fault in check(arrays, columns):  # each check relies on those before it
-            raise InvalidPartError(fault)
+        for problem in check(arrays, columns):  # each check relies on those before it
+            raise InvalidPartError(problem)
 
 
 def _kinds(arrays: Arrays, _: int) -> Iterator[str]:

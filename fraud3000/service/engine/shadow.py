@@ -33,7 +33,7 @@ from fraud3000.service.journal import hash_chain
 from fraud3000.service.journal.sqlite import SqliteJournal
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS opinions (
+CREATE TABLE IF NOT EXISTS decisions (
     number INTEGER PRIMARY KEY, score REAL NOT NULL, threshold REAL NOT NULL, decision TEXT NOT NULL,
     expected_loss REAL NOT NULL, features_us REAL NOT NULL, decision_us REAL NOT NULL
 ) STRICT;
@@ -44,7 +44,7 @@ _PAUSE = 0.2  # seconds between polls of a journal without new entries
 _SNAPSHOT_EVERY = 250_000  # entries
 
 
-class Opinion(NamedTuple):
+class ShadowDecision(NamedTuple):
     """The shadow model's decision about one transaction, with microseconds spent on features and on the decision."""
 
     number: int
@@ -57,7 +57,7 @@ class Opinion(NamedTuple):
 
 
 class ShadowStore:
-    """SQLite file with the opinions of one shadow model.
+    """SQLite file with the decisions of one shadow model.
 
     Parameters
     ----------
@@ -106,25 +106,25 @@ class ShadowStore:
 
     @property
     def count(self) -> int:
-        """Number of opinions."""
-        return int(self._connection.execute("SELECT count(*) FROM opinions").fetchone()[0])
+        """Number of decisions."""
+        return int(self._connection.execute("SELECT count(*) FROM decisions").fetchone()[0])
 
-    def add(self, opinions: list[Opinion], last_entry: int) -> None:
-        """Write opinions and the number of the last processed entry in one transaction."""
+    def add(self, decisions: list[ShadowDecision], last_entry: int) -> None:
+        """Write decisions and the number of the last processed entry in one transaction."""
         self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany("INSERT OR REPLACE INTO opinions VALUES (?, ?, ?, ?, ?, ?, ?)", opinions)
+        self._connection.executemany("INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?)", decisions)
         self._set_fact("seen", last_entry)
         self._connection.execute("COMMIT")
 
     @property
     def first(self) -> int:
-        """Number of the first entry with an opinion; 1 if there are no opinions."""
-        return int(self._connection.execute("SELECT coalesce(min(number), 1) FROM opinions").fetchone()[0])
+        """Number of the first entry with a decision; 1 if there are no decisions."""
+        return int(self._connection.execute("SELECT coalesce(min(number), 1) FROM decisions").fetchone()[0])
 
-    def find(self, number: int) -> Opinion | None:
-        """Return the opinion about an entry's transaction; None if there is none."""
-        row = self._connection.execute("SELECT * FROM opinions WHERE number = ?", (number,)).fetchone()
-        return None if row is None else Opinion(*row)
+    def find(self, number: int) -> ShadowDecision | None:
+        """Return the decision about an entry's transaction; None if there is none."""
+        row = self._connection.execute("SELECT * FROM decisions WHERE number = ?", (number,)).fetchone()
+        return None if row is None else ShadowDecision(*row)
 
     def close(self) -> None:
         """Close the file."""
@@ -144,7 +144,7 @@ class Shadow:
         The service's data folder.
     scorer
         The model.
-    opinions
+    decisions
         Where its decisions are written.
     journal
         The service's journal, read only.
@@ -158,7 +158,7 @@ class Shadow:
 
     root: Path
     scorer: Scorer
-    opinions: ShadowStore
+    decisions: ShadowStore
     journal: SqliteJournal
     store: FeatureStore
     last_entry: int
@@ -185,11 +185,11 @@ class Shadow:
         scorer = Scorer.load(bundled, version=version)
         scorer.self_test()
         journal = SqliteJournal(root / "journal.db", key=key, create=False)
-        opinions = ShadowStore(root, version, bundle.fingerprint(bundled))
-        until = since if opinions.last_entry is None else opinions.last_entry
+        decisions = ShadowStore(root, version, bundle.fingerprint(bundled))
+        until = since if decisions.last_entry is None else decisions.last_entry
         store, snapshot, last_entry = feature_state.build(root, scorer.catalogue, journal, until=until)
-        opinions.add([], last_entry)
-        return cls(root, scorer, opinions, journal, store, last_entry, snapshot or 0)
+        decisions.add([], last_entry)
+        return cls(root, scorer, decisions, journal, store, last_entry, snapshot or 0)
 
     def process_next(self, limit: int = _BATCH) -> int:
         """Process the next entries of the journal, up to a limit; returns their number.
@@ -201,9 +201,9 @@ class Shadow:
         """
         entries = self.journal.after(self.last_entry)
         batch = list(islice(entries, limit))
-        opinions = [opinion for entry in batch if (opinion := self._process(entry)) is not None]
+        decisions = [shadow_decision for entry in batch if (shadow_decision := self._process(entry)) is not None]
         if batch:
-            self.opinions.add(opinions, batch[-1].number)
+            self.decisions.add(decisions, batch[-1].number)
             self.last_entry = batch[-1].number
             if self.last_entry - self.snapshot_entry >= _SNAPSHOT_EVERY:
                 self.save()
@@ -218,10 +218,10 @@ class Shadow:
 
     def close(self) -> None:
         """Close the files."""
-        self.opinions.close()
+        self.decisions.close()
         self.journal.close()
 
-    def _process(self, entry: Entry) -> Opinion | None:
+    def _process(self, entry: Entry) -> ShadowDecision | None:
         begin = time.perf_counter_ns()
         features = feature_state.observe_entry(self.store, entry)
         if not isinstance(entry, TransactionEntry):
@@ -231,7 +231,7 @@ class Shadow:
         (decision,) = self.scorer.decide_rows([features_by_name], [entry.transaction["amount"]])
         end = time.perf_counter_ns()
         fields = (decision.score, decision.threshold, decision.decision, decision.expected_loss)
-        return Opinion(entry.number, *fields, (observed - begin) / 1e3, (end - observed) / 1e3)
+        return ShadowDecision(entry.number, *fields, (observed - begin) / 1e3, (end - observed) / 1e3)
 
 
 def command(root: Path, bundled: Path, version: str, since: int) -> list[str]:

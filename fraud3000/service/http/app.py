@@ -88,7 +88,7 @@ def create_app(
     )
     metrics = Metrics(engine)
     metrics.watch_maintenance(maintenance)
-    metrics.watch_lost(validator.lost)
+    metrics.watch_nulled(validator.nulled)
     parsing.add_error_handlers(app)
     authenticator = Authenticator(keys, api_keys.RateLimiter(requests_per_second))
     slices = Slices()
@@ -137,7 +137,7 @@ def _add_write_routes(
         valid = map(responses.decision_result, repeat(engine), decided, repeat(query.reasons))
         results = await slices.collect(responses.merge_errors(body.items, checked.errors, valid), steps=len(body.items))
         metrics.count_errors(results)
-        logger.debug("score rows={} faults={}", len(results), len(checked.errors))
+        logger.debug("score rows={} rejected={}", len(results), len(checked.errors))
         head = {"model_version": engine.decider.scorer.version}
         return await responses.results_response(results, body.form, head, slices)
 

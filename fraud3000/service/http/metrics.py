@@ -127,7 +127,7 @@ class Metrics:
         for name, age in ages.items():
             self.watch(f"{name}_age_seconds", _MAINTENANCE_GAUGES[f"{name}_age_seconds"], age)
 
-    def watch_lost(self, lost: Mapping[str, int]) -> None:
+    def watch_nulled(self, lost: Mapping[str, int]) -> None:
         """Export the number of values of each column that became null, from a mapping that is updated elsewhere."""
         self._lost = lost
 

@@ -98,9 +98,9 @@ class RequestValidator:
         )
         if self._hashed:
             card_key()  # so that a missing key is an error at start, not with the first card
-        self.lost = dict.fromkeys((role for role in passthrough.LIMITS if role in self.model.model_fields), 0)
+        self.nulled = dict.fromkeys((role for role in passthrough.LIMITS if role in self.model.model_fields), 0)
         self._numbers = [snake_case(name, 0) for name in mapping.numeric]
-        self.lost |= dict.fromkeys(self._numbers, 0)
+        self.nulled |= dict.fromkeys(self._numbers, 0)
         roles = [role for role in self.model.model_fields if role in sensitive.ID_ROLES]
         self._searched = sensitive.searched_roles(roles, mapping, hashed=self._hashed)
         self._categories = [snake_case(name, 0) for name in mapping.categorical]
@@ -135,7 +135,7 @@ class RequestValidator:
         for name in self._numbers:
             if _is_card_number(item.get(name)):
                 row[name] = None
-                self.lost[name] += 1
+                self.nulled[name] += 1
         return row
 
     async def check_labels(self, items: Sequence[Any], slices: Slices) -> ValidatedLabels:
@@ -199,7 +199,7 @@ class RequestValidator:
         for role, limit in passthrough.LIMITS.items():
             if role in row and row[role] is not None and abs(row[role]) > limit:
                 row[role] = None
-                self.lost[role] += 1
+                self.nulled[role] += 1
         for name in self._categories:
             row[name] = mask(row[name]) if row[name] else None
         return row

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from fraud3000.data.cleaning.clean import Intake
+from fraud3000.data.cleaning.clean import CleanedData
 from fraud3000.data.cleaning.file_rows import DUPLICATE, KEPT
 from fraud3000.data.storage.external_sort import sort_pieces
 from fraud3000.data.storage.spill import SLICE, Spill
@@ -25,7 +25,7 @@ class AnswerSpool:
         Folder for the rows.
     """
 
-    def __init__(self, incoming: Intake, folder: Path) -> None:
+    def __init__(self, incoming: CleanedData, folder: Path) -> None:
         self._incoming, self._folder = incoming, folder
         self._scored = Spill(folder / "scored-by-time")
         self._repeated: list[pl.DataFrame] = []
@@ -33,7 +33,7 @@ class AnswerSpool:
     def add(self, indices: pl.Series, scored: pl.DataFrame) -> None:
         """Add scored rows with their indices in the input."""
         self._scored.add(scored.with_columns(indices.alias("row_index")))
-        self._repeated.append(scored.filter(pl.col("transaction_id").is_in(self._incoming.repeated.implode())))
+        self._repeated.append(scored.filter(pl.col("transaction_id").is_in(self._incoming.duplicate_ids.implode())))
 
     def in_input_order(self) -> Spill:
         """Return one scored row per accepted row; a duplicate has the score of the row it repeats."""

@@ -13,7 +13,7 @@ import polars as pl
 from fraud3000 import durations
 from fraud3000.data import quality
 from fraud3000.data.cleaning import cards
-from fraud3000.data.cleaning.clean import Intake
+from fraud3000.data.cleaning.clean import CleanedData
 from fraud3000.data.storage.external_sort import sort_pieces
 from fraud3000.data.storage.spill import SLICE, PartitionedSpill, Spill, read_slices
 from fraud3000.errors import DataError
@@ -53,9 +53,9 @@ class History:
         return cls(None, pl.LazyFrame(schema=LEDGER), "none")
 
     @classmethod
-    def from_intake(cls, taken: Intake, *, source: str) -> History:
+    def from_cleaned(cls, taken: CleanedData, *, source: str) -> History:
         """Return the history read from the files that the user names."""
-        warnings = tuple(f"history: {text}" for text in quality.column_warnings(taken.transactions, taken.lost))
+        warnings = tuple(f"history: {text}" for text in quality.column_warnings(taken.transactions, taken.nulled))
         return cls(taken.transactions, taken.ledger.rows, f"{source}, {taken.kept:,} rows", warnings)
 
     @classmethod
@@ -79,7 +79,7 @@ class History:
             ordered.add(piece)
         return ordered.rows
 
-    def join_input(self, incoming: Intake, mapping: ColumnMapping, folder: Path) -> Stream:
+    def join_input(self, incoming: CleanedData, mapping: ColumnMapping, folder: Path) -> Stream:
         """Join history and input into one stream with one ledger; of an id in both, only the input's row counts.
 
         Parameters
