@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fraud3000.params.section import Section
-from fraud3000.params.values import Columns, Duration, Moment, Several, Zone
+from fraud3000.params.values import Columns, Duration, Flag, Moment, Several, Zone
 
 
 class ColumnRoles(Section):
@@ -106,6 +106,50 @@ class StatusFormat(Section):
     otherwise: Literal["approved", "declined"] | None = None  # meaning of all other values
 
 
+class CsvFormat(Section):
+    """Format of CSV files, and of numbers that are written as text."""
+
+    separator: str = ","  # one character between the fields; "\\t" for tabs
+    decimal: Literal[".", ","] = "."  # decimal sign of numbers
+    thousands: Literal[".", ",", "'", " ", ""] | None = None  # sign between thousands; null: the other one of . and ,
+    encoding: Literal["utf-8", "utf-16", "latin-1", "cp1252"] = "utf-8"  # utf-8 with or without a byte order mark
+    quote: str = '"'  # character around fields with separators; "" if fields are never quoted
+    comment: str = ""  # lines that begin with this text are ignored
+    skip: int = Field(0, ge=0, le=1000)  # lines above the header
+    header: Flag = True  # false: the file has no line with column names
+    names: Several[str] = ()  # column names for a file without a header; empty: column_1, column_2, ...
+    footer: int = Field(0, ge=0, le=1000)  # lines at the end that are not rows, such as a total
+
+    @field_validator("separator", "quote")
+    @classmethod
+    def _check_character(cls, value: str, info: ValidationInfo) -> str:
+        value = "\t" if value == "\\t" else value
+        least = 1 if info.field_name == "separator" else 0
+        if not least <= len(value) <= 1 or not value.isascii() or value in {"\n", "\r"} or value.isalnum():
+            raise ValueError(f"'{value}' is not a single character that can separate or quote fields")
+        return value
+
+    @model_validator(mode="after")
+    def _check_together(self) -> CsvFormat:
+        if self.separator == self.quote:
+            raise ValueError("separator and quote are the same character")
+        if self.thousands == self.decimal:
+            raise ValueError("decimal and thousands are the same character")
+        if self.names and self.header:
+            raise ValueError("names are for a file without a header: set header to false")
+        twice = {name for name in self.names if self.names.count(name) > 1}
+        if twice or "" in self.names:
+            raise ValueError("names are empty or appear twice")
+        return self
+
+    @property
+    def groups(self) -> str:
+        """The sign between thousands; empty if there is none."""
+        if self.thousands is not None:
+            return self.thousands
+        return "," if self.decimal == "." else "."
+
+
 class ColumnMapping(Section):
     """How the columns of a raw file map to TRANSACTIONS."""
 
@@ -117,6 +161,7 @@ class ColumnMapping(Section):
     time: TimeFormat = TimeFormat()
     label: LabelFormat = LabelFormat()
     status: StatusFormat = StatusFormat()
+    csv: CsvFormat = CsvFormat()  # stated as prepare.csv
     card_numbers: Literal["detect", "yes", "no"] = "detect"  # whether the card column contains card numbers
     card_like_ids: Several[Literal["transaction_id", "card_id", "terminal_id", "seq"]] | None = (
         None  # roles whose ids only look like card numbers by chance; null: detect
@@ -138,6 +183,7 @@ class LabelsFile(Section):
     )
     time: TimeFormat = TimeFormat()
     label: LabelFormat = LabelFormat()
+    csv: CsvFormat = CsvFormat()  # format of CSV files
 
 
 class PrepareModelParams(Section):
@@ -146,6 +192,7 @@ class PrepareModelParams(Section):
     input: str = "{workspace}/raw/transactions.parquet"  # a file, a glob or a folder: CSV, Parquet, JSON lines
     source: Literal["simulated", "handbook", "sparkov", "tabformer", "ulb", "custom"] = "simulated"  # kind of files
     mapping: dict[str, Any] = {}  # changes to the mapping of the source; validated later
+    csv: CsvFormat = CsvFormat()  # format of CSV files
     labels: LabelsFile | None = None  # label records in separate files
     label_delay: Duration = timedelta(days=7)  # time after which no fraud report means legitimate
     source_precedence: Several[str] = ()  # label sources, the most trusted first; all others rank equally after them

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 import polars as pl
 
 from fraud3000.data.cleaning.row_errors import RowError
-from fraud3000.data.reading import decimals
+from fraud3000.data.reading import decimals, number_text
 from fraud3000.errors import DataError
-from fraud3000.params import AmountFormat
+from fraud3000.params import AmountFormat, CsvFormat
+
+DEFAULT = CsvFormat()
 
 LARGEST = 10**13
 """The largest amount, in minor units."""
@@ -22,11 +24,11 @@ _SIGNED = rf"^{_SIGN}?\s*{_CURRENCY}?\s*{_SIGN}?\s*{_NUMBER}\s*{_CURRENCY}?\s*{_
 _IN_BRACKETS = rf"^{_CURRENCY}?\s*\(\s*{_CURRENCY}?\s*{_NUMBER}\s*{_CURRENCY}?\s*\)\s*{_CURRENCY}?$"
 
 
-def read(values: pl.Series, form: AmountFormat) -> tuple[pl.Series, list[RowError]]:
+def read(values: pl.Series, form: AmountFormat, text: CsvFormat = DEFAULT) -> tuple[pl.Series, list[RowError]]:
     """Read amounts exactly as Int64 minor units; negative amounts stay negative.
 
     Text may contain one currency sign or code, commas between thousands, and a minus before or after
-    the sign or at the end, or brackets instead of a minus. A comma is never a decimal point.
+    the sign or at the end, or brackets instead of a minus. Decimal sign and sign between thousands are those of `text`.
 
     Returns
     -------
@@ -43,13 +45,13 @@ def read(values: pl.Series, form: AmountFormat) -> tuple[pl.Series, list[RowErro
     [-1200, -1200, -123450, 10]
     """
     digits = form.decimals if form.unit == "major" else 0
-    plain = _without_signs(values) if values.dtype == pl.String else values
+    plain = _without_signs(number_text.with_points(values, text)) if values.dtype == pl.String else values
     minor, problems = decimals.scaled(plain, digits, LARGEST)
     errors = [RowError.where(f"amount_{kind}", problems == kind, "amount", values) for kind in decimals.PROBLEMS]
     return minor.alias("amount"), errors
 
 
-def check_one_currency(pieces: Iterable[pl.Series]) -> None:
+def check_one_currency(pieces: Iterable[pl.Series], form: CsvFormat = DEFAULT) -> None:
     """Refuse a column of amounts, passed piece by piece, with the signs of several currencies.
 
     Raises
@@ -68,7 +70,7 @@ def check_one_currency(pieces: Iterable[pl.Series]) -> None:
     for values in pieces:
         if values.dtype != pl.String:
             return
-        name, text = values.name, values.str.strip_chars()
+        name, text = values.name, number_text.with_points(values, form).str.strip_chars()
         signed = text.filter(text.is_in(_signed(text).implode()))
         counted = signed.str.extract(r"([A-Z]{0,3}\p{Sc}|[A-Z]{3})").drop_nulls().value_counts(sort=True)
         signs.update(dict(counted.iter_rows()))

@@ -180,7 +180,7 @@ def ingest_to_disk(
     EmptyDataError
         No row is accepted.
     """
-    tables = [files.scan(path, folder / f"read-{number}") for number, path in enumerate(paths)]
+    tables = [files.scan(path, folder / f"read-{number}", rules.mapping.csv) for number, path in enumerate(paths)]
     if not sum(table.height for table in tables):
         raise EmptyDataError(f"{_describe(paths)}: no rows, only a header", hint="Export the file again.")
     batch, stems = Batch(tables, folder, size), _Stems()

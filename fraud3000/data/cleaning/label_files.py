@@ -68,12 +68,12 @@ def detect_format(file: DataFile | Path, mapping: ColumnMapping) -> LabelsFile |
         The file cannot be read.
     """
     with tempfile.TemporaryDirectory() as folder:
-        schema = files.scan(file, Path(folder)).schema
+        schema = files.scan(file, Path(folder), mapping.csv).schema
     names = {*schema.names(), *normalised(schema.names()).values()}
     if prepared.is_prepared(schema) or mapping.columns.amount in names:
         return None
     time_columns = {name: name for name in ("reported_at", "recorded_at") if name in names}
-    return LabelsFile.model_validate({"input": str(file), "source": "source", **time_columns})
+    return LabelsFile.model_validate({"input": str(file), "source": "source", "csv": mapping.csv, **time_columns})
 
 
 def read(
@@ -112,7 +112,7 @@ def read(
     if transactions is not None:
         rows = transactions.lazy()
         known = rows.select("transaction_id", *(["ts"] if "ts" in rows.collect_schema() else []))
-    raw = [files.read(path) for path in paths]
+    raw = [files.read(path, form.csv) for path in paths]
     parts = [_read_file(file, form, known, label_delay, (earliest, latest), card_like_ids) for file in raw]
     total = sum(part.read for part in parts)
     if not total:
@@ -188,7 +188,7 @@ def _columns(raw: RawFile, form: LabelsFile) -> dict[str, pl.Series]:
     mapped = {part: name for part, name in parts.items() if name is not None}
     missing = [name for name in mapped.values() if name not in by_name]
     if missing:
-        files.check_header(raw, missing)
+        files.check_header(raw, missing, form.csv)
         hint = "Rename the column, or state its name under prepare.labels."
         raise SchemaError.missing_columns(raw.name, missing, raw.rows.columns, hint=hint)
     return {part: raw.rows[by_name[name]] for part, name in mapped.items()}

@@ -8,15 +8,18 @@ from __future__ import annotations
 import polars as pl
 
 from fraud3000.data.cleaning import cards, category_text
+from fraud3000.data.reading import number_text
 from fraud3000.data.reading.columns import ColumnLayout
 from fraud3000.errors import SchemaError
+from fraud3000.params import CsvFormat
 
+DEFAULT = CsvFormat()
 _NOTHING = ("", "na", "n/a", "nan", "null", "none")
 LIMITS = {"card_lat": 90.0, "terminal_lat": 90.0, "card_long": 180.0, "terminal_long": 180.0}
 """Largest absolute value of each coordinate, in degrees."""
 
 
-def read(rows: pl.DataFrame, layout: ColumnLayout) -> tuple[list[pl.Series], dict[str, int]]:
+def read(rows: pl.DataFrame, layout: ColumnLayout, form: CsvFormat = DEFAULT) -> tuple[list[pl.Series], dict[str, int]]:
     """Read all passthrough columns and coordinates.
 
     Returns
@@ -29,16 +32,16 @@ def read(rows: pl.DataFrame, layout: ColumnLayout) -> tuple[list[pl.Series], dic
     nulled: dict[str, int] = {}
     for role in LIMITS:
         for raw in layout.roles.get(role, ()):
-            values, nulled[role] = coordinate(rows[raw], role)
+            values, nulled[role] = coordinate(rows[raw], role, form)
             columns.append(values.alias(role))
     for name, raw in layout.numeric.items():
-        values, nulled[name] = number(rows[raw])
+        values, nulled[name] = number(rows[raw], form)
         columns.append(values.alias(name))
     columns += [category(rows[raw]).alias(name) for name, raw in layout.categorical.items()]
     return columns, nulled
 
 
-def number(values: pl.Series) -> tuple[pl.Series, int]:
+def number(values: pl.Series, form: CsvFormat = DEFAULT) -> tuple[pl.Series, int]:
     """Read numbers as Float64, null if missing; also counts values that are unreadable, infinite or card numbers.
 
     Examples
@@ -48,7 +51,7 @@ def number(values: pl.Series) -> tuple[pl.Series, int]:
     ([1.5, None, None, None], 2)
     """
     if values.dtype == pl.String:
-        present = values.str.strip_chars()
+        present = number_text.without_groups(values, form).str.strip_chars()
         present = present.set(present.str.to_lowercase().is_in(_NOTHING), None)
     elif values.dtype.is_numeric() or values.dtype in {pl.Boolean, pl.Null}:
         present = values
@@ -79,7 +82,7 @@ def without_card_numbers(original: pl.Series, floats: pl.Series) -> pl.Series:
     return floats.set(removed, None)
 
 
-def coordinate(values: pl.Series, role: str) -> tuple[pl.Series, int]:
+def coordinate(values: pl.Series, role: str, form: CsvFormat = DEFAULT) -> tuple[pl.Series, int]:
     """Read degrees as Float64, null if missing; also counts values that are unreadable or outside the valid range.
 
     Examples
@@ -87,7 +90,7 @@ def coordinate(values: pl.Series, role: str) -> tuple[pl.Series, int]:
     >>> coordinate(pl.Series([48.85, 91.0]), "card_lat")[1]
     1
     """
-    degrees, nulled = number(values)
+    degrees, nulled = number(values, form)
     invalid = (degrees.abs() > LIMITS[role]).fill_null(value=False)
     return degrees.set(invalid, None), nulled + int(invalid.sum())
 

@@ -18,7 +18,7 @@ from fraud3000.data.reading.columns import ColumnLayout, resolve
 from fraud3000.data.reading.raw_table import RawFile, RawTable
 from fraud3000.data.storage import spill
 from fraud3000.errors import DataError, SchemaError
-from fraud3000.params import ColumnMapping
+from fraud3000.params import ColumnMapping, CsvFormat
 from fraud3000.schema import TIME
 
 KeyLoader = Callable[[], cards.CardKey | CardNames]
@@ -94,7 +94,7 @@ def make_cleaner(table: RawTable, rules: CleaningRules, stem: Callable[[], str])
     try:
         layout = resolve(table.schema.names(), rules.mapping, thing=thing, optional=rules.optional)
     except SchemaError as error:
-        files.check_header(table, error.missing)
+        files.check_header(table, error.missing, rules.mapping.csv)
         raise
     column_types.check(table.schema, layout, thing=thing)
     rows = column_types.as_plain(table.rows)
@@ -103,7 +103,11 @@ def make_cleaner(table: RawTable, rules: CleaningRules, stem: Callable[[], str])
         numbers = sensitive.card_columns(rows, layout, rules.mapping)
         refused = sensitive.refused_ids(rows, layout, rules.mapping, hashed=bool(numbers))
     context = _FileContext(
-        layout, numbers, refused, cache(stem), cache(partial(_check_amounts, table, layout.roles["amount"][0]))
+        layout,
+        numbers,
+        refused,
+        cache(stem),
+        cache(partial(_check_amounts, table, layout.roles["amount"][0], rules.mapping.csv)),
     )
     return partial(_clean, context, rules)
 
@@ -149,9 +153,9 @@ def card_number_errors(columns: Mapping[str, pl.Series], refused: Mapping[str, p
     ]
 
 
-def _check_amounts(table: RawTable, name: str) -> None:
+def _check_amounts(table: RawTable, name: str, form: CsvFormat) -> None:
     if table.schema[name] == pl.String:
-        amounts.check_one_currency(part.rows.to_series() for part in table.select(name).slices(spill.SLICE))
+        amounts.check_one_currency((part.rows.to_series() for part in table.select(name).slices(spill.SLICE)), form)
 
 
 def _clean(context: _FileContext, rules: CleaningRules, raw: RawFile) -> Cleaned:
@@ -232,7 +236,7 @@ class _Reader:
     def _read_amounts(self) -> None:
         form = self._rules.mapping.amount
         self._context.check_amounts()
-        amount, errors = amounts.read(self._parts("amount")[0], form)
+        amount, errors = amounts.read(self._parts("amount")[0], form, self._rules.mapping.csv)
         self.errors += errors
         codes = self._parts("currency")
         if codes:
@@ -272,5 +276,5 @@ class _Reader:
             self.errors += errors
 
     def _read_passthrough(self) -> None:
-        columns, self.nulled = passthrough.read(self._raw.rows, self._layout)
+        columns, self.nulled = passthrough.read(self._raw.rows, self._layout, self._rules.mapping.csv)
         self.columns |= {column.name: column for column in columns}

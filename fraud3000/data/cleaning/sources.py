@@ -139,7 +139,11 @@ def resolve(params: PrepareModelParams) -> ColumnMapping:
     >>> mapping.columns.card_id, mapping.columns.amount, mapping.time.zone
     (None, 'TX_AMOUNT', 'Europe/Brussels')
     """
-    merged = _merge(SOURCES[params.source].model_dump(), params.mapping)
+    if "csv" in params.mapping:
+        raise ParamsError(
+            "prepare.mapping.csv: the format of CSV files is not part of the mapping", hint="Write it as prepare.csv."
+        )
+    merged = _merge(SOURCES[params.source].model_dump(), params.mapping) | {"csv": params.csv.model_dump()}
     mapping = validate(ColumnMapping, merged, thing="prepare.mapping")
     _check_meanings("label", [mapping.label.fraud, mapping.label.legitimate, mapping.label.unlabelled])
     _check_meanings("status", [mapping.status.approved, mapping.status.declined, mapping.status.refund])

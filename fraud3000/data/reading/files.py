@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +12,15 @@ from pathlib import Path, PurePath
 import polars as pl
 import polars.selectors as cs
 
-from fraud3000.data.reading import csv_reader, json_reader
+from fraud3000.data.reading import compressed, csv_reader, json_reader
 from fraud3000.data.reading.raw_table import DataFile, RawFile, RawTable
 from fraud3000.errors import DataError, FraudError, SchemaError
+from fraud3000.params import CsvFormat
 
-_READERS: dict[str, Callable[[Path, Path], RawTable]] = {}
-_KINDS = "CSV (.csv, .csv.gz), Parquet (.parquet) or JSON lines (.jsonl, .ndjson, also .gz)"
+_READERS: dict[str, Callable[[Path, Path, CsvFormat], RawTable]] = {}
+_KINDS = (
+    "CSV (.csv, .tsv, .txt), Parquet (.parquet) or JSON lines (.jsonl, .ndjson), text also as .gz, .bz2, .zst or .zip"
+)
 GLOB = "*?["
 _MOST_DIGITS = 38  # of a decimal in polars
 
@@ -56,19 +58,21 @@ def discover(location: str) -> list[Path]:
     raise DataError(f"{location}: no such file", hint="Check the path; it may name a file, a glob or a folder.")
 
 
-def read(file: DataFile | Path) -> RawFile:
+def read(file: DataFile | Path, form: CsvFormat = csv_reader.DEFAULT) -> RawFile:
     """Read a whole raw file into memory, as `scan` opens it."""
     with tempfile.TemporaryDirectory() as folder:
-        return scan(file, Path(folder)).whole()
+        return scan(file, Path(folder), form).whole()
 
 
-def scan(file: DataFile | Path, spool: Path) -> RawTable:
+def scan(file: DataFile | Path, spool: Path, form: CsvFormat = csv_reader.DEFAULT) -> RawTable:
     """Open a raw file; messages and rows use the name that the user knows it by.
 
     Parameters
     ----------
     spool
         Path of a new folder, in which text files are written as Parquet to be read in slices.
+    form
+        Format of a CSV file; other files ignore it.
 
     Raises
     ------
@@ -77,7 +81,7 @@ def scan(file: DataFile | Path, spool: Path) -> RawTable:
     """
     path = file if isinstance(file, Path) else file.path
     with _rename_in_errors(path, str(file)):
-        return replace(_scan(path, spool), name=str(file))
+        return replace(_scan(path, spool, form), name=str(file))
 
 
 @contextmanager
@@ -90,14 +94,16 @@ def _rename_in_errors(path: Path, name: str) -> Iterator[None]:
         raise
 
 
-def _scan(path: Path, spool: Path) -> RawTable:
+def _scan(path: Path, spool: Path, form: CsvFormat) -> RawTable:
     reader = _READERS.get(kind(path))
     if reader is None:
         raise DataError(f"{path}: files of type '{path.suffix}' are not supported", hint=f"Provide {_KINDS}.")
     try:
-        return reader(path, spool)
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: incomplete gzip file ({error})", hint="Copy or export the file again.") from error
+        return reader(path, spool, form)
+    except compressed.ERRORS as error:
+        raise DataError(
+            f"{path}: incomplete {path.suffix.removeprefix('.')} file ({error})", hint="Copy or export the file again."
+        ) from error
     except OSError as error:
         if error.errno is None:  # raised by polars, not by the system: the content is truncated
             raise DataError(f"{path}: incomplete file ({error})", hint="Copy or export the file again.") from error
@@ -110,11 +116,15 @@ def kind(path: PurePath) -> str:
 
     Examples
     --------
-    >>> kind(Path("a/B.CSV.gz")), kind(Path("part-0.parquet"))
-    ('csv', 'parquet')
+    >>> kind(Path("a/B.CSV.gz")), kind(Path("part-0.parquet")), kind(Path("export.zip"))
+    ('csv', 'parquet', 'csv')
     """
-    name = path.name.lower().removesuffix(".gz") if not path.name.lower().endswith(".parquet.gz") else path.name.lower()
-    return name.rpartition(".")[2]
+    name = path.name.lower()
+    bare = compressed.without_ending(name)
+    if bare.endswith((".parquet", ".pq")) and bare != name:
+        return name.rpartition(".")[2]  # Parquet is compressed inside
+    ending = bare.rpartition(".")[2]
+    return "csv" if bare != name and ending not in _READERS else ending
 
 
 def stem(path: PurePath) -> str:
@@ -125,13 +135,13 @@ def stem(path: PurePath) -> str:
     >>> stem(Path("a/march.2024.csv.gz")), stem(Path("b.parquet"))
     ('march.2024', 'b')
     """
-    ends = [f".{kind}{compressed}" for kind in _READERS for compressed in (".gz", "")]
-    end = next((end for end in ends if path.name.lower().endswith(end)), "")
-    return path.name[: len(path.name) - len(end)] or path.name
+    bare = compressed.without_ending(path.name)
+    before, _, ending = bare.rpartition(".")
+    return (before if ending.lower() in _READERS else bare) or path.name
 
 
 def is_data(inside: PurePath) -> bool:
-    """Whether a search of a folder includes a file, by its path inside the folder.
+    """Whether a search of a folder includes a file, by its path inside the folder; notes in .txt are not data.
 
     Examples
     --------
@@ -139,10 +149,10 @@ def is_data(inside: PurePath) -> bool:
     (True, False, False)
     """
     hidden = any(part.startswith((".", "_")) for part in inside.parts)
-    return not hidden and kind(inside) in _READERS
+    return not hidden and kind(inside) in _READERS.keys() - {"txt"}
 
 
-def check_header(table: RawTable | RawFile, missing: Sequence[str]) -> None:
+def check_header(table: RawTable | RawFile, missing: Sequence[str], form: CsvFormat = csv_reader.DEFAULT) -> None:
     """Refuse a CSV file whose header is below its first line; looks for the columns that the first line lacks.
 
     Raises
@@ -150,11 +160,15 @@ def check_header(table: RawTable | RawFile, missing: Sequence[str]) -> None:
     SchemaError
         Names the line that looks like the header.
     """
-    line = csv_reader.header_below(table.path, missing) if missing and kind(table.path) == "csv" else None
+    line = (
+        csv_reader.header_below(table.path, missing, form)
+        if missing and _READERS.get(kind(table.path)) is csv_reader.scan
+        else None
+    )
     if line is not None:
         raise SchemaError(
             f"{table.name}: the header seems to be in line {line}, not in line 1",
-            hint="Remove the lines above the header.",
+            hint=f"Set prepare.csv.skip to {line - 1}, the number of lines above the header.",
         )
 
 
@@ -164,7 +178,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def scan_parquet(path: Path, _spool: Path) -> RawTable:
+def scan_parquet(path: Path, _spool: Path, _form: CsvFormat = csv_reader.DEFAULT) -> RawTable:
     """Open a Parquet file with its declared types, categories as text, extension types as their storage types."""
     try:
         rows = pl.scan_parquet(path, glob=False, hive_partitioning=False)
@@ -201,6 +215,8 @@ def _matches(pattern: Path) -> list[Path]:
 
 _READERS.update(
     csv=csv_reader.scan,
+    tsv=csv_reader.scan,
+    txt=csv_reader.scan,
     parquet=scan_parquet,
     pq=scan_parquet,
     jsonl=json_reader.scan,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Any
 
 import polars as pl
 
+from fraud3000.data.reading import compressed
 from fraud3000.data.reading.raw_table import RawTable
 from fraud3000.data.storage.spill import Spill, batched
 from fraud3000.errors import DataError, EmptyDataError
+from fraud3000.params import CsvFormat
 
 _CHUNK = 50_000
 
@@ -33,8 +35,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_object)
 
 
-def scan(path: Path, spool: Path) -> RawTable:
-    """Open a file with one JSON object per line, plain or gzip; every value is text.
+def scan(path: Path, spool: Path, _form: CsvFormat | None = None) -> RawTable:
+    """Open a file with one JSON object per line, plain or compressed; every value is text.
 
     Missing keys and nulls are null; nested values stay JSON. A line that is not a JSON object is
     rejected as ``unreadable_line``, an object with a repeated key as ``duplicate_key``.
@@ -77,10 +79,9 @@ def _with_all_keys(spill: Spill, spooled: Path) -> pl.LazyFrame:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    compressed = path.name.lower().endswith(".gz")
-    with gzip.open(path, "rt", encoding="utf-8-sig") if compressed else path.open(encoding="utf-8-sig") as file:
+    with compressed.open_bytes(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:
         try:
-            yield from (line.strip() for line in file if line.strip())
+            yield from (line.strip() for line in text if line.strip())
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text", hint="Convert the file to UTF-8.") from error
 
