@@ -272,7 +272,8 @@ def _nulled_values(transactions: pl.LazyFrame, nulled: Mapping[str, int]) -> Ite
         if count:
             readable = transactions.select(pl.col(name).count()).collect(engine="streaming").item()
             which = f"{count:,} value{'s' * (count > 1)}" if readable else f"all {count:,} values"
-            yield Finding("values_lost", "warn", f"Column {name}: {which} could not be read and became null.")
+            effect = " Their labels count from the end of the label delay." if name == "reported_at" else ""
+            yield Finding("values_lost", "warn", f"Column {name}: {which} could not be read and became null.{effect}")
 
 
 def _empty_columns(transactions: pl.LazyFrame) -> Iterator[Finding]:

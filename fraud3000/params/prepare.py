@@ -159,6 +159,7 @@ class ColumnMapping(Section):
     drop: Several[str] = ()  # columns excluded from every output
     amount: AmountFormat = AmountFormat()
     time: TimeFormat = TimeFormat()
+    report_time: TimeFormat | None = None  # format of reported_at; null: as time
     label: LabelFormat = LabelFormat()
     status: StatusFormat = StatusFormat()
     csv: CsvFormat = CsvFormat()  # stated as prepare.csv
@@ -198,6 +199,9 @@ class PrepareModelParams(Section):
     source_precedence: Several[str] = ()  # label sources, the most trusted first; all others rank equally after them
     earliest: Moment = datetime(1970, 1, 1)  # rows with times outside [earliest, latest) are quarantined
     latest: Moment = datetime(2100, 1, 1)
+    rejected_frauds: float = Field(
+        0.02, ge=0, le=1
+    )  # largest share of frauds that may be rejected if other rows are rejected less often
     publish: str | None = None  # an S3 prefix to which the output files are also written, all or none
 
     @field_validator("publish")

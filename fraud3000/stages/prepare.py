@@ -13,7 +13,7 @@ from fraud3000.data.cleaning import clean, label_files, roles, sources
 from fraud3000.data.cleaning.row_errors import quarantine
 from fraud3000.data.storage import atomic_write, locations, s3_upload
 from fraud3000.data.storage.s3 import Address
-from fraud3000.errors import ParamsError
+from fraud3000.errors import DataError, ParamsError
 from fraud3000.labels import splits
 from fraud3000.models import policy
 from fraud3000.params import Params
@@ -42,6 +42,7 @@ def prepare(params: Params) -> Summary:
     with raw as files, atomic_write.scratch_dir(workspace.transactions) as folder:
         refuse_inputs(published, files)
         cleaned = clean.ingest_to_disk(files, rules, folder, label_delay=params.prepare.label_delay)
+        _check_rejections(cleaned, params.prepare.rejected_frauds)
         # raises now what featurize would raise later
         build_catalogue(params.prepare, params.featurize, pl.DataFrame(schema=cleaned.transactions.collect_schema()))
         labels = read_separate_labels(params, cleaned.transactions, published)
@@ -62,6 +63,20 @@ def _rules(params: Params) -> roles.CleaningRules:
     return roles.CleaningRules(
         sources.resolve(section), section.earliest, section.latest, card_names_loader(Workspace.from_params(params))
     )
+
+
+def _check_rejections(cleaned: clean.CleanedData, allowed: float) -> None:
+    """Refuse data whose rejected rows depend on the label: a model of the rest would learn from the wrong frauds."""
+    rejections = cleaned.rejections
+    if rejections.depend_on_label and rejections.share_of_frauds > allowed:
+        reasons = (
+            cleaned.quarantine.rows.group_by("reason").len().sort("len", "reason", descending=[True, False]).head(3)
+        )
+        listed = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.collect().iter_rows())
+        raise DataError(
+            f"{rejections.describe()}; reasons of all: {listed}",
+            hint="Correct prepare.mapping for these rows, or accept the loss with a larger prepare.rejected_frauds.",
+        )
 
 
 def _summary(
@@ -85,6 +100,7 @@ def _summary(
             **{f"published {address.stem}": str(address) for address in published},
         },
         warnings=(
+            *((f"{cleaned.rejections.describe()}.",) if cleaned.rejections.depend_on_label else ()),
             *(finding.text for finding in findings if finding.severity == "warn"),
             *_later_refusals(params, transactions.collect_schema()),
         ),

@@ -194,9 +194,25 @@ def test_reports(ingest: Ingest) -> None:
     content = "id,time,amount,label,seen\n1,2024-01-01,5,1,2024-01-20\n2,2024-01-01,5,0,\n3,2024-01-01,5,1,soon\n"
     ingested = ingest(content, columns={"is_fraud": "label", "reported_at": "seen"})
     moment = datetime(2024, 1, 20, tzinfo=UTC)
-    assert ingested.transactions["reported_at"].to_list() == [moment, None]
-    assert ingested.ledger.rows() == [("1", 1, "file", moment, moment)]
-    assert ingested.quarantine["reason"].to_list() == ["reported_at_unreadable"]
+    assert ingested.transactions["reported_at"].to_list() == [moment, None, None]
+    assert ingested.ledger.select("transaction_id", "is_fraud", "reported_at").rows() == [
+        ("1", 1, moment),
+        ("3", 1, None),
+    ]
+    assert (ingested.quarantine.height, ingested.nulled["reported_at"]) == (0, 1)
+
+
+@pytest.mark.parametrize("seen", ["NULL", "", "n/a", "-"])
+def test_a_word_for_no_report_time_is_not_counted_as_unreadable(ingest: Ingest, seen: str) -> None:
+    content = f"id,time,amount,label,seen\n1,2024-01-01,5,1,2024-01-20\n2,2024-01-01,5,0,{seen}\n"
+    assert ingest(content, columns={"is_fraud": "label", "reported_at": "seen"}).nulled["reported_at"] == 0
+
+
+def test_report_times_may_have_a_format_of_their_own(ingest: Ingest) -> None:
+    content = "id,time,amount,label,seen\n1,2024-01-01 10:00,5,1,20.01.2024\n"
+    form = {"format": "%d.%m.%Y", "zone": "Europe/Berlin"}
+    ingested = ingest(content, columns={"is_fraud": "label", "reported_at": "seen"}, report_time=form)
+    assert ingested.transactions["reported_at"].to_list() == [datetime(2024, 1, 19, 23, tzinfo=UTC)]
 
 
 def test_any_order_of_rows_gives_the_same_transactions(ingest: Ingest) -> None:

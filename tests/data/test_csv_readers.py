@@ -40,10 +40,14 @@ def contents(draw: st.DrawFn) -> bytes:
 Outcome = tuple[list[str], list[tuple[str | None, ...]], list[int], list[tuple[object, ...]]] | str
 
 
+def source(path: Path) -> csv_reader._Source:
+    return csv_reader._Source(path, path, csv_reader.DEFAULT)
+
+
 def by_csv_module(path: Path, folder: Path) -> Outcome:
     """What the slow reader alone makes of a file."""
     try:
-        raw = csv_reader._slow(path, csv_reader._header(path), Spill(folder / "slow")).whole()
+        raw = csv_reader._slow(source(path), csv_reader._header(source(path)), Spill(folder / "slow")).whole()
     except UnicodeDecodeError:
         return "not UTF-8"
     except DataError as error:
@@ -87,7 +91,7 @@ def test_polars_reads_what_is_plain(lines: list[str], end: str, last_end: bool, 
     with TemporaryDirectory() as name:
         path = Path(name) / ("a.csv.gz" if compressed else "a.csv")
         path.write_bytes(gzip.compress(text.encode()) if compressed else text.encode())
-        read = csv_reader._fast(path, ["a", "b", "c"], Path(name) / "fast.parquet")
+        read = csv_reader._fast(source(path), ["a", "b", "c"], Path(name) / "fast.parquet")
         assert read is not None
         expected = [[field or None for field in row] for row in csv.reader(io.StringIO(text, newline=""))][1:]
         assert [list(row) for row in read.collect().rows()] == expected

@@ -41,7 +41,8 @@ def test_a_header_below_a_title_is_found(
     with pytest.raises(SchemaError) as caught:
         ingest_files([path], columns=ROLES)
     assert str(caught.value) == (
-        f"{path}: the header seems to be in line {line}, not in line 1\nHint: Remove the lines above the header."
+        f"{path}: the header seems to be in line {line}, not in line 1\n"
+        f"Hint: Set prepare.csv.skip to {line - 1}, the number of lines above the header."
     )
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from fraud3000.errors import DataError, EmptyDataError
-from fraud3000.params import Params
+from fraud3000.params import Params, parse
 from fraud3000.schema import LEDGER, QUARANTINE
 from fraud3000.stages.prepare import prepare
 
@@ -85,3 +85,34 @@ def test_the_same_input_gives_the_same_bytes(raw: Path) -> None:
     before = {path: path.read_bytes() for path in (raw / "interim").iterdir()}
     prepare(params(raw))
     assert {path: path.read_bytes() for path in (raw / "interim").iterdir()} == before
+
+
+def exported(raw: Path, *, damaged: int) -> Path:
+    """A file with 1,000 transactions, 100 of them frauds, of which some have an amount that cannot be read."""
+    rows = "".join(
+        f"t{n},2024-01-{1 + n % 28:02} 10:00,{'?' if n % 10 == 0 and n < 10 * damaged else 5},{int(n % 10 == 0)}\n"
+        for n in range(1_000)
+    )
+    raw.write_text(f"transaction_id,ts,amount,is_fraud\n{rows}")
+    return raw
+
+
+MAPPED = {"columns": {name: name for name in ("transaction_id", "ts", "amount", "is_fraud")}}
+
+
+def test_rejections_that_depend_on_the_label_are_refused(tmp_path: Path) -> None:
+    raw = exported(tmp_path / "raw.csv", damaged=30)
+    given = parse(
+        {"workspace": str(tmp_path / "w"), "prepare": {"input": str(raw), "source": "custom", "mapping": MAPPED}}
+    )
+    told = r"30 of 100 frauds were rejected \(30.0%\), but only 0 of 900 other rows \(0.0%\); reasons of all: amount_unreadable \(30\)"
+    with pytest.raises(DataError, match=told):
+        prepare(given)
+    assert not (tmp_path / "w" / "interim").exists() or not list((tmp_path / "w" / "interim").iterdir())
+
+
+def test_rejections_that_depend_on_the_label_may_be_accepted_and_are_warned_of(tmp_path: Path) -> None:
+    raw = exported(tmp_path / "raw.csv", damaged=30)
+    section = {"input": str(raw), "source": "custom", "mapping": MAPPED, "rejected_frauds": 0.5}
+    done = prepare(parse({"workspace": str(tmp_path / "w"), "prepare": section}))
+    assert "30 of 100 frauds were rejected (30.0%), but only 0 of 900 other rows (0.0%)." in done.warnings

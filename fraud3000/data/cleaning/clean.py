@@ -18,7 +18,7 @@ import polars as pl
 
 from fraud3000.data.cleaning import cards, currency, duplicates, prepared, roles
 from fraud3000.data.cleaning.file_rows import DUPLICATE, ERROR_COLUMNS, KEPT, QUARANTINED, Batch
-from fraud3000.data.cleaning.row_errors import first_errors
+from fraud3000.data.cleaning.row_errors import Rejections, first_errors
 from fraud3000.data.reading import files
 from fraud3000.data.reading.raw_table import DataFile, RawTable
 from fraud3000.data.storage.external_sort import sort_pieces
@@ -93,6 +93,8 @@ class CleanedData:
         `row_index` of each duplicate.
     duplicate_ids
         The ids of the duplicates.
+    rejections
+        Rejected rows among frauds and among other rows.
     """
 
     indexed: Spill
@@ -103,6 +105,7 @@ class CleanedData:
     read: int
     duplicate_rows: pl.Series
     duplicate_ids: pl.Series
+    rejections: Rejections
     _batch: Batch
     _refused: pl.Series
 
@@ -228,9 +231,18 @@ def _consolidate(batch: Batch, form: AmountFormat, label_delay: timedelta, folde
         read,
         duplicate_rows,
         duplicate_ids,
+        _count_rejections(batch, late),
         batch,
         late["row_index"],
     )
+
+
+def _count_rejections(batch: Batch, late: pl.DataFrame) -> Rejections:
+    rejected = pl.col("reason").is_not_null() | pl.col("row_index").is_in(late["row_index"].implode())
+    fraud = (pl.col("is_fraud") == 1).fill_null(value=False)
+    counts = batch.rows.select(fraud.sum(), (fraud & rejected).sum().alias("a"), pl.len(), rejected.sum().alias("b"))
+    frauds, frauds_rejected, rows, all_rejected = counts.collect(engine="streaming").row(0)
+    return Rejections(frauds, frauds_rejected, rows - frauds, all_rejected - frauds_rejected)
 
 
 def _to_base_currency(batch: Batch, form: AmountFormat) -> None:

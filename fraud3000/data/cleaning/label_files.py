@@ -206,7 +206,7 @@ def _records(columns: dict[str, pl.Series], form: LabelsFile, span: Span) -> tup
     record["reported_at"] = pl.Series([None], dtype=TIME).new_from_index(0, height)
     for name in ("reported_at", "recorded_at"):
         if name in columns:
-            record[name] = times.read([columns[name]], form.time)
+            record[name] = times.read([columns[name]], form.time, "prepare.labels.time")
             present = columns[name].cast(pl.String).str.strip_chars().fill_null("") != ""
             errors.append(RowError.where(f"{name}_unreadable", record[name].is_null() & present, name, columns[name]))
             errors.append(

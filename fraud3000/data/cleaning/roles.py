@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache, partial
+from functools import cache, partial, reduce
+from operator import and_
 
 import polars as pl
 import polars.selectors as cs
 
 from fraud3000.data.cleaning import amounts, cards, column_types, currency, ids, passthrough, sensitive, value_mapping
 from fraud3000.data.cleaning.card_names import CardNames
+from fraud3000.data.cleaning.missing import are_missing
 from fraud3000.data.cleaning.row_errors import RowError, first_errors
 from fraud3000.data.reading import files, times
 from fraud3000.data.reading.columns import ColumnLayout, resolve
@@ -208,15 +210,11 @@ class _Reader:
     def _read_times(self) -> None:
         parts = self._parts("ts")
         if parts:
-            ts = self._read_time(parts, "time")
+            ts = times.read(parts, self._rules.mapping.time)
+            outside = times.outside_range(ts, self._rules.earliest, self._rules.latest)
+            self.errors.append(RowError.where("time_out_of_range", outside, "time", *parts))
             self.errors.append(RowError.where("time_unreadable", ts.is_null(), "time", *parts))
             self.columns["ts"] = ts
-
-    def _read_time(self, parts: list[pl.Series], word: str) -> pl.Series:
-        values = times.read(parts, self._rules.mapping.time)
-        outside = times.outside_range(values, self._rules.earliest, self._rules.latest)
-        self.errors.append(RowError.where(f"{word}_out_of_range", outside, word, *parts))
-        return values
 
     def _read_other_ids(self, numbers: tuple[str, ...]) -> None:
         for role in ("card_id", "terminal_id"):
@@ -260,13 +258,19 @@ class _Reader:
         self.columns["reported_at"] = self._read_report_times()
 
     def _read_report_times(self) -> pl.Series:
+        """Read report times; one that cannot be used becomes null and is counted, and its transaction stays.
+
+        Otherwise, a wrong format of report times would remove all frauds.
+        """
         parts = self._parts("reported_at")
         if not parts:
             return self._constant(None, TIME)
-        values = self._read_time(parts, "reported_at")
-        text = pl.DataFrame([part.cast(pl.String).alias(str(index)) for index, part in enumerate(parts)])
-        present = text.select(pl.any_horizontal(pl.all().str.strip_chars().fill_null("") != "")).to_series()
-        self.errors.append(RowError.where("reported_at_unreadable", values.is_null() & present, "reported_at", *parts))
+        mapping = self._rules.mapping
+        form, key = (mapping.report_time, "report_time") if mapping.report_time else (mapping.time, "time")
+        values = times.read(parts, form, f"prepare.mapping.{key}")
+        values = values.set(times.outside_range(values, self._rules.earliest, self._rules.latest), None)
+        absent = reduce(and_, (are_missing(part.cast(pl.String)) for part in parts))
+        self.nulled["reported_at"] = int((values.is_null() & ~absent).sum())
         return values
 
     def _read_arrival(self) -> None:
@@ -276,5 +280,6 @@ class _Reader:
             self.errors += errors
 
     def _read_passthrough(self) -> None:
-        columns, self.nulled = passthrough.read(self._raw.rows, self._layout, self._rules.mapping.csv)
+        columns, nulled = passthrough.read(self._raw.rows, self._layout, self._rules.mapping.csv)
         self.columns |= {column.name: column for column in columns}
+        self.nulled |= nulled

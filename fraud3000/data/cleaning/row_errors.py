@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import polars as pl
 
@@ -12,6 +14,8 @@ from fraud3000.schema import QUARANTINE
 
 _LONGEST_DETAIL = 200
 _ELEVEN_DIGITS = 1e10
+
+_MANY_DEVIATIONS = 4.0
 
 
 @dataclass(frozen=True)
@@ -138,3 +142,42 @@ def quarantine(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return rows.with_columns(
         cards.mask_series(rows["source_file"]), detail=cards.mask_series(rows["detail"]).str.slice(0, _LONGEST_DETAIL)
     )
+
+
+class Rejections(NamedTuple):
+    """Numbers of rows by label, and of those that were rejected; rows without a readable label count as others.
+
+    Examples
+    --------
+    >>> Rejections(100, 30, 10_000, 10).depend_on_label, Rejections(100, 1, 10_000, 10).depend_on_label
+    (True, False)
+    """
+
+    frauds: int
+    rejected_frauds: int
+    others: int
+    rejected_others: int
+
+    @property
+    def share_of_frauds(self) -> float:
+        return self.rejected_frauds / self.frauds if self.frauds else 0.0
+
+    @property
+    def share_of_others(self) -> float:
+        return self.rejected_others / self.others if self.others else 0.0
+
+    @property
+    def depend_on_label(self) -> bool:
+        """True if frauds were rejected at least twice as often as other rows, and not by chance."""
+        if self.rejected_frauds < 3 or self.share_of_frauds < 2 * self.share_of_others:
+            return False
+        pooled = (self.rejected_frauds + self.rejected_others) / (self.frauds + self.others)
+        deviation = math.sqrt(pooled * (1 - pooled) * (1 / self.frauds + 1 / max(self.others, 1)))
+        return deviation == 0 or self.share_of_frauds - self.share_of_others > _MANY_DEVIATIONS * deviation
+
+    def describe(self) -> str:
+        """Return both shares as text."""
+        return (
+            f"{self.rejected_frauds:,} of {self.frauds:,} frauds were rejected ({self.share_of_frauds:.1%}), but only"
+            f" {self.rejected_others:,} of {self.others:,} other rows ({self.share_of_others:.1%})"
+        )

@@ -13,8 +13,8 @@ from typing import IO, Any
 
 from fraud3000.errors import DataError, SchemaError
 
-ENDINGS = (".gz", ".bz2", ".zst", ".zip")
-"""Endings of the names of compressed files."""
+NAMES = {".gz": "gzip", ".bz2": "bzip2", ".zst": "Zstandard", ".zip": "zip"}
+"""Kinds of compression, by the ending of a file's name."""
 
 ERRORS = (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, lzma.LZMAError)
 """What reading a damaged archive raises, beside OSError."""
@@ -28,7 +28,7 @@ def without_ending(name: str) -> str:
     >>> without_ending("march.csv.gz"), without_ending("march.csv")
     ('march.csv', 'march.csv')
     """
-    ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
+    ending = next((ending for ending in NAMES if name.lower().endswith(ending)), "")
     return name[: len(name) - len(ending)]
 
 

@@ -102,7 +102,8 @@ def _scan(path: Path, spool: Path, form: CsvFormat) -> RawTable:
         return reader(path, spool, form)
     except compressed.ERRORS as error:
         raise DataError(
-            f"{path}: incomplete {path.suffix.removeprefix('.')} file ({error})", hint="Copy or export the file again."
+            f"{path}: incomplete {compressed.NAMES.get(path.suffix.lower(), '')} file ({error})",
+            hint="Copy or export the file again.",
         ) from error
     except OSError as error:
         if error.errno is None:  # raised by polars, not by the system: the content is truncated

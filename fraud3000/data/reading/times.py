@@ -23,7 +23,7 @@ _WIDTHS = {"%Y": 4, "%y": 2, "%m": 2, "%d": 2, "%H": 2, "%I": 2, "%M": 2, "%S": 
 _LARGEST = 10**17  # microseconds, three thousand years
 
 
-def read(columns: Sequence[pl.Series], form: TimeFormat) -> pl.Series:
+def read(columns: Sequence[pl.Series], form: TimeFormat, key: str = "prepare.mapping.time") -> pl.Series:
     """Read one column, or several that together form the time, as Datetime[us, UTC].
 
     Columns of type Datetime or Date are used as they are, whatever the format says. Several columns
@@ -31,6 +31,11 @@ def read(columns: Sequence[pl.Series], form: TimeFormat) -> pl.Series:
     time that occurs twice, at the end of summer time, is the earlier of the two; a time that does not
     occur is read with the offset before the gap (as Python reads fold=0). Fractions beyond
     microseconds are cut off.
+
+    Parameters
+    ----------
+    key
+        The section of the params that states the format, for error messages.
 
     Returns
     -------
@@ -59,7 +64,7 @@ def read(columns: Sequence[pl.Series], form: TimeFormat) -> pl.Series:
     text = _joined(columns)
     if form.format == "iso":
         return _iso(text, form.zone)
-    return _by_pattern(text, form)
+    return _by_pattern(text, form, key)
 
 
 def to_utc(value: datetime) -> datetime:
@@ -171,13 +176,13 @@ def _expression(part: str, width: int, before: int, after: int) -> str:
     return ".*" if part.startswith("%") and part != "%%" else re.escape(part[-1])
 
 
-def _by_pattern(text: pl.Series, form: TimeFormat) -> pl.Series:
+def _by_pattern(text: pl.Series, form: TimeFormat, key: str) -> pl.Series:
     try:
         parsed = _parse(text, form.format)
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
         raise ParamsError(
-            f"prepare.mapping.time.format: '{form.format}' does not describe a time ({reason})",
+            f"{key}.format: '{form.format}' does not describe a time ({reason})",
             hint="Write iso, epoch_s, epoch_ms, epoch_us, seconds_from or a strptime pattern.",
         ) from error
     return _typed(parsed, form.zone)
