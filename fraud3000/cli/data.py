@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fraud3000.cli.app import app
-from fraud3000.cli.command import command
+from fraud3000.cli.command import AsJson, Verbose, command, example, finish
 
 if TYPE_CHECKING:
     from fraud3000.params import Params
@@ -41,6 +44,39 @@ def simulate(
     sizes = {"rows": rows, "days": days, "cards": cards, "terminals": terminals, "seed": seed}
     world = params.simulate.model_copy(update={name: size for name, size in sizes.items() if size is not None})
     return stage(params.model_copy(update={"simulate": world}), out)
+
+
+@app.command(epilog=example("fraud3000 init export.csv chargebacks.csv --yes"))
+def init(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Your export: files, folders or globs; one may have only labels."),
+    ],
+    params_file: Annotated[Path, typer.Option("--params", metavar="FILE", help="Params file to write.")] = Path(
+        "params.yaml"
+    ),
+    yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Inspect raw files, guess how they map to transactions, and write a params file.
+
+    Every guess is visible in the file, and every doubt is a comment that says what to decide. An existing file is never
+    overwritten. The exit code is 6 if a doubt must be settled first.
+    """
+    from fraud3000 import logs
+    from fraud3000.stages import init as stage
+
+    start = time.perf_counter()
+    logs.set_up(verbose)
+    stage.require_free(params_file)
+    inspection = stage.inspect(files)
+    if sys.stdin.isatty() and sys.stdout.isatty() and not yes:
+        from fraud3000.cli import output
+
+        output.summary(inspection.summary(None))
+        typer.confirm(f"Write {params_file}?", abort=True, default=True)
+    finish(stage.write(inspection, params_file), as_json=as_json, seconds=time.perf_counter() - start)
 
 
 @command(app, "fraud3000 prepare --params params/handbook-p1.yaml")

@@ -92,6 +92,7 @@ class LabelFormat(Section):
     fraud: Several[str] = ("1", "1.0", "true", "yes", "y", "fraud")
     legitimate: Several[str] = ("0", "0.0", "false", "no", "n", "legitimate")
     unlabelled: Several[str] = ("", "null", "none", "na", "unknown")
+    otherwise: Literal["fraud", "legitimate"] | None = None  # meaning of all other values; null: the row is quarantined
 
 
 class StatusFormat(Section):
@@ -174,7 +175,7 @@ class LabelsFile(Section):
 
     input: str  # a file, a glob or a folder
     transaction_id: str = "transaction_id"  # column of the transaction id
-    is_fraud: str = "is_fraud"  # column of the label
+    is_fraud: str | None = "is_fraud"  # column of the label; null: every record is a fraud
     source: str | None = (
         None  # column of the label's source, such as chargeback; null: all records have the same source
     )

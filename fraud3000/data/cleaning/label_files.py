@@ -196,9 +196,11 @@ def _columns(raw: RawFile, form: LabelsFile) -> dict[str, pl.Series]:
 
 def _records(columns: dict[str, pl.Series], form: LabelsFile, span: Span) -> tuple[pl.DataFrame, list[RowError]]:
     transaction_id, errors = ids.read([columns["transaction_id"]], "transaction_id")
-    is_fraud, labelled, more = value_mapping.read_labels(columns["is_fraud"], form.label)
-    errors += [*more, RowError.with_detail("label_missing", ~labelled, "the record has no label")]
     height = len(transaction_id)
+    is_fraud = pl.Series([1], dtype=pl.Int8).new_from_index(0, height)
+    if "is_fraud" in columns:
+        is_fraud, labelled, more = value_mapping.read_labels(columns["is_fraud"], form.label)
+        errors += [*more, RowError.with_detail("label_missing", ~labelled, "the record has no label")]
     source = pl.Series([SOURCE], dtype=pl.String).new_from_index(0, height)
     if "source" in columns:
         source = columns["source"].cast(pl.String).str.strip_chars().fill_null(SOURCE)

@@ -27,6 +27,7 @@ def read_labels(values: pl.Series, form: LabelFormat) -> tuple[pl.Series, pl.Ser
     ([1, 0, None], [True, True, False])
     """
     label = _look_up(values, {form.fraud: 1, form.legitimate: 0, form.unlabelled: _UNLABELLED}, pl.Int8())
+    label = label.fill_null(int(form.otherwise == "fraud")) if form.otherwise else label
     labelled = label != _UNLABELLED
     errors = [RowError.where("label_unknown_value", label.is_null(), "label", values)]
     return label.set(~labelled, None).alias("is_fraud"), labelled.fill_null(value=False).alias("labelled"), errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
@@ -21,44 +21,39 @@ _COMMA = re.compile(r"^[-+(]?\s*(?:[0-9]{1,3}(?:[. '\u00a0\u202f\u2019][0-9]{3})
 _POINT = re.compile(r"^[-+(]?\s*(?:[0-9]{1,3}(?:[, '\u00a0\u202f\u2019][0-9]{3})*|[0-9]+)\.[0-9]+\)?-?$")
 _GROUPED = re.compile(r"[0-9]([., '\u00a0\u202f\u2019])[0-9]{3}(?:[^0-9]|$)")
 _NUMBER = re.compile(r"^[-+]?[0-9][0-9.,:/ -]*$")
-_TOTAL = re.compile(r"^\W*(?:grand )?(?:total|totals|sum|summe|gesamt|somme|suma|totale|totaal|rows|records|zeilen|end)\b", re.I)
+_TOTAL = re.compile(
+    r"^\W*(?:grand )?(?:total|totals|sum|summe|gesamt|somme|suma|totale|totaal|rows|records|zeilen|end)\b",
+    re.IGNORECASE,
+)
 
 
 def guess(chunks: Sequence[bytes]) -> CsvFormat:
     """Guess the format from the beginning of a file and, if it is long, from parts of its middle and its end."""
     encoding = _encoding(chunks)
     texts = [decoded(chunk, encoding) for chunk in chunks]
-    lines = [line for line in texts[0].splitlines()[: _LINES + _MOST_ABOVE]]
+    lines = texts[0].splitlines()[: _LINES + _MOST_ABOVE]
     note = _NOTE.fullmatch(lines[0].strip('"\ufeff ')) if lines else None
     separator = note[1] if note else _separator(lines)
     quote = _quote(lines, separator)
     comment = "#" if any(line.startswith("#") for line in lines) else ""
     rows = [_fields(line, separator, quote) for line in lines]
     skip = _skip(rows, lines, comment, noted=note is not None)
-    usable = [row for row, line in zip(rows[skip:], lines[skip:], strict=True) if line.strip() and not _is(line, comment)]
+    usable = [
+        row for row, line in zip(rows[skip:], lines[skip:], strict=True) if line.strip() and not _is(line, comment)
+    ]
     header = _is_header(usable)
     width = len(usable[0]) if usable else 1
     footer = _footer(texts[-1].splitlines(), separator, quote, width)
     body = usable[1:] if header else usable
     decimal, thousands = _signs(body)
-    return CsvFormat(
-        separator=separator,
-        decimal=decimal,
-        thousands=thousands,
-        encoding=encoding,
-        quote=quote,
-        comment=comment,
-        skip=skip,
-        header=header,
-        footer=footer,
-    )
+    found = {"decimal": decimal, "thousands": thousands, "encoding": encoding, "quote": quote, "comment": comment}
+    return CsvFormat.model_validate({**found, "separator": separator, "skip": skip, "header": header, "footer": footer})
 
 
 def parse(chunks: Sequence[bytes], form: CsvFormat) -> tuple[pl.DataFrame, int]:
     """Parse the sampled text by a format; returns rows as text, and the number of lines with another number of fields."""
     lines = list(_body_lines(chunks, form))
-    reader = csv.reader(lines, delimiter=form.separator, quotechar=form.quote or None, quoting=_quoting(form.quote))
-    records = [row for row in reader if row]
+    records = [row for row in _reader(lines, form.separator, form.quote) if row]
     names = records.pop(0) if form.header and records else []
     width = len(names) if form.header else Counter(map(len, records)).most_common(1)[0][0]
     if not form.header:
@@ -66,7 +61,9 @@ def parse(chunks: Sequence[bytes], form: CsvFormat) -> tuple[pl.DataFrame, int]:
     whole = [row for row in records if len(row) == width]
     unique = _unique(names)
     columns = zip(*whole, strict=True) if whole else [[]] * width
-    frame = pl.DataFrame({name: pl.Series(values, dtype=pl.String) for name, values in zip(unique, columns, strict=True)})
+    frame = pl.DataFrame(
+        {name: pl.Series(values, dtype=pl.String) for name, values in zip(unique, columns, strict=True)}
+    )
     return frame.with_columns(pl.when(pl.all() != "").then(pl.all())), len(records) - len(whole)
 
 
@@ -110,7 +107,9 @@ def _separator(lines: Sequence[str]) -> str:
 
 
 def _quote(lines: Sequence[str], separator: str) -> str:
-    single = sum(bool(re.search(rf"(?:^|{re.escape(separator)})'[^']*'(?:{re.escape(separator)}|$)", line)) for line in lines)
+    single = sum(
+        bool(re.search(rf"(?:^|{re.escape(separator)})'[^']*'(?:{re.escape(separator)}|$)", line)) for line in lines
+    )
     double = sum('"' in line for line in lines)
     return "'" if single > len(lines) // 4 and not double else '"'
 
@@ -190,11 +189,13 @@ def _is(line: str, comment: str) -> bool:
 
 
 def _fields(line: str, separator: str, quote: str) -> list[str]:
-    return next(csv.reader([line], delimiter=separator, quotechar=quote or None, quoting=_quoting(quote)), [])
+    return next(_reader([line], separator, quote), [])
 
 
-def _quoting(quote: str) -> int:
-    return csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+def _reader(lines: Iterable[str], separator: str, quote: str) -> Iterator[list[str]]:
+    if not quote:
+        return csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter=separator, quotechar=quote)
 
 
 def _unique(names: Sequence[str]) -> list[str]:

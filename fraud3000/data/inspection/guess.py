@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -17,14 +16,20 @@ from fraud3000.data.cleaning import amounts, cards, missing, value_mapping
 from fraud3000.data.inspection import meanings, time_guess, words
 from fraud3000.data.inspection.sample import Sample
 from fraud3000.data.reading import number_text, times
-from fraud3000.params import AmountFormat, CsvFormat, LabelFormat
+from fraud3000.params import AmountFormat, CsvFormat, LabelFormat, TimeFormat
+from fraud3000.redact import passes_luhn
 
 LEAST = 0.5
 """Score from which a column may have a role."""
 _NEAR = 0.15  # two columns whose scores for the label differ by less are told apart by nobody but the user
 _MOST_CATEGORIES = 250
 _LONG_TEXT = 30
-_RARE = 0.35
+_RARE = 0.35  # largest share of the rarer values of a label
+_MOST, _NEARLY_ALL = 0.8, 0.95
+_SMALL = 50  # rows below which repetition says nothing
+_MOST_STATUSES = 60
+_DELAYS_IN_SPAN = 15
+"""The label delay may be this fraction of the time span: the split loses it three times."""
 _DEFAULT_DELAY = timedelta(days=7)
 
 
@@ -160,33 +165,40 @@ class _Guesser:
 
     def _fit(self, role: str, name: str) -> float:
         """How well the values fit a role: 0 not at all, 1 well; more if they show it without the name."""
-        text, rows = self.text[name], self.rows.height
-        present = len(text)
-        if not present:
+        text = self.text[name]
+        if not len(text):
             return 0.0
-        distinct = text.n_unique()
-        if role == "amount":
-            return 1.0 if self._amounts_readable(name) >= 0.8 and (distinct > 10 or rows < 50) else 0.0
-        if role == "is_fraud":
-            return self._label_fit(text, distinct)
-        if role == "card_id":
-            if _luhn_share(text) > 0.8 and distinct < present:
-                return 1.6
-            return 1.0 if 1 < distinct and (distinct < 0.9 * present or rows < 50) else 0.3
-        if role == "terminal_id":
-            return 1.0 if 1 < distinct and (distinct < 0.9 * present or rows < 50) else 0.3
-        if role in {"transaction_id", "seq"}:
-            return 1.0 if distinct > 0.99 * present and present > 0.99 * rows else 0.0
-        if role == "currency":
-            codes = text.str.strip_chars().str.to_uppercase()
-            return 1.0 if float(codes.is_in(list(meanings.CURRENCIES)).mean() or 0) > 0.95 else 0.0  # type: ignore[arg-type]
-        if role == "status":
-            return meanings.status_fit(text) if distinct <= 60 else 0.0
-        limit = 90.0 if role.endswith("lat") else 180.0
-        numbers = number_text.without_groups(text, self.form).cast(pl.Float64, strict=False)
-        return 1.0 if float((numbers.abs() <= limit).mean() or 0) > 0.95 and distinct > 2 else 0.0  # type: ignore[arg-type]
+        if role in {"card_id", "terminal_id"}:
+            return self._key_fit(text, is_card=role == "card_id")
+        return {
+            "amount": lambda: self._amount_fit(name),
+            "is_fraud": lambda: self._label_fit(text),
+            "transaction_id": lambda: self._unique_fit(text),
+            "seq": lambda: self._unique_fit(text),
+            "currency": lambda: meanings.currency_fit(text),
+            "status": lambda: meanings.status_fit(text) if text.n_unique() <= _MOST_STATUSES else 0.0,
+        }.get(role, lambda: self._degrees_fit(text, 90.0 if role.endswith("lat") else 180.0))()
 
-    def _label_fit(self, text: pl.Series, distinct: int) -> float:
+    def _key_fit(self, text: pl.Series, *, is_card: bool) -> float:
+        distinct, present = text.n_unique(), len(text)
+        if is_card and _luhn_share(text) > _MOST and distinct < present:
+            return 1.6
+        recurs = distinct < 0.9 * present or self.rows.height < _SMALL
+        return 1.0 if distinct > 1 and recurs else 0.3
+
+    def _amount_fit(self, name: str) -> float:
+        varied = self.text[name].n_unique() > 10 or self.rows.height < _SMALL
+        return 1.0 if varied and self._amounts_readable(name) >= _MOST else 0.0
+
+    def _unique_fit(self, text: pl.Series) -> float:
+        return float(text.n_unique() > 0.99 * len(text) and len(text) > 0.99 * self.rows.height)
+
+    def _degrees_fit(self, text: pl.Series, limit: float) -> float:
+        numbers = number_text.without_groups(text, self.form).cast(pl.Float64, strict=False)
+        return float(_share(numbers.abs() <= limit) > _NEARLY_ALL and text.n_unique() > 2)
+
+    def _label_fit(self, text: pl.Series) -> float:
+        distinct = text.n_unique()
         if distinct > 6:
             return 0.0
         folded = text.str.strip_chars().str.to_lowercase()
@@ -202,7 +214,7 @@ class _Guesser:
         if values.dtype != pl.String and not values.dtype.is_numeric():
             return 0.0
         numbers = values.drop_nulls().head(5_000)
-        if numbers.dtype == pl.String and float(numbers.str.contains(r"^0[0-9]").mean() or 0) > 0.3:  # type: ignore[arg-type]
+        if numbers.dtype == pl.String and _share(numbers.str.contains(r"^0[0-9]")) > 0.3:
             return 0.0  # a code
         read, _ = amounts.read(numbers, AmountFormat(decimals=4), self.form)
         return float(1 - read.null_count() / max(1, len(numbers)))
@@ -243,14 +255,19 @@ class _Guesser:
             return
         name, score = scored[0]
         values = self.text[name].str.strip_chars().str.to_lowercase().value_counts(sort=True)
-        listed = values[values.columns[0]].to_list()
-        form, sure = meanings.label_format(listed, blank=self.rows[name].null_count() > 0 or len(self.text[name]) < self.rows.height)
+        meaning_of: list[str] = values[values.columns[0]].to_list()
+        form, sure = meanings.label_format(
+            meaning_of, blank=self.rows[name].null_count() > 0 or len(self.text[name]) < self.rows.height
+        )
         columns["is_fraud"] = name
         if form:
             self.guess.mapping["label"] = form
         read, _, _ = value_mapping.read_labels(self.rows[name], LabelFormat.model_validate(form))
         if not sure:
-            self._doubt("prepare.mapping.label", f"Do the values of '{name}' mean this? Found: {', '.join(map(repr, listed))}.")
+            self._doubt(
+                "prepare.mapping.label",
+                f"Do the values of '{name}' mean this? Found: {', '.join(map(repr, meaning_of))}.",
+            )
         readable = 1 - read.null_count() / max(1, self.rows.height) if "" not in form.get("unlabelled", ()) else 1.0
         self._take(name, "is_fraud", readable, score if sure else min(score, 0.6))
 
@@ -291,7 +308,11 @@ class _Guesser:
         near = sorted((abs(order.index(other) - order.index(name)), other) for other in order if other != name)
         for _, other in near:
             text = self.text[other].head(500)
-            if words.CLOCK.fullmatch(self.names[other]) and len(text) and bool(text.str.contains(time_guess.CLOCK.pattern).all()):
+            if (
+                words.CLOCK.fullmatch(self.names[other])
+                and len(text)
+                and bool(text.str.contains(time_guess.CLOCK.pattern).all())
+            ):
                 return other
         return None
 
@@ -308,18 +329,26 @@ class _Guesser:
             )
         values = self.rows[names[0]]
         aware = isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None
-        offset = values.dtype == pl.String and bool(values.drop_nulls().head(100).str.contains(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$").all())
+        offset = values.dtype == pl.String and bool(
+            values.drop_nulls().head(100).str.contains(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$").all()
+        )
         return not (aware or offset or stated.startswith("epoch"))
 
     def _amount(self, columns: dict[str, Any]) -> None:
         scored = [(name, score) for name, score in self.scores("amount") if score >= LEAST]
         if not scored:
-            self._doubt("prepare.mapping.columns.amount", "No column looks like an amount.", "amount: COLUMN", blocks=True)
+            self._doubt(
+                "prepare.mapping.columns.amount", "No column looks like an amount.", "amount: COLUMN", blocks=True
+            )
             return
         name, score = scored[0]
         if len(scored) > 1 and scored[1][1] == score:
             listed = ", ".join(f"'{other}'" for other, value in scored if value == score)
-            self._doubt("prepare.mapping.columns.amount", f"Which is the amount of the transaction: {listed}?", f"amount: {_quoted(scored[1][0])}")
+            self._doubt(
+                "prepare.mapping.columns.amount",
+                f"Which is the amount of the transaction: {listed}?",
+                f"amount: {_quoted(scored[1][0])}",
+            )
         columns["amount"] = name
         form: dict[str, Any] = {}
         plain = number_text.with_points(self.text[name], self.form)
@@ -329,8 +358,10 @@ class _Guesser:
         elif not len(fractions) and self.rows[name].dtype != pl.Float64:
             median = plain.str.replace_all(r"[^0-9]", "").cast(pl.Float64, strict=False).median()
             if isinstance(median, float) and median >= 500:
-                self._doubt("prepare.mapping.amount.unit", f"'{name}' has whole numbers: read as major units.", "unit: minor")
-        elif len(fractions) and int(fractions.max()) > 2 and float((fractions == 3).mean() or 0) > 0.5:  # type: ignore[arg-type,call-overload]
+                self._doubt(
+                    "prepare.mapping.amount.unit", f"'{name}' has whole numbers: read as major units.", "unit: minor"
+                )
+        elif len(fractions) and _share(fractions == 3) > 0.5:
             form["decimals"] = 3
         if form:
             self.guess.mapping["amount"] = form
@@ -344,9 +375,16 @@ class _Guesser:
         columns["card_id"] = name
         self._take(name, "card_id", 1.0, score)
         if not words.strength("card_id", self.names[name]) >= 0.9 and _luhn_share(self.text[name]) < 0.8:
-            self._doubt("prepare.mapping.columns.card_id", f"'{name}' stands for the card: one per customer is enough.", "card_id: null")
+            self._doubt(
+                "prepare.mapping.columns.card_id",
+                f"'{name}' stands for the card: one per customer is enough.",
+                "card_id: null",
+            )
         if _luhn_share(self.text[name]) > 0.8:
-            self._doubt("FRAUD3000_PAN_KEY", f"'{name}' contains card numbers, which are stored as keyed hashes: set a key first, `export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)`.")
+            self._doubt(
+                "FRAUD3000_PAN_KEY",
+                f"'{name}' contains card numbers, which are stored as keyed hashes: set a key first, `export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)`.",
+            )
 
     def _id(self, role: str, columns: dict[str, Any]) -> None:
         scored = [(name, score) for name, score in self.scores(role) if score >= LEAST]
@@ -359,12 +397,18 @@ class _Guesser:
         if not scored:
             return
         name, score = scored[0]
-        form, unknown = meanings.status_format(self.text[name].unique().to_list(), blank=len(self.text[name]) < self.rows.height)
+        form, unknown = meanings.status_format(
+            self.text[name].unique().to_list(), blank=len(self.text[name]) < self.rows.height
+        )
         columns["status"] = name
         self.guess.mapping["status"] = form
         if unknown:
             listed = ", ".join(repr(value) for value in unknown[:8])
-            self._doubt("prepare.mapping.status", f"What do these values of '{name}' mean? Read as {form.get('otherwise')}: {listed}.", 'otherwise: approved')
+            self._doubt(
+                "prepare.mapping.status",
+                f"What do these values of '{name}' mean? Read as {form.get('otherwise')}: {listed}.",
+                "otherwise: approved",
+            )
         self._take(name, "status", 1.0, score if not unknown else 0.6)
 
     def _currency(self, columns: dict[str, Any]) -> None:
@@ -385,7 +429,12 @@ class _Guesser:
         columns["currency"] = name
         others = ", ".join(found[1:6])
         rates = ", ".join(f'{code}: [{{since: 2000-01-01, rate: "1.00"}}]' for code in found[1:])
-        self._doubt("prepare.mapping.amount.rates", f"State rates of {others} in {base}; rows without a rate are rejected.", f"rates: {{{rates}}}", blocks=True)
+        self._doubt(
+            "prepare.mapping.amount.rates",
+            f"State rates of {others} in {base}; rows without a rate are rejected.",
+            f"rates: {{{rates}}}",
+            blocks=True,
+        )
         self._take(name, "currency", 1.0, score)
 
     def _coordinate(self, role: str, columns: dict[str, Any]) -> None:
@@ -408,8 +457,17 @@ class _Guesser:
                 if share > _RARE:
                     continue
                 columns["is_fraud"] = name
-                self.guess.mapping["label"] = {"legitimate": sorted(missing.WORDS), "unlabelled": [], "fraud": [], "otherwise": "fraud"}
-                self._doubt("prepare.mapping.columns.is_fraud", f"A row with a date in '{name}' counts as fraud, a row without one as legitimate.", "is_fraud: COLUMN")
+                self.guess.mapping["label"] = {
+                    "legitimate": sorted(missing.WORDS),
+                    "unlabelled": [],
+                    "fraud": [],
+                    "otherwise": "fraud",
+                }
+                self._doubt(
+                    "prepare.mapping.columns.is_fraud",
+                    f"A row with a date in '{name}' counts as fraud, a row without one as legitimate.",
+                    "is_fraud: COLUMN",
+                )
             columns["reported_at"] = name
             if found.form != self._ts_form():
                 self.guess.mapping["report_time"] = {"format": found.form.format}
@@ -418,11 +476,13 @@ class _Guesser:
             self._take(name, "reported_at", found.readable, by_name)
             self._delay(columns, found)
             return
-        self._doubt("prepare.label_delay", "No column states when a fraud was reported: state after how long no report means legitimate.", "label_delay: 30d")
+        self._doubt(
+            "prepare.label_delay",
+            "No column states when a fraud was reported: state after how long no report means legitimate.",
+            "label_delay: 30d",
+        )
 
-    def _ts_form(self) -> Any:
-        from fraud3000.params import TimeFormat
-
+    def _ts_form(self) -> TimeFormat:
         return TimeFormat.model_validate(self.guess.mapping.get("time", {}))
 
     def _delay(self, columns: dict[str, Any], found: time_guess.TimeGuess) -> None:
@@ -434,8 +494,18 @@ class _Guesser:
         reported = times.read([_present_in_place(self.rows[columns["reported_at"]])], found.form)
         days = ((reported - ts).dt.total_seconds() / 86_400).drop_nulls()
         late = days.filter(days >= 0).quantile(0.95)
-        if late is not None:
-            self.guess.label_delay = timedelta(days=max(1, math.ceil(late)))
+        if late is None:
+            return
+        delay = timedelta(days=max(1, math.ceil(late)))
+        most = timedelta(days=max(1, (self.guess.span or delay).days // _DELAYS_IN_SPAN))
+        self.guess.label_delay = min(delay, most)
+        if most < delay:
+            self._doubt(
+                "prepare.label_delay",
+                f"95 % of the frauds were reported within {delay.days}d. The data are too short for such a delay, so"
+                f" frauds reported after {most.days}d count as legitimate until then.",
+                f"label_delay: {delay.days}d",
+            )
 
     def _rest(self) -> None:
         """Numbers, categories, and columns to drop, of those without a role."""
@@ -448,7 +518,13 @@ class _Guesser:
                 continue
             use, reason = self._other_use(name, label)
             {"numeric": numeric, "categorical": categorical, "drop": drop}[use].append(name)
-            self._take(name, use, self._readable_as(name, use), 0.7 if use != "drop" or reason.startswith(("empty", "person")) else 0.6, reason)
+            self._take(
+                name,
+                use,
+                self._readable_as(name, use),
+                0.7 if use != "drop" or reason.startswith(("empty", "person")) else 0.6,
+                reason,
+            )
         for key, names in (("numeric", numeric), ("categorical", categorical), ("drop", drop)):
             if names:
                 self.guess.mapping[key] = names
@@ -456,52 +532,70 @@ class _Guesser:
     def _readable_as(self, name: str, use: str) -> float:
         if use != "numeric" or self.rows[name].dtype != pl.String or not len(self.text[name]):
             return 1.0
-        numbers = number_text.without_groups(self.text[name], self.form).str.strip_chars().cast(pl.Float64, strict=False)
+        numbers = (
+            number_text.without_groups(self.text[name], self.form).str.strip_chars().cast(pl.Float64, strict=False)
+        )
         return 1 - numbers.null_count() / len(numbers)
 
     def _other_use(self, name: str, label: pl.Series | None) -> tuple[str, str]:
-        text, plain = self.text[name], self.names[name]
-        distinct = text.n_unique() if len(text) else 0
-        if distinct == 0:
-            return "drop", "empty"
-        if distinct == 1 and len(text) == self.rows.height:
-            return "drop", "always the same"
-        if words.PERSONAL.fullmatch(plain):
-            return "drop", "personal data"
-        if cards.holds_card_numbers(text) or _luhn_share(text) > 0.8:
-            return "drop", "card numbers"
-        if name == "" or plain in {"unnamed_0", "index", "row", "row_number"}:
-            return "drop", "number of the row"
-        if words.strength("reported_at", plain) or (label is not None and (reason := target_leakage.leak_reason(self.rows[name], label))):
-            return "drop", "gives the label away" if not words.strength("reported_at", plain) else "a report of fraud"
-        number = self._readable_as(name, "numeric") if self.rows[name].dtype == pl.String else float(self.rows[name].dtype.is_numeric())
-        if words.CATEGORY.fullmatch(plain) or words.strength("currency", plain) or words.strength("status", plain) >= 0.9:
+        """Return the use of a column without a role, and the reason if it is dropped."""
+        reason = self._reason_to_drop(name, label)
+        if reason:
+            return "drop", reason
+        text, distinct = self.text[name], self.text[name].n_unique()
+        if self._is_category(name):
             return ("categorical", "") if distinct <= 20 * _MOST_CATEGORIES else ("drop", "too many values")
-        if self.rows[name].dtype == pl.Boolean:
-            return "categorical", ""
-        if number > 0.95 and not _is_code(text):
-            if distinct > 0.9 * len(text) and _are_whole(text) and len(text) > 100:
-                return "drop", "a number for each row"
-            return "numeric", ""
-        if words.FREE_TEXT.fullmatch(plain) or float(text.str.len_chars().mean() or 0) > _LONG_TEXT:  # type: ignore[arg-type]
+        if self._is_number(name):
+            row_number = distinct > 0.9 * len(text) and _are_whole(text) and len(text) > 2 * _SMALL
+            return ("drop", "a number for each row") if row_number else ("numeric", "")
+        if words.FREE_TEXT.fullmatch(self.names[name]) or float(text.str.len_chars().mean() or 0) > _LONG_TEXT:  # type: ignore[arg-type]
             return "drop", "free text"
         if time_guess.guess([self.rows[name]]) is not None:
             return "drop", "another time"
-        if distinct <= _MOST_CATEGORIES or distinct <= 0.2 * len(text):
-            return "categorical", ""
-        return "drop", "too many values for a category"
+        few = distinct <= _MOST_CATEGORIES or distinct <= 0.2 * len(text)
+        return ("categorical", "") if few else ("drop", "too many values for a category")
+
+    def _reason_to_drop(self, name: str, label: pl.Series | None) -> str:
+        """Why a column must not be an input; empty if it may."""
+        text, plain = self.text[name], self.names[name]
+        checks = (
+            ("empty", lambda: not len(text)),
+            ("always the same", lambda: text.n_unique() == 1 and len(text) == self.rows.height),
+            ("personal data", lambda: words.PERSONAL.fullmatch(plain)),
+            ("card numbers", lambda: cards.holds_card_numbers(text) or _luhn_share(text) > _MOST),
+            ("number of the row", lambda: not name or plain in {"unnamed_0", "index", "row", "row_number"}),
+            ("a report of fraud", lambda: words.strength("reported_at", plain)),
+            ("gives the label away", lambda: label is not None and target_leakage.leak_reason(self.rows[name], label)),
+        )
+        return next((reason for reason, holds in checks if holds()), "")
+
+    def _is_category(self, name: str) -> bool:
+        plain = self.names[name]
+        named = words.CATEGORY.fullmatch(plain) or words.strength("currency", plain)
+        return bool(named or words.strength("status", plain) >= 0.9 or self.rows[name].dtype == pl.Boolean)
+
+    def _is_number(self, name: str) -> bool:
+        if self.rows[name].dtype != pl.String:
+            return self.rows[name].dtype.is_numeric()
+        return self._readable_as(name, "numeric") > _NEARLY_ALL and not _is_code(self.text[name])
 
     def _label_of_rows(self) -> pl.Series | None:
         name = self.guess.roles.get("is_fraud")
         if name is None:
             return None
-        read, _, _ = value_mapping.read_labels(self.rows[name], LabelFormat.model_validate(self.guess.mapping.get("label", {})))
+        read, _, _ = value_mapping.read_labels(
+            self.rows[name], LabelFormat.model_validate(self.guess.mapping.get("label", {}))
+        )
         return read
 
 
 def _present(values: pl.Series) -> pl.Series:
     """The values as text, without missing ones."""
-    text = (values.dt.to_string("iso") if values.dtype.is_temporal() else values.cast(pl.String, strict=False)) if values.dtype != pl.String else values
+    text = (
+        (values.dt.to_string("iso") if values.dtype.is_temporal() else values.cast(pl.String, strict=False))
+        if values.dtype != pl.String
+        else values
+    )
     return text.filter(~missing.are_missing(text))
 
 
@@ -513,13 +607,15 @@ def _present_in_place(values: pl.Series) -> pl.Series:
 
 def _luhn_share(text: pl.Series) -> float:
     """Share of values with 13 to 19 digits that pass the check digit; 0 unless nearly all have such a length."""
-    from fraud3000.redact import passes_luhn
-
     digits = text.head(500).str.replace_all(r"[ -]", "")
     long = digits.filter(digits.str.contains(r"^[0-9]{13,19}$"))
     if not len(text) or len(long) < 0.9 * len(digits):
         return 0.0
     return sum(passes_luhn(one) for one in long) / len(long)
+
+
+def _share(flags: pl.Series) -> float:
+    return float(flags.mean() or 0.0)  # type: ignore[arg-type]
 
 
 def _is_code(text: pl.Series) -> bool:
@@ -533,11 +629,3 @@ def _are_whole(text: pl.Series) -> bool:
 
 def _quoted(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else f"'{name}'"
-
-
-def readable_path(path: Path) -> str:
-    """The path as it is written into a params file."""
-    return path.as_posix()
-
-
-__all__ = ["ColumnGuess", "Doubt", "Guess", "guess", "is_labels_file", "readable_path", "replace"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from fraud3000.data.inspection import csv_guess
-from fraud3000.data.reading import compressed, csv_reader, files, json_reader
+from fraud3000.data.reading import compressed, files, json_reader
 from fraud3000.errors import DataError, EmptyDataError
 from fraud3000.params import CsvFormat
 
@@ -104,16 +104,9 @@ def _of_parquet(path: Path, folder: Path) -> Sample:
 def _of_json(path: Path, chunks: list[bytes], folder: Path, *, whole: bool) -> Sample:
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / "sample.jsonl"
-    lines = [line for place, chunk in enumerate(chunks) for line in csv_guess.whole_lines(chunk, place, len(chunks), whole)]
+    lines = [
+        line for place, chunk in enumerate(chunks) for line in csv_guess.whole_lines(chunk, place, len(chunks), whole)
+    ]
     copy.write_bytes(b"\n".join(lines[:ROWS]))
     table = json_reader.scan(copy, folder / "read")
     return Sample(path, table.whole().rows, None, table.refused.height, whole)
-
-
-def header_is_ours(path: Path, form: CsvFormat) -> bool:
-    """Whether the project's own reader opens the file by the guessed format."""
-    try:
-        csv_reader.header(path, form)
-    except DataError:
-        return False
-    return True

@@ -49,8 +49,10 @@ def guess(columns: Sequence[pl.Series]) -> TimeGuess | None:
     first = columns[0]
     if isinstance(first.dtype, pl.Datetime) or first.dtype == pl.Date:
         return TimeGuess(TimeFormat(), 1.0, None, first.dtype != pl.Date)
-    columns = [column.drop_nulls().unique(maintain_order=True).head(2_000) if len(columns) == 1 else column.head(2_000) for column in columns]
-    columns = [column.set(column.is_null(), None) for column in columns]
+    columns = [
+        column.drop_nulls().unique(maintain_order=True).head(2_000) if len(columns) == 1 else column.head(2_000)
+        for column in columns
+    ]
     if not len(columns[0]) or columns[0].null_count() == len(columns[0]):
         return None
     epoch = _epoch(columns[0]) if len(columns) == 1 else None
@@ -74,19 +76,26 @@ def _epoch(values: pl.Series) -> TimeGuess | None:
 
 def _is_compact_date(values: pl.Series) -> bool:
     text = values.cast(pl.String).head(200)
-    return bool(text.str.contains(r"^(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([0-9]{4}|[0-9]{6})?$").all())
+    return bool(
+        text.str.contains(r"^(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([0-9]{4}|[0-9]{6})?$").all()
+    )
 
 
 def _by_pattern(columns: Sequence[pl.Series]) -> TimeGuess | None:
     best: TimeGuess | None = None
-    present = columns[0].is_not_null().sum() or 1
+    present = len(columns[0]) - columns[0].null_count()
     example = str(columns[0].drop_nulls()[0])
     for pattern in _patterns(example, two=len(columns) > 1):
         read = times.read(columns, TimeFormat(format=pattern))
         plausible = read.dt.year().is_between(1990, 2100)
         share = float(plausible.sum()) / present
         if share >= 0.5 and (best is None or share > best.readable + 1e-9):
-            best = TimeGuess(TimeFormat(format=pattern), min(1.0, share), None, "%H" in pattern or "%I" in pattern or pattern == "iso")
+            best = TimeGuess(
+                TimeFormat(format=pattern),
+                min(1.0, share),
+                None,
+                "%H" in pattern or "%I" in pattern or pattern == "iso",
+            )
         if best is not None and best.readable == 1.0:
             break
     return None if best is None else _with_other(best, columns, present)
@@ -98,7 +107,9 @@ def _with_other(best: TimeGuess, columns: Sequence[pl.Series], present: int) -> 
         if best.form.format.startswith(one):
             pattern = best.form.format.replace(one, other)
             read = times.read(columns, TimeFormat(format=pattern)).is_not_null().sum() / present
-            return TimeGuess(best.form, best.readable, pattern if read >= best.readable - 1e-9 else None, best.has_clock)
+            return TimeGuess(
+                best.form, best.readable, pattern if read >= best.readable - 1e-9 else None, best.has_clock
+            )
     if best.form.format == "iso":
         clock = bool(columns[0].cast(pl.String).str.contains(r"[0-9][T ][0-9]{1,2}:").any())
         return TimeGuess(best.form, best.readable, None, clock)

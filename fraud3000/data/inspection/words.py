@@ -9,8 +9,7 @@ from fraud3000.data.reading.columns import snake_case
 
 ROLES: dict[str, tuple[str, ...]] = {
     "transaction_id": (
-        r"(transaction|trans|trx|txn|tx|tran|trn|buchungs?|umsatz|operation|operacion|operazione|transactie|transacao|movimento"
-        r"|payment|auth)s?_?(id|num|nr|no|number|ref|reference|referenz|nummer|code|key|seq|identifier|numero)",
+        r"(transaction|trans|trx|txn|tx|tran|trn|buchungs?|umsatz|operation|operacion|operazione|transactie|transacao|movimento|payment|auth)s?_?(id|num|nr|no|number|ref|reference|referenz|nummer|code|key|seq|identifier|numero)",
         r"(id|num|numero|ref|reference)_(transaction|trx|txn|tx|trans|operation|operacion|operazione|transactie|transacao|movimento)",
         r"rrn|retrieval_?ref.*|arn|acquirer_?ref.*|stan|uetr|end_?to_?end_?id|reference|referenz|referencia|riferimento|referentie|ref",
         r"(id|uuid|guid|transaktions?_?(id|nr|nummer)|transaktion)",
@@ -75,12 +74,38 @@ PERSONAL = re.compile(
     r"|zip|plz|postcode|postal_?code|email|e_?mail|phone|telefon|mobile|dob|birth.*|geburtsdatum|job|gender|sex|ssn|passport)(_.*)?"
 )
 """Names and addresses of persons."""
-ANSWER = re.compile(r"(tx_)?fraud_?scenario|(fraud|betrugs?|fraude)_?(type|typ|kind|reason|art|tipo|loss|amount|schaden|score)|chargeback_?(reason|amount|code|id).*|reason_?code_?cb|case_?(id|status).*|dispute_?(reason|status|id)")
+ANSWER = re.compile(
+    r"(tx_)?fraud_?scenario|(fraud|betrugs?|fraude)_?(type|typ|kind|reason|art|tipo|loss|amount|schaden|score)|chargeback_?(reason|amount|code|id).*|reason_?code_?cb|case_?(id|status).*|dispute_?(reason|status|id)"
+)
 """Columns that are only known once the fraud is."""
-FREE_TEXT = re.compile(r"(.*_)?(text|memo|comment|comments|remark|note|notes|description|beschreibung|verwendungszweck|narrative|bemerkung|libelle|commentaire|descripcion|descrizione|omschrijving|descricao)")
+FREE_TEXT = re.compile(
+    r"(.*_)?(text|memo|comment|comments|remark|note|notes|description|beschreibung|verwendungszweck|narrative|bemerkung|libelle|commentaire|descripcion|descrizione|omschrijving|descricao)"
+)
 """Text that people or programs wrote."""
-CATEGORY = re.compile(r"(.*_)?(mcc|sic|category.*|kategorie|channel|kanal|canal|canale|kanaal|entry_?mode|pos_?(entry|mode|code).*|country.*|land|pays|pais|paese|type|typ|tipo|brand|scheme|device.*|region|state|use_?chip|product.*|card_?type|merchant_?(state|country)|bin|issuer.*|3ds|secure)")
+CATEGORY = re.compile(
+    r"(.*_)?(mcc|sic|category.*|kategorie|channel|kanal|canal|canale|kanaal|entry_?mode|pos_?(entry|mode|code).*|country.*|land|pays|pais|paese|type|typ|tipo|brand|scheme|device.*|region|state|use_?chip|product.*|card_?type|merchant_?(state|country)|bin|issuer.*|3ds|secure)"
+)
 """Columns that are categories whatever their values look like."""
+
+
+_FILLERS = {
+    *("de", "del", "della", "dello", "la", "le", "du", "van", "der", "des", "do", "da", "di", "the", "of"),
+    *(
+        "hash",
+        "hashed",
+        "gehasht",
+        "hache",
+        "masked",
+        "maskiert",
+        "token",
+        "anonymous",
+        "anonym",
+        "sha256",
+        "local",
+        "lokal",
+    ),
+}
+"""Words in names that say nothing about the role."""
 
 
 def normalised(name: str) -> str:
@@ -94,8 +119,7 @@ def normalised(name: str) -> str:
     for sign, spelled in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("Ä", "Ae"), ("Ö", "Oe"), ("Ü", "Ue")):
         name = name.replace(sign, spelled)
     text = "".join(sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign))
-    words = [word for word in snake_case(text, 1).split("_") if word not in {"de", "del", "della", "la", "le", "du", "van", "der", "des", "do", "da", "di", "the", "of"}]
-    return "_".join(words)
+    return "_".join(word for word in snake_case(text, 1).split("_") if word not in _FILLERS)
 
 
 def strength(role: str, name: str) -> float:

@@ -139,6 +139,11 @@ def _rows_only(lines: Iterable[str], form: CsvFormat) -> Iterator[str]:
             yield last.popleft()
 
 
+def header(path: Path, form: CsvFormat = DEFAULT) -> list[str]:
+    """Read the column names of a CSV file that needs no copy to be read."""
+    return _header(_Source(path, path, form))
+
+
 def _header(source: _Source) -> list[str]:
     path = source.path
     with source.text() as file:

@@ -94,10 +94,21 @@ def _rename_in_errors(path: Path, name: str) -> Iterator[None]:
         raise
 
 
-def _scan(path: Path, spool: Path, form: CsvFormat) -> RawTable:
-    reader = _READERS.get(kind(path))
-    if reader is None:
+def require_known(path: Path) -> None:
+    """Raise an error if files of this type are not read.
+
+    Raises
+    ------
+    DataError
+        Names the types that are.
+    """
+    if kind(path) not in _READERS:
         raise DataError(f"{path}: files of type '{path.suffix}' are not supported", hint=f"Provide {_KINDS}.")
+
+
+def _scan(path: Path, spool: Path, form: CsvFormat) -> RawTable:
+    require_known(path)
+    reader = _READERS[kind(path)]
     try:
         return reader(path, spool, form)
     except compressed.ERRORS as error:
