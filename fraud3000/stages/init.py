@@ -187,10 +187,13 @@ def _extra(guessed: Guess, sample: Sample) -> dict[str, dict[str, Any]]:
 
 def _per_day(guessed: Guess, sample: Sample) -> float:
     """Mean number of cards of a day; of transactions if there are no cards."""
-    roles, rows = guessed.roles, sample.rows
-    names = [roles["ts"]] if isinstance(roles["ts"], str) else roles["ts"]
+    rows, parts = sample.rows, {role: _names(names) for role, names in guessed.roles.items()}
     form = TimeFormat.model_validate(guessed.mapping.get("time", {}))
-    days = times.read([rows[name] for name in names], form).dt.date().alias("day")
-    card = rows[roles["card_id"]] if "card_id" in roles else pl.Series(range(rows.height))
-    counted = pl.DataFrame([days, card.alias("card")]).drop_nulls().unique().group_by("day").len()
+    days = times.read([rows[name] for name in parts["ts"]], form).dt.date().alias("day")
+    numbers = rows.select(card=pl.struct(parts["card_id"]).hash() if "card_id" in parts else pl.int_range(pl.len()))
+    counted = numbers.with_columns(days).drop_nulls().unique().group_by("day").len()
     return float(counted["len"].mean() or 0.0)  # type: ignore[arg-type]
+
+
+def _names(stated: str | Sequence[str]) -> list[str]:
+    return [stated] if isinstance(stated, str) else list(stated)

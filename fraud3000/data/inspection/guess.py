@@ -12,11 +12,11 @@ from typing import Any
 import polars as pl
 
 from fraud3000.data import target_leakage
-from fraud3000.data.cleaning import amounts, cards, missing, value_mapping
+from fraud3000.data.cleaning import amounts, cards, missing, sources, value_mapping
 from fraud3000.data.inspection import meanings, time_guess, words
 from fraud3000.data.inspection.sample import Sample
 from fraud3000.data.reading import number_text, times
-from fraud3000.params import AmountFormat, CsvFormat, LabelFormat, TimeFormat
+from fraud3000.params import AmountFormat, ColumnMapping, CsvFormat, LabelFormat, TimeFormat
 from fraud3000.redact import passes_luhn
 
 LEAST = 0.5
@@ -81,8 +81,15 @@ class Doubt:
 
 @dataclass
 class Guess:
-    """The mapping of a file, column by column, with what is in doubt."""
+    """The mapping of a file, column by column, with what is in doubt.
 
+    Attributes
+    ----------
+    source
+        `prepare.source`: a known data set, whose mapping needs no statement, or ``custom``.
+    """
+
+    source: str = "custom"
     columns: list[ColumnGuess] = field(default_factory=list)
     mapping: dict[str, Any] = field(default_factory=dict)
     form: CsvFormat | None = None
@@ -109,7 +116,61 @@ def guess(sample: Sample) -> Guess:
     sample
         Rows of the file; the guess does not look further.
     """
+    for name, mapping in sources.SOURCES.items():
+        if name != "custom" and _is_known(sample, mapping):
+            return _known(sample, name, mapping)
     return _Guesser(sample).run()
+
+
+def _is_known(sample: Sample, mapping: ColumnMapping) -> bool:
+    """Whether a file has every column that a known data set maps or drops."""
+    mapped = [name for names in _columns(mapping).values() for name in ([names] if isinstance(names, str) else names)]
+    return set(sample.rows.columns) >= {*mapped, *mapping.numeric, *mapping.drop}
+
+
+def _columns(mapping: ColumnMapping) -> dict[str, Any]:
+    return {role: names for role, names in mapping.columns.model_dump().items() if names is not None}
+
+
+def _known(sample: Sample, name: str, mapping: ColumnMapping) -> Guess:
+    uses = {
+        column: role
+        for role, names in _columns(mapping).items()
+        for column in ([names] if isinstance(names, str) else names)
+    }
+    uses |= dict.fromkeys(mapping.numeric, "numeric") | dict.fromkeys(mapping.categorical, "categorical")
+    found = Guess(source=name, rows=sample.rows.height, mapping={"columns": _columns(mapping)})
+    for column in sample.rows.columns:
+        text = _present(sample.rows[column])
+        shown = cards.mask(str(text[0]))[:24] if len(text) else ""
+        found.columns.append(ColumnGuess(column, uses.get(column, "drop"), shown, 1.0, "high", f"known: {name}"))
+    if mapping.columns.ts is not None:
+        ts = times.read(
+            [sample.rows[column] for column, role in uses.items() if role == "ts"], mapping.time
+        ).drop_nulls()
+        first, last = ts.min(), ts.max()
+        found.span = last - first if len(ts) else None  # type: ignore[operator,assignment]
+        found.mapping["time"] = mapping.time.model_dump()
+    if mapping.card_numbers == "yes":
+        found.doubts.append(_pan_key(str(mapping.columns.card_id)))
+    if mapping.columns.reported_at is None:
+        found.doubts.append(_NO_REPORTS)
+    return found
+
+
+def _pan_key(name: str) -> Doubt:
+    return Doubt(
+        "FRAUD3000_PAN_KEY",
+        f"'{name}' contains card numbers, which are stored as keyed hashes: set a key first,"
+        " `export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)`.",
+    )
+
+
+_NO_REPORTS = Doubt(
+    "prepare.label_delay",
+    "No column states when a fraud was reported: state after how long no report means legitimate.",
+    "label_delay: 30d",
+)
 
 
 def is_labels_file(sample: Sample) -> bool:
@@ -381,10 +442,7 @@ class _Guesser:
                 "card_id: null",
             )
         if _luhn_share(self.text[name]) > 0.8:
-            self._doubt(
-                "FRAUD3000_PAN_KEY",
-                f"'{name}' contains card numbers, which are stored as keyed hashes: set a key first, `export FRAUD3000_PAN_KEY=$(fraud3000 keys pan)`.",
-            )
+            self.guess.doubts.append(_pan_key(name))
 
     def _id(self, role: str, columns: dict[str, Any]) -> None:
         scored = [(name, score) for name, score in self.scores(role) if score >= LEAST]
@@ -476,11 +534,7 @@ class _Guesser:
             self._take(name, "reported_at", found.readable, by_name)
             self._delay(columns, found)
             return
-        self._doubt(
-            "prepare.label_delay",
-            "No column states when a fraud was reported: state after how long no report means legitimate.",
-            "label_delay: 30d",
-        )
+        self.guess.doubts.append(_NO_REPORTS)
 
     def _ts_form(self) -> TimeFormat:
         return TimeFormat.model_validate(self.guess.mapping.get("time", {}))

@@ -45,14 +45,21 @@ def _lines(
     doubts: dict[str, list[Doubt]] = {}
     for doubt in guess.doubts:
         doubts.setdefault(doubt.key, []).append(doubt)
-    yield from (f"workspace: {scalar(workspace)}", "", "prepare:", f"  input: {scalar(source)}", "  source: custom")
+    yield from (
+        f"workspace: {scalar(workspace)}",
+        "",
+        "prepare:",
+        f"  input: {scalar(source)}",
+        f"  source: {guess.source}",
+    )
     yield from _decide(doubts.pop("FRAUD3000_PAN_KEY", []), 2)
     yield f"  label_delay: {durations.text(int(guess.label_delay.total_seconds()))}"
     yield from _decide(doubts.pop("prepare.label_delay", []), 2)
     if guess.form is not None and (form := changed(guess.form)):
         yield f"  csv: {inline(form)}"
-    yield "  mapping:"
-    yield from _mapping(guess, doubts)
+    if guess.source == "custom":
+        yield "  mapping:"
+        yield from _mapping(guess, doubts)
     sections = {"  labels": labels} if labels is not None else {}
     yield from (line for name, section in sections.items() for line in _plain_section(name, section))
     yield from (line for left in doubts.values() for line in _decide(left, 2))

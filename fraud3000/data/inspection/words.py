@@ -9,8 +9,8 @@ from fraud3000.data.reading.columns import snake_case
 
 ROLES: dict[str, tuple[str, ...]] = {
     "transaction_id": (
-        r"(transaction|trans|trx|txn|tx|tran|trn|buchungs?|umsatz|operation|operacion|operazione|transactie|transacao|movimento|payment|auth)s?_?(id|num|nr|no|number|ref|reference|referenz|nummer|code|key|seq|identifier|numero)",
-        r"(id|num|numero|ref|reference)_(transaction|trx|txn|tx|trans|operation|operacion|operazione|transactie|transacao|movimento)",
+        r"(transaction|trans|trx|txn|tx|tran|trn|buchungs?|umsatz|operation|operacion|operazione|transactie|transacao|transaccion|operacao|movimento|payment|auth)s?_?(id|num|nr|no|number|ref|reference|referenz|nummer|code|key|seq|identifier|numero)",
+        r"(id|num|numero|ref|reference)_(transaction|trx|txn|tx|trans|operation|operacion|operazione|transactie|transacao|transaccion|operacao|movimento)",
         r"rrn|retrieval_?ref.*|arn|acquirer_?ref.*|stan|uetr|end_?to_?end_?id|reference|referenz|referencia|riferimento|referentie|ref",
         r"(id|uuid|guid|transaktions?_?(id|nr|nummer)|transaktion)",
     ),
@@ -24,7 +24,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "card_id": (
         r"(card|cc|pan|karte|karten|carte|tarjeta|carta|kaart|cartao)_?(id|num|nr|no|number|nummer|token|hash|ref|numero|key)?",
-        r"(hashed|masked|tokeni[sz]ed|encrypted)_?(pan|card.*)|pan_?(hash|token|id)|(num|numero|no|n)_?(carte|tarjeta|carta|cartao|de_tarjeta|do_cartao)",
+        r"(hashed|masked|tokeni[sz]ed|encrypted)_?(pan|card.*)|pan_?(hash|token|id)|(id|num|numero|no|n)_?(card|carte|tarjeta|carta|cartao|kaart)",
         r"kartennummer|karten_?nr|kartentoken|kaartnummer|dpan|fpan|primary_account_number|crdnbr|crd_?no",
         r"customer_?id|client_?id|account_?(id|no|number|token)|user_?id|kunden_?(nr|nummer|id)|kunde|konto_?(nr|nummer)?|iban|id_client|cliente(_id)?|id_cliente|klant_?(id|nr|nummer)|user|customer|acct.*|nameorig",
     ),
