@@ -36,5 +36,15 @@ def test_every_package_is_named_in_the_architecture() -> None:
     assert [name for name in packages if f"{name}/" not in text] == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_functions_named_in_a_page_are_in_their_file(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)` in `([\w/]+\.py)`", text)
+    files = {
+        path: next(base / path for base in (ROOT, ROOT / "fraud3000") if (base / path).exists()) for _, path in named
+    }
+    assert [f"{name} in {path}" for name, path in named if not re.search(rf"\b{name}\b", files[path].read_text())] == []
+
+
 def test_a_missing_path_is_found() -> None:
     assert [name for name in paths("`data/gone.py` and `errors.py`") if not exists(name)] == ["data/gone.py"]

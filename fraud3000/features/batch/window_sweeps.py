@@ -33,8 +33,10 @@ def group_by_window(features: Sequence[Stateful]) -> dict[tuple[object, ...], li
                 sweep = ("sum", None if valueless else f.column)
             case LabelWindow():
                 sweep = ("labels", None)
-            case _:
+            case SinceLast() | NotSeen() | FromLast():
                 sweep = ("recency", None)
+            case _:
+                raise TypeError(f"no sweep computes {type(f).__name__}")
         groups.setdefault((*sweep, f.keys, f.delay, f.length, f.bucket, f.where), []).append(slot)
     return _merge_counts(groups)
 
@@ -110,8 +112,10 @@ def _recency_op(feature: Stateful) -> int:
             return window_kernels.NOT_SEEN
         case FromLast(how="distance"):
             return window_kernels.DISTANCE
-        case _:
+        case FromLast(how="speed"):
             return window_kernels.SPEED
+        case _:
+            raise TypeError(f"no loop over the last event computes {type(feature).__name__}")
 
 
 def _bind_labels(keyed: KeyedEvents, features: Sequence[Stateful], slots: Sequence[int]) -> Sweep:

@@ -30,7 +30,7 @@ WIDTH = {COUNT: 1, SUM: 3, SQUARES: 2, MAX: 1, MIN: 1, LABELS: 2, DISTINCT: 1, L
 NUMBER, TOTAL, EXTREME, MEAN, STD, RATIO, ZSCORE, SHARE, SMOOTHED, OVER, UNSEEN, SINCE, DISTANCE, SPEED, HOME = range(
     15
 )
-"""Operations that compute a feature from accumulators."""
+"""Operations that compute a feature from accumulators; those from `UNSEEN` on read the last event of a key."""
 
 CODE_BITS = 32  # of a text's code
 PARENT_BITS, PACKED_CODE_BITS = 35, 28  # of a key, which is packed in one slot
