@@ -82,13 +82,27 @@ def init(
 @command(app, "fraud3000 prepare --params params/handbook-p1.yaml")
 def prepare(
     params: Params,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE]", help="Raw transactions [default: `prepare.input` of the params].", show_default=False
+        ),
+    ] = None,
+    as_json: bool = False,
 ) -> Summary:
     """Load and clean raw transactions; quarantine rejected rows.
 
-    Every row is accepted, a duplicate, or in quarantine with its reason.
+    Every row is accepted, a duplicate, or in quarantine with its reason. If the params have no mapping for FILE, it is guessed,
+    and the params file that states the guess is printed.
     """
+    from fraud3000.stages.init import with_guess
     from fraud3000.stages.prepare import prepare as stage
 
+    if source is None:
+        return stage(params)
+    params, text = with_guess(params, source)
+    if text and not as_json:
+        typer.echo(text)
     return stage(params)
 
 

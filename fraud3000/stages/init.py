@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import yaml
 
 from fraud3000 import durations
 from fraud3000.data.inspection import params_text
@@ -19,7 +20,7 @@ from fraud3000.data.inspection.sample import Sample, take
 from fraud3000.data.reading import files, times
 from fraud3000.data.storage import atomic_write
 from fraud3000.errors import DataError, ParamsError
-from fraud3000.params import TimeFormat
+from fraud3000.params import Params, PrepareModelParams, TimeFormat, parse
 from fraud3000.stages.shared.summary import Summary, Table
 
 _LONGEST_WINDOW = timedelta(days=90)  # of the default features
@@ -109,6 +110,28 @@ def write(inspection: Inspection, target: Path) -> Summary:
     with atomic_write.atomic_outputs(target) as (part,):
         part.write_text(inspection.text, encoding="utf-8")
     return inspection.summary(target)
+
+
+def with_guess(params: Params, source: str) -> tuple[Params, str | None]:
+    """Return params whose input is a file; without a mapping in the params, with the guessed one and its params file.
+
+    Raises
+    ------
+    ParamsError
+        A doubt must be settled first.
+    """
+    section = params.prepare
+    if section.source != PrepareModelParams().source or section.mapping:
+        return params.model_copy(update={"prepare": section.model_copy(update={"input": source})}), None
+    inspection = inspect([source], workspace=params.workspace)
+    if inspection.guess.blocked:
+        listed = " ".join(doubt.text for doubt in inspection.guess.blocked)
+        raise ParamsError(
+            f"{source}: its mapping cannot be guessed. {listed}",
+            hint=f"Run `fraud3000 init {source}`, and decide what the params file marks with DECIDE.",
+        )
+    guessed = parse(yaml.safe_load(inspection.text))
+    return params.model_copy(update={"prepare": guessed.prepare}), inspection.text
 
 
 def inspect(sources: Sequence[Path | str], *, workspace: str = "data") -> Inspection:

@@ -16,12 +16,12 @@ from fraud3000.data.storage.s3 import Address
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.labels import splits
 from fraud3000.models import policy
-from fraud3000.params import Params
+from fraud3000.params import Params, PrepareModelParams
 from fraud3000.schema import LEDGER, TIME
 from fraud3000.stages.shared.catalogues import build_catalogue
 from fraud3000.stages.shared.input_files import expand_workspace, quarantine_table, read_separate_labels, refuse_inputs
 from fraud3000.stages.shared.summary import Summary, Table
-from fraud3000.stages.shared.workspace import Workspace, card_names_loader
+from fraud3000.stages.shared.workspace import NOTHING_HERE, Workspace, card_names_loader
 
 
 def prepare(params: Params) -> Summary:
@@ -35,6 +35,7 @@ def prepare(params: Params) -> Summary:
         The workspace, or the prefix of prepare.publish, cannot be written.
     """
     workspace, rules = Workspace.from_params(params), _rules(params)
+    _require_input(params)
     written = (workspace.transactions, workspace.quarantine, workspace.labels)
     published = _published(params.prepare.publish, written)
     locations.require_writable(*published)
@@ -56,6 +57,14 @@ def prepare(params: Params) -> Summary:
             if published:
                 s3_upload.upload(dict(zip(published, parts, strict=True)))
         return _summary(params, workspace, cleaned, labels, published)
+
+
+def _require_input(params: Params) -> None:
+    """Say how to begin if the params name no file and nothing was simulated."""
+    default = PrepareModelParams().input
+    source = expand_workspace(params.prepare.input, params)
+    if params.prepare.input == default and not Path(source).exists():
+        raise DataError(f"{source}: no such file", hint=NOTHING_HERE)
 
 
 def _rules(params: Params) -> roles.CleaningRules:

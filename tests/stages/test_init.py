@@ -17,6 +17,7 @@ from fraud3000.stages.featurize import featurize
 from fraud3000.stages.init import init
 from fraud3000.stages.prepare import prepare
 from fraud3000.stages.train import train
+from tests.conftest import Console
 from tests.stages import exports
 
 MADE = exports.rows()
@@ -121,3 +122,38 @@ def test_published_data_sets_are_known(folder: Path, name: str) -> None:
     }
     init([Path(os.environ["FRAUD3000_DATASETS"]) / f"{files[name]}.parquet"])
     assert params_files.load().prepare.source == name
+
+
+def test_prepare_guesses_the_mapping_of_a_file_and_prints_it(folder: Path, console: Console) -> None:
+    exports.write(exports.ALL["American, months first"], folder, MADE)
+    done = console("prepare", "export.csv")
+    assert done.returncode == 0, done.stderr
+    assert "  source: custom" in done.stdout
+    assert "rows kept       6,000" in done.stdout
+    assert not Path("params.yaml").exists()
+    text = done.stdout[: done.stdout.index("\nprepare\n")]
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    assert console("prepare").returncode == 0
+
+
+def test_prepare_guesses_nothing_that_would_be_dangerous(folder: Path, console: Console) -> None:
+    exports.write(exports.ALL["two labels"], folder, MADE)
+    done = console("prepare", "export.csv")
+    assert done.returncode == 4
+    assert "Which column is the label: 'fraud_flag', 'is_fraud'?" in done.stderr.replace("\n  ", " ")
+
+
+def test_a_mapping_of_the_params_holds_for_the_file_named(folder: Path, console: Console) -> None:
+    exports.write(exports.ALL["American, months first"], folder, MADE)
+    init(["export.csv"])
+    Path("export.csv").rename("other.csv")
+    done = console("prepare", "other.csv")
+    assert (done.returncode, "source: custom" in done.stdout) == (0, False)
+
+
+@pytest.mark.parametrize("command", ["prepare", "featurize", "train", "evaluate", "backtest"])
+def test_in_an_empty_folder_every_command_says_how_to_begin(folder: Path, console: Console, command: str) -> None:
+    done = console(command)
+    assert done.returncode in {3, 5}
+    assert "fraud3000 init FILE" in done.stderr.replace("\n  ", " ")
+    assert "fraud3000 simulate" in done.stderr.replace("\n  ", " ")

@@ -86,7 +86,7 @@ def read_json(path: Path, from_dict: Callable[[dict[str, Any]], Declared]) -> De
     DataError
         The file is missing or cannot be read.
     """
-    hint = "Run `fraud3000 featurize` first, with the same params."
+    hint = run_first(path, made_by="featurize")
     if not path.exists():
         raise DataError(f"{path}: not found", hint=hint)
     try:

@@ -79,6 +79,12 @@ class Workspace:
         return self.models / f"{version}.card.md"
 
 
+NOTHING_HERE = (
+    "Begin with `fraud3000 init FILE` and your own export, or with `fraud3000 simulate`; then run `fraud3000 prepare`."
+)
+"""Hint in a folder without any data."""
+
+
 def read(path: Path, *, made_by: str) -> pl.DataFrame:
     """Read a file that an earlier stage wrote.
 
@@ -94,11 +100,17 @@ def read(path: Path, *, made_by: str) -> pl.DataFrame:
 def scan(path: Path, *, made_by: str) -> pl.LazyFrame:
     """Open a file that an earlier stage wrote without reading its rows; errors as for `read`."""
     if not path.exists():
-        raise DataError(f"{path}: not found", hint=f"Run `fraud3000 {made_by}` first, with the same params.")
+        raise DataError(f"{path}: not found", hint=run_first(path, made_by=made_by))
     with readable(path, made_by=made_by):
         rows = pl.scan_parquet(path, glob=False)
         rows.collect_schema()
     return rows
+
+
+def run_first(path: Path, *, made_by: str) -> str:
+    """Return the hint for a missing file: the command that writes it, or how to begin in a folder without any data."""
+    begun = path.parent.exists() or path.parents[1].exists()
+    return f"Run `fraud3000 {made_by}` first, with the same params." if begun else NOTHING_HERE
 
 
 @contextmanager
