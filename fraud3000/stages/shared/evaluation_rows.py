@@ -18,7 +18,7 @@ from fraud3000.labels import splits, visibility
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import EvaluateModelParams, PrepareModelParams
 from fraud3000.schema import REFUND
-from fraud3000.stages.shared.workspace import Workspace, read
+from fraud3000.stages.shared.workspace import Workspace, read, run_first
 from fraud3000.utc import as_utc
 
 Declared = TypeVar("Declared")
