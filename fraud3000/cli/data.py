@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fraud3000.cli.app import app
-from fraud3000.cli.command import AsJson, Verbose, command, example, finish
+from fraud3000.cli.command import command, finish
 
 if TYPE_CHECKING:
     from fraud3000.params import Params
@@ -46,37 +46,33 @@ def simulate(
     return stage(params.model_copy(update={"simulate": world}), out)
 
 
-@app.command(epilog=example("fraud3000 init export.csv chargebacks.csv --yes"))
+@command(app, "fraud3000 init export.csv chargebacks.csv --yes")
 def init(
+    params: Params,
     files: Annotated[
         list[str],
         typer.Argument(metavar="FILE...", help="Your export: files, folders or globs; one may have only labels."),
     ],
-    params_file: Annotated[Path, typer.Option("--params", metavar="FILE", help="Params file to write.")] = Path(
-        "params.yaml"
-    ),
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Params file to write.")] = Path("params.yaml"),
     yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
+    as_json: bool = False,
 ) -> None:
     """Inspect raw files, guess how they map to transactions, and write a params file.
 
     Every guess is visible in the file, and every doubt is a comment that says what to decide. An existing file is never
-    overwritten. The exit code is 6 if a doubt must be settled first.
+    overwritten. The exit code is 3 if a doubt must be settled before the file can be used.
     """
-    from fraud3000 import logs
+    from fraud3000.cli import output
     from fraud3000.stages import init as stage
 
     start = time.perf_counter()
-    logs.set_up(verbose)
-    stage.require_free(params_file)
-    inspection = stage.inspect(files)
+    stage.require_free(out)
+    inspection = stage.inspect(files, workspace=params.workspace)
     if sys.stdin.isatty() and sys.stdout.isatty() and not yes:
-        from fraud3000.cli import output
-
         output.summary(inspection.summary(None))
-        typer.confirm(f"Write {params_file}?", abort=True, default=True)
-    finish(stage.write(inspection, params_file), as_json=as_json, seconds=time.perf_counter() - start)
+        typer.confirm(f"Write {out}?", abort=True, default=True)
+    finish(stage.write(inspection, out), as_json=as_json, seconds=time.perf_counter() - start)
+    inspection.require_settled(out)
 
 
 @command(app, "fraud3000 prepare --params params/handbook-p1.yaml")

@@ -67,8 +67,22 @@ class Inspection:
                 *(f"{name} has other columns than the first file." for name in self.odd),
             ),
             next_step=f"fraud3000 prepare --params {written}" if written else None,
-            refused="decide what the params file marks with DECIDE, then go on" if found.blocked else None,
         )
+
+    def require_settled(self, written: Path) -> None:
+        """Raise an error if a doubt must be settled before the params file can be used.
+
+        Raises
+        ------
+        DataError
+            Names what to decide.
+        """
+        if self.guess.blocked:
+            listed = " ".join(doubt.text for doubt in self.guess.blocked)
+            raise DataError(
+                f"{self.source}: not everything could be guessed. {listed}",
+                hint=f"Decide what {written} marks with DECIDE.",
+            )
 
 
 def init(sources: Sequence[Path | str], out: Path | str = "params.yaml", *, workspace: str = "data") -> Summary:
@@ -102,7 +116,7 @@ def require_free(target: Path) -> None:
         It does; it is never overwritten.
     """
     if target.exists():
-        raise ParamsError(f"{target}: exists and is not overwritten", hint="Name another file with --params.")
+        raise ParamsError(f"{target}: exists and is not overwritten", hint="Name another file with --out.")
 
 
 def write(inspection: Inspection, target: Path) -> Summary:

@@ -33,8 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", exports.ALL)
 def test_every_export_is_mapped_and_prepared_without_loss(folder: Path, name: str) -> None:
     export = exports.ALL[name]
-    done = init(exports.write(export, folder, MADE))
-    assert (done.refused is not None) == bool(export.answers)
+    init(exports.write(export, folder, MADE))
     written = Path("params.yaml").read_text(encoding="utf-8")
     for line, answer in export.answers.items():
         assert line in written
@@ -134,6 +133,15 @@ def test_prepare_guesses_the_mapping_of_a_file_and_prints_it(folder: Path, conso
     text = done.stdout[: done.stdout.index("\nprepare\n")]
     Path("params.yaml").write_text(text, encoding="utf-8")
     assert console("prepare").returncode == 0
+
+
+@pytest.mark.parametrize(("name", "code"), [("two labels", 3), ("American, months first", 0)])
+def test_a_doubt_that_must_be_settled_has_an_exit_code(folder: Path, console: Console, name: str, code: int) -> None:
+    done = console("init", *exports.write(exports.ALL[name], folder, MADE), "--yes", "--out", "found.yaml")
+    assert done.returncode == code
+    assert ("not everything could be guessed" in done.stderr) == (code == 3)
+    assert Path("found.yaml").exists()
+    assert done.stdout.startswith("init\n")
 
 
 def test_prepare_guesses_nothing_that_would_be_dangerous(folder: Path, console: Console) -> None:
