@@ -34,7 +34,7 @@ def chain(name: str, place: Path) -> tuple[dict, pl.DataFrame]:
         pytest.skip(f"FRAUD3000_DATASETS has no {Path(params.prepare.input).name}")
     for stage in (prepare, featurize, train, evaluate):
         stage(params)
-    score_file(params, params.prepare.input, out=place / "all.parquet", model="challenger", cold_start=True)
+    score_file(params.prepare.input, params, out=place / "all.parquet", model="challenger", cold_start=True)
     metrics = json.loads((Path(params.workspace) / "reports" / "metrics.json").read_text())
     return metrics, pl.read_parquet(place / "all.parquet")
 

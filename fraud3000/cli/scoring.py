@@ -35,6 +35,18 @@ def score_file(
     ] = False,
     model: Model = "champion",
     reasons: Annotated[Reasons, typer.Option(help="Rows that get reasons.")] = Reasons.ALERTS,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS", help="Also write these columns of the clean transactions: ts,card_id,amount or all."
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Write only the N rows with the highest scores, sorted.", show_default=False
+        ),
+    ] = None,
     params_file: Path | None = None,
 ) -> Summary:
     """Score a file: one result per accepted row, in input order.
@@ -45,13 +57,15 @@ def score_file(
     from fraud3000.stages.score_file import score_file as stage
 
     return stage(
-        params if params_file else None,
         source,
+        params if params_file else None,
         out=out,
         history=history,
         cold_start=cold_start,
         model=model,
         reasons=reasons.value,
+        keep=[name.strip() for name in keep.split(",")] if keep else (),
+        top=top,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 
@@ -18,13 +18,13 @@ from fraud3000.data.storage import atomic_write, locations
 from fraud3000.data.storage.locations import Location
 from fraud3000.data.storage.s3 import Address
 from fraud3000.data.storage.spill import SLICE, Spill
-from fraud3000.errors import ParamsError, ScorerError, UnavailableError
+from fraud3000.errors import ParamsError, ScorerError, UnavailableError, nearest
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.models.inference import category_counts
 from fraud3000.models.inference.category_counts import CategoryCounts
 from fraud3000.models.inference.scorer import Scorer
 from fraud3000.params import ColumnMapping, Params
-from fraud3000.schema import DECLINE
+from fraud3000.schema import DECLINE, SCORED
 from fraud3000.stages.shared import category_tables
 from fraud3000.stages.shared.alias_follower import AliasFollower
 from fraud3000.stages.shared.answer_spool import AnswerSpool
@@ -41,15 +41,17 @@ BLOCK = 200_000
 _REASONS = ("reason_1", "reason_2", "reason_3")
 
 
-def score_file(
-    params: Params | None,
-    source: str,
+def score_file(  # noqa: PLR0913 - one for each option of the command
+    source: Path | str,
+    params: Params | None = None,
     *,
     out: Path | str | None = None,
-    history: str | None = None,
+    history: Path | str | None = None,
     cold_start: bool = False,
     model: str = registry.CHAMPION,
     reasons: str = "alerts",
+    keep: Sequence[str] = (),
+    top: int | None = None,
 ) -> Summary:
     """Score every accepted row of a file, in input order.
 
@@ -57,10 +59,10 @@ def score_file(
 
     Parameters
     ----------
-    params
-        Params whose mapping is used to read the input; by default the mapping in the bundle.
     source
         A file, glob or folder, here or in S3, raw or already TRANSACTIONS.
+    params
+        Params whose mapping is used to read the input; by default the mapping in the bundle.
     out
         Parquet or CSV; rejected rows go to `<stem>.rejected.parquet` beside it.
     history
@@ -69,17 +71,29 @@ def score_file(
         Score even if the history is shorter than the longest window.
     reasons
         `alerts`, `all` or `none`.
+    keep
+        Columns of TRANSACTIONS that the output has after those of SCORED; ``all`` keeps all of them.
+    top
+        Write only this many rows, those with the highest scores, in descending order of score.
 
     Raises
     ------
     DataError
         The input cannot be read, or its history is too short.
+    ParamsError
+        A column to keep does not exist, or the output would replace an input.
     ScorerError
         There is no such model, or its bundle failed verification.
     UnavailableError
         The output cannot be written.
     """
+    if not isinstance(source, str | Path):
+        raise ParamsError(
+            f"score_file: the first argument is a {type(source).__name__}, not a file",
+            hint="Call score_file(file, params).",
+        )
     settings = params or params_files.load()
+    source, history = str(source), None if history is None else str(history)
     with locations.fetch(source) as raw, locations.fetch(history) as past_raw:
         read_from = locations.file_locations([*raw, *past_raw]) + ([] if past_raw else _own_history(settings))
         destinations = _destinations(source, raw, out)
@@ -91,16 +105,45 @@ def score_file(
             incoming = _intake(raw, mapping, settings, scorer, folder / "input")
             if scorer is None:
                 raise missing or ScorerError(f"no model '{model}'", hint="Run `fraud3000 train` first.")
+            kept = _kept_columns(incoming, keep)
             past = _past(past_raw, history, mapping, settings, scorer, folder / "history")
             stream = past.join_input(incoming, mapping, folder / "both")
             if not cold_start:
                 require_span(stream, scorer.catalogue)
             scored, categories = _score_stream(scorer, stream, incoming, folder / "answers", reasons)
             with locations.atomic_outputs(*destinations) as (scored_part, rejected_part):
-                atomic_write.write(scored.rows, scored_part, destinations[0].suffix)
+                atomic_write.write(_selected(scored, incoming, kept, top), scored_part, destinations[0].suffix)
                 atomic_write.write_parquet(incoming.quarantine.rows, rejected_part)
             written = {name: str(path) for name, path in zip(("scored", "rejected"), destinations, strict=True)}
-            return _summary(scorer, incoming, past, scored, categories, written, mismatch_warnings(stream, mapping))
+            return _summary(
+                scorer, incoming, past, scored, categories, written, mismatch_warnings(stream, mapping), top
+            )
+
+
+def _kept_columns(incoming: clean.CleanedData, keep: Sequence[str]) -> list[str]:
+    """Return the columns of TRANSACTIONS to keep, without the id, which the output has anyway."""
+    present = [name for name in incoming.transactions.collect_schema() if name not in SCORED]
+    if tuple(keep) == ("all",):
+        return present
+    unknown = [name for name in keep if name not in present and name != "transaction_id"]
+    if unknown:
+        raise ParamsError(
+            f"--keep {','.join(keep)}: no column '{unknown[0]}'; {nearest(unknown[0], present)}",
+            hint="Name columns of the clean transactions, or all.",
+        )
+    return [name for name in keep if name != "transaction_id"]
+
+
+def _selected(scored: Spill, incoming: clean.CleanedData, keep: list[str], top: int | None) -> pl.LazyFrame:
+    """Return the rows to write: all, or those with the highest scores; with the columns to keep."""
+    rows = scored.rows
+    if top is not None:
+        best = rows.with_row_index("place").sort("score", "place", descending=[True, False]).head(top)
+        rows = best.drop("place")
+    if not keep:
+        return rows
+    kept = incoming.transactions.select("transaction_id", *keep)
+    return rows.join(kept, on="transaction_id", how="left", maintain_order="left")
 
 
 def _score_stream(
@@ -221,6 +264,7 @@ def _summary(
     categories: dict[str, CategoryCounts],
     written: dict[str, str],
     warnings: tuple[str, ...],
+    top: int | None,
 ) -> Summary:
     refused = incoming.quarantine.rows.select("reason").collect()["reason"].value_counts(sort=True)
     tables: tuple[Table, ...] = ()
@@ -235,6 +279,7 @@ def _summary(
             "model version": scorer.version,
             "rows in": incoming.read,
             "rows scored": scored.height,
+            **({"of them written, by score": min(top, scored.height)} if top is not None else {}),
             "of them repeats of an earlier row": incoming.duplicates,
             "rows refused": incoming.quarantine.height,
             "alerts": alerts,

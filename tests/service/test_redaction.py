@@ -58,7 +58,7 @@ def test_service_and_score_file_mask_alike(
     rows = written(newest)
     rows.write_parquet(tmp_path / "newest.parquet")
     out = tmp_path / "out.parquet"
-    score_file(given, str(tmp_path / "newest.parquet"), out=out, history=str(history), model="challenger")
+    score_file(str(tmp_path / "newest.parquet"), given, out=out, history=str(history), model="challenger")
     scored = pl.read_parquet(out)
     with closing(reopen()) as service:
         results = post(TestClient(service.app), {"transactions": items(rows)}).json()["results"]

@@ -32,7 +32,7 @@ def test_results_equal_those_of_score_file(
     client: TestClient, history: Path, newest: pl.DataFrame, tmp_path: Path
 ) -> None:
     newest.write_parquet(tmp_path / "newest.parquet")
-    score_file(None, str(tmp_path / "newest.parquet"), out=tmp_path / "out.parquet", history=str(history), model="challenger", reasons="all")  # fmt: skip
+    score_file(str(tmp_path / "newest.parquet"), out=tmp_path / "out.parquet", history=str(history), model="challenger", reasons="all")  # fmt: skip
     scored = pl.read_parquet(tmp_path / "out.parquet")
     sent, results = items(newest), []
     for start, size in ((0, 1), (1, 1), (2, 30), (32, NEWEST)):
@@ -62,7 +62,7 @@ def test_policy_declines_in_service_and_file(
     )
     newest.write_parquet(tmp_path / "newest.parquet")
     out = tmp_path / "out.parquet"
-    score_file(None, str(tmp_path / "newest.parquet"), out=out, history=str(history), model="challenger")
+    score_file(str(tmp_path / "newest.parquet"), out=out, history=str(history), model="challenger")
     with closing(Service.open(given, port=0, history=str(history), model="challenger")) as service:
         results = post(TestClient(service.app), {"transactions": items(newest)}).json()["results"]
     scored = pl.read_parquet(out)

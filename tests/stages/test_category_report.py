@@ -20,7 +20,7 @@ RAW = "data/raw/transactions.parquet"
 
 def scored(folder: Path, **columns: Any) -> Summary:
     pl.read_parquet(RAW).tail(200).with_columns(**columns).write_parquet(folder / "new.parquet")
-    return score_file(None, str(folder / "new.parquet"), out=folder / "out.parquet", model="challenger")
+    return score_file(str(folder / "new.parquet"), out=folder / "out.parquet", model="challenger")
 
 
 def test_score_file_reports_the_share_of_unknown_categories(in_trained: Path, tmp_path: Path) -> None:

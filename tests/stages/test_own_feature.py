@@ -86,7 +86,7 @@ def test_a_file_is_scored_with_it_whatever_the_params_say_by_then(in_own: Path, 
     raw.write_parquet(tmp_path / "new.parquet")
     found = {}
     for said, params in (("own", None), ("default", params_files.parse({"workspace": "data"}))):
-        score_file(params, str(tmp_path / "new.parquet"), out=tmp_path / f"{said}.parquet", model="challenger")
+        score_file(str(tmp_path / "new.parquet"), params, out=tmp_path / f"{said}.parquet", model="challenger")
         found[said] = pl.read_parquet(tmp_path / f"{said}.parquet").drop("model_version")
     assert found["own"].equals(found["default"])
     scorer = load("challenger")

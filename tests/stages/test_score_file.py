@@ -25,7 +25,7 @@ def answers(trained, tmp_path_factory):
 
 def run(source, place, *, params=None, **how):
     out = place / "scored.parquet"
-    score_file(params, str(source), out=out, model="challenger", **how)
+    score_file(str(source), params, out=out, model="challenger", **how)
     return pl.read_parquet(out)
 
 
@@ -130,7 +130,7 @@ def test_scores_lie_beside_the_input_under_its_name(in_trained, tmp_path, source
     new.write_parquet(tmp_path / "2024.03" / "new.parquet")
     new.write_csv(tmp_path / "march.2024.csv")
     new.write_csv(tmp_path / "march.2024.csv.gz", compression="gzip")
-    summary = score_file(None, f"{tmp_path}/{source}", model="challenger")
+    summary = score_file(f"{tmp_path}/{source}", model="challenger")
     assert (tmp_path / scored).samefile(summary.outputs["scored"])
 
 
@@ -140,7 +140,7 @@ def test_a_folder_may_be_the_one_we_are_in(in_trained, tmp_path, monkeypatch):
     pl.read_parquet(RAW).tail(20).write_parquet(tmp_path / "in" / "new.parquet")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{in_trained}/mlflow.db")
     monkeypatch.chdir(tmp_path / "in")
-    score_file(trained, ".", model="challenger")
+    score_file(".", trained, model="challenger")
     assert (tmp_path / "in.scored.parquet").exists()
 
 
@@ -171,11 +171,11 @@ def test_rows_without_ids_that_may_be_in_the_history_are_told(in_trained, tmp_pa
     nameless = params_files.parse({"prepare": {"mapping": {"columns": {"transaction_id": None}}}})
     pl.read_parquet(RAW).tail(100).write_parquet(tmp_path / "new.parquet")
     how = {"out": tmp_path / "scored.parquet", "model": "challenger"}
-    (warning,) = score_file(nameless, str(tmp_path / "new.parquet"), **how).warnings
+    (warning,) = score_file(str(tmp_path / "new.parquet"), nameless, **how).warnings
     assert "100 rows of the history are in their time span" in warning
     pl.read_parquet(RAW).head(19_900).write_parquet(tmp_path / "before.parquet")
     history = str(tmp_path / "before.parquet")
-    assert not score_file(nameless, str(tmp_path / "new.parquet"), history=history, **how).warnings
+    assert not score_file(str(tmp_path / "new.parquet"), nameless, history=history, **how).warnings
 
 
 def test_cards_hashed_with_another_key_than_the_history_are_told(in_trained, tmp_path):
@@ -187,28 +187,28 @@ def test_cards_hashed_with_another_key_than_the_history_are_told(in_trained, tmp
     raw = pl.read_parquet(RAW)
     new, before = hashed("new.parquet", raw.tail(50)), hashed("before.parquet", raw.head(19_950))
     how = {"out": tmp_path / "scored.parquet", "model": "challenger"}
-    (warning,) = score_file(None, new, history=before, **how).warnings
+    (warning,) = score_file(new, history=before, **how).warnings
     assert "no card of the input has a history" in warning
-    assert not score_file(None, new, history=new, cold_start=True, **how).warnings
+    assert not score_file(new, history=new, cold_start=True, **how).warnings
 
 
 def test_files_in_the_way_are_not_overwritten(in_trained, tmp_path):
     with pytest.raises(ParamsError, match="is also an input of this command"):
-        score_file(None, RAW, out=in_trained / RAW, model="challenger", cold_start=True)
+        score_file(RAW, out=in_trained / RAW, model="challenger", cold_start=True)
     pl.read_parquet(RAW).tail(20).write_parquet(tmp_path / "new.parquet")
     for history, out in ((str(in_trained / RAW), RAW), (None, "data/interim/transactions.parquet")):
         with pytest.raises(ParamsError, match="is also an input of this command"):
-            score_file(None, str(tmp_path / "new.parquet"), history=history, out=Path(out), model="challenger")
+            score_file(str(tmp_path / "new.parquet"), history=history, out=Path(out), model="challenger")
     with pytest.raises(ParamsError, match=r"'\.xlsx' cannot be written"):
-        score_file(None, RAW, out=tmp_path / "scores.xlsx", model="challenger", cold_start=True)
+        score_file(RAW, out=tmp_path / "scores.xlsx", model="challenger", cold_start=True)
 
 
 def test_the_inputs_own_faults_come_before_a_missing_model(in_trained, tmp_path):
     pl.read_parquet(RAW).drop("amount").write_parquet(tmp_path / "bad.parquet")
     with pytest.raises(DataError, match="column 'amount' is missing"):
-        score_file(None, str(tmp_path / "bad.parquet"), model="champion")
+        score_file(str(tmp_path / "bad.parquet"), model="champion")
     with pytest.raises(ScorerError, match="no champion"):
-        score_file(None, RAW, model="champion", cold_start=True)
+        score_file(RAW, model="champion", cold_start=True)
 
 
 def test_a_row_unlabelled_in_the_history_stays_so_when_it_comes_again_without_a_label(tmp_path):
@@ -221,3 +221,29 @@ def test_a_row_unlabelled_in_the_history_stays_so_when_it_comes_again_without_a_
     assert silent.rows() == [(0, 1, True), (1, 2, False)]
     said = pl.concat(in_both(before, again.with_columns(is_fraud=pl.lit(0, pl.Int8)), tmp_path / "two"))
     assert not said["still_unlabelled"].any()
+
+
+def test_columns_of_the_input_are_kept(in_trained, answers, tmp_path):
+    clean = pl.read_parquet("data/interim/transactions.parquet")
+    kept = run(RAW, tmp_path, cold_start=True, keep=["ts", "card_id", "amount"])
+    assert kept.columns == [*SCORED, "ts", "card_id", "amount"]
+    assert kept.select(*SCORED).equals(answers)
+    expected = kept.select("transaction_id").join(clean, on="transaction_id", how="left", maintain_order="left")
+    assert kept.select("ts", "card_id", "amount").equals(expected.select("ts", "card_id", "amount"))
+    everything = run(RAW, tmp_path, cold_start=True, keep=["all"])
+    assert set(everything.columns) == {*SCORED, *clean.columns}
+
+
+def test_an_unknown_column_to_keep_is_refused_with_its_nearest(in_trained, tmp_path):
+    with pytest.raises(ParamsError, match=r"--keep amont: no column 'amont'; nearest: 'amount'"):
+        run(RAW, tmp_path, cold_start=True, keep=["amont"])
+
+
+def test_the_highest_scores_are_written_in_order(in_trained, answers, tmp_path):
+    best = run(RAW, tmp_path, cold_start=True, top=25)
+    assert best["score"].to_list() == answers["score"].sort(descending=True).head(25).to_list()
+
+
+def test_the_file_comes_first(in_trained):
+    with pytest.raises(ParamsError, match=r"the first argument is a Params, not a file"):
+        score_file(params_files.load(), RAW)

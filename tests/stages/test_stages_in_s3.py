@@ -108,8 +108,8 @@ class TestScoreFile:
         return tmp_path
 
     def test_from_s3_to_s3_as_from_here_to_here(self, s3: Any, new: Path) -> None:
-        here = score_file(None, str(new / "new.parquet"), history=str(new / "before.parquet"), model="challenger")
-        there = score_file(None, "s3://bank/in/new.parquet", history="s3://bank/in/before.parquet", model="challenger")
+        here = score_file(str(new / "new.parquet"), history=str(new / "before.parquet"), model="challenger")
+        there = score_file("s3://bank/in/new.parquet", history="s3://bank/in/before.parquet", model="challenger")
         assert there.outputs == {
             "scored": "s3://bank/in/new.scored.parquet",
             "rejected": "s3://bank/in/new.scored.rejected.parquet",
@@ -121,8 +121,8 @@ class TestScoreFile:
 
     def test_an_out_that_is_named(self, s3: Any, new: Path) -> None:
         how = {"model": "challenger", "cold_start": True}
-        score_file(None, str(new / "new.parquet"), out="s3://bank/out/scores.csv", **how)
-        score_file(None, "s3://bank/in/new.parquet", out=new / "scores.csv", **how)
+        score_file(str(new / "new.parquet"), out="s3://bank/out/scores.csv", **how)
+        score_file("s3://bank/in/new.parquet", out=new / "scores.csv", **how)
         assert body(s3, "out/scores.csv") == (new / "scores.csv").read_bytes()
         assert [key for key in keys(s3) if key.startswith("out")] == ["out/scores.csv", "out/scores.rejected.parquet"]
 
@@ -131,22 +131,22 @@ class TestScoreFile:
         [("s3://bank/in", "s3://bank/in.scored.parquet"), ("s3://bank/in/", "s3://bank/in.scored.parquet")],
     )
     def test_scores_of_a_prefix_go_beside_it(self, new: Path, source: str, scored: str) -> None:
-        assert score_file(None, source, model="challenger", cold_start=True).outputs["scored"] == scored
+        assert score_file(source, model="challenger", cold_start=True).outputs["scored"] == scored
 
     @pytest.mark.parametrize("source", ["s3://bank/", "s3://bank/in/n*.parquet"])
     def test_a_bucket_and_a_glob_need_an_out(self, new: Path, source: str) -> None:
         with pytest.raises(ParamsError, match="no default output path"):
-            score_file(None, source, model="challenger", cold_start=True)
+            score_file(source, model="challenger", cold_start=True)
 
     def test_inputs_are_not_written_over(self, new: Path) -> None:
         for name, source in (("new", "in/n*"), ("before", "in/new.parquet")):
             out = f"s3://bank/in/{name}.parquet"
             with pytest.raises(ParamsError, match=rf"^{out}: is also an input of this command"):
-                score_file(None, f"s3://bank/{source}", history="s3://bank/in/before.parquet", out=out)
+                score_file(f"s3://bank/{source}", history="s3://bank/in/before.parquet", out=out)
 
     def test_a_bucket_that_is_not_there_is_told_before_a_missing_model(self, new: Path) -> None:
         with pytest.raises(UnavailableError, match="there is no bucket 'elsewhere'"):
-            score_file(None, str(new / "new.parquet"), out="s3://elsewhere/a.csv", model="champion")
+            score_file(str(new / "new.parquet"), out="s3://elsewhere/a.csv", model="champion")
 
 
 def test_simulate_writes_to_s3_what_it_writes_here(s3: Any, tmp_path: Path) -> None:
