@@ -15,7 +15,7 @@ import yaml
 
 from fraud3000 import durations
 from fraud3000.data.inspection import params_text
-from fraud3000.data.inspection.guess import Guess, guess, is_labels_file
+from fraud3000.data.inspection.guess import Doubt, Guess, guess, is_labels_file
 from fraud3000.data.inspection.sample import Sample, take
 from fraud3000.data.reading import files, times
 from fraud3000.data.storage import atomic_write
@@ -160,16 +160,27 @@ def inspect(sources: Sequence[Path | str], *, workspace: str = "data") -> Inspec
         label_files = [one for one in found if is_labels_file(one[2])]
         transactions = [one for one in found if one not in label_files]
         if not transactions:
+            ragged = _ragged(found[0][2])
             raise DataError(
-                f"{sources[0]}: no column looks like an amount, so these are no transactions",
+                f"{sources[0]}: no column looks like an amount, so these are no transactions{f'; {ragged}' if ragged else ''}",
                 hint="Name the file with the transactions, or write the mapping by hand: docs/mapping.md.",
             )
         source, paths, sample = transactions[0]
         guessed = guess(sample)
+        if ragged := _ragged(sample):
+            guessed.doubts.append(Doubt("prepare.csv", f"In '{source}', {ragged}. These rows will be quarantined."))
         labels = _labels_section(label_files, guessed) if label_files else None
         odd = _odd_files(paths, sample, Path(folder) / "odd")
     text = params_text.write(guessed, source, labels=labels, workspace=workspace, extra=_extra(guessed, sample))
     return Inspection(source, guessed, text, odd)
+
+
+def _ragged(sample: Sample) -> str:
+    """Describe lines with another number of fields than the header; empty if there are none."""
+    if not sample.ragged:
+        return ""
+    lines = sample.ragged + sample.rows.height
+    return f"{sample.ragged:,} of {lines:,} inspected lines have another number of fields than the header"
 
 
 def _labels_section(found: Sequence[tuple[str, list[Path], Sample]], guessed: Guess) -> dict[str, Any]:

@@ -165,3 +165,38 @@ def test_in_an_empty_folder_every_command_says_how_to_begin(folder: Path, consol
     assert done.returncode in {3, 5}
     assert "fraud3000 init FILE" in done.stderr.replace("\n  ", " ")
     assert "fraud3000 simulate" in done.stderr.replace("\n  ", " ")
+
+
+BAD = {
+    "blank": b"\n\n\n",
+    "zeros": b"\x00" * 1000,
+    "one line": b"id;amount;fraud\n",
+    "no name": b",amount\n1,2\n3,4\n",
+    "names twice": b"amount,amount,id\n1,2,3\n4,5,6\n",
+    "open quote": b'a,b,amount\n"x,1,2\ny,2,3\n',
+    "UTF-16 without a mark": "id,amount\n1,2\n3,4\n".encode("utf-16-le"),
+    "all empty": b"id,amount,is_fraud\n,,\n,,\n",
+    "5,000 columns": b",".join(b"c%d" % n for n in range(5_000)) + b"\n" + b"\n".join([b",".join([b"1"] * 5_000)] * 20),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_that_is_no_export_is_refused(folder: Path, name: str) -> None:
+    Path("a.csv").write_bytes(BAD[name])
+    with pytest.raises(DataError):
+        init(["a.csv"])
+
+
+def test_lines_with_another_separator_are_counted(folder: Path) -> None:
+    [name] = exports.write(exports.ALL["German, separate date and time"], folder, MADE)
+    lines = Path(name).read_bytes().split(b"\r\n")
+    Path(name).write_bytes(b"\r\n".join([*lines[:4_000], *(line.replace(b";", b"|") for line in lines[4_000:])]))
+    assert any("inspected lines have another number of fields" in one for one in init([name]).warnings)
+
+
+def test_names_of_columns_cannot_add_lines_to_the_params(folder: Path) -> None:
+    header = "id,time,amount,note\x85workspace: elsewhere,fraud"
+    rows = "".join(f"t{n},2024-01-{1 + n % 28:02} 10:00,{n / 7:.2f},x,{int(n % 9 == 0)}\n" for n in range(100))
+    Path("a.csv").write_text(f"{header}\n{rows}", encoding="utf-8")
+    init(["a.csv"])
+    assert params_files.load().workspace == "data"

@@ -15,6 +15,7 @@ from fraud3000.data import target_leakage
 from fraud3000.data.cleaning import amounts, cards, missing, sources, value_mapping
 from fraud3000.data.inspection import meanings, time_guess, words
 from fraud3000.data.inspection.sample import Sample
+from fraud3000.data.inspection.yaml_line import scalar
 from fraud3000.data.reading import number_text, times
 from fraud3000.params import AmountFormat, ColumnMapping, CsvFormat, LabelFormat, TimeFormat
 from fraud3000.redact import passes_luhn
@@ -306,7 +307,7 @@ class _Guesser:
             self._doubt(
                 "prepare.mapping.columns.is_fraud",
                 f"Which column is the label: {listed}? The others must be dropped, since they give it away.",
-                f"is_fraud: {_quoted(scored[0][0])}",
+                f"is_fraud: {scalar(scored[0][0])}",
                 blocks=True,
             )
             for name, _ in scored:
@@ -408,7 +409,7 @@ class _Guesser:
             self._doubt(
                 "prepare.mapping.columns.amount",
                 f"Which is the amount of the transaction: {listed}?",
-                f"amount: {_quoted(scored[1][0])}",
+                f"amount: {scalar(scored[1][0])}",
             )
         columns["amount"] = name
         form: dict[str, Any] = {}
@@ -679,7 +680,3 @@ def _is_code(text: pl.Series) -> bool:
 
 def _are_whole(text: pl.Series) -> bool:
     return bool(text.head(1_000).str.contains(r"^[0-9]+$").all())
-
-
-def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else f"'{name}'"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fraud3000 import durations
 from fraud3000.data.inspection.guess import Doubt, Guess
+from fraud3000.data.inspection.yaml_line import comment, inline, scalar
 from fraud3000.params import CsvFormat
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./{}-]*(?: [A-Za-z0-9_./-]+)*")
-_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "none", "nan", "inf", "y", "n"}
 _ORDER = ("time", "report_time", "label", "status", "amount")
 
 
@@ -34,7 +31,7 @@ def write(
 
 
 def _head(source: str) -> Iterator[str]:
-    yield f"# Written by `fraud3000 init` from a sample of {source}. Lines marked DECIDE state what the file alone does not settle."
+    yield f"# Written by `fraud3000 init` from a sample of {comment(source)}. Lines marked DECIDE state what the file alone does not settle."
     yield "# docs/params.md lists every key."
     yield ""
 
@@ -115,9 +112,9 @@ def _section(key: str, content: Any, doubts: dict[str, list[Doubt]]) -> Iterator
 
 def _decide(doubts: Sequence[Doubt], indent: int) -> Iterator[str]:
     for doubt in doubts:
-        yield f"{' ' * indent}# DECIDE: {doubt.text}"
+        yield f"{' ' * indent}# DECIDE: {comment(doubt.text)}"
         if doubt.line:
-            yield f"{' ' * indent}# {doubt.line}"
+            yield f"{' ' * indent}# {comment(doubt.line)}"
 
 
 def changed(form: CsvFormat) -> dict[str, Any]:
@@ -125,34 +122,3 @@ def changed(form: CsvFormat) -> dict[str, Any]:
     default = CsvFormat().model_dump()
     changed = {key: value for key, value in form.model_dump().items() if value != default[key]}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in changed.items()}
-
-
-def inline(value: Any) -> str:
-    """Write a value on one line of YAML.
-
-    Examples
-    --------
-    >>> inline(["Card No.", "08", "no"]), inline({"separator": ";"})
-    ('[Card No., "08", "no"]', '{separator: ";"}')
-    """
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{scalar(str(key))}: {inline(part)}" for key, part in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(inline(part) for part in value) + "]"
-    return scalar(value)
-
-
-def scalar(value: Any) -> str:
-    """Write a single value; text that YAML would read as something else is quoted.
-
-    Examples
-    --------
-    >>> [scalar(value) for value in ("Betrag", "00", "no", True, 7, "a: b", "")]
-    ['Betrag', '"00"', '"no"', 'true', '7', '"a: b"', '""']
-    """
-    if value is None or isinstance(value, bool | int | float):
-        return json.dumps(value)
-    text = str(value)
-    if re.fullmatch(r"[0-9]+[smhdw]", text) or (_PLAIN.fullmatch(text) and text.lower() not in _WORDS):
-        return text
-    return json.dumps(text, ensure_ascii=False)
