@@ -148,3 +148,15 @@ def _command_modules() -> list[Path]:
 
 def _is_text(part: ast.Expr) -> bool:
     return isinstance(part.value, ast.Constant)
+
+
+def test_help_lists_every_command_in_a_group_with_its_whole_summary(console: Console) -> None:
+    from typer.main import get_command
+
+    from fraud3000.cli.app import GROUPS, app
+
+    text = console("--help").stdout
+    listed = [name for names in GROUPS.values() for name in names]
+    assert sorted(listed) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
+    assert [title for title in GROUPS if f"\n{title}:\n" not in text] == []
+    assert "..." not in text

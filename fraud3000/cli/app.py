@@ -11,6 +11,14 @@ import typer.core
 
 from fraud3000.cli.command import example
 
+GROUPS = {
+    "Data and features": ("init", "simulate", "prepare", "featurize", "parity", "labels"),
+    "Models": ("train", "evaluate", "backtest", "policy", "promote", "retrain"),
+    "Decisions": ("score-file", "serve", "explain", "replay", "shadow-report"),
+    "Operations": ("audit", "keys", "deploy"),
+}
+"""Groups of commands in the help text."""
+
 
 class _Commands(typer.core.TyperGroup):
     """The commands, with card numbers masked in messages about wrong arguments."""
@@ -22,6 +30,14 @@ class _Commands(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with _masked_usage_errors():
             return super().invoke(ctx)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - of the base class
+        """List the commands by group, in the order of their use."""
+        width = formatter.width - 6 - max(len(name) for names in GROUPS.values() for name in names)
+        for title, names in GROUPS.items():
+            rows = [(name, self.commands[name].get_short_help_str(width)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # typer does not export it

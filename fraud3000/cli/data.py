@@ -57,9 +57,9 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
     as_json: bool = False,
 ) -> None:
-    """Inspect raw files, guess how they map to transactions, and write a params file.
+    """Guess how raw files map to transactions; write params.
 
-    Every guess is visible in the file, and every doubt is a comment that says what to decide. An existing file is never
+    Formats, the role of each column and the meanings of values are guessed from names and a sample. Every guess is visible in the file, and every doubt is a comment that says what to decide. An existing file is never
     overwritten. The exit code is 3 if a doubt must be settled before the file can be used.
     """
     from fraud3000.cli import output
@@ -109,7 +109,7 @@ def featurize(
         bool, typer.Option("--check", help="First prove on a sample of rows that no feature depends on the future.")
     ] = False,
 ) -> Summary:
-    """Compute each transaction's features as of the time it happened.
+    """Compute features as of each transaction's time.
 
     Then split the rows by time into train, validation and test, with gaps of the label delay.
     """
@@ -135,9 +135,9 @@ def parity(
         int | None, typer.Option(min=0, metavar="N", help="Same seed, same stream.", show_default=False)
     ] = None,
 ) -> Summary:
-    """Compare every feature of the batch and the online engine, bit by bit.
+    """Compare batch and online features bit by bit.
 
-    FILE is in the layout of the params, or already prepared. If a cell differs, the exit code is 6.
+    Every feature of every row is compared. FILE is in the layout of the params, or already prepared. If a cell differs, the exit code is 6.
     """
     from fraud3000.stages.parity import parity as stage
 

@@ -89,7 +89,7 @@ def serve(
     ] = None,
     as_json: bool = False,
 ) -> None:
-    """Serve decisions over HTTP; each one is durable before the response.
+    """Serve decisions over HTTP, durable before the response.
 
     A promoted model needs no registry. Listening on any but the loopback address requires API keys, which requests send
     as X-API-Key: see `fraud3000 keys add`.
@@ -110,9 +110,9 @@ def replay(
         list[str] | None, typer.Argument(metavar="[ID]...", help="Transaction or decision ids [default: all].")
     ] = None,
 ) -> Summary:
-    """Recompute the service's decisions and compare them, byte for byte.
+    """Recompute logged decisions and compare them.
 
-    Features are recomputed from everything that came before, and the bundle that decided then decides again. If one
+    Features are recomputed from everything that came before, and the bundle that decided then decides again. If one byte
     differs, the exit code is 6. A running service is not affected.
     """
     from fraud3000.stages.replay import replay as stage
@@ -127,9 +127,9 @@ def shadow_report(
         str | None, typer.Option(metavar="N", help="Version of the shadow model [default: the latest].")
     ] = None,
 ) -> Summary:
-    """Compare the shadow model with the serving model: agreement, money, latency.
+    """Compare the shadow model with the serving model.
 
-    Promotes nothing: see `fraud3000 promote`. A running service is not affected.
+    Shows agreement, money and latency. Promotes nothing: see `fraud3000 promote`. A running service is not affected.
     """
     from fraud3000.stages.shadow_report import shadow_report as stage
 
@@ -141,7 +141,7 @@ def explain(
     params: Params,
     id_: Annotated[str, typer.Argument(metavar="ID", help="Transaction or decision id.")],
 ) -> Summary:
-    """Explain one decision of the service: inputs, model, reasons."""
+    """Explain one decision: inputs, model, reasons."""
     from fraud3000.stages.explain import explain as stage
 
     return stage(params, id_)

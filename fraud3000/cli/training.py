@@ -68,9 +68,9 @@ def evaluate(
 def backtest(
     params: Params,
 ) -> Summary:
-    """Score each week with a model trained on what was known before it.
+    """Retrain and test week after week.
 
-    Prints each week's metrics, their mean and standard deviation.
+    Each week is scored with a model trained on what was known before it. Prints each week's metrics, their mean and standard deviation.
     """
     from fraud3000.stages.backtest import backtest as stage
 
@@ -114,9 +114,9 @@ def retrain(
         bool, typer.Option("--restart", help="Start at the first step, even if the last run was interrupted.")
     ] = False,
 ) -> Summary:
-    """Prepare, featurize, train, evaluate and promote in one run, for a schedule.
+    """Prepare to promote in one run, for a schedule.
 
-    If a check fails, the exit code is 6 and the champion stays. The next run resumes an interrupted one. The result is
+    Runs prepare, featurize, train, evaluate and promote. If a check fails, the exit code is 6 and the champion stays. The next run resumes an interrupted one. The result is
     posted to retrain.webhook.
     """
     from fraud3000.stages.retrain import retrain as stage
