@@ -316,7 +316,7 @@ CASES = [
     Case("truncated parquet", truncated_parquet, ("cut.parquet", "incomplete Parquet file")),
     Case("truncated gzip", truncated_gzip, ("cut.csv.gz",)),
     Case("wrong delimiter", semicolons, ("in.csv", "separated by semicolons")),
-    Case("latin-1", latin_1, ("in.csv", "not UTF-8", "iconv")),
+    Case("latin-1", latin_1, ("in.csv", "not UTF-8", "prepare.csv.encoding")),
     Case("missing column", change(lambda rows: rows.rename({"amount": "amuont"})), ("'amount' is missing", "'amuont'")),
     Case(
         "several missing columns",

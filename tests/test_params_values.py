@@ -96,7 +96,7 @@ def test_a_duration_beyond_a_hundred_years_is_refused(tmp_path: Path, digits: st
 @pytest.mark.parametrize("value", ["true", "no", "010", "12:30", "1.0", "1e3", "'5'", ".nan", "2024-01-01"])
 def test_a_count_is_a_whole_number_as_it_is_written(tmp_path: Path, value: str) -> None:
     for key in keys_of(int):
-        assert refusal(tmp_path, nested(key, value)).startswith(f"my.yaml: {key}: "), key
+        assert f"{key}: " in refusal(tmp_path, nested(key, value)), key
 
 
 @pytest.mark.parametrize("value", ["true", "no", "'0.5'", ".inf", "-.inf", ".nan", "1:30.5", "2024-01-01"])

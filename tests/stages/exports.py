@@ -255,7 +255,7 @@ ALL: dict[str, Export] = {
     "American, months first": Export(
         {
             "Transaction Date": at("%m/%d/%Y %I:%M:%S %p"),
-            "Card Number": lambda row: f"XXXX-{row['card']:04}",
+            "Card Number": lambda row: f"****-{row['card']:04}",
             "Merchant Name": lambda row: f"Store {row['shop']}",
             "Amount": money(".", ","),
             "Fraud": yes("Yes", "No"),

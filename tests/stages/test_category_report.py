@@ -55,7 +55,6 @@ def test_score_file_reports_what_became_null_in_its_history(in_trained: Path, tm
     raw.head(-200).with_columns(card_lat=pl.lit("1,5")).write_parquet(tmp_path / "history.parquet")
     raw.tail(200).write_parquet(tmp_path / "new.parquet")
     done = score_file(
-        None,
         str(tmp_path / "new.parquet"),
         out=tmp_path / "out.parquet",
         history=str(tmp_path / "history.parquet"),

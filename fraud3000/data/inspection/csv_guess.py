@@ -31,7 +31,7 @@ def guess(chunks: Sequence[bytes]) -> CsvFormat:
     """Guess the format from the beginning of a file and, if it is long, from parts of its middle and its end."""
     encoding = _encoding(chunks)
     texts = [decoded(chunk, encoding) for chunk in chunks]
-    lines = texts[0].splitlines()[: _LINES + _MOST_ABOVE]
+    lines = _lines(texts[0])[: _LINES + _MOST_ABOVE]
     note = _NOTE.fullmatch(lines[0].strip('"\ufeff ')) if lines else None
     separator = note[1] if note else _separator(lines)
     quote = _quote(lines, separator)
@@ -43,7 +43,7 @@ def guess(chunks: Sequence[bytes]) -> CsvFormat:
     ]
     header = _is_header(usable)
     width = len(usable[0]) if usable else 1
-    footer = _footer(texts[-1].splitlines(), separator, quote, width)
+    footer = _footer(_lines(texts[-1]), separator, quote, width)
     body = usable[1:] if header else usable
     decimal, thousands = _signs(body)
     found = {"decimal": decimal, "thousands": thousands, "encoding": encoding, "quote": quote, "comment": comment}
@@ -173,7 +173,7 @@ def _body_lines(chunks: Sequence[bytes], form: CsvFormat) -> Iterator[str]:
     """Lines of all parts, without those that are no rows, and without those that the ends of a part cut."""
     last = len(chunks) - 1
     for place, chunk in enumerate(chunks):
-        lines = decoded(chunk, form.encoding).splitlines(keepends=True)
+        lines = [f"{line}\n" for line in _lines(decoded(chunk, form.encoding))]
         lines = lines[form.skip :] if place == 0 else lines[1:]
         if place < last:
             lines = lines[:-1]
@@ -182,6 +182,12 @@ def _body_lines(chunks: Sequence[bytes], form: CsvFormat) -> Iterator[str]:
                 lines.pop()
             lines = lines[: -form.footer]
         yield from (line for line in lines if not _is(line, form.comment))
+
+
+def _lines(text: str) -> list[str]:
+    """Lines without their ends; unlike `str.splitlines`, control characters such as U+0085 end none."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def _is(line: str, comment: str) -> bool:
