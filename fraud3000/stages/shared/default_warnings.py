@@ -31,7 +31,7 @@ def budget_warnings(rows: int, days: int, policy: PolicyParams) -> Iterator[str]
         return
     daily = rows / days
     share = policy.cards_per_day / daily
-    if share > LARGE_BUDGET:
+    if share > LARGE_BUDGET and policy.cards_per_day > 1:
         fitting = max(1, round(_USUAL_BUDGET * daily))
         yield (
             f"the alert budget of {policy.cards_per_day:,} a day (policy.cards_per_day) is {100 * share:.2g} % of the "

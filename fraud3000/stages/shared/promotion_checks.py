@@ -241,7 +241,7 @@ def milliseconds(scorer: Scorer, featured: pl.DataFrame) -> float:
 
 def _seconds(scorer: Scorer, row: pl.DataFrame) -> float:
     start = time.process_time()
-    scorer.score(row)
+    scorer.probabilities(row)
     return time.process_time() - start
 
 
