@@ -35,6 +35,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LONGEST = 1_800
 """Timeout of a session in seconds."""
+_LOGGED = re.compile(r"^[0-9]{2}:[0-9]{2}:[0-9]{2} (.+) seconds=[0-9.]+$", re.MULTILINE)
+"""A log line, which begins with the time and ends with the duration."""
 
 _FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILES = re.compile(r"^<!-- files: (.+?) -->$", re.MULTILINE)
@@ -205,11 +207,12 @@ def is_slow(session: str) -> bool:
 
 
 def _shown(example: Example) -> str:
-    """Return the output; lines that match an expected line with ``...`` are replaced by it."""
+    """Return the output; what differs in every run, and lines that match an expected line with ``...``, become ``...``."""
     if example.matches:
         return example.expected
     elided = [line for line in example.expected.splitlines() if "..." in line and line.strip(". ")]
-    lines = (next((old for old in elided if _matches(old, line)), line) for line in example.found.splitlines())
+    found = _LOGGED.sub(r"... \1 ...", example.found)
+    lines = (next((old for old in elided if _matches(old, line)), line) for line in found.splitlines())
     return "".join(line + "\n" for line in lines)
 
 
