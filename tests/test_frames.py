@@ -192,3 +192,20 @@ def test_card_numbers_are_hashed_and_never_shown(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv(cards.VARIABLE, cards.new_key().text())
     made = fraud3000.prepare_frame(rows, params)
     assert "4111111111111111" not in "".join(frame.write_ndjson() for frame in (made.transactions, made.quarantine))
+
+
+def test_paths_may_be_text(in_trained: Path, params: Params, scorer: Scorer, tmp_path: Path) -> None:
+    assert fraud3000.load_params("params.yaml") == params
+    assert fraud3000.Workspace("data").raw == fraud3000.Workspace(Path("data")).raw  # type: ignore[arg-type]
+    scorer.save(str(tmp_path / "bundle"))
+    assert Scorer.load(str(tmp_path / "bundle")).catalogue == scorer.catalogue
+    with pytest.raises(ParamsError, match="a dict is not the path of a file") as refused:
+        fraud3000.load_params({"policy": {}})  # type: ignore[arg-type]
+    assert "fraud3000.parse_params(content)" in str(refused.value)
+
+
+def test_a_stage_without_params_says_what_to_pass(in_trained: Path) -> None:
+    for stage in (fraud3000.prepare, fraud3000.featurize, fraud3000.train, fraud3000.evaluate):
+        with pytest.raises(ParamsError, match=r"params: a (str|DataFrame) is not Params") as refused:
+            stage("params.yaml")
+        assert "fraud3000.load_params(" in str(refused.value)

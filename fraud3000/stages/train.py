@@ -57,8 +57,8 @@ def train(params: Params, *, final: bool = False) -> Summary:
     UnavailableError
         The registry or the workspace cannot be written; nothing is registered.
     """
-    estimators.check(params.train)
     workspace = Workspace.from_params(params)
+    estimators.check(params.train)
     inputs = from_known_labels(workspace, params.prepare, params.evaluate) if final else from_split(workspace)
     origin = _final_facts(params, inputs.catalogue.hash) if final else {}
     require_both_classes(inputs.train)

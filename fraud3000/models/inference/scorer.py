@@ -359,7 +359,7 @@ class Scorer:
         values = pl.DataFrame(explained.values, schema=dict.fromkeys(columns, pl.Float64), orient="row")
         return featured.select("transaction_id", pl.lit(explained.base, pl.Float64).alias("base")).hstack(values)
 
-    def save(self, folder: Path) -> str:
+    def save(self, folder: Path | str) -> str:
         """Write the bundle atomically; equal scorers give equal bytes.
 
         Returns
@@ -371,10 +371,10 @@ class Scorer:
         parts = self._parts(list(members))
         parts["checksums"] = bundle_parts.checksums(parts, catalogue, members)
         files = {"catalogue.json": catalogue, "scorer.json": _json(parts), **members}
-        return bundle.write(folder, files, catalogue_hash=self.catalogue.hash)
+        return bundle.write(Path(folder), files, catalogue_hash=self.catalogue.hash)
 
     @classmethod
-    def load(cls, folder: Path, *, version: str | None = None) -> Scorer:
+    def load(cls, folder: Path | str, *, version: str | None = None) -> Scorer:
         """Load a bundle; verify every file's hash, validate every value, and score its self-test rows.
 
         Parameters
@@ -388,6 +388,7 @@ class Scorer:
             The bundle is missing, changed or of an unknown version, holds types or values that no fraud3000 model has, or
             scores its self-test rows differently than after training.
         """
+        folder = Path(folder)
         read = bundle.read(folder)
         try:
             parts = bundle_parts.assemble(read.files, read.catalogue)
