@@ -2,9 +2,9 @@
 
 The names below are the public API. Each is imported at its first use, so that ``import fraud3000`` is fast.
 
-A stage does what the command of its name does, and returns a `Summary`. `load` returns a trained model, whose
-`featurize`, `answer` and `reasons` work on frames. `measure` computes the metrics of scored rows. `Client` and
-`AsyncClient` send requests to a running service.
+A stage does what the command of its name does, and returns a `Summary`. `prepare_frame`, `featurize_frame` and
+`FraudClassifier` take frames of polars, pandas or pyarrow. `load` returns a trained model, whose `score` takes them too.
+`measure` computes the metrics of scored rows. `Client` and `AsyncClient` send requests to a running service.
 
 >>> import fraud3000
 >>> params = fraud3000.parse_params({"policy": {"cards_per_day": 50}})
@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fraud3000.classifier import FraudClassifier, TimeSplit
     from fraud3000.client import AsyncClient, Client
     from fraud3000.errors import (
         CheckFailed,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         ScorerError,
         UnavailableError,
     )
+    from fraud3000.frames import PreparedFrames, featurize_frame, prepare_frame
     from fraud3000.metrics.report import measure
     from fraud3000.models.inference.scorer import Scorer
     from fraud3000.params import Params
@@ -59,25 +61,30 @@ __all__ = [
     "DataError",
     "EmptyDataError",
     "Fallback",
+    "FraudClassifier",
     "FraudError",
     "LeakageError",
     "Params",
     "ParamsError",
+    "PreparedFrames",
     "SchemaError",
     "Scorer",
     "ScorerError",
     "Summary",
+    "TimeSplit",
     "UnavailableError",
     "Workspace",
     "__version__",
     "backtest",
     "evaluate",
     "featurize",
+    "featurize_frame",
     "load",
     "load_params",
     "measure",
     "parse_params",
     "prepare",
+    "prepare_frame",
     "promote",
     "score_file",
     "simulate",
@@ -89,14 +96,19 @@ _MODULES = {
     "AsyncClient": "fraud3000.client",
     "Client": "fraud3000.client",
     "Fallback": "fraud3000.service.engine.fallback",
+    "FraudClassifier": "fraud3000.classifier",
     "Params": "fraud3000.params",
+    "PreparedFrames": "fraud3000.frames",
     "Scorer": "fraud3000.models.inference.scorer",
     "Summary": "fraud3000.stages.shared.summary",
+    "TimeSplit": "fraud3000.classifier",
     "Workspace": "fraud3000.stages.shared.workspace",
+    "featurize_frame": "fraud3000.frames",
     "load": "fraud3000.stages.shared.model_pointer",
     "load_params": "fraud3000.params",
     "measure": "fraud3000.metrics.report",
     "parse_params": "fraud3000.params",
+    "prepare_frame": "fraud3000.frames",
     **{stage: f"fraud3000.stages.{stage}" for stage in _STAGES},
 }
 _NAMES = {"load_params": "load", "parse_params": "parse"}

@@ -87,7 +87,7 @@ def test_mlflow_itself_can_score_with_it(own_store, training, small_featured):
         model = mlflow.pyfunc.load_model("models:/fraud3000/1")
     columns = list(training.columns)
     answers = model.predict(small_featured.select(columns).to_pandas())
-    np.testing.assert_array_equal(answers, Scorer.load(folder).score(small_featured))
+    np.testing.assert_array_equal(answers, Scorer.load(folder).probabilities(small_featured))
 
 
 def test_a_version_is_fetched_once_and_then_taken_from_the_workspace(own_store, training):

@@ -99,9 +99,9 @@ def test_a_loaded_scorer_answers_to_the_last_bit_as_the_saved_one(name, small_fe
     scorer = make(small_featured, small_catalogue, name)
     scorer.save(tmp_path / "7")
     loaded = Scorer.load(tmp_path / "7")
-    scores = scorer.score(small_featured)
-    np.testing.assert_array_equal(scores, loaded.score(small_featured))
-    parts = np.concatenate([loaded.score(part) for part in small_featured.iter_slices(13)])
+    scores = scorer.probabilities(small_featured)
+    np.testing.assert_array_equal(scores, loaded.probabilities(small_featured))
+    parts = np.concatenate([loaded.probabilities(part) for part in small_featured.iter_slices(13)])
     np.testing.assert_array_equal(scores, parts)
     assert ((scores > 0) & (scores < 1)).all()
     alerted = small_featured.filter(loaded.policy.decisions(scores, small_featured["amount"].to_numpy()) != "approve")
@@ -143,7 +143,7 @@ def test_contributions_sum_to_the_raw_score_in_a_frame_of_the_models_features(
     assert told["transaction_id"].equals(small_featured["transaction_id"])
     sums = told.drop("transaction_id").sum_horizontal().to_numpy()
     np.testing.assert_allclose(sums, scorer.model.log_odds(small_featured), rtol=0, atol=1e-9)
-    np.testing.assert_allclose(scorer.calibrator.probability(sums), scorer.score(small_featured), rtol=1e-8)
+    np.testing.assert_allclose(scorer.calibrator.probability(sums), scorer.probabilities(small_featured), rtol=1e-8)
     scorer.save(tmp_path / "7")
     assert Scorer.load(tmp_path / "7").contributions(small_featured).equals(told)
     assert scorer.contributions(small_featured.clear()).shape == (0, told.width)
@@ -164,7 +164,7 @@ def test_alerts_are_scores_at_or_above_the_threshold(scorer):
 
 def test_missing_features_are_named(scorer, small_featured):
     with pytest.raises(SchemaError, match="column 'category' is missing"):
-        scorer.score(small_featured.drop("category"))
+        scorer.probabilities(small_featured.drop("category"))
 
 
 def test_equal_trainings_give_equal_bytes(small_featured, small_catalogue, tmp_path):

@@ -84,22 +84,31 @@ def prepare(
             metavar="[FILE]", help="Raw transactions [default: `prepare.input` of the params].", show_default=False
         ),
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only list all faults of the mapping, by a sample; write nothing.")
+    ] = False,
     as_json: bool = False,
-) -> Summary:
+) -> Summary | None:
     """Load and clean raw transactions; quarantine rejected rows.
 
     Every row is accepted, a duplicate, or in quarantine with its reason. If the params have no mapping for FILE, it is guessed,
-    and the params file that states the guess is printed.
+    and the params file that states the guess is printed. With --check, the exit code is 3 if a role cannot be read.
     """
+    from fraud3000.stages import prepare as stage
     from fraud3000.stages.init import with_guess
-    from fraud3000.stages.prepare import prepare as stage
 
-    if source is None:
-        return stage(params)
-    params, text = with_guess(params, source)
-    if text and not as_json:
-        typer.echo(text)
-    return stage(params)
+    start = time.perf_counter()
+    if source is not None:
+        params, text = with_guess(params, source)
+        if text and not as_json:
+            typer.echo(text)
+    if not check:
+        return stage.prepare(params)
+    summary, error = stage.check(params)
+    finish(summary, as_json=as_json, seconds=time.perf_counter() - start)
+    if error is not None:
+        raise error
+    return None
 
 
 @command(app, "fraud3000 featurize --json")

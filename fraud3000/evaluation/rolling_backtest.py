@@ -194,6 +194,7 @@ def measure_fold(
         Whether the fold has calibration and a threshold; if not, metrics of alerts and of calibration are
         left out.
     """
+    evaluate = evaluate.for_budget(policy.cards_per_day)
     entries = metric_values(scored, policy=policy, evaluate=evaluate)
     names = [metric.name for metric in metrics_of(evaluate) if decided or not (metric.alerts or metric.calibration)]
     return {name: entries[name] for name in names}

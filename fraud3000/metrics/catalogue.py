@@ -53,7 +53,7 @@ def metrics_of(evaluate: EvaluateModelParams) -> tuple[Metric, ...]:
         Metric("auc_roc", "AUC ROC", both),
         *(
             Metric(f"card_precision_at_{k}", f"card precision@{k}", ("rows", "time", "cards"), queue=True)
-            for k in evaluate.top_k
+            for k in evaluate.top_k or ()
         ),
         *(Metric(f"recall_at_fpr_{f:g}", f"recall at {f:.4g} FPR", both) for f in evaluate.fpr),
         *(

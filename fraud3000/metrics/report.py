@@ -59,6 +59,7 @@ def measure(
     >>> measured.metrics["card_precision_at_100"].reason
     'the data has no time'
     """
+    evaluate = evaluate.for_budget(policy.cards_per_day)
     sample = ScoredArrays.from_frame(scored)
     measures = WeightedMetrics(sample, policy, evaluate)
     metrics, values = metrics_of(evaluate), measures.values()
@@ -89,6 +90,7 @@ def metric_values(
     scored: pl.DataFrame, *, policy: PolicyParams, evaluate: EvaluateModelParams
 ) -> dict[str, MetricValue]:
     """Compute the metrics of scored rows as `measure` does, without intervals and baselines."""
+    evaluate = evaluate.for_budget(policy.cards_per_day)
     sample = ScoredArrays.from_frame(scored)
     measures = WeightedMetrics(sample, policy, evaluate)
     return _metric_values(metrics_of(evaluate), sample, measures, measures.values())

@@ -72,7 +72,7 @@ class WeightedMetrics:
         """Return the highest reachable card precision, by metric."""
         if self._card_days is None or not self._card_days.has_cards:
             return {}
-        return {f"card_precision_at_{k}": self._card_days.ceiling(k) for k in self._evaluate.top_k}
+        return {f"card_precision_at_{k}": self._card_days.ceiling(k) for k in self._evaluate.top_k or ()}
 
     def _unweighted_draw(self) -> Draw:
         return Draw("row", np.ones(self.sample.rows), np.ones(self.sample.rows))
@@ -129,7 +129,7 @@ class WeightedMetrics:
         alert = self._card_days.alerted_share(queue, self._policy.cards_per_day)
         alert = alert * draw.weight[: len(alert)]
         frauds, money = (float(alert @ what[: len(alert)]) for what in (self.sample.fraud, self._money))
-        precision = {f"card_precision_at_{k}": queue.precision_at(k) for k in self._evaluate.top_k}
+        precision = {f"card_precision_at_{k}": queue.precision_at(k) for k in self._evaluate.top_k or ()}
         return {
             "recall_at_alert_budget": share(frauds, totals["frauds"]),
             "precision_at_alert_budget": share(frauds, float(alert.sum())),

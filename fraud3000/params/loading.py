@@ -91,7 +91,7 @@ def _abbreviated(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def load(path: Path | None = None) -> Params:
+def load(path: Path | str | None = None) -> Params:
     """Read a params file; without a path, read ``params.yaml``, or use the defaults if it does not exist.
 
     Raises
@@ -101,7 +101,13 @@ def load(path: Path | None = None) -> Params:
     """
     if path is None and not DEFAULT_FILE.exists():
         return Params()
-    path = path or DEFAULT_FILE
+    path = DEFAULT_FILE if path is None else path
+    if not isinstance(path, Path | str):
+        raise ParamsError(
+            f"params: a {type(path).__name__} is not the path of a file",
+            hint="For params in a dictionary, call fraud3000.parse_params(content).",
+        )
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

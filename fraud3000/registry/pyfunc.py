@@ -31,7 +31,7 @@ class ScorerModel(PythonModel):
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, ARG002
         """Return the calibrated probability of fraud for each row of a pandas frame with the model's columns."""
-        return self.scorer.score(pl.from_pandas(model_input))
+        return self.scorer.probabilities(pl.from_pandas(model_input))
 
 
 def _logged_hash(model: Path) -> Any:

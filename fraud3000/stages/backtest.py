@@ -44,8 +44,8 @@ def backtest(params: Params) -> Summary:
     UnavailableError
         The registry or the workspace cannot be written.
     """
-    estimators.check(params.train)
     workspace = Workspace.from_params(params)
+    estimators.check(params.train)
     data = BacktestData.read(workspace, params)
     registry.require_writable(params.registry)
     planned = data.plan()

@@ -18,6 +18,7 @@ from fraud3000.params import Params
 from fraud3000.report.formatting import percent, plain
 from fraud3000.report.metric_text import COLUMNS, describe_alerts, describe_catch, metric_rows
 from fraud3000.stages.shared import report_files
+from fraud3000.stages.shared.default_warnings import evaluation_warnings
 from fraud3000.stages.shared.evaluation_rows import EvaluationRows, read_evaluation_rows, require_same_features, score
 from fraud3000.stages.shared.progress import show_status
 from fraud3000.stages.shared.summary import Summary, Table
@@ -72,7 +73,7 @@ def evaluate(params: Params, *, model: str = "challenger") -> Summary:
             "plots": str(workspace.plots),
             "model card": str(workspace.card),
         },
-        warnings=tuple(warnings(evaluation)),
+        warnings=(*warnings(evaluation), *evaluation_warnings(evaluation, params)),
         next_step="fraud3000 promote" if model == registry.CHALLENGER else f"fraud3000 score-file FILE --model {model}",
     )
 

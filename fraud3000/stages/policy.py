@@ -81,7 +81,7 @@ def _scored(params: Params, workspace: Workspace, scorer: Scorer, split: Split) 
             hint="Labels are known after prepare.label_delay; use another split, or a later evaluate.label_date.",
         )
     columns = featured.select(name for name in ROW_COLUMNS if name in featured.columns)
-    return columns.with_columns(score=pl.Series(scorer.score(featured)), is_fraud=known), at
+    return columns.with_columns(score=pl.Series(scorer.probabilities(featured)), is_fraud=known), at
 
 
 def _basis(scored: pl.DataFrame, split: Split, at: datetime | None) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,15 @@ import polars as pl
 
 from fraud3000.data import quality
 from fraud3000.data.cleaning import clean, label_files, roles, sources
-from fraud3000.data.cleaning.row_errors import quarantine
+from fraud3000.data.cleaning.row_errors import Rejections, quarantine
+from fraud3000.data.inspection import mapping_check
+from fraud3000.data.inspection.mapping_check import Fault
 from fraud3000.data.storage import atomic_write, locations, s3_upload
 from fraud3000.data.storage.s3 import Address
 from fraud3000.errors import DataError, ParamsError
 from fraud3000.labels import splits
 from fraud3000.models import policy
-from fraud3000.params import Params, PrepareModelParams
+from fraud3000.params import ColumnMapping, Params, PrepareModelParams
 from fraud3000.schema import LEDGER, TIME
 from fraud3000.stages.shared.catalogues import build_catalogue
 from fraud3000.stages.shared.input_files import expand_workspace, quarantine_table, read_separate_labels, refuse_inputs
@@ -57,6 +61,90 @@ def prepare(params: Params) -> Summary:
             if published:
                 s3_upload.upload(dict(zip(published, parts, strict=True)))
         return _summary(params, workspace, cleaned, labels, published)
+
+
+def check(params: Params) -> tuple[Summary, DataError | None]:
+    """Read a sample of every file by the mapping and list all faults, each with the key to change; writes nothing.
+
+    Returns
+    -------
+    tuple
+        The summary, and the error to raise after it if a role cannot be read or `prepare` would stop.
+
+    Raises
+    ------
+    DataError
+        A file cannot be read at all.
+    """
+    _require_input(params)
+    rules, rows, source = _rules(params), 0, expand_workspace(params.prepare.input, params)
+    faults: list[tuple[str, Fault]] = []
+    rejections = Rejections(0, 0, 0, 0)
+    with locations.fetch(source) as data_files, tempfile.TemporaryDirectory() as folder:
+        for number, file in enumerate(data_files):
+            result = mapping_check.check(file.path, rules, Path(folder, str(number)))
+            rows += result.rows
+            rejections = rejections.add(result.rejections)
+            faults += [(str(file), fault) for fault in result.faults]
+    if params.prepare.labels is not None:
+        faults += _check_label_files(params, rules)
+    unreadable = sorted({fault.role for _, fault in faults if fault.unreadable})
+    dependent = rejections.depend_on_label and rejections.share_of_frauds > params.prepare.rejected_frauds
+    problems = [f"cannot be read by the mapping: {', '.join(unreadable)}"] if unreadable else []
+    problems += [rejections.describe()] if dependent else []
+    error = DataError(
+        f"{source}: {'; '.join(problems)}", hint="Change the keys that the warnings name, and check again."
+    )
+    return _check_summary(source, rows, faults, rejections), error if problems else None
+
+
+def _check_label_files(params: Params, rules: roles.CleaningRules) -> list[tuple[str, Fault]]:
+    """Check the files of label records like transactions of which only the roles of labels are known."""
+    section = params.prepare.labels
+    assert section is not None
+    columns = {"transaction_id": section.transaction_id, "is_fraud": section.is_fraud}
+    mapping = ColumnMapping.model_validate(
+        {
+            "columns": {**columns, "reported_at": section.reported_at, "amount": section.transaction_id},
+            "time": section.time,
+            "label": section.label,
+            "csv": section.csv,
+        }
+    )
+    faults = []
+    with (
+        locations.fetch(expand_workspace(section.input, params)) as data_files,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        for number, file in enumerate(data_files):
+            found = mapping_check.check(file.path, replace(rules, mapping=mapping), Path(folder, str(number)))
+            faults += [(str(file), fault.within("prepare.labels")) for fault in found.faults if fault.role != "amount"]
+    return [(name, fault) for name, fault in faults if fault.problem != "conflicting_duplicate"]
+
+
+def _check_summary(source: str, rows: int, faults: list[tuple[str, Fault]], rejections: Rejections) -> Summary:
+    several = len({name for name, _ in faults}) > 1
+    listed = tuple(
+        (
+            *((Path(name).name,) if several else ()),
+            fault.role,
+            fault.problem,
+            f"{fault.share:.2%}",
+            fault.example,
+        )
+        for name, fault in faults
+    )
+    columns = (*(("file",) if several else ()), "role", "fault", "rows", "example")
+    return Summary(
+        command="prepare --check",
+        facts={"input": source, "rows sampled": rows, "faults": len(faults), "frauds in the sample": rejections.frauds},
+        tables=(Table("Faults", columns, listed),) if listed else (),
+        warnings=(
+            *dict.fromkeys(fault.change for _, fault in faults),
+            *((f"{rejections.describe()}.",) if rejections.depend_on_label else ()),
+        ),
+        next_step=None if faults else "fraud3000 prepare, with the same params",
+    )
 
 
 def _require_input(params: Params) -> None:

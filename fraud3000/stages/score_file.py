@@ -38,8 +38,6 @@ from fraud3000.stages.shared.workspace import Workspace, card_names_loader
 BLOCK = 200_000
 """Rows scored at a time; the score of a row does not depend on other rows."""
 
-_REASONS = ("reason_1", "reason_2", "reason_3")
-
 
 def score_file(  # noqa: PLR0913 - one for each option of the command
     source: Path | str,
@@ -153,7 +151,7 @@ def _score_stream(
     spool = AnswerSpool(incoming, folder)
     counts: dict[str, CategoryCounts] = {}
     for block in track(_featured(stream, scorer.catalogue, folder / "features"), "scoring", rows=incoming.kept):
-        spool.add(block["row_index"], _score(scorer, block, reasons))
+        spool.add(block["row_index"], scorer.decide_with_reasons(block, reasons))
         for name, count in category_counts.count(scorer.model.encoder, block).items():
             counts[name] = counts.get(name, category_counts.NONE) + count
     return spool.in_input_order(), counts
@@ -244,16 +242,6 @@ def _featured(stream: Stream, catalogue: Catalogue, folder: Path) -> Iterator[pl
     for rows in track(stream.slices(catalogue, SLICE), "reading", rows=height):
         features.add(rows, rows["row_index"].is_not_null())
     return (block for piece in features.pieces() for block in piece.iter_slices(BLOCK))
-
-
-def _score(scorer: Scorer, block: pl.DataFrame, reasons: str) -> pl.DataFrame:
-    scored = scorer.decide(block)
-    selected = {"alerts": pl.col("alert"), "all": pl.lit(value=True), "none": pl.lit(value=False)}[reasons]
-    explained = block.filter(scored.select(selected & pl.col("transaction_id").is_not_null()).to_series())
-    reason_texts = [[reason.text for reason in row] for row in scorer.reasons(explained)] if explained.height else []
-    texts = {name: [row[n] if n < len(row) else None for row in reason_texts] for n, name in enumerate(_REASONS)}
-    why = explained.select("transaction_id").with_columns(pl.Series(n, t, dtype=pl.String) for n, t in texts.items())
-    return scored.join(why, on="transaction_id", how="left", maintain_order="left")
 
 
 def _summary(

@@ -7,6 +7,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from fraud3000.models.training.training_rows import LATER, require_both_classes
 from fraud3000.params import ColumnMapping, Params, Span
 from fraud3000.promotion import history, verdict_log
 from fraud3000.stages.shared import category_tables, model_pointer
+from fraud3000.stages.shared.default_warnings import budget_warnings
 from fraud3000.stages.shared.summary import Summary, Table
 from fraud3000.stages.shared.training_inputs import TrainingInputs, from_known_labels, from_split
 from fraud3000.stages.shared.workspace import Workspace
@@ -55,8 +57,8 @@ def train(params: Params, *, final: bool = False) -> Summary:
     UnavailableError
         The registry or the workspace cannot be written; nothing is registered.
     """
-    estimators.check(params.train)
     workspace = Workspace.from_params(params)
+    estimators.check(params.train)
     inputs = from_known_labels(workspace, params.prepare, params.evaluate) if final else from_split(workspace)
     origin = _final_facts(params, inputs.catalogue.hash) if final else {}
     require_both_classes(inputs.train)
@@ -88,7 +90,13 @@ def train(params: Params, *, final: bool = False) -> Summary:
     deviations = {f"seed_deviation_{name}": value for name, value in spread.values.items()}
     metrics = {**cross_fit.validation_metrics(inputs.valid, settled.log_odds), **deviations}
     version = _register(scorer, params, metrics, workspace)
-    return _summary(version, scorer, inputs, settled, metrics, workspace)
+    summary = _summary(version, scorer, inputs, settled, metrics, workspace)
+    return replace(summary, warnings=(*summary.warnings, *_budget_warnings(inputs.valid.featured, params)))
+
+
+def _budget_warnings(rows: pl.DataFrame, params: Params) -> Iterator[str]:
+    days = rows["ts"].dt.date().n_unique() if "ts" in rows.columns else 0
+    return budget_warnings(rows.height, days, params.policy)
 
 
 def _self_test_rows(model: Model, settled: CrossFitResult, valid: pl.DataFrame) -> SelfTestRows:

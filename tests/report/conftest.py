@@ -55,7 +55,7 @@ def scorer(small_featured: pl.DataFrame, small_catalogue: Any) -> Scorer:
 def scored(small_featured: pl.DataFrame, scorer: Scorer) -> pl.DataFrame:
     """SCORED rows of four weeks: cards, terminals, a category, a few refunds and unknown labels."""
     source, n = np.random.default_rng(9), small_featured.height
-    scores = scorer.score(small_featured)
+    scores = scorer.probabilities(small_featured)
     place = np.arange(n)
     return small_featured.select(
         "transaction_id",

@@ -144,7 +144,7 @@ def test_every_test_row_is_scored_and_the_known_ones_are_measured(world):
         "evaluated": pl.Boolean,
     }
     version, folder = resolve("challenger", world.registry, workspace.root)
-    assert scored["score"].to_list() == Scorer.load(folder).score(test).tolist()
+    assert scored["score"].to_list() == Scorer.load(folder).probabilities(test).tolist()
     assert (scored["alert"] == (scored["score"] >= scored["threshold"])).all()
     assert scored["model_version"].unique().to_list() == [version]
     report = report_of(world)

@@ -136,4 +136,4 @@ def test_a_loaded_model_scores_as_the_saved_one(
     monkeypatch.setenv("FRAUD3000_SIGNING_KEY", KEY)
     write(workspace)
     loaded = model_pointer.load(workspace=workspace.root)
-    np.testing.assert_array_equal(loaded.score(small_featured), scorer.score(small_featured))
+    np.testing.assert_array_equal(loaded.probabilities(small_featured), scorer.probabilities(small_featured))

@@ -78,7 +78,7 @@ def test_a_training_ends_with_a_registered_challenger(own_store):
     assert registry.resolve("challenger", params.registry, workspace.root) == ("1", workspace.bundle("1"))
     scorer = Scorer.load(workspace.bundle("1"))
     valid = pl.read_parquet(workspace.split("valid"))
-    assert scorer.score(valid).mean() == pytest.approx(outcome.facts["validation prevalence"], rel=0.5)
+    assert scorer.probabilities(valid).mean() == pytest.approx(outcome.facts["validation prevalence"], rel=0.5)
     assert outcome.facts["validation average precision"] > 5 * outcome.facts["validation prevalence"]
     assert outcome.facts["threshold"] == scorer.policy.value
     assert outcome.facts["cards reviewed a day"].startswith(("3.", "4.0"))

@@ -156,7 +156,7 @@ def ingest(
 
 
 def ingest_to_disk(
-    paths: Sequence[DataFile | Path],
+    paths: Sequence[DataFile | Path | RawTable],
     rules: roles.CleaningRules,
     folder: Path,
     *,
@@ -167,6 +167,8 @@ def ingest_to_disk(
 
     Parameters
     ----------
+    paths
+        Files, or raw tables that are already open.
     rules
         How raw files are read; a file that has the required columns of TRANSACTIONS is used as it is.
     folder
@@ -183,9 +185,13 @@ def ingest_to_disk(
     EmptyDataError
         No row is accepted.
     """
-    tables = [files.scan(path, folder / f"read-{number}", rules.mapping.csv) for number, path in enumerate(paths)]
+    tables = [
+        path if isinstance(path, RawTable) else files.scan(path, folder / f"read-{number}", rules.mapping.csv)
+        for number, path in enumerate(paths)
+    ]
+    name = _describe([table.name for table in tables])
     if not sum(table.height for table in tables):
-        raise EmptyDataError(f"{_describe(paths)}: no rows, only a header", hint="Export the file again.")
+        raise EmptyDataError(f"{name}: no rows, only a header", hint="Export the file again.")
     batch, stems = Batch(tables, folder, size), _Stems()
     for number, table in enumerate(tables):
         if table.schema:
@@ -194,7 +200,7 @@ def ingest_to_disk(
             cleaner = prepared.make_cleaner(table, rules) if already_clean else roles.make_cleaner(table, rules, stem)
             batch.clean(number, cleaner)
     if not any(table.schema for table in tables):
-        raise _no_rows_error(_describe(paths), pl.concat([table.refused for table in tables]))
+        raise _no_rows_error(name, pl.concat([table.refused for table in tables]))
     batch.close(one_arrival=rules.mapping.columns.seq is not None)
     return _consolidate(batch, rules.mapping.amount, label_delay, folder, size)
 
@@ -327,7 +333,7 @@ class _Stems:
         self._files: dict[str, str] = {}
 
     def stem(self, table: RawTable) -> str:
-        stem = files.digest(table.path)[:12]
+        stem = table.digest()[:12]
         first = self._files.setdefault(stem, table.name)
         if first != table.name:
             raise DataError(

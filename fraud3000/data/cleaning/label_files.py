@@ -15,7 +15,7 @@ from fraud3000.data.cleaning.duplicates import recorded_at
 from fraud3000.data.cleaning.row_errors import RowError, as_json, first_errors, quarantine
 from fraud3000.data.reading import files, times
 from fraud3000.data.reading.columns import normalised
-from fraud3000.data.reading.raw_table import DataFile, RawFile
+from fraud3000.data.reading.raw_table import REFUSED, DataFile, RawFile
 from fraud3000.errors import DataError, EmptyDataError, SchemaError
 from fraud3000.params import ColumnMapping, LabelsFile, Span
 from fraud3000.schema import LEDGER, TIME
@@ -23,6 +23,9 @@ from fraud3000.schema import LEDGER, TIME
 SOURCE = "labels"
 """Source of label records whose file does not name a source."""
 
+
+NO_LINES = pl.DataFrame(schema=REFUSED)
+"""The lines that could not be read as rows, of a frame."""
 
 _LEDGER_FORMAT = LabelsFile.model_validate({"input": "", **{name: name for name in LEDGER}})
 
@@ -108,12 +111,9 @@ def read(
     EmptyDataError
         The files contain no rows.
     """
-    known = None
-    if transactions is not None:
-        rows = transactions.lazy()
-        known = rows.select("transaction_id", *(["ts"] if "ts" in rows.collect_schema() else []))
+    known = None if transactions is None else known_transactions(transactions.lazy())
     raw = [files.read(path, form.csv) for path in paths]
-    parts = [_read_file(file, form, known, label_delay, (earliest, latest), card_like_ids) for file in raw]
+    parts = [read_rows(file, form, known, label_delay, (earliest, latest), card_like_ids) for file in raw]
     total = sum(part.read for part in parts)
     if not total:
         raise EmptyDataError(f"{paths[0]}: no label records, only a header", hint="Export the file again.")
@@ -121,14 +121,21 @@ def read(
     return LabelFileResult(ledger, quarantine(part.quarantine for part in parts), total)
 
 
-def _read_file(
+def known_transactions(transactions: pl.LazyFrame) -> pl.LazyFrame:
+    """The columns of TRANSACTIONS that label records are joined to."""
+    timed = ["ts"] if "ts" in transactions.collect_schema() else []
+    return transactions.select("transaction_id", *timed)
+
+
+def read_rows(
     raw: RawFile,
     form: LabelsFile,
     transactions: pl.LazyFrame | None,
     label_delay: timedelta,
     span: Span,
-    card_like_ids: bool | None,
+    card_like_ids: bool | None = None,
 ) -> LabelFileResult:
+    """Read the label records of one file that is in memory; see `read`."""
     if not raw.rows.width:
         return LabelFileResult(pl.DataFrame(schema=LEDGER), _refused(raw), raw.height)
     sensitive.refuse_names(raw.rows.columns, thing=raw.name)

@@ -19,7 +19,7 @@ from fraud3000.data.reading import files, times
 from fraud3000.data.reading.columns import ColumnLayout, resolve
 from fraud3000.data.reading.raw_table import RawFile, RawTable
 from fraud3000.data.storage import spill
-from fraud3000.errors import DataError, SchemaError
+from fraud3000.errors import DataError, FraudError, SchemaError
 from fraud3000.params import ColumnMapping, CsvFormat
 from fraud3000.schema import TIME
 
@@ -115,6 +115,51 @@ def make_cleaner(table: RawTable, rules: CleaningRules, stem: Callable[[], str])
 
 
 @dataclass(frozen=True)
+class RoleErrors:
+    """Every error of the rows of a sample, of all roles.
+
+    Attributes
+    ----------
+    rows
+        The errors of rows; a row may have several.
+    whole
+        Role to the error because of which it could not be read at all.
+    columns
+        The roles that could be read.
+    nulled
+        Column to the number of its values that could not be read and became null.
+    """
+
+    rows: list[RowError]
+    whole: dict[str, FraudError]
+    columns: dict[str, pl.Series]
+    nulled: dict[str, int]
+
+
+def find_errors(raw: RawFile, layout: ColumnLayout, rules: CleaningRules) -> RoleErrors:
+    """Read every role of a sample and collect all errors, instead of the first error of each row."""
+    numbers = sensitive.card_columns(raw.rows, layout, rules.mapping)
+    refused = sensitive.refused_ids(raw.rows, layout, rules.mapping, hashed=bool(numbers))
+    context = _FileContext(layout, numbers, refused, lambda: "sample", lambda: _check_sample(raw, layout, rules))
+    reader = _Reader(replace(raw, rows=raw.rows.with_columns(cs.time().dt.to_string("iso"))), context, rules)
+    whole: dict[str, FraudError] = {}
+    for role, step in reader.steps().items():
+        if role == "amount" and role not in layout.roles:
+            continue
+        try:
+            step()
+        except FraudError as error:
+            whole[role] = error
+    return RoleErrors(reader.errors, whole, reader.columns, reader.nulled)
+
+
+def _check_sample(raw: RawFile, layout: ColumnLayout, rules: CleaningRules) -> None:
+    amount = raw.rows[layout.roles["amount"][0]]
+    if amount.dtype == pl.String:
+        amounts.check_one_currency([amount], rules.mapping.csv)
+
+
+@dataclass(frozen=True)
 class _FileContext:
     """Findings about the whole file that the cleaning of its slices needs.
 
@@ -183,14 +228,21 @@ class _Reader:
         self.nulled: dict[str, int] = {}
 
     def read(self) -> None:
-        self._read_transaction_ids()
-        self._read_times()
-        self._read_other_ids(self._context.numbers)
-        self._read_amounts()
-        self._read_labels()
-        self._read_arrival()
-        self._read_passthrough()
-        self.errors += card_number_errors(self.columns, self._context.refused_ids)
+        for step in self.steps().values():
+            step()
+
+    def steps(self) -> dict[str, Callable[[], None]]:
+        """The functions that read the roles, in order, each by its first role."""
+        return {
+            "transaction_id": self._read_transaction_ids,
+            "ts": self._read_times,
+            "card_id": self._read_other_ids,
+            "amount": self._read_amounts,
+            "is_fraud": self._read_labels,
+            "seq": self._read_arrival,
+            "numeric": self._read_passthrough,
+            "card_numbers": self._find_card_numbers,
+        }
 
     def _parts(self, role: str) -> list[pl.Series]:
         return [self._raw.rows[name] for name in self._layout.roles.get(role, ())]
@@ -216,7 +268,11 @@ class _Reader:
             self.errors.append(RowError.where("time_unreadable", ts.is_null(), "time", *parts))
             self.columns["ts"] = ts
 
-    def _read_other_ids(self, numbers: tuple[str, ...]) -> None:
+    def _find_card_numbers(self) -> None:
+        self.errors += card_number_errors(self.columns, self._context.refused_ids)
+
+    def _read_other_ids(self) -> None:
+        numbers = self._context.numbers
         for role in ("card_id", "terminal_id"):
             parts = self._parts(role)
             if not parts:

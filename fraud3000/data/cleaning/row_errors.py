@@ -175,6 +175,10 @@ class Rejections(NamedTuple):
         deviation = math.sqrt(pooled * (1 - pooled) * (1 / self.frauds + 1 / max(self.others, 1)))
         return deviation == 0 or self.share_of_frauds - self.share_of_others > _MANY_DEVIATIONS * deviation
 
+    def add(self, other: Rejections) -> Rejections:
+        """Return the sums of both."""
+        return Rejections(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
     def describe(self) -> str:
         """Return both shares as text."""
         return (

@@ -27,7 +27,7 @@ class Sample:
     rows
         The raw columns; of text files, all as text with empty fields null.
     form
-        Guessed format of a CSV file; None for other files.
+        Format of a CSV file, stated or guessed; None for other files.
     ragged
         Number of sampled lines with another number of fields than the header.
     whole
@@ -41,13 +41,15 @@ class Sample:
     whole: bool
 
 
-def take(path: Path, folder: Path) -> Sample:
+def take(path: Path, folder: Path, form: CsvFormat | None = None) -> Sample:
     """Read a sample of a raw file.
 
     Parameters
     ----------
     folder
         Where parts of the file are copied.
+    form
+        Format of a CSV file; guessed if not given.
 
     Raises
     ------
@@ -66,9 +68,9 @@ def take(path: Path, folder: Path) -> Sample:
         raise EmptyDataError(f"{path}: the file is empty", hint="Export the file again.")
     if kind in {"jsonl", "ndjson"}:
         return _of_json(path, chunks, folder, whole=whole)
-    guessed = csv_guess.guess(chunks)
-    rows, ragged = csv_guess.parse(chunks, guessed)
-    return Sample(path, rows.head(ROWS), guessed, ragged, whole)
+    form = form or csv_guess.guess(chunks)
+    rows, ragged = csv_guess.parse(chunks, form)
+    return Sample(path, rows.head(ROWS), form, ragged, whole)
 
 
 def _chunks(path: Path) -> tuple[list[bytes], bool]:

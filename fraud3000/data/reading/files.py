@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -182,12 +181,6 @@ def check_header(table: RawTable | RawFile, missing: Sequence[str], form: CsvFor
             f"{table.name}: the header seems to be in line {line}, not in line 1",
             hint=f"Set prepare.csv.skip to {line - 1}, the number of lines above the header.",
         )
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def scan_parquet(path: Path, _spool: Path, _form: CsvFormat = csv_reader.DEFAULT) -> RawTable:

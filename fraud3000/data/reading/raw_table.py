@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import polars as pl
 
@@ -92,7 +94,7 @@ class RawTable:
         rows: pl.LazyFrame,
         row_numbers: Iterable[int] | None = None,
         refused: Iterable[tuple[int, str, str, str]] = (),
-    ) -> RawTable:
+    ) -> Self:
         """Build from rows, their numbers and the rejected lines (source_row, reason, detail, raw)."""
         count = rows.select(pl.len()).collect().item() if rows.collect_schema() else 0
         lines = pl.DataFrame(list(refused), schema=REFUSED, orient="row")
@@ -107,6 +109,11 @@ class RawTable:
     def height(self) -> int:
         """Number of rows in the file, including those that could not be read."""
         return self.count + self.refused.height
+
+    def digest(self) -> str:
+        """SHA-256 of the file's bytes, in hex."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def select(self, *names: str) -> RawTable:
         """The same file with some of its columns."""

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraud3000.errors import SchemaError, ScorerError
+from fraud3000.errors import ParamsError, SchemaError, ScorerError
 from fraud3000.features.batch import batch_engine
 from fraud3000.features.spec.catalogue import Catalogue
 from fraud3000.html_table import html_table
-from fraud3000.models.inference import bundle, bundle_parts, predictors, self_test_rows
+from fraud3000.models.inference import bundle, bundle_parts, frame_scoring, predictors, self_test_rows
 from fraud3000.models.inference.calibrate import Calibrator
 from fraud3000.models.inference.category_counts import TrainedColumn
 from fraud3000.models.inference.decision import Decision
@@ -31,6 +31,8 @@ from fraud3000.strict_json import InvalidPartError
 
 UNREGISTERED = "unregistered"
 _RETRAIN_HINT = "Fetch the bundle from the registry again, or train again with this release."
+
+_REASONS = ("reason_1", "reason_2", "reason_3")
 
 SAME = 1e-9
 """Largest allowed difference between a score and its recorded value: processors round differently."""
@@ -138,6 +140,37 @@ class Scorer:
             transactions, pl.DataFrame(schema=LEDGER) if ledger is None else ledger, self.catalogue
         )
 
+    def score(self, transactions: Any, history: Any = None, labels: Any = None, *, reasons: str = "alerts") -> Any:
+        """Score raw or clean transactions as of the time they happened, as `score-file` does.
+
+        Parameters
+        ----------
+        transactions
+            A polars, pandas or pyarrow frame in the layout of the training data (its mapping is in the bundle), or
+            TRANSACTIONS, or what `prepare_frame` returned. Its earlier rows count as history of its later ones.
+        history
+            Earlier transactions, in either form. A warning tells if they reach back less than the longest window.
+        labels
+            LEDGER, or label records with `transaction_id` and `is_fraud`, and if known `source`, `reported_at` and
+            `recorded_at`. Labels in the rows themselves count too, from the time they are known.
+        reasons
+            ``alerts``, ``all`` or ``none``.
+
+        Returns
+        -------
+        frame
+            Of the same kind: one row for each row, in their order, with SCORED and `rejected`, the reason why a row could
+            not be read (its other values are null). A repeated row has the values of the first.
+
+        Raises
+        ------
+        DataError
+            Columns are missing, no row can be read, or the rows already have features.
+        ParamsError
+            An argument is not a frame.
+        """
+        return frame_scoring.score(self, transactions, history, labels, reasons=reasons)
+
     def decide(self, featured: pl.DataFrame) -> pl.DataFrame:
         """Score rows and decide them by the policy.
 
@@ -151,7 +184,7 @@ class Scorer:
         polars.DataFrame
             `transaction_id, score, alert, threshold, model_version, decision`, in the order of the rows.
         """
-        scores, amounts = self.score(featured), featured["amount"].to_numpy()
+        scores, amounts = self.probabilities(featured), featured["amount"].to_numpy()
         decisions = self.policy.decisions(scores, amounts)
         return featured.select("transaction_id").with_columns(
             score=pl.Series(scores, dtype=pl.Float64),
@@ -161,7 +194,39 @@ class Scorer:
             decision=decisions,
         )
 
-    def score(self, featured: pl.DataFrame) -> Floats:
+    def decide_with_reasons(self, featured: pl.DataFrame, reasons: str = "alerts") -> pl.DataFrame:
+        """Score and decide rows, and explain some of them.
+
+        Parameters
+        ----------
+        featured
+            FEATURED, with `transaction_id` and `amount`.
+        reasons
+            The rows to explain: ``alerts``, ``all`` or ``none``.
+
+        Returns
+        -------
+        polars.DataFrame
+            SCORED, in the order of the rows.
+
+        Raises
+        ------
+        ParamsError
+            `reasons` is something else.
+        """
+        selected = {"alerts": pl.col("alert"), "all": pl.lit(value=True), "none": pl.lit(value=False)}.get(reasons)
+        if selected is None:
+            raise ParamsError(f"reasons: '{reasons}' is not known", hint="Use alerts, all or none.")
+        scored = self.decide(featured)
+        explained = featured.filter(scored.select(selected & pl.col("transaction_id").is_not_null()).to_series())
+        texts = [[reason.text for reason in row] for row in self.reasons(explained)] if explained.height else []
+        columns = {name: [row[n] if n < len(row) else None for row in texts] for n, name in enumerate(_REASONS)}
+        why = explained.select("transaction_id").with_columns(
+            pl.Series(name, column, dtype=pl.String) for name, column in columns.items()
+        )
+        return scored.join(why, on="transaction_id", how="left", maintain_order="left")
+
+    def probabilities(self, featured: pl.DataFrame) -> Floats:
         """Return calibrated probabilities of fraud; the score of a row does not depend on other rows.
 
         Parameters
@@ -294,7 +359,7 @@ class Scorer:
         values = pl.DataFrame(explained.values, schema=dict.fromkeys(columns, pl.Float64), orient="row")
         return featured.select("transaction_id", pl.lit(explained.base, pl.Float64).alias("base")).hstack(values)
 
-    def save(self, folder: Path) -> str:
+    def save(self, folder: Path | str) -> str:
         """Write the bundle atomically; equal scorers give equal bytes.
 
         Returns
@@ -306,10 +371,10 @@ class Scorer:
         parts = self._parts(list(members))
         parts["checksums"] = bundle_parts.checksums(parts, catalogue, members)
         files = {"catalogue.json": catalogue, "scorer.json": _json(parts), **members}
-        return bundle.write(folder, files, catalogue_hash=self.catalogue.hash)
+        return bundle.write(Path(folder), files, catalogue_hash=self.catalogue.hash)
 
     @classmethod
-    def load(cls, folder: Path, *, version: str | None = None) -> Scorer:
+    def load(cls, folder: Path | str, *, version: str | None = None) -> Scorer:
         """Load a bundle; verify every file's hash, validate every value, and score its self-test rows.
 
         Parameters
@@ -323,6 +388,7 @@ class Scorer:
             The bundle is missing, changed or of an unknown version, holds types or values that no fraud3000 model has, or
             scores its self-test rows differently than after training.
         """
+        folder = Path(folder)
         read = bundle.read(folder)
         try:
             parts = bundle_parts.assemble(read.files, read.catalogue)

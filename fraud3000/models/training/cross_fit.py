@@ -99,6 +99,72 @@ def _cross_calibrated_scores(method: str, log_odds: Floats, is_fraud: Labels, kn
     return scores
 
 
+def settle_forward(
+    featured: pl.DataFrame,
+    is_fraud: Labels,
+    catalogue: Catalogue,
+    params: TrainModelParams,
+    policy: PolicyParams,
+    *,
+    folds: int,
+) -> CrossFitResult:
+    """Fit the calibrator and set the threshold on rows scored by models of earlier rows, so that all rows can be fitted on.
+
+    The rows are cut into ``folds + 1`` parts of equal size, by time. Each part but the first is scored by a model of the
+    rows before it, without those of the last label delay. In data without time, each row is scored by a model fitted
+    without it.
+
+    Parameters
+    ----------
+    featured
+        FEATURED, the rows of the final fit only.
+    is_fraud
+        0 or 1 for each row.
+
+    Returns
+    -------
+    CrossFitResult
+        Its `log_odds` are NaN for rows that no earlier model scored.
+    """
+    log_odds = _forward_log_odds(featured, is_fraud, catalogue, params, folds)
+    scored = ~np.isnan(log_odds)
+    labels = is_fraud[scored]
+    if not 0 < labels.sum() < len(labels):
+        log_odds = fit.cross_fitted_log_odds(featured, is_fraud, catalogue.features, params, folds=folds)
+        scored, labels = np.ones(len(log_odds), dtype=bool), is_fraud
+    rows = featured.filter(pl.Series(scored))
+    calibrator = calibration.fit(params.calibration, log_odds[scored], labels)
+    first = np.arange(len(labels)) < len(labels) // 2
+    first = first[np.argsort(np.argsort(rows["ts"].to_numpy(), kind="stable"))] if "ts" in rows.columns else first
+    known = np.ones(len(labels), dtype=bool)
+    enough = min(int(labels[half].sum()) for half in (first, ~first)) >= FEWEST_FOR_SLOPE
+    scores = (
+        _cross_calibrated_scores(params.calibration, log_odds[scored], labels, known, first)
+        if enough
+        else calibrator.probability(log_odds[scored])
+    )
+    threshold = choose_threshold(rows.with_columns(score=pl.Series(scores)), policy)
+    description = _description(f"rows scored by models of earlier rows, {folds} folds", labels)
+    return CrossFitResult(calibrator, threshold, description, description, log_odds)
+
+
+def _forward_log_odds(
+    featured: pl.DataFrame, is_fraud: Labels, catalogue: Catalogue, params: TrainModelParams, folds: int
+) -> Floats:
+    """Return the log-odds of each row by a model of the rows before its part; NaN for rows without such a model."""
+    log_odds = np.full(len(is_fraud), np.nan)
+    if "ts" not in featured.columns:
+        return fit.cross_fitted_log_odds(featured, is_fraud, catalogue.features, params, folds=folds)
+    ts = featured["ts"].dt.epoch("us").to_numpy()
+    starts = np.quantile(ts, np.arange(1, folds + 1) / (folds + 1), method="higher")
+    for start, end in zip(starts, [*starts[1:], np.iinfo(np.int64).max], strict=True):
+        before, inside = ts < start - catalogue.label_delay * 1_000_000, (ts >= start) & (ts < end)
+        if before.any() and 0 < is_fraud[before].sum() < before.sum() and inside.any():
+            model = fit.fit(featured.filter(pl.Series(before)), is_fraud[before], catalogue.features, params)
+            log_odds[inside] = model.log_odds(featured.filter(pl.Series(inside)))
+    return log_odds
+
+
 def validation_metrics(valid: TrainingRows, log_odds: Floats) -> dict[str, float]:
     """Return average precision and AUC on validation rows with a known label; empty if all labels are the same."""
     known = valid.is_fraud.is_not_null().to_numpy()

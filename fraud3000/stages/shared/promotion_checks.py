@@ -25,6 +25,7 @@ from fraud3000.promotion import checks, statistical_gate, verdict_log
 from fraud3000.promotion.checks import Check, LabelCutoff, Verdict
 from fraud3000.promotion.history import AliasState
 from fraud3000.stages.shared import evaluation_rows
+from fraud3000.stages.shared.default_warnings import evaluation_warnings
 from fraud3000.stages.shared.evaluation_rows import EvaluationRows
 from fraud3000.stages.shared.workspace import Workspace, read, scan
 
@@ -44,6 +45,8 @@ class PromotionResult:
         Number of verdicts these rows have been used for, this one included; None if no row was used.
     skipped_segments
         Segments with too few frauds to be tested.
+    about_params
+        Warnings about params that do not fit the test rows.
     """
 
     verdict: Verdict
@@ -51,9 +54,11 @@ class PromotionResult:
     hashes: dict[str, str] = field(default_factory=dict)
     times: int | None = None
     skipped_segments: tuple[str, ...] = ()
+    about_params: tuple[str, ...] = ()
 
     def warnings(self) -> Iterator[str]:
         """Yield warnings about the verdict."""
+        yield from self.about_params
         if self.skipped_segments:
             yield f"segments with too few frauds to be tested: {', '.join(self.skipped_segments)}"
         if self.times is not None and self.times > MANY_VERDICTS:
@@ -97,7 +102,14 @@ def run_checks(version: str, folder: Path, params: Params, workspace: Workspace,
         "verdicts_on_these_rows": times,
         **({"against_champion": gate.figures} if gate else {}),
     }
-    return PromotionResult(Verdict(results), figures, _hashes(evaluation), times, gate.skipped_segments if gate else ())
+    return PromotionResult(
+        Verdict(results),
+        figures,
+        _hashes(evaluation),
+        times,
+        gate.skipped_segments if gate else (),
+        tuple(evaluation_warnings(evaluation, params)),
+    )
 
 
 def _check_recipe(scorer: Scorer, params: Params, workspace: Workspace, seen: AliasState) -> PromotionResult:
@@ -229,7 +241,7 @@ def milliseconds(scorer: Scorer, featured: pl.DataFrame) -> float:
 
 def _seconds(scorer: Scorer, row: pl.DataFrame) -> float:
     start = time.process_time()
-    scorer.score(row)
+    scorer.probabilities(row)
     return time.process_time() - start
 
 

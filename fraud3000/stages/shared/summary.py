@@ -56,7 +56,7 @@ class Summary:
             facts={**self.facts, **later.facts},
             tables=(*self.tables, *later.tables),
             outputs={**self.outputs, **later.outputs},
-            warnings=(*self.warnings, *later.warnings),
+            warnings=tuple(dict.fromkeys((*self.warnings, *later.warnings))),
         )
 
     def as_dict(self) -> dict[str, Any]:

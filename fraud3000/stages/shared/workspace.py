@@ -14,7 +14,7 @@ import polars as pl
 
 from fraud3000.data.cleaning import card_names
 from fraud3000.data.cleaning.card_names import CardNames
-from fraud3000.errors import DataError
+from fraud3000.errors import DataError, ParamsError
 from fraud3000.params import Params
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
@@ -61,8 +61,23 @@ class Workspace:
     retraining = _PathInWorkspace("retraining")  # folder of `retrain`: the current run, and the log of finished runs
     card_names = _PathInWorkspace("card-names.db")  # card aliases after a key rotation
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))  # a str is accepted too
+
     @classmethod
     def from_params(cls, params: Params) -> Workspace:
+        """Return the workspace of params.
+
+        Raises
+        ------
+        ParamsError
+            The argument is something else, such as the path of a params file.
+        """
+        if not isinstance(params, Params):
+            raise ParamsError(
+                f"params: a {type(params).__name__} is not Params",
+                hint="Pass fraud3000.load_params(file) or fraud3000.parse_params(content).",
+            )
         return cls(Path(params.workspace))
 
     def split(self, name: str) -> Path:
